@@ -1,0 +1,270 @@
+"""What an audit found, as typed tables: the content of `results.json` and all that a report may show.
+
+Shares and risks are fractions in [0, 1]; eps and distances are fractions of the [0, 1] pixel range; scores are "higher =
+more doubt". An undefined number is null in JSON and its `reason` says why.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from demur.metrics.estimate import Estimate
+
+Number = Annotated[float, BeforeValidator(lambda v: float("nan") if v is None else v),
+                   PlainSerializer(lambda v: None if v != v else v, when_used="json")]
+
+
+class Table(BaseModel):
+    """Base of all result tables: frozen and closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Quantity(Table):
+    """An `Estimate` on paper."""
+
+    value: Number
+    low: Number
+    high: Number
+    n: int
+    unit: Literal["image", "group"] = "image"
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> "Quantity":
+        """The table row of an estimate."""
+        return cls(**vars(estimate))
+
+
+State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
+
+
+class Provenance(Table):
+    """How the run was made."""
+
+    model: str
+    model_sha256: str
+    parameters: int
+    input_shape: tuple[int, int, int]
+    data: str
+    data_sha256: str
+    roles: dict[str, int]
+    duplicates: int
+    groups: int | None
+    independence: str
+    failed_samples: int
+    attacked: int
+    plan_sha256: str
+    plan_toml: str
+    seed: int
+    versions: dict[str, str]
+    started: str
+    seconds: float
+    forwards: int
+    backwards: int
+
+
+class Promise(Table):
+    """A certified threshold, and what the untouched test split says of it."""
+
+    signal: str
+    threshold: float
+    risk: float
+    delta: float
+    certify_n: int
+    certify_answered: int
+    certify_wrong: int
+    test_n: int
+    test_answered: int
+    test_wrong: int
+    coverage: Quantity
+    test_risk: Quantity
+    unguarded_risk: Quantity
+    unit: Literal["image", "group"] = "image"
+
+
+class Refusal(Table):
+    """Why no threshold was certified, and what would be needed."""
+
+    sentence: str
+    risk: float
+    delta: float
+    labels_needed: int | None
+    labels_given: int
+    lowest_risk: Number
+
+
+class ClassRow(Table):
+    """One class: all of its clean test rows, and those the guard lets through."""
+
+    name: str
+    n: int
+    accuracy: Quantity
+    coverage: Quantity | None
+    risk: Quantity | None
+
+
+class ConditionRow(Table):
+    """One condition at the frozen threshold. `holds`: the promised risk is kept (null without a promise)."""
+
+    condition: str
+    family: str
+    kind: Literal["clean", "attack", "corruption"]
+    sentence: str
+    severity: float
+    n: int
+    accuracy: Quantity
+    answered: int | None
+    answered_wrong: int | None
+    coverage: Quantity | None
+    risk: Quantity | None
+    holds: bool | None
+    forwards: int
+    backwards: int
+
+
+class Manipulation(Table):
+    """Deliberate manipulation on one screen: null where no attack ran."""
+
+    norm: str
+    median_distance: Quantity
+    eps: float
+    attacked: int
+    answered_wrong: int | None
+    robust_accuracy: Quantity
+    sentence: str
+
+
+class Check(Table):
+    """One check of the measurement itself."""
+
+    name: str
+    state: Literal["pass", "warn", "fail"]
+    sentence: str
+    count: int | None = None
+    of: int | None = None
+
+
+class TargetRow(Table):
+    """How well one signal finds one target; `gain` is its AUROC minus that of msp, paired."""
+
+    target: Literal["error", "attack", "attack_oblivious", "shift"]
+    positives: int
+    negatives: int
+    auroc: Quantity
+    gain: Quantity | None
+    augrc: Quantity | None
+    aurc: Quantity | None
+    aupr: Quantity | None
+    fpr95: Quantity | None
+    coverage_at_risk: Quantity | None
+
+
+class SignalRow(Table):
+    """One signal against every target. AURC and AUGRC belong to the error target only."""
+
+    name: str
+    sentence: str
+    unit: str
+    targets: tuple[TargetRow, ...]
+
+
+class CurvePoint(Table):
+    """One threshold of a risk-coverage curve: accept where doubt ≤ threshold."""
+
+    threshold: float
+    coverage: float
+    risk: float
+
+
+class Curve(Table):
+    """A risk-coverage curve over clean test rows; at most 200 points."""
+
+    signal: str
+    points: tuple[CurvePoint, ...]
+
+
+class Histogram(Table):
+    """Scores of one signal by outcome; `edges` has one more entry than each of the counts."""
+
+    signal: str
+    edges: tuple[float, ...]
+    right: tuple[int, ...]
+    wrong: tuple[int, ...]
+    corrupted: tuple[int, ...]
+    attacked: tuple[int, ...]
+
+
+class Bin(Table):
+    """One bin of a reliability diagram."""
+
+    low: float
+    high: float
+    n: int
+    confidence: Number
+    accuracy: Quantity
+
+
+class Calibration(Table):
+    """Confidence against accuracy on all clean held-out rows."""
+
+    ece: Quantity
+    nll: Quantity
+    brier: Quantity
+    bins: tuple[Bin, ...]
+
+
+class PolicyRow(Table):
+    """The failure table: what a policy flags under a condition (test rows)."""
+
+    policy: str
+    condition: str
+    n: int
+    accuracy: Quantity
+    flagged: Quantity
+    accuracy_unflagged: Quantity
+    accuracy_flagged: Quantity
+    errors_caught: Quantity
+    balanced_accuracy: Quantity
+
+
+class Picture(Table):
+    """A confidently wrong image; `thumb` is a data URI or null."""
+
+    sample_id: str
+    label: str
+    predicted: str
+    confidence: float
+    answered: bool | None
+    thumb: str | None
+
+
+class Results(Table):
+    """Everything the report may show."""
+
+    schema_version: Literal[1] = 1
+    state: State
+    provenance: Provenance
+    classes: tuple[str, ...]
+    accuracy: Quantity
+    test_accuracy: Quantity
+    promise: Promise | None
+    refusal: Refusal | None
+    worst_class: ClassRow | None
+    conditions: tuple[ConditionRow, ...]
+    manipulation: Manipulation | None
+    not_covered: tuple[str, ...]
+    lapses: tuple[str, ...]
+    checks: tuple[Check, ...]
+    next_step: str
+    signals: tuple[SignalRow, ...]
+    curves: tuple[Curve, ...]
+    oracle: Curve | None
+    random_risk: Number
+    histograms: tuple[Histogram, ...]
+    calibration: Calibration
+    per_class: tuple[ClassRow, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    policies: tuple[PolicyRow, ...]
+    gallery: tuple[Picture, ...]
+    purpose: dict[str, Any]

@@ -1,0 +1,69 @@
+"""Everything demur raises on purpose.
+
+    DemurError
+    ├── InputError            what you gave cannot be used            (exit status 2)
+    │   ├── UnknownNameError  a name, field or plan key nobody knows
+    │   ├── AddressError      a model or data address that leads nowhere
+    │   ├── ModelError        the classifier breaks its contract at the door
+    │   ├── DataError         the images or labels break theirs
+    │   └── MissingExtraError an optional dependency is not installed
+    └── RunError              a run folder that cannot be used or continued
+
+A message names the thing, the rule, the value found and the way out, in that order.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DemurError(Exception):
+    """The root: catch it to catch everything demur raises on purpose."""
+
+
+class InputError(DemurError):
+    """What was given cannot be used as it is."""
+
+
+class UnknownNameError(InputError):
+    """A name, field or key that nobody knows; the message offers the nearest known one."""
+
+
+class AddressError(InputError):
+    """A model or data address that leads nowhere."""
+
+
+class ModelError(InputError):
+    """A classifier that breaks its contract at the door."""
+
+
+class DataError(InputError):
+    """Images or labels that break theirs."""
+
+
+class MissingExtraError(InputError):
+    """An optional dependency that is not installed; the message has the install line."""
+
+
+class RunError(DemurError):
+    """A run folder that cannot be used or continued."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """An error for a name outside `known`, offering the nearest one.
+
+    >>> str(unknown("signal", "entropi", ["entropy", "msp"]))
+    "unknown signal 'entropi'. Did you mean 'entropy'? Known: entropy, msp."
+    """
+    choices = sorted(known)
+    nearest = get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+
+
+def missing_extra(feature: str, extra: str) -> MissingExtraError:
+    """An error for an optional dependency that is not installed.
+
+    >>> str(missing_extra("the digits data", "digits"))
+    "the digits data needs an optional dependency. Install it with: pip install 'demur[digits]'"
+    """
+    return MissingExtraError(f"{feature} needs an optional dependency. Install it with: pip install 'demur[{extra}]'")

@@ -1,0 +1,11 @@
+"""What demur knows by name: tables of lines, resolved on use.
+
+A table maps a name to `"module:Class"`; nothing is imported until a name is resolved, so listing and checking names is
+free. Adding an attack, signal, corruption, policy, data source or architecture is one line in `registry/tables.py`.
+"""
+
+from demur.registry.addresses import Address
+from demur.registry.names import Call, canonical, describe, parse
+from demur.registry.tables import TABLES, build, lookup, names, resolve
+
+__all__ = ["TABLES", "Address", "Call", "build", "canonical", "describe", "lookup", "names", "parse", "resolve"]

@@ -1,0 +1,60 @@
+"""The grammar of addresses: `scheme:LOCATION[@WEIGHTS][?key=value&…]`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from demur.errors import AddressError, unknown
+from demur.registry.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a model or data set comes from.
+
+    A bare name is looked up; a bare existing path is refused with the schemes it could be.
+    """
+
+    scheme: str
+    location: str
+    weights: str | None
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str, kind: str) -> "Address":
+        """Read an address of a `"model"` or of `"data"`.
+
+        >>> Address.parse("zoo:resnet20@w.safetensors?mean=.5,.5,.5", "model")
+        Address(scheme='zoo', location='resnet20', weights='w.safetensors', options={'mean': '.5,.5,.5'})
+        """
+        body, _, query = text.partition("?")
+        scheme, colon, rest = body.partition(":")
+        if scheme not in TABLES[kind]:
+            if not colon and Path(body).exists():
+                raise AddressError(
+                    f"{body!r} is a path, and a {kind} address starts with a scheme. "
+                    f"Write one of: {', '.join(f'{name}:{body}' for name in _located(kind))}."
+                )
+            raise AddressError(f"cannot read the {kind} address {text!r}: {unknown('scheme', scheme, TABLES[kind])}")
+        location, _, weights = rest.rpartition("@") if "@" in rest else (rest, "", "")
+        return cls(scheme, location, weights or None, _options(query, text))
+
+    def only(self, known: Iterable[str]) -> None:
+        """Refuse options outside `known`."""
+        for option in self.options:
+            if option not in known:
+                raise AddressError(f"address {self.scheme}:{self.location}: {unknown('option', option, known)}")
+
+
+def _located(kind: str) -> list[str]:
+    return [name for name in TABLES[kind] if name not in {"fashion", "digits"}]
+
+
+def _options(query: str, text: str) -> dict[str, str]:
+    options = {}
+    for pair in filter(None, query.split("&")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise AddressError(f"cannot read the option {pair!r} of {text!r}: options look like ?key=value&key=value.")
+        options[key] = value
+    return options

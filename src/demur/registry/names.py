@@ -1,0 +1,112 @@
+"""The grammar of names: `pgd(eps=8/255, steps=40)`.
+
+A name is `name` or `name(field=value, …)`; a value is a number, `a/b`, a string, a bool, a list of values or a nested name.
+Text is parsed with Python's `ast`, literals and `/` only, and nothing is evaluated.
+"""
+
+import ast
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from demur.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A parsed name: what it is called and the fields it was given."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return canonical(self.name, self.fields)
+
+
+def parse(text: str) -> Call:
+    """Read a name.
+
+    >>> parse("pgd(eps=[1/4, 1/2], steps=20)")
+    Call(name='pgd', fields={'eps': [0.25, 0.5], 'steps': 20})
+    """
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        raise _bad(text, "it does not parse") from None
+    return _call(node, text)
+
+
+def canonical(name: str, fields: Mapping[str, Any]) -> str:
+    """The one text of a name: fields sorted; pass only the fields that differ from their defaults.
+
+    >>> canonical("pgd", {"steps": 20, "eps": 0.25})
+    'pgd(eps=0.25, steps=20)'
+    """
+    if not fields:
+        return name
+    return f"{name}({', '.join(f'{key}={_show(fields[key])}' for key in sorted(fields))})"
+
+
+def describe(name: str, thing: Any) -> str:
+    """The canonical text of a registered dataclass instance: its fields that differ from their defaults."""
+    changed = {
+        field.name: getattr(thing, field.name)
+        for field in dataclasses.fields(thing)
+        if getattr(thing, field.name) != field.default
+    }
+    return canonical(name, changed)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Call):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.8g}" if value != int(value) else f"{int(value)}.0"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_show(item) for item in value)}]"
+    return repr(value)
+
+
+def _call(node: ast.expr, text: str) -> Call:
+    if isinstance(node, ast.Name):
+        return Call(node.id, {})
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise _bad(text, "it is not a name")
+    if node.args:
+        raise _bad(text, "every value needs its field's name")
+    fields = {}
+    for keyword in node.keywords:
+        if keyword.arg is None or keyword.arg in fields:
+            raise _bad(text, "a field is given twice or not named")
+        fields[keyword.arg] = _value(keyword.value, text)
+    return Call(node.func.id, fields)
+
+
+def _value(node: ast.expr, text: str) -> Any:
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str()):
+            return node.value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_number(operand, text)
+        case ast.BinOp(op=ast.Div(), left=left, right=right):
+            below = _number(right, text)
+            if below == 0:
+                raise _bad(text, "it divides by zero")
+            return _number(left, text) / below
+        case ast.List(elts=items):
+            return [_value(item, text) for item in items]
+        case ast.Name() | ast.Call():
+            return _call(node, text)
+        case _:
+            raise _bad(text, "a value is neither a number, a/b, string, bool, list nor name")
+
+
+def _number(node: ast.expr, text: str) -> float:
+    value = _value(node, text)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _bad(text, "arithmetic takes numbers only")
+    return value
+
+
+def _bad(text: str, why: str) -> InputError:
+    return InputError(f"cannot read the name {text!r}: {why}. Names look like pgd(eps=8/255, steps=40).")

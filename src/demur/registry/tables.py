@@ -1,0 +1,99 @@
+"""The tables, and how a line of one becomes a class."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from demur.errors import UnknownNameError, unknown
+from demur.registry.names import Call, parse
+
+ATTACKS: Mapping[str, str] = {
+    "fgsm": "demur.attacks.fgsm:FGSM",
+    "pgd": "demur.attacks.pgd:PGD",
+}
+
+CORRUPTIONS: Mapping[str, str] = {
+    "gaussian_blur": "demur.corruptions.gaussian_blur:GaussianBlur",
+    "gaussian_noise": "demur.corruptions.gaussian_noise:GaussianNoise",
+    "low_light": "demur.corruptions.low_light:LowLight",
+}
+
+SIGNALS: Mapping[str, str] = {
+    "energy": "demur.signals.energy:Energy",
+    "entropy": "demur.signals.entropy:Entropy",
+    "margin": "demur.signals.margin:Margin",
+    "max_logit": "demur.signals.max_logit:MaxLogit",
+    "msp": "demur.signals.msp:MSP",
+}
+
+POLICIES: Mapping[str, str] = {
+    "certified": "demur.policies.certified:Certified",
+    "rule": "demur.policies.rule:Rule",
+    "threshold": "demur.policies.threshold:Threshold",
+}
+
+DATA: Mapping[str, str] = {
+    "digits": "demur.data.digits:open_source",
+    "fashion": "demur.data.fashion:open_source",
+    "idx": "demur.data.idx:open_source",
+    "parquet": "demur.data.parquet:open_source",
+}
+
+ZOO: Mapping[str, str] = {
+    "compact_resnet": "demur.zoo.compact_resnet:CompactResNet",
+    "resnet20": "demur.zoo.resnet:resnet20",
+    "resnet56": "demur.zoo.resnet:resnet56",
+    "simple_cnn": "demur.zoo.simple_cnn:SimpleCNN",
+}
+
+MODELS: Mapping[str, str] = {
+    "fashion": "demur.adapters.shipped:load",
+    "module": "demur.adapters.module:load",
+    "zoo": "demur.adapters.zoo:load",
+}
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "attack": ATTACKS,
+    "corruption": CORRUPTIONS,
+    "data": DATA,
+    "model": MODELS,
+    "policy": POLICIES,
+    "signal": SIGNALS,
+    "zoo": ZOO,
+}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Every known name of a kind, sorted."""
+    return tuple(sorted(TABLES[kind]))
+
+
+def lookup(kind: str, name: str) -> str:
+    """The `"module:Class"` line of a name; an unknown name fails with the nearest known one."""
+    try:
+        return TABLES[kind][name]
+    except KeyError:
+        raise unknown(kind, name, TABLES[kind]) from None
+
+
+def resolve(kind: str, name: str) -> Any:
+    """The class or factory a name stands for; this imports its module."""
+    module, _, attribute = lookup(kind, name).partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def build(kind: str, text: str | Call) -> Any:
+    """The thing a canonical name describes, such as `build("signal", "energy(temperature=2)")`.
+
+    Raises:
+        UnknownNameError: the name or one of its fields is unknown; the nearest known one is offered.
+        InputError: a field's value breaks its rule.
+    """
+    call = parse(text) if isinstance(text, str) else text
+    factory = resolve(kind, call.name)
+    known = [field.name for field in dataclasses.fields(factory)]
+    for field in call.fields:
+        if field not in known:
+            raise UnknownNameError(f"{kind} {call.name!r}: {unknown('field', field, known)}")
+    return factory(**call.fields)

@@ -1,0 +1,16 @@
+"""The names of the array shapes that signatures speak of.
+
+Images are channels-first and lie in [0, 1]; rows are always the first axis.
+"""
+
+from typing import TypeAlias
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Images: TypeAlias = Float[Tensor, "rows channels height width"]
+Labels: TypeAlias = Int[Tensor, " rows"]
+Logits: TypeAlias = Float[Tensor, "rows classes"]
+Features: TypeAlias = Float[Tensor, "rows width"]
+Scores: TypeAlias = Float[Tensor, " rows"]
+Flags: TypeAlias = Bool[Tensor, " rows"]
