@@ -1,0 +1,31 @@
+"""Outside models become classifiers; one file per outside world.
+
+An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
+
+- `fashion`: the classifier that comes with demur.
+- `zoo:NAME@FILE.safetensors`: an architecture of demur's zoo with your weights.
+- `module:PKG.MOD:FACTORY[@FILE.safetensors]`: your own architecture, importable or in the current directory.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from demur.registry import Address, resolve
+
+if TYPE_CHECKING:
+    from demur.classifier import Classifier
+
+__all__ = ["load_model"]
+
+
+def load_model(text: str, *, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "Classifier":
+    """The classifier at an address, for data of these classes and this (channels, height, width).
+
+    Options of the address win over `classes` and `input_shape`: they say what the model itself was made for.
+
+    Raises:
+        AddressError: the address leads nowhere.
+        ModelError: what is there cannot be used, or breaks the contract of a classifier.
+    """
+    address = Address.parse(text, "model")
+    return resolve("model", address.scheme)(address, classes, input_shape)

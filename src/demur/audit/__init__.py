@@ -1,0 +1,1 @@
+"""The only loop that runs the model over conditions."""

@@ -1,0 +1,19 @@
+"""Sources of labelled images: `open_data("fashion")` leads to a stream of rows.
+
+A source is a stream; an index is one look through it that fixes ids, roles and hashes before anything is measured.
+"""
+
+from demur.data.index import Index, build_index
+from demur.data.memory import from_dataset, from_tensors
+from demur.data.roles import Role
+from demur.data.source import Row, Source
+from demur.registry import Address, resolve
+
+__all__ = ["Index", "Role", "Row", "Source", "build_index", "from_dataset", "from_tensors", "open_data"]
+
+
+def open_data(text: str) -> Source:
+    """The source behind a data address, such as `fashion`, `digits`, `idx:FOLDER?split=train` or `parquet:FILE`."""
+    address = Address.parse(text, "data")
+    source: Source = resolve("data", address.scheme)(address)
+    return source

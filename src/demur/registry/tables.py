@@ -10,6 +10,7 @@ from demur.registry.names import Call, parse
 
 ATTACKS: Mapping[str, str] = {
     "fgsm": "demur.attacks.fgsm:FGSM",
+    "fmn": "demur.attacks.fmn:FMN",
     "pgd": "demur.attacks.pgd:PGD",
 }
 

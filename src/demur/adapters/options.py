@@ -1,0 +1,83 @@
+"""The options of a model address: `?mean=.5,.5,.5&std=.5,.5,.5&output=logits`."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from demur.classifier import Classifier
+from demur.errors import AddressError
+from demur.registry import Address
+
+KNOWN = ("mean", "std", "output", "features", "channels", "size", "classes", "name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What an address says about a model; what it leaves open is taken from the data.
+
+    `classes` is in the order of the model's outputs, `size` is `side` or `height x width` in pixels.
+    """
+
+    classes: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    output: str
+    features: str | None
+    name: str
+
+    @classmethod
+    def read(cls, address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "Options":
+        """The options of an address; an unknown one fails with the nearest known one."""
+        address.only(KNOWN)
+        given = address.options
+        channels, height, width = input_shape
+        if "channels" in given:
+            channels = _whole("channels", given["channels"])
+        if "size" in given:
+            height, width = _size(given["size"])
+        return cls(
+            classes=tuple(given["classes"].split(",")) if "classes" in given else tuple(classes),
+            input_shape=(channels, height, width),
+            mean=_numbers("mean", given["mean"]) if "mean" in given else None,
+            std=_numbers("std", given["std"]) if "std" in given else None,
+            output=given.get("output", "logits"),
+            features=given.get("features"),
+            name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
+        )
+
+    def wrap(self, module: nn.Module) -> Classifier:
+        """The classifier of a module with its weights in place; switches the module to evaluation mode."""
+        return Classifier(
+            module.eval(),
+            classes=self.classes,
+            input_shape=self.input_shape,
+            mean=self.mean,
+            std=self.std,
+            output=self.output,  # type: ignore[arg-type]  # free text here; the contract refuses what it does not know
+            features=self.features,
+            name=self.name,
+        )
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(math.isfinite(value) for value in values):
+        raise AddressError(f"the option {option} takes numbers with commas between, like .485,.456,.406; got {text!r}.")
+    return values
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return _whole("size", height), _whole("size", width or height)
+
+
+def _whole(option: str, text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise AddressError(f"the option {option} takes a positive whole number of pixels or channels; got {text!r}.")
+    return int(text)

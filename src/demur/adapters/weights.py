@@ -1,0 +1,89 @@
+"""Weights from a safetensors file into a module, strictly."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from demur.errors import AddressError, ModelError
+
+_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save's archive, and a bare pickle
+_LISTED = 5
+
+
+def load_weights(module: nn.Module, path: str) -> None:
+    """Copy the tensors of a safetensors file into a module; names and shapes must agree exactly.
+
+    Counters of seen batches may be missing: they take no part in an answer.
+
+    Raises:
+        AddressError: there is no such file.
+        ModelError: it is not safetensors, or its tensors are not the module's; at most five are named.
+    """
+    tensors = read_weights(path)
+    problems = list(_problems(module.state_dict(), tensors))
+    if problems:
+        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+        raise ModelError(
+            f"weights must fit the architecture tensor by tensor; {path} does not fit {type(module).__name__}: "
+            f"{'; '.join(problems[:_LISTED])}{more}. {_hint(tensors)}"
+        )
+    module.load_state_dict(tensors, strict=False)
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, by name."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _check_readable(Path(path))
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ModelError(
+            f"weights are read from safetensors files; {path} is none or is damaged ({error}). "
+            "Download or save it again."
+        ) from error
+
+
+def read_metadata(path: str) -> dict[str, str]:
+    """The text that a safetensors file carries beside its tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        raise AddressError(f"no weights at {str(path)!r}: the part of a model address after @ is a safetensors file.")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if path.suffix.lower() in _PICKLES or start.startswith(_PICKLE_STARTS):
+        raise ModelError(
+            f"weights are read from safetensors files; {path} is a pickle, and reading a pickle runs whatever code it "
+            "contains. Where you trust it, convert it once:\n"
+            "    import torch; from safetensors.torch import save_file\n"
+            f"    state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)\n"
+            "    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, "
+            f"{str(path.with_suffix('.safetensors'))!r})"
+        )
+
+
+def _problems(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, tensor in wanted.items():
+        if name not in found:
+            if not name.endswith("num_batches_tracked"):
+                yield f"{name} is missing"
+        elif found[name].shape != tensor.shape:
+            yield f"{name} is {tuple(found[name].shape)} and should be {tuple(tensor.shape)}"
+    for name in found:
+        if name not in wanted:
+            yield f"{name} is unknown to the architecture"
+
+
+def _hint(found: Mapping[str, Tensor]) -> str:
+    if found and all(name.startswith("module.") for name in found):
+        return "Its names begin with 'module.', which DataParallel adds: save model.module.state_dict() instead."
+    return "Check that the file belongs to this architecture, and the number of classes and channels."

@@ -1,0 +1,23 @@
+"""`zoo:NAME@FILE.safetensors[?mean=…&std=…]`: an architecture of demur's zoo with weights from a file."""
+
+from collections.abc import Sequence
+
+from demur.adapters.options import Options
+from demur.adapters.weights import load_weights
+from demur.classifier import Classifier
+from demur.errors import AddressError
+from demur.registry import Address, resolve
+
+
+def load(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
+    """The classifier at a `zoo:` address."""
+    options = Options.read(address, classes, input_shape)
+    factory = resolve("zoo", address.location)
+    if address.weights is None:
+        raise AddressError(
+            f"zoo:{address.location} is an untrained architecture, and only a trained model can be measured. "
+            f"Name its weights: zoo:{address.location}@FILE.safetensors."
+        )
+    module = factory(channels=options.input_shape[0], classes=len(options.classes))
+    load_weights(module, address.weights)
+    return options.wrap(module)

@@ -1,0 +1,49 @@
+"""What an attack did to each row, as the harness measured it."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Literal
+
+from torch import Tensor
+
+from demur.shapes import Flags, Images, Logits, Scores
+
+Keep = Literal["first", "worst", "nearest"]
+
+
+class Trouble(IntFlag):
+    """What went wrong for a row; 0 is nothing.
+
+    ZERO_GRADIENT: a step was taken from a gradient that is zero everywhere.
+    NONFINITE_GRADIENT: a gradient held NaN or infinity.
+    OUTSIDE: the point left the ball, the unit box or the finite numbers; the row keeps its clean image instead.
+    UNCONFIRMED: the point fooled the model inside the loop and not when it was checked again.
+    """
+
+    ZERO_GRADIENT = 1
+    NONFINITE_GRADIENT = 2
+    OUTSIDE = 4
+    UNCONFIRMED = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One entry per row, in the order given.
+
+    `x` is the kept point and `logits` the model's answer there in a pass of its own; a row that never succeeded keeps its
+    clean image under `first` and `nearest`. `linf` and `l2` are measured on `x`. `step` is the number of advances after
+    which the row first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's own objective
+    at the row's first and kept point. `forwards` and `backwards` count what each row cost.
+    """
+
+    x: Images
+    logits: Logits
+    fooled: Flags
+    linf: Scores
+    l2: Scores
+    step: Tensor
+    loss_start: Scores
+    loss_kept: Scores
+    forwards: Tensor
+    backwards: Tensor
+    troubles: Tensor

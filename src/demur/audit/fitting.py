@@ -1,0 +1,66 @@
+"""Freeze the policies: fitted on tune and certify rows of clean images, and on nothing else."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
+from demur.registry import build
+
+
+def fit_policies(texts: Sequence[str], clean: pl.DataFrame, signals: Sequence[str]) -> list[dict[str, Any]]:
+    """Every policy of a plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+
+    The signal of a certified threshold is chosen on the tune rows: msp unless another is clearly better there.
+    """
+    fitted = []
+    for text in texts:
+        policy = build("policy", text)
+        fitted.append({"name": text, **(_certify(policy, clean, signals) if isinstance(policy, Certified) else _fixed(policy))})
+    return fitted
+
+
+def _fixed(policy: Any) -> dict[str, Any]:
+    return {"policy": dump_policy(policy)}
+
+
+def _certify(policy: Certified, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
+    readable = clean.filter(pl.col("error").is_null())
+    tune, certify = (readable.filter(pl.col("role") == role) for role in ("tune", "certify"))
+    scores = {name: tune[f"signal.{name}"].to_numpy() for name in signals}
+    signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
+    answer = policy.fit(_calibration(tune, signal), _calibration(certify, signal))
+    match answer:
+        case Certificate():
+            return {"signal": signal, "tune": len(tune), "policy": dump_policy(answer.on(signal))}
+        case Refusal():
+            return {"signal": signal, "tune": len(tune), "refusal": _plain(vars(answer))}
+
+
+def _calibration(rows: pl.DataFrame, signal: str) -> Calibration:
+    return Calibration(
+        scores=rows[f"signal.{signal}"].to_numpy(),
+        wrong=wrong(rows),
+        groups=groups(rows),
+        ids=rows["sample_id"].to_list(),
+    )
+
+
+def wrong(rows: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which predictions are not the label."""
+    return (rows["predicted"] != rows["label"]).to_numpy().astype(bool)
+
+
+def groups(rows: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.str_]] | None:
+    """The group of each row, its own id where it has none; None where no row has one."""
+    if rows["group"].null_count() == len(rows):
+        return None
+    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"].to_numpy()
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}

@@ -1,0 +1,95 @@
+"""A run folder: one writer at a time, shards that are whole or absent, a log of what happened."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from demur.audit.plan import Plan
+from demur.errors import InputError, RunError
+from demur.records import read_json, write_atomically, write_json, write_shard
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a run lives; everything in it can be read while it is written."""
+
+    path: Path
+
+    def shards(self) -> dict[str, Mapping[str, Any]]:
+        """What the manifest holds and the disk confirms: a shard whose bytes changed is measured again."""
+        manifest = self.path / "manifest.json"
+        if not manifest.exists():
+            return {}
+        entries = {entry["shard"]: entry for entry in read_json(manifest)}
+        return {name: entry for name, entry in entries.items() if self._intact(name, entry["sha256"])}
+
+    def _intact(self, name: str, sha256: str) -> bool:
+        path = self.path / "records" / f"{name}.parquet"
+        return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+    def add(self, done: dict[str, Mapping[str, Any]], name: str, condition: str, table: pl.DataFrame) -> None:
+        """Write a shard, then the manifest that names it."""
+        sha256 = write_shard(self.path, name, table)
+        done[name] = {"shard": name, "condition": condition, "rows": table.height, "sha256": sha256}
+        write_json(self.path / "manifest.json", [done[key] for key in sorted(done)])
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append one line to log.jsonl."""
+        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
+        with (self.path / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+
+    def time(self, name: str, seconds: float) -> None:
+        """Note how long something took, outside every identity promise."""
+        write_json(self.path / "timings" / f"{name}.json", {"seconds": round(seconds, 3)})
+
+
+@contextmanager
+def open_folder(path: Path, plan: Plan) -> Iterator[Folder]:
+    """The folder of a plan, locked; made if it is not there.
+
+    Raises:
+        InputError: the folder cannot be written.
+        RunError: another process writes into it, or it belongs to another plan.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise InputError(f"cannot write the run folder {path}: {error.strerror}. Choose another with --out DIR.") from None
+    try:
+        _lock(lock, path)
+        _claim(path, plan)
+        yield Folder(path)
+    finally:
+        os.close(lock)
+
+
+def _lock(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(f"another process is writing into {path}. Wait for it, or choose another folder with --out.") from None
+
+
+def _claim(path: Path, plan: Plan) -> None:
+    """A folder belongs to the first plan written into it."""
+    file = path / "plan.toml"
+    if not file.exists():
+        write_atomically(file, plan.toml().encode())
+        return
+    before, now = file.read_text().splitlines(), plan.toml().splitlines()
+    if before != now:
+        changed = sorted(set(now) ^ set(before))
+        raise RunError(
+            f"{path} belongs to another plan; these lines differ: {'; '.join(changed[:6])}. Choose another folder with --out."
+        )

@@ -1,0 +1,219 @@
+"""An audit from plan to records: the loop over conditions and shards."""
+
+import platform
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from demur.adapters import load_model
+from demur.audit.conditions import CLEAN, Condition, conditions, default_conditions
+from demur.audit.doors import knock
+from demur.audit.engine import SHARD, Bench
+from demur.audit.fitting import fit_policies
+from demur.audit.folder import Folder, open_folder
+from demur.audit.plan import Plan
+from demur.audit.thumbs import save_thumbs
+from demur.data import Index, Source, build_index, open_data
+from demur.errors import RunError
+from demur.records import SCHEMA_VERSION, read, write_json
+from demur.registry import build, describe, parse
+from demur.signals import Signal
+
+Rows = NDArray[np.int64]
+
+
+class Progress(Protocol):
+    """What an audit tells whoever waits for it; rows of work done of all there are."""
+
+    def start(self, rows: int) -> None:
+        """The whole work, in rows times passes."""
+
+    def advance(self, rows: int, what: str) -> None:
+        """Some of it is done."""
+
+    def say(self, what: str) -> None:
+        """Something else is being done."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard of one condition."""
+
+    name: str
+    condition: Condition
+    rows: Rows
+
+    @property
+    def cost(self) -> int:
+        """Passes it may take at most; a backward costs about as much as a forward."""
+        steps = 0 if self.condition.attack is None else self.condition.attack.steps
+        return len(self.rows) * (1 + 2 * steps)
+
+
+def resolve(plan: Plan, source: Source) -> Plan:
+    """The plan with every default written out for the shape of its images, `msp` among its signals."""
+    use = plan.conditions.use or default_conditions(source.input_shape)
+    found = conditions(use, source.input_shape)
+    names = dict.fromkeys(signals_of(["msp", *plan.signals.use]))
+    return plan.model_copy(
+        update={
+            "conditions": plan.conditions.model_copy(update={"use": tuple(condition.name for condition in found)}),
+            "signals": plan.signals.model_copy(update={"use": tuple(names)}),
+        }
+    )
+
+
+def signals_of(texts: Sequence[str]) -> dict[str, Signal]:
+    """Canonical name → signal."""
+    built = ((parse(text), build("signal", text)) for text in texts)
+    return {describe(call.name, signal): signal for call, signal in built}
+
+
+def default_folder(plan: Plan) -> Path:
+    """`runs/<model>-<data>-<plan8>`: the same plan finds its folder again."""
+    parts = [re.sub(r"[^a-z0-9]+", "_", _stem(text).lower()).strip("_") for text in (plan.model.address, plan.data.address)]
+    return Path("runs") / f"{parts[0]}-{parts[1]}-{plan.sha256[:8]}"
+
+
+def _stem(address: str) -> str:
+    """The telling part of an address: an architecture's or a file's name."""
+    scheme, _, rest = address.partition("?")[0].partition(":")
+    place = rest.partition("@")[0]
+    return (Path(place).stem if "/" in place or "." in place else place) or scheme
+
+
+def audit(plan: Plan, out: Path | None, progress: Progress, source: Source | None = None) -> Path:
+    """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
+
+    Raises:
+        InputError: something given cannot be used; nothing was measured.
+        RunError: the folder belongs to another run.
+    """
+    began = time.monotonic()
+    progress.say("reading the images")
+    source = source or open_data(plan.data.address)
+    plan = resolve(plan, source)
+    index = build_index(source, limit=plan.data.limit)
+    classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    bench = Bench(plan, classifier, source, index, signals_of(plan.signals.use))
+    progress.say("checking the model at the door")
+    checks = knock(bench)
+    with open_folder(out or default_folder(plan), plan) as folder:
+        _describe_run(bench, folder)
+        write_json(folder.path / "facts" / "door.json", checks)
+        folder.log("started")
+        _measure_all(bench, folder, progress)
+        folder.log("finished", seconds=round(time.monotonic() - began, 1))
+        folder.time("audit", time.monotonic() - began)
+    return folder.path
+
+
+def _measure_all(bench: Bench, folder: Folder, progress: Progress) -> None:
+    done = folder.shards()
+    tasks = list(_tasks(bench))
+    progress.start(sum(task.cost for task in tasks))
+    fitted = False
+    for task in tasks:
+        if task.condition != CLEAN and not fitted:
+            _freeze(bench, folder)
+            fitted = True
+        if task.name not in done:
+            begun = time.monotonic()
+            folder.add(done, task.name, task.condition.name, bench.measure(task.condition, task.rows))
+            folder.time(task.name, time.monotonic() - begun)
+        progress.advance(task.cost, task.condition.sentence)
+    if not fitted:
+        _freeze(bench, folder)
+
+
+def _freeze(bench: Bench, folder: Folder) -> None:
+    """Fit the policies once the clean rows are in, before any other condition is measured."""
+    clean = read(folder.path, CLEAN.name)
+    policies = fit_policies(bench.plan.policies.use, clean, list(bench.signals))
+    write_json(folder.path / "facts" / "policies.json", policies)
+    folder.log("certify and test labels opened")
+    save_thumbs(bench, folder, clean)
+
+
+def _tasks(bench: Bench) -> Iterator[Task]:
+    """Clean first; attacks on their subset of the test rows, everything else on all rows."""
+    everyone = np.arange(len(bench.index), dtype=np.int64)
+    attacked = attacked_rows(bench.index, bench.plan.conditions.attacked)
+    for number, condition in enumerate(conditions(bench.plan.conditions.use, bench.source.input_shape)):
+        rows = everyone if condition.attack is None else attacked
+        for shard, start in enumerate(range(0, len(rows), SHARD)):
+            yield Task(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD])
+
+
+def attacked_rows(index: Index, count: int) -> Rows:
+    """The readable test rows with the smallest content hashes, in the order of the source."""
+    test = [row for row in index.rows_of("test") if index.errors[row] is None]
+    chosen = sorted(test, key=lambda row: (index.contents[row], index.sample_ids[row]))[:count]
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _describe_run(bench: Bench, folder: Folder) -> None:
+    facts = _facts(bench)
+    path = folder.path / "run.json"
+    if path.exists():
+        from demur.records import read_json
+
+        before = read_json(path)
+        changed = [key for key in ("model_sha256", "data_sha256") if before.get(key) != facts[key]]
+        if changed:
+            raise RunError(
+                f"{folder.path} was begun with another {' and '.join(key.partition('_')[0] for key in changed)} "
+                "(its hash changed). Choose another folder with --out."
+            )
+    write_json(path, facts)
+
+
+def _facts(bench: Bench) -> dict[str, Any]:
+    plan, model, index = bench.plan, bench.classifier, bench.index
+    found = conditions(plan.conditions.use, bench.source.input_shape)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "plan_sha256": plan.sha256,
+        "seed": plan.seed,
+        "model": plan.model.address,
+        "model_sha256": model.sha256,
+        "parameters": model.parameters,
+        "input_shape": list(model.input_shape),
+        "classes": list(model.classes),
+        "data": plan.data.address,
+        "data_sha256": index.sha256,
+        "roles": {role: len(index.rows_of(role)) for role in ("fit", "tune", "certify", "test")},
+        "duplicates": index.duplicates,
+        "groups": index.group_count,
+        "attacked": len(attacked_rows(index, plan.conditions.attacked)) if any(c.attack for c in found) else 0,
+        "conditions": [_condition_facts(condition) for condition in found],
+        "signals": [_signal_facts(name, signal) for name, signal in bench.signals.items()],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
+        },
+    }
+
+
+def _condition_facts(condition: Condition) -> Mapping[str, Any]:
+    return {
+        "name": condition.name,
+        "family": condition.family,
+        "kind": condition.kind,
+        "severity": condition.severity,
+        "keep": condition.keep,
+        "norm": condition.norm,
+        "sentence": condition.sentence,
+    }
+
+
+def _signal_facts(name: str, signal: Signal) -> Mapping[str, Any]:
+    return {"name": name, "unit": signal.unit, "sentence": (signal.__doc__ or name).partition("\n")[0]}

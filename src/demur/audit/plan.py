@@ -1,0 +1,175 @@
+"""The plan: everything an audit will do, as TOML that a person can read and a hash can pin."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from demur.errors import InputError, unknown
+from demur.registry import TABLES, lookup, parse
+
+
+class Section(BaseModel):
+    """Base of the plan's tables: frozen and closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Purpose(Section):
+    """What the classifier is for; a missing entry is reported as not declared."""
+
+    intended_use: str | None = None
+    population: str | None = None
+    acquisition: str | None = None
+    abstentions_go_to: str | None = None
+    threat_model: str | None = None
+
+
+class ModelPlan(Section):
+    """The classifier. `trust_labels` overrides the refusal of a model that scores like chance."""
+
+    address: str = "fashion"
+    output: Literal["logits", "probabilities", "sigmoid", "logit"] | None = None
+    trust_labels: bool = False
+
+
+class DataPlan(Section):
+    """The labelled held-out images; `limit` keeps the N with the smallest hashes."""
+
+    address: str = "fashion"
+    limit: int | None = Field(default=None, ge=20)
+
+
+class Conditions(Section):
+    """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes."""
+
+    use: tuple[str, ...] = Field(default=(), strict=False)
+    attacked: int = Field(default=1000, ge=1)
+
+
+class Signals(Section):
+    """Scores of doubt; `msp`, the baseline, is always among them."""
+
+    use: tuple[str, ...] = Field(default=("msp", "entropy", "margin", "max_logit", "energy"), strict=False)
+
+
+class Policies(Section):
+    """Rules that decide to answer or to abstain."""
+
+    use: tuple[str, ...] = Field(
+        default=("certified(risk=0.02, delta=0.05)", "rule(confidence=0.6, entropy=1.0)"), strict=False
+    )
+
+
+class Plan(Section):
+    """A whole audit. `batch` is part of the plan because the last bits of a logit depend on it."""
+
+    version: Literal[1] = 1
+    seed: int = 0
+    batch: int = Field(default=128, ge=2)
+    purpose: Purpose = Purpose()
+    model: ModelPlan = ModelPlan()
+    data: DataPlan = DataPlan()
+    conditions: Conditions = Conditions()
+    signals: Signals = Signals()
+    policies: Policies = Policies()
+
+    def toml(self) -> str:
+        """The canonical text: every key, in order, nothing left to a default."""
+        return _toml(self.model_dump(exclude_none=True))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical text."""
+        return hashlib.sha256(self.toml().encode()).hexdigest()
+
+
+def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Plan:
+    """A plan from a TOML file, `key=value` settings over it, and changes by dotted key over both.
+
+    Raises:
+        InputError: the file does not parse, or a value breaks its rule.
+        UnknownNameError: a key, attack, corruption, signal or policy that nobody knows; the nearest is offered.
+    """
+    tree = {} if path is None else _read_toml(path)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {setting!r}.")
+        _put(tree, key.strip(), _literal(text.strip()))
+    for key, value in (changes or {}).items():
+        _put(tree, key, value)
+    try:
+        plan = Plan.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error) from None
+    _check_names(plan)
+    return plan
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read the plan {path}: {error.strerror}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"the plan {path} is not valid TOML: {error}.") from None
+
+
+def _literal(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"plan key {key!r}: {part!r} is a value, not a table.")
+    tree[last] = value
+
+
+def _explain(error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *path, last = first["loc"]
+        section: Any = Plan
+        for part in path:
+            section = section.model_fields[str(part)].annotation
+        where = f" in [{'.'.join(map(str, path))}]" if path else ""
+        return unknown(f"plan key{where}", str(last), section.model_fields)
+    return InputError(f"plan key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}.")
+
+
+def _check_names(plan: Plan) -> None:
+    for text in plan.signals.use:
+        lookup("signal", parse(text).name)
+    for text in plan.policies.use:
+        lookup("policy", parse(text).name)
+    known = {"clean", *TABLES["attack"], *TABLES["corruption"]}
+    for text in plan.conditions.use:
+        if parse(text).name not in known:
+            raise unknown("condition", parse(text).name, known)
+
+
+def _toml(tree: Mapping[str, Any], prefix: str = "") -> str:
+    lines = [f"{key} = {_toml_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.").rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    import json
+
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False)

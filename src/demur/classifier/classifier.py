@@ -1,0 +1,211 @@
+"""A model behind one contract: images in, logits out."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from demur.classifier.contract import Contract, Output
+from demur.classifier.doors import check_images, check_mode, check_output, check_weights
+from demur.classifier.fingerprint import fingerprint
+from demur.classifier.freezing import frozen
+from demur.classifier.intake import Intake
+from demur.classifier.look import Look
+from demur.classifier.outputs import columns, to_logits
+from demur.classifier.penultimate import find
+from demur.classifier.taps import heard, layer_names, outputs_of
+from demur.errors import ModelError
+from demur.shapes import Features, Images, Logits, Scores
+
+
+@final
+class Classifier:
+    """A model that takes images in [0, 1], normalises inside and answers with logits.
+
+    It never changes, and it never switches autograd off: the caller does. The module is shared, not copied, and must be
+    in evaluation mode. Building one runs the module once, on two fixed images, and refuses a model that breaks the
+    contract.
+
+    Args:
+        module: any module that maps (rows, channels, height, width) to one tensor of outputs per row.
+        classes: names in the order of the outputs.
+        input_shape: (channels, height, width).
+        mean: subtracted per channel, in the [0, 1] pixel range.
+        std: divided by per channel, in the [0, 1] pixel range.
+        output: what the outputs are; see `demur.classifier.outputs.to_logits`.
+        features: the layer whose output are the features; by default the input of the linear head, where there is one.
+        name: how reports call the model; by default the module's type.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        classes: Sequence[str],
+        input_shape: tuple[int, int, int],
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        output: Output = "logits",
+        features: str | None = None,
+        name: str = "",
+    ) -> None:
+        self._contract = Contract(
+            classes=tuple(classes),
+            input_shape=input_shape,
+            mean=None if mean is None else tuple(mean),
+            std=None if std is None else tuple(std),
+            output=output,
+        )
+        self._name = name or type(module).__name__
+        self._module = module
+        self._named_features = features
+        self._parameters = tuple(module.parameters())
+        check_weights(module)
+        check_mode(module)
+        probe = _probe(self.input_shape, self.device, _dtype(module))
+        self._intake = Intake.of(module, self._contract, self.device, probe.dtype)
+        check_output(self._answer_of_probe(probe), self._contract)
+        self._penultimate = find(module, self._intake(probe), output, features)
+
+    def __repr__(self) -> str:
+        return f"Classifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
+
+    @property
+    def name(self) -> str:
+        """How reports call the model."""
+        return self._name
+
+    @property
+    def module(self) -> nn.Module:
+        """The wrapped module, which expects normalised images."""
+        return self._module
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self._contract.classes
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self._contract.input_shape
+
+    @property
+    def contract(self) -> Contract:
+        """Everything declared about the model."""
+        return self._contract
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned."""
+        return sum(parameter.numel() for parameter in self._parameters)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._parameters[0].device if self._parameters else torch.device("cpu")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of layers, weights, buffers and contract, whatever their order or device."""
+        return fingerprint(self._module, self._contract)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of layers whose activations may be asked for."""
+        return layer_names(self._module)
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor] | None:
+        """Weight (classes, width) and bias (classes) with features·weightᵀ + bias = logits; None if not linear.
+
+        Where the model puts out probabilities, the equation holds up to one constant per row.
+        """
+        return self._penultimate.weights()
+
+    def to(self, device: torch.device | str) -> "Classifier":
+        """A new classifier with a copy of the module on a device."""
+        return Classifier(
+            copy.deepcopy(self._module).to(device),
+            classes=self.classes,
+            input_shape=self.input_shape,
+            mean=self._contract.mean,
+            std=self._contract.std,
+            output=self._contract.output,
+            features=self._named_features,
+            name=self._name,
+        )
+
+    def logits(self, images: Images) -> Logits:
+        """Logits (rows, classes); differentiable where autograd is on."""
+        return to_logits(columns(self._module(self._intake(images)))[: len(images)], self._contract.output)
+
+    def features(self, images: Images) -> Features:
+        """Penultimate features (rows, width)."""
+        return self.look(images).features
+
+    def activations(self, images: Images, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """The outputs of named layers, rows first."""
+        return self.look(images, layers).activations
+
+    def look(self, images: Images, layers: Sequence[str] = ()) -> Look:
+        """Logits, features and the outputs of named layers by one pass; no hook is left behind."""
+        rows = len(images)
+        with outputs_of(self._module, layers, rows) as kept, self._penultimate.read(self._module, rows) as features:
+            logits = self.logits(images)
+            return Look(logits, features(), {name: heard(kept, name) for name in layers})
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """The weights require no gradient inside; as before afterwards. Enter it once around many gradients."""
+        return frozen(self._parameters)
+
+    def loss_gradient(self, images: Images, loss: Callable[[Logits], Scores]) -> tuple[Logits, Images]:
+        """Logits, and the gradient of each row's loss with respect to that row's image; both detached."""
+        with self.frozen(), torch.enable_grad():
+            x = images.detach().requires_grad_()
+            logits = self.logits(x)
+            total = loss(logits).sum()
+            if not total.requires_grad:
+                raise ModelError(
+                    "the loss does not depend on the images, so it has no gradient. Look for detach(), no_grad() or "
+                    "numpy inside the model's forward."
+                )
+            (gradient,) = torch.autograd.grad(total, x)
+        return logits.detach(), gradient.contiguous()
+
+    def check(self, images: Images) -> None:
+        """Refuse a real batch that breaks its contract, or answers to it that break the model's.
+
+        Raises:
+            DataError: wrong type, shape or range of the images.
+            ModelError: layers in training mode; outputs that are not finite or not what was declared.
+        """
+        check_images(images, self.input_shape)
+        check_mode(self._module)
+        with torch.no_grad():
+            check_output(columns(self._module(self._intake(images))), self._contract)
+
+    def _answer_of_probe(self, probe: Images) -> Tensor:
+        try:
+            with torch.no_grad():
+                return columns(self._module(self._intake(probe)))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = str(error).partition("\n")[0][:300]
+            raise ModelError(
+                f"the model {self.name} must read images of shape {self.input_shape}; it failed on two of them: "
+                f"{reason.rstrip('.')}. Check channels and size, or name the model's own input_shape."
+            ) from error
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
+
+
+def _probe(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> Images:
+    """Two fixed noise-like images: multiples of the golden ratio, modulo one."""
+    count = 2 * torch.Size(shape).numel()
+    values = torch.arange(count, dtype=torch.float64) * 0.6180339887498949 % 1
+    return values.view(2, *shape).to(device=device, dtype=dtype)

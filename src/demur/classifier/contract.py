@@ -1,0 +1,74 @@
+"""What a model declares about itself."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from demur.errors import ModelError, unknown
+
+Output = Literal["logits", "probabilities", "sigmoid", "logit"]
+
+_LARGEST_MEAN = 2.0  # a mean above this was measured on 0–255 pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """The classes a model knows, the images it reads and what its outputs mean.
+
+    `input_shape` is (channels, height, width); `mean` and `std` are per channel, in the [0, 1] pixel range.
+    """
+
+    classes: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    output: Output = "logits"
+
+    def __post_init__(self) -> None:
+        _check_classes(self.classes)
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise ModelError(
+                f"`input_shape` is (channels, height, width), three positive integers; got {self.input_shape}."
+            )
+        if self.output not in get_args(Output):
+            raise ModelError(str(unknown("output", self.output, get_args(Output))))
+        if self.output == "logit" and len(self.classes) != 2:
+            raise ModelError(
+                f"output 'logit' is one number that speaks for the second of two classes; got {len(self.classes)} "
+                "classes. Name the two classes, or declare output='logits'."
+            )
+        for field, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None:
+                self._check_channels(field, values)
+        self._check_scale(self.mean or (), self.std or ())
+
+    def _check_channels(self, field: str, values: Sequence[float]) -> None:
+        channels = self.input_shape[0]
+        if len(values) != channels:
+            raise ModelError(
+                f"`{field}` takes one value per channel; got {len(values)} for images of {channels} channel(s). "
+                f"Give {channels} value(s) or the right input_shape."
+            )
+        if not all(math.isfinite(value) for value in values):
+            raise ModelError(f"`{field}` must be finite; got {values}.")
+
+    def _check_scale(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        if any(value <= 0 for value in std):
+            raise ModelError(f"`std` must be positive; got {std}.")
+        if any(abs(value) > _LARGEST_MEAN for value in mean):
+            raise ModelError(
+                f"`mean` must be on the scale of images in [0, 1]; got {mean}, which looks like 0–255. "
+                "Divide mean and std by 255."
+            )
+
+
+def _check_classes(classes: Sequence[str]) -> None:
+    if len(classes) < 2:
+        raise ModelError(
+            f"a classifier chooses among at least two classes; got {len(classes)} {tuple(classes)}. "
+            "Name every class, in the order of the model's outputs."
+        )
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise ModelError(f"class names must differ from each other; {twice[0]!r} is named twice. Rename one.")

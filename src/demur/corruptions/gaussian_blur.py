@@ -1,0 +1,35 @@
+"""Gaussian blur."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from demur.corruptions import check_severity, parameter
+from demur.randomness import Keys
+from demur.shapes import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianBlur:
+    """Convolution with a normal kernel cut at four standard deviations, edges replicated.
+
+    Hendrycks & Dietterich (2019), arXiv:1903.12261.
+    """
+
+    table: ClassVar[Mapping[int, tuple[float, ...]]] = MappingProxyType(
+        {32: (0.4, 0.6, 0.7, 0.8, 1.0), 64: (0.5, 0.75, 1.0, 1.25, 1.5), 224: (1.0, 2.0, 3.0, 4.0, 6.0)}
+    )
+    sentence: ClassVar[str] = "Gaussian blur of standard deviation {value:g} pixels"
+
+    severity: int
+
+    def __post_init__(self) -> None:
+        check_severity(self.severity)
+
+    def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; blur draws nothing
+        from kornia.filters import gaussian_blur2d
+
+        sigma = parameter(self, min(x.shape[2:]))
+        size = 2 * int(4 * sigma + 0.5) + 1
+        return gaussian_blur2d(x, (size, size), (sigma, sigma), border_type="replicate").clamp(0, 1)

@@ -1,0 +1,95 @@
+"""Folders of IDX files, the layout of MNIST and its descendants: `idx:FOLDER?split=train|test`."""
+
+import gzip
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from demur.data.source import Row
+from demur.errors import DataError
+from demur.registry import Address
+
+_STEMS = {"train": "train", "test": "t10k"}
+
+
+@dataclass(frozen=True, eq=False)
+class IdxSource:
+    """Grey images held as bytes, (rows, height, width), and made floats as they are read."""
+
+    address: str
+    classes: tuple[str, ...]
+    split: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One channel, height, width."""
+        return (1, self.images.shape[1], self.images.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, positions: Sequence[int]) -> Iterator[Row]:
+        """The rows at these positions; ids are `split/position`."""
+        for position in positions:
+            image = torch.from_numpy(self.images[position].astype(np.float32) / 255).unsqueeze(0)
+            yield Row(f"{self.split}/{position:05d}", image, int(self.labels[position]))
+
+
+def open_source(address: Address) -> IdxSource:
+    """Open a folder; classes are named by `classes=a,b,…`, else by their numbers."""
+    address.only(("split", "classes"))
+    split = address.options.get("split", "test")
+    if split not in _STEMS:
+        raise DataError(f"`split` of an IDX folder is 'train' or 'test'; got {split!r}.")
+    names = address.options.get("classes")
+    name = f"idx:{address.location}?split={split}" + (f"&classes={names}" if names else "")
+    return open_folder(Path(address.location), split, name, tuple(names.split(",")) if names else None)
+
+
+def open_folder(folder: Path, split: str, address: str, classes: tuple[str, ...] | None = None) -> IdxSource:
+    """Read the image and the label file of one split into memory, as bytes."""
+    images = _read(_find(folder, f"{_STEMS[split]}-images-idx3-ubyte"), axes=3)
+    labels = _read(_find(folder, f"{_STEMS[split]}-labels-idx1-ubyte"), axes=1)
+    if len(images) != len(labels):
+        raise DataError(
+            f"the {split} split of {folder} has {len(images)} images and {len(labels)} labels; there must be one label "
+            "per image. Fetch both files again."
+        )
+    numbered = tuple(str(number) for number in range(int(labels.max(initial=0)) + 1))
+    return IdxSource(address, classes or numbered, split, images, labels)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for candidate in (folder / name, folder / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    raise DataError(
+        f"{folder} has no file {name} or {name}.gz; an IDX folder holds train-images-idx3-ubyte, "
+        "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, plain or gzipped. "
+        "Check the path, or the split."
+    )
+
+
+def _read(path: Path, axes: int) -> NDArray[np.uint8]:
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}. Fetch the file again.") from None
+    head = 4 + 4 * axes
+    if content[:4] != bytes((0, 0, 8, axes)) or len(content) < head:
+        raise DataError(
+            f"{path} is not an IDX file of bytes with {axes} axes: it must start with 000008{axes:02x} and starts with "
+            f"{content[:4].hex() or 'nothing'}. Check that the file is what its name says."
+        )
+    shape = struct.unpack(f">{axes}I", content[4:head])
+    values = np.frombuffer(content, dtype=np.uint8, offset=head)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise DataError(f"{path} announces {shape} bytes and holds {values.size}: it is cut short. Fetch it again.")
+    return values.reshape(shape)

@@ -1,0 +1,131 @@
+"""Images that Python already has: tensors, or any map-style data set of (image, label)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from demur.data.pictures import decoded
+from demur.data.source import Row
+from demur.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSource:
+    """Images and labels in two tensors; ids are positions."""
+
+    address: str
+    classes: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+    groups: tuple[str, ...] | None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one image."""
+        _, channels, height, width = self.images.shape
+        return (channels, height, width)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, positions: Sequence[int]) -> Iterator[Row]:
+        """The rows at these positions."""
+        for position in positions:
+            group = None if self.groups is None else self.groups[position]
+            yield Row(f"{position:06d}", self.images[position].float(), int(self.labels[position]), group)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetSource:
+    """A map-style torch data set of (image, label), asked for one item at a time; ids are positions."""
+
+    address: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    dataset: Dataset[Any]
+    groups: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]  # torch types only some data sets as sized
+
+    def read(self, positions: Sequence[int]) -> Iterator[Row]:
+        """The rows at these positions."""
+        for position in positions:
+            image, label = _item(self.dataset, position, self.address)
+            group = None if self.groups is None else self.groups[position]
+            tensor, error = _as_tensor(image, self.input_shape[0])
+            yield Row(f"{position:06d}", tensor, int(label), group, error)
+
+
+def from_tensors(
+    images: Tensor,
+    labels: Tensor,
+    *,
+    classes: Sequence[str],
+    groups: Sequence[str] | None = None,
+    name: str = "tensors",
+) -> TensorSource:
+    """A source of float images (rows, channels, height, width) in [0, 1] and integer labels (rows,)."""
+    if images.ndim != 4:
+        raise DataError(f"`images` must be (rows, channels, height, width); got the shape {tuple(images.shape)}.")
+    if not images.is_floating_point():
+        raise DataError(f"`images` must be floats in [0, 1]; got {images.dtype}. Convert to float and divide by 255.")
+    if labels.shape != (len(images),) or labels.is_floating_point():
+        raise DataError(
+            f"`labels` must be {len(images)} whole numbers, one per image; got {labels.dtype} of the shape "
+            f"{tuple(labels.shape)}."
+        )
+    return TensorSource(name, tuple(classes), images.detach().cpu(), labels.cpu(), _grouped(groups, len(images)))
+
+
+def from_dataset(
+    dataset: Dataset[Any], *, classes: Sequence[str], groups: Sequence[str] | None = None, name: str = "dataset"
+) -> DatasetSource:
+    """A source over a map-style data set whose images are float tensors in [0, 1] or Pillow images."""
+    rows = len(dataset)  # type: ignore[arg-type]  # torch types only some data sets as sized
+    if rows == 0:
+        raise DataError(f"the data set {name!r} is empty; there must be at least two classes of images.")
+    first, error = _as_tensor(_item(dataset, 0, name)[0], None)
+    if first is None:
+        raise DataError(f"cannot tell the size of the images of {name!r} from the first one: {error}.")
+    channels, height, width = first.shape
+    return DatasetSource(name, tuple(classes), (channels, height, width), dataset, _grouped(groups, rows))
+
+
+def _grouped(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:
+    if groups is not None and len(groups) != rows:
+        raise DataError(f"`groups` must name one group per image; got {len(groups)} for {rows} images.")
+    return None if groups is None else tuple(map(str, groups))
+
+
+def _item(dataset: Dataset[Any], position: int, name: str) -> tuple[Any, Any]:
+    try:
+        image, label = dataset[position]
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(
+            f"item {position} of {name!r} is not a readable (image, label): {error}. Leave it out, for instance with "
+            "torch.utils.data.Subset."
+        ) from error
+    return image, label
+
+
+def _as_tensor(image: object, channels: int | None) -> tuple[Tensor | None, str | None]:
+    if isinstance(image, Image):
+        return decoded(image, channels)
+    if not isinstance(image, Tensor):
+        raise DataError(
+            f"images must be float tensors in [0, 1] or Pillow images; got {type(image).__name__}. Convert them in the "
+            "data set's transform."
+        )
+    if image.ndim != 3 or not image.is_floating_point():
+        shape = tuple(image.shape)
+        raise DataError(
+            f"images must be floats (channels, height, width) in [0, 1]; got {image.dtype} of the shape {shape}. "
+            "Convert to float and divide by 255."
+        )
+    return image.detach().to("cpu", torch.float32), None

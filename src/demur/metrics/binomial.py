@@ -1,0 +1,100 @@
+"""Exact binomial tests and intervals for a share of wrong answers."""
+
+import math
+
+import numpy as np
+from scipy.special import bdtr, betaincinv, ndtri
+
+from demur.errors import InputError
+from demur.metrics.estimate import Estimate
+
+
+def wilson(count: float, n: int, level: float = 0.95) -> Estimate:
+    """The share `count / n` with its score interval; NaN with a reason for n = 0.
+
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+
+    >>> wilson(34, 2814).value
+    0.012082444918265814
+    """
+    if n == 0:
+        return Estimate.undefined("no images")
+    share = count / n
+    z = float(ndtri((1 + level) / 2))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    low = 0.0 if count == 0 else max(0.0, centre - half)
+    high = 1.0 if count == n else min(1.0, centre + half)
+    return Estimate(value=share, low=low, high=high, n=n)
+
+
+def risk_upper_bound(errors: int, n: int, delta: float) -> float:
+    """The largest risk that `errors` wrong among `n` leaves plausible: high when there are many errors or few images.
+
+    One-sided: exceeded by the true risk with probability at most `delta`; 1 where all (or none) were seen wrong.
+    Clopper & Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the binomial".
+    """
+    return 1.0 if errors >= n else float(betaincinv(errors + 1, n - errors, 1 - delta))
+
+
+def p_value(errors: int, n: int, risk: float) -> float:
+    """The chance of at most `errors` wrong among `n` were the true risk `risk`: low when it must be smaller.
+
+    The exact binomial tail; 1 for n = 0. At most δ exactly when `risk_upper_bound(errors, n, δ)` is at most `risk`.
+    """
+    return 1.0 if n == 0 else float(bdtr(errors, n, risk))
+
+
+def sample_for(errors: int, risk: float, delta: float) -> int:
+    """The smallest n at which `errors` wrong still show, at level `delta`, that the risk is at most `risk`.
+
+    >>> [sample_for(errors, risk=0.01, delta=0.05) for errors in (0, 1, 2, 10)]
+    [299, 473, 628, 1693]
+    """
+    check_levels(risk, delta)
+    low, high = errors, max(2 * errors, 1)
+    while p_value(errors, high, risk) > delta:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if p_value(errors, middle, risk) <= delta else (middle, high)
+    return high
+
+
+def labels_without_error(risk: float, delta: float) -> int:
+    """The fewest answered and labelled images that can show a risk of at most `risk`: all of them must be right.
+
+    >>> labels_without_error(risk=0.02, delta=0.05)
+    149
+    """
+    return sample_for(0, risk, delta)
+
+
+def power(n: int, risk: float, delta: float, true_risk: float) -> float:
+    """The chance that `n` images show a risk of at most `risk` at level `delta`, if it truly is `true_risk`."""
+    tails = bdtr(np.arange(math.ceil(n * risk) + 1), n, risk)
+    most = int(np.searchsorted(tails, delta, side="right")) - 1
+    return 0.0 if most < 0 else float(bdtr(most, n, true_risk))
+
+
+def power_start(risk: float, delta: float, power: float = 0.9, true_share: float = 0.25) -> int:
+    """The smallest n that passes with probability `power` if the true risk is `true_share` of `risk`.
+
+    Looks at no label. For each number of errors, the smallest n that tolerates it is also the likeliest to pass.
+
+    >>> power_start(risk=0.02, delta=0.05)
+    456
+    """
+    errors = 0
+    while True:
+        n = sample_for(errors, risk, delta)
+        if bdtr(errors, n, risk * true_share) >= power:
+            return n
+        errors += 1
+
+
+def check_levels(risk: float, delta: float) -> None:
+    """Refuse a target risk or an error level that is not a share strictly between 0 and 1."""
+    for name, value in (("risk", risk), ("delta", delta)):
+        if not 0 < value < 1:
+            raise InputError(f"`{name}` must lie strictly between 0 and 1; got {value}. Write 2 % as 0.02.")

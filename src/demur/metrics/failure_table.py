@@ -1,0 +1,61 @@
+"""The failure table: what a policy flags and what it lets through."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from demur.metrics.estimate import Estimate
+from demur.metrics.proportion import mean, proportion
+from demur.metrics.ranking import Floats, Value
+from demur.metrics.resampling import Resampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureTable:
+    """Shares in [0, 1] with intervals; accuracy = (1 − flagged)·accuracy_unflagged + flagged·accuracy_flagged.
+
+    `errors_caught` is the share of wrong answers that are flagged; `balanced_accuracy` the mean of that and of the
+    share of right answers that are not.
+    """
+
+    accuracy: Estimate
+    flagged: Estimate
+    accuracy_unflagged: Estimate
+    accuracy_flagged: Estimate
+    errors_caught: Estimate
+    balanced_accuracy: Estimate
+
+
+def failure_table(accepted: ArrayLike, wrong: ArrayLike, groups: NDArray[Any] | None = None) -> FailureTable:
+    """The failure table of a policy from what it accepted and what was wrong, one flag per row each."""
+    flagged, errors = ~np.asarray(accepted, bool), np.asarray(wrong, bool)
+
+    def share(of: NDArray[np.bool_], among: NDArray[np.bool_]) -> Estimate:
+        return proportion(of[among], None if groups is None else groups[among])
+
+    everywhere = np.ones(len(errors), bool)
+    return FailureTable(
+        accuracy=share(~errors, everywhere),
+        flagged=share(flagged, everywhere),
+        accuracy_unflagged=share(~errors, ~flagged),
+        accuracy_flagged=share(~errors, flagged),
+        errors_caught=share(flagged, errors),
+        balanced_accuracy=Resampler(len(errors), groups).estimate(balanced_accuracy, flagged, errors),
+    )
+
+
+def balanced_accuracy(flagged: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """Mean of the share of wrong answers flagged and of right answers not flagged: high (1) when flags are errors.
+
+    ½ for flags that know nothing; NaN without a wrong or without a right answer.
+    """
+    flags, errors = np.asarray(flagged, bool), np.asarray(wrong, bool)
+    caught = _mean_of(flags, errors, weights)
+    kept = _mean_of(~flags, ~errors, weights)
+    return (caught + kept) / 2
+
+
+def _mean_of(flags: NDArray[np.bool_], among: NDArray[np.bool_], weights: Floats | None) -> Value:
+    return mean(flags[among], None if weights is None else weights[..., among])

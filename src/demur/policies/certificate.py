@@ -1,0 +1,73 @@
+"""A promise about a threshold, or the refusal to make one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from demur.metrics.estimate import Unit
+from demur.policies.policy import Flags, Reasons, Scores, column, explain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """With probability ≥ 1 − `delta` over the certify rows, at most `risk` of what the threshold answers is wrong.
+
+    Holds for data exchangeable with the certify rows: not for shifted or manipulated images. `answered` of `m` certify
+    units (`unit`) were answered and `wrong` of these were wrong; `bound` is the largest risk that leaves plausible at
+    the `level` of the test. Where the unit is a group, the promise is about one image of a new group.
+    """
+
+    threshold: float
+    risk: float
+    delta: float
+    level: float
+    m: int
+    answered: int
+    wrong: int
+    bound: float
+    unit: Unit
+    grid: int
+    tests: int
+    procedure: str
+
+    def on(self, signal: str) -> "CertifiedThreshold":
+        """The policy that keeps this promise, on the signal it was made for."""
+        return CertifiedThreshold(signal=signal, certificate=self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedThreshold:
+    """Answers iff the doubt of `signal` is at most the certified threshold."""
+
+    signal: str
+    certificate: Certificate
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The one signal it reads."""
+        return (self.signal,)
+
+    def accepts(self, scores: Scores) -> Flags:
+        """Doubt ≤ threshold."""
+        return column(scores, self.signal) <= self.certificate.threshold
+
+    def reasons(self, scores: Scores) -> Reasons:
+        """Empty where accepted."""
+        return explain(column(scores, self.signal), self.certificate.threshold, self.signal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """No threshold can be promised, and why.
+
+    `labels_needed` is an estimate of the certify units that would do, None where more of them would not help;
+    `lowest_risk` is the smallest share of wrong answers seen at a coverage wide enough to tell, NaN if none was.
+    """
+
+    reason: Literal["too_few_labels", "model_too_weak"]
+    risk: float
+    delta: float
+    labels_given: int
+    labels_needed: int | None
+    lowest_risk: float
+    unit: Unit
+    sentence: str

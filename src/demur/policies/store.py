@@ -1,0 +1,57 @@
+"""Fitted policies to and from plain JSON values."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from demur.errors import InputError, unknown
+from demur.policies.certificate import Certificate, CertifiedThreshold
+from demur.policies.policy import Policy
+from demur.policies.rule import Rule
+from demur.policies.threshold import Threshold
+
+Built = TypeVar("Built")
+
+KINDS: Mapping[str, type[Any]] = {
+    "certified": CertifiedThreshold,
+    "rule": Rule,
+    "threshold": Threshold,
+}
+
+
+def dump_policy(policy: Policy) -> dict[str, Any]:
+    """Plain values that `load_policy` reads back.
+
+    >>> dump_policy(Threshold(doubt=0.25))
+    {'policy': 'threshold', 'signal': 'msp', 'doubt': 0.25}
+    """
+    for kind, cls in KINDS.items():
+        if isinstance(policy, cls):
+            return {"policy": kind, **dataclasses.asdict(policy)}
+    raise InputError(f"cannot store {type(policy).__name__}: only a fitted policy can be stored ({', '.join(KINDS)}).")
+
+
+def load_policy(values: Mapping[str, Any]) -> Policy:
+    """The policy that `dump_policy` wrote.
+
+    Raises:
+        InputError: its kind or one of its fields is unknown or missing.
+    """
+    fields = dict(values)
+    kind = fields.pop("policy", None)
+    if kind not in KINDS:
+        raise unknown("policy", str(kind), KINDS)
+    if kind == "certified":
+        fields["certificate"] = _build("certificate", Certificate, _fields(Certificate), fields.get("certificate"))
+    return _build(f"policy {kind!r}", KINDS[kind], _fields(KINDS[kind]), fields)
+
+
+def _fields(cls: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}
+
+
+def _build(what: str, cls: Callable[..., Built], known: set[str], fields: object) -> Built:
+    if not isinstance(fields, Mapping) or set(fields) != known:
+        found = ", ".join(sorted(fields)) if isinstance(fields, Mapping) else repr(fields)
+        raise InputError(f"cannot read a stored {what}: it must have exactly {', '.join(sorted(known))}; got {found}.")
+    return cls(**fields)

@@ -1,0 +1,121 @@
+"""The table: one row per sample under one condition, in Parquet shards that are written once.
+
+    run.json       what was run: hashes, versions, conditions and signals with their sentences and units
+    manifest.json  [{shard, condition, rows, sha256}], replaced by atomic rename
+    records/       c003-s0007.parquet = condition 3, shard 7
+    facts/         what is not a row: fits, checks
+
+Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt) come
+beside them. A failed sample is a row with `error` set and everything measured null.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from demur.errors import RunError
+
+SCHEMA_VERSION = 1
+
+ROLES = ("train", "fit", "tune", "certify", "test")
+
+COLUMNS: Mapping[str, pl.DataType] = {
+    "sample_id": pl.String(),
+    "role": pl.Enum(ROLES),
+    "label": pl.Int32(),
+    "group": pl.String(),
+    "condition": pl.String(),
+    "severity": pl.Float32(),
+    "norm": pl.String(),
+    "predicted": pl.Int32(),
+    "margin": pl.Float32(),
+    "distance.linf": pl.Float32(),
+    "distance.l2": pl.Float32(),
+    "epsilon.minimal": pl.Float32(),
+    "epsilon.censored": pl.Boolean(),
+    "loss.start": pl.Float32(),
+    "loss.kept": pl.Float32(),
+    "step": pl.Int32(),
+    "flags": pl.Int32(),
+    "forwards": pl.Int32(),
+    "backwards": pl.Int32(),
+    "error": pl.String(),
+}
+
+
+def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+    """A shard's table: the given columns in schema order, missing ones null, then the logits and signals."""
+    height = len(columns["sample_id"])
+    base = [
+        pl.Series(name, columns[name], dtype=dtype) if name in columns else pl.Series(name, [None] * height, dtype=dtype)
+        for name, dtype in COLUMNS.items()
+    ]
+    return pl.DataFrame(base).hstack(logits).hstack(signals)
+
+
+def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The table itself, or an error that names the column that is missing or of another type."""
+    for name, dtype in COLUMNS.items():
+        found = table.schema.get(name)
+        if found != dtype:
+            raise RunError(f"{where}: column {name!r} must be {dtype}; found {found or 'none'}. The file is damaged or older.")
+    return table
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target and rename: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys, atomically."""
+    write_atomically(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or broken file is named."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist. A run folder has it once its audit has started.") from None
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path} is not readable JSON ({error}). Delete it and run the audit again.") from None
+
+
+def write_shard(run: Path, name: str, table: pl.DataFrame) -> str:
+    """Write `records/<name>.parquet` atomically and return its sha256."""
+    import io
+
+    buffer = io.BytesIO()
+    validate(table, name).write_parquet(buffer, compression="zstd", statistics=False)
+    content = buffer.getvalue()
+    write_atomically(run / "records" / f"{name}.parquet", content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(run: Path, condition: str | None = None) -> pl.DataFrame:
+    """All rows of a run, or of one condition, in the order they were planned."""
+    shards = [entry for entry in read_json(run / "manifest.json") if condition in {None, entry["condition"]}]
+    if not shards:
+        raise RunError(f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end.")
+    paths = [run / "records" / f"{entry['shard']}.parquet" for entry in shards]
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise RunError(f"{run}: {missing[0]} is in the manifest and not in records/. Run the same audit again.")
+    return pl.concat([validate(pl.read_parquet(path), path.name) for path in paths])

@@ -1,0 +1,126 @@
+"""How many images are answered against how many of the answers are wrong."""
+
+from typing import Any, Literal
+
+import altair as alt
+
+from demur.analysis.results import Curve, Promise, Results
+from demur.report.charts.drawing import Drawing, number, share_axis, source
+from demur.report.charts.theme import CERTIFIED, POINTER
+from demur.report.phrases import at_most
+
+
+def risk_coverage(results: Results) -> Drawing:
+    """Every signal quiet, the chosen one strong, its point at the slider; oracle, random and the promise for scale."""
+    rows = [row for curve in results.curves for row in _rows(curve)]
+    where = {
+        "x": alt.X("coverage:Q", axis=share_axis("images answered"), scale=alt.Scale(domain=[0, 1])),
+        "y": alt.Y("risk:Q", axis=share_axis("answers that are wrong"), scale=alt.Scale(domainMin=0)),
+    }
+    base = source(rows).encode(**where)
+    chosen = base.transform_filter("datum.signal === shown")
+    layers = [
+        base.mark_line(style="quiet").encode(detail="signal:N"),
+        *_references(results, where),
+        chosen.mark_line(style="chosen").encode(tooltip=_tooltip()),
+        *_certified(results.promise, where),
+        chosen.transform_filter("datum.index === at").mark_point(opacity=1, **POINTER).encode(tooltip=_tooltip()),
+    ]
+    shown, at = start(results)
+    params = [alt.param(name="shown", value=shown), alt.param(name="at", value=at)]
+    return Drawing.of("risk-coverage", _alt(results), alt.layer(*layers).add_params(*params), height=340)
+
+
+def start(results: Results) -> tuple[str, int]:
+    """Where the slider stands at first: the certified signal and its point, else the middle of the first curve."""
+    if not results.curves:
+        return ("", 0)
+    promise = results.promise
+    curve = next((curve for curve in results.curves if promise and curve.signal == promise.signal), results.curves[0])
+    if promise is None or curve.signal != promise.signal:
+        return (curve.signal, len(curve.points) // 2)
+    nearest = min(range(len(curve.points)), key=lambda at: abs(curve.points[at].threshold - promise.threshold))
+    return (curve.signal, nearest)
+
+
+def _rows(curve: Curve) -> list[dict[str, Any]]:
+    return [
+        {
+            "signal": curve.signal,
+            "index": index,
+            "threshold": number(point.threshold),
+            "coverage": number(point.coverage),
+            "risk": number(point.risk),
+        }
+        for index, point in enumerate(curve.points)
+    ]
+
+
+def _references(results: Results, where: dict[str, Any]) -> list[alt.Chart]:
+    layers = []
+    if results.oracle:
+        oracle = _rows(results.oracle)
+        layers += [
+            source(oracle).mark_line(style="oracle").encode(**where),
+            _label(_turn(oracle), "perfect order", "oracle-label", where, align="right", dx=-6, dy=-9),
+        ]
+    flat = number(results.random_risk)
+    if flat is not None:
+        ends = [{"coverage": 0, "risk": flat}, {"coverage": 1, "risk": flat}]
+        layers += [
+            source(ends).mark_line(style="random").encode(**where),
+            _label(ends[0], "random order", "label", where, align="left", dx=6, dy=11),
+        ]
+    if results.promise:
+        ends = [{"coverage": 0, "risk": results.promise.risk}, {"coverage": 1, "risk": results.promise.risk}]
+        words = f"promise: at most {at_most(results.promise.risk)}"
+        layers += [
+            source(ends).mark_line(style="promise").encode(**where),
+            _label(ends[0], words, "promise-label", where, align="left", dx=6, dy=-8),
+        ]
+    return layers
+
+
+def _turn(oracle: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last point before the perfect order runs out of right answers."""
+    return next((row for row in reversed(oracle) if not row["risk"]), oracle[0])
+
+
+def _certified(promise: Promise | None, where: dict[str, Any]) -> list[alt.Chart]:
+    if promise is None or number(promise.test_risk.value) is None:
+        return []
+    row = {"coverage": number(promise.coverage.value), "risk": number(promise.test_risk.value)}
+    return [
+        source([row]).mark_point(opacity=1, **CERTIFIED).encode(**where),
+        _label(row, "certified, on unseen images", "certified-label", where, align="right", dx=-4, dy=-20),
+    ]
+
+
+def _label(
+    row: dict[str, Any],
+    text: str,
+    style: str,
+    where: dict[str, Any],
+    *,
+    align: Literal["left", "right"],
+    dx: int,
+    dy: int,
+) -> alt.Chart:
+    return source([row]).mark_text(style=style, text=text, align=align, dx=dx, dy=dy).encode(**where)
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("signal:N"),
+        alt.Tooltip("threshold:Q", format=".4"),
+        alt.Tooltip("coverage:Q", title="answered", format=".1%"),
+        alt.Tooltip("risk:Q", title="wrong", format=".2%"),
+    ]
+
+
+def _alt(results: Results) -> str:
+    signals = ", ".join(curve.signal for curve in results.curves)
+    return (
+        f"Line chart of the share of wrong answers against the share of images answered, for {signals}; "
+        "the slider below reads any point aloud."
+    )

@@ -1,0 +1,204 @@
+"""What a safety board reads in 30 seconds, without a curve and without jargon."""
+
+import math
+from dataclasses import dataclass
+
+from demur.analysis.results import ClassRow, Manipulation, Promise, Provenance, Results, State
+from demur.report.families import Family, families
+from demur.report.phrases import DASH, count, frequency, percent, plural, scale
+from demur.report.verdicts import Verdict, honest, verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hundred:
+    """A hundred typical images, sorted by what happens to them; `right + wrong + passed_on == 100`."""
+
+    title: str
+    right: int
+    wrong: int
+    passed_on: int
+
+    @property
+    def sentence(self) -> str:
+        """The picture in words."""
+        asked = f", {self.passed_on} go to a person" if self.passed_on else ""
+        return f"{self.title}: of 100 images {self.right} are answered right, {self.wrong} wrong{asked}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """How many checks of the measurement itself passed, warned and failed."""
+
+    passed: int
+    warned: int
+    failed: int
+    remarks: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The three counts in words."""
+        return f"{plural(self.passed + self.warned + self.failed, 'check')}: {self.counts}."
+
+    @property
+    def counts(self) -> str:
+        """The three counts alone."""
+        return f"{self.passed} passed, {self.warned} warned, {self.failed} failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstScreen:
+    """The whole first screen as sentences; the page and the terminal show the same object."""
+
+    state: State
+    verdict: Verdict
+    subject: str
+    purpose: str
+    behaviour: str | None
+    check: str | None
+    kept: bool | None
+    without: str
+    hundreds: tuple[Hundred, ...]
+    worst: str
+    worst_detail: str | None
+    corruptions: tuple[Family, ...]
+    manipulation: tuple[str, ...]
+    manipulation_note: str | None
+    not_covered: tuple[str, ...]
+    lapses: tuple[str, ...]
+    trust: Trust
+    next_step: str
+
+    @classmethod
+    def of(cls, results: Results) -> "FirstScreen":
+        """Put the results of an audit into words."""
+        results = honest(results)
+        promise = results.promise
+        attack = results.manipulation
+        return cls(
+            state=results.state,
+            verdict=verdict(results),
+            subject=subject(results.provenance),
+            purpose=_purpose(results),
+            behaviour=_behaviour(promise, _next_hands(results)) if promise else None,
+            check=_check(promise) if promise else None,
+            kept=promise.test_wrong <= promise.risk * promise.test_answered if promise else None,
+            without=_without(results),
+            hundreds=_hundreds(results, promise),
+            worst=_worst(results.worst_class),
+            worst_detail=_worst_detail(results.worst_class) if promise else None,
+            corruptions=families(results.conditions, "corruption", promised=promise is not None),
+            manipulation=_manipulation(attack, promised=promise is not None),
+            manipulation_note=attack.sentence if attack else None,
+            not_covered=results.not_covered,
+            lapses=results.lapses,
+            trust=_trust(results),
+            next_step=results.next_step,
+        )
+
+
+def subject(made: Provenance) -> str:
+    """What was audited on what."""
+    return f"{made.model} on {made.data}"
+
+
+def _purpose(results: Results) -> str:
+    declared = results.purpose.get("intended_use")
+    return str(declared) if declared else "No intended use was declared in the plan."
+
+
+def _next_hands(results: Results) -> str:
+    return str(results.purpose.get("abstentions_go_to") or "a person")
+
+
+def _behaviour(promise: Promise, hands: str) -> str:
+    coverage = promise.coverage.value
+    base = scale(coverage)
+    answered = round(coverage * base)
+    verb = "goes" if base - answered == 1 else "go"
+    return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
+
+
+def _check(promise: Promise) -> str:
+    return (
+        f"Check on {count(promise.test_n)} unseen images: "
+        f"{count(promise.test_wrong)} wrong of {count(promise.test_answered)} answered."
+    )
+
+
+def _without(results: Results) -> str:
+    if results.state == "measurement_failed":
+        return "The numbers below are shown for repair only."
+    bare = results.promise.unguarded_risk.value if results.promise else 1 - results.test_accuracy.value
+    lead = "Without the guard" if results.state == "issued" else "When it answers every image"
+    return f"{lead}: {frequency(bare)} answers are wrong."
+
+
+def _hundreds(results: Results, promise: Promise | None) -> tuple[Hundred, ...]:
+    bare = results.promise.unguarded_risk.value if results.promise else 1 - results.test_accuracy.value
+    if math.isnan(bare) or results.state == "measurement_failed":
+        return ()
+    wrong = round(bare * 100)
+    title = "Without the guard" if promise else "As it is"
+    without = Hundred(title=title, right=100 - wrong, wrong=wrong, passed_on=0)
+    if promise is None or not promise.test_n:
+        return (without,)
+    answered = round(promise.test_answered / promise.test_n * 100)
+    missed = round(promise.test_wrong / promise.test_n * 100)
+    guarded = Hundred(title="With the guard", right=answered - missed, wrong=missed, passed_on=100 - answered)
+    return (guarded, without)
+
+
+def _worst(row: ClassRow | None) -> str:
+    if row is None:
+        return "No class has enough images to be judged alone."
+    return (
+        f"“{row.name}”: {percent(1 - row.accuracy.value, 0)} of {plural(row.n, 'image')} wrong when all are answered."
+    )
+
+
+def _worst_detail(row: ClassRow | None) -> str | None:
+    if row is None or row.coverage is None or row.risk is None:
+        return None
+    if math.isnan(row.risk.value):
+        return f"With the guard it answers {frequency(row.coverage.value, 'of')} of them."
+    return (
+        f"With the guard it answers {frequency(row.coverage.value, 'of')} of them, and {frequency(row.risk.value)} "
+        "of those answers are wrong."
+    )
+
+
+def _manipulation(found: Manipulation | None, *, promised: bool) -> tuple[str, ...]:
+    if found is None:
+        return ("Not measured: no attack was run.",)
+    return (_smallest_change(found), _attacked(found, promised=promised))
+
+
+def _smallest_change(found: Manipulation) -> str:
+    distance = found.median_distance
+    if math.isnan(distance.value):
+        return f"Smallest change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
+    return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
+
+
+def _attacked(found: Manipulation, *, promised: bool) -> str:
+    lead = f"Of {count(found.attacked)} images changed by up to {_change(found.eps, found.norm)}, "
+    if found.answered_wrong is None or not promised:
+        return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."
+    return lead + f"{count(found.answered_wrong)} are answered and wrong."
+
+
+def _change(size: float, norm: str) -> str:
+    if norm.lower() not in {"linf", "l∞", "inf"}:
+        return f"{size:.3g} ({norm})"
+    return f"{percent(size).replace('.0 %', ' %')} of full brightness per pixel"
+
+
+def _trust(results: Results) -> Trust:
+    states = [check.state for check in results.checks]
+    ordered = sorted(results.checks, key=lambda check: ("fail", "warn", "pass").index(check.state))
+    return Trust(
+        passed=states.count("pass"),
+        warned=states.count("warn"),
+        failed=states.count("fail"),
+        remarks=tuple(check.sentence for check in ordered if check.state != "pass"),
+    )

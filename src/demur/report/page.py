@@ -1,0 +1,143 @@
+"""The page: results, first screen and charts put into the templates."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+import vl_convert
+
+from demur.analysis.results import Quantity, Results
+from demur.report import phrases
+from demur.report.charts import Drawing, against_eps, against_severity, histograms, reliability, risk_coverage
+from demur.report.charts.histograms import first_signal
+from demur.report.charts.risk_coverage import start
+from demur.report.first_screen import FirstScreen
+from demur.report.glossary import GLOSSARY
+from demur.report.verdicts import honest
+
+CONTENTS = (
+    ("making", "How it was made"),
+    ("accuracy", "Accuracy"),
+    ("risk-coverage", "Caution and errors"),
+    ("signals", "Signals of doubt"),
+    ("scores", "Where the doubt lies"),
+    ("calibration", "Stated and true confidence"),
+    ("conditions", "Harder conditions"),
+    ("classes", "Classes"),
+    ("confusion", "What is taken for what"),
+    ("policies", "Policies"),
+    ("checks", "Checks of the measurement"),
+    ("gallery", "Most confident errors"),
+    ("glossary", "Glossary"),
+    ("raw", "Raw numbers"),
+)
+FILTERS = {
+    name: getattr(phrases, name)
+    for name in (
+        "count",
+        "decimal",
+        "duration",
+        "frequency",
+        "percent",
+        "pixels",
+        "plural",
+        "readable",
+        "signed",
+        "significant",
+        "spread",
+        "unbroken",
+    )
+}
+
+
+def page(results: Results) -> str:
+    """The whole report as one HTML document."""
+    raw = _raw(results)
+    results = honest(results)
+    scripts = {"library": library(), "behaviour": asset("report.js")}
+    shown, at = start(results)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            results=results,
+            first=FirstScreen.of(results),
+            drawings=drawings(results),
+            shown=shown,
+            at=at,
+            curves=_curves(results),
+            raw=raw,
+            histogram_shown=first_signal(results) if results.histograms else None,
+            contents=CONTENTS,
+            glossary=GLOSSARY,
+            style=asset("style.css"),
+            scripts=scripts,
+            script_hashes=[_digest(text) for text in scripts.values()],
+        )
+    )
+
+
+def drawings(results: Results) -> Mapping[str, Drawing]:
+    """The charts there is something to draw for, by name."""
+    found = [
+        risk_coverage(results) if results.curves else None,
+        histograms(results) if results.histograms else None,
+        reliability(results) if any(bin_.n for bin_ in results.calibration.bins) else None,
+        against_eps(results),
+        against_severity(results),
+    ]
+    return {drawing.name: drawing for drawing in found if drawing}
+
+
+@cache
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, safe to inline."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script").strip()
+
+
+@cache
+def asset(name: str) -> str:
+    """A text file of this package."""
+    return files("demur.report").joinpath("templates", name).read_text(encoding="utf-8").strip()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("demur.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    environment.tests["undefined_number"] = _undefined
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
+    return environment
+
+
+def _undefined(quantity: Quantity) -> bool:
+    return math.isnan(quantity.value)
+
+
+def _curves(results: Results) -> Mapping[str, list[list[float]]]:
+    return {
+        curve.signal: [
+            [float(f"{v:.6g}") for v in (point.threshold, point.coverage, point.risk)] for point in curve.points
+        ]
+        for curve in results.curves
+    }
+
+
+def _raw(results: Results) -> str:
+    pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
+    return results.model_copy(update={"gallery": pictures}).model_dump_json(indent=1)
+
+
+def _digest(script: str) -> str:
+    """The hash by which the page's policy lets one inline script run, and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

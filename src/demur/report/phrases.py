@@ -1,0 +1,158 @@
+"""Numbers as a reader who never met a statistic would say them."""
+
+import math
+import re
+
+from demur.analysis.results import Quantity
+
+DASH = "—"
+_BASES = (100, 1000, 10_000)
+
+
+def count(number: int) -> str:
+    """A count with thousands set apart.
+
+    >>> count(2814)
+    '2,814'
+    """
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A count and its noun.
+
+    >>> plural(1, "image"), plural(4000, "image")
+    ('1 image', '4,000 images')
+    """
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def frequency(share: float, joint: str = "in") -> str:
+    """A measured share as a natural frequency.
+
+    >>> frequency(0.0785), frequency(0.005), frequency(0.7014, "of"), frequency(math.nan)
+    ('8 in 100', '5 in 1,000', '70 of 100', '—')
+    """
+    if math.isnan(share):
+        return DASH
+    base = scale(share)
+    return f"{count(round(share * base))} {joint} {count(base)}"
+
+
+def at_most(risk: float) -> str:
+    """A promised share as a natural frequency that never understates it.
+
+    >>> at_most(0.02), at_most(0.125), at_most(0.0123456)
+    ('2 in 100', '125 in 1,000', '124 in 10,000')
+    """
+    base = next((base for base in _BASES if math.isclose(risk * base, round(risk * base), abs_tol=1e-9)), _BASES[-1])
+    return f"{count(math.ceil(risk * base - 1e-9))} in {count(base)}"
+
+
+def scale(share: float) -> int:
+    """The smallest base on which a share is not rounded to nothing, to everything or by more than a tenth.
+
+    >>> scale(0.0785), scale(0.012), scale(0.998), scale(0.0)
+    (100, 1000, 1000, 100)
+    """
+    return next((base for base in _BASES if _fair(share * base, base)), _BASES[-1])
+
+
+def _fair(parts: float, base: int) -> bool:
+    rounded = round(parts)
+    exact = math.isclose(parts, rounded, abs_tol=1e-9)
+    return exact or (rounded not in {0, base} and abs(parts - rounded) <= parts / 10)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in per cent.
+
+    >>> percent(0.9062), percent(math.nan)
+    ('90.6 %', '—')
+    """
+    return DASH if math.isnan(share) else f"{share * 100:.{digits}f} %"
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """A plain number.
+
+    >>> decimal(0.86213), decimal(-0.0412), decimal(math.nan)
+    ('0.862', '−0.041', '—')
+    """
+    return DASH if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference, with its sign.
+
+    >>> signed(0.01), signed(-0.01)
+    ('+0.010', '−0.010')
+    """
+    return DASH if math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def significant(value: float) -> str:
+    """A threshold, to four significant digits.
+
+    >>> significant(0.1234567), significant(-12.34567)
+    ('0.1235', '−12.35')
+    """
+    return DASH if math.isnan(value) else f"{value:.4g}".replace("-", "−")
+
+
+def pixels(eps: float) -> str:
+    """A distance in the [0, 1] pixel range: short decimals as they are, others in steps of 1/255.
+
+    >>> pixels(0.1), pixels(8 / 255), pixels(0.0213)
+    ('0.1', '8/255', '5.4/255')
+    """
+    if math.isnan(eps):
+        return DASH
+    if math.isclose(eps, round(eps, 2), abs_tol=1e-6):
+        return f"{eps:.2g}"
+    return f"{eps * 255:.1f}".removesuffix(".0") + "/255"
+
+
+def duration(seconds: float) -> str:
+    """A length of time.
+
+    >>> duration(8.2), duration(154.2), duration(7320)
+    ('8 s', '2 min 34 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def spread(quantity: Quantity, *, share: bool) -> str:
+    """The interval of a quantity, empty where there is none.
+
+    >>> spread(Quantity(value=0.9, low=0.88, high=0.92, n=1000), share=True)
+    '88.0–92.0'
+    """
+    if math.isnan(quantity.low) or math.isnan(quantity.high):
+        return ""
+    if share:
+        return f"{quantity.low * 100:.1f}–{quantity.high * 100:.1f}"
+    return f"{decimal(quantity.low)} to {decimal(quantity.high)}"
+
+
+def readable(name: str) -> str:
+    """A registered name for the eye.
+
+    >>> readable("gaussian_noise")
+    'gaussian noise'
+    """
+    return name.replace("_", " ")
+
+
+def unbroken(text: str) -> str:
+    r"""Keep "2 in 100" on one line.
+
+    >>> unbroken("at most 2 in 100 answers")
+    'at most 2\xa0in\xa0100 answers'
+    """
+    return re.sub(r"(\d) (in|of) (\d)", "\\1\u00a0\\2\u00a0\\3", text)

@@ -1,0 +1,45 @@
+"""The first screen for a terminal."""
+
+from collections.abc import Iterable
+from textwrap import wrap
+
+from demur.report.first_screen import FirstScreen
+
+COLUMNS = 100
+LINES = 13
+
+
+def plain_text(first: FirstScreen) -> str:
+    """At most 13 lines of at most 100 columns; the next step takes what room is left."""
+    lines = [line for text, most in _paragraphs(first) for line in _fit(text, most)]
+    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", LINES - len(lines))])
+
+
+def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
+    """Each paragraph with the most lines it may take: 12 together."""
+    verdict = first.verdict
+    yield f"{verdict.sign} {verdict.word}: {first.subject}. {verdict.answer}", 1
+    if first.behaviour:
+        yield f"{verdict.headline} ({verdict.note}).", 2
+        yield f"{first.behaviour} {first.without}", 1
+        yield str(first.check), 1
+    else:
+        yield f"{verdict.headline}.", 2
+        yield verdict.note, 1
+        yield first.without, 1
+    yield f"Worst class: {first.worst}", 1
+    yield _conditions(first), 2
+    yield f"Manipulation: {first.manipulation[-1]}", 1
+    yield f"Not covered: {'; '.join(first.not_covered) or 'nothing was named'}", 1
+    yield f"Lapses when: {'; '.join(first.lapses) or 'nothing was named'}", 1
+    yield f"Measurement: {first.trust.sentence}", 1
+
+
+def _conditions(first: FirstScreen) -> str:
+    lead = "At the same threshold" if first.behaviour else "Under poor conditions"
+    return f"{lead}: {'; '.join(family.summary for family in first.corruptions) or 'nothing was measured'}."
+
+
+def _fit(text: str, most: int) -> list[str]:
+    lines = wrap(text, COLUMNS, subsequent_indent="  ", max_lines=most, placeholder=" …", break_long_words=True)
+    return lines or [""]

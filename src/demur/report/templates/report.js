@@ -1,0 +1,83 @@
+(() => {
+  "use strict";
+  const by = (id) => document.getElementById(id);
+  const root = document.documentElement;
+
+  /* Theme: the reader's system decides until the button is pressed. Charts use CSS colours and follow by themselves. */
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+  const button = by("theme");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
+  const label = () => {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to the ${isDark() ? "light" : "dark"} theme`);
+  };
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    label();
+  });
+  prefersDark.addEventListener("change", label);
+  button.hidden = false;
+  label();
+  document.querySelectorAll(".js").forEach((element) => { element.hidden = false; });
+
+  const numbers = by("numbers");
+  by("download").href = URL.createObjectURL(new Blob([numbers.textContent], { type: "application/json" }));
+
+  /* Charts: interpreted expressions, so that no code is compiled at run time. */
+  const views = {};
+  const drawn = [...document.querySelectorAll("script.spec")].map(async (script) => {
+    const place = by(script.dataset.for);
+    const options = { mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" } };
+    const result = await window.vegaEmbed(place, JSON.parse(script.textContent), options);
+    views[script.dataset.for] = result.view;
+  });
+  const set = (chart, name, value) => views[chart]?.signal(name, value).runAsync();
+
+  /* Slider: one position per threshold of the chosen signal. */
+  const curves = JSON.parse(by("curves").textContent);
+  const percent = (value, digits) => `${(value * 100).toFixed(digits)} %`;
+  const threshold = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
+  const bold = (text) => Object.assign(document.createElement("b"), { textContent: text });
+
+  function read(signal, at) {
+    const [doubt, coverage, risk] = curves[signal][at];
+    const parts = [
+      "Answering when doubt is at most ", bold(threshold(doubt)), ": ", bold(percent(coverage, 1)), " of images answered, ",
+      bold(percent(1 - risk, 1)), " of the answers right, ", bold(percent(risk, 2)), " wrong.",
+    ];
+    by("readout").replaceChildren(...parts);
+    by("slider").setAttribute("aria-valuetext", by("readout").textContent);
+    set("chart-risk-coverage", "shown", signal);
+    set("chart-risk-coverage", "at", at);
+  }
+
+  function slide() {
+    const slider = by("slider"), signal = by("signal"), certified = by("certified");
+    const last = () => curves[signal.value].length - 1;
+    const show = () => read(signal.value, Number(slider.value));
+    slider.max = last();
+    slider.value = by("readout").dataset.at;
+    slider.addEventListener("input", show);
+    signal.addEventListener("change", () => {
+      const part = Number(slider.value) / Number(slider.max);
+      slider.max = last();
+      slider.value = Math.round(part * last());
+      show();
+    });
+    certified?.addEventListener("click", () => {
+      signal.value = certified.dataset.signal;
+      slider.max = last();
+      slider.value = certified.dataset.at;
+      show();
+    });
+    show();
+  }
+
+  const chooser = by("histogram-signal");
+  chooser?.addEventListener("change", () => set("chart-histograms", "shown", chooser.value));
+
+  Promise.all(drawn).then(() => {
+    if (by("slider")) slide();
+    root.dataset.ready = "true";
+  });
+})();

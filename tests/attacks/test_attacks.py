@@ -1,0 +1,96 @@
+"""Each attack against worst points known in closed form, flat and curved."""
+
+import pytest
+import torch
+
+from demur.attacks.fgsm import FGSM
+from demur.attacks.fmn import FMN
+from demur.attacks.harness import run
+from demur.attacks.losses import cross_entropy
+from demur.attacks.objective import Objective
+from demur.attacks.pgd import PGD
+from demur.classifier import Classifier
+from demur.errors import InputError, UnknownNameError
+from demur.randomness import Keys
+from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
+
+EPS = 0.08
+ORACLES = [Plane(), Bowl()]
+IN_A_BALL = [PGD(eps=EPS), PGD(eps=EPS, steps=20, step=EPS / 6), PGD(eps=EPS, loss="margin")]
+NEAREST = [FMN(steps=100, step=1.0), FMN(steps=200, step=0.3)]
+
+
+def attack_all(attack, oracle, keep, rows=48, batch=16):
+    x = images(oracle, rows)
+    y = torch.full((rows,), oracle.label)
+    objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
+    keys = Keys.of(0, [str(i) for i in range(rows)], repr(attack))
+    return x, y, run(attack, objective, x, y, keys, keep=keep, batch=batch)
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("attack", IN_A_BALL, ids=repr)
+def test_an_attack_finds_the_worst_point_of_its_ball(attack, oracle):
+    x, y, outcome = attack_all(attack, oracle, "worst")
+    best = oracle(oracle.worst(x, EPS))
+    reached = cross_entropy(outcome.logits, y)
+    possible = cross_entropy(best, y)
+    assert torch.all(reached <= possible + 1e-5)
+    assert torch.all(reached >= possible - 0.01 * possible.abs() - 1e-3)
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("attack", IN_A_BALL, ids=repr)
+def test_first_success_is_found_exactly_where_the_ball_reaches_the_other_class(attack, oracle):
+    x, y, outcome = attack_all(attack, oracle, "first")
+    z = oracle(oracle.worst(x, EPS))
+    reachable = z.argmax(dim=1) != y
+    clear = (z[:, 0] - z[:, 1]).abs() > 0.02
+    assert 0 < reachable.float().mean() < 1, "the oracle must be neither hopeless nor trivial"
+    assert torch.equal(outcome.fooled[clear], reachable[clear])
+    assert torch.equal(outcome.x[~outcome.fooled], x[~outcome.fooled])
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: type(o).__name__)
+def test_fgsm_is_one_step_along_the_sign_of_the_gradient(oracle):
+    attack = FGSM(eps=EPS)
+    x, y, outcome = attack_all(attack, oracle, "worst")
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(oracle(leaf), y, reduction="sum"), leaf)
+    step = (x + EPS * gradient.sign()).clamp(0, 1)
+    higher = cross_entropy(oracle(step), y) >= cross_entropy(oracle(x), y)
+    expected = torch.where(higher[:, None, None, None], step, x)
+    torch.testing.assert_close(outcome.x, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("attack", NEAREST, ids=repr)
+def test_a_minimal_attack_finds_the_distance_to_the_boundary(attack, oracle):
+    x, _, outcome = attack_all(attack, oracle, "nearest")
+    exact = oracle.nearest(x)
+    inside = exact < 0.15  # beyond it the unit box starts to matter
+    assert inside.sum() > 10
+    assert outcome.fooled.all()
+    assert torch.all(outcome.linf[inside] >= exact[inside] - 1e-5)
+    assert torch.all(outcome.linf[inside] <= 1.02 * exact[inside] + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: PGD(eps=8), "Did you mean 8/255"),
+        (lambda: PGD(eps=0.0), "must lie in"),
+        (lambda: FGSM(eps=-0.1), "must lie in"),
+        (lambda: PGD(eps=0.1, steps=0), "at least 1"),
+        (lambda: PGD(eps=0.1, step=0.0), "positive"),
+        (lambda: FMN(growth=1.0), "growth"),
+    ],
+)
+def test_a_hyper_parameter_out_of_range_is_refused(build, words):
+    with pytest.raises(InputError, match=words):
+        build()
+
+
+def test_an_unknown_loss_offers_the_nearest():
+    with pytest.raises(UnknownNameError, match="cross_entropy"):
+        PGD(eps=0.1, loss="crossentropy")

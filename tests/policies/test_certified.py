@@ -1,0 +1,224 @@
+"""The promise: kept as often as it says, blind to what it must not see, refused when it cannot be made."""
+
+import numpy as np
+import pytest
+
+from demur.errors import InputError
+from demur.metrics import risk_upper_bound
+from demur.policies import ACCEPT_ALL, Calibration, Certificate, Certified, Refusal
+from demur.policies.fixed_sequence import starts
+
+
+def exponential(sureness):
+    """10 % of all answers are wrong, hardly any of the surest."""
+    return 0.6 * np.exp(-6 * sureness)
+
+
+def true_risk(threshold):
+    """Of the exponential profile, where doubt is uniform on [0, 1]."""
+    doubt = min(threshold, 1.0)
+    return 0.1 * (np.exp(-6 * (1 - doubt)) - np.exp(-6)) / doubt
+
+
+def draw(rng, rows, profile=exponential):
+    doubt = rng.random(rows)
+    return Calibration(doubt, rng.random(rows) < profile(1 - doubt))
+
+
+def fit_many(trials, m, profile=exponential, seed=0, **fields):
+    rng = np.random.default_rng(seed)
+    return [Certified(**fields).fit(draw(rng, m // 2, profile), draw(rng, m, profile)) for _ in range(trials)]
+
+
+@pytest.mark.parametrize(
+    ("m", "risk", "low", "high"), [(1000, 0.02, 0.28, 0.42), (2000, 0.02, 0.48, 0.58), (5000, 0.02, 0.57, 0.62)]
+)
+def test_the_promise_is_kept_and_covers_what_it_can(m, risk, low, high):
+    found = fit_many(400, m, risk=risk)
+    thresholds = [each.threshold for each in found if isinstance(each, Certificate)]
+    broken = sum(true_risk(threshold) > risk for threshold in thresholds) / len(found)
+    coverage = sum(min(threshold, 1.0) for threshold in thresholds) / len(found)
+    assert broken <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(found))
+    assert low <= coverage <= high
+
+
+def test_the_promise_is_kept_where_every_threshold_is_on_the_edge():
+    found = fit_many(300, 1500, profile=lambda sureness: np.full_like(sureness, 0.0201))
+    broken = sum(isinstance(each, Certificate) for each in found) / len(found)
+    assert 0 < broken <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(found))
+
+
+def test_a_certificate_states_what_was_seen():
+    rng = np.random.default_rng(0)
+    tune, certify = draw(rng, 1500), draw(rng, 4000)
+    found = Certified().fit(tune, certify)
+    answered = certify.scores <= found.threshold
+    assert (found.m, found.answered, found.wrong) == (4000, answered.sum(), certify.wrong[answered].sum())
+    assert found.bound == risk_upper_bound(found.wrong, found.answered, found.level) <= found.risk == 0.02
+    assert (found.level, found.unit) == (0.025, "image")
+    assert 0 < found.tests <= 2 * found.grid
+
+
+def test_a_threshold_stands_in_a_gap_of_the_tune_scores():
+    rng = np.random.default_rng(0)
+    tune = draw(rng, 1500)
+    found = Certified().fit(tune, draw(rng, 4000))
+    assert np.abs(tune.scores - found.threshold).min() >= 4.9e-5
+
+
+def test_the_order_of_rows_does_not_matter():
+    rng = np.random.default_rng(0)
+    tune, certify, order = draw(rng, 1000), draw(rng, 2000), rng.permutation(2000)
+    mixed = Calibration(certify.scores[order], certify.wrong[order])
+    assert Certified().fit(tune, mixed) == Certified().fit(tune, certify)
+
+
+class Asked(np.ndarray):
+    """Scores that remember the thresholds they were compared with."""
+
+    def __le__(self, threshold):
+        self.asked.append(float(threshold))
+        return np.asarray(self) <= threshold
+
+
+def test_labels_only_decide_where_testing_stops():
+    rng = np.random.default_rng(0)
+    tune, certify = draw(rng, 2000), draw(rng, 4000)
+    plan = Certified().plan(tune, len(certify))
+    asked = []
+    for wrong in (np.zeros(4000, bool), certify.wrong):
+        scores = certify.scores.view(Asked)
+        scores.asked = []
+        Certified().fit(tune, Calibration(scores, wrong))
+        asked.append(scores.asked)
+    assert asked[0] == [threshold for sequence in plan for threshold in sequence.thresholds]
+    first = plan[0].thresholds
+    stopped = next(i for i in range(len(first)) if asked[1][: i + 2] != list(first[: i + 2]))
+    assert asked[1][: stopped + 1] == list(first[: stopped + 1])
+    assert asked[1][stopped + 1 :] == list(plan[1].thresholds[: len(asked[1]) - stopped - 1])
+
+
+def test_the_plan_does_not_see_tune_labels():
+    tune = draw(np.random.default_rng(0), 500)
+    assert Certified().plan(Calibration(tune.scores, ~tune.wrong), 900) == Certified().plan(tune, 900)
+
+
+def test_the_plan_climbs_to_full_coverage_in_small_steps():
+    tune = draw(np.random.default_rng(0), 5000)
+    (first, second) = Certified().plan(tune, 4000)
+    for sequence, count in ((first, 456), (second, 3 * 456)):
+        assert sequence.level == 0.025
+        assert sequence.thresholds[-1] == ACCEPT_ALL
+        coverages = np.array([np.mean(tune.scores <= threshold) for threshold in sequence.thresholds])
+        assert coverages[0] == pytest.approx(count / 4000, abs=1e-3)
+        assert (np.diff(coverages) > 0).all()
+        assert np.diff(coverages).max() < 0.022
+
+
+@pytest.mark.parametrize(
+    ("m", "expected"),
+    [(300, [(1, 0.05)]), (1000, [(0.456, 0.05)]), (2736, [(456 / 2736, 0.025), (0.5, 0.025)])],
+)
+def test_the_rule_of_starts(m, expected):
+    assert [(start.coverage, start.level) for start in starts(m, 0.02, 0.05)] == expected
+
+
+def test_a_model_good_enough_everywhere_answers_everything():
+    found = fit_many(20, 1000, profile=lambda sureness: np.full_like(sureness, 0.004))
+    assert sum(isinstance(each, Certificate) and each.threshold == ACCEPT_ALL for each in found) >= 18
+
+
+def test_one_lucky_threshold_past_a_failure_is_not_taken():
+    scores = np.arange(4000) / 4000
+    wrong = np.zeros(4000, bool)
+    wrong[:100] = True
+    found = Certified().fit(Calibration(scores, wrong), Calibration(scores, wrong))
+    assert isinstance(found, Refusal)
+
+
+def test_a_weak_model_is_called_weak():
+    found = fit_many(40, 2000, profile=lambda sureness: np.full_like(sureness, 0.1))
+    assert {each.reason for each in found} == {"model_too_weak"}
+    assert all(each.labels_needed is None and 0.03 < each.lowest_risk <= 0.11 for each in found)
+    assert "more labelled images are not expected to help" in found[0].sentence
+
+
+def test_too_few_labels_say_how_many_would_do():
+    found = fit_many(40, 600)
+    refused = [each for each in found if isinstance(each, Refusal)]
+    assert len(refused) >= 30
+    assert sum(each.reason == "too_few_labels" for each in refused) >= 0.9 * len(refused)
+    needed = [each.labels_needed for each in refused if each.labels_needed]
+    assert 1000 <= np.median(needed) <= 2500
+    assert min(needed) > 600
+
+
+def test_the_estimate_of_labels_needed_is_about_right():
+    rng = np.random.default_rng(0)
+    refusal = Certified().fit(draw(rng, 20_000), draw(rng, 200))
+    issued = [isinstance(each, Certificate) for each in fit_many(100, refusal.labels_needed)]
+    assert refusal.reason == "too_few_labels"
+    assert 0.75 <= np.mean(issued) <= 0.99
+
+
+@pytest.mark.parametrize("m", [0, 1, 100, 148])
+def test_fewer_labels_than_a_faultless_model_needs_are_too_few(m):
+    tune, certify = Calibration(np.arange(50.0), np.zeros(50, bool)), Calibration(np.arange(1.0 * m), np.zeros(m, bool))
+    found = Certified().fit(tune, certify)
+    assert (found.reason, found.labels_given) == ("too_few_labels", m)
+    assert found.labels_needed >= 149
+    assert f"{m} labelled images are too few" in found.sentence
+
+
+def test_just_enough_labels_without_an_error_are_enough():
+    tune, certify = (Calibration(np.arange(149.0), np.zeros(149, bool)) for _ in range(2))
+    assert Certified().fit(tune, certify).threshold == ACCEPT_ALL
+
+
+def test_a_score_without_gaps_can_only_be_certified_whole():
+    rng = np.random.default_rng(0)
+    constant = Calibration(np.zeros(1000), rng.random(1000) < 0.1)
+    assert Certified().fit(constant, constant).reason == "model_too_weak"
+    assert Certified(risk=0.2).fit(constant, constant).threshold == ACCEPT_ALL
+
+
+def test_a_score_that_is_always_infinite_promises_nothing():
+    hopeless = Calibration(np.full(1000, np.inf), np.zeros(1000, bool))
+    found = Certified().fit(hopeless, hopeless)
+    assert np.isnan(found.lowest_risk)
+    assert "infinite" in found.sentence
+
+
+def test_a_group_counts_once():
+    rng = np.random.default_rng(0)
+    tune, certify = draw(rng, 1000), draw(rng, 2000)
+    copies = Calibration(
+        np.repeat(certify.scores, 5), np.repeat(certify.wrong, 5), groups=np.repeat(np.arange(2000).astype(str), 5)
+    )
+    once, grouped = Certified().fit(tune, certify), Certified().fit(tune, copies)
+    assert (grouped.unit, grouped.m) == ("group", 2000)
+    assert (grouped.threshold, grouped.answered, grouped.wrong) == (once.threshold, once.answered, once.wrong)
+
+
+def test_the_row_that_stands_for_a_group_is_chosen_by_id_alone():
+    rng = np.random.default_rng(0)
+    scores, wrong, groups = rng.random(60), rng.random(60) < 0.5, np.array([f"lot{i % 20}" for i in range(60)])
+    ids = [f"image{i}" for i in range(60)]
+    chosen = Calibration(scores, wrong, groups, ids).one_per_group()
+    order = rng.permutation(60)
+    mixed = Calibration(-scores[order], ~wrong[order], groups[order], [ids[i] for i in order]).one_per_group()
+    assert chosen.ids == mixed.ids
+    assert sorted(set(groups)) == list(chosen.groups)
+    assert 0 < sum(name in {f"image{i}" for i in range(20)} for name in chosen.ids) < 20
+    np.testing.assert_array_equal(
+        Calibration(scores, wrong, groups).one_per_group().scores, scores[np.unique(groups, return_index=True)[1]]
+    )
+
+
+def test_unusable_rows_are_refused():
+    with pytest.raises(InputError, match="NaN on 1 of 2"):
+        Calibration(np.array([0.1, np.nan]), np.zeros(2, bool))
+    with pytest.raises(InputError, match="`wrong` must have one entry per score; got 3 for 2"):
+        Calibration(np.zeros(2), np.zeros(3, bool))
+    with pytest.raises(InputError, match="needs tune rows"):
+        Certified().fit(Calibration(np.array([]), np.array([], bool)), Calibration(np.zeros(2), np.zeros(2, bool)))

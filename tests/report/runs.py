@@ -1,0 +1,381 @@
+"""Plausible results of all five states, built from simulated scores."""
+
+import base64
+import io
+import math
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from demur.analysis.results import (
+    Bin,
+    Calibration,
+    Check,
+    ClassRow,
+    ConditionRow,
+    Curve,
+    CurvePoint,
+    Histogram,
+    Manipulation,
+    Picture,
+    PolicyRow,
+    Promise,
+    Provenance,
+    Quantity,
+    Refusal,
+    Results,
+    SignalRow,
+    TargetRow,
+)
+
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+RIGHT = (0.86, 0.98, 0.85, 0.91, 0.86, 0.98, 0.71, 0.96, 0.98, 0.96)
+SIGNALS = {
+    "msp": ("one minus the largest class probability", "probability", 0.0),
+    "energy": ("free energy of the logits", "logits", -0.03),
+    "entropy": ("entropy of the class probabilities", "nats", 0.004),
+    "margin": ("one minus the gap between the two largest probabilities", "probability", 0.002),
+    "max_logit": ("the largest logit, negated", "logits", -0.025),
+}
+ANSWERED, WRONG, SEEN = 2814, 34, 4012
+
+
+def share(value, n, unit="image"):
+    """A Wilson interval."""
+    z2 = 1.96**2
+    middle, half = (value + z2 / (2 * n)), 1.96 * math.sqrt(value * (1 - value) / n + z2 / (4 * n * n))
+    return Quantity(
+        value=value, low=(middle - half) / (1 + z2 / n), high=(middle + half) / (1 + z2 / n), n=n, unit=unit
+    )
+
+
+def near(value, half, n=SEEN):
+    return Quantity(value=value, low=value - half, high=value + half, n=n)
+
+
+def undefined(reason, n=0):
+    return Quantity(value=math.nan, low=math.nan, high=math.nan, n=n, reason=reason)
+
+
+@cache
+def simulated():
+    """Doubt and outcome of the test rows, with the promised point exact: 34 wrong of the 2,814 least doubted."""
+    rng = np.random.default_rng(7)
+    rank = np.arange(SEEN)
+    doubt = np.sort(rng.beta(0.35, 1.6, SEEN))
+    wrong = np.zeros(SEEN, bool)
+    wrong[
+        rng.choice(
+            ANSWERED, WRONG, replace=False, p=np.exp(rank[:ANSWERED] / 700) / np.exp(rank[:ANSWERED] / 700).sum()
+        )
+    ] = True
+    wrong[ANSWERED + rng.choice(SEEN - ANSWERED, 282, replace=False)] = True
+    return doubt, wrong
+
+
+def curve(name, noise):
+    doubt, wrong = simulated()
+    score = doubt if name == "msp" else doubt + np.random.default_rng(len(name)).normal(0, 0.02 + abs(noise), SEEN)
+    order = np.argsort(score)
+    cut = np.unique(np.append(np.linspace(60, SEEN, 160).astype(int), ANSWERED))
+    errors = np.cumsum(wrong[order])
+    points = tuple(CurvePoint(threshold=score[order][k - 1], coverage=k / SEEN, risk=errors[k - 1] / k) for k in cut)
+    return Curve(signal=name, points=points)
+
+
+def oracle():
+    _, wrong = simulated()
+    cut = np.linspace(60, SEEN, 120).astype(int)
+    right = (~wrong).sum()
+    return Curve(
+        signal="oracle",
+        points=tuple(CurvePoint(threshold=k / SEEN, coverage=k / SEEN, risk=max(0, k - right) / k) for k in cut),
+    )
+
+
+def histogram(name):
+    doubt, wrong = simulated()
+    rng = np.random.default_rng(3)
+    edges = np.linspace(0, 1, 31)
+    groups = [doubt[~wrong], doubt[wrong], rng.beta(0.9, 1.2, 6000), rng.beta(0.5, 2.2, 1500)]
+    counts = [tuple(int(c) for c in np.histogram(group, edges)[0]) for group in groups]
+    return Histogram(
+        signal=name, edges=tuple(edges), right=counts[0], wrong=counts[1], corrupted=counts[2], attacked=counts[3]
+    )
+
+
+def signal(name):
+    sentence, unit, gain = SIGNALS[name]
+
+    def row(target, base, positives, negatives, own):
+        shown = None if name == "msp" else near(gain * (1 if target == "error" else -2), 0.008)
+        extra = {
+            "augrc": near(0.0091 - gain / 10, 0.0006), "aurc": near(0.0142 - gain / 5, 0.001),
+            "coverage_at_risk": near(0.7014 + gain, 0.02),
+        }  # fmt: skip
+        return TargetRow(
+            target=target, positives=positives, negatives=negatives, auroc=near(base + (gain if shown else 0), 0.009),
+            gain=shown, aupr=near(0.52 + gain, 0.02), fpr95=near(0.38 - gain, 0.03),
+            **(extra if own else {"augrc": None, "aurc": None, "coverage_at_risk": None}),
+        )  # fmt: skip
+
+    return SignalRow(
+        name=name, sentence=sentence, unit=unit,
+        targets=(
+            row("error", 0.921, 316, 3696, True),
+            row("attack", 0.143, 912, 4012, False),
+            row("attack_oblivious", 0.736, 912, 4012, False),
+            row("shift", 0.744, 60180, 4012, False),
+        ),
+    )  # fmt: skip
+
+
+def conditions(promised):
+    rows = [("clean", "clean", "clean", "images as they are", 0, 0.9212, 0.7014, 0.0121)]
+    plans = {
+        "gaussian_noise": ((0.89, 0.64, 0.014), (0.84, 0.55, 0.019), (0.74, 0.43, 0.034), (0.61, 0.31, 0.071), (0.44, 0.2, 0.162)),
+        "gaussian_blur": ((0.87, 0.6, 0.016), (0.79, 0.47, 0.022), (0.7, 0.38, 0.048), (0.6, 0.3, 0.097), (0.51, 0.24, 0.15)),
+        "low_light": ((0.918, 0.69, 0.012), (0.91, 0.66, 0.013), (0.89, 0.6, 0.015), (0.82, 0.46, 0.018), (0.55, 0.22, 0.081)),
+    }  # fmt: skip
+    for family, steps in plans.items():
+        for at, (right, covered, risk) in enumerate(steps, 1):
+            name = f"{family}(severity={at})"
+            rows.append(
+                (
+                    name,
+                    family,
+                    "corruption",
+                    f"{family.replace('_', ' ')}, severity {at} of 5",
+                    at,
+                    right,
+                    covered,
+                    risk,
+                )
+            )
+    for family, falls in {"fgsm": (0.52, 0.31, 0.14, 0.09), "pgd": (0.36, 0.11, 0.01, 0.0)}.items():
+        for eps, right in zip((0.05, 0.1, 0.2, 0.3), falls, strict=True):
+            rows.append(
+                (
+                    f"{family}(eps={eps})",
+                    family,
+                    "attack",
+                    f"{family.upper()}, change up to {eps}",
+                    eps,
+                    right,
+                    0.55,
+                    0.99 - right,
+                )
+            )
+    return tuple(condition(*row, promised=promised) for row in rows)
+
+
+def condition(name, family, kind, sentence, severity, right, covered, risk, promised):
+    n = 1500 if kind == "attack" else SEEN
+    answered = ANSWERED if kind == "clean" else round(covered * n)
+    wrong = WRONG if kind == "clean" else round(answered * risk)
+    return ConditionRow(
+        condition=name, family=family, kind=kind, sentence=sentence, severity=severity, n=n, accuracy=share(right, n),
+        answered=answered if promised else None, answered_wrong=wrong if promised else None,
+        coverage=share(answered / n, n) if promised else None, risk=share(wrong / answered, answered) if promised else None,
+        holds=risk <= 0.02 if promised else None, forwards=n * 20, backwards=n * 20 if kind == "attack" else 0,
+    )  # fmt: skip
+
+
+def classes(promised):
+    return tuple(
+        ClassRow(
+            name=name, n=401, accuracy=share(right, 401), coverage=share(right**2 * 0.85, 401) if promised else None,
+            risk=share((1 - right) / 4, 300) if promised else None,
+        )
+        for name, right in zip(CLASSES, RIGHT, strict=True)
+    )  # fmt: skip
+
+
+def confusion():
+    table = np.diag([round(401 * right) for right in RIGHT])
+    for true, right in enumerate(RIGHT):
+        for step in (1, 2, 4):
+            table[true][(true + step) % 10] += round(401 * (1 - right)) // 3
+    return tuple(tuple(int(v) for v in row) for row in table)
+
+
+def calibration():
+    edges = np.linspace(0, 1, 16)
+    bins = []
+    for at in range(15):
+        n = 0 if at < 4 else int(20 * math.exp(0.5 * (at - 4)))
+        confidence = (edges[at] + edges[at + 1]) / 2
+        accuracy = share(max(0.1, confidence - 0.05), n) if n else undefined("no image in this bin")
+        bins.append(
+            Bin(low=edges[at], high=edges[at + 1], n=n, confidence=confidence if n else math.nan, accuracy=accuracy)
+        )
+    return Calibration(
+        ece=near(0.0214, 0.004, 10000), nll=near(0.244, 0.009, 10000), brier=near(0.126, 0.005, 10000), bins=tuple(bins)
+    )
+
+
+def policies():
+    rows = []
+    for policy in ("certified(risk=0.02)", "rule(confidence=0.6, entropy=1.0)"):
+        for name, n, right in (
+            ("clean", SEEN, 0.921),
+            ("gaussian_noise(severity=3)", SEEN, 0.74),
+            ("pgd(eps=0.1)", 1500, 0.11),
+        ):
+            none_left = name.startswith("pgd") and policy.startswith("rule")
+            rows.append(
+                PolicyRow(
+                    policy=policy,
+                    condition=name,
+                    n=n,
+                    accuracy=share(right, n),
+                    flagged=share(0.299, n),
+                    accuracy_unflagged=share(min(0.988, right + 0.06), n),
+                    accuracy_flagged=undefined("no image was flagged") if none_left else share(0.76 * right, n),
+                    errors_caught=share(0.89, n),
+                    balanced_accuracy=share(0.83, n),
+                )  # fmt: skip
+            )
+    return tuple(rows)
+
+
+def thumb(at):
+    picture = Image.new("L", (28, 28), 8)
+    draw = ImageDraw.Draw(picture)
+    sleeve = 3 + at % 6
+    draw.polygon(
+        [
+            (9, 3),
+            (19, 3),
+            (26 - at % 4, sleeve + 5),
+            (22, sleeve + 8),
+            (20, 10),
+            (20, 25),
+            (8, 25),
+            (8, 10),
+            (6, sleeve + 8),
+            (2 + at % 4, sleeve + 5),
+        ],
+        fill=120 + 5 * at,
+    )
+    draw.line([(14, 4), (14, 25)], fill=60)
+    out = io.BytesIO()
+    picture.resize((56, 56), Image.Resampling.BICUBIC).save(out, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def gallery(promised):
+    return tuple(
+        Picture(
+            sample_id=f"fashion/test/{1709 + 37 * at:05d}", label=CLASSES[(3 * at) % 10], predicted=CLASSES[(3 * at + 6) % 10],
+            confidence=0.9994 - at * 0.004, answered=at < 18 if promised else None, thumb=thumb(at),
+        )
+        for at in range(24)
+    )  # fmt: skip
+
+
+def provenance(**changes):
+    facts = {
+        "model": "fashion", "model_sha256": "9f2c" * 16, "parameters": 26234, "input_shape": (1, 28, 28), "data": "fashion",
+        "data_sha256": "51b7" * 16, "roles": {"fit": 496, "tune": 1492, "certify": 4000, "test": SEEN}, "duplicates": 3,
+        "groups": None, "independence": "images assumed independent", "failed_samples": 0, "attacked": 1500,
+        "plan_sha256": "3da11c02" * 8, "seed": 0, "versions": {"demur": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
+        "plan_toml": 'version = 1\nseed = 0\n\n[model]\naddress = "fashion"\n\n[policies]\nuse = ["certified(risk=0.02)"]\n',
+        "started": "2026-03-02T10:14:09Z", "seconds": 154.2, "forwards": 812_400, "backwards": 240_000,
+    }  # fmt: skip
+    return Provenance(**(facts | changes))
+
+
+CHECKS = (
+    Check(name="labels", state="pass", sentence="The labels fit the model's classes.", count=10, of=10),
+    Check(name="determinism", state="pass", sentence="Two passes over the same images gave the same answers."),
+    Check(
+        name="gradients",
+        state="pass",
+        sentence="Gradients reach the images; attacks are not blinded.",
+        count=256,
+        of=256,
+    ),
+    Check(name="budget", state="pass", sentence="No attacked image left its allowed change.", count=12000, of=12000),
+    Check(
+        name="rows", state="pass", sentence="Every image was measured under every condition.", count=168_000, of=168_000
+    ),
+    Check(name="roles", state="pass", sentence="No image is in two splits."),
+    Check(
+        name="attack strength",
+        state="warn",
+        sentence="For 12 of 1,500 images more attack steps still found more errors.",
+        count=12,
+        of=1500,
+    ),
+)
+
+PURPOSE = {
+    "intended_use": "Sort catalogue photographs of clothing into 10 kinds",
+    "population": "product photographs on plain background", "abstentions_go_to": "a person",
+}  # fmt: skip
+
+
+def base(promised):
+    """The rich fixture, without a state."""
+    return {
+        "provenance": provenance(), "classes": CLASSES, "accuracy": share(0.9205, 10000), "test_accuracy": share(1 - 316 / SEEN, SEEN),
+        "promise": None, "refusal": None, "worst_class": classes(promised)[6], "conditions": conditions(promised),
+        "manipulation": Manipulation(
+            norm="linf", median_distance=near(0.0273, 0.0011, 1500), eps=0.1, attacked=1500,
+            answered_wrong=1063 if promised else None, robust_accuracy=share(0.11, 1500),
+            sentence="The attacker knew the model but not the guard; one who knows both does more harm.",
+        ),
+        "not_covered": ("images unlike those measured (other cameras, backgrounds, kinds of clothing)", "images changed on purpose", "any single class alone"),
+        "lapses": ("the model, its preprocessing or the threshold changes", "the images drift from those measured"),
+        "checks": CHECKS, "next_step": "Label 500 images from your own cameras and run the audit on them before use.",
+        "signals": tuple(signal(name) for name in SIGNALS), "curves": tuple(curve(name, SIGNALS[name][2]) for name in SIGNALS),
+        "oracle": oracle(), "random_risk": 316 / SEEN, "histograms": tuple(histogram(name) for name in SIGNALS),
+        "calibration": calibration(), "per_class": classes(promised), "confusion": confusion(), "policies": policies(),
+        "gallery": gallery(promised), "purpose": PURPOSE,
+    }  # fmt: skip
+
+
+@cache
+def run(state):
+    if state == "issued":
+        return Results(state=state, **(base(True) | {"promise": promise()}))
+    refusals = {
+        "too_few_labels": Refusal(
+            sentence="Even without a single error 149 answered images are needed; 120 were labelled.",
+            risk=0.02, delta=0.05, labels_needed=456, labels_given=120, lowest_risk=0.0247,
+        ),
+        "model_too_weak": Refusal(
+            sentence="At every threshold tried, too many of the answered images were wrong.",
+            risk=0.02, delta=0.05, labels_needed=None, labels_given=2000, lowest_risk=0.113,
+        ),
+    }  # fmt: skip
+    failed = Check(name="rows", state="fail", sentence="812 of 4,012 images could not be read.", count=812, of=4012)
+    steps = {
+        "too_few_labels": "Label about 340 more images of the same kind and run the audit again.",
+        "model_too_weak": "Train longer or on more images, or ask for a promise of 12 in 100 with --risk 0.12.",
+        "measurement_failed": "Repair the 812 unreadable files, then run the audit again.",
+        "undeclared": "Say how often it may be wrong, for example: demur audit --risk 0.02",
+    }
+    changes = {"refusal": refusals.get(state), "next_step": steps[state]}
+    if state == "measurement_failed":
+        changes |= {"checks": (*CHECKS[:4], failed), "provenance": provenance(failed_samples=812)}
+    if state == "undeclared":
+        changes |= {"purpose": {}}
+    if state == "too_few_labels":
+        changes |= {"manipulation": None, "conditions": conditions(False)[:6]}
+    return Results(state=state, **(base(False) | changes))
+
+
+def promise(**changes):
+    facts = {
+        "signal": "msp", "threshold": float(simulated()[0][ANSWERED - 1]), "risk": 0.02, "delta": 0.05, "certify_n": 4000,
+        "certify_answered": 2791, "certify_wrong": 38, "test_n": SEEN, "test_answered": ANSWERED, "test_wrong": WRONG,
+        "coverage": share(ANSWERED / SEEN, SEEN), "test_risk": share(WRONG / ANSWERED, ANSWERED),
+        "unguarded_risk": share(316 / SEEN, SEEN),
+    }  # fmt: skip
+    return Promise(**(facts | changes))
+
+
+STATES = ("issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared")

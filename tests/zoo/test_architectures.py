@@ -1,0 +1,56 @@
+"""Every architecture learns on the images it is documented for, and has the size it is documented to have."""
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d, pad
+
+from demur.zoo.blocks import ShortcutBlock, SqueezeExcite
+from demur.zoo.resnet import resnet20, resnet56
+from demur.zoo.simple_cnn import SimpleCNN
+
+
+def count(tensors):
+    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+
+
+@pytest.mark.parametrize(
+    ("factory", "learned", "stored"),
+    [(resnet20, 269_722, 271_098), (resnet56, 853_018, 857_082), (SimpleCNN, 52_630, 54_038)],
+)
+def test_sizes_are_those_documented(factory, learned, stored):
+    module = factory()
+    assert count(module.parameters()) == learned
+    assert count(module.state_dict().values()) == stored
+    assert f"{learned:,}" in factory.__doc__
+
+
+@pytest.mark.parametrize("factory", [resnet20, resnet56, SimpleCNN])
+@pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 28, 2)])
+def test_forward_and_backward(factory, channels, side, classes):
+    module = factory(channels=channels, classes=classes)
+    logits = module(torch.rand(2, channels, side, side))
+    assert logits.shape == (2, classes)
+    logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_the_shortcut_subsamples_and_pads_with_zero_channels():
+    x = torch.rand(2, 4, 6, 6)
+    expected = pad(avg_pool2d(x, kernel_size=1, stride=2), (0, 0, 0, 0, 2, 2))
+    torch.testing.assert_close(ShortcutBlock(4, 8, stride=2).shortcut(x), expected)
+
+
+def test_the_gate_scales_each_channel_by_one_number():
+    x = torch.rand(2, 32, 5, 5) + 0.1
+    ratio = SqueezeExcite(32)(x) / x
+    torch.testing.assert_close(ratio, ratio[:, :, :1, :1].expand_as(ratio))
+    assert ((ratio > 0) & (ratio < 1)).all()
+
+
+def test_last_map_of_simple_cnn_is_an_eighth():
+    module = SimpleCNN()
+    shapes = []
+    for layer in (module.separable1, module.separable2, module.separable3):
+        layer.register_forward_hook(lambda _layer, _inputs, output: shapes.append(tuple(output.shape[1:])))
+    module(torch.rand(2, 3, 32, 32))
+    assert shapes == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
