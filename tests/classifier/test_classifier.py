@@ -197,7 +197,7 @@ def test_the_hash_sees_weights_buffers_and_contract_only():
 
 def test_moving_gives_a_new_equal_classifier():
     module = net()
-    classifier = wrapped(module, mean=MEAN, std=STD, features="norm", name="mine")
+    classifier = wrapped(module, mean=MEAN, std=STD, features="conv", name="mine")
     moved = classifier.to("cpu")
     assert moved.module is not module
     assert (moved.sha256, moved.name, moved.device) == (classifier.sha256, "mine", torch.device("cpu"))

@@ -93,6 +93,13 @@ def test_a_head_that_is_not_last_is_not_taken_for_one():
         found.features(images())
 
 
+def test_of_two_layers_that_give_the_answer_the_last_is_the_head():
+    module = net(end=nn.Linear(4, 4))
+    module.end.weight = nn.Parameter(torch.eye(4))
+    module.end.bias = nn.Parameter(torch.zeros(4))
+    assert torch.equal(classifier(module).head[0], torch.eye(4))
+
+
 def test_features_may_be_named():
     module, x = net(), images()
     found = classifier(module, features="norm")

@@ -60,6 +60,7 @@ def test_duplicates_link_groups_and_rows_into_chains():
     assert len(set(units[:5])) == 1
     assert units[5] != units[0]
     assert units[0] == min(unit_hashes([a], ["p"]) + unit_hashes([a], ["q"]))
+    assert unit_hashes(contents[::-1], groups[::-1])[::-1] == units
 
 
 def test_chains_agree_with_a_slow_search():

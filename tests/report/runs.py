@@ -14,20 +14,17 @@ from demur.analysis.results import (
     Check,
     ClassRow,
     ConditionRow,
-    Curve,
-    CurvePoint,
-    Histogram,
     Manipulation,
     Picture,
     PolicyRow,
     Promise,
     Provenance,
-    Quantity,
     Refusal,
     Results,
     SignalRow,
     TargetRow,
 )
+from tests.report.scores import ANSWERED, SEEN, WRONG, curve, histogram, near, oracle, share, simulated, undefined
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 RIGHT = (0.86, 0.98, 0.85, 0.91, 0.86, 0.98, 0.71, 0.96, 0.98, 0.96)
@@ -38,71 +35,6 @@ SIGNALS = {
     "margin": ("one minus the gap between the two largest probabilities", "probability", 0.002),
     "max_logit": ("the largest logit, negated", "logits", -0.025),
 }
-ANSWERED, WRONG, SEEN = 2814, 34, 4012
-
-
-def share(value, n, unit="image"):
-    """A Wilson interval."""
-    z2 = 1.96**2
-    middle, half = (value + z2 / (2 * n)), 1.96 * math.sqrt(value * (1 - value) / n + z2 / (4 * n * n))
-    return Quantity(
-        value=value, low=(middle - half) / (1 + z2 / n), high=(middle + half) / (1 + z2 / n), n=n, unit=unit
-    )
-
-
-def near(value, half, n=SEEN):
-    return Quantity(value=value, low=value - half, high=value + half, n=n)
-
-
-def undefined(reason, n=0):
-    return Quantity(value=math.nan, low=math.nan, high=math.nan, n=n, reason=reason)
-
-
-@cache
-def simulated():
-    """Doubt and outcome of the test rows, with the promised point exact: 34 wrong of the 2,814 least doubted."""
-    rng = np.random.default_rng(7)
-    rank = np.arange(SEEN)
-    doubt = np.sort(rng.beta(0.35, 1.6, SEEN))
-    wrong = np.zeros(SEEN, bool)
-    wrong[
-        rng.choice(
-            ANSWERED, WRONG, replace=False, p=np.exp(rank[:ANSWERED] / 700) / np.exp(rank[:ANSWERED] / 700).sum()
-        )
-    ] = True
-    wrong[ANSWERED + rng.choice(SEEN - ANSWERED, 282, replace=False)] = True
-    return doubt, wrong
-
-
-def curve(name, noise):
-    doubt, wrong = simulated()
-    score = doubt if name == "msp" else doubt + np.random.default_rng(len(name)).normal(0, 0.02 + abs(noise), SEEN)
-    order = np.argsort(score)
-    cut = np.unique(np.append(np.linspace(60, SEEN, 160).astype(int), ANSWERED))
-    errors = np.cumsum(wrong[order])
-    points = tuple(CurvePoint(threshold=score[order][k - 1], coverage=k / SEEN, risk=errors[k - 1] / k) for k in cut)
-    return Curve(signal=name, points=points)
-
-
-def oracle():
-    _, wrong = simulated()
-    cut = np.linspace(60, SEEN, 120).astype(int)
-    right = (~wrong).sum()
-    return Curve(
-        signal="oracle",
-        points=tuple(CurvePoint(threshold=k / SEEN, coverage=k / SEEN, risk=max(0, k - right) / k) for k in cut),
-    )
-
-
-def histogram(name):
-    doubt, wrong = simulated()
-    rng = np.random.default_rng(3)
-    edges = np.linspace(0, 1, 31)
-    groups = [doubt[~wrong], doubt[wrong], rng.beta(0.9, 1.2, 6000), rng.beta(0.5, 2.2, 1500)]
-    counts = [tuple(int(c) for c in np.histogram(group, edges)[0]) for group in groups]
-    return Histogram(
-        signal=name, edges=tuple(edges), right=counts[0], wrong=counts[1], corrupted=counts[2], attacked=counts[3]
-    )
 
 
 def signal(name):
@@ -111,33 +43,59 @@ def signal(name):
     def row(target, base, positives, negatives, own):
         shown = None if name == "msp" else near(gain * (1 if target == "error" else -2), 0.008)
         extra = {
-            "augrc": near(0.0091 - gain / 10, 0.0006), "aurc": near(0.0142 - gain / 5, 0.001),
+            "augrc": near(0.0091 - gain / 10, 0.0006),
+            "aurc": near(0.0142 - gain / 5, 0.001),
             "coverage_at_risk": near(0.7014 + gain, 0.02),
-        }  # fmt: skip
+        }
         return TargetRow(
-            target=target, positives=positives, negatives=negatives, auroc=near(base + (gain if shown else 0), 0.009),
-            gain=shown, aupr=near(0.52 + gain, 0.02), fpr95=near(0.38 - gain, 0.03),
+            target=target,
+            positives=positives,
+            negatives=negatives,
+            auroc=near(base + (gain if shown else 0), 0.009),
+            gain=shown,
+            aupr=near(0.52 + gain, 0.02),
+            fpr95=near(0.38 - gain, 0.03),
             **(extra if own else {"augrc": None, "aurc": None, "coverage_at_risk": None}),
-        )  # fmt: skip
+        )
 
     return SignalRow(
-        name=name, sentence=sentence, unit=unit,
+        name=name,
+        sentence=sentence,
+        unit=unit,
         targets=(
             row("error", 0.921, 316, 3696, True),
             row("attack", 0.143, 912, 4012, False),
             row("attack_oblivious", 0.736, 912, 4012, False),
             row("shift", 0.744, 60180, 4012, False),
         ),
-    )  # fmt: skip
+    )
 
 
 def conditions(promised):
     rows = [("clean", "clean", "clean", "images as they are", 0, 0.9212, 0.7014, 0.0121)]
     plans = {
-        "gaussian_noise": ((0.89, 0.64, 0.014), (0.84, 0.55, 0.019), (0.74, 0.43, 0.034), (0.61, 0.31, 0.071), (0.44, 0.2, 0.162)),
-        "gaussian_blur": ((0.87, 0.6, 0.016), (0.79, 0.47, 0.022), (0.7, 0.38, 0.048), (0.6, 0.3, 0.097), (0.51, 0.24, 0.15)),
-        "low_light": ((0.918, 0.69, 0.012), (0.91, 0.66, 0.013), (0.89, 0.6, 0.015), (0.82, 0.46, 0.018), (0.55, 0.22, 0.081)),
-    }  # fmt: skip
+        "gaussian_noise": (
+            (0.89, 0.64, 0.014),
+            (0.84, 0.55, 0.019),
+            (0.74, 0.43, 0.034),
+            (0.61, 0.31, 0.071),
+            (0.44, 0.2, 0.162),
+        ),
+        "gaussian_blur": (
+            (0.87, 0.6, 0.016),
+            (0.79, 0.47, 0.022),
+            (0.7, 0.38, 0.048),
+            (0.6, 0.3, 0.097),
+            (0.51, 0.24, 0.15),
+        ),
+        "low_light": (
+            (0.918, 0.69, 0.012),
+            (0.91, 0.66, 0.013),
+            (0.89, 0.6, 0.015),
+            (0.82, 0.46, 0.018),
+            (0.55, 0.22, 0.081),
+        ),
+    }
     for family, steps in plans.items():
         for at, (right, covered, risk) in enumerate(steps, 1):
             name = f"{family}(severity={at})"
@@ -175,21 +133,34 @@ def condition(name, family, kind, sentence, severity, right, covered, risk, prom
     answered = ANSWERED if kind == "clean" else round(covered * n)
     wrong = WRONG if kind == "clean" else round(answered * risk)
     return ConditionRow(
-        condition=name, family=family, kind=kind, sentence=sentence, severity=severity, n=n, accuracy=share(right, n),
-        answered=answered if promised else None, answered_wrong=wrong if promised else None,
-        coverage=share(answered / n, n) if promised else None, risk=share(wrong / answered, answered) if promised else None,
-        holds=risk <= 0.02 if promised else None, forwards=n * 20, backwards=n * 20 if kind == "attack" else 0,
-    )  # fmt: skip
+        condition=name,
+        family=family,
+        kind=kind,
+        sentence=sentence,
+        severity=severity,
+        n=n,
+        accuracy=share(right, n),
+        answered=answered if promised else None,
+        answered_wrong=wrong if promised else None,
+        coverage=share(answered / n, n) if promised else None,
+        risk=share(wrong / answered, answered) if promised else None,
+        holds=risk <= 0.02 if promised else None,
+        forwards=n * 20,
+        backwards=n * 20 if kind == "attack" else 0,
+    )
 
 
 def classes(promised):
     return tuple(
         ClassRow(
-            name=name, n=401, accuracy=share(right, 401), coverage=share(right**2 * 0.85, 401) if promised else None,
+            name=name,
+            n=401,
+            accuracy=share(right, 401),
+            coverage=share(right**2 * 0.85, 401) if promised else None,
             risk=share((1 - right) / 4, 300) if promised else None,
         )
         for name, right in zip(CLASSES, RIGHT, strict=True)
-    )  # fmt: skip
+    )
 
 
 def confusion():
@@ -235,7 +206,7 @@ def policies():
                     accuracy_flagged=undefined("no image was flagged") if none_left else share(0.76 * right, n),
                     errors_caught=share(0.89, n),
                     balanced_accuracy=share(0.83, n),
-                )  # fmt: skip
+                )
             )
     return tuple(rows)
 
@@ -268,22 +239,40 @@ def thumb(at):
 def gallery(promised):
     return tuple(
         Picture(
-            sample_id=f"fashion/test/{1709 + 37 * at:05d}", label=CLASSES[(3 * at) % 10], predicted=CLASSES[(3 * at + 6) % 10],
-            confidence=0.9994 - at * 0.004, answered=at < 18 if promised else None, thumb=thumb(at),
+            sample_id=f"fashion/test/{1709 + 37 * at:05d}",
+            label=CLASSES[(3 * at) % 10],
+            predicted=CLASSES[(3 * at + 6) % 10],
+            confidence=0.9994 - at * 0.004,
+            answered=at < 18 if promised else None,
+            thumb=thumb(at),
         )
         for at in range(24)
-    )  # fmt: skip
+    )
 
 
 def provenance(**changes):
     facts = {
-        "model": "fashion", "model_sha256": "9f2c" * 16, "parameters": 26234, "input_shape": (1, 28, 28), "data": "fashion",
-        "data_sha256": "51b7" * 16, "roles": {"fit": 496, "tune": 1492, "certify": 4000, "test": SEEN}, "duplicates": 3,
-        "groups": None, "independence": "images assumed independent", "failed_samples": 0, "attacked": 1500,
-        "plan_sha256": "3da11c02" * 8, "seed": 0, "versions": {"demur": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
-        "plan_toml": 'version = 1\nseed = 0\n\n[model]\naddress = "fashion"\n\n[policies]\nuse = ["certified(risk=0.02)"]\n',
-        "started": "2026-03-02T10:14:09Z", "seconds": 154.2, "forwards": 812_400, "backwards": 240_000,
-    }  # fmt: skip
+        "model": "fashion",
+        "model_sha256": "9f2c" * 16,
+        "parameters": 26234,
+        "input_shape": (1, 28, 28),
+        "data": "fashion",
+        "data_sha256": "51b7" * 16,
+        "roles": {"fit": 496, "tune": 1492, "certify": 4000, "test": SEEN},
+        "duplicates": 3,
+        "groups": None,
+        "independence": "images assumed independent",
+        "failed_samples": 0,
+        "attacked": 1500,
+        "plan_sha256": "3da11c02" * 8,
+        "seed": 0,
+        "versions": {"demur": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
+        "plan_toml": 'version = 1\n\n[model]\naddress = "fashion"\n\n[policies]\nuse = ["certified(risk=0.02)"]\n',
+        "started": "2026-03-02T10:14:09Z",
+        "seconds": 154.2,
+        "forwards": 812_400,
+        "backwards": 240_000,
+    }
     return Provenance(**(facts | changes))
 
 
@@ -313,28 +302,51 @@ CHECKS = (
 
 PURPOSE = {
     "intended_use": "Sort catalogue photographs of clothing into 10 kinds",
-    "population": "product photographs on plain background", "abstentions_go_to": "a person",
-}  # fmt: skip
+    "population": "product photographs on plain background",
+    "abstentions_go_to": "a person",
+}
 
 
 def base(promised):
     """The rich fixture, without a state."""
     return {
-        "provenance": provenance(), "classes": CLASSES, "accuracy": share(0.9205, 10000), "test_accuracy": share(1 - 316 / SEEN, SEEN),
-        "promise": None, "refusal": None, "worst_class": classes(promised)[6], "conditions": conditions(promised),
+        "provenance": provenance(),
+        "classes": CLASSES,
+        "accuracy": share(0.9205, 10000),
+        "test_accuracy": share(1 - 316 / SEEN, SEEN),
+        "promise": None,
+        "refusal": None,
+        "worst_class": classes(promised)[6],
+        "conditions": conditions(promised),
         "manipulation": Manipulation(
-            norm="linf", median_distance=near(0.0273, 0.0011, 1500), eps=0.1, attacked=1500,
-            answered_wrong=1063 if promised else None, robust_accuracy=share(0.11, 1500),
+            norm="linf",
+            median_distance=near(0.0273, 0.0011, 1500),
+            eps=0.1,
+            attacked=1500,
+            answered_wrong=1063 if promised else None,
+            robust_accuracy=share(0.11, 1500),
             sentence="The attacker knew the model but not the guard; one who knows both does more harm.",
         ),
-        "not_covered": ("images unlike those measured (other cameras, backgrounds, kinds of clothing)", "images changed on purpose", "any single class alone"),
+        "not_covered": (
+            "images unlike those measured (other cameras, backgrounds, kinds of clothing)",
+            "images changed on purpose",
+            "any single class alone",
+        ),
         "lapses": ("the model, its preprocessing or the threshold changes", "the images drift from those measured"),
-        "checks": CHECKS, "next_step": "Label 500 images from your own cameras and run the audit on them before use.",
-        "signals": tuple(signal(name) for name in SIGNALS), "curves": tuple(curve(name, SIGNALS[name][2]) for name in SIGNALS),
-        "oracle": oracle(), "random_risk": 316 / SEEN, "histograms": tuple(histogram(name) for name in SIGNALS),
-        "calibration": calibration(), "per_class": classes(promised), "confusion": confusion(), "policies": policies(),
-        "gallery": gallery(promised), "purpose": PURPOSE,
-    }  # fmt: skip
+        "checks": CHECKS,
+        "next_step": "Label 500 images from your own cameras and run the audit on them before use.",
+        "signals": tuple(signal(name) for name in SIGNALS),
+        "curves": tuple(curve(name, SIGNALS[name][2]) for name in SIGNALS),
+        "oracle": oracle(),
+        "random_risk": 316 / SEEN,
+        "histograms": tuple(histogram(name) for name in SIGNALS),
+        "calibration": calibration(),
+        "per_class": classes(promised),
+        "confusion": confusion(),
+        "policies": policies(),
+        "gallery": gallery(promised),
+        "purpose": PURPOSE,
+    }
 
 
 @cache
@@ -344,13 +356,21 @@ def run(state):
     refusals = {
         "too_few_labels": Refusal(
             sentence="Even without a single error 149 answered images are needed; 120 were labelled.",
-            risk=0.02, delta=0.05, labels_needed=456, labels_given=120, lowest_risk=0.0247,
+            risk=0.02,
+            delta=0.05,
+            labels_needed=456,
+            labels_given=120,
+            lowest_risk=0.0247,
         ),
         "model_too_weak": Refusal(
             sentence="At every threshold tried, too many of the answered images were wrong.",
-            risk=0.02, delta=0.05, labels_needed=None, labels_given=2000, lowest_risk=0.113,
+            risk=0.02,
+            delta=0.05,
+            labels_needed=None,
+            labels_given=2000,
+            lowest_risk=0.113,
         ),
-    }  # fmt: skip
+    }
     failed = Check(name="rows", state="fail", sentence="812 of 4,012 images could not be read.", count=812, of=4012)
     steps = {
         "too_few_labels": "Label about 340 more images of the same kind and run the audit again.",
@@ -370,11 +390,20 @@ def run(state):
 
 def promise(**changes):
     facts = {
-        "signal": "msp", "threshold": float(simulated()[0][ANSWERED - 1]), "risk": 0.02, "delta": 0.05, "certify_n": 4000,
-        "certify_answered": 2791, "certify_wrong": 38, "test_n": SEEN, "test_answered": ANSWERED, "test_wrong": WRONG,
-        "coverage": share(ANSWERED / SEEN, SEEN), "test_risk": share(WRONG / ANSWERED, ANSWERED),
+        "signal": "msp",
+        "threshold": float(simulated()[0][ANSWERED - 1]),
+        "risk": 0.02,
+        "delta": 0.05,
+        "certify_n": 4000,
+        "certify_answered": 2791,
+        "certify_wrong": 38,
+        "test_n": SEEN,
+        "test_answered": ANSWERED,
+        "test_wrong": WRONG,
+        "coverage": share(ANSWERED / SEEN, SEEN),
+        "test_risk": share(WRONG / ANSWERED, ANSWERED),
         "unguarded_risk": share(316 / SEEN, SEEN),
-    }  # fmt: skip
+    }
     return Promise(**(facts | changes))
 
 

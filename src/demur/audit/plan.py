@@ -81,6 +81,13 @@ class Plan(Section):
         """The canonical text: every key, in order, nothing left to a default."""
         return _toml(self.model_dump(exclude_none=True))
 
+    def at_risk(self, risk: float) -> "Plan":
+        """The same plan with every certified threshold at another risk; with one added where it has none."""
+        kept = [text for text in self.policies.use if parse(text).name != "certified"]
+        deltas = [parse(text).fields.get("delta", 0.05) for text in self.policies.use if parse(text).name == "certified"]
+        certified = (f"certified(risk={risk:g}, delta={delta:g})" for delta in dict.fromkeys(deltas or [0.05]))
+        return self.model_copy(update={"policies": Policies(use=(*certified, *kept))})
+
     @property
     def sha256(self) -> str:
         """Hash of the canonical text."""

@@ -47,8 +47,9 @@ def _issued(results: Results) -> tuple[str, str, str]:
     promise = results.promise
     if promise is None:
         raise ValueError("results in state 'issued' must hold a promise; there is none. Rebuild results.json.")
+    kept = promise.test_wrong <= promise.risk * promise.test_answered
     return (
-        "Yes, with the guard on, for images like those measured.",
+        "Yes, with the guard on, for images like those measured." if kept else "Not yet: the check found more errors.",
         f"When it answers, at most {at_most(promise.risk)} answers are wrong",
         f"{percent(1 - promise.delta, 0)} confidence; {plural(promise.certify_n, f'labelled {promise.unit}')}",
     )

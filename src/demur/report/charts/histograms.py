@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 
 from demur.analysis.results import Histogram, Results
-from demur.report.charts.drawing import Drawing, number, source
+from demur.report.charts.drawing import Drawing, inline, main, number
 
 LANES = ("right", "wrong", "corrupted", "attacked")
 FULL = 0.86
@@ -14,7 +14,7 @@ FULL = 0.86
 def histograms(results: Results) -> Drawing:
     """One lane per outcome over a shared axis of doubt, each lane scaled to its own tallest bar."""
     rows = [row for histogram in results.histograms for row in _rows(histogram)]
-    base = source(rows).transform_filter("datum.signal === shown")
+    base = main().transform_filter("datum.signal === shown")
     names = ", ".join(f"'{lane}'" for lane in reversed(LANES))
     axis = alt.Axis(
         title=None,
@@ -38,7 +38,7 @@ def histograms(results: Results) -> Drawing:
     )
     chart = alt.layer(bars, *_threshold(results)).add_params(alt.param(name="shown", value=first_signal(results)))
     text = "Four histograms of doubt: of images answered right, answered wrong, corrupted and attacked."
-    return Drawing.of("histograms", text, chart, height=300)
+    return Drawing.of("histograms", text, chart, rows, height=300)
 
 
 def first_signal(results: Results) -> str:
@@ -66,13 +66,23 @@ def _rows(histogram: Histogram) -> list[dict[str, Any]]:
 
 
 def _threshold(results: Results) -> list[alt.Chart]:
+    """The certified threshold; signals without one hold an unseen place, for Vega warns of empty extents."""
     if results.promise is None:
         return []
-    row = {"signal": results.promise.signal, "low": number(results.promise.threshold), "floor": 0, "top": 4}
-    line = source([row]).transform_filter("datum.signal === shown")
+    own = {row.signal: row.signal == results.promise.signal for row in results.histograms}
+    rows = [
+        {
+            "signal": histogram.signal,
+            "low": number(results.promise.threshold if own[histogram.signal] else histogram.edges[0]),
+            "floor": 0,
+            "top": 4,
+            "seen": float(own[histogram.signal]),
+        }
+        for histogram in results.histograms
+    ]
+    seen = alt.Opacity("seen:Q", scale=None, legend=None)
+    line = inline(rows).transform_filter("datum.signal === shown").encode(x="low:Q", opacity=seen)
     return [
-        line.mark_rule(style="chosen", strokeWidth=1.5).encode(x="low:Q", y="floor:Q", y2="top:Q"),
-        line.mark_text(style="certified-label", text="threshold", align="left", dx=5, dy=-5).encode(
-            x="low:Q", y="top:Q"
-        ),
+        line.mark_rule(style="chosen", strokeWidth=1.5).encode(y="floor:Q", y2="top:Q"),
+        line.mark_text(style="certified-label", text="threshold", align="left", dx=5, dy=-5).encode(y="top:Q"),
     ]

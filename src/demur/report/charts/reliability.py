@@ -5,7 +5,7 @@ import math
 import altair as alt
 
 from demur.analysis.results import Results
-from demur.report.charts.drawing import Drawing, number, share_axis, source
+from demur.report.charts.drawing import Drawing, inline, main, number, share_axis
 from demur.report.charts.theme import MEASURED
 
 
@@ -24,8 +24,8 @@ def reliability(results: Results) -> Drawing:
     ]
     x = alt.X("confidence:Q", axis=share_axis("stated confidence"), scale=alt.Scale(domain=[0, 1.02], nice=False))
     y = alt.Y("accuracy:Q", axis=share_axis("answers that are right"), scale=alt.Scale(domain=[0, 1.02], nice=False))
-    base = source(rows).encode(x=x)
-    ends = source([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
+    base = main().encode(x=x)
+    ends = inline([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])
     tooltip = [
         alt.Tooltip("confidence:Q", format=".1%"),
         alt.Tooltip("accuracy:Q", format=".1%"),
@@ -40,4 +40,4 @@ def reliability(results: Results) -> Drawing:
         ),
     )
     text = f"Reliability diagram of {len(rows)} bins: share of right answers against stated confidence."
-    return Drawing.of("reliability", text, chart, height=340)
+    return Drawing.of("reliability", text, chart, rows, height=340)

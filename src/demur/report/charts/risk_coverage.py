@@ -1,23 +1,25 @@
 """How many images are answered against how many of the answers are wrong."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import altair as alt
 
 from demur.analysis.results import Curve, Promise, Results
-from demur.report.charts.drawing import Drawing, number, share_axis, source
+from demur.report.charts.drawing import Drawing, inline, main, number, share_axis
 from demur.report.charts.theme import CERTIFIED, POINTER
 from demur.report.phrases import at_most
+
+Where: TypeAlias = tuple[alt.X, alt.Y]
 
 
 def risk_coverage(results: Results) -> Drawing:
     """Every signal quiet, the chosen one strong, its point at the slider; oracle, random and the promise for scale."""
     rows = [row for curve in results.curves for row in _rows(curve)]
-    where = {
-        "x": alt.X("coverage:Q", axis=share_axis("images answered"), scale=alt.Scale(domain=[0, 1])),
-        "y": alt.Y("risk:Q", axis=share_axis("answers that are wrong"), scale=alt.Scale(domainMin=0)),
-    }
-    base = source(rows).encode(**where)
+    where = (
+        alt.X("coverage:Q", axis=share_axis("images answered"), scale=alt.Scale(domain=[0, 1])),
+        alt.Y("risk:Q", axis=share_axis("answers that are wrong"), scale=alt.Scale(domainMin=0)),
+    )
+    base = main().encode(*where)
     chosen = base.transform_filter("datum.signal === shown")
     layers = [
         base.mark_line(style="quiet").encode(detail="signal:N"),
@@ -28,7 +30,7 @@ def risk_coverage(results: Results) -> Drawing:
     ]
     shown, at = start(results)
     params = [alt.param(name="shown", value=shown), alt.param(name="at", value=at)]
-    return Drawing.of("risk-coverage", _alt(results), alt.layer(*layers).add_params(*params), height=340)
+    return Drawing.of("risk-coverage", _alt(results), alt.layer(*layers).add_params(*params), rows, height=340)
 
 
 def start(results: Results) -> tuple[str, int]:
@@ -56,26 +58,26 @@ def _rows(curve: Curve) -> list[dict[str, Any]]:
     ]
 
 
-def _references(results: Results, where: dict[str, Any]) -> list[alt.Chart]:
+def _references(results: Results, where: Where) -> list[alt.Chart]:
     layers = []
     if results.oracle:
         oracle = _rows(results.oracle)
         layers += [
-            source(oracle).mark_line(style="oracle").encode(**where),
+            inline(oracle).mark_line(style="oracle").encode(*where),
             _label(_turn(oracle), "perfect order", "oracle-label", where, align="right", dx=-6, dy=-9),
         ]
     flat = number(results.random_risk)
     if flat is not None:
         ends = [{"coverage": 0, "risk": flat}, {"coverage": 1, "risk": flat}]
         layers += [
-            source(ends).mark_line(style="random").encode(**where),
+            inline(ends).mark_line(style="random").encode(*where),
             _label(ends[0], "random order", "label", where, align="left", dx=6, dy=11),
         ]
     if results.promise:
         ends = [{"coverage": 0, "risk": results.promise.risk}, {"coverage": 1, "risk": results.promise.risk}]
         words = f"promise: at most {at_most(results.promise.risk)}"
         layers += [
-            source(ends).mark_line(style="promise").encode(**where),
+            inline(ends).mark_line(style="promise").encode(*where),
             _label(ends[0], words, "promise-label", where, align="left", dx=6, dy=-8),
         ]
     return layers
@@ -86,12 +88,12 @@ def _turn(oracle: list[dict[str, Any]]) -> dict[str, Any]:
     return next((row for row in reversed(oracle) if not row["risk"]), oracle[0])
 
 
-def _certified(promise: Promise | None, where: dict[str, Any]) -> list[alt.Chart]:
+def _certified(promise: Promise | None, where: Where) -> list[alt.Chart]:
     if promise is None or number(promise.test_risk.value) is None:
         return []
     row = {"coverage": number(promise.coverage.value), "risk": number(promise.test_risk.value)}
     return [
-        source([row]).mark_point(opacity=1, **CERTIFIED).encode(**where),
+        inline([row]).mark_point(opacity=1, **CERTIFIED).encode(*where),
         _label(row, "certified, on unseen images", "certified-label", where, align="right", dx=-4, dy=-20),
     ]
 
@@ -100,13 +102,13 @@ def _label(
     row: dict[str, Any],
     text: str,
     style: str,
-    where: dict[str, Any],
+    where: Where,
     *,
     align: Literal["left", "right"],
     dx: int,
     dy: int,
 ) -> alt.Chart:
-    return source([row]).mark_text(style=style, text=text, align=align, dx=dx, dy=dy).encode(**where)
+    return inline([row]).mark_text(style=style, text=text, align=align, dx=dx, dy=dy).encode(*where)
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from demur.analysis.results import ConditionRow, Results
-from demur.report.charts.drawing import Drawing, number, share_axis, source
+from demur.report.charts.drawing import Drawing, main, number, share_axis
 from demur.report.phrases import readable
 
 
@@ -29,7 +29,7 @@ def _falling(results: Results, kind: str, title: str, name: str) -> Drawing | No
     rows = [_row(row, family) for family in families for row in (*clean, *_of(chosen, family))]
     labels = [readable(family) for family in families]
     values = sorted({row.severity for row in chosen} | {0.0})
-    base = source(rows).encode(
+    base = main().encode(
         x=alt.X("severity:Q", axis=alt.Axis(title=title, values=values, format=".3~")),
         color=alt.Color("family:N", scale=alt.Scale(domain=labels)),
     )
@@ -41,7 +41,7 @@ def _falling(results: Results, kind: str, title: str, name: str) -> Drawing | No
         base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"), base.mark_line().encode(y=y), points
     )
     text = f"Line chart of the share of right answers against {title}, for {', '.join(labels)}; numbers in the table."
-    return Drawing.of(name, text, chart, height=280)
+    return Drawing.of(name, text, chart, rows, height=280)
 
 
 def _of(rows: Sequence[ConditionRow], family: str) -> list[ConditionRow]:

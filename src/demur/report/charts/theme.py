@@ -67,12 +67,12 @@ THEME: Mapping[str, Any] = {
     },
 }
 
-POINTER: Mapping[str, Any] = {"fill": "var(--paper)", "stroke": "var(--accent)", "strokeWidth": 2.5, "size": 120}
+POINTER: Mapping[str, Any] = {"fill": "transparent", "stroke": "var(--accent)", "strokeWidth": 2.5, "size": 300}
 CERTIFIED: Mapping[str, Any] = {
     "fill": "var(--accent)",
     "stroke": "var(--paper)",
-    "strokeWidth": 2,
-    "size": 260,
+    "strokeWidth": 1,
+    "size": 130,
     "shape": "diamond",
 }
 MEASURED: Mapping[str, Any] = {"fill": "var(--accent)", "stroke": "var(--paper)", "strokeWidth": 1.5, "size": 90}

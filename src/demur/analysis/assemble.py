@@ -1,0 +1,96 @@
+"""All tables of a run, put together."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from demur.analysis.accuracy import accuracy, class_rows, condition_rows, confusion, worst_class
+from demur.analysis.checks import checks
+from demur.analysis.manipulation import manipulation
+from demur.analysis.pictures import calibration, curves, gallery, histograms, oracle_curve
+from demur.analysis.results import Provenance, Results
+from demur.analysis.run import Run, wrong
+from demur.analysis.signals import signal_rows
+from demur.analysis.tables import policy_rows
+from demur.analysis.verdict import LAPSES, independence, next_step, not_covered, promise, refusal, state
+from demur.metrics import random_risk
+
+_RISK = 0.02
+
+
+def analyse(path: Path) -> Results:
+    """Everything a report may show, from a run folder.
+
+    Raises:
+        RunError: the folder holds no finished run.
+    """
+    run = Run(path)
+    checked, conditions, classes = checks(run), condition_rows(run), class_rows(run)
+    found = state(run, checked)
+    made = promise(run)
+    refused = refusal(run)
+    risk = made.risk if made else refused.risk if refused else _RISK
+    return Results(
+        state=found,
+        provenance=_provenance(run),
+        classes=run.classes,
+        accuracy=accuracy(run.rows("clean")),
+        test_accuracy=accuracy(run.rows("clean", "test")),
+        promise=made,
+        refusal=refused,
+        worst_class=worst_class(classes),
+        conditions=conditions,
+        manipulation=manipulation(run),
+        not_covered=not_covered(conditions, run.facts["groups"]),
+        lapses=LAPSES,
+        checks=checked,
+        next_step=next_step(found, checked, run),
+        signals=signal_rows(run, risk),
+        curves=curves(run),
+        oracle=oracle_curve(run),
+        random_risk=random_risk(wrong(run.rows("clean", "test"))),
+        histograms=histograms(run),
+        calibration=calibration(run),
+        per_class=classes,
+        confusion=confusion(run),
+        policies=policy_rows(run),
+        gallery=gallery(run),
+        purpose=_purpose(path),
+    )
+
+
+def _purpose(path: Path) -> dict[str, Any]:
+    return tomllib.loads((path / "plan.toml").read_text()).get("purpose", {})
+
+
+def _provenance(run: Run) -> Provenance:
+    facts, (forwards, backwards) = run.facts, run.passes
+    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    return Provenance(
+        **{name: facts[name] for name in _COPIED},
+        independence=independence(facts["groups"]),
+        failed_samples=run.failed,
+        plan_toml=(run.path / "plan.toml").read_text(),
+        started=next(line["at"] for line in log if line["event"] == "started"),
+        seconds=sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished"),
+        forwards=forwards,
+        backwards=backwards,
+    )
+
+
+_COPIED = (
+    "model",
+    "model_sha256",
+    "parameters",
+    "input_shape",
+    "data",
+    "data_sha256",
+    "roles",
+    "duplicates",
+    "groups",
+    "attacked",
+    "plan_sha256",
+    "seed",
+    "versions",
+)

@@ -1,0 +1,110 @@
+"""A run folder, opened for reading."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from demur.policies import CertifiedThreshold, Policy, load_policy
+from demur.records import read, read_json
+
+Flags: TypeAlias = NDArray[np.bool_]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def wrong(rows: pl.DataFrame) -> Flags:
+    """Which predictions are not the label."""
+    return np.asarray((rows["predicted"] != rows["label"]).to_numpy(), bool)
+
+
+def groups(rows: pl.DataFrame) -> NDArray[np.str_] | None:
+    """The unit of independence of each row, its own id where it has no group; None where no row has one."""
+    if rows["group"].null_count() == len(rows):
+        return None
+    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"].to_numpy()
+
+
+def score(rows: pl.DataFrame, signal: str) -> Floats:
+    """One signal's scores, higher = more doubt."""
+    return np.asarray(rows[f"signal.{signal}"].to_numpy(), np.float64)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything an audit left behind; `conditions` and `signals` are the facts the audit wrote about them."""
+
+    path: Path
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """The content of run.json."""
+        return read_json(self.path / "run.json")
+
+    @cached_property
+    def fitted(self) -> Sequence[Mapping[str, Any]]:
+        """Every policy of the plan, fitted or refused."""
+        return read_json(self.path / "facts" / "policies.json")
+
+    @cached_property
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        table = read(self.path)
+        parts = table.partition_by("condition", as_dict=True, maintain_order=True)
+        return {str(key[0]): part for key, part in parts.items()}
+
+    def rows(self, condition: str, role: str | None = None) -> pl.DataFrame:
+        """The readable rows of a condition, of one role if asked."""
+        rows = self._tables[condition].filter(pl.col("error").is_null())
+        return rows if role is None else rows.filter(pl.col("role") == role)
+
+    @cached_property
+    def failed(self) -> int:
+        """How many images could not be read."""
+        return self._tables["clean"]["error"].count()
+
+    @cached_property
+    def passes(self) -> tuple[int, int]:
+        """All forwards and backwards made."""
+        sums = [table.select(pl.col("forwards").sum(), pl.col("backwards").sum()).row(0) for table in self._tables.values()]
+        return sum(int(forward) for forward, _ in sums), sum(int(backward) for _, backward in sums)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return tuple(self.facts["classes"])
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Canonical names of the signals."""
+        return tuple(entry["name"] for entry in self.facts["signals"])
+
+    def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
+        """The facts of the conditions of a kind (clean, attack, corruption) whose attack keeps a point of a sort."""
+        return [
+            entry
+            for entry in self.facts["conditions"]
+            if kind in {None, entry["kind"]} and (keep is None or (entry["kind"] == "attack" and entry["keep"] == keep))
+        ]
+
+    @cached_property
+    def policies(self) -> Mapping[str, Policy]:
+        """Fitted policies by name; refused ones are left out."""
+        return {entry["name"]: load_policy(entry["policy"]) for entry in self.fitted if "policy" in entry}
+
+    @cached_property
+    def guard(self) -> CertifiedThreshold | None:
+        """The first certified threshold, None where none was issued."""
+        return next((policy for policy in self.policies.values() if isinstance(policy, CertifiedThreshold)), None)
+
+    @cached_property
+    def refusal(self) -> Mapping[str, Any] | None:
+        """Why the first certified threshold was refused."""
+        return next((entry["refusal"] for entry in self.fitted if "refusal" in entry), None)
+
+    def answered(self, policy: Policy, rows: pl.DataFrame) -> Flags:
+        """Which rows a policy answers."""
+        return policy.accepts({name: score(rows, name) for name in policy.signals})

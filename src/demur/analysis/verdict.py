@@ -1,0 +1,101 @@
+"""What it all comes to: the state, the promise or the refusal, what is not covered, what to do next."""
+
+from demur.analysis.accuracy import share
+from demur.analysis.results import Check, ConditionRow, Promise, Refusal, State
+from demur.analysis.run import Run, wrong
+
+
+def state(run: Run, checked: tuple[Check, ...]) -> State:
+    """One of five: a failed check outweighs everything."""
+    if any(check.state == "fail" for check in checked):
+        return "measurement_failed"
+    if run.guard is not None:
+        return "issued"
+    if run.refusal is None:
+        return "undeclared"
+    return "too_few_labels" if run.refusal["reason"] == "too_few_labels" else "model_too_weak"
+
+
+def promise(run: Run) -> Promise | None:
+    """The certificate, and what the untouched test split says of it."""
+    if run.guard is None:
+        return None
+    certificate, test = run.guard.certificate, run.rows("clean", "test")
+    answered = run.answered(run.guard, test)
+    accepted = test.filter(answered)
+    return Promise(
+        signal=run.guard.signal,
+        threshold=certificate.threshold,
+        risk=certificate.risk,
+        delta=certificate.delta,
+        certify_n=certificate.m,
+        certify_answered=certificate.answered,
+        certify_wrong=certificate.wrong,
+        test_n=len(test),
+        test_answered=len(accepted),
+        test_wrong=int(wrong(accepted).sum()),
+        coverage=share(answered, test),
+        test_risk=share(wrong(accepted), accepted),
+        unguarded_risk=share(wrong(test), test),
+        unit=certificate.unit,
+    )
+
+
+def refusal(run: Run) -> Refusal | None:
+    """Why nothing was certified."""
+    if run.guard is not None or run.refusal is None:
+        return None
+    found = run.refusal
+    return Refusal(**{name: found[name] for name in Refusal.model_fields})
+
+
+def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
+    """What the promise says nothing about, with what was measured of it."""
+    broken = list(dict.fromkeys(_family(row.family) for row in conditions if row.holds is False and row.kind == "corruption"))
+    seen = f": here it was broken by {_listed(broken)}" if broken else ""
+    return (
+        f"Images unlike the labelled ones{seen}.",
+        "Images somebody has changed on purpose.",
+        "Things that belong to none of the classes.",
+        "Single classes or groups: the promise is about all answers together."
+        if groups is None
+        else "Single classes: the promise is about all answers together, one image of each new group.",
+    )
+
+
+LAPSES = (
+    "The promise lapses when the model, its preprocessing, the signal or the threshold changes, or when images come from "
+    "elsewhere than the labelled ones did.",
+)
+
+
+def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
+    """The one thing to do now."""
+    failed = ", ".join(check.name for check in checked if check.state == "fail")
+    needed = None if run.refusal is None else run.refusal["labels_needed"]
+    more = f"about {needed:,} for certification alone" if needed else "more"
+    steps: dict[State, str] = {
+        "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
+        "issued": "Put the threshold in front of the model, send what it declines to a person, and audit again when the "
+        "model, the camera or the place changes.",
+        "undeclared": "Say how many wrong answers are tolerable: demur audit --risk 0.02.",
+        "too_few_labels": f"Label more images ({more}), or accept a larger risk: demur audit --risk 0.05.",
+        "model_too_weak": "Improve the model, or accept a larger risk: demur audit --risk 0.05. More labels will not help.",
+    }
+    return steps[found]
+
+
+def _family(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def independence(groups: int | None) -> str:
+    """What was taken for one independent observation."""
+    if groups is None:
+        return "images assumed independent: no group (patient, module, lot, camera) was given"
+    return f"{groups:,} groups taken for independent; roles, intervals and the promise follow them"
+

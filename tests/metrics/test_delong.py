@@ -1,0 +1,68 @@
+"""AUROC intervals without resampling, against definitions and against the bootstrap."""
+
+import numpy as np
+import pytest
+
+from demur.metrics import Resampler, auroc
+from demur.metrics.delong import auroc_gain, auroc_interval
+
+
+def rows(n=600, seed=0, ties=False):
+    generator = np.random.default_rng(seed)
+    positive = generator.random(n) < 0.2
+    strength = generator.normal(size=n) + 1.2 * positive
+    other = 0.7 * strength + 0.7 * generator.normal(size=n)
+    return (np.round(strength, 0) if ties else strength), other, positive
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_value_is_auroc(ties):
+    doubt, _, positive = rows(ties=ties)
+    pairs = doubt[positive][:, None] - doubt[~positive][None]
+    slow = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
+    assert auroc_interval(doubt, positive).value == pytest.approx(slow, abs=1e-12)
+
+
+def test_the_variance_is_the_textbook_one():
+    doubt, _, positive = rows(n=80)
+    above, below = doubt[positive], doubt[~positive]
+    wins = (above[:, None] > below[None]) + 0.5 * (above[:, None] == below[None])
+    of_positive, of_negative = wins.mean(axis=1), wins.mean(axis=0)
+    value = wins.mean()
+    spread = np.square(of_positive - value).sum() / len(above) ** 2 + np.square(of_negative - value).sum() / len(below) ** 2
+    error = np.sqrt(spread * 80 / 79)
+    found = auroc_interval(doubt, positive)
+    z = (np.log(found.high / (1 - found.high)) - np.log(found.low / (1 - found.low))) / 2
+    assert z == pytest.approx(1.959964 * error / (value * (1 - value)), rel=1e-5)
+
+
+def test_intervals_agree_with_the_bootstrap():
+    doubt, other, positive = rows(n=2000)
+    resampler = Resampler(2000, replicates=2000)
+    for fast, slow in (
+        (auroc_interval(doubt, positive), resampler.estimate(auroc, doubt, positive)),
+        (auroc_gain(doubt, other, positive), resampler.gain(auroc, doubt, other, positive)),
+    ):
+        assert fast.value == pytest.approx(slow.value, abs=1e-12)
+        assert fast.low == pytest.approx(slow.low, abs=0.006)
+        assert fast.high == pytest.approx(slow.high, abs=0.006)
+
+
+def test_rows_copied_within_their_unit_say_nothing_new():
+    doubt, other, positive = rows(n=300)
+    units = np.arange(300)
+    once, many = auroc_interval(doubt, positive, units), auroc_interval(
+        np.tile(doubt, 5), np.tile(positive, 5), np.tile(units, 5)
+    )
+    assert (once.low, once.high, once.n, once.unit) == pytest.approx((many.low, many.high, 300, "group"))
+    believed = auroc_interval(np.tile(doubt, 5), np.tile(positive, 5))
+    assert believed.high - believed.low < 0.6 * (many.high - many.low)
+    gain = auroc_gain(np.tile(doubt, 5), np.tile(other, 5), np.tile(positive, 5), np.tile(units, 5))
+    assert gain.low == pytest.approx(auroc_gain(doubt, other, positive).low, abs=1e-9)
+
+
+def test_one_kind_of_rows_is_undefined_with_a_reason():
+    found = auroc_interval(np.arange(5.0), np.zeros(5, bool))
+    assert np.isnan(found.value)
+    assert "one kind" in found.reason
+    assert np.isnan(auroc_gain(np.arange(5.0), np.arange(5.0), np.ones(5, bool)).value)
