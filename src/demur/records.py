@@ -94,7 +94,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise RunError(f"{path} does not exist. A run folder has it once its audit has started.") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not readable JSON ({error}). Delete it and run the audit again.") from None
 
 
@@ -118,4 +118,11 @@ def read(run: Path, condition: str | None = None) -> pl.DataFrame:
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         raise RunError(f"{run}: {missing[0]} is in the manifest and not in records/. Run the same audit again.")
-    return pl.concat([validate(pl.read_parquet(path), path.name) for path in paths])
+    return pl.concat([validate(_opened(path), path.name) for path in paths])
+
+
+def _opened(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RunError(f"{path} cannot be read ({error}). Run the same audit again; it measures the shard anew.") from None

@@ -136,6 +136,15 @@ def test_one_lucky_threshold_past_a_failure_is_not_taken():
     assert isinstance(found, Refusal)
 
 
+def test_the_laxer_of_two_climbs_is_taken():
+    scores = np.arange(4000) / 4000
+    wrong = np.isin(np.arange(4000), np.arange(470, 482)) | (np.arange(4000) >= 2000)
+    certify = Calibration(scores, wrong)
+    found = Certified().fit(certify, certify)
+    assert certify.counts(Certified().plan(certify, 4000)[0].thresholds[0]) == (456, 0)
+    assert 1900 < found.answered < 2100
+
+
 def test_a_weak_model_is_called_weak():
     found = fit_many(40, 2000, profile=lambda sureness: np.full_like(sureness, 0.1))
     assert {each.reason for each in found} == {"model_too_weak"}

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from demur.report import render
+from demur.report.charts import against_eps
 from tests.report.pages import Page
 from tests.report.runs import STATES, base, promise, run
 from tests.report.scores import undefined
@@ -138,6 +139,13 @@ def test_a_page_of_almost_nothing_still_stands():
     parts = Page(render(run("undeclared").model_copy(update=bare | conditions)))
     assert parts.faults == []
     assert "Not measured: no attack was run." in parts.text
+
+
+def test_an_attack_without_a_bound_has_no_place_on_the_eps_axis():
+    rows = run("issued").conditions
+    unbound = rows[-1].model_copy(update={"family": "fmn", "severity": 0.0})
+    drawing = against_eps(run("issued").model_copy(update={"conditions": (*rows, unbound)}))
+    assert {row["family"] for row in drawing.spec["datasets"]["rows"]} == {"fgsm", "pgd"}
 
 
 def test_a_promise_is_shown_only_when_it_was_issued():

@@ -4,7 +4,7 @@ import pytest
 
 from demur.report import words
 from demur.report.first_screen import FirstScreen
-from tests.report.runs import STATES, condition, promise, run
+from tests.report.runs import STATES, base, condition, promise, run
 from tests.report.scores import share, undefined
 
 
@@ -61,9 +61,9 @@ def test_a_refusal_never_understates_what_could_be_kept():
     assert "the lowest it could keep is 12 in 100" in FirstScreen.of(run("model_too_weak")).verdict.headline
 
 
-@pytest.mark.parametrize(("wrong", "kept"), [(34, True), (56, True), (57, False)])
+@pytest.mark.parametrize(("wrong", "kept"), [(34, True), (56, True), (57, False)])  # 2 % of 2,800 are 56
 def test_the_check_says_whether_the_promise_was_kept(wrong, kept):
-    results = run("issued").model_copy(update={"promise": promise(test_wrong=wrong)})
+    results = run("issued").model_copy(update={"promise": promise(test_wrong=wrong, test_answered=2800)})
     first = FirstScreen.of(results)
     assert first.kept is kept
     assert first.verdict.answer.startswith("Yes") is kept
@@ -128,3 +128,10 @@ def test_a_class_that_is_never_answered_has_no_risk():
         FirstScreen.of(results.model_copy(update={"worst_class": worst})).worst_detail
         == "With the guard it answers 0 of 100 of them."
     )
+
+
+def test_a_failed_measurement_shows_no_promise_in_words():
+    broken = run("measurement_failed").model_copy(update={"promise": promise(), "conditions": base(True)["conditions"]})
+    said = words(broken)
+    assert "at most" not in said
+    assert "✔" not in said

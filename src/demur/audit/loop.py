@@ -21,9 +21,10 @@ from demur.audit.fitting import fit_policies
 from demur.audit.folder import Folder, open_folder
 from demur.audit.plan import Plan
 from demur.audit.thumbs import save_thumbs
+from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
 from demur.errors import RunError
-from demur.records import SCHEMA_VERSION, read, write_json
+from demur.records import SCHEMA_VERSION, read, read_json, write_json
 from demur.registry import build, describe, parse
 from demur.signals import Signal
 
@@ -90,8 +91,16 @@ def _stem(address: str) -> str:
     return (Path(place).stem if "/" in place or "." in place else place) or scheme
 
 
-def audit(plan: Plan, out: Path | None, progress: Progress, source: Source | None = None) -> Path:
+def audit(
+    plan: Plan,
+    out: Path | None,
+    progress: Progress,
+    source: Source | None = None,
+    classifier: Classifier | None = None,
+) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
+
+    A source or classifier that is given stands in for the one at the plan's address.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -102,7 +111,8 @@ def audit(plan: Plan, out: Path | None, progress: Progress, source: Source | Non
     source = source or open_data(plan.data.address)
     plan = resolve(plan, source)
     index = build_index(source, limit=plan.data.limit)
-    classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    if classifier is None:
+        classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
     bench = Bench(plan, classifier, source, index, signals_of(plan.signals.use))
     progress.say("checking the model at the door")
     checks = knock(bench)
@@ -164,8 +174,6 @@ def _describe_run(bench: Bench, folder: Folder) -> None:
     facts = _facts(bench)
     path = folder.path / "run.json"
     if path.exists():
-        from demur.records import read_json
-
         before = read_json(path)
         changed = [key for key in ("model_sha256", "data_sha256") if before.get(key) != facts[key]]
         if changed:

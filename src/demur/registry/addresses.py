@@ -56,5 +56,7 @@ def _options(query: str, text: str) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise AddressError(f"cannot read the option {pair!r} of {text!r}: options look like ?key=value&key=value.")
+        if key in options:
+            raise AddressError(f"the option {key!r} of {text!r} is given twice. Leave one out.")
         options[key] = value
     return options

@@ -6,6 +6,7 @@ Text is parsed with Python's `ast`, literals and `/` only, and nothing is evalua
 
 import ast
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def parse(text: str) -> Call:
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last three: a null byte, too many brackets
         raise _bad(text, "it does not parse") from None
     return _call(node, text)
 
@@ -61,7 +62,8 @@ def _show(value: Any) -> str:
     if isinstance(value, Call):
         return str(value)
     if isinstance(value, float):
-        return f"{value:.8g}" if value != int(value) else f"{int(value)}.0"
+        rounded = value if value.is_integer() else float(f"{value:.8g}")
+        return f"{int(rounded)}.0" if rounded.is_integer() else f"{value:.8g}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_show(item) for item in value)}]"
     return repr(value)
@@ -84,7 +86,9 @@ def _call(node: ast.expr, text: str) -> Call:
 
 def _value(node: ast.expr, text: str) -> Any:
     match node:
-        case ast.Constant(value=bool() | int() | float() | str()):
+        case ast.Constant(value=float(number)):
+            return _finite(number, text)
+        case ast.Constant(value=bool() | int() | str()):
             return node.value
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_number(operand, text)
@@ -92,7 +96,7 @@ def _value(node: ast.expr, text: str) -> Any:
             below = _number(right, text)
             if below == 0:
                 raise _bad(text, "it divides by zero")
-            return _number(left, text) / below
+            return _finite(_number(left, text) / below, text)
         case ast.List(elts=items):
             return [_value(item, text) for item in items]
         case ast.Name() | ast.Call():
@@ -106,6 +110,12 @@ def _number(node: ast.expr, text: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _bad(text, "arithmetic takes numbers only")
     return value
+
+
+def _finite(number: float, text: str) -> float:
+    if not math.isfinite(number):
+        raise _bad(text, "a number is not finite")
+    return number
 
 
 def _bad(text: str, why: str) -> InputError:

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from demur.errors import UnknownNameError, unknown
+from demur.errors import InputError, UnknownNameError, unknown
 from demur.registry.names import Call, parse
 
 ATTACKS: Mapping[str, str] = {
@@ -93,8 +93,21 @@ def build(kind: str, text: str | Call) -> Any:
     """
     call = parse(text) if isinstance(text, str) else text
     factory = resolve(kind, call.name)
-    known = [field.name for field in dataclasses.fields(factory)]
-    for field in call.fields:
-        if field not in known:
-            raise UnknownNameError(f"{kind} {call.name!r}: {unknown('field', field, known)}")
+    known = {field.name: field for field in dataclasses.fields(factory)}
+    for name, value in call.fields.items():
+        if name not in known:
+            raise UnknownNameError(f"{kind} {call.name!r}: {unknown('field', name, known)}")
+        if not _fits(value, known[name].type):
+            wanted = getattr(known[name].type, "__name__", known[name].type)
+            raise InputError(f"{kind} {call.name!r}: `{name}` must be of type {wanted}; got {value!r}.")
+    for name, field in known.items():
+        if field.default is dataclasses.MISSING and name not in call.fields:
+            raise InputError(f"{kind} {call.name!r} needs a value for `{name}`. Write {call.name}({name}=…).")
     return factory(**call.fields)
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """Whether a value is of a field's type; a whole number passes for a float, a bool for no number."""
+    if isinstance(value, bool):
+        return wanted is bool
+    return isinstance(value, wanted) or (isinstance(value, int) and isinstance(float(value), wanted))

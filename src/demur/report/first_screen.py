@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from demur.analysis.results import ClassRow, Manipulation, Promise, Provenance, Results, State
 from demur.report.families import Family, families
 from demur.report.phrases import DASH, count, frequency, percent, plural, scale
-from demur.report.verdicts import Verdict, honest, verdict
+from demur.report.verdicts import Verdict, honest, kept, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class FirstScreen:
             purpose=_purpose(results),
             behaviour=_behaviour(promise, _next_hands(results)) if promise else None,
             check=_check(promise) if promise else None,
-            kept=promise.test_wrong <= promise.risk * promise.test_answered if promise else None,
+            kept=kept(promise) if promise else None,
             without=_without(results),
             hundreds=_hundreds(results, promise),
             worst=_worst(results.worst_class),

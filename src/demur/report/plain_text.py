@@ -30,14 +30,18 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     yield f"Worst class: {first.worst}", 1
     yield _conditions(first), 2
     yield f"Manipulation: {first.manipulation[-1]}", 1
-    yield f"Not covered: {'; '.join(first.not_covered) or 'nothing was named'}", 1
-    yield f"Lapses when: {'; '.join(first.lapses) or 'nothing was named'}", 1
+    yield f"Not covered: {_listed(first.not_covered)}", 1
+    yield f"Lapses: {_listed(first.lapses)}", 1
     yield f"Measurement: {first.trust.sentence}", 1
 
 
 def _conditions(first: FirstScreen) -> str:
     lead = "At the same threshold" if first.behaviour else "Under poor conditions"
     return f"{lead}: {'; '.join(family.summary for family in first.corruptions) or 'nothing was measured'}."
+
+
+def _listed(items: tuple[str, ...]) -> str:
+    return "; ".join(item.rstrip(".") for item in items) or "nothing was named"
 
 
 def _fit(text: str, most: int) -> list[str]:

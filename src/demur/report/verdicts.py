@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from demur.analysis.results import Refusal, Results, State
+from demur.analysis.results import Promise, Refusal, Results, State
 from demur.report.phrases import at_most, count, percent, plural
 
 
@@ -43,13 +43,19 @@ def honest(results: Results) -> Results:
     return results.model_copy(update={"promise": None, "conditions": conditions})
 
 
+def kept(promise: Promise) -> bool:
+    """Whether the share of wrong answers on the untouched test split is at most the promised one."""
+    return promise.test_wrong <= promise.risk * promise.test_answered
+
+
 def _issued(results: Results) -> tuple[str, str, str]:
     promise = results.promise
     if promise is None:
         raise ValueError("results in state 'issued' must hold a promise; there is none. Rebuild results.json.")
-    kept = promise.test_wrong <= promise.risk * promise.test_answered
     return (
-        "Yes, with the guard on, for images like those measured." if kept else "Not yet: the check found more errors.",
+        "Yes, with the guard on, for images like those measured."
+        if kept(promise)
+        else "Not yet: the check found more errors.",
         f"When it answers, at most {at_most(promise.risk)} answers are wrong",
         f"{percent(1 - promise.delta, 0)} confidence; {plural(promise.certify_n, f'labelled {promise.unit}')}",
     )

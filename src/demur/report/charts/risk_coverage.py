@@ -9,6 +9,7 @@ from demur.report.charts.drawing import Drawing, inline, main, number, share_axi
 from demur.report.charts.theme import CERTIFIED, POINTER
 from demur.report.phrases import at_most
 
+ROOM = 0.8
 Where: TypeAlias = tuple[alt.X, alt.Y]
 
 
@@ -92,9 +93,10 @@ def _certified(promise: Promise | None, where: Where) -> list[alt.Chart]:
     if promise is None or number(promise.test_risk.value) is None:
         return []
     row = {"coverage": number(promise.coverage.value), "risk": number(promise.test_risk.value)}
+    side: tuple[Literal["left", "right"], int] = ("left", 11) if promise.coverage.value < ROOM else ("right", -11)
     return [
         inline([row]).mark_point(opacity=1, **CERTIFIED).encode(*where),
-        _label(row, "certified, on unseen images", "certified-label", where, align="right", dx=-4, dy=-20),
+        _label(row, "certified", "certified-label", where, align=side[0], dx=side[1], dy=16),
     ]
 
 

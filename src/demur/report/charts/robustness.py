@@ -11,7 +11,7 @@ from demur.report.phrases import readable
 
 
 def against_eps(results: Results) -> Drawing | None:
-    """Accuracy against the largest change an attack may make; None where no attack ran."""
+    """Accuracy against the largest change an attack may make; attacks without a bound have no place here."""
     return _falling(results, "attack", "largest change per pixel (0 to 1)", "accuracy-eps")
 
 
@@ -21,7 +21,7 @@ def against_severity(results: Results) -> Drawing | None:
 
 
 def _falling(results: Results, kind: str, title: str, name: str) -> Drawing | None:
-    chosen = [row for row in results.conditions if row.kind == kind]
+    chosen = [row for row in results.conditions if row.kind == kind and row.severity > 0]
     if not chosen:
         return None
     families = list(dict.fromkeys(row.family for row in chosen))

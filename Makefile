@@ -1,0 +1,60 @@
+# demur. `make demo` and `make test` need nothing prepared: they build .venv themselves.
+
+PYTHON ?= python3
+TRAIN ?= /usr/share/datasets/fashion-mnist
+VENV := .venv
+RUN := $(VENV)/bin
+SHARED := $(abspath $(wildcard ../shared))
+ifneq ($(SHARED),)
+export DEMUR_SHARED ?= $(SHARED)
+endif
+CANDIDATES := $(PYTHON) python3.14 python3.13 python3.12 python3.11
+OLD_PYTHON = demur needs Python 3.11 or newer and found none among: $(CANDIDATES). Name one: make PYTHON=/path/to/python3
+NO_TRAIN = There is no folder $(TRAIN). Install Debian's package dataset-fashion-mnist, or name a folder of its four IDX \
+files: make weights TRAIN=FOLDER
+
+.SILENT:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint format weights bench clean
+
+help: ## say what each target does
+	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stamp ## audit the shipped classifier on Fashion-MNIST; its last line says where the report is
+	$(RUN)/demur audit
+
+test: $(VENV)/.stamp ## every test; those on real images and weights need DEMUR_SHARED
+	$(RUN)/pytest
+
+check: test lint ## everything a change must pass
+
+lint: $(VENV)/.stamp ## format, ruff, mypy, import contract
+	$(RUN)/ruff format --check
+	$(RUN)/ruff check
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: $(VENV)/.stamp ## rewrite the code as the checks want it
+	$(RUN)/ruff check --fix
+	$(RUN)/ruff format
+
+weights: $(VENV)/.stamp ## train the shipped classifier again from the images in TRAIN
+	test -d "$(TRAIN)" || { echo "$(NO_TRAIN)" >&2; exit 1; }
+	$(RUN)/python tools/weights.py --train "$(TRAIN)"
+
+bench: $(VENV)/.stamp ## every benchmark, quickly; each ends with one line of JSON
+	for script in benchmarks/[a-z]*.py; do $(RUN)/python "$$script" --quick || exit; done
+
+clean: ## remove the environment, caches and runs
+	rm -rf $(VENV) runs dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	echo "Building $(VENV), once: a few minutes." >&2
+	for python in $(CANDIDATES); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; echo "$(OLD_PYTHON)" >&2; exit 1
+	$(RUN)/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test]'
+	touch $@

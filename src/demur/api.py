@@ -1,0 +1,81 @@
+"""Audit in one call, for those who have a classifier and images in Python."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from demur.analysis import Results, write_results
+from demur.audit.loop import audit as run_plan
+from demur.audit.plan import Plan, read_plan
+from demur.classifier import Classifier
+from demur.data import Source
+from demur.report import write
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The progress of an audit as sentences."""
+
+    say: Say
+
+    def start(self, rows: int) -> None:
+        """Sentences have no total."""
+
+    def advance(self, rows: int, what: str) -> None:  # noqa: ARG002 - sentences have no total
+        """Tell what is being measured."""
+        self.say(what)
+
+
+def run_audit(
+    model: Classifier | str | None = None,
+    data: Source | str | None = None,
+    *,
+    out: Path | str,
+    plan: Plan | Path | str | None = None,
+    say: Say | None = None,
+) -> Results:
+    """Audit a classifier on labelled held-out images, and return what was found.
+
+    The run folder `out` then has the records, `results.json` and `report.html`; the same call again continues an
+    interrupted audit, and a finished one measures nothing twice.
+
+    Args:
+        model: a classifier, or an address such as `"zoo:resnet20@w.safetensors"`; by default what the plan names.
+        data: a source, or an address such as `"parquet:test.parquet"`; by default what the plan names. Images the model
+            was trained on make every number worthless.
+        out: the run folder, made if it is not there.
+        plan: a plan, or the path of a TOML one; by default every attack, corruption, signal and policy of `demur plan`.
+        say: called with a sentence whenever something else is being measured; by default nobody is told.
+
+    Raises:
+        InputError: something given cannot be used; nothing was measured.
+        RunError: the folder belongs to another run.
+    """
+    chosen = plan if isinstance(plan, Plan) else read_plan(None if plan is None else Path(plan))
+    folder = run_plan(
+        _naming(chosen, model, data),
+        Path(out),
+        _Told(say or _nobody),
+        source=None if data is None or isinstance(data, str) else data,
+        classifier=model if isinstance(model, Classifier) else None,
+    )
+    results = write_results(folder)
+    write(folder)
+    return results
+
+
+def _naming(plan: Plan, model: Classifier | str | None, data: Source | str | None) -> Plan:
+    """The plan with the model and the data it will be run on by name."""
+    if model is not None:
+        called = {"address": model if isinstance(model, str) else model.name}
+        plan = plan.model_copy(update={"model": plan.model.model_copy(update=called)})
+    if data is not None:
+        called = {"address": data if isinstance(data, str) else data.address}
+        plan = plan.model_copy(update={"data": plan.data.model_copy(update=called)})
+    return plan
+
+
+def _nobody(_sentence: str) -> None:
+    pass

@@ -1,0 +1,42 @@
+"""Write the golden run of the current schema: `python tests/golden/make.py`.
+
+Run once for a new schema, before it is released, and never again: a golden run is what that version wrote. It is an audit
+of the shipped classifier on 40 images of Fashion-MNIST, without what can be worked out again.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+import demur
+from demur.audit.plan import read_plan
+from demur.records import SCHEMA_VERSION
+
+PLAN = {
+    "conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "pgd(eps=0.1, keep='worst', steps=3)", "fmn(steps=5)",
+                       "gaussian_noise(severity=3)"],
+    "conditions.attacked": 40,
+    "policies.use": ["certified(risk=0.3, delta=0.1)", "certified", "rule"],
+}  # fmt: skip
+NOT_KEPT = ("lock", "timings", "results.json", "report.html")
+
+
+def main() -> None:
+    """Audit, then drop what can be worked out again."""
+    run = Path(__file__).parent / f"run-v{SCHEMA_VERSION}"
+    if run.exists():
+        raise SystemExit(f"{run.name} exists; a golden run is written once.")
+    source = demur.open_data("fashion")
+    rows = list(source.read(range(0, 10_000, 139)))
+    labels = torch.tensor([row.label for row in rows])
+    few = demur.from_tensors(torch.stack([row.image for row in rows]), labels, classes=source.classes, name="few")
+    classifier = demur.load_model("fashion", classes=few.classes, input_shape=few.input_shape)
+    demur.run_audit(classifier, few, out=run, plan=read_plan(None, (), PLAN))
+    for name in NOT_KEPT:
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+if __name__ == "__main__":
+    main()

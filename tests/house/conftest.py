@@ -1,0 +1,40 @@
+"""A real audit small enough to run several times."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import demur
+from demur.audit.plan import read_plan
+
+PLAN = {
+    "conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "pgd(eps=0.1, keep='worst', steps=3)", "fmn(steps=5)",
+                       "gaussian_noise(severity=3)"],
+    "policies.use": ["certified(risk=0.3, delta=0.1)", "certified", "rule"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """96 real images: the first of each hundred."""
+    source = demur.open_data("fashion")
+    rows = list(source.read(range(0, 9600, 100)))
+    labels = torch.tensor([row.label for row in rows])
+    return demur.from_tensors(torch.stack([row.image for row in rows]), labels, classes=source.classes, name="few")
+
+
+@pytest.fixture(scope="session")
+def shipped(pictures):
+    return demur.load_model("fashion", classes=pictures.classes, input_shape=pictures.input_shape)
+
+
+@pytest.fixture(scope="session")
+def audited(pictures, shipped) -> Callable[..., demur.Results]:
+    """An audit of the shipped classifier on these images, with some keys of the plan changed."""
+
+    def run(out, **changes):
+        plan = read_plan(None, (), {**PLAN, **{key.replace("__", "."): value for key, value in changes.items()}})
+        return demur.run_audit(shipped, pictures, out=out, plan=plan)
+
+    return run

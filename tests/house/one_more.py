@@ -1,0 +1,44 @@
+"""A signal and an attack that demur does not have."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from demur.attacks.losses import check_eps
+from demur.attacks.walk import Norm, Seen, Walk
+from demur.evidence import Evidence
+from demur.randomness import Keys
+from demur.shapes import Images, Labels, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Minus the spread of the logits: high when all classes are claimed alike."""
+
+    unit: ClassVar[str] = "logits"
+
+    scale: float = 1.0
+
+    def __call__(self, seen: Evidence) -> Scores:
+        z = seen.logits.double()
+        return -self.scale * (z.amax(dim=1) - z.amin(dim=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brighten:
+    """Every pixel brighter by eps."""
+
+    norm: ClassVar[Norm] = "linf"
+    steps: ClassVar[int] = 1
+    loss: ClassVar[str] = "cross_entropy"
+    sentence: ClassVar[str] = "brighter by at most {eps}"
+
+    eps: float
+
+    def __post_init__(self) -> None:
+        check_eps(self.eps)
+
+    def start(self, x: Images, y: Labels, keys: Keys) -> Walk:
+        return Walk(x=x, y=y)
+
+    def advance(self, walk: Walk, seen: Seen) -> Walk:
+        return walk.at((walk.x + self.eps).clamp(0, 1))

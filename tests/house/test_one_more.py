@@ -1,0 +1,22 @@
+"""A sixth signal or another attack is its own file and one line in a table: nothing else has to know."""
+
+from demur.records import read, read_json
+from demur.registry import ATTACKS, TABLES
+from tests.house import one_more
+
+
+def test_another_signal_is_measured_and_ranked(audited, tmp_path, monkeypatch):
+    monkeypatch.setitem(TABLES["signal"], "range", f"{one_more.__name__}:Range")
+    asked = {"signals__use": ["msp", "range(scale=2.0)"], "conditions__use": ["clean"], "policies__use": ["certified"]}
+    results = audited(tmp_path / "run", **asked)
+    assert [signal.name for signal in results.signals] == ["msp", "range(scale=2.0)"]
+    assert results.signals[1].sentence == one_more.Range.__doc__.partition("\n")[0]
+    assert read(tmp_path / "run")["signal.range(scale=2.0)"].is_finite().all()
+
+
+def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "brighten", f"{one_more.__name__}:Brighten")
+    results = audited(tmp_path / "run", conditions__use=["clean", "brighten(eps=[0.1, 0.2])"])
+    assert [row.condition for row in results.conditions] == ["clean", "brighten(eps=0.1)", "brighten(eps=0.2)"]
+    assert read(tmp_path / "run", "brighten(eps=0.2)")["distance.linf"].max() <= 0.2 + 1e-6
+    assert read_json(tmp_path / "run" / "run.json")["conditions"][1]["sentence"].startswith("brighter by at most ")

@@ -1,0 +1,52 @@
+"""The same question gets the same answer: same bytes for the same seed, same decisions for any batch size."""
+
+import json
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from demur.records import read
+
+
+@pytest.fixture(scope="module")
+def first(audited, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "first"
+    audited(run)
+    return run
+
+
+def manifest(run):
+    return json.loads((run / "manifest.json").read_text())
+
+
+def test_the_same_seed_gives_the_same_bytes(audited, first, tmp_path):
+    audited(tmp_path / "again")
+    assert manifest(tmp_path / "again") == manifest(first)
+    assert (tmp_path / "again" / "results.json").stat().st_size > 1000
+
+
+def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first, tmp_path):
+    audited(tmp_path / "seed", seed=1)
+    moved = {
+        before["condition"]
+        for before, after in zip(manifest(first), manifest(tmp_path / "seed"), strict=True)
+        if before["sha256"] != after["sha256"]
+    }
+    assert "clean" not in moved
+    assert "gaussian_noise(severity=3)" in moved
+
+
+def test_the_batch_size_does_not_matter(audited, first, tmp_path):
+    audited(tmp_path / "batch", batch=7)
+    one, other = read(first), read(tmp_path / "batch")
+    decisions = ["sample_id", "condition", "role", "predicted", "epsilon.censored", "error"]
+    assert_frame_equal(one.select(decisions), other.select(decisions))
+    scores = pl.selectors.starts_with("signal.", "logit.")
+    assert_frame_equal(one.select(scores), other.select(scores), rel_tol=0, abs_tol=1e-4)
+
+
+def test_a_finished_audit_measures_nothing_twice(audited, first):
+    before = {path.name: path.stat().st_mtime_ns for path in (first / "records").iterdir()}
+    audited(first)
+    assert {path.name: path.stat().st_mtime_ns for path in (first / "records").iterdir()} == before

@@ -1,0 +1,145 @@
+import os
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from demur.errors import RunError
+from demur.records import COLUMNS, frame, read, read_json, validate, write_atomically, write_json, write_shard
+
+MAKE = """
+import polars as pl
+from demur.records import frame
+
+def shard(condition="clean", rows=4):
+    return frame(
+        {
+            "sample_id": [f"{k:03d}" for k in range(rows)],
+            "role": ["test"] * rows,
+            "label": list(range(rows)),
+            "condition": [condition] * rows,
+            "predicted": [0] * rows,
+        },
+        pl.DataFrame({"logit.0": [0.5] * rows}, schema={"logit.0": pl.Float32}),
+        pl.DataFrame({"signal.msp": [0.1 * k for k in range(rows)]}),
+    )
+"""
+exec(MAKE)
+
+
+def run_with(tmp_path, *conditions):
+    entries = []
+    for number, condition in enumerate(conditions):
+        sha256 = write_shard(tmp_path, f"c{number:03d}-s0000", shard(condition))
+        entries.append({"shard": f"c{number:03d}-s0000", "condition": condition, "rows": 4, "sha256": sha256})
+    write_json(tmp_path / "manifest.json", entries)
+    return tmp_path
+
+
+def test_a_shard_has_every_column_in_order_then_logits_and_signals():
+    table = shard()
+    assert table.columns == [*COLUMNS, "logit.0", "signal.msp"]
+    assert table["group"].null_count() == 4
+    assert table.schema["signal.msp"] == pl.Float64
+
+
+def test_what_is_written_is_read_in_the_order_of_the_manifest(tmp_path):
+    run = run_with(tmp_path, "pgd", "clean")
+    assert read(run).equals(pl.concat([shard("pgd"), shard("clean")]))
+    assert read(run, "clean").equals(shard("clean"))
+
+
+def test_a_failing_write_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "a" / "run.json"
+    write_atomically(target, b"old")
+    for broken in ("fsync", "fdopen"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, broken, lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+            with pytest.raises(OSError, match="disk full"):
+                write_atomically(target, b"new")
+        assert target.read_bytes() == b"old"
+        assert [path.name for path in target.parent.iterdir()] == ["run.json"]
+    write_atomically(target, b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_an_interrupt_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "x", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shard_that_breaks_the_schema_is_never_written(tmp_path):
+    with pytest.raises(RunError, match="column 'label'"):
+        write_shard(tmp_path, "c000-s0000", shard().drop("label"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_missing_or_mistyped_column_is_named(name):
+    with pytest.raises(RunError, match=rf"here: column '{name}' must be .*; found none"):
+        validate(shard().drop(name), "here")
+    with pytest.raises(RunError, match=rf"here: column '{name}' must be .*; found Int64"):
+        validate(shard().with_columns(pl.lit(1, pl.Int64).alias(name)), "here")
+
+
+def test_two_processes_write_the_same_bytes(tmp_path):
+    here = run_with(tmp_path / "here", "clean")
+    program = f"{MAKE}\nimport sys; from pathlib import Path; from demur.records import write_shard\n" + (
+        "write_shard(Path(sys.argv[1]), 'c000-s0000', shard())"
+    )
+    for threads in ("1", "3"):
+        there = tmp_path / threads
+        environment = os.environ | {"POLARS_MAX_THREADS": threads}
+        subprocess.run([sys.executable, "-c", program, str(there)], check=True, env=environment)
+        name = "records/c000-s0000.parquet"
+        assert (there / name).read_bytes() == (here / name).read_bytes()
+
+
+def test_a_folder_that_holds_no_run_says_so(tmp_path):
+    with pytest.raises(RunError, match=r"manifest.json does not exist. A run folder has it once its audit has started"):
+        read(tmp_path)
+
+
+def test_a_condition_without_records_is_named(tmp_path):
+    with pytest.raises(RunError, match="has no records of 'pgd'"):
+        read(run_with(tmp_path, "clean"), "pgd")
+    write_json(tmp_path / "manifest.json", [])
+    with pytest.raises(RunError, match="has no records. Run the audit to its end"):
+        read(tmp_path)
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    run = run_with(tmp_path, "clean", "pgd")
+    (run / "records" / "c001-s0000.parquet").unlink()
+    with pytest.raises(RunError, match=r"c001-s0000.parquet is in the manifest and not in records"):
+        read(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet", b"PAR1 cut off"])
+def test_an_unreadable_shard_is_named(tmp_path, content):
+    run = run_with(tmp_path, "clean")
+    (run / "records" / "c000-s0000.parquet").write_bytes(content)
+    with pytest.raises(RunError, match=r"c000-s0000.parquet cannot be read .* Run the same audit again"):
+        read(run)
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00"])
+def test_broken_json_is_named(tmp_path, content):
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"run.json is not readable JSON .* Delete it and run the audit again"):
+        read_json(tmp_path / "run.json")
+
+
+def test_json_is_written_sorted_and_never_with_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [2]})
+    assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  2\n ],\n "b": 1\n}\n'
+    assert read_json(tmp_path / "a.json") == {"a": [2], "b": 1}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "b.json", {"a": float("nan")})
+    assert not (tmp_path / "b.json").exists()
