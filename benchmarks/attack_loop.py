@@ -129,10 +129,9 @@ def main() -> None:
         ours, bare = harness(given, eps, "first"), floor(given, eps)
         both = (1 - float(ours.fooled.float().mean()), 1 - float(bare.float().mean()))
         passes = float(ours.forwards.sum() + ours.backwards.sum()) / (images * (2 * STEPS + 2))
-        print(
-            f"  active set, {eps * 255:.3g}/255  {active:.3f} of the floor   ({', '.join(f'{ratio:.3f}' for ratio in ratios)})\n"
-            f"    robust accuracy {both[0]:.4f}, floor {both[1]:.4f}; passes {passes:.3f} of the floor's"
-        )
+        listed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        print(f"  active set, {eps * 255:.3g}/255  {active:.3f} of the floor   ({listed})")
+        print(f"    robust accuracy {both[0]:.4f}, floor {both[1]:.4f}; passes {passes:.3f} of the floor's")
         key = f"{eps * 255:.3g}/255"
         figures[key] = {
             "active_set": round(active, 4),

@@ -34,6 +34,7 @@ def run_audit(
     *,
     out: Path | str,
     plan: Plan | Path | str | None = None,
+    risk: float | None = None,
     say: Say | None = None,
 ) -> Results:
     """Audit a classifier on labelled held-out images, and return what was found.
@@ -47,6 +48,7 @@ def run_audit(
             was trained on make every number worthless.
         out: the run folder, made if it is not there.
         plan: a plan, or the path of a TOML one; by default every attack, corruption, signal and policy of `demur plan`.
+        risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
         say: called with a sentence whenever something else is being measured; by default nobody is told.
 
     Raises:
@@ -54,8 +56,9 @@ def run_audit(
         RunError: the folder belongs to another run.
     """
     chosen = plan if isinstance(plan, Plan) else read_plan(None if plan is None else Path(plan))
+    named = _naming(chosen, model, data)
     folder = run_plan(
-        _naming(chosen, model, data),
+        named if risk is None else named.at_risk(risk),
         Path(out),
         _Told(say or _nobody),
         source=None if data is None or isinstance(data, str) else data,

@@ -1,7 +1,7 @@
 """Keys: randomness that depends on what is drawn for, never on when or with whom.
 
-A key is 64 bits hashed from (run seed, sample id, condition). A draw hashes the key with the draw's name and the position
-of each value, so a row's numbers are the same whatever the batch, the order or the worker count.
+A key is 64 bits hashed from (run seed, sample id, condition). A draw hashes the key with the draw's name and the
+position of each value, so a row's numbers are the same whatever the batch, the order or the worker count.
 """
 
 import hashlib

@@ -5,8 +5,8 @@
     records/       c003-s0007.parquet = condition 3, shard 7
     facts/         what is not a row: fits, checks
 
-Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt) come
-beside them. A failed sample is a row with `error` set and everything measured null.
+Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt)
+come beside them. A failed sample is a row with `error` set and everything measured null.
 """
 
 import hashlib
@@ -53,7 +53,9 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
     """A shard's table: the given columns in schema order, missing ones null, then the logits and signals."""
     height = len(columns["sample_id"])
     base = [
-        pl.Series(name, columns[name], dtype=dtype) if name in columns else pl.Series(name, [None] * height, dtype=dtype)
+        pl.Series(name, columns[name], dtype=dtype)
+        if name in columns
+        else pl.Series(name, [None] * height, dtype=dtype)
         for name, dtype in COLUMNS.items()
     ]
     return pl.DataFrame(base).hstack(logits).hstack(signals)
@@ -64,7 +66,9 @@ def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
     for name, dtype in COLUMNS.items():
         found = table.schema.get(name)
         if found != dtype:
-            raise RunError(f"{where}: column {name!r} must be {dtype}; found {found or 'none'}. The file is damaged or older.")
+            raise RunError(
+                f"{where}: column {name!r} must be {dtype}; found {found or 'none'}. The file is damaged or older."
+            )
     return table
 
 
@@ -113,7 +117,9 @@ def read(run: Path, condition: str | None = None) -> pl.DataFrame:
     """All rows of a run, or of one condition, in the order they were planned."""
     shards = [entry for entry in read_json(run / "manifest.json") if condition in {None, entry["condition"]}]
     if not shards:
-        raise RunError(f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end.")
+        raise RunError(
+            f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end."
+        )
     paths = [run / "records" / f"{entry['shard']}.parquet" for entry in shards]
     missing = [path.name for path in paths if not path.exists()]
     if missing:
@@ -125,4 +131,6 @@ def _opened(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"{path} cannot be read ({error}). Run the same audit again; it measures the shard anew.") from None
+        raise RunError(
+            f"{path} cannot be read ({error}). Run the same audit again; it measures the shard anew."
+        ) from None

@@ -17,6 +17,7 @@ PLAN = {
     "conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "pgd(eps=0.1, keep='worst', steps=3)", "fmn(steps=5)",
                        "gaussian_noise(severity=3)"],
     "conditions.attacked": 40,
+    "signals.use": ["msp", "entropy", "energy(temperature=2.0)"],
     "policies.use": ["certified(risk=0.3, delta=0.1)", "certified", "rule"],
 }  # fmt: skip
 NOT_KEPT = ("lock", "timings", "results.json", "report.html")
@@ -28,7 +29,7 @@ def main() -> None:
     if run.exists():
         raise SystemExit(f"{run.name} exists; a golden run is written once.")
     source = demur.open_data("fashion")
-    rows = list(source.read(range(0, 10_000, 139)))
+    rows = list(source.read(range(0, 10_000, 250)))
     labels = torch.tensor([row.label for row in rows])
     few = demur.from_tensors(torch.stack([row.image for row in rows]), labels, classes=source.classes, name="few")
     classifier = demur.load_model("fashion", classes=few.classes, input_shape=few.input_shape)

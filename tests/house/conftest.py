@@ -6,6 +6,9 @@ import pytest
 import torch
 
 import demur
+from demur.analysis import write_results
+from demur.api import _Told
+from demur.audit.loop import audit
 from demur.audit.plan import read_plan
 
 PLAN = {
@@ -35,6 +38,6 @@ def audited(pictures, shipped) -> Callable[..., demur.Results]:
 
     def run(out, **changes):
         plan = read_plan(None, (), {**PLAN, **{key.replace("__", "."): value for key, value in changes.items()}})
-        return demur.run_audit(shipped, pictures, out=out, plan=plan)
+        return write_results(audit(plan, out, _Told(lambda _: None), pictures, shipped))
 
     return run

@@ -142,3 +142,8 @@ def test_a_perfect_score_reaches_the_ideal():
 @pytest.mark.parametrize("wrong", [True, False])
 def test_without_right_or_wrong_answers_a_ranking_is_undefined(metric, wrong):
     assert np.isnan(metric([0.1, 0.2], [wrong, wrong]))
+
+
+def test_at_coverage_zero_the_surest_row_that_weighs_something_is_answered():
+    weights = np.array([0.0, 1.0, 1.0])
+    assert risk_at_coverage([0, 1, 2], [False, True, False], weights, coverage=0) == 1

@@ -5,6 +5,7 @@ arXiv:1902.06705, list most of those on attacks.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -82,8 +83,20 @@ def _gradients(rows: pl.DataFrame) -> Iterator[Check]:
     kinds = (
         (1, "gradients are there", "Attacked images whose gradient was zero everywhere at some step", 0.01, 0.10),
         (2, "gradients are finite", "Attacked images whose gradient was NaN or infinite at some step", 0.0, 0.01),
-        (4, "attacks stay inside", "Attacked images that left their ball or the pixel range and were discarded", 0.0, 0.01),
-        (8, "successes are confirmed", "Attacked images that fooled the model once and not when looked at again", 0.01, 0.05),
+        (
+            4,
+            "attacks stay inside",
+            "Attacked images that left their ball or the pixel range and were discarded",
+            0.0,
+            0.01,
+        ),
+        (
+            8,
+            "successes are confirmed",
+            "Attacked images that fooled the model once and not when looked at again",
+            0.01,
+            0.05,
+        ),
     )
     for bit, name, sentence, warn, fail in kinds:
         count = int((attacked["flags"].to_numpy() & bit > 0).sum())
@@ -121,7 +134,7 @@ def _iterated(run: Run, single: list[Mapping[str, Any]], iterated: list[Mapping[
 def _curve(run: Run, by_size: list[Mapping[str, Any]]) -> Iterator[Check]:
     right = [int((~wrong(run.rows(entry["name"]))).sum()) for entry in by_size]
     total = len(run.rows(by_size[0]["name"]))
-    rises = int(sum(max(0, after - before) for before, after in zip(right, right[1:], strict=False)))
+    rises = int(sum(max(0, after - before) for before, after in pairwise(right)))
     yield Check(
         name="more room never helps the model",
         state=_level(rises, total, 0.005, 0.02),

@@ -28,8 +28,8 @@ def manipulation(run: Run) -> Manipulation | None:
         answered_wrong=None if run.guard is None else int((run.answered(run.guard, rows) & wrong(rows)).sum()),
         robust_accuracy=Quantity.of(proportion(survivors(run, eps), groups(rows))),
         sentence=(
-            f"Searched with {', '.join(searches)} on {len(rows):,} test images chosen by hash, with full knowledge of the "
-            "model and none of the guard. A stronger search can only find more."
+            f"Searched with {', '.join(searches)} on {len(rows):,} test images chosen by hash, with full knowledge of "
+            "the model and none of the guard. A stronger search can only find more."
         ),
     )
 

@@ -1,7 +1,7 @@
 """What an audit found, as typed tables: the content of `results.json` and all that a report may show.
 
-Shares and risks are fractions in [0, 1]; eps and distances are fractions of the [0, 1] pixel range; scores are "higher =
-more doubt". An undefined number is null in JSON and its `reason` says why.
+Shares and risks are fractions in [0, 1]; eps and distances are fractions of the [0, 1] pixel range; scores are
+"higher = more doubt". An undefined number is null in JSON and its `reason` says why.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,8 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from demur.metrics.estimate import Estimate
 
-Number = Annotated[float, BeforeValidator(lambda v: float("nan") if v is None else v),
-                   PlainSerializer(lambda v: None if v != v else v, when_used="json")]
+Number = Annotated[
+    float,
+    BeforeValidator(lambda v: float("nan") if v is None else v),
+    PlainSerializer(lambda v: None if v != v else v, when_used="json"),
+]
 
 
 class Table(BaseModel):

@@ -69,7 +69,9 @@ class Run:
     @cached_property
     def passes(self) -> tuple[int, int]:
         """All forwards and backwards made."""
-        sums = [table.select(pl.col("forwards").sum(), pl.col("backwards").sum()).row(0) for table in self._tables.values()]
+        sums = [
+            table.select(pl.col("forwards").sum(), pl.col("backwards").sum()).row(0) for table in self._tables.values()
+        ]
         return sum(int(forward) for forward, _ in sums), sum(int(backward) for _, backward in sums)
 
     @property

@@ -29,7 +29,7 @@ class Target:
 
 
 def signal_rows(run: Run, risk: float) -> tuple[SignalRow, ...]:
-    """Every signal against every target the run has rows for. These signals are not fitted, so all held-out rows count."""
+    """Every signal against every target the run has rows for; unfitted signals are scored on all held-out rows."""
     targets = list(_targets(run))
     return tuple(
         SignalRow(

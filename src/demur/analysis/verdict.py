@@ -51,22 +51,19 @@ def refusal(run: Run) -> Refusal | None:
 
 def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
     """What the promise says nothing about, with what was measured of it."""
-    broken = list(dict.fromkeys(_family(row.family) for row in conditions if row.holds is False and row.kind == "corruption"))
-    seen = f": here it was broken by {_listed(broken)}" if broken else ""
+    shifted = (row for row in conditions if row.holds is False and row.kind == "corruption")
+    broken = list(dict.fromkeys(_family(row.family) for row in shifted))
+    seen = f": {_listed(broken)} broke it" if broken else ""
+    each = "all answers together" if groups is None else "all answers together, one image of each new group"
     return (
-        f"Images unlike the labelled ones{seen}.",
-        "Images somebody has changed on purpose.",
-        "Things that belong to none of the classes.",
-        "Single classes or groups: the promise is about all answers together."
-        if groups is None
-        else "Single classes: the promise is about all answers together, one image of each new group.",
+        f"Images unlike the labelled ones{seen}",
+        "Images changed on purpose",
+        "Things that belong to none of the classes",
+        f"Any single class: the promise is about {each}",
     )
 
 
-LAPSES = (
-    "The promise lapses when the model, its preprocessing, the signal or the threshold changes, or when images come from "
-    "elsewhere than the labelled ones did.",
-)
+LAPSES = ("model, preprocessing, signal or threshold change", "images come from elsewhere than the labelled ones")
 
 
 def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
@@ -76,11 +73,15 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
     more = f"about {needed:,} for certification alone" if needed else "more"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
-        "issued": "Put the threshold in front of the model, send what it declines to a person, and audit again when the "
-        "model, the camera or the place changes.",
+        "issued": (
+            "Put the threshold in front of the model, send what it declines to a person, and audit again when the "
+            "model, the camera or the place changes."
+        ),
         "undeclared": "Say how many wrong answers are tolerable: demur audit --risk 0.02.",
         "too_few_labels": f"Label more images ({more}), or accept a larger risk: demur audit --risk 0.05.",
-        "model_too_weak": "Improve the model, or accept a larger risk: demur audit --risk 0.05. More labels will not help.",
+        "model_too_weak": (
+            "Improve the model, or accept a larger risk: demur audit --risk 0.05. More labels will not help."
+        ),
     }
     return steps[found]
 
@@ -98,4 +99,3 @@ def independence(groups: int | None) -> str:
     if groups is None:
         return "images assumed independent: no group (patient, module, lot, camera) was given"
     return f"{groups:,} groups taken for independent; roles, intervals and the promise follow them"
-

@@ -19,8 +19,9 @@ class FMN:
     """Smallest L∞ perturbation: a ball that shrinks where the answer is wrong and grows where it is still right.
 
     Until a row is fooled its ball reaches a share γ past the boundary as a linear model would place it,
-    ‖δ‖∞ + (1 + γ)·|margin|/‖∇‖₁ (without the γ a linear model is met exactly at its tie and never fooled); afterwards the
-    ball changes by a share γ, annealed from `growth` to .001. Steps along ∇/‖∇‖₂ are annealed from `step` to step/100.
+    ‖δ‖∞ + (1 + γ)·|margin|/‖∇‖₁ (without the γ a linear model is met exactly at its tie and never fooled); afterwards
+    the ball changes by a share γ, annealed from `growth` to .001. Steps along ∇/‖∇‖₂ are annealed from `step` to
+    step/100.
 
     Pintor et al. (2021), arXiv:2102.12827.
     """
@@ -28,7 +29,9 @@ class FMN:
     norm: ClassVar[Norm] = "linf"
     eps: ClassVar[None] = None
     loss: ClassVar[str] = "margin"
-    sentence: ClassVar[str] = "the smallest change of any pixel that flips the answer, searched in {steps} gradient steps"
+    sentence: ClassVar[str] = (
+        "the smallest change of any pixel that flips the answer, searched in {steps} gradient steps"
+    )
 
     steps: int = 50
     step: float = 10.0

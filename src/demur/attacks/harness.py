@@ -1,7 +1,7 @@
 """The loop around every attack: it owns the active set, counts what a row costs and distrusts what an attack returns.
 
-Rows that are done leave at once and waiting rows take their places, so batches stay full and no pass is spent on an image
-whose fate is known. What a row gets does not depend on who shares its batch.
+Rows that are done leave at once and waiting rows take their places, so batches stay full and no pass is spent on an
+image whose fate is known. What a row gets does not depend on who shares its batch.
 """
 
 import torch
@@ -23,8 +23,9 @@ def run(
 ) -> Outcome:
     """Attack every row and keep, as asked, its first success, its worst point or its nearest success.
 
-    Under `first` and `nearest` a row that is wrong already is not attacked: it counts as fooled at distance 0 and costs one
-    forward. Under `worst` every row is attacked to the end and its point of highest loss is kept, fooled or not.
+    Under `first` and `nearest` a row that is wrong already is not attacked: it counts as fooled at distance 0 and
+    costs one forward. Under `worst` every row is attacked to the end and its point of highest loss is kept, fooled or
+    not.
 
     Args:
         attack: what to run.

@@ -18,8 +18,9 @@ def distance(x: Images, origin: Images, norm: Norm) -> Scores:
 class Ledger:
     """Per-row tensors the loop writes into; `ids` are row numbers into them.
 
-    A point's `worth` decides which one is kept: its loss under `worst`, minus its distance, if it fools, under `nearest`,
-    and being the first that fools under `first`. `checked` marks kept points whose logits come from a pass of their own.
+    A point's `worth` decides which one is kept: its loss under `worst`, minus its distance, if it fools, under
+    `nearest`, and being the first that fools under `first`. `checked` marks kept points whose logits come from a pass
+    of their own.
     """
 
     def __init__(self, objective: Objective, x: Images, y: Labels, keep: Keep, norm: Norm) -> None:
@@ -38,7 +39,7 @@ class Ledger:
     def forward(self, ids: Tensor, x: Images, batch: int) -> Logits:
         """Logits of some rows at some points, in full batches, one forward each."""
         self.forwards[ids] += 1
-        return torch.cat([self.objective.logits(part) for part in x.split(batch)])
+        return torch.cat([self.objective.logits(part) for part in torch.split(x, batch)])
 
     def note(self, ids: Tensor, walk: Walk, seen: Seen) -> None:
         """Book one look inside the loop: a forward and a backward each, and the point if it is the best so far."""
@@ -67,5 +68,9 @@ class Ledger:
     def _worth(self, ids: Tensor, x: Images, logits: Logits, fooled: Flags) -> Scores:
         if self.keep == "worst":
             return self.objective.loss(logits, self.y[ids]).float()
-        worth = -distance(x, self.clean[ids], self.norm).float() if self.keep == "nearest" else torch.zeros_like(ids).float()
+        worth = (
+            -distance(x, self.clean[ids], self.norm).float()
+            if self.keep == "nearest"
+            else torch.zeros_like(ids).float()
+        )
         return worth.masked_fill(~fooled, -torch.inf)

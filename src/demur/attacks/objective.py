@@ -16,8 +16,8 @@ _CLEAR = 1e-5
 class Objective:
     """A classifier seen by an attack: a loss to climb, and what counts as success.
 
-    Success is any class but the label, by more than the last bits of the logits: a point that wins by less may lose when it
-    is looked at in another batch.
+    Success is any class but the label, by more than the last bits of the logits: a point that wins by less may lose
+    when it is looked at in another batch.
     """
 
     def __init__(self, classifier: Classifier, loss: str = "cross_entropy") -> None:

@@ -30,10 +30,10 @@ class Trouble(IntFlag):
 class Outcome:
     """One entry per row, in the order given.
 
-    `x` is the kept point and `logits` the model's answer there in a pass of its own; a row that never succeeded keeps its
-    clean image under `first` and `nearest`. `linf` and `l2` are measured on `x`. `step` is the number of advances after
-    which the row first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's own objective
-    at the row's first and kept point. `forwards` and `backwards` count what each row cost.
+    `x` is the kept point and `logits` the model's answer there in a pass of its own; a row that never succeeded keeps
+    its clean image under `first` and `nearest`. `linf` and `l2` are measured on `x`. `step` is the number of advances
+    after which the row first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's
+    own objective at the row's first and kept point. `forwards` and `backwards` count what each row cost.
     """
 
     x: Images

@@ -14,8 +14,8 @@ from demur.shapes import Images, Labels
 class PGD:
     """Sign ascent on the loss, held inside an L∞ ball and the unit box, from a random start in it.
 
-    Ball ∩ box is one interval per pixel, so the projection is a clamp. `eps` and `step` are fractions of the [0, 1] pixel
-    range; `step` defaults to 2.5·eps/steps.
+    Ball ∩ box is one interval per pixel, so the projection is a clamp. `eps` and `step` are fractions of the [0, 1]
+    pixel range; `step` defaults to 2.5·eps/steps.
 
     Madry et al. (2018), arXiv:1706.06083.
     """

@@ -45,7 +45,7 @@ class Walk:
 
     def join(self, other: "Walk") -> "Walk":
         """These rows, then the other's."""
-        own = {name: torch.cat([value, other._own[name]]) for name, value in self._own.items()}
+        own = {name: torch.cat([value, getattr(other, name)]) for name, value in self._own.items()}
         return Walk(x=torch.cat([self.x, other.x]), y=torch.cat([self.y, other.y]), **own)
 
 

@@ -9,7 +9,7 @@ from demur.attacks.outcome import Keep
 from demur.attacks.walk import Attack
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
-from demur.registry import ATTACKS, CORRUPTIONS, Call, build, canonical, describe, parse
+from demur.registry import ATTACKS, CORRUPTIONS, Call, build, describe, parse
 
 Shape = tuple[int, int, int]
 
@@ -40,7 +40,13 @@ class Condition:
         return None if self.attack is None else self.attack.norm
 
 
-CLEAN = Condition(name="clean", family="clean", kind="clean", severity=0.0, sentence="The images as they are")
+CLEAN = Condition(
+    name="clean",
+    family="clean",
+    kind="clean",
+    severity=0.0,
+    sentence="The images as they are: accuracy on all held-out ones, answers on the test split",
+)
 
 
 def default_conditions(shape: Shape) -> tuple[str, ...]:
@@ -85,6 +91,11 @@ def conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
 
 def _expand(call: Call) -> Iterator[Call]:
     """A list on a field is one call for each of its values."""
+    for name, value in call.fields.items():
+        if value == []:
+            raise InputError(
+                f"`{name}` of {call.name} is an empty list, so nothing would be measured. Give it a value."
+            )
     choices = [value if isinstance(value, list) else [value] for value in call.fields.values()]
     for values in product(*choices):
         yield Call(call.name, dict(zip(call.fields, values, strict=True)))
@@ -146,12 +157,12 @@ def _corruption(call: Call, shape: Shape) -> Condition:
 
 
 def pixels(eps: float) -> str:
-    """An eps as people say it: k/255 where k is a half-integer, else a percentage of the pixel range.
+    """An eps as people say it: k/255 for small half-integers k, else a percentage of the pixel range.
 
     >>> pixels(2 / 255), pixels(0.05)
     ('2/255', '5 % of the pixel range')
     """
     steps = eps * 255
-    if abs(steps * 2 - round(steps * 2)) < 1e-6:
+    if steps <= 16 and abs(steps * 2 - round(steps * 2)) < 1e-6:
         return f"{steps:g}/255"
     return f"{eps * 100:.3g} % of the pixel range"

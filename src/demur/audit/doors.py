@@ -39,7 +39,9 @@ def knock(bench: Bench) -> list[dict[str, Any]]:
         again = bench.classifier.logits(x)
         alone = torch.cat([bench.classifier.logits(x[i : i + 1]) for i in range(min(32, len(x)))])
     if not torch.isfinite(together).all():
-        raise ModelError("the model's outputs must be finite; some of the first images gave NaN or infinity. Check the weights.")
+        raise ModelError(
+            "the model's outputs must be finite; some of the first images gave NaN or infinity. Check the weights."
+        )
     check_labels(
         together.argmax(dim=1).cpu(), y.cpu(), bench.classifier.classes, trust_labels=bench.plan.model.trust_labels
     )
@@ -70,7 +72,9 @@ def _repeats(together: torch.Tensor, again: torch.Tensor) -> Answer:
     moved = int((together != again).any(dim=1).sum())
     state = "fail" if moved else "pass"
     said = "differ" if moved else "are the same"
-    return Answer("deterministic", state, f"Asked twice about the same images, the model's outputs {said}", moved, len(together))
+    return Answer(
+        "deterministic", state, f"Asked twice about the same images, the model's outputs {said}", moved, len(together)
+    )
 
 
 def _alone(together: torch.Tensor, alone: torch.Tensor) -> Answer:
@@ -78,4 +82,12 @@ def _alone(together: torch.Tensor, alone: torch.Tensor) -> Answer:
     drift = float((together - alone).abs().max())
     state = "fail" if moved else "warn" if drift > 1e-3 else "pass"
     said = f"An image gets the same answer alone as in a batch (logits differ by at most {drift:.1g})"
-    return Answer("alone or in a batch", state, said if not moved else f"An image alone is answered otherwise than in a batch (logits differ by up to {drift:.1g})", moved, len(alone))
+    return Answer(
+        "alone or in a batch",
+        state,
+        said
+        if not moved
+        else f"An image alone is answered otherwise than in a batch (logits differ by up to {drift:.1g})",
+        moved,
+        len(alone),
+    )

@@ -43,7 +43,9 @@ class Bench:
         with torch.no_grad():
             logits = self._logits(final) if outcome is None else outcome.logits
             evidence = Evidence(self.classifier, final, logits=logits.cpu())
-            return table(condition, self._identity(rows), labels.cpu(), evidence, self.signals, outcome, self._errors(rows))
+            return table(
+                condition, self._identity(rows), labels.cpu(), evidence, self.signals, outcome, self._errors(rows)
+            )
 
     def load(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Images, Labels]:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
@@ -64,7 +66,7 @@ class Bench:
         return x, None
 
     def _logits(self, x: Images) -> torch.Tensor:
-        return torch.cat([self.classifier.logits(part) for part in x.split(self.plan.batch)])
+        return torch.cat([self.classifier.logits(part) for part in torch.split(x, self.plan.batch)])
 
     def _identity(self, rows: NDArray[np.int64]) -> dict[str, list[object]]:
         return {

@@ -19,7 +19,9 @@ def fit_policies(texts: Sequence[str], clean: pl.DataFrame, signals: Sequence[st
     fitted = []
     for text in texts:
         policy = build("policy", text)
-        fitted.append({"name": text, **(_certify(policy, clean, signals) if isinstance(policy, Certified) else _fixed(policy))})
+        fitted.append(
+            {"name": text, **(_certify(policy, clean, signals) if isinstance(policy, Certified) else _fixed(policy))}
+        )
     return fitted
 
 

@@ -65,7 +65,9 @@ def open_folder(path: Path, plan: Plan) -> Iterator[Folder]:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
-        raise InputError(f"cannot write the run folder {path}: {error.strerror}. Choose another with --out DIR.") from None
+        raise InputError(
+            f"cannot write the run folder {path}: {error.strerror}. Choose another with --out DIR."
+        ) from None
     try:
         _lock(lock, path)
         _claim(path, plan)
@@ -78,7 +80,9 @@ def _lock(lock: int, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunError(f"another process is writing into {path}. Wait for it, or choose another folder with --out.") from None
+        raise RunError(
+            f"another process is writing into {path}. Wait for it, or choose another folder with --out."
+        ) from None
 
 
 def _claim(path: Path, plan: Plan) -> None:
@@ -91,5 +95,6 @@ def _claim(path: Path, plan: Plan) -> None:
     if before != now:
         changed = sorted(set(now) ^ set(before))
         raise RunError(
-            f"{path} belongs to another plan; these lines differ: {'; '.join(changed[:6])}. Choose another folder with --out."
+            f"{path} belongs to another plan; these lines differ: {'; '.join(changed[:6])}. "
+            "Choose another folder with --out."
         )

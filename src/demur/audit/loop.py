@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from demur.adapters import load_model
@@ -60,7 +59,13 @@ class Task:
 
 
 def resolve(plan: Plan, source: Source) -> Plan:
-    """The plan with every default written out for the shape of its images, `msp` among its signals."""
+    """The plan with every default written out for the shape of its images, `msp` among its signals.
+
+    Raises:
+        InputError: a condition, signal or policy that cannot be built; better now than after an hour of measuring.
+    """
+    for text in plan.policies.use:
+        build("policy", text)
     use = plan.conditions.use or default_conditions(source.input_shape)
     found = conditions(use, source.input_shape)
     names = dict.fromkeys(signals_of(["msp", *plan.signals.use]))
@@ -80,7 +85,9 @@ def signals_of(texts: Sequence[str]) -> dict[str, Signal]:
 
 def default_folder(plan: Plan) -> Path:
     """`runs/<model>-<data>-<plan8>`: the same plan finds its folder again."""
-    parts = [re.sub(r"[^a-z0-9]+", "_", _stem(text).lower()).strip("_") for text in (plan.model.address, plan.data.address)]
+    parts = [
+        re.sub(r"[^a-z0-9]+", "_", _stem(text).lower()).strip("_") for text in (plan.model.address, plan.data.address)
+    ]
     return Path("runs") / f"{parts[0]}-{parts[1]}-{plan.sha256[:8]}"
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,8 +85,10 @@ class Plan(Section):
     def at_risk(self, risk: float) -> "Plan":
         """The same plan with every certified threshold at another risk; with one added where it has none."""
         kept = [text for text in self.policies.use if parse(text).name != "certified"]
-        deltas = [parse(text).fields.get("delta", 0.05) for text in self.policies.use if parse(text).name == "certified"]
-        certified = (f"certified(risk={risk:g}, delta={delta:g})" for delta in dict.fromkeys(deltas or [0.05]))
+        deltas = [
+            parse(text).fields.get("delta", 0.05) for text in self.policies.use if parse(text).name == "certified"
+        ]
+        certified = (f"certified(risk={risk:.8g}, delta={delta:.8g})" for delta in dict.fromkeys(deltas or [0.05]))
         return self.model_copy(update={"policies": Policies(use=(*certified, *kept))})
 
     @property
@@ -101,13 +104,14 @@ def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[
         InputError: the file does not parse, or a value breaks its rule.
         UnknownNameError: a key, attack, corruption, signal or policy that nobody knows; the nearest is offered.
     """
-    tree = {} if path is None else _read_toml(path)
+    changes = changes or {}
+    tree = _shipped(changes) if path is None else _read_toml(path)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {setting!r}.")
         _put(tree, key.strip(), _literal(text.strip()))
-    for key, value in (changes or {}).items():
+    for key, value in changes.items():
         _put(tree, key, value)
     try:
         plan = Plan.model_validate(tree)
@@ -117,12 +121,19 @@ def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[
     return plan
 
 
+def _shipped(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The shipped classifier comes with its purpose; another model's is not known."""
+    if changes.keys() & {"model.address", "data.address"}:
+        return {}
+    return tomllib.loads((files("demur.audit") / "shipped.toml").read_text(encoding="utf-8"))
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
         raise InputError(f"cannot read the plan {path}: {error.strerror}.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the plan {path} is not valid TOML: {error}.") from None
 
 
@@ -179,4 +190,4 @@ def _toml_value(value: Any) -> str:
 
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes one more than JSON

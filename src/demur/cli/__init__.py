@@ -2,8 +2,8 @@
 
 Each command imports what it needs when it runs, so that help and lists are instant.
 
-Exit status: 0 passed · 1 the measurement failed or nothing could be certified · 2 usage or input · 3 nothing was asked to
-be certified · 130 interrupted (the same command continues).
+Exit status: 0 passed · 1 the measurement failed or nothing could be certified · 2 usage or input · 3 nothing was
+asked to be certified · 130 interrupted (the same command continues).
 """
 
 import os

@@ -8,10 +8,14 @@ import typer
 if TYPE_CHECKING:
     from demur.audit.plan import Plan
 
-Model = Annotated[str | None, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?mean=…&std=…")]
+Model = Annotated[
+    str | None, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?mean=…&std=…")
+]
 Data = Annotated[str | None, typer.Argument(help="Data address, such as fashion, digits or parquet:test.parquet")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="A TOML plan; other options win over it.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one plan key, such as data.limit=2000.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one plan key, such as data.limit=2000.")
+]
 Limit = Annotated[int | None, typer.Option(help="Use the N images with the smallest hashes.")]
 Risk = Annotated[float | None, typer.Option(help="Largest tolerable share of wrong answers, such as 0.02.")]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]

@@ -1,6 +1,7 @@
 """Corruptions: a batch of images and a severity from 1 to 5 in, the corrupted batch out.
 
-Parameters follow ImageNet-C and CIFAR-C (Hendrycks & Dietterich (2019), arXiv:1903.12261) at the nearest reference size.
+Parameters follow ImageNet-C and CIFAR-C (Hendrycks & Dietterich (2019), arXiv:1903.12261) at the nearest reference
+size.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,11 @@ class Corruption(Protocol):
 
     table: ClassVar[Mapping[int, tuple[float, ...]]]
     sentence: ClassVar[str]
-    severity: int
+
+    @property
+    def severity(self) -> int:
+        """1 (mild) to 5 (harsh)."""
+        ...
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         """The corrupted images, in [0, 1]."""

@@ -1,7 +1,7 @@
 """Intervals of AUROC without resampling, for rows that may come in clusters.
 
-Each row's placement is the share of the other kind that it is ranked right against. AUROC is their mean, and the spread of
-the placements, summed within each unit of independence, gives its standard error.
+Each row's placement is the share of the other kind that it is ranked right against. AUROC is their mean, and the
+spread of the placements, summed within each unit of independence, gives its standard error.
 
 DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44; Obuchowski (1997), Biometrics 53 (clusters).
 """
@@ -31,7 +31,9 @@ def auroc_interval(doubt: ArrayLike, positive: ArrayLike, units: NDArray[Any] | 
     value, influence = _auroc(np.asarray(doubt, np.float64), flags)
     error = _standard_error(influence, units)
     if not 0 < value < 1:
-        return Estimate(value=value, low=value, high=value, n=count, unit=unit, reason="the ranking is perfect in this sample")
+        return Estimate(
+            value=value, low=value, high=value, n=count, unit=unit, reason="the ranking is perfect in this sample"
+        )
     half = _Z * error / (value * (1 - value))
     low, high = expit(logit(value) - half), expit(logit(value) + half)
     return Estimate(value=value, low=float(low), high=float(high), n=count, unit=unit)

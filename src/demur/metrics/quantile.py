@@ -26,8 +26,8 @@ def weighted_median(values: ArrayLike, weights: Floats | None = None) -> Value:
 def median(values: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
     """The median with its exact 95 % order-statistic interval, or a bootstrap over whole groups.
 
-    Values above a cap are given as +∞; a median or end among them is infinite. Below six values there is no 95 % interval.
-    David & Nagaraja (2003), "Order statistics", §7.1.
+    Values above a cap are given as +∞; a median or end among them is infinite. Below six values there is no 95 %
+    interval. David & Nagaraja (2003), "Order statistics", §7.1.
     """
     rows = np.sort(np.asarray(values, np.float64))
     n = len(rows)

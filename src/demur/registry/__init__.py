@@ -8,4 +8,17 @@ from demur.registry.addresses import Address
 from demur.registry.names import Call, canonical, describe, parse
 from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, build, lookup, names, resolve
 
-__all__ = ["ATTACKS", "CORRUPTIONS", "TABLES", "Address", "Call", "build", "canonical", "describe", "lookup", "names", "parse", "resolve"]
+__all__ = [
+    "ATTACKS",
+    "CORRUPTIONS",
+    "TABLES",
+    "Address",
+    "Call",
+    "build",
+    "canonical",
+    "describe",
+    "lookup",
+    "names",
+    "parse",
+    "resolve",
+]

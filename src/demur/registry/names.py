@@ -1,7 +1,7 @@
 """The grammar of names: `pgd(eps=8/255, steps=40)`.
 
-A name is `name` or `name(field=value, …)`; a value is a number, `a/b`, a string, a bool, a list of values or a nested name.
-Text is parsed with Python's `ast`, literals and `/` only, and nothing is evaluated.
+A name is `name` or `name(field=value, …)`; a value is a number, `a/b`, a string, a bool, a list of values or a nested
+name. Text is parsed with Python's `ast`, literals and `/` only, and nothing is evaluated.
 """
 
 import ast

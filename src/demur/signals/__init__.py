@@ -9,7 +9,8 @@ from demur.shapes import Scores
 class Signal(Protocol):
     """A frozen dataclass whose `__call__` is its formula; it scores each row alone.
 
-    The first line of its docstring says what it is and when it is high, and is quoted in reports; `unit` names the scale.
+    The first line of its docstring says what it is and when it is high, and is quoted in reports; `unit` names the
+    scale.
     """
 
     unit: ClassVar[str]

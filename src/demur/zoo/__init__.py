@@ -1,0 +1,1 @@
+"""Architectures and their blocks; weights come from files."""

@@ -1,0 +1,73 @@
+"""Everything the documentation shows runs: Python blocks, docstring examples and command lines."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+import demur
+from demur.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = [module.name for module in pkgutil.walk_packages(demur.__path__, "demur.") if module.name != "demur.__main__"]
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """Line number and text of each fenced block of a language."""
+    text = page.read_text()
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text[: match.start(1)].count("\n"), match.group(1)) for match in found]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of each `$ demur …` line."""
+    lines = [line for _, text in blocks(page, "console") for line in text.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line)[2:] for line in lines if line.startswith("$ demur")]
+
+
+def parsed(arguments: list[str]) -> None:
+    """Read the arguments as the command line would, without running anything."""
+    group = typer.main.get_command(app)
+    name, *rest = arguments
+    if name not in {"--help", "--version"}:
+        group.commands[name].make_context(name, rest)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace = {"__name__": page.stem}
+    for line, text in blocks(page, "python"):
+        exec(compile("\n" * line + text, str(page), "exec", dont_inherit=True), namespace)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_exist(page):
+    for arguments in commands(page):
+        parsed(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["audit", "--colour"], ["paint"]])
+def test_a_command_that_does_not_exist_is_noticed(arguments):
+    with pytest.raises(Exception, match="colour|paint"):
+        parsed(arguments)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_are_true(name):
+    module = importlib.import_module(name)
+    result = doctest.testmod(module)
+    assert result.failed == 0
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
