@@ -1,3 +1,4 @@
+import inspect
 import os
 import subprocess
 import sys
@@ -8,9 +9,6 @@ import pytest
 from demur.errors import RunError
 from demur.records import COLUMNS, frame, read, read_json, validate, write_atomically, write_json, write_shard
 
-MAKE = """
-import polars as pl
-from demur.records import frame
 
 def shard(condition="clean", rows=4):
     return frame(
@@ -24,8 +22,6 @@ def shard(condition="clean", rows=4):
         pl.DataFrame({"logit.0": [0.5] * rows}, schema={"logit.0": pl.Float32}),
         pl.DataFrame({"signal.msp": [0.1 * k for k in range(rows)]}),
     )
-"""
-exec(MAKE)
 
 
 def run_with(tmp_path, *conditions):
@@ -90,8 +86,11 @@ def test_a_missing_or_mistyped_column_is_named(name):
 
 def test_two_processes_write_the_same_bytes(tmp_path):
     here = run_with(tmp_path / "here", "clean")
-    program = f"{MAKE}\nimport sys; from pathlib import Path; from demur.records import write_shard\n" + (
-        "write_shard(Path(sys.argv[1]), 'c000-s0000', shard())"
+    program = (
+        "import sys\nfrom pathlib import Path\nimport polars as pl\n"
+        "from demur.records import frame, write_shard\n"
+        f"{inspect.getsource(shard)}\n"
+        "write_shard(Path(sys.argv[1]), 'c000-s0000', shard())\n"
     )
     for threads in ("1", "3"):
         there = tmp_path / threads
@@ -110,7 +109,7 @@ def test_a_condition_without_records_is_named(tmp_path):
     with pytest.raises(RunError, match="has no records of 'pgd'"):
         read(run_with(tmp_path, "clean"), "pgd")
     write_json(tmp_path / "manifest.json", [])
-    with pytest.raises(RunError, match="has no records. Run the audit to its end"):
+    with pytest.raises(RunError, match=r"has no records. Run the audit to its end"):
         read(tmp_path)
 
 

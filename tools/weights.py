@@ -6,8 +6,6 @@ are read once, after the last step, to fill in the card; nothing is chosen by th
 
 import argparse
 import hashlib
-import sys
-import time
 from pathlib import Path
 
 import torch
@@ -15,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import demur
-from demur.data import Source, open_data
+from demur.cli.progress import shown_progress
+from demur.data import Source, build_index, open_data
 from demur.data.fashion import CLASSES
-from demur.harden import Standard, fresh
+from demur.harden import Standard, fresh, gather, learn
 from demur.metrics.binomial import wilson
 from demur.metrics.estimate import Estimate
 from demur.zoo.compact_resnet import CompactResNet
@@ -46,15 +45,10 @@ def train(folder: Path, weights: Path) -> None:
     """Learn from the training split of a folder and save the weights."""
     torch.set_num_threads(2)
     source = open_data(f"idx:{folder}?split=train")
-    started = time.monotonic()
-
-    def progress(done: int, total: int, loss: float) -> None:
-        if done % 100 == 0 or done == total:
-            seconds = time.monotonic() - started
-            left = seconds / done * (total - done)
-            sys.stderr.write(f"step {done} of {total}  loss {loss:.3f}  {seconds:.0f} s, {left:.0f} s left\n")
-
-    state = RECIPE(fresh(CompactResNet, SEED), source, SEED, progress)
+    index = build_index(source)
+    lessons = gather(source, index.positions.tolist(), torch.from_numpy(index.labels))
+    with shown_progress() as progress:
+        state = learn(RECIPE, fresh(CompactResNet, SEED), lessons, SEED, progress=progress)
     save_file(state, weights, metadata={"classes": ",".join(CLASSES)})
 
 

@@ -1,8 +1,9 @@
 """Audit in one call, for those who have a classifier and images in Python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from demur.analysis import Results, write_results
 from demur.audit.loop import audit as run_plan
@@ -33,7 +34,7 @@ def run_audit(
     data: Source | str | None = None,
     *,
     out: Path | str,
-    plan: Plan | Path | str | None = None,
+    plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
     say: Say | None = None,
 ) -> Results:
@@ -47,7 +48,8 @@ def run_audit(
         data: a source, or an address such as `"parquet:test.parquet"`; by default what the plan names. Images the model
             was trained on make every number worthless.
         out: the run folder, made if it is not there.
-        plan: a plan, or the path of a TOML one; by default every attack, corruption, signal and policy of `demur plan`.
+        plan: a plan, the path of a TOML one, or the keys that differ from the defaults, such as
+            `{"data.limit": 2000, "conditions.use": ["pgd(eps=[1/255, 2/255])"]}`.
         risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
         say: called with a sentence whenever something else is being measured; by default nobody is told.
 
@@ -55,8 +57,7 @@ def run_audit(
         InputError: something given cannot be used; nothing was measured.
         RunError: the folder belongs to another run.
     """
-    chosen = plan if isinstance(plan, Plan) else read_plan(None if plan is None else Path(plan))
-    named = _naming(chosen, model, data)
+    named = _naming(_read(plan), model, data)
     folder = run_plan(
         named if risk is None else named.at_risk(risk),
         Path(out),
@@ -64,9 +65,19 @@ def run_audit(
         source=None if data is None or isinstance(data, str) else data,
         classifier=model if isinstance(model, Classifier) else None,
     )
-    results = write_results(folder)
+    results = write_results(folder, by="audit")
     write(folder)
     return results
+
+
+def _read(plan: Plan | Mapping[str, Any] | Path | str | None) -> Plan:
+    match plan:
+        case Plan():
+            return plan
+        case None | Mapping():
+            return read_plan(None, (), plan)
+        case _:
+            return read_plan(Path(plan))
 
 
 def _naming(plan: Plan, model: Classifier | str | None, data: Source | str | None) -> Plan:

@@ -62,7 +62,9 @@ def test_lists_are_one_condition_for_each_combination():
 
 
 def test_clean_comes_first_and_nothing_twice():
-    found = conditions(["low_light(severity=[2, 2])", "clean", "low_light(severity=2)", "fgsm(eps=1/4)", "fgsm(eps=.25)"], GREY)
+    found = conditions(
+        ["low_light(severity=[2, 2])", "clean", "low_light(severity=2)", "fgsm(eps=1/4)", "fgsm(eps=.25)"], GREY
+    )
     assert [each.name for each in found] == ["clean", "low_light(severity=2)", "fgsm(eps=0.25)"]
 
 

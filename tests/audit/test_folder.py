@@ -2,11 +2,11 @@ import fcntl
 import json
 
 import pytest
+from tests import tiny
 
 from demur.audit.folder import Folder, open_folder
 from demur.audit.plan import Plan
 from demur.errors import InputError, RunError
-from tests import tiny
 
 
 def open_and_close(path, plan):
@@ -15,9 +15,9 @@ def open_and_close(path, plan):
 
 
 def test_a_second_writer_is_refused_and_the_lock_goes_with_its_holder(tmp_path):
-    with open_folder(tmp_path / "run", Plan()):
-        with pytest.raises(RunError, match=r"another process is writing into .*run.*--out"):
-            open_and_close(tmp_path / "run", Plan())
+    taken = pytest.raises(RunError, match=r"another process is writing into .*run.*--out")
+    with open_folder(tmp_path / "run", Plan()), taken:
+        open_and_close(tmp_path / "run", Plan())
     open_and_close(tmp_path / "run", Plan())
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tests import tiny
 
 from demur.audit.conditions import conditions
 from demur.audit.loop import attacked_rows, audit, default_folder, resolve
@@ -15,7 +16,6 @@ from demur.data import build_index
 from demur.errors import DataError, InputError, ModelError, RunError, UnknownNameError
 from demur.randomness import Keys
 from demur.records import read, read_json
-from tests import tiny
 
 CLEAN = {"conditions": ("clean",)}
 THREE = ("certified(risk=0.1)", "certified(risk=0.001)", "rule")
@@ -91,7 +91,9 @@ def test_attacked_rows_obey_their_ball(finished):
     found = nearest.filter(~pl.col("epsilon.censored"))
     np.testing.assert_array_equal(found["epsilon.minimal"], found["distance.linf"])
     assert (found["predicted"] != found["label"]).all()
-    assert nearest.filter(pl.col("epsilon.censored"))["epsilon.minimal"].null_count() == nearest["epsilon.censored"].sum()
+    assert (
+        nearest.filter(pl.col("epsilon.censored"))["epsilon.minimal"].null_count() == nearest["epsilon.censored"].sum()
+    )
 
 
 def test_the_facts_say_what_was_run(finished):
@@ -155,7 +157,10 @@ def test_policies_are_frozen_before_any_other_condition(tmp_path, monkeypatch):
 def test_an_unreadable_image_is_a_row_with_a_reason(tmp_path):
     unreadable = {3, 700}
     folder = tiny.run(
-        tmp_path, tiny.Broken(tiny.source(), unreadable), conditions=("clean", "fgsm(eps=0.05)", "low_light(severity=1)"), attacked=999
+        tmp_path,
+        tiny.Broken(tiny.source(), unreadable),
+        conditions=("clean", "fgsm(eps=0.05)", "low_light(severity=1)"),
+        attacked=999,
     )
     for name in ("clean", "low_light(severity=1)"):
         rows = read(folder, name)
@@ -171,7 +176,14 @@ def test_an_unreadable_image_is_a_row_with_a_reason(tmp_path):
 
 
 def test_the_seed_moves_what_is_random_and_nothing_else(tmp_path):
-    chosen = {"conditions": ("clean", "pgd(eps=0.05, steps=2, keep='worst')", "gaussian_noise(severity=1)", "low_light(severity=2)")}
+    chosen = {
+        "conditions": (
+            "clean",
+            "pgd(eps=0.05, steps=2, keep='worst')",
+            "gaussian_noise(severity=1)",
+            "low_light(severity=2)",
+        )
+    }
     runs = [tiny.run(tmp_path / str(k), seed=seed, **chosen) for k, seed in enumerate((0, 1, 0))]
     tables = [read(run).drop("role") for run in runs]
     for name in chosen["conditions"]:
@@ -223,7 +235,13 @@ def test_resolving_writes_every_default_out():
 )
 def test_a_policy_that_cannot_be_is_refused_before_anything_is_measured(tmp_path, policy, error, words):
     with pytest.raises(error) as caught:
-        audit(tiny.plan(conditions=("clean",)).model_copy(update={"policies": Policies(use=(policy,))}), tmp_path / "run", tiny.Quiet(), tiny.source(), tiny.classifier())
+        audit(
+            tiny.plan(conditions=("clean",)).model_copy(update={"policies": Policies(use=(policy,))}),
+            tmp_path / "run",
+            tiny.Quiet(),
+            tiny.source(),
+            tiny.classifier(),
+        )
     assert words in str(caught.value)
     assert not (tmp_path / "run").exists()
 

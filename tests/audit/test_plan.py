@@ -17,7 +17,9 @@ PLANS = st.builds(
     data=st.builds(DataPlan, address=TEXT, limit=st.none() | st.integers(20, 10**6)),
     conditions=st.builds(
         Conditions,
-        use=st.lists(st.sampled_from(["clean", "pgd(eps=2/255, keep='worst')", 'pgd(loss="margin", eps=1/4)'])).map(tuple),
+        use=st.lists(st.sampled_from(["clean", "pgd(eps=2/255, keep='worst')", 'pgd(loss="margin", eps=1/4)'])).map(
+            tuple
+        ),
         attacked=st.integers(1, 9999),
     ),
     signals=st.builds(Signals, use=st.lists(st.sampled_from(["msp", "energy(temperature=2)"])).map(tuple)),
@@ -81,7 +83,10 @@ def test_settings_are_read_as_toml(setting, expected):
 def test_settings_that_are_no_toml_are_text():
     assert read_plan(None, ["data.address=parquet:a/b.parquet"]).data.address == "parquet:a/b.parquet"
     assert read_plan(None, ["data.address=parquet:f?label=y"]).data.address == "parquet:f?label=y"
-    assert read_plan(None, ['conditions.use=["clean", "fgsm(eps=1/255)"]']).conditions.use == ("clean", "fgsm(eps=1/255)")
+    assert read_plan(None, ['conditions.use=["clean", "fgsm(eps=1/255)"]']).conditions.use == (
+        "clean",
+        "fgsm(eps=1/255)",
+    )
 
 
 def test_the_later_wins_file_then_settings_then_changes(tmp_path):
@@ -119,7 +124,7 @@ def test_a_setting_that_breaks_a_rule_says_which(setting, words):
 
 
 def test_a_value_where_a_table_is_needed_is_named(tmp_path):
-    with pytest.raises(InputError, match="plan key 'data.limit': 'data' is a value, not a table"):
+    with pytest.raises(InputError, match=r"plan key 'data.limit': 'data' is a value, not a table"):
         read_plan(file_with(tmp_path, "data = 3"), ["data.limit=100"])
 
 
@@ -130,9 +135,9 @@ def test_a_file_that_is_not_toml_is_named(tmp_path, content):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot read the plan .*none.toml: No such file"):
+    with pytest.raises(InputError, match=r"cannot read the plan .*none.toml: No such file"):
         read_plan(tmp_path / "none.toml")
-    with pytest.raises(InputError, match="cannot read the plan .*: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot read the plan .*: Is a directory"):
         read_plan(tmp_path)
 
 
@@ -142,7 +147,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         (("certified(risk=0.02, delta=0.05)", "rule"), ("certified(risk=0.1, delta=0.05)", "rule")),
         (("rule",), ("certified(risk=0.1, delta=0.05)", "rule")),
         ((), ("certified(risk=0.1, delta=0.05)",)),
-        (("certified(delta=0.01)", "certified"), ("certified(risk=0.1, delta=0.01)", "certified(risk=0.1, delta=0.05)")),
+        (
+            ("certified(delta=0.01)", "certified"),
+            ("certified(risk=0.1, delta=0.01)", "certified(risk=0.1, delta=0.05)"),
+        ),
         (("certified(risk=0.3)", "certified(risk=0.4)"), ("certified(risk=0.1, delta=0.05)",)),
     ],
 )

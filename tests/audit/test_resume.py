@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests import tiny
 
 KILLS = int(os.environ.get("DEMUR_KILLS", "5"))

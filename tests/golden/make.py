@@ -1,7 +1,7 @@
 """Write the golden run of the current schema: `python tests/golden/make.py`.
 
-Run once for a new schema, before it is released, and never again: a golden run is what that version wrote. It is an audit
-of the shipped classifier on 40 images of Fashion-MNIST, without what can be worked out again.
+Run once for a new schema, before it is released, and never again: a golden run is what that version wrote. It is an
+audit of the shipped classifier on 40 images of Fashion-MNIST, without what can be worked out again.
 """
 
 import shutil
@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 import demur
-from demur.audit.plan import read_plan
 from demur.records import SCHEMA_VERSION
 
 PLAN = {
@@ -33,7 +32,7 @@ def main() -> None:
     labels = torch.tensor([row.label for row in rows])
     few = demur.from_tensors(torch.stack([row.image for row in rows]), labels, classes=source.classes, name="few")
     classifier = demur.load_model("fashion", classes=few.classes, input_shape=few.input_shape)
-    demur.run_audit(classifier, few, out=run, plan=read_plan(None, (), PLAN))
+    demur.run_audit(classifier, few, out=run, plan=PLAN)
     for name in NOT_KEPT:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()

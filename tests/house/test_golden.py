@@ -30,14 +30,16 @@ def test_a_golden_run_still_reads(run):
     assert len(read(run)) == known["rows"]
     assert results.state == known["state"]
     assert results.accuracy.value == pytest.approx(known["right"], abs=0.005)
-    assert sum("refusal" in policy for policy in json.loads((run / "facts" / "policies.json").read_text())) == known["refused"]
+    policies = json.loads((run / "facts" / "policies.json").read_text())
+    assert sum("refusal" in policy for policy in policies) == known["refused"]
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_a_golden_run_still_becomes_a_report(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / run.name)
     results = write_results(copy)
-    assert demur.Results.model_validate_json((copy / "results.json").read_text()) == results
+    read_back = demur.Results.model_validate_json((copy / "results.json").read_text())
+    assert read_back.model_dump_json() == results.model_dump_json()
     assert write(copy).read_text().startswith("<!DOCTYPE html>")
 
 

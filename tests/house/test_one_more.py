@@ -1,8 +1,9 @@
 """A sixth signal or another attack is its own file and one line in a table: nothing else has to know."""
 
+from tests.house import one_more
+
 from demur.records import read, read_json
 from demur.registry import ATTACKS, TABLES
-from tests.house import one_more
 
 
 def test_another_signal_is_measured_and_ranked(audited, tmp_path, monkeypatch):

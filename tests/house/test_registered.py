@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.corruptions.test_corruptions import REFERENCES as CORRUPTIONS
+from tests.signals.test_signals import REFERENCES as SIGNALS
 
 from demur.errors import DemurError
 from demur.registry import TABLES, build, describe, names, parse, resolve
-from tests.corruptions.test_corruptions import REFERENCES as CORRUPTIONS
-from tests.signals.test_signals import REFERENCES as SIGNALS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "model": "models", "policy": "policies",
@@ -52,7 +52,9 @@ def test_a_thing_survives_its_own_name(kind, name):
     fields = [field for field in dataclasses.fields(factory) if field.name in NEEDED]
     plain = factory(**{field.name: NEEDED[field.name] for field in fields})
     changed = factory(**{field.name: OTHERS[field.name] for field in dataclasses.fields(factory)})
-    assert describe(name, build(kind, describe(name, plain))) == describe(name, plain)
+    again = build(kind, describe(name, plain))
+    assert describe(name, again) == describe(name, plain)
+    assert dataclasses.asdict(again) == pytest.approx(dataclasses.asdict(plain), rel=1e-7)
     assert build(kind, describe(name, changed)) == changed
     assert set(parse(describe(name, changed)).fields) == {field.name for field in dataclasses.fields(factory)}
 

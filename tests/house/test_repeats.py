@@ -40,7 +40,17 @@ def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first,
 def test_the_batch_size_does_not_matter(audited, first, tmp_path):
     audited(tmp_path / "batch", batch=7)
     one, other = read(first), read(tmp_path / "batch")
-    decisions = ["sample_id", "condition", "role", "predicted", "epsilon.censored", "error"]
+    decisions = [
+        "sample_id",
+        "condition",
+        "role",
+        "predicted",
+        "epsilon.censored",
+        "step",
+        "forwards",
+        "backwards",
+        "error",
+    ]
     assert_frame_equal(one.select(decisions), other.select(decisions))
     scores = pl.selectors.starts_with("signal.", "logit.")
     assert_frame_equal(one.select(scores), other.select(scores), rel_tol=0, abs_tol=1e-4)

@@ -50,7 +50,7 @@ def test_an_option_without_a_value_is_refused():
 
 
 def test_an_option_given_twice_is_refused():
-    with pytest.raises(AddressError, match="option 'mean' of .* is given twice"):
+    with pytest.raises(AddressError, match=r"option 'mean' of .* is given twice"):
         Address.parse("zoo:resnet20?mean=1&mean=2", "model")
 
 

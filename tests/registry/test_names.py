@@ -13,9 +13,7 @@ SHORT_FLOATS = st.floats(allow_nan=False, allow_infinity=False).map(lambda value
 PLAIN = st.booleans() | st.integers(-(10**12), 10**12) | SHORT_FLOATS | st.text(max_size=8)
 VALUES = st.recursive(
     PLAIN,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.builds(Call, WORDS, st.dictionaries(WORDS, inner, max_size=2))
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.builds(Call, WORDS, st.dictionaries(WORDS, inner, max_size=2)),
     max_leaves=6,
 )
 CALLS = st.builds(Call, WORDS, st.dictionaries(WORDS, VALUES, max_size=4))
@@ -122,7 +120,9 @@ def test_a_name_like_no_other_lists_what_is_known():
 
 
 def test_an_unknown_field_offers_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"signal 'energy': unknown field 'temprature'. Did you mean 'temperature'"):
+    with pytest.raises(
+        UnknownNameError, match=r"signal 'energy': unknown field 'temprature'. Did you mean 'temperature'"
+    ):
         build("signal", "energy(temprature=2)")
 
 

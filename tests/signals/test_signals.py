@@ -175,7 +175,7 @@ def test_figures_of_resnet20_on_cifar10():
     shared = Path(os.environ["DEMUR_SHARED"])
     source = open_data(f"parquet:{shared}/data/cifar10/test.parquet")
     model = load_model(
-        f"zoo:resnet20@{shared}/models/cifar10_resnet20.safetensors?mean=.4914,.4822,.4465&std=.2023,.1994,.2010",
+        f"zoo:resnet20@{shared}/models/cifar10_resnet20.safetensors?mean=.485,.456,.406&std=.229,.224,.225",
         classes=source.classes,
         input_shape=source.input_shape,
     )

@@ -1,8 +1,9 @@
 """`module:PKG.MOD:FACTORY[@FILE.safetensors][?…]`: one's own architecture, importable or in the current directory."""
 
 import importlib
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -17,14 +18,17 @@ from demur.registry import Address
 def load(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
     """The classifier at a `module:` address."""
     options = Options.read(address, classes, input_shape)
-    module = _build(address.location)
+    module = build(address.location, options.input_shape[0], len(options.classes))
     if address.weights is not None:
         load_weights(module, address.weights)
     return options.wrap(module)
 
 
-def _build(location: str) -> nn.Module:
-    """What FACTORY() returns, or FACTORY itself where it is a module already."""
+def build(location: str, channels: int, classes: int) -> nn.Module:
+    """What FACTORY returns, or FACTORY itself where it is a module already.
+
+    A factory with parameters called `channels` or `classes` is told the numbers of the data.
+    """
     name, colon, attribute = location.partition(":")
     if not colon or not name or not attribute:
         raise AddressError(
@@ -35,7 +39,7 @@ def _build(location: str) -> nn.Module:
     if made is None:
         raise AddressError(f"module:{location}: {unknown('factory', attribute, _public(name))}")
     if not isinstance(made, nn.Module):
-        made = _called(made, location)
+        made = _called(made, location, {"channels": channels, "classes": classes})
     if not isinstance(made, nn.Module):
         raise ModelError(
             f"module:{location} must give a torch.nn.Module; it gave a {type(made).__name__}. "
@@ -57,16 +61,25 @@ def _imported(name: str) -> object:
         ) from error
 
 
-def _called(factory: object, location: str) -> object:
+def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
     if not callable(factory):
         return factory
+    told = {name: value for name, value in known.items() if name in _parameters(factory)}
     try:
-        return factory()
+        return factory(**told)
     except TypeError as error:
+        how = f"with {' and '.join(f'{name}={value}' for name, value in told.items())}" if told else "without arguments"
         raise ModelError(
-            f"module:{location} is called without arguments, and that failed: {error}. "
-            "Write a function without parameters that builds the network, and name it."
+            f"module:{location} is called {how}, and that failed: {error}. Write a function without parameters other "
+            "than `channels` and `classes` that builds the network, and name it."
         ) from error
+
+
+def _parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(factory).parameters
+    except ValueError:  # some built-in callables have none to show
+        return {}
 
 
 def _public(name: str) -> list[str]:

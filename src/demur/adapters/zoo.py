@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from demur.adapters.options import Options
 from demur.adapters.weights import load_weights
 from demur.classifier import Classifier
@@ -12,12 +14,17 @@ from demur.registry import Address, resolve
 def load(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
     """The classifier at a `zoo:` address."""
     options = Options.read(address, classes, input_shape)
-    factory = resolve("zoo", address.location)
+    module = build(address.location, options.input_shape[0], len(options.classes))
     if address.weights is None:
         raise AddressError(
             f"zoo:{address.location} is an untrained architecture, and only a trained model can be measured. "
             f"Name its weights: zoo:{address.location}@FILE.safetensors."
         )
-    module = factory(channels=options.input_shape[0], classes=len(options.classes))
     load_weights(module, address.weights)
     return options.wrap(module)
+
+
+def build(location: str, channels: int, classes: int) -> nn.Module:
+    """An architecture of the zoo, untrained."""
+    module: nn.Module = resolve("zoo", location)(channels=channels, classes=classes)
+    return module

@@ -7,7 +7,10 @@ from typing import Any
 
 from demur.analysis.accuracy import accuracy, class_rows, condition_rows, confusion, worst_class
 from demur.analysis.checks import checks
+from demur.analysis.gates import judge
+from demur.analysis.gates import next_step as by_the_gates
 from demur.analysis.manipulation import manipulation
+from demur.analysis.opened import opened
 from demur.analysis.pictures import calibration, curves, gallery, histograms, oracle_curve
 from demur.analysis.results import Provenance, Results
 from demur.analysis.run import Run, wrong
@@ -25,7 +28,16 @@ def analyse(path: Path) -> Results:
     Raises:
         RunError: the folder holds no finished run.
     """
-    run = Run(path)
+    results = _measured(Run(path))
+    gates = judge(_plan(path).get("gates", {}), results)
+    step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
+    return results.model_copy(
+        update={"gates": gates, "next_step": step or results.next_step, "opened": opened(path)}
+    )
+
+
+def _measured(run: Run) -> Results:
+    """Everything but what is said of it afterwards."""
     checked, conditions, classes = checks(run), condition_rows(run), class_rows(run)
     found = state(run, checked)
     made = promise(run)
@@ -56,12 +68,12 @@ def analyse(path: Path) -> Results:
         confusion=confusion(run),
         policies=policy_rows(run),
         gallery=gallery(run),
-        purpose=_purpose(path),
+        purpose=_plan(run.path).get("purpose", {}),
     )
 
 
-def _purpose(path: Path) -> dict[str, Any]:
-    return tomllib.loads((path / "plan.toml").read_text()).get("purpose", {})
+def _plan(path: Path) -> dict[str, Any]:
+    return tomllib.loads((path / "plan.toml").read_text())
 
 
 def _provenance(run: Run) -> Provenance:
@@ -69,6 +81,7 @@ def _provenance(run: Run) -> Provenance:
     log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
     return Provenance(
         **{name: facts[name] for name in _COPIED},
+        gates_sha256=facts.get("gates_sha256"),
         independence=independence(facts["groups"]),
         failed_samples=run.failed,
         plan_toml=(run.path / "plan.toml").read_text(),

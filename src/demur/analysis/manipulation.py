@@ -1,5 +1,7 @@
 """Deliberate manipulation: how small a change flips the answer, and what the guard then does."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -58,4 +60,6 @@ def _median_distance(run: Run) -> Estimate:
     found = median(distance.to_series().to_numpy(), groups(rows))
     if np.isinf(found.value):
         return Estimate.undefined("most images were never flipped", n=found.n, unit=found.unit)
+    if np.isinf(found.high):
+        return replace(found, high=np.nan, reason="no upper end: too many images were never flipped")
     return found

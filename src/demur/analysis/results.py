@@ -58,6 +58,7 @@ class Provenance(Table):
     failed_samples: int
     attacked: int
     plan_sha256: str
+    gates_sha256: str | None = None
     plan_toml: str
     seed: int
     versions: dict[str, str]
@@ -146,6 +147,38 @@ class Check(Table):
     sentence: str
     count: int | None = None
     of: int | None = None
+
+
+class GateRow(Table):
+    """One acceptance rule, judged on the bad end of the 95 % interval of `value`.
+
+    `of` is what the value belongs to where a rule is asked of several, such as every class. `needed` is how many units
+    (`value.unit`) would probably decide an inconclusive one.
+    """
+
+    key: str
+    rule: str
+    of: str | None
+    value: Quantity
+    outcome: Literal["pass", "fail", "inconclusive"]
+    needed: int | None
+    sentence: str
+
+
+class Opened(Table):
+    """How often the labels of these images were opened, by any run known of; times are UTC.
+
+    `changed` says which gates are not those that stood when the test labels were first opened.
+    """
+
+    certify: int
+    test: int
+    first_certify: str | None
+    first_test: str | None
+    plans: int
+    models: int
+    sentence: str
+    changed: tuple[str, ...]
 
 
 class TargetRow(Table):
@@ -271,3 +304,5 @@ class Results(Table):
     policies: tuple[PolicyRow, ...]
     gallery: tuple[Picture, ...]
     purpose: dict[str, Any]
+    gates: tuple[GateRow, ...] = ()
+    opened: Opened | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from demur.errors import RunError
 from demur.policies import CertifiedThreshold, Policy, load_policy
 from demur.records import read, read_json
 
@@ -52,9 +53,17 @@ class Run:
 
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        table = read(self.path)
-        parts = table.partition_by("condition", as_dict=True, maintain_order=True)
-        return {str(key[0]): part for key, part in parts.items()}
+        parts = read(self.path).partition_by("condition", as_dict=True, maintain_order=True)
+        tables = {str(key[0]): part for key, part in parts.items()}
+        everyone, attacked = sum(self.facts["roles"].values()), self.facts["attacked"]
+        for entry in self.conditions():
+            rows, planned = len(tables.get(entry["name"], ())), attacked if entry["kind"] == "attack" else everyone
+            if rows != planned:
+                raise RunError(
+                    f"{self.path} is not finished: the condition {entry['name']} has {rows} of {planned} rows. "
+                    "Run the audit to its end; the same command continues."
+                )
+        return tables
 
     def rows(self, condition: str, role: str | None = None) -> pl.DataFrame:
         """The readable rows of a condition, of one role if asked."""

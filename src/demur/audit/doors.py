@@ -66,6 +66,12 @@ def _fit(bench: Bench) -> None:
             f"the model has {len(model.classes)} classes and {data.address} has {len(data.classes)}. "
             "Name data with the model's classes, or the model that belongs to this data."
         )
+    if model.classes != data.classes and set(model.classes) == set(data.classes):
+        k = next(k for k, pair in enumerate(zip(model.classes, data.classes, strict=True)) if len(set(pair)) == 2)
+        raise DataError(
+            f"the model and {data.address} must order their classes alike; class {k} is {model.classes[k]!r} to the model "
+            f"and {data.classes[k]!r} to the data. Correct whichever is wrong, such as ?classes={','.join(model.classes)}."
+        )
 
 
 def _repeats(together: torch.Tensor, again: torch.Tensor) -> Answer:

@@ -18,11 +18,13 @@ from demur.audit.doors import knock
 from demur.audit.engine import SHARD, Bench
 from demur.audit.fitting import fit_policies
 from demur.audit.folder import Folder, open_folder
+from demur.audit.gates import canonical_gates
 from demur.audit.plan import Plan
 from demur.audit.thumbs import save_thumbs
 from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
 from demur.errors import RunError
+from demur.openings import note
 from demur.records import SCHEMA_VERSION, read, read_json, write_json
 from demur.registry import build, describe, parse
 from demur.signals import Signal
@@ -62,17 +64,19 @@ def resolve(plan: Plan, source: Source) -> Plan:
     """The plan with every default written out for the shape of its images, `msp` among its signals.
 
     Raises:
-        InputError: a condition, signal or policy that cannot be built; better now than after an hour of measuring.
+        InputError: a condition, signal, policy or gate that cannot be built; better now than after an hour of measuring.
     """
     for text in plan.policies.use:
         build("policy", text)
     use = plan.conditions.use or default_conditions(source.input_shape)
     found = conditions(use, source.input_shape)
-    names = dict.fromkeys(signals_of(["msp", *plan.signals.use]))
+    names = tuple(condition.name for condition in found)
+    signals = tuple(signals_of(["msp", *plan.signals.use]))
     return plan.model_copy(
         update={
-            "conditions": plan.conditions.model_copy(update={"use": tuple(condition.name for condition in found)}),
-            "signals": plan.signals.model_copy(update={"use": tuple(names)}),
+            "conditions": plan.conditions.model_copy(update={"use": names}),
+            "signals": plan.signals.model_copy(update={"use": signals}),
+            "gates": canonical_gates(plan.gates, source.input_shape, names, signals),
         }
     )
 
@@ -154,6 +158,7 @@ def _measure_all(bench: Bench, folder: Folder, progress: Progress) -> None:
 def _freeze(bench: Bench, folder: Folder) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     clean = read(folder.path, CLEAN.name)
+    note(folder.path, "certify", "audit")
     policies = fit_policies(bench.plan.policies.use, clean, list(bench.signals))
     write_json(folder.path / "facts" / "policies.json", policies)
     folder.log("certify and test labels opened")
@@ -197,6 +202,7 @@ def _facts(bench: Bench) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_sha256": plan.sha256,
+        "gates_sha256": plan.gates_sha256,
         "seed": plan.seed,
         "model": plan.model.address,
         "model_sha256": model.sha256,

@@ -1,16 +1,18 @@
 """The plan: everything an audit will do, as TOML that a person can read and a hash can pin."""
 
 import hashlib
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, unknown
 from demur.registry import TABLES, lookup, parse
+from demur.registry.gates import SUBJECTS, Gate, gates_sha256, read_gate
 
 
 class Section(BaseModel):
@@ -77,6 +79,13 @@ class Plan(Section):
     conditions: Conditions = Conditions()
     signals: Signals = Signals()
     policies: Policies = Policies()
+    gates: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("gates", mode="before")
+    @classmethod
+    def _whole_keys(cls, value: Any) -> Any:
+        """TOML reads the dots of an unquoted key as tables within tables; a gate's key is one text."""
+        return dict(_leaves(value)) if isinstance(value, Mapping) else value
 
     def toml(self) -> str:
         """The canonical text: every key, in order, nothing left to a default."""
@@ -95,6 +104,11 @@ class Plan(Section):
     def sha256(self) -> str:
         """Hash of the canonical text."""
         return hashlib.sha256(self.toml().encode()).hexdigest()
+
+    @property
+    def gates_sha256(self) -> str:
+        """Hash of the acceptance rules alone."""
+        return gates_sha256(self.gates)
 
 
 def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Plan:
@@ -153,6 +167,14 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _explain(error: ValidationError) -> InputError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
@@ -175,14 +197,32 @@ def _check_names(plan: Plan) -> None:
     for text in plan.conditions.use:
         if parse(text).name not in known:
             raise unknown("condition", parse(text).name, known)
+    for key, rule in plan.gates.items():
+        _check_gate(read_gate(key, rule), plan, known)
+
+
+def _check_gate(gate: Gate, plan: Plan, conditions: Iterable[str]) -> None:
+    """A gate is about something the plan measures; without conditions of its own a plan may have any."""
+    if gate.signal is not None:
+        measured = {"msp", *(parse(text).name for text in plan.signals.use)}
+        if parse(gate.signal).name not in measured:
+            raise unknown("signal of a gate", gate.signal, measured)
+    if gate.condition is not None:
+        families = {"clean", *(parse(text).name for text in plan.conditions.use)} if plan.conditions.use else conditions
+        if parse(gate.condition).name not in families:
+            raise unknown("subject of a gate", gate.condition, {*families, *SUBJECTS, "signals.msp"})
 
 
 def _toml(tree: Mapping[str, Any], prefix: str = "") -> str:
-    lines = [f"{key} = {_toml_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
     for key, value in tree.items():
         if isinstance(value, dict):
             lines += ["", f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.").rstrip("\n")]
     return "\n".join(lines) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
 
 
 def _toml_value(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 Each command imports what it needs when it runs, so that help and lists are instant.
 
-Exit status: 0 passed · 1 the measurement failed or nothing could be certified · 2 usage or input · 3 nothing was
-asked to be certified · 130 interrupted (the same command continues).
+Exit status: 0 passed · 1 a gate or the measurement failed, or nothing could be certified · 2 usage or input ·
+3 inconclusive: a gate is undecided, or nothing was asked · 130 interrupted (the same command continues).
 """
 
 import os
@@ -16,7 +16,10 @@ from demur.cli.audit import audit
 from demur.cli.lists import list_names
 from demur.cli.plan import plan
 from demur.cli.report import report
+from demur.cli.train import train
 from demur.errors import DemurError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="demur",
@@ -42,6 +45,7 @@ def _root(
 
 
 app.command("audit")(audit)
+app.command("train")(train)
 app.command("report")(report)
 app.command("plan")(plan)
 app.command("list")(list_names)
@@ -53,11 +57,20 @@ def main() -> None:
         app()
     except DemurError as error:
         _fail(str(error), 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command continues from the last whole shard.", 130)
+    except SystemExit as left:  # typer leaves by it always, and by 130 when interrupted
+        if left.code == _INTERRUPTED:
+            _fail("interrupted; the same command continues from the last whole shard.", _INTERRUPTED)
+        raise
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left; a reader that has gone, such as `head`, is no error."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _fail(message: str, status: int) -> None:

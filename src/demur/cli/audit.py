@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from demur.cli import settings
-
-_STATUS = {"issued": 0, "measurement_failed": 1, "too_few_labels": 1, "model_too_weak": 1, "undeclared": 3}
+from demur.cli.status import status
 
 
 def audit(
@@ -32,8 +31,8 @@ def audit(
     with shown_progress() as progress:
         folder = run_audit(chosen, out, progress)
         progress.say("working out the results")
-        results = write_results(folder)
+        results = write_results(folder, by="audit")
         progress.say("writing the report")
         report = write(folder)
     print((folder / "results.json").read_text() if json else f"{words(results)}\nReport: {report}")
-    raise typer.Exit(_STATUS[results.state])
+    raise typer.Exit(status(results))

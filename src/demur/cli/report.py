@@ -5,15 +5,18 @@ from typing import Annotated
 
 import typer
 
+from demur.cli.status import status
+
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote.")],
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
-    """Rebuild results.json and report.html from the records of a run."""
+    """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
     from demur.report import words, write
 
     results = write_results(run)
     page = write(run)
     print((run / "results.json").read_text() if json else f"{words(results)}\nReport: {page}")
+    raise typer.Exit(status(results))

@@ -14,8 +14,7 @@ from demur.shapes import Images
 class LowLight:
     """Every value multiplied by one factor below 1, at any image size.
 
-    The factor .4 of severity 3 is the low-light condition of failure-aware vision prototypes; there is no ImageNet-C
-    counterpart.
+    The factors are this project's own: the suite of Hendrycks & Dietterich (2019), arXiv:1903.12261, has no counterpart.
     """
 
     table: ClassVar[Mapping[int, tuple[float, ...]]] = MappingProxyType({224: (0.8, 0.6, 0.4, 0.25, 0.1)})

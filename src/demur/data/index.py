@@ -1,14 +1,14 @@
 """One look through a source that fixes ids, labels, hashes and roles before anything is measured."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.roles import Role, role_of, unit_hashes
-from demur.data.source import Row, Source, shaped
+from demur.data.roles import OwnRole, Role, settled, unit_hashes
+from demur.data.source import Box, Row, Source, shaped
 from demur.errors import DataError
 
 _CHUNK = 4096
@@ -27,10 +27,17 @@ class Index:
         labels: the class of each row.
         groups: the unit of independence of each row, None where none was given.
         contents: SHA-256 of each row's decoded pixels and shape; of its id where it could not be read.
-        roles: fit, tune, certify or test.
+        roles: train, fit, tune, certify or test.
+        splits: what the user's own split calls each row, None where it says nothing.
         errors: why a row could not be read, else None.
         sha256: hash of the set of (content, label), whatever the order.
         duplicates: rows whose content another row had before them.
+        meta: for each name what is known of each row.
+        labels2: the class a second labeller gave, None where there is none.
+        weights: how sure each label is, None where nothing was said.
+        boxes: where the object is, None where nobody said.
+        leaks: held-out rows whose content the user's own split also put elsewhere.
+        excluded: rows left out because their content was to be excluded.
     """
 
     positions: NDArray[np.int64]
@@ -42,6 +49,13 @@ class Index:
     errors: tuple[str | None, ...]
     sha256: str
     duplicates: int
+    splits: tuple[OwnRole | None, ...] = ()
+    meta: Mapping[str, tuple[str | float | None, ...]] = field(default_factory=dict)
+    labels2: tuple[int | None, ...] = ()
+    weights: tuple[float | None, ...] = ()
+    boxes: tuple[Box | None, ...] = ()
+    leaks: int = 0
+    excluded: int = 0
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -60,53 +74,91 @@ class Index:
 @dataclass(frozen=True)
 class _Seen:
     position: int
-    sample_id: str
-    label: int
-    group: str | None
     content: str
-    error: str | None
+    row: Row
 
 
-def build_index(source: Source, *, limit: int | None = None, progress: Progress | None = None) -> Index:
-    """Read every row once; with `limit`, keep only the rows with the smallest content hashes.
+def build_index(
+    source: Source,
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    exclude: Collection[str] = (),
+    held_out: bool = False,
+) -> Index:
+    """Read every row once and fix what it serves.
+
+    Args:
+        source: the set.
+        limit: keep only so many rows, those with the smallest content hashes.
+        progress: told now and then.
+        exclude: contents, as in `Index.contents`, that take no part; those a model was trained on.
+        held_out: leave out the rows that the user's own split trains on.
 
     Raises:
-        DataError: no rows, a single class, a label that is no class, repeated ids, or pixels outside [0, 1].
+        DataError: no rows, a single class, a label that is no class, repeated ids, pixels outside [0, 1], or a group
+            that the user's own split tears apart.
     """
     if limit is not None and limit < 1:
         raise DataError(f"`limit` must be at least 1; got {limit}.")
     seen = _look(source, progress)
     _check_set(seen, source)
-    kept = seen if limit is None else _smallest(seen, limit)
-    contents = [row.content for row in kept]
-    groups = [row.group for row in kept]
-    units = dict(zip((row.position for row in seen), unit_hashes(*_columns(seen)), strict=True))
+    _check_groups(seen)
+    kept = [one for one in seen if one.content not in exclude]
+    excluded = len(seen) - len(kept)
+    if held_out:
+        kept = [one for one in kept if one.row.role != "train"]
+    if not kept:
+        raise DataError(
+            f"none of the {len(seen)} images of {source.address} is left: {excluded} were trained on by the model and "
+            "the split calls the others training images. Give images that were held out."
+        )
+    return _index(seen, kept if limit is None else _smallest(kept, limit), excluded)
+
+
+def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], excluded: int) -> Index:
+    contents = [one.content for one in kept]
+    rows = [one.row for one in kept]
+    roles = _roles(seen, sum(row.role != "train" for row in rows))
+    names = dict.fromkeys(name for row in rows for name in row.meta)
     return Index(
-        positions=np.array([row.position for row in kept], dtype=np.int64),
-        sample_ids=tuple(row.sample_id for row in kept),
-        labels=np.array([row.label for row in kept], dtype=np.int64),
-        groups=tuple(groups),
+        positions=np.array([one.position for one in kept], dtype=np.int64),
+        sample_ids=tuple(row.sample_id for row in rows),
+        labels=np.array([row.label for row in rows], dtype=np.int64),
+        groups=tuple(row.group for row in rows),
         contents=tuple(contents),
-        roles=tuple(role_of(units[row.position], len(kept)) for row in kept),
-        errors=tuple(row.error for row in kept),
-        sha256=_digest("\n".join(sorted(f"{row.content} {row.label}" for row in kept)).encode()),
+        roles=tuple(roles[one.position] for one in kept),
+        errors=tuple(one.row.error for one in kept),
+        sha256=_digest("\n".join(sorted(f"{one.content} {one.row.label}" for one in kept)).encode()),
         duplicates=len(contents) - len(set(contents)),
+        splits=tuple(row.role for row in rows),
+        meta={name: tuple(row.meta.get(name) for row in rows) for name in names},
+        labels2=tuple(row.label2 for row in rows),
+        weights=tuple(row.weight for row in rows),
+        boxes=tuple(row.box for row in rows),
+        leaks=_leaks(kept, seen, roles),
+        excluded=excluded,
     )
 
 
 def _look(source: Source, progress: Progress | None) -> list[_Seen]:
     seen = []
     for position, row in enumerate(source.read(range(len(source)))):
-        if not 0 <= row.label < len(source.classes):
-            raise DataError(
-                f"image {row.sample_id!r} has label {row.label}; the {len(source.classes)} classes of {source.address} "
-                f"are numbered 0 to {len(source.classes) - 1}. Correct the labels or name all the classes."
-            )
+        for label in (row.label, row.label if row.label2 is None else row.label2):
+            _check_label(label, row.sample_id, source)
         whole = shaped(row, source.input_shape)
-        seen.append(_Seen(position, row.sample_id, row.label, row.group, _content(whole), whole.error))
+        seen.append(_Seen(position, _content(whole), whole.showing(None, whole.error)))
         if progress is not None and (position + 1) % _CHUNK == 0:
             progress(position + 1, len(source))
     return seen
+
+
+def _check_label(label: int, sample_id: str, source: Source) -> None:
+    if not 0 <= label < len(source.classes):
+        raise DataError(
+            f"image {sample_id!r} has label {label}; the {len(source.classes)} classes of {source.address} "
+            f"are numbered 0 to {len(source.classes) - 1}. Correct the labels or name all the classes."
+        )
 
 
 def _content(row: Row) -> str:
@@ -124,7 +176,7 @@ def _content(row: Row) -> str:
 
 
 def _check_set(seen: Sequence[_Seen], source: Source) -> None:
-    readable = [row for row in seen if row.error is None]
+    readable = [one.row for one in seen if one.row.error is None]
     if not readable:
         reason = f"; the first of {len(seen)} says: {seen[0].error}" if seen else ""
         raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
@@ -134,18 +186,40 @@ def _check_set(seen: Sequence[_Seen], source: Source) -> None:
             f"all {len(readable)} images of {source.address} are of one class, {source.classes[labels.pop()]!r}; an "
             "audit needs at least two. Check that the labels were read from the right place."
         )
-    if len({row.sample_id for row in seen}) < len(seen):
+    if len({one.row.sample_id for one in seen}) < len(seen):
         raise DataError(f"{source.address} gives the same id to several images; ids must be unique.")
 
 
-def _smallest(seen: Sequence[_Seen], limit: int) -> list[_Seen]:
+def _check_groups(seen: Sequence[_Seen]) -> None:
+    """A group is a unit of independence: parts of one on both sides of a split would know of each other."""
+    parts: dict[str, str | None] = {}
+    for one in seen:
+        group, role = one.row.group, one.row.role
+        if group is not None and parts.setdefault(group, role) != role:
+            told, other = (name or "no split" for name in (parts[group], role))
+            raise DataError(
+                f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {other!r}, others of the "
+                f"group are in {told!r}. A group must lie in one part as a whole; move it, or correct the groups."
+            )
+
+
+def _roles(seen: Sequence[_Seen], rows: int) -> list[Role]:
+    """The role of every row of the source, kept or not, so that leaving rows out moves no other."""
+    units = unit_hashes([one.content for one in seen], [one.row.group for one in seen])
+    return settled([one.row.role for one in seen], units, rows)
+
+
+def _leaks(kept: Sequence[_Seen], seen: Sequence[_Seen], roles: Sequence[Role]) -> int:
+    serves: dict[str, set[Role]] = {}
+    for one in seen:
+        serves.setdefault(one.content, set()).add(roles[one.position])
+    return sum(roles[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)
+
+
+def _smallest(kept: Sequence[_Seen], limit: int) -> list[_Seen]:
     """Chosen by a hash of its own, so that being kept says nothing about the role; in source order."""
-    ranked = sorted(seen, key=lambda row: (_digest(f"limit\x1f{row.content}".encode()), row.sample_id))
-    return sorted(ranked[:limit], key=lambda row: row.position)
-
-
-def _columns(seen: Sequence[_Seen]) -> tuple[list[str], list[str | None]]:
-    return [row.content for row in seen], [row.group for row in seen]
+    ranked = sorted(kept, key=lambda one: (_digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
+    return sorted(ranked[:limit], key=lambda one: one.position)
 
 
 def _digest(content: bytes) -> str:

@@ -1,44 +1,124 @@
 """Pillow images as tensors, by stated rules.
 
-Grey (`L`, `1`) and 16-bit grey stay one channel; everything else becomes RGB, transparency dropped. In a colour set a
-grey image is repeated over three channels; in a grey set a colour image is an error, because colour cannot be dropped
-unseen. Modes without a known range (`I`, `F`) are errors.
+Grey and 16-bit grey stay one channel; everything else becomes RGB (CMYK by Pillow's plain formula, no profile). What is
+transparent is laid over black. In a colour set a grey image is repeated over three channels; in a grey set a colour image
+is an error, because colour cannot be dropped unseen. Files are turned as their EXIF orientation says.
+
+Bytes are divided by 255. Of pictures with more bits white is `full_scale`; without one it is 65,535, and a picture that never
+passes 4,095 is an error: it may be of 10 or 12 bits, and a budget in that scale would be 16 times as large.
 """
 
 import io
+import struct
+import warnings
+import zlib
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-_GREY = {"1", "L", "I;16", "I;16B", "I;16L", "I;16N"}
+from demur.data.rules import Rules
+
+Decoded = tuple[Tensor | None, str | None]
+"""The image, or the reason why there is none."""
+
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+"""What is opened; formats that call other programs, such as EPS, are not."""
+
+_GREY = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
+_DEEP = {"I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
+_TWELVE_BITS = 4095
+_HOSTILE = (
+    OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError,
+    MemoryError, EOFError, AssertionError, ZeroDivisionError, struct.error, zlib.error, Warning,
+    UnidentifiedImageError, Image.DecompressionBombError,
+)  # fmt: skip
 
 
-def opened(content: bytes, channels: int | None) -> tuple[Tensor | None, str | None]:
+def opened(content: bytes, channels: int | None, rules: Rules = Rules()) -> Decoded:  # noqa: B008  # frozen
     """The image in a PNG, JPEG or other file's bytes, or the reason why there is none."""
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            return decoded(picture, channels)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return None, f"cannot decode the image: {str(error).partition(' <')[0]}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                deep_colour = picture.mode not in _DEEP and ";16" in str(picture.tile)
+                if deep_colour:
+                    return None, "more than 8 bits per colour; save it as 8-bit colour or as 16-bit grey"
+                picture.load()
+                return decoded(ImageOps.exif_transpose(picture), channels, rules)
+    except _HOSTILE as error:
+        return None, f"cannot decode the image: {_first_line(error)}"
 
 
-def decoded(picture: Image.Image, channels: int | None) -> tuple[Tensor | None, str | None]:
+def decoded(picture: Image.Image, channels: int | None, rules: Rules = Rules()) -> Decoded:  # noqa: B008  # frozen
     """Float32 (channels, height, width) in [0, 1]; `channels` is that of the set, None where not known yet."""
-    if picture.mode in {"I", "F"}:
-        return None, f"pixels of mode {picture.mode} have no known range"
-    grey = picture.mode in _GREY
-    if not grey and channels == 1:
-        return None, f"a colour image (mode {picture.mode}) in a grey set"
-    if grey and channels in (None, 1):
-        return _floats(picture.convert("L") if picture.mode == "1" else picture).unsqueeze(0), None
-    if picture.mode.startswith("I;16"):
-        return _floats(picture).expand(3, -1, -1).contiguous(), None
-    return _floats(picture.convert("RGB")).permute(2, 0, 1).contiguous(), None
+    wanted = rules.channels or channels
+    if picture.mode not in _GREY and rules.channels is None and channels == 1:
+        return None, f"a colour image (mode {picture.mode}) in a grey set; ?colour=grey makes it grey"
+    if picture.mode in _DEEP:
+        return _deep(picture, wanted, rules)
+    flat = _scaled(_flat(picture, wanted), rules)
+    return _channels_first(np.asarray(flat).astype(np.float32) / 255), None
 
 
-def _floats(picture: Image.Image) -> Tensor:
-    values = np.asarray(picture)
-    return torch.from_numpy(values.astype(np.float32) / np.iinfo(values.dtype).max)
+def _flat(picture: Image.Image, channels: int | None) -> Image.Image:
+    """In mode L or RGB, with what is transparent laid over black."""
+    if picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info:
+        whole = picture.convert("RGBA")
+        black = Image.new("RGBA", whole.size, (0, 0, 0, 255))
+        grey = picture.mode in _GREY
+        picture = Image.alpha_composite(black, whole).convert("L" if grey else "RGB")
+    if channels is None:
+        channels = 1 if picture.mode in _GREY else 3
+    coloured = picture if picture.mode in {"1", "L"} else picture.convert("RGB")
+    return coloured.convert("L" if channels == 1 else "RGB")
+
+
+def _deep(picture: Image.Image, channels: int | None, rules: Rules) -> Decoded:
+    values = np.asarray(picture).astype(np.float32)
+    white, error = _white(values, picture.mode, rules.full_scale)
+    if error is not None:
+        return None, error
+    scaled = _scaled(Image.fromarray(values / np.float32(white)), rules)
+    image = _channels_first(np.asarray(scaled)).clamp(0, 1)
+    return (image if channels in (None, 1) else image.expand(3, -1, -1).contiguous()), None
+
+
+def _white(values: NDArray[np.float32], mode: str, full_scale: float | None) -> tuple[float, str | None]:
+    if not np.isfinite(values).all():
+        return 1, "pixels that are not finite"
+    low, high = float(values.min()), float(values.max())
+    if full_scale is not None:
+        outside = low < 0 or high > full_scale
+        return (
+            full_scale,
+            f"pixels from {low:g} to {high:g} outside 0 to full_scale={full_scale:g}" if outside else None,
+        )
+    if mode in {"I", "F"}:
+        return 1, f"pixels of mode {mode} have no known range; ?full_scale=… says what white is"
+    if high <= _TWELVE_BITS:
+        return 1, (
+            f"a 16-bit image whose brightest pixel is {high:g} may be of 10 or 12 bits; ?full_scale=4095 (or 1023, or "
+            "65535) says what white is"
+        )
+    return 65535, None
+
+
+def _scaled(picture: Image.Image, rules: Rules) -> Image.Image:
+    if rules.size is None:
+        return picture
+    height, width = rules.size
+    window = rules.window(picture.height, picture.width)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, box=window)
+
+
+def _channels_first(values: NDArray[np.float32]) -> Tensor:
+    tensor = torch.from_numpy(values.copy())
+    return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1).contiguous()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).partition(" <")[0].partition("\n")[0] or type(error).__name__)[:200]

@@ -1,19 +1,40 @@
 """The roles of held-out rows, fixed by hash before anybody looks.
 
 A role belongs to a unit: the rows linked, directly or through others, by equal content or by an equal group. It depends
-on the unit's own hash alone, so adding or dropping other rows, or another seed, never moves it.
+on the unit's own hash alone, so adding or dropping other rows, or another seed, never moves it. A user's own split wins.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-Role = Literal["train", "fit", "tune", "certify", "test"]
+from demur.errors import DataError
+
+Role: TypeAlias = Literal["train", "fit", "tune", "certify", "test"]
+
+OwnRole: TypeAlias = Literal["train", "fit", "tune", "certify", "test", "val"]
+"""What a user's own split can say; `val` serves to tune and to certify."""
+
+SPLITS: Mapping[str, OwnRole] = {
+    "train": "train",
+    "training": "train",
+    "fit": "fit",
+    "tune": "tune",
+    "certify": "certify",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "calibration": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The names of splits that are understood, in small letters."""
 
 FEW = 3_000
 """Below this many rows no signal is fitted and there is no `fit` role."""
@@ -22,20 +43,52 @@ SHARES: Mapping[Role, float] = {"fit": 0.05, "tune": 0.15, "certify": 0.40, "tes
 SHARES_OF_FEW: Mapping[Role, float] = {"fit": 0.0, "tune": 0.20, "certify": 0.50, "test": 0.30}
 
 
-def role_of(unit_hash: str, rows: int) -> Role:
-    """The role of a unit in a set of so many rows.
+def role_of(unit_hash: str, rows: int, among: Sequence[Role] = ("fit", "tune", "certify", "test")) -> Role:
+    """The role of a unit in a set of so many rows; with `among`, one of these, in the usual proportion.
 
     >>> role_of("ff" * 32, rows=10_000)
     'test'
     """
-    place = int(unit_hash[:16], 16) / 2**64
+    shares = {role: share for role, share in (SHARES if rows >= FEW else SHARES_OF_FEW).items() if role in among}
+    place = int(unit_hash[:16], 16) / 2**64 * sum(shares.values())
     edge = 0.0
-    shares = SHARES if rows >= FEW else SHARES_OF_FEW
     for role, share in shares.items():
         edge += share
         if place < edge:
             return role
-    return "test"
+    return among[-1]
+
+
+def own_role(name: str | None, where: str) -> OwnRole | None:
+    """What the name of a split means; no name means that demur shares the row out.
+
+    >>> own_role("Validation", "row 3")
+    'val'
+    """
+    text = (name or "").strip().lower()
+    if not text:
+        return None
+    if text not in SPLITS:
+        raise DataError(f"{where}: the split {name!r} is not understood. Write one of {', '.join(SPLITS)}, or nothing.")
+    return SPLITS[text]
+
+
+def settled(own: Sequence[OwnRole | None], units: Sequence[str], rows: int) -> list[Role]:
+    """The role of each row of a set of so many held-out rows, from the user's split and the hash of its unit.
+
+    A split that names one held-out part only, `test` or `val`, says which rows are held out and not what they serve:
+    they are shared out by hash.
+    """
+    alone = set(own) - {"train"} in ({"test"}, {"val"})
+    return [
+        _role(None if alone and name != "train" else name, unit, rows) for name, unit in zip(own, units, strict=True)
+    ]
+
+
+def _role(own: OwnRole | None, unit: str, rows: int) -> Role:
+    if own is None:
+        return role_of(unit, rows)
+    return role_of(unit, rows, among=("tune", "certify")) if own == "val" else own
 
 
 def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> list[str]:

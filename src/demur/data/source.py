@@ -1,18 +1,42 @@
 """What every source of labelled images gives."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
+from demur.data.roles import OwnRole
+from demur.errors import AddressError
+from demur.registry import Address
 
-@dataclass(frozen=True, eq=False)
+Meta: TypeAlias = Mapping[str, str | float | None]
+"""What else is known of an image: site, age, camera, …; text or finite numbers."""
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Where the object is: left, top, right, bottom in pixels of the image as read; right and bottom lie outside."""
+
+UNREAD = "not read yet"
+"""Why a row that is only listed has no image."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Row:
     """One labelled image, or the reason why it could not be read.
 
-    `image` is float32 (channels, height, width) in [0, 1]; it is None exactly when `error` says why. `group` names the
-    unit of independence: patient, module, lot, camera.
+    Attributes:
+        sample_id: its key; unique in the set.
+        image: float32 (channels, height, width) in [0, 1]; None exactly when `error` says why.
+        label: a position among the classes of the set.
+        group: the unit of independence: patient, module, lot, camera.
+        error: why there is no image.
+        meta: what else is known.
+        role: the user's own split; None where demur shares the row out by hash.
+        label2: what a second labeller said.
+        weight: how sure the label is, 0 and up.
+        box: where the object is.
     """
 
     sample_id: str
@@ -20,6 +44,15 @@ class Row:
     label: int
     group: str | None = None
     error: str | None = None
+    meta: Meta = field(default_factory=lambda: MappingProxyType({}))
+    role: OwnRole | None = None
+    label2: int | None = None
+    weight: float | None = None
+    box: Box | None = None
+
+    def showing(self, image: Tensor | None, error: str | None) -> "Row":
+        """The same row with this image, or with the reason why there is none."""
+        return replace(self, image=image, error=error)
 
 
 class Source(Protocol):
@@ -49,4 +82,23 @@ def shaped(row: Row, input_shape: tuple[int, int, int]) -> Row:
     if row.image is None or tuple(row.image.shape) == input_shape:
         return row
     found, wanted = ("×".join(map(str, shape)) for shape in (row.image.shape, input_shape))
-    return Row(row.sample_id, None, row.label, row.group, f"size {found} in a set of {wanted} images")
+    return row.showing(None, f"size {found} in a set of {wanted} images")
+
+
+def spelled(address: Address) -> str:
+    """The text of a data address."""
+    query = "&".join(f"{key}={value}" for key, value in address.options.items())
+    body = f"{address.scheme}:{located(address)}" if located(address) else address.scheme
+    return body + (f"?{query}" if query else "")
+
+
+def located(address: Address) -> str:
+    """The path of a data address; an `@` belongs to it, since data have no weights."""
+    return f"{address.location}@{address.weights}" if address.weights else address.location
+
+
+def path_of(address: Address) -> Path:
+    """The path of an address that needs one."""
+    if not located(address):
+        raise AddressError(f"the address {address.scheme!r} needs a path. Write {address.scheme}:PATH.")
+    return Path(located(address))

@@ -1,26 +1,20 @@
 """The standard training recipe."""
 
-from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from demur.data import Row, Source
-from demur.errors import DataError, InputError
+from demur.errors import InputError
 from demur.harden.augment import mirrored, shifted
-from demur.harden.seeded import seeded
 from demur.shapes import Images, Labels
 
-Progress = Callable[[int, int, float], None]
-"""Called after each batch with (batches done, batches in all, loss in nats)."""
-
-
-def silent(_done: int, _total: int, _loss: float) -> None:
-    """No progress."""
+_RISE = 0.2
+_START, _END = 1 / 25, 1 / 250_000
+_CALM, _FAST = 0.95, 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +31,7 @@ class Standard:
         weight_decay: L2 penalty on every parameter.
         mirror: mirror half of the images left to right.
         shift: largest move along each axis, in pixels.
+        balanced: weigh classes so that each counts the same in the loss, however few its images.
     """
 
     epochs: int = 25
@@ -45,6 +40,7 @@ class Standard:
     weight_decay: float = 5e-4
     mirror: bool = True
     shift: int = 2
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
@@ -52,54 +48,52 @@ class Standard:
                 raise InputError(f"`{name}` of the standard recipe must be at least 1; got {getattr(self, name)}.")
         if self.learning_rate <= 0:
             raise InputError(f"`learning_rate` must be above 0; got {self.learning_rate}. Usual: 0.01 to 0.5.")
+        if self.weight_decay < 0:
+            raise InputError(f"`weight_decay` must be 0 or more; got {self.weight_decay}. Usual: 0.0001 to 0.001.")
         if self.shift < 0:
             raise InputError(f"`shift` counts pixels and must be 0 or more; got {self.shift}.")
 
-    def __call__(
-        self,
-        module: nn.Module,
-        source: Source,
-        seed: int = 0,
-        progress: Progress = silent,
-        positions: Sequence[int] | None = None,
-    ) -> dict[str, Tensor]:
-        """The state of a trained copy of `module`, learned from the rows at `positions` (default: all).
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Nesterov SGD; its rate and momentum are set before every step."""
+        return torch.optim.SGD(
+            parameters, self.learning_rate, momentum=_CALM, nesterov=True, weight_decay=self.weight_decay
+        )
 
-        The same seed gives the same weights on one machine, build and thread count.
-        """
-        rows = torch.arange(len(source)) if positions is None else torch.tensor(positions)
-        size = min(self.batch, len(rows))
-        if size == 0:
-            raise DataError(f"{source.address} has no images to learn from.")
-        student = _channels_last(deepcopy(module)).train()
-        total = self.epochs * (len(rows) // size)
-        optimizer = torch.optim.SGD(student.parameters(), momentum=0.9, nesterov=True, weight_decay=self.weight_decay)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=total, pct_start=0.2)
-        with seeded(seed) as dice:
-            for images, labels in self._views(source, rows, size, dice):
-                loss = functional.cross_entropy(student(images), labels)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                cycle.step()
-                progress(cycle.last_epoch, total, loss.item())
-        return {name: value.detach().contiguous() for name, value in student.state_dict().items()}
+    def pace(self, done: int, total: int) -> Mapping[str, float]:
+        """Rate and momentum: up and down along two half cosines, the momentum the other way round."""
+        top = _RISE * total - 1
+        if done <= top and top > 0:
+            way = done / top
+            return {
+                "lr": _between(_START * self.learning_rate, self.learning_rate, way),
+                "momentum": _between(_CALM, _FAST, way),
+            }
+        way = (done - top) / (total - 1 - top)
+        return {
+            "lr": _between(self.learning_rate, _END * self.learning_rate, way),
+            "momentum": _between(_FAST, _CALM, way),
+        }
 
-    def _views(self, source: Source, rows: Tensor, size: int, dice: torch.Generator) -> Iterator[tuple[Images, Labels]]:
-        for _ in range(self.epochs):
-            order = rows[torch.randperm(len(rows), generator=dice)].tolist()
-            readable = (row for row in source.read(order) if row.image is not None)
-            while len(batch := list(islice(readable, size))) == size:
-                images, labels = _stacked(batch)
-                images = mirrored(images, dice) if self.mirror else images
-                yield shifted(images, self.shift, dice).contiguous(memory_format=torch.channels_last), labels
+    def view(self, images: Images, dice: torch.Generator) -> Images:
+        """Images mirrored and shifted at random."""
+        return shifted(mirrored(images, dice) if self.mirror else images, self.shift, dice)
+
+    def loss(self, student: nn.Module, images: Images, labels: Labels, counts: Tensor) -> Tensor:
+        """Cross-entropy, in nats."""
+        return functional.cross_entropy(student(images), labels, balance(counts) if self.balanced else None)
 
 
-def _channels_last(module: nn.Module) -> nn.Module:
-    """Up to twice as fast on processors."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
+def balance(counts: Tensor) -> Tensor:
+    """The weight of each class, by class id, from how many images it has: high for rare classes; the mean image has 1.
+
+    King and Zeng (2001), "Logistic regression in rare events data".
+
+    >>> balance(torch.tensor([90, 10]))
+    tensor([0.5556, 5.0000])
+    """
+    return counts.sum() / (len(counts) * counts.float())
 
 
-def _stacked(rows: Sequence[Row]) -> tuple[Images, Labels]:
-    images = torch.stack([row.image for row in rows if row.image is not None])
-    return images, torch.tensor([row.label for row in rows])
+def _between(start: float, end: float, way: float) -> float:
+    """Half a cosine from `start` to `end`, in the order of operations of torch's own cycle: the same bits."""
+    return end + (start - end) / 2.0 * (math.cos(math.pi * way) + 1)

@@ -35,10 +35,16 @@ POLICIES: Mapping[str, str] = {
 }
 
 DATA: Mapping[str, str] = {
+    "cifar10": "demur.data.cifar10:open_source",
+    "csv": "demur.data.csv_file:open_source",
     "digits": "demur.data.digits:open_source",
+    "elpv": "demur.data.elpv:open_source",
     "fashion": "demur.data.fashion:open_source",
+    "folder": "demur.data.folder:open_source",
     "idx": "demur.data.idx:open_source",
+    "npz": "demur.data.npz:open_source",
     "parquet": "demur.data.parquet:open_source",
+    "tiny-imagenet": "demur.data.tiny_imagenet:open_source",
 }
 
 ZOO: Mapping[str, str] = {
@@ -54,12 +60,17 @@ MODELS: Mapping[str, str] = {
     "zoo": "demur.adapters.zoo:load",
 }
 
+RECIPES: Mapping[str, str] = {
+    "standard": "demur.harden.standard:Standard",
+}
+
 TABLES: Mapping[str, Mapping[str, str]] = {
     "attack": ATTACKS,
     "corruption": CORRUPTIONS,
     "data": DATA,
     "model": MODELS,
     "policy": POLICIES,
+    "recipe": RECIPES,
     "signal": SIGNALS,
     "zoo": ZOO,
 }

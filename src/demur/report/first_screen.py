@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from demur.analysis.results import ClassRow, Manipulation, Promise, Provenance, Results, State
 from demur.report.families import Family, families
-from demur.report.phrases import DASH, count, frequency, percent, plural, scale
+from demur.report.gates import GateTally
+from demur.report.phrases import DASH, called, count, frequency, percent, plural, scale
+from demur.report.purpose import undeclared
 from demur.report.verdicts import Verdict, honest, kept, verdict
 
 
@@ -52,7 +54,8 @@ class FirstScreen:
     state: State
     verdict: Verdict
     subject: str
-    purpose: str
+    purpose: str | None
+    undeclared: tuple[str, ...]
     behaviour: str | None
     check: str | None
     kept: bool | None
@@ -66,6 +69,7 @@ class FirstScreen:
     not_covered: tuple[str, ...]
     lapses: tuple[str, ...]
     trust: Trust
+    gates: GateTally | None
     next_step: str
 
     @classmethod
@@ -78,7 +82,8 @@ class FirstScreen:
             state=results.state,
             verdict=verdict(results),
             subject=subject(results.provenance),
-            purpose=_purpose(results),
+            purpose=results.purpose.get("intended_use") or None,
+            undeclared=undeclared(results.purpose),
             behaviour=_behaviour(promise, _next_hands(results)) if promise else None,
             check=_check(promise) if promise else None,
             kept=kept(promise) if promise else None,
@@ -92,18 +97,14 @@ class FirstScreen:
             not_covered=results.not_covered,
             lapses=results.lapses,
             trust=_trust(results),
+            gates=GateTally.of(results),
             next_step=results.next_step,
         )
 
 
 def subject(made: Provenance) -> str:
     """What was audited on what."""
-    return f"{made.model} on {made.data}"
-
-
-def _purpose(results: Results) -> str:
-    declared = results.purpose.get("intended_use")
-    return str(declared) if declared else "No intended use was declared in the plan."
+    return f"{called(made.model)} on {called(made.data)}"
 
 
 def _next_hands(results: Results) -> str:

@@ -16,7 +16,9 @@ from demur.report.charts import Drawing, against_eps, against_severity, histogra
 from demur.report.charts.histograms import first_signal
 from demur.report.charts.risk_coverage import start
 from demur.report.first_screen import FirstScreen
+from demur.report.gates import GateTally, measured, subject
 from demur.report.glossary import GLOSSARY
+from demur.report.purpose import MISSING, declarations
 from demur.report.verdicts import honest
 
 CONTENTS = (
@@ -47,6 +49,8 @@ FILTERS = {
         "plural",
         "readable",
         "signed",
+        "called",
+        "scaled",
         "significant",
         "spread",
         "unbroken",
@@ -72,13 +76,20 @@ def page(results: Results) -> str:
             curves=_curves(results),
             raw=raw,
             histogram_shown=first_signal(results) if results.histograms else None,
-            contents=CONTENTS,
+            contents=_contents(results),
+            purpose=declarations(results.purpose),
+            missing=MISSING,
             glossary=GLOSSARY,
             style=asset("style.css"),
             scripts=scripts,
             script_hashes=[_digest(text) for text in scripts.values()],
         )
     )
+
+
+def _contents(results: Results) -> tuple[tuple[str, str], ...]:
+    """The sections there is something to show in; gates come first."""
+    return (("gates", "Gates"), *CONTENTS) if GateTally.of(results) else CONTENTS
 
 
 def drawings(results: Results) -> Mapping[str, Drawing]:
@@ -114,7 +125,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS, measured=measured, gate_subject=subject)
     environment.tests["undefined_number"] = _undefined
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
     return environment

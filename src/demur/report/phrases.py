@@ -7,6 +7,13 @@ from demur.analysis.results import Quantity
 
 DASH = "—"
 _BASES = (100, 1000, 10_000)
+_EVERYTHING = 1e300
+
+
+def scaled(quantity: Quantity, times: float) -> Quantity:
+    """A quantity in a smaller unit, such as thousandths."""
+    value, low, high = (times * number for number in (quantity.value, quantity.low, quantity.high))
+    return quantity.model_copy(update={"value": value, "low": low, "high": high})
 
 
 def count(number: int) -> str:
@@ -25,6 +32,16 @@ def plural(number: int, noun: str) -> str:
     ('1 image', '4,000 images')
     """
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def called(address: str) -> str:
+    """The telling part of an address: an architecture's, factory's or file's name.
+
+    >>> called("zoo:resnet20@weights/w.safetensors?mean=.5"), called("parquet:data/test.parquet"), called("fashion")
+    ('resnet20', 'test.parquet', 'fashion')
+    """
+    place = address.partition("?")[0].partition("@")[0]
+    return re.split(r"[:/]", place.rstrip("/"))[-1] or address
 
 
 def frequency(share: float, joint: str = "in") -> str:
@@ -92,11 +109,13 @@ def signed(value: float, digits: int = 3) -> str:
 
 
 def significant(value: float) -> str:
-    """A threshold, to four significant digits.
+    """A threshold, to four significant digits; the largest number there is means that everything is answered.
 
-    >>> significant(0.1234567), significant(-12.34567)
-    ('0.1235', '−12.35')
+    >>> significant(0.1234567), significant(-12.34567), significant(1.7e308)
+    ('0.1235', '−12.35', 'any (everything is answered)')
     """
+    if value > _EVERYTHING:
+        return "any (everything is answered)"
     return DASH if math.isnan(value) else f"{value:.4g}".replace("-", "−")
 
 

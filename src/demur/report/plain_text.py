@@ -6,17 +6,18 @@ from textwrap import wrap
 from demur.report.first_screen import FirstScreen
 
 COLUMNS = 100
-LINES = 13
+LINES = 13  # and one more where there are gates
 
 
 def plain_text(first: FirstScreen) -> str:
-    """At most 13 lines of at most 100 columns; the next step takes what room is left."""
-    lines = [line for text, most in _paragraphs(first) for line in _fit(text, most)]
-    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", LINES - len(lines))])
+    """At most 13 lines of at most 100 columns, 14 with gates; the next step takes what room is left."""
+    most = LINES + (first.gates is not None)
+    lines = [line for text, room in _paragraphs(first) for line in _fit(text, room)]
+    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", most - len(lines))])
 
 
 def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
-    """Each paragraph with the most lines it may take: 12 together."""
+    """Each paragraph with the most lines it may take: 12 together, and one for gates."""
     verdict = first.verdict
     yield f"{verdict.sign} {verdict.word}: {first.subject}. {verdict.answer}", 1
     if first.behaviour:
@@ -33,6 +34,8 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     yield f"Not covered: {_listed(first.not_covered)}", 1
     yield f"Lapses: {_listed(first.lapses)}", 1
     yield f"Measurement: {first.trust.sentence}", 1
+    if first.gates:
+        yield f"Gates: {first.gates.sentence}", 1
 
 
 def _conditions(first: FirstScreen) -> str:

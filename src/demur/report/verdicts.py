@@ -53,12 +53,22 @@ def _issued(results: Results) -> tuple[str, str, str]:
     if promise is None:
         raise ValueError("results in state 'issued' must hold a promise; there is none. Rebuild results.json.")
     return (
-        "Yes, with the guard on, for images like those measured."
-        if kept(promise)
-        else "Not yet: the check found more errors.",
+        _use(results, promise),
         f"When it answers, at most {at_most(promise.risk)} answers are wrong",
         f"{percent(1 - promise.delta, 0)} confidence; {plural(promise.certify_n, f'labelled {promise.unit}')}",
     )
+
+
+def _use(results: Results, promise: Promise) -> str:
+    """May I use it? A promise is not enough where a rule of one's own says no."""
+    outcomes = {row.outcome for row in results.gates}
+    if "fail" in outcomes:
+        return "No: a gate failed."
+    if not kept(promise):
+        return "Not yet: the check found more errors."
+    if "inconclusive" in outcomes:
+        return "Not yet: a gate is inconclusive."
+    return "Yes, with the guard on, for images like those measured."
 
 
 def _too_few(results: Results) -> tuple[str, str, str]:

@@ -73,7 +73,7 @@ def _threshold(results: Results) -> list[alt.Chart]:
     rows = [
         {
             "signal": histogram.signal,
-            "low": number(results.promise.threshold if own[histogram.signal] else histogram.edges[0]),
+            "low": number(min(results.promise.threshold, histogram.edges[-1]) if own[histogram.signal] else histogram.edges[0]),
             "floor": 0,
             "top": 4,
             "seen": float(own[histogram.signal]),

@@ -1,0 +1,73 @@
+"""A CSV file that lists images: `csv:FILE` with the columns path, label and, if wanted, group, split, label2, … ."""
+
+import posixpath
+from collections.abc import Sequence
+
+from demur.data import columns, refuse, rules
+from demur.data.columns import Columns, Facts, known, typed
+from demur.data.labels import labels_of
+from demur.data.listed import Files, ListedSource, listed_source
+from demur.data.parts import part_of
+from demur.data.rules import Rules
+from demur.data.source import path_of, spelled
+from demur.data.table import TextTable, read_table
+from demur.errors import DataError
+from demur.registry import Address
+
+
+def open_source(address: Address) -> ListedSource:
+    """Open a file; paths are relative to its folder, and ids are paths."""
+    address.only(("image", "label", "classes", "split", *columns.OPTIONS, *rules.OPTIONS))
+    path, options = path_of(address), address.options
+    table = read_table(path)
+    files = known(options["image"], table.header, str(path)) if "image" in options else table.path_column()
+    label = known(options.get("label", _label(table)), table.header, str(path))
+    read = Columns.of(table.header, options, str(path))
+    written = typed(table.columns[label])
+    classes = options["classes"].split(",") if "classes" in options else ()
+    labels = labels_of(written, f"the column {label!r} of {path}", classes)
+    facts = Facts.of(read, table.columns, labels)
+    names = names_of(table, files)
+    rows = [
+        facts.row(at, name, labels.number(written[at], table.where(at)), table.where(at))
+        for at, name in enumerate(names)
+    ]
+    kept = part_of(rows, options.get("split"), str(path))
+    picked = [rows[at] for at in kept]
+    load = Files(path.parent, tuple(names[at] for at in kept))
+    return listed_source(spelled(address), labels.classes, picked, load, Rules.of(options))
+
+
+def names_of(table: TextTable, column: str) -> list[str]:
+    """The paths of a table, tidied.
+
+    Raises:
+        DataError: one is empty, repeated, absolute or leads out of the folder of the table.
+    """
+    names: dict[str, int] = {}
+    for row, text in enumerate(table.columns[column]):
+        name = posixpath.normpath(text.strip().replace("\\", "/"))
+        if not text.strip() or name.startswith(("/", "../")) or name in {".", ".."} or "\0" in name or ":" in name[:2]:
+            raise DataError(
+                f"{table.where(row)}: the path {text!r} leads out of the folder {table.path.parent}; paths must be "
+                "relative to the file that lists them and stay below it. Move the file, or the images."
+            )
+        if name in names:
+            raise DataError(
+                f"{table.where(row)}: {name!r} is listed a second time, first in line {table.lines[names[name]]}; "
+                "an image must be listed once. Drop one of the lines."
+            )
+        names[name] = row
+    return list(names)
+
+
+def _label(table: TextTable) -> str:
+    """The usual name, unless the table has one column of yes and no per class."""
+    flags = [name for name, cells in table.columns.items() if _flagged(cells)]
+    if "label" not in table.columns and len(flags) > 1:
+        raise refuse.multi_label(str(table.path), f"the columns {', '.join(flags[:6])} hold 0 and 1, one class each")
+    return "label"
+
+
+def _flagged(cells: Sequence[str]) -> bool:
+    return bool(cells) and set(cells) <= {"0", "1"}

@@ -1,0 +1,127 @@
+"""A folder with one sub-folder per class, or with train, val and test folders of such: `folder:PATH`.
+
+A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`, `label2`,
+`label_weight`; every other column is meta data.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from demur.data import refuse, rules
+from demur.data.columns import Columns, Facts
+from demur.data.csv_file import names_of
+from demur.data.labels import Labels
+from demur.data.listed import Files, ListedSource, listed_source
+from demur.data.parts import part_of
+from demur.data.roles import SPLITS, OwnRole
+from demur.data.rules import Rules
+from demur.data.source import UNREAD, Row, path_of, spelled
+from demur.data.table import read_table
+from demur.errors import DataError
+from demur.registry import Address
+
+TABLE = "metadata.csv"
+
+_CLUTTER = {"thumbs.db", "desktop.ini"}
+_KNOWN = {"group", "split", "label", "label2", "label_weight"}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """The folder of a class, in one part of the set."""
+
+    folder: Path
+    role: OwnRole | None
+
+    @property
+    def name(self) -> str:
+        """The class."""
+        return self.folder.name
+
+
+def open_source(address: Address) -> ListedSource:
+    """Open a folder; classes are its sub-folders in alphabetical order, ids are paths below it."""
+    address.only(("split", "classes", *rules.OPTIONS))
+    root, options = path_of(address), address.options
+    if not root.is_dir():
+        raise DataError(
+            f"there is no folder {root}; expected one with a sub-folder of images per class. Check the path."
+        )
+    refuse.layouts(root)
+    found = [(kind, path.relative_to(root).as_posix()) for kind in _kinds(root) for path in _files(kind.folder, ())]
+    declared = options["classes"].split(",") if "classes" in options else _names(root, [kind for kind, _ in found])
+    labels = Labels(tuple(declared), numbered=False)
+    rows = [Row(name, None, labels.number(kind.name, name), role=kind.role, error=UNREAD) for kind, name in found]
+    rows = _told(rows, root, labels)
+    kept = part_of(rows, options.get("split"), str(root))
+    load = Files(root, tuple(found[at][1] for at in kept))
+    return listed_source(spelled(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
+
+
+def _kinds(root: Path) -> list[_Kind]:
+    """The class folders; those below train, val and test where every top folder is called so and has folders."""
+    tops = _folders(root)
+    if not tops:
+        table = f" Its {TABLE} may list them: csv:{root / TABLE}." if (root / TABLE).is_file() else ""
+        raise DataError(
+            f"{root} has no sub-folders; it must have one per class, holding the images of that class.{table}"
+        )
+    if all(top.name.lower() in SPLITS and _folders(top) for top in tops):
+        return [_Kind(kind, SPLITS[top.name.lower()]) for top in tops for kind in _folders(top)]
+    return [_Kind(top, None) for top in tops]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(folder: Path, above: Sequence[str]) -> Iterator[Path]:
+    """Every file below, links followed; a link that leads back up would never end."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise DataError(f"the link {folder} leads back to a folder that it lies in. Remove it.")
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in _CLUTTER:
+            continue
+        if path.is_dir():
+            yield from _files(path, (*above, real))
+        else:
+            yield path
+
+
+def _names(root: Path, filled: Sequence[_Kind]) -> list[str]:
+    names = sorted({kind.name for kind in filled})
+    empty = sorted({kind.name for kind in _kinds(root)} - set(names))
+    if empty:
+        raise DataError(
+            f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or fill it."
+        )
+    return names
+
+
+def _told(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
+    """The rows with what `metadata.csv` says of them; its split wins over the folders'."""
+    if not (root / TABLE).is_file():
+        return list(rows)
+    table = read_table(root / TABLE)
+    files = table.path_column()
+    at = {name: line for line, name in enumerate(names_of(table, files))}
+    missing = sorted(set(at) - {row.sample_id for row in rows})
+    if missing:
+        raise DataError(
+            f"{table.where(at[missing[0]])}: there is no image {missing[0]!r} in {root} ({len(missing)} such lines). Correct "
+            "the paths; they are relative to the folder."
+        )
+    others = [name for name in table.header if name not in {files, *_KNOWN} and not name.startswith("meta.")]
+    facts = Facts.of(Columns.of(table.header, {}, str(table.path), meta=others), table.columns, labels)
+    lines = [at.get(row.sample_id) for row in rows]
+    return [
+        row if line is None else _joined(row, facts.row(line, row.sample_id, row.label, table.where(line)))
+        for row, line in zip(rows, lines, strict=True)
+    ]
+
+
+def _joined(row: Row, said: Row) -> Row:
+    return replace(said, role=said.role or row.role)

@@ -1,0 +1,98 @@
+"""Tasks that look like classification and are not: refused by name, with what to do instead."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from demur.errors import DataError
+
+_SERVES = "demur audits classifiers that give each image one of several classes"
+
+_MASKS = {"mask", "masks", "annotations", "segmentationclass", "segmentationobject", "gtfine", "gtcoarse", "labelids"}
+_PICTURES = {"image", "images", "img", "imgs", "jpegimages", "leftimg8bit"}
+
+
+def multi_label(where: str, sign: str) -> DataError:
+    """Several classes can be true of one image."""
+    return DataError(
+        f"{where} is multi-label: {sign}. {_SERVES}, and several true ones have no single error. Audit one class at a time: "
+        "write a label column that says yes or no for that class."
+    )
+
+
+def detection(where: str, sign: str) -> DataError:
+    """Objects are to be found in images."""
+    return DataError(
+        f"{where} is a detection set: {sign}. {_SERVES}; where an object lies is not judged. Cut the objects out into "
+        "images of one class each, one sub-folder per class, and give the image they come from as the group."
+    )
+
+
+def segmentation(where: str, sign: str) -> DataError:
+    """Pixels are to be labelled."""
+    return DataError(
+        f"{where} is a segmentation set: {sign}. {_SERVES}, not each pixel. Give one label per image, for instance "
+        "whether its mask is empty, in a CSV file: csv:FILE with the columns path and label."
+    )
+
+
+def regression(where: str, sign: str) -> DataError:
+    """A quantity is to be told."""
+    return DataError(
+        f"{where} is a regression set: {sign}. {_SERVES}, and a quantity has no right or wrong. Write classes instead, for "
+        "instance below and above the limit that matters to you."
+    )
+
+
+def several_labels(found: Iterable[object], where: str) -> None:
+    """Refuse cells that hold a list of labels."""
+    for value in sorted(map(str, found)):
+        if re.fullmatch(r"\[.*\]|\{.*\}|\(.*,.*\)", value) or re.search(r"[|;]", value):
+            raise multi_label(where, f"the label {value!r} names several classes")
+
+
+def quantities(found: Iterable[object], where: str) -> None:
+    """Refuse labels that are numbers with a fraction."""
+    fractions = sorted(value for value in found if isinstance(value, float))
+    if fractions:
+        raise regression(where, f"the label {fractions[0]:g} is no whole number")
+
+
+def layouts(root: Path) -> None:
+    """Refuse folders in the layouts of COCO, VOC, YOLO and of image and mask pairs."""
+    inside = {path.name.lower(): path for path in root.iterdir()} if root.is_dir() else {}
+    _refuse_coco(root, inside)
+    if {"annotations", "jpegimages"} <= set(inside):
+        raise detection(str(root), "it has the folders Annotations and JPEGImages of Pascal VOC")
+    yolo = {"images", "labels"} <= set(inside) and any(inside["labels"].rglob("*.txt"))
+    if yolo or ("data.yaml" in inside and "train" in inside and (inside["train"] / "labels").is_dir()):
+        raise detection(str(root), "it has images and labels in text files beside each other, as YOLO keeps them")
+    pictures, masks = set(inside) & _PICTURES, set(inside) & _MASKS
+    if pictures and masks and len(inside) <= 6:
+        raise segmentation(str(root), f"it has the folders {inside[min(pictures)].name} and {inside[min(masks)].name}")
+
+
+def _refuse_coco(root: Path, inside: dict[str, Path]) -> None:
+    places = [
+        root,
+        *(path for path in inside.values() if path.is_dir() and path.name.lower() in {"annotations", "train"}),
+    ]
+    for path in (path for place in places for path in sorted(place.glob("*.json"))):
+        if path.stat().st_size and {"images", "annotations", "categories"} <= _keys(path):
+            raise detection(
+                str(root), f"{path.relative_to(root)} lists images, annotations and categories, as COCO does"
+            )
+
+
+def _keys(path: Path) -> set[str]:
+    """The names before a colon in the head and tail of a JSON file; the whole of it may be large."""
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+        file.seek(max(len(head), path.stat().st_size - (1 << 20)))
+        text = (head + file.read()).decode("utf-8", "replace")
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        return set(re.findall(r'"(images|annotations|categories)"\s*:', text))
+    return set(whole) if isinstance(whole, dict) else set()

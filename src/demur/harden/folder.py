@@ -1,0 +1,62 @@
+"""The folder of a training: one writer at a time, and one training for good."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from demur.errors import InputError, RunError
+from demur.harden.checkpoints import Checkpoints
+from demur.records import read_json, write_json
+
+NOTE = "training.json"
+CHECKPOINT = "checkpoint"
+
+
+@contextmanager
+def open_folder(path: Path, task: Mapping[str, str], *, restart: bool) -> Iterator[Path]:
+    """The folder of a task, locked; made if it is not there. With `restart`, an earlier task is given up.
+
+    Raises:
+        InputError: the folder cannot be written.
+        RunError: another process trains into it, or it belongs to another training.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise InputError(f"cannot write the folder {path}: {error.strerror}. Choose another with --out DIR.") from None
+    try:
+        _lock(lock, path)
+        if restart:
+            Checkpoints(path / CHECKPOINT).forget()  # before the note changes: a kill in between must not mix the two
+        else:
+            _check_same(path, task)
+        write_json(path / NOTE, dict(task))
+        yield path
+    finally:
+        os.close(lock)
+
+
+def _lock(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(
+            f"another process is training into {path}. Wait for it, or choose another folder with --out."
+        ) from None
+
+
+def _check_same(path: Path, task: Mapping[str, str]) -> None:
+    if not (path / NOTE).exists():
+        return
+    before = read_json(path / NOTE)
+    changed = [
+        f"{key}: {before.get(key)} before, {value} now" for key, value in task.items() if before.get(key) != value
+    ]
+    if changed:
+        raise RunError(
+            f"{path} belongs to another training ({'; '.join(changed)}). Choose another folder with --out, or give up "
+            "the earlier training with --restart."
+        )

@@ -1,0 +1,71 @@
+"""When the labels of the certify and test roles were opened, under which plan and gates, and how often.
+
+An opening is one line of JSON in `opened.jsonl`: `at`, `role`, `by`, `run`, the hashes of data, model and plan, and the
+gates. It is appended to the file beside the run folders, where all runs on the same images meet, and the lines about
+these images are kept in the run folder too, so that the folder alone can tell.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from demur.errors import RunError
+from demur.records import read_json, write_atomically
+
+FILE = "opened.jsonl"
+
+Opening = Mapping[str, Any]
+
+
+def note(run: Path, role: Literal["certify", "test"], by: str) -> None:
+    """Write down that a command opens the labels of a role.
+
+    Where the folder of the run folder cannot be written the line says so in `scope`, and only this run is counted.
+
+    Raises:
+        RunError: a file of openings is damaged.
+    """
+    facts, beside = read_json(run / "run.json"), run.resolve().parent / FILE
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "role": role,
+        "by": by,
+        "run": run.resolve().name,
+        **{name: facts[name] for name in ("data_sha256", "model_sha256", "plan_sha256")},
+        "gates": tomllib.loads((run / "plan.toml").read_text()).get("gates", {}),
+        "scope": "runs",
+    }
+    shared = _read(beside)
+    try:
+        with beside.open("a") as file:
+            file.write(_line(line))
+    except OSError:
+        line["scope"] = "run"
+    known = {_line(entry) for entry in (*openings(run), *shared) if entry["data_sha256"] == line["data_sha256"]}
+    write_atomically(run / FILE, "".join(sorted({*known, _line(line)})).encode())
+
+
+def openings(run: Path) -> list[Opening]:
+    """Every known opening of the labels a run was measured on, oldest first."""
+    return _read(run / FILE)
+
+
+def _line(opening: Opening) -> str:
+    """Lines begin with their time, so that text sorts by it."""
+    first = {"at": opening["at"]}
+    return json.dumps(first | {key: opening[key] for key in sorted(opening)}) + "\n"
+
+
+def _read(path: Path) -> list[Opening]:
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RunError(
+            f"{path} says how often test labels were opened and cannot be read ({error}). "
+            "Repair the line, or move the file away; the count then starts anew."
+        ) from None

@@ -1,0 +1,129 @@
+"""The grammar of gates: `"clean.accuracy" = ">= 0.80"`, an acceptance rule over one measured number.
+
+A key is `<subject>.<measure>`. A subject is a condition of the plan (`clean`, `pgd(eps=2/255)`, or a family such as
+`gaussian_noise` for each of its conditions), `signals.<name>`, or one of `SUBJECTS`. A rule is `>=`, `<=`, `>` or `<`
+and a number, or `true` and `false` where the answer is yes or no.
+"""
+
+import hashlib
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from demur.errors import InputError, unknown
+
+Kind: TypeAlias = Literal["share", "number", "count", "flag"]
+
+_ANSWERS: Mapping[str, Kind] = {"accuracy": "share", "coverage": "share", "risk": "share"}
+
+CONDITION = _ANSWERS
+"""Measures of one condition: accuracy over all its rows; coverage and risk of the guard over its test rows."""
+
+SIGNAL: Mapping[str, Kind] = {
+    **dict.fromkeys(("auroc", "aurc", "augrc", "fpr95", "coverage_at_risk"), "share"),
+    **dict.fromkeys(("attack_auroc", "shift_auroc"), "share"),
+}
+"""Measures of one signal: against errors, and its AUROC against attacked and corrupted images."""
+
+SUBJECTS: Mapping[str, Mapping[str, Kind]] = {
+    "promise": {"issued": "flag", "coverage": "share", "risk": "share"},
+    "robust": {"accuracy": "share", "distance": "share"},
+    "worst_class": _ANSWERS,
+    "calibration": {"ece": "share", "nll": "number", "brier": "number"},
+    "checks": {"failed": "count", "warned": "count"},
+}
+"""Measures of the whole audit; those of `worst_class` are asked of every class."""
+
+_RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "is": operator.eq,
+}
+_RULE = re.compile(r"(>=|<=|>|<)\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)(?:\s*/\s*([0-9.]+))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One acceptance rule."""
+
+    subject: str
+    measure: str
+    relation: str
+    bar: float
+
+    @property
+    def signal(self) -> str | None:
+        """The signal it is about."""
+        return self.subject.removeprefix("signals.") if self.subject.startswith("signals.") else None
+
+    @property
+    def condition(self) -> str | None:
+        """The condition, or family of conditions, it is about."""
+        return None if self.signal is not None or self.subject in SUBJECTS else self.subject
+
+    @property
+    def rule(self) -> str:
+        """Its rule in one spelling."""
+        return ("true" if self.bar else "false") if self.relation == "is" else f"{self.relation} {self.bar:.8g}"
+
+    @property
+    def upward(self) -> bool:
+        """Whether more is better, so that the low end of an interval is its bad end."""
+        return self.relation.startswith(">")
+
+    def holds(self, value: float) -> bool:
+        """Whether a value satisfies the rule; NaN satisfies none."""
+        return _RELATIONS[self.relation](value, self.bar)
+
+
+def read_gate(key: str, rule: str) -> Gate:
+    """A gate from its key and its rule.
+
+    >>> read_gate("clean.accuracy", ">= 4/5")
+    Gate(subject='clean', measure='accuracy', relation='>=', bar=0.8)
+
+    Raises:
+        InputError: the key or the rule does not parse, or the number is none the measure can take.
+        UnknownNameError: a measure its subject does not have; the nearest is offered.
+    """
+    subject, dot, measure = key.strip().rpartition(".")
+    if not dot or not subject:
+        raise InputError(f"a gate's key is SUBJECT.MEASURE, such as clean.accuracy or promise.issued; got {key!r}.")
+    measures = SIGNAL if subject.startswith("signals.") else SUBJECTS.get(subject, CONDITION)
+    if measure not in measures:
+        raise unknown(f"measure of the gate subject {subject!r}:", measure, measures)
+    relation, bar = _read_rule(key, rule.strip(), measures[measure])
+    return Gate(subject=subject, measure=measure, relation=relation, bar=bar)
+
+
+def _read_rule(key: str, rule: str, kind: Kind) -> tuple[str, float]:
+    if kind == "flag":
+        if rule not in {"true", "false"}:
+            raise InputError(f'gate {key!r} asks a yes-or-no question: write "true" or "false"; got {rule!r}.')
+        return "is", float(rule == "true")
+    match = _RULE.fullmatch(rule)
+    if match is None:
+        raise InputError(
+            f"gate {key!r}: a rule is >=, <=, > or < and a number, such as >= 0.80; got {rule!r}. Write 80 % as 0.80."
+        )
+    bar = _number(key, match)
+    if kind == "share" and not 0 <= bar <= 1:
+        raise InputError(f"gate {key!r}: {match[0]!r} must compare with a number in [0, 1]. Write 80 % as 0.80.")
+    return match[1], bar
+
+
+def _number(key: str, match: re.Match[str]) -> float:
+    try:
+        return float(match[2]) / float(match[3] or 1)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"gate {key!r}: the number in {match[0]!r} does not parse. Write it as 0.80 or 4/5.") from None
+
+
+def gates_sha256(gates: Mapping[str, str]) -> str:
+    """Hash of a set of gates, whatever their order."""
+    return hashlib.sha256(json.dumps(dict(gates), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""The acceptance rules on one line."""
+
+from dataclasses import dataclass
+
+from demur.analysis.results import GateRow, Opened, Quantity, Results
+from demur.report.phrases import DASH, decimal, percent, plural, readable, spread
+
+SIGNS = {"pass": ("✔", "passed"), "fail": ("✖", "failed"), "inconclusive": ("?", "inconclusive")}
+_SHARES = ("accuracy", "coverage", "risk", "fpr95", "coverage_at_risk", "distance")
+_PLAIN = ("issued", "failed", "warned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateTally:
+    """How many gates passed, failed and stayed open; `remarks` are those that did not pass, the failed ones first."""
+
+    passed: int
+    failed: int
+    inconclusive: int
+    remarks: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, results: Results) -> "GateTally | None":
+        """The tally of an audit; None where its plan has no gates and never had."""
+        changed = _changed(results.opened)
+        if not results.gates and not changed:
+            return None
+        outcomes = [row.outcome for row in results.gates]
+        ordered = sorted(results.gates, key=lambda row: ("fail", "inconclusive", "pass").index(row.outcome))
+        return cls(
+            passed=outcomes.count("pass"),
+            failed=outcomes.count("fail"),
+            inconclusive=outcomes.count("inconclusive"),
+            remarks=tuple(f"{row.key} {row.rule} {SIGNS[row.outcome][1]}" for row in ordered if row.outcome != "pass"),
+            changed=changed,
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The counts, whether a gate was changed too late, and what did not pass."""
+        total = self.passed + self.failed + self.inconclusive
+        counts = f"{self.passed} passed, {self.failed} failed, {self.inconclusive} inconclusive"
+        late = f"; {plural(len(self.changed), 'gate')} changed after the test was opened" if self.changed else ""
+        return f"{plural(total, 'gate')}: {counts}{late}{'; ' if self.remarks else ''}{'; '.join(self.remarks)}."
+
+
+def _changed(opened: Opened | None) -> tuple[str, ...]:
+    return opened.changed if opened else ()
+
+
+def measured(row: GateRow) -> tuple[str, str]:
+    """The number a gate was judged on and its interval, as its measure is usually written."""
+    measure, value = row.key.rpartition(".")[2], row.value
+    if value.value != value.value:
+        return DASH, value.reason or ""
+    if measure in _PLAIN:
+        return ("yes" if value.value else "no") if measure == "issued" else f"{value.value:g}", ""
+    share = measure in _SHARES
+    return percent(value.value) if share else decimal(value.value), _interval(value, share=share)
+
+
+def _interval(value: Quantity, *, share: bool) -> str:
+    found = spread(value, share=share)
+    return f"{found} %" if found and share else found
+
+
+def subject(row: GateRow) -> str:
+    """What a gate asks for, as a reader would say it."""
+    place, _, measure = row.key.rpartition(".")
+    return f"{readable(measure)} of {readable(place)}" + (f": “{row.of}”" if row.of else "")

@@ -1,0 +1,190 @@
+"""Every check made to fire by a doctored table, and every state reached."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests import tiny
+
+from demur.analysis import analyse
+from demur.analysis.accuracy import condition_rows
+from demur.analysis.checks import checks
+from demur.analysis.manipulation import manipulation
+from demur.analysis.run import Run
+from demur.analysis.verdict import state
+from demur.errors import RunError
+from demur.records import write_json
+
+WRONG, RIGHT = (pl.col("label") + 1) % 3, pl.col("label")
+
+
+@pytest.fixture
+def doctored(folder, tmp_path):
+    """A function that copies the run and changes columns of some conditions' first rows, or of a role's."""
+
+    def change(prefix, share=1.0, role=None, **columns):
+        copy = tmp_path / "run"
+        if not copy.exists():
+            shutil.copytree(folder, copy)
+            write_json(copy / "facts" / "gallery.json", [])
+        for entry in json.loads((copy / "manifest.json").read_text()):
+            if entry["condition"].startswith(prefix):
+                path = copy / "records" / f"{entry['shard']}.parquet"
+                table = pl.read_parquet(path)
+                chosen = pl.int_range(pl.len()) < share * pl.len()
+                if role is not None:
+                    chosen = pl.col("role") == role
+                table.with_columns(
+                    pl.when(chosen).then(value).otherwise(pl.col(name)).cast(table.schema[name]).alias(name)
+                    for name, value in columns.items()
+                ).write_parquet(path)
+        return copy
+
+    return change
+
+
+def named(checked, name):
+    (found,) = (each for each in checked if each.name == name)
+    return found
+
+
+def test_an_honest_run_passes_every_check_but_the_gentle_attacks(results):
+    assert [each.name for each in results.checks if each.state == "fail"] == []
+    assert [each.name for each in results.checks if each.state == "warn"] == ["large changes break the model"]
+    assert results.state == "issued"
+
+
+def test_a_run_without_attacks_is_not_asked_about_them(tmp_path):
+    names = {each.name for each in analyse(tiny.run(tmp_path, conditions=("clean",))).checks}
+    assert names == {
+        "deterministic",
+        "alone or in a batch",
+        "labels fit the model",
+        "readable images",
+        "enough errors",
+        "unseen images confirm the promise",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "prefix", "share", "columns"),
+    [
+        ("labels fit the model", "warn", "clean", 1, {"predicted": WRONG}),
+        ("readable images", "warn", "clean", 0.01, {"error": pl.lit("torn")}),
+        ("readable images", "fail", "clean", 0.06, {"error": pl.lit("torn")}),
+        ("enough errors", "fail", "clean", 1, {"predicted": RIGHT}),
+        ("enough errors", "warn", "clean", 0.9, {"predicted": RIGHT}),
+        ("gradients are there", "warn", "", 0.05, {"flags": pl.lit(1)}),
+        ("gradients are there", "fail", "", 0.5, {"flags": pl.lit(1)}),
+        ("gradients are finite", "warn", "fgsm(eps=0.05", 0.01, {"flags": pl.lit(2)}),
+        ("gradients are finite", "fail", "", 0.05, {"flags": pl.lit(2)}),
+        ("attacks stay inside", "warn", "fgsm(eps=0.05", 0.01, {"flags": pl.lit(4 + 1)}),
+        ("attacks stay inside", "fail", "", 0.05, {"flags": pl.lit(4)}),
+        ("successes are confirmed", "warn", "", 0.03, {"flags": pl.lit(8)}),
+        ("successes are confirmed", "fail", "", 0.1, {"flags": pl.lit(8)}),
+        ("the loss rises", "warn", "pgd(eps=0.05, keep", 0.1, {"loss.kept": pl.col("loss.start")}),
+        ("the loss rises", "fail", "pgd(eps=0.05, keep", 0.3, {"loss.kept": pl.col("loss.start") - 1}),
+        ("many steps beat one", "fail", "pgd(eps=0.05, steps", 1, {"predicted": RIGHT}),
+        ("more room never helps the model", "fail", "pgd(eps=0.05, steps", 1, {"predicted": WRONG}),
+        ("large changes break the model", "pass", "pgd(eps=0.1", 0.9, {"predicted": WRONG}),
+    ],
+)
+def test_a_check_fires(doctored, name, expected, prefix, share, columns):
+    run = Run(doctored(prefix, share, **columns))
+    checked = checks(run)
+    found = named(checked, name)
+    assert found.state == expected
+    assert 0 <= found.count <= found.of
+    assert (state(run, checked) == "measurement_failed") is any(each.state == "fail" for each in checked)
+
+
+def test_a_broken_promise_is_a_failed_measurement(doctored):
+    results = analyse(doctored("clean", role="test", predicted=WRONG))
+    found = named(results.checks, "unseen images confirm the promise")
+    assert (found.state, found.count) == ("fail", found.of)
+    assert results.state == "measurement_failed"
+    assert "unseen images confirm the promise" in results.next_step
+
+
+def test_a_failed_check_at_the_door_counts(doctored):
+    copy = doctored("no condition")
+    door = json.loads((copy / "facts" / "door.json").read_text())
+    write_json(copy / "facts" / "door.json", [door[0] | {"state": "fail"}, *door[1:]])
+    run = Run(copy)
+    assert state(run, checks(run)) == "measurement_failed"
+
+
+def test_an_interval_without_an_upper_end_says_why(doctored):
+    censored = {"epsilon.censored": pl.lit(value=True), "epsilon.minimal": pl.lit(None)}
+    some = manipulation(Run(doctored("fmn", 0.45, **censored))).median_distance
+    assert np.isfinite([some.value, some.low]).all()
+    assert np.isnan(some.high)
+    assert "never flipped" in some.reason
+    most = manipulation(Run(doctored("fmn", 0.9, **censored))).median_distance
+    assert np.isnan(most.value)
+    assert most.reason == "most images were never flipped"
+
+
+def test_too_few_labels(tmp_path):
+    found = analyse(tiny.run(tmp_path, conditions=("clean",), policies=("certified(risk=0.001)",)))
+    assert found.state == "too_few_labels"
+    assert found.promise is None
+    assert found.refusal.labels_needed > found.refusal.labels_given > 0
+    assert f"{found.refusal.labels_needed:,}" in found.next_step
+    assert {row.holds for row in found.conditions} == {None}
+
+
+def test_model_too_weak(tmp_path):
+    _, labels = tiny.images_and_labels()
+    noisy = torch.where(torch.arange(tiny.ROWS) % 4 == 0, (labels + 1) % 3, labels)
+    found = analyse(tiny.run(tmp_path, tiny.source(labels=noisy), conditions=("clean",), policies=("certified",)))
+    assert found.state == "model_too_weak"
+    assert found.refusal.labels_needed is None
+    assert found.refusal.lowest_risk > 0.02
+    assert "More labels will not help" in found.next_step
+
+
+def test_undeclared(tmp_path):
+    found = analyse(tiny.run(tmp_path, conditions=("clean",), policies=("rule",)))
+    assert found.state == "undeclared"
+    assert found.promise is None
+    assert found.refusal is None
+    assert "--risk" in found.next_step
+    assert found.policies
+
+
+def test_unreadable_images_are_counted_and_left_out(tmp_path):
+    unreadable = set(range(0, tiny.ROWS, 40))
+    found = analyse(tiny.run(tmp_path, tiny.Broken(tiny.source(), unreadable), conditions=("clean", "fmn(steps=3)")))
+    assert found.provenance.failed_samples == len(unreadable)
+    assert found.accuracy.n == tiny.ROWS - len(unreadable)
+    assert named(found.checks, "readable images").count == len(unreadable)
+    assert named(found.checks, "readable images").state == "warn"
+
+
+def test_no_answers_at_all_are_no_risk_but_a_reason(doctored):
+    rows = condition_rows(Run(doctored("low_light", **{"signal.msp": pl.lit(0.99)})))
+    (row,) = (row for row in rows if row.family == "low_light")
+    assert (row.answered, row.holds) == (0, None)
+    assert np.isnan(row.risk.value)
+    assert row.risk.reason
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="does not exist"):
+        analyse(tmp_path)
+
+
+def test_an_interrupted_run_is_refused(folder, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    entries = json.loads((copy / "manifest.json").read_text())
+    write_json(copy / "manifest.json", [entry for entry in entries if not entry["condition"].startswith("low_light")])
+    with pytest.raises(RunError, match=r"low_light.*Run the audit to its end"):
+        analyse(copy)
+    write_json(copy / "manifest.json", entries[:1] + entries[2:])
+    with pytest.raises(RunError, match=r"clean.*Run the audit to its end"):
+        analyse(copy)
