@@ -16,7 +16,9 @@ def test_values_are_scikit_learn_s():
     found = scores(PREDICTED, LABELS, "abc")
     wanted = precision_recall_fscore_support(LABELS, PREDICTED)
     for k, one in enumerate(found.classes):
-        assert (one.precision.value, one.recall.value, one.f1.value, one.n) == pytest.approx([part[k] for part in wanted])
+        assert (one.precision.value, one.recall.value, one.f1.value, one.n) == pytest.approx(
+            [part[k] for part in wanted]
+        )
     assert found.accuracy.value == pytest.approx((LABELS == PREDICTED).mean())
     assert [one.name for one in found.classes] == ["a", "b", "c"]
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from demur.errors import InputError
-from demur.harden import Standard
+from demur.harden import Standard, fresh
 from demur.harden.standard import balance
 
 IMAGES = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -42,8 +42,7 @@ def test_weights_go_to_class_ids_not_to_names_or_first_seen():
 
 
 def test_the_balanced_loss_is_its_definition():
-    torch.random.fork_rng()
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    network = fresh(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), 0)
     labels = torch.tensor([0] * 25 + [1] * 5 + [2] * 10)
     counts = torch.tensor([25, 5, 10])
     surprise = -network(IMAGES).log_softmax(dim=1)[torch.arange(40), labels]

@@ -31,9 +31,7 @@ def analyse(path: Path) -> Results:
     results = _measured(Run(path))
     gates = judge(_plan(path).get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
-    return results.model_copy(
-        update={"gates": gates, "next_step": step or results.next_step, "opened": opened(path)}
-    )
+    return results.model_copy(update={"gates": gates, "next_step": step or results.next_step, "opened": opened(path)})
 
 
 def _measured(run: Run) -> Results:

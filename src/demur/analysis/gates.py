@@ -1,6 +1,7 @@
-"""Acceptance rules, judged: pass when even the bad end of the 95 % interval satisfies one, fail when not even the good end.
+"""Acceptance rules, judged on the bad end of the 95 % interval.
 
-In between the interval straddles the bar, and the rule is inconclusive: too few images. Where a rule is asked of
+A rule is passed when even that end satisfies it and failed when not even the good end does. In between the interval
+straddles the bar, and the rule is inconclusive: too few images. Where a rule is asked of
 several, such as every class, all must pass, and one that fails fails it.
 """
 
@@ -8,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
-from demur.analysis.results import GateRow, Quantity, Results
+from demur.analysis.results import GateRow, Quantity, Results, TargetRow
 from demur.metrics import wilson
 from demur.metrics.estimate import Estimate
 from demur.registry.gates import Gate, read_gate
@@ -18,6 +19,7 @@ Found: TypeAlias = list[tuple[str | None, Quantity]]
 
 _SEVERITY: Mapping[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 _MOST = 10_000_000
+_NO_GUARD = "no promise was issued, so nothing is declined"
 
 
 def judge(gates: Mapping[str, str], results: Results) -> tuple[GateRow, ...]:
@@ -148,7 +150,9 @@ def _of_signal(name: str, measure: str, results: Results) -> Quantity:
     target, metric = {"attack_auroc": ("attack", "auroc"), "shift_auroc": ("shift", "auroc")}.get(
         measure, ("error", measure)
     )
-    rows = {row.target: row for signal in results.signals if signal.name == name for row in signal.targets}
+    rows: dict[str, TargetRow] = {
+        row.target: row for signal in results.signals if signal.name == name for row in signal.targets
+    }
     quantity: Quantity | None = getattr(rows.get(target), metric, None)
     return quantity or _undefined(f"the plan measures no {target} for {name}")
 
@@ -156,7 +160,7 @@ def _of_signal(name: str, measure: str, results: Results) -> Quantity:
 def _of_condition(name: str, measure: str, results: Results) -> Quantity:
     row = next((row for row in results.conditions if row.condition == name), None)
     quantity: Quantity | None = getattr(row, measure, None)
-    return quantity or _undefined("no promise was issued, so nothing is declined" if row else "it was not measured")
+    return quantity or _undefined(_NO_GUARD if row else "the audit has no such condition")
 
 
 def _promise(measure: str, results: Results) -> Found:
@@ -176,8 +180,7 @@ def _robust(measure: str, results: Results) -> Found:
 
 def _worst_class(measure: str, results: Results) -> Found:
     """Every class: the worst decides."""
-    missing = _undefined("no promise was issued, so nothing is declined")
-    return [(row.name, getattr(row, measure) or missing) for row in results.per_class]
+    return [(row.name, getattr(row, measure) or _undefined(_NO_GUARD)) for row in results.per_class]
 
 
 def _calibration(measure: str, results: Results) -> Found:

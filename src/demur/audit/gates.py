@@ -55,4 +55,6 @@ def _among(name: str, known: Sequence[str], kind: str, where: str) -> str:
         return name
     nearest = get_close_matches(name, known, n=1, cutoff=0.0)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise UnknownNameError(f"a gate asks about the {kind} {name!r}, which the plan has not.{hint} Or add it to {where}.")
+    raise UnknownNameError(
+        f"a gate asks about the {kind} {name!r}, which the plan has not.{hint} Or add it to {where}."
+    )

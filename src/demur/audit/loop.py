@@ -23,7 +23,7 @@ from demur.audit.plan import Plan
 from demur.audit.thumbs import save_thumbs
 from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
-from demur.errors import RunError
+from demur.errors import InputError, RunError
 from demur.openings import note
 from demur.records import SCHEMA_VERSION, read, read_json, write_json
 from demur.registry import build, describe, parse
@@ -64,7 +64,7 @@ def resolve(plan: Plan, source: Source) -> Plan:
     """The plan with every default written out for the shape of its images, `msp` among its signals.
 
     Raises:
-        InputError: a condition, signal, policy or gate that cannot be built; better now than after an hour of measuring.
+        InputError: a condition, signal, policy or gate that cannot be built; better now than after an hour.
     """
     for text in plan.policies.use:
         build("policy", text)
@@ -108,10 +108,12 @@ def audit(
     progress: Progress,
     source: Source | None = None,
     classifier: Classifier | None = None,
+    device: str | None = None,
 ) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
 
-    A source or classifier that is given stands in for the one at the plan's address.
+    A source or classifier that is given stands in for the one at the plan's address. `device` is where the model runs; it
+    is no part of the plan, for another device gives the same decisions and scores to 1e-4.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -124,6 +126,8 @@ def audit(
     index = build_index(source, limit=plan.data.limit)
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    if device is not None:
+        classifier = _placed(classifier, device)
     bench = Bench(plan, classifier, source, index, signals_of(plan.signals.use))
     progress.say("checking the model at the door")
     checks = knock(bench)
@@ -135,6 +139,14 @@ def audit(
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
+
+
+def _placed(classifier: Classifier, device: str) -> Classifier:
+    try:
+        return classifier.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"the model cannot be put on device {device!r}: {reason}. Try --device cpu.") from None
 
 
 def _measure_all(bench: Bench, folder: Folder, progress: Progress) -> None:

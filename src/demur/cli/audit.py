@@ -19,6 +19,7 @@ def audit(
     risk: settings.Risk = None,
     batch: settings.Batch = None,
     seed: settings.Seed = None,
+    device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST."""
@@ -29,7 +30,7 @@ def audit(
     from demur.report import words, write
 
     with shown_progress() as progress:
-        folder = run_audit(chosen, out, progress)
+        folder = run_audit(chosen, out, progress, device=device)
         progress.say("working out the results")
         results = write_results(folder, by="audit")
         progress.say("writing the report")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from demur.harden.train import Trained
+    from demur.harden.training import Trained
 
 _SHOWN = 10
 
@@ -29,7 +29,7 @@ def train(
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
     from demur.cli.progress import shown_progress
-    from demur.harden.train import train as run_training
+    from demur.harden.training import train as run_training
 
     with shown_progress() as progress:
         done = run_training(

@@ -3,14 +3,16 @@
 Krizhevsky (2009), "Learning multiple layers of features from tiny images". A record is a label and 3×32×32 bytes.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demur.data import rules
-from demur.data.npz import ArraySource, array_source
-from demur.data.roles import OwnRole
+from demur.data.arrays import ArraySource, array_source
+from demur.data.held import Held, held
 from demur.data.rules import Rules
 from demur.data.source import UNREAD, Row, path_of, spelled
 from demur.errors import AddressError, DataError
@@ -18,50 +20,68 @@ from demur.registry import Address
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
+_TEST = "test_batch.bin"
 _TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-_FILES = {"train": _TRAIN, "test": ("test_batch.bin",), "all": (*_TRAIN, "test_batch.bin")}
+_FILES = {"train": _TRAIN, "test": (_TEST,), "all": (*_TRAIN, _TEST)}
 _RECORD = 1 + 3 * 32 * 32
 
 
+@dataclass(frozen=True, eq=False)
+class Records:
+    """The images of several files, one after the other."""
+
+    files: tuple[Held, ...]
+    places: NDArray[np.int64]
+
+    def __call__(self, position: int) -> NDArray[np.uint8]:
+        """The image (32, 32, 3) at a position."""
+        file, record = self.places[position]
+        content = self.files[file](int(record) * _RECORD + 1, _RECORD - 1)
+        return np.frombuffer(content, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)
+
+
 def open_source(address: Address) -> ArraySource:
-    """Open a folder; ids are `file/position`, and the training files are training images."""
+    """Open a folder; ids are `file/position`, and the images of the training files are training images."""
     address.only(("split", *rules.OPTIONS))
     folder, split = path_of(address), address.options.get("split", "test")
     if split not in _FILES:
         raise AddressError(f"`split` of CIFAR-10 is test, train or all; got {split!r}.")
-    records = [_records(folder, name) for name in _FILES[split]]
-    rows = [
-        Row(f"{name[:-4]}/{at:05d}", None, int(label), role=_role(name), error=UNREAD)
-        for name, part in zip(_FILES[split], records, strict=True)
-        for at, label in enumerate(part[:, 0])
-    ]
-    images = np.concatenate(records) if len(records) > 1 else records[0]
-    planes = images[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return array_source(spelled(address), CLASSES, planes, rows, range(len(rows)), Rules.of(address.options))
+    files: list[Held] = []
+    rows: list[Row] = []
+    places: list[tuple[int, int]] = []
+    for number, name in enumerate(_FILES[split]):
+        with _checked(folder, name).open("rb") as file:
+            files.append(held(file))
+        rows += list(_rows(folder / name))
+        places += [(number, record) for record in range(len(rows) - len(places))]
+    fetch = Records(tuple(files), np.array(places, dtype=np.int64))
+    return array_source(spelled(address), CLASSES, (32, 32, 3), rows, fetch, Rules.of(address.options))
 
 
-def _role(name: str) -> OwnRole:
-    return "test" if name == "test_batch.bin" else "train"
+def _rows(path: Path) -> Iterator[Row]:
+    labels = np.memmap(path, np.uint8, mode="r")[::_RECORD].tolist()
+    for at, label in enumerate(labels):
+        yield Row(f"{path.stem}/{at:05d}", None, label, role="test" if path.name == _TEST else "train", error=UNREAD)
 
 
-def _records(folder: Path, name: str) -> NDArray[np.uint8]:
+def _checked(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise _missing(folder, name)
     size = path.stat().st_size
     if size == 0 or size % _RECORD:
         raise DataError(
-            f"{path} has {size} bytes; it must be a whole number of records of {_RECORD} bytes. It is cut short: fetch it "
-            "again."
+            f"{path} has {size} bytes; it must be a whole number of records of {_RECORD} bytes. It is cut short: fetch "
+            "it again."
         )
-    return np.memmap(path, np.uint8, mode="r", shape=(size // _RECORD, _RECORD))
+    return path
 
 
 def _missing(folder: Path, name: str) -> DataError:
     if (folder / name.removesuffix(".bin")).exists() or (folder / "batches.meta").exists():
         return DataError(
-            f"{folder} holds CIFAR-10 as Python pickles, and opening a pickle can run any code. Fetch the binary version of the "
-            "same set, cifar-10-binary.tar.gz, and give the folder of its data_batch_1.bin to test_batch.bin."
+            f"{folder} holds CIFAR-10 as Python pickles, and opening a pickle can run any code. Fetch the binary "
+            "version of the same set, cifar-10-binary.tar.gz, and give the folder that holds its data_batch_1.bin."
         )
     inner = folder / "cifar-10-batches-bin"
     way_out = f"Write cifar10:{inner}." if inner.is_dir() else "Check the path, or the split."

@@ -1,7 +1,7 @@
 """What the columns of a table say of its rows: group, split, second label, label weight, meta data.
 
-The columns `group`, `split`, `label2`, `label_weight` and `meta.NAME` are taken where they are present; options name others:
-`?group=patient&splits=fold&label2=reader2&label_weight=votes&meta=site,age`.
+The columns `group`, `split`, `label2`, `label_weight` and `meta.NAME` are taken where they are present; options name
+others: `?group=patient&splits=fold&label2=reader2&label_weight=votes&meta=site,age`.
 """
 
 import math

@@ -2,11 +2,12 @@
 
 Buerhop-Lutz et al. (2018), doi:10.4229/35thEUPVSEC20182018-5CV.3.15. The images are under CC BY-NC-SA 4.0.
 
-Two experts gave each cell a probability of a defect of 0, 1/3, 2/3 or 1; from 1/2 on it is called defective here, and the label
-weight, |2p - 1|, says how sure they were. The module a cell was cut from is *inferred*: the set does not tell it, and its
-cells come module by module. The lengths of the runs of one crystal type, in modules of 60 cells, give exactly the 18 mono- and 26
-polycrystalline modules that its authors report; inside the two runs that are no multiple of 60, the short module (of 54 and of
-50 cells) is where the brightness of the cells changes. A cut may be off by a few cells there.
+Two experts gave each cell a probability of a defect of 0, 1/3, 2/3 or 1; from 1/2 on it is called defective here, and
+the label weight, |2p - 1|, says how sure they were. The module a cell was cut from is *inferred*: the set does not tell
+it, and its cells come module by module. The lengths of the runs of one crystal type, in modules of 60 cells, give
+exactly the 18 mono- and 26 polycrystalline modules that its authors report; inside the two runs that are no multiple of
+60, the short module (of 54 and of 50 cells) is where the brightness of the cells changes. A cut may be off by a few
+cells there.
 """
 
 from importlib.util import find_spec

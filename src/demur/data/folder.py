@@ -1,7 +1,7 @@
 """A folder with one sub-folder per class, or with train, val and test folders of such: `folder:PATH`.
 
-A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`, `label2`,
-`label_weight`; every other column is meta data.
+A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`,
+`label2`, `label_weight`; every other column is meta data.
 """
 
 import os
@@ -96,7 +96,8 @@ def _names(root: Path, filled: Sequence[_Kind]) -> list[str]:
     empty = sorted({kind.name for kind in _kinds(root)} - set(names))
     if empty:
         raise DataError(
-            f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or fill it."
+            f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or "
+            "fill it."
         )
     return names
 
@@ -111,8 +112,8 @@ def _told(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
     missing = sorted(set(at) - {row.sample_id for row in rows})
     if missing:
         raise DataError(
-            f"{table.where(at[missing[0]])}: there is no image {missing[0]!r} in {root} ({len(missing)} such lines). Correct "
-            "the paths; they are relative to the folder."
+            f"{table.where(at[missing[0]])}: there is no image {missing[0]!r} in {root} ({len(missing)} such lines). "
+            "Correct the paths; they are relative to the folder."
         )
     others = [name for name in table.header if name not in {files, *_KNOWN} and not name.startswith("meta.")]
     facts = Facts.of(Columns.of(table.header, {}, str(table.path), meta=others), table.columns, labels)

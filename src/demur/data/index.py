@@ -178,7 +178,7 @@ def _content(row: Row) -> str:
 def _check_set(seen: Sequence[_Seen], source: Source) -> None:
     readable = [one.row for one in seen if one.row.error is None]
     if not readable:
-        reason = f"; the first of {len(seen)} says: {seen[0].error}" if seen else ""
+        reason = f"; the first of {len(seen)} says: {seen[0].row.error}" if seen else ""
         raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
     labels = {row.label for row in readable}
     if len(labels) == 1:
@@ -198,8 +198,8 @@ def _check_groups(seen: Sequence[_Seen]) -> None:
         if group is not None and parts.setdefault(group, role) != role:
             told, other = (name or "no split" for name in (parts[group], role))
             raise DataError(
-                f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {other!r}, others of the "
-                f"group are in {told!r}. A group must lie in one part as a whole; move it, or correct the groups."
+                f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {other!r}, others of "
+                f"the group are in {told!r}. A group must lie in one part as a whole; move it, or correct the groups."
             )
 
 

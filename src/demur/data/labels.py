@@ -36,8 +36,8 @@ class Labels:
             return self.classes.index(str(plain))
         raise DataError(
             f"{where}: the label {label!r} is not among the {len(self.classes)} classes "
-            f"{', '.join(self.classes[:12])}{', …' if len(self.classes) > 12 else ''}. Correct it, or name all the classes "
-            "with ?classes=a,b,…."
+            f"{', '.join(self.classes[:12])}{', …' if len(self.classes) > 12 else ''}. Correct it, or name all the "
+            "classes with ?classes=a,b,…."
         )
 
 

@@ -35,6 +35,18 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
+class Picked:
+    """Some of the images that a load reads."""
+
+    load: Load
+    positions: tuple[int, ...]
+
+    def __call__(self, position: int) -> bytes:
+        """The encoded image at a position among those picked."""
+        return self.load(self.positions[position])
+
+
+@dataclass(frozen=True, eq=False)
 class ListedSource:
     """Rows that are known before their images are read.
 
@@ -94,14 +106,14 @@ def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int
     if not shapes:
         first = f"; the first says: {answers[0][1]}" if answers else ""
         raise DataError(
-            f"none of {len(sample)} images of {address}, taken from all over the set, can be read{first}. Check the address "
-            "and its options."
+            f"none of {len(sample)} images of {address}, taken from all over the set, can be read{first}. Check the "
+            "address and its options."
         )
     (channels, height, width), usual = shapes.most_common(1)[0]
     if usual * 2 < sum(shapes.values()):
         raise DataError(
             f"the images of {address} come in many sizes: of {sum(shapes.values())} looked at, the most common, "
-            f"{height}×{width}, fits {usual}. A classifier takes one size: write ?size=HEIGHTxWIDTH, with &crop=center to "
-            "cut instead of stretching."
+            f"{height}×{width}, fits {usual}. A classifier takes one size: write ?size=HEIGHTxWIDTH, with &crop=center "
+            "to cut instead of stretching."
         )
     return (channels, height, width)

@@ -13,12 +13,12 @@ import polars as pl
 
 from demur.data import columns, refuse, rules
 from demur.data.columns import Columns, Facts, known
+from demur.data.held import spooled
 from demur.data.labels import labels_of
-from demur.data.listed import ListedSource, listed_source
+from demur.data.listed import ListedSource, Picked, listed_source
 from demur.data.parts import part_of
 from demur.data.rules import Rules
 from demur.data.source import path_of, spelled
-from demur.data.spool import Picked, spooled
 from demur.errors import DataError
 from demur.registry import Address
 
@@ -85,8 +85,8 @@ def _check(path: Path, schema: pl.Schema, image: str, label: str) -> None:
         known(column, schema.names(), str(path))
     if not _encoded(schema[image]):
         raise DataError(
-            f"the column {image!r} of {path} holds {schema[image]}; images must be encoded bytes, or a struct with the field "
-            "`bytes`. Name another column with ?image=…."
+            f"the column {image!r} of {path} holds {schema[image]}; images must be encoded bytes, or a struct with the "
+            "field `bytes`. Name another column with ?image=…."
         )
     if _encoded(schema[label]):
         raise refuse.segmentation(str(path), f"the column {label!r} holds images")

@@ -1,11 +1,11 @@
 """Pillow images as tensors, by stated rules.
 
 Grey and 16-bit grey stay one channel; everything else becomes RGB (CMYK by Pillow's plain formula, no profile). What is
-transparent is laid over black. In a colour set a grey image is repeated over three channels; in a grey set a colour image
-is an error, because colour cannot be dropped unseen. Files are turned as their EXIF orientation says.
+transparent is laid over black. In a colour set a grey image is repeated over three channels; in a grey set a colour
+image is an error, because colour cannot be dropped unseen. Files are turned as their EXIF orientation says.
 
-Bytes are divided by 255. Of pictures with more bits white is `full_scale`; without one it is 65,535, and a picture that never
-passes 4,095 is an error: it may be of 10 or 12 bits, and a budget in that scale would be 16 times as large.
+Bytes are divided by 255. Of pictures with more bits white is `full_scale`; without one it is 65,535, and a picture that
+never passes 4,095 is an error: it may be of 10 or 12 bits, and a budget in that scale would be 16 times as large.
 """
 
 import io
@@ -24,7 +24,7 @@ from demur.data.rules import Rules
 Decoded = tuple[Tensor | None, str | None]
 """The image, or the reason why there is none."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 """What is opened; formats that call other programs, such as EPS, are not."""
 
 _GREY = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
@@ -61,7 +61,7 @@ def decoded(picture: Image.Image, channels: int | None, rules: Rules = Rules()) 
     if picture.mode in _DEEP:
         return _deep(picture, wanted, rules)
     flat = _scaled(_flat(picture, wanted), rules)
-    return _channels_first(np.asarray(flat).astype(np.float32) / 255), None
+    return _channels_first(np.asarray(flat).astype(np.float32) / np.float32(255)), None
 
 
 def _flat(picture: Image.Image, channels: int | None) -> Image.Image:

@@ -16,8 +16,8 @@ _PICTURES = {"image", "images", "img", "imgs", "jpegimages", "leftimg8bit"}
 def multi_label(where: str, sign: str) -> DataError:
     """Several classes can be true of one image."""
     return DataError(
-        f"{where} is multi-label: {sign}. {_SERVES}, and several true ones have no single error. Audit one class at a time: "
-        "write a label column that says yes or no for that class."
+        f"{where} is multi-label: {sign}. {_SERVES}, and several true ones have no single error. Audit one class at a "
+        "time: write a label column that says yes or no for that class."
     )
 
 
@@ -40,8 +40,8 @@ def segmentation(where: str, sign: str) -> DataError:
 def regression(where: str, sign: str) -> DataError:
     """A quantity is to be told."""
     return DataError(
-        f"{where} is a regression set: {sign}. {_SERVES}, and a quantity has no right or wrong. Write classes instead, for "
-        "instance below and above the limit that matters to you."
+        f"{where} is a regression set: {sign}. {_SERVES}, and a quantity has no right or wrong. Write classes instead, "
+        "for instance below and above the limit that matters to you."
     )
 
 

@@ -1,8 +1,8 @@
-"""The options of an address that say how a picture becomes a tensor: `?size=64x96&crop=center&colour=grey&full_scale=4095`.
+"""The options of an address that say how a picture becomes a tensor: `?size=64x96&crop=center&colour=grey`.
 
-`size` is a side or height×width: the picture is scaled to exactly that, bilinear with antialiasing; with `crop=center` the
-largest centred box of the wanted proportions is cut out first. `colour` makes all pictures grey (ITU-R 601 luma) or RGB.
-`full_scale` is the value of white in pictures of more than 8 bits.
+`size` is a side or height×width: the picture is scaled to exactly that, bilinear with antialiasing; with `crop=center`
+the largest centred box of the wanted proportions is cut out first. `colour` makes all pictures grey (ITU-R 601 luma) or
+RGB. `full_scale` is the value of white in pictures of more than 8 bits.
 """
 
 import math
@@ -109,6 +109,7 @@ def _full_scale(text: str | None) -> float | None:
         value = math.nan
     if not (0 < value < math.inf):
         raise AddressError(
-            f"`full_scale` must be the value of white, such as 1023, 4095 or 65535; got {text!r}. Write ?full_scale=4095."
+            f"`full_scale` must be the value of white, such as 1023, 4095 or 65535; got {text!r}. Write "
+            "?full_scale=4095."
         )
     return value

@@ -55,7 +55,8 @@ def read_table(path: Path) -> TextTable:
     for line, cells in body:
         if len(cells) != len(header):
             raise DataError(
-                f"{path}, line {line}: {len(cells)} cells under {len(header)} columns. Quote cells that hold the separator."
+                f"{path}, line {line}: {len(cells)} cells under {len(header)} columns. Quote cells that hold the "
+                "separator."
             )
     columns = {name: [cells[at] for _, cells in body] for at, name in enumerate(header)}
     return TextTable(path, columns, [line for line, _ in body])

@@ -1,6 +1,7 @@
 """Tiny ImageNet in its own layout: `tiny-imagenet:FOLDER?split=val|train|all`, with the boxes of the objects.
 
-Le and Yang (2015), "Tiny ImageNet visual recognition challenge". 200 classes in the order of their synsets, named by `words.txt`.
+Le and Yang (2015), "Tiny ImageNet visual recognition challenge". 200 classes in the order of their synsets, named by
+`words.txt`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -82,7 +83,7 @@ def _names(root: Path, synsets: Sequence[str]) -> list[str]:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(
-            f"there is no file {path}; Tiny ImageNet holds wnids.txt, words.txt, train/ and val/. Give the folder that holds "
-            "them."
+            f"there is no file {path}; Tiny ImageNet holds wnids.txt, words.txt, train/ and val/. Give the folder that "
+            "holds them."
         )
     return [line for line in path.read_text("utf-8").splitlines() if line.strip()]

@@ -9,7 +9,7 @@ from demur.harden.progress import Progress, Quiet
 from demur.harden.recipe import Recipe
 from demur.harden.seeded import fresh, seeded
 from demur.harden.standard import Standard
-from demur.harden.train import Trained, train
+from demur.harden.training import Trained, train
 
 __all__ = [
     "Lessons",

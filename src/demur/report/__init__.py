@@ -3,12 +3,11 @@
 Importing this package is light; jinja2, altair and vl-convert are imported when a page is drawn.
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 from demur.analysis.results import Results
 from demur.errors import RunError
+from demur.records import write_atomically
 
 __all__ = ["render", "words", "write"]
 
@@ -31,7 +30,7 @@ def words(results: Results) -> str:
 def write(run: Path) -> Path:
     """Draw `results.json` of a run folder as `report.html` beside it, and say where it is.
 
-    The page appears whole or not at all: it is written under a temporary name and renamed.
+    `junit.xml` and `summary.md` come with it, for machines that gate a release. Each file appears whole or not at all.
 
     Raises:
         RunError: the folder holds no `results.json`, or one that cannot be read.
@@ -50,18 +49,14 @@ def write(run: Path) -> Path:
             f"results.json must follow the schema of this version of demur; {str(source)!r} does not ({first}). "
             "Run the audit again, or read it with the version that wrote it."
         ) from None
+    from demur.report.junit import junit
+    from demur.report.summary import summary
+
     target = run / "report.html"
-    _replace(target, render(results))
+    for path, text in (
+        (run / "junit.xml", junit(results)),
+        (run / "summary.md", summary(results)),
+        (target, render(results)),
+    ):
+        write_atomically(path, text.encode())
     return target
-
-
-def _replace(target: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from demur.analysis.results import GateRow, Opened, Quantity, Results
-from demur.report.phrases import DASH, decimal, percent, plural, readable, spread
+from demur.report.phrases import DASH, decimal, percent, plural, spread
 
 SIGNS = {"pass": ("✔", "passed"), "fail": ("✖", "failed"), "inconclusive": ("?", "inconclusive")}
 _SHARES = ("accuracy", "coverage", "risk", "fpr95", "coverage_at_risk", "distance")
@@ -39,10 +39,9 @@ class GateTally:
     @property
     def sentence(self) -> str:
         """The counts, whether a gate was changed too late, and what did not pass."""
-        total = self.passed + self.failed + self.inconclusive
         counts = f"{self.passed} passed, {self.failed} failed, {self.inconclusive} inconclusive"
         late = f"; {plural(len(self.changed), 'gate')} changed after the test was opened" if self.changed else ""
-        return f"{plural(total, 'gate')}: {counts}{late}{'; ' if self.remarks else ''}{'; '.join(self.remarks)}."
+        return f"{counts}{late}{'; ' if self.remarks else ''}{'; '.join(self.remarks)}."
 
 
 def _changed(opened: Opened | None) -> tuple[str, ...]:
@@ -60,12 +59,12 @@ def measured(row: GateRow) -> tuple[str, str]:
     return percent(value.value) if share else decimal(value.value), _interval(value, share=share)
 
 
+def in_words(row: GateRow) -> str:
+    """The number and its interval in one piece of text."""
+    number, interval = measured(row)
+    return f"{number} ({interval})" if interval else number
+
+
 def _interval(value: Quantity, *, share: bool) -> str:
     found = spread(value, share=share)
     return f"{found} %" if found and share else found
-
-
-def subject(row: GateRow) -> str:
-    """What a gate asks for, as a reader would say it."""
-    place, _, measure = row.key.rpartition(".")
-    return f"{readable(measure)} of {readable(place)}" + (f": “{row.of}”" if row.of else "")

@@ -16,7 +16,7 @@ from demur.report.charts import Drawing, against_eps, against_severity, histogra
 from demur.report.charts.histograms import first_signal
 from demur.report.charts.risk_coverage import start
 from demur.report.first_screen import FirstScreen
-from demur.report.gates import GateTally, measured, subject
+from demur.report.gates import GateTally, measured
 from demur.report.glossary import GLOSSARY
 from demur.report.purpose import MISSING, declarations
 from demur.report.verdicts import honest
@@ -125,7 +125,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS, measured=measured, gate_subject=subject)
+    environment.filters.update(FILTERS, measured=measured)
     environment.tests["undefined_number"] = _undefined
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
     return environment

@@ -61,14 +61,16 @@ def _issued(results: Results) -> tuple[str, str, str]:
 
 def _use(results: Results, promise: Promise) -> str:
     """May I use it? A promise is not enough where a rule of one's own says no."""
+    if not kept(promise):
+        return "Not yet: the check found more errors."
+    return _barred(results) or "Yes, with the guard on, for images like those measured."
+
+
+def _barred(results: Results) -> str | None:
     outcomes = {row.outcome for row in results.gates}
     if "fail" in outcomes:
         return "No: a gate failed."
-    if not kept(promise):
-        return "Not yet: the check found more errors."
-    if "inconclusive" in outcomes:
-        return "Not yet: a gate is inconclusive."
-    return "Yes, with the guard on, for images like those measured."
+    return "Not yet: a gate is inconclusive." if "inconclusive" in outcomes else None
 
 
 def _too_few(results: Results) -> tuple[str, str, str]:
@@ -106,7 +108,12 @@ def _failed(results: Results) -> tuple[str, str, str]:
 
 def _undeclared(results: Results) -> tuple[str, str, str]:
     return (
-        "Undecided. Nobody has said yet how often it may be wrong.",
+        _barred(results)
+        or (
+            "All gates are passed; nobody has said yet how often it may be wrong."
+            if results.gates
+            else "Undecided. Nobody has said yet how often it may be wrong."
+        ),
         "No promise was asked for: the plan names no share of wrong answers that is acceptable",
         (
             f"On unseen images {percent(results.test_accuracy.value)} of its answers are right; "

@@ -1,0 +1,82 @@
+"""`demur train` as a user meets it, kills included."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from demur.cli.train import _recipe
+from demur.errors import InputError
+
+COMMAND = ["train", "compact_resnet", "digits", "--set", "mirror=False", "--epochs", "2", "--batch", "256"]
+KILLED = """
+import os, signal, sys
+from demur.cli import main, progress
+
+def advance(self, rows, what, steps=[0]):
+    steps[0] += 1
+    if steps[0] == {steps}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+progress.Lines.advance = advance
+sys.argv = ["demur", *sys.argv[1:]]
+main()
+"""
+
+
+def run(*arguments, code=None):
+    command = [sys.executable, "-m", "demur"] if code is None else [sys.executable, "-c", code]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(*COMMAND, "--out", folder)
+
+
+def test_it_says_what_came_out_and_what_to_do_next(whole):
+    folder, answer = whole
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert len(lines) <= 15
+    assert lines[0] == "Learned from 1,092 images."
+    assert "images set aside" in lines[1]
+    assert lines[-1] == f"Next: demur audit 'zoo:compact_resnet@{folder}/model.safetensors' 'digits'"
+    assert "learning" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_killed_at_a_step_the_same_command_comes_to_the_same_bytes(whole, tmp_path):
+    steps = 5 + os.getpid() % 3  # in the second epoch of four steps
+    assert run(*COMMAND, "--out", tmp_path, code=KILLED.format(steps=steps)).returncode == -signal.SIGKILL
+    assert not (tmp_path / "model.safetensors").exists()
+    answer = run(*COMMAND, "--out", tmp_path)
+    assert "continued after epoch 1 of 2" in answer.stderr
+    for name in ("model.safetensors", "model.manifest"):
+        assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
+
+
+def test_another_training_in_the_folder_is_refused_in_one_paragraph(whole):
+    answer = run(*COMMAND, "--out", whole[0], "--seed", 1)
+    assert answer.returncode == 2
+    assert "belongs to another training" in answer.stderr
+    assert "seed: 0 before, 1 now" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_options_win_over_settings_and_settings_over_the_name():
+    text = "standard(epochs=3, batch=8, shift=1)"
+    assert (
+        _recipe(text, ["shift=4", "batch=16"], {"epochs": None, "batch": 32}) == "standard(batch=32, epochs=3, shift=4)"
+    )
+
+
+def test_a_setting_without_a_value_is_refused():
+    with pytest.raises(InputError, match="--set takes FIELD=VALUE"):
+        _recipe("standard", ["shift"], {})
