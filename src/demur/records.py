@@ -6,7 +6,8 @@
     facts/         what is not a row: fits, checks
 
 Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt)
-come beside them. A failed sample is a row with `error` set and everything measured null.
+come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of numbers).
+A failed sample is a row with `error` set and everything measured null.
 """
 
 import hashlib
@@ -48,9 +49,19 @@ COLUMNS: Mapping[str, pl.DataType] = {
     "error": pl.String(),
 }
 
+SECOND, WEIGHT, META = "label2", "label_weight", "meta."
+
+KNOWN: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
+"""What may be known of a row besides; columns that begin with `META` are text."""
+
+
+def is_known(name: str) -> bool:
+    """Whether a column is one of those that say more of a row than every data set does."""
+    return name in KNOWN or name.startswith(META)
+
 
 def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
-    """A shard's table: the given columns in schema order, missing ones null, then the logits and signals."""
+    """A shard's table: the given columns in schema order, missing ones null, what else is known, logits and signals."""
     height = len(columns["sample_id"])
     base = [
         pl.Series(name, columns[name], dtype=dtype)
@@ -58,7 +69,12 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
         else pl.Series(name, [None] * height, dtype=dtype)
         for name, dtype in COLUMNS.items()
     ]
-    return pl.DataFrame(base).hstack(logits).hstack(signals)
+    known = [
+        pl.Series(name, values, dtype=KNOWN.get(name, pl.String()))
+        for name, values in columns.items()
+        if is_known(name)
+    ]
+    return pl.DataFrame([*base, *known]).hstack(logits).hstack(signals)
 
 
 def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -81,10 +97,18 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """What this process takes from the rights of new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -64,6 +64,7 @@ def test_a_run_without_attacks_is_not_asked_about_them(tmp_path):
         "alone or in a batch",
         "labels fit the model",
         "readable images",
+        "near-duplicates stay together",
         "enough errors",
         "unseen images confirm the promise",
     }

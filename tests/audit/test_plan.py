@@ -47,6 +47,11 @@ def test_a_plan_reads_back_from_its_canonical_text(plan, tmp_path_factory):
     assert again.sha256 == plan.sha256
 
 
+def test_toml_escapes_one_character_more_than_json(tmp_path):
+    plan = Plan(purpose=Purpose(intended_use='tab\t, "quotes", \x7f and ü'))
+    assert read_plan(file_with(tmp_path, plan.toml())) == plan
+
+
 def test_the_hash_of_the_defaults_is_stable_and_every_key_changes_it():
     assert Plan().sha256 == Plan().sha256
     changes = ["seed=1", "batch=64", 'purpose.population="x"', "model.trust_labels=true", "data.limit=50"]

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from demur.cli.train import _recipe
+from demur.cli.train import _found, _recipe
 from demur.errors import InputError
+from demur.harden.classwise import scores
 
 COMMAND = ["train", "compact_resnet", "digits", "--set", "mirror=False", "--epochs", "2", "--batch", "256"]
 KILLED = """
@@ -80,3 +82,14 @@ def test_options_win_over_settings_and_settings_over_the_name():
 def test_a_setting_without_a_value_is_refused():
     with pytest.raises(InputError, match="--set takes FIELD=VALUE"):
         _recipe("standard", ["shift"], {})
+
+
+def test_the_worst_classes_are_told_and_those_not_seen_left_out():
+    labels = np.repeat(np.arange(12), 5)
+    predicted = np.where(labels == 7, 3, labels)
+    lines = _found(scores(predicted, labels, [f"kind {k}" for k in range(14)]))
+    assert len(lines) == 2 + 10
+    assert lines[1].startswith("worst classes")
+    assert lines[2].split() == ["kind", "7", "5", "0.0", "%", "(0.0", "to", "60.6)", "–", "0.0", "%"]
+    assert lines[3].startswith("kind 3 ")
+    assert not [line for line in lines if "nan" in line or "kind 13" in line]

@@ -110,8 +110,8 @@ def test_a_broken_image_is_a_row_with_a_reason(write, table):
 
 def test_a_missing_label_is_refused(write, table):
     few = table.head(3).with_columns(pl.Series("label", [0, None, 1]))
-    with pytest.raises(DataError, match="'000001' has label -1"):
-        build_index(open_data(write(few)))
+    with pytest.raises(DataError, match=r"set.parquet, row 1: the label is missing"):
+        open_data(write(few))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,9 @@ def test_a_missing_label_is_refused(write, table):
     [
         ("?label=labels", "unknown column 'labels'. Did you mean 'label'"),
         ("?image=label&label=patient", "must be encoded bytes"),
-        ("?split=test", "unknown option 'split'"),
+        ("?crops=center", "unknown option 'crops'. Did you mean 'crop'"),
+        ("?split=test", "has no rows of the split 'test'; it has no split"),
+        ("?meta=patient,site", "unknown column 'site'"),
     ],
 )
 def test_wrong_options_are_refused(write, table, query, says):
@@ -137,7 +139,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
 
 def test_no_image_at_all_is_refused(write, table):
     few = table.head(3).with_columns(pl.Series("image", [b"x", None, b"y"]))
-    with pytest.raises(DataError, match="none of the first 3 images"):
+    with pytest.raises(DataError, match="none of 3 images"):
         open_data(write(few))
 
 
@@ -146,6 +148,60 @@ def test_the_usual_kind_of_image_decides(write, table):
     images[0]["bytes"] = png(np.full((4, 6), 51, np.uint8))
     source = open_data(write(table.with_columns(pl.Series("image", images))))
     torch.testing.assert_close(next(iter(source.read([0]))).image, torch.full((3, 4, 6), 0.2))
+
+
+def test_group_split_second_label_weight_and_meta_are_columns(write, table):
+    few = table.head(6).with_columns(
+        pl.Series("split", ["train", "train", "val", "val", "test", None]),
+        pl.Series("label2", [0, 1, 2, 0, 1, None]),
+        pl.Series("label_weight", [1.0, 0.5, None, 1.0, 1.0, 0.0]),
+        pl.Series("age", [30, None, 41, 42, 43, 44]),
+        pl.Series("meta.site", ["a", "b", None, "a", "b", "a"]),
+    )
+    rows = list(open_data(write(few) + "?meta=age").read(range(6)))
+    assert [row.role for row in rows] == ["train", "train", "val", "val", "test", None]
+    assert [row.label2 for row in rows] == [0, 1, 2, 0, 1, None]
+    assert [row.weight for row in rows] == [1.0, 0.5, None, 1.0, 1.0, 0.0]
+    assert rows[0].meta == {"site": "a", "age": 30.0}
+    assert rows[1].meta == {"site": "b", "age": None}
+    picked = open_data(write(few) + "?split=val&splits=split")
+    assert [row.sample_id for row in picked.read(range(2))] == ["000002", "000003"]
+    assert len(picked) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"label": [[0, 1], [1], [2]]}, "is multi-label: the column 'label' holds List"),
+        ({"label": ["cat|dog", "cat", "dog"]}, "is multi-label: the label 'cat|dog' names several"),
+        ({"label": [0.25, 1.0, 3.5]}, "is a regression set: the label 0.25 is no whole number"),
+        ({"label": [b"x", b"y", b"z"]}, "is a segmentation set: the column 'label' holds images"),
+        ({"label": None, "objects": [1, 2, 3]}, "is a detection set: it has the column 'objects'"),
+    ],
+)
+def test_other_tasks_are_refused_by_name(write, table, columns, says):
+    few = table.head(3)
+    for name, values in columns.items():
+        few = few.drop(name) if values is None else few.with_columns(pl.Series(name, values))
+    with pytest.raises(DataError, match=says.replace("|", r"\|")):
+        open_data(write(few))
+
+
+def test_a_damaged_file_is_refused(write, table, tmp_path):
+    write(table)
+    content = bytearray((tmp_path / "set.parquet").read_bytes())
+    content[100:2000] = bytes(1900)
+    (tmp_path / "set.parquet").write_bytes(content)
+    with pytest.raises(DataError, match="as Parquet"):
+        build_index(open_data(f"parquet:{tmp_path / 'set.parquet'}"))
+
+
+def test_no_window_is_decoded_twice(write, table, pixels, monkeypatch):
+    source = open_data(write(table))
+    monkeypatch.setattr(pl, "scan_parquet", None)
+    order = np.random.default_rng(1).permutation(600).tolist()
+    for row, position in zip(source.read(order), order, strict=True):
+        np.testing.assert_array_equal((row.image * 255).round().permute(1, 2, 0).numpy(), pixels[position])
 
 
 @pytest.mark.shared

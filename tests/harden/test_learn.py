@@ -9,7 +9,7 @@ from demur.harden import Standard, fresh, learn
 from demur.harden.checkpoints import Checkpoints
 
 
-class Killed(BaseException):  # noqa: N818 - it is no error
+class Killed(BaseException):
     """Stands in for kill -9 between two steps."""
 
 

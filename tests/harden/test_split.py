@@ -76,4 +76,14 @@ def test_images_held_out_by_name_are_never_learned():
 
 def test_a_split_without_anything_to_learn_from_is_refused():
     with pytest.raises(DataError, match=r"calls all of them held out\. Name the images to learn from 'train'"):
-        split(build_index(Told(bars(50), ["test"] * 50)))
+        split(build_index(Told(bars(50), ["test", "test", "val", "val", "val"] * 10)))
+
+
+@pytest.mark.parametrize("name", ["test", "val"])
+def test_a_split_that_tells_no_row_from_another_is_none(name):
+    source = Told(bars(ROWS), [name] * ROWS)
+    index = build_index(source)
+    parts = split(index)
+    rest = audited(source, parts, index)
+    assert len(parts.learned) / ROWS == pytest.approx(0.6, abs=0.04)
+    assert ids(index, parts.tuned) == ids(rest, rest.rows_of("tune"))

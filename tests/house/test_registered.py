@@ -9,7 +9,7 @@ from tests.corruptions.test_corruptions import REFERENCES as CORRUPTIONS
 from tests.signals.test_signals import REFERENCES as SIGNALS
 
 from demur.errors import DemurError
-from demur.registry import TABLES, build, describe, names, parse, resolve
+from demur.registry import TABLES, build, describe, names, resolve
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "model": "models", "policy": "policies",
@@ -18,7 +18,8 @@ EVERYTHING = [(kind, name) for kind in TABLES for name in names(kind)]
 IDEAS = [(kind, name) for kind, name in EVERYTHING if kind in {"attack", "corruption", "recipe", "signal"}]
 DATACLASSES = [(kind, name) for kind, name in EVERYTHING if kind not in {"data", "model", "zoo"}]
 NEEDED = {"eps": 2 / 255, "severity": 3}
-OTHERS = {"eps": 0.1, "severity": 4, "steps": 7, "step": 0.03, "loss": "margin", "growth": 0.1, "temperature": 2.0,
+OTHERS = {"eps": 0.1, "severity": 4, "value": None, "steps": 7, "step": 0.03, "loss": "margin", "growth": 0.1,
+          "temperature": 2.0,
           "risk": 0.05, "delta": 0.1, "confidence": 0.7, "entropy": 0.5, "signal": "energy(temperature=2.0)",
           "doubt": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
           "shift": 0, "balanced": True}  # fmt: skip
@@ -58,7 +59,6 @@ def test_a_thing_survives_its_own_name(kind, name):
     for field, value in dataclasses.asdict(plain).items():
         assert getattr(again, field) == (pytest.approx(value, rel=1e-7) if isinstance(value, float) else value)
     assert build(kind, describe(name, changed)) == changed
-    assert set(parse(describe(name, changed)).fields) == set(fields)
 
 
 @pytest.mark.parametrize(("kind", "name"), DATACLASSES)

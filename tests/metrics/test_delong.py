@@ -29,7 +29,9 @@ def test_the_variance_is_the_textbook_one():
     wins = (above[:, None] > below[None]) + 0.5 * (above[:, None] == below[None])
     of_positive, of_negative = wins.mean(axis=1), wins.mean(axis=0)
     value = wins.mean()
-    spread = np.square(of_positive - value).sum() / len(above) ** 2 + np.square(of_negative - value).sum() / len(below) ** 2
+    spread = (
+        np.square(of_positive - value).sum() / len(above) ** 2 + np.square(of_negative - value).sum() / len(below) ** 2
+    )
     error = np.sqrt(spread * 80 / 79)
     found = auroc_interval(doubt, positive)
     z = (np.log(found.high / (1 - found.high)) - np.log(found.low / (1 - found.low))) / 2
@@ -51,8 +53,9 @@ def test_intervals_agree_with_the_bootstrap():
 def test_rows_copied_within_their_unit_say_nothing_new():
     doubt, other, positive = rows(n=300)
     units = np.arange(300)
-    once, many = auroc_interval(doubt, positive, units), auroc_interval(
-        np.tile(doubt, 5), np.tile(positive, 5), np.tile(units, 5)
+    once, many = (
+        auroc_interval(doubt, positive, units),
+        auroc_interval(np.tile(doubt, 5), np.tile(positive, 5), np.tile(units, 5)),
     )
     assert (once.low, once.high, once.n, once.unit) == pytest.approx((many.low, many.high, 300, "group"))
     believed = auroc_interval(np.tile(doubt, 5), np.tile(positive, 5))

@@ -25,6 +25,10 @@ def test_the_canonical_text_reads_back_as_the_same_name(call):
     assert str(parse(str(call))) == str(call)
 
 
+def test_fields_are_sorted_in_the_canonical_text():
+    assert str(parse("pgd(steps=20, eps=1/4)")) == "pgd(eps=0.25, steps=20)"
+
+
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_rounding_a_number_in_a_name_happens_once(value):
     text = canonical("a", {"b": value})

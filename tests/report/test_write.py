@@ -16,7 +16,12 @@ def test_results_survive_the_run_folder(state, tmp_path):
     target = write(tmp_path)
     assert target == tmp_path / "report.html"
     assert target.read_text(encoding="utf-8") == render(run(state))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "junit.xml",
+        "report.html",
+        "results.json",
+        "summary.md",
+    ]
 
 
 def test_an_old_report_is_replaced(tmp_path):

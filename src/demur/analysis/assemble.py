@@ -2,19 +2,24 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from demur.analysis.accuracy import accuracy, class_rows, condition_rows, confusion, worst_class
 from demur.analysis.checks import checks
+from demur.analysis.cost import cost
+from demur.analysis.direction import direction
 from demur.analysis.gates import judge
 from demur.analysis.gates import next_step as by_the_gates
+from demur.analysis.label_quality import label_quality
 from demur.analysis.manipulation import manipulation
 from demur.analysis.opened import opened
 from demur.analysis.pictures import calibration, curves, gallery, histograms, oracle_curve
 from demur.analysis.results import Provenance, Results
 from demur.analysis.run import Run, wrong
 from demur.analysis.signals import signal_rows
+from demur.analysis.slices import slices, worst_slice
 from demur.analysis.tables import policy_rows
 from demur.analysis.verdict import LAPSES, independence, next_step, not_covered, promise, refusal, state
 from demur.metrics import random_risk
@@ -28,8 +33,10 @@ def analyse(path: Path) -> Results:
     Raises:
         RunError: the folder holds no finished run.
     """
-    results = _measured(Run(path))
-    gates = judge(_plan(path).get("gates", {}), results)
+    run = Run(path)
+    results, plan = _measured(run), _plan(path)
+    results = results.model_copy(update=_particular(run, plan))
+    gates = judge(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
     return results.model_copy(update={"gates": gates, "next_step": step or results.next_step, "opened": opened(path)})
 
@@ -68,6 +75,18 @@ def _measured(run: Run) -> Results:
         gallery=gallery(run),
         purpose=_plan(run.path).get("purpose", {}),
     )
+
+
+def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
+    parts = slices(run)
+    return {
+        "direction": direction(run, plan["data"]),
+        "cost": cost(run, plan.get("costs", {})),
+        "slices": parts,
+        "worst_slice": worst_slice(parts),
+        "label_quality": label_quality(run),
+    }
 
 
 def _plan(path: Path) -> dict[str, Any]:

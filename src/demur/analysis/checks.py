@@ -23,7 +23,7 @@ _FEWEST_ERRORS = 30
 def checks(run: Run) -> tuple[Check, ...]:
     """Every check the run has data for, the model's first, the attacks' next, the promise's last."""
     door = [Check(**entry) for entry in read_json(run.path / "facts" / "door.json")]
-    return (*door, *_data(run), *_attacks(run), *_promise(run))
+    return (*door, *_data(run), *_copies(run), *_attacks(run), *_promise(run))
 
 
 def _level(count: int, of: int, warn: float, fail: float) -> State:
@@ -59,6 +59,30 @@ def _data(run: Run) -> Iterator[Check]:
         count=errors,
         of=len(rows),
     )
+
+
+def _copies(run: Run) -> Iterator[Check]:
+    """Images that serve two ends; runs of earlier versions did not look for them."""
+    path = run.path / "facts" / "near_duplicates.json"
+    if not path.exists():
+        return
+    facts = read_json(path)
+    yield Check(
+        name="near-duplicates stay together",
+        state=_level(facts["test_images"], facts["test"], 0, 0.01),
+        sentence="Test images of which another split holds a near-duplicate",
+        count=facts["test_images"],
+        of=facts["test"],
+    )
+    if facts["copies"]:
+        total = sum(run.facts["roles"].values())
+        yield Check(
+            name="copies stay together",
+            state=_level(facts["copies"], total, 0, 0.01),
+            sentence="Images of which the given split puts an exact copy elsewhere",
+            count=facts["copies"],
+            of=total,
+        )
 
 
 def _attacks(run: Run) -> Iterator[Check]:

@@ -275,6 +275,100 @@ class Picture(Table):
     thumb: str | None
 
 
+class Side(Table):
+    """The images on one side of a decision, and how many are taken for the other side.
+
+    `taken` is of all `n` held-out images under the condition, every one answered. With the guard, over test rows:
+    `slipped` are answered and taken for the other side, `passed_on` are declined, both of all; `among_answered` is of
+    the answered ones.
+    """
+
+    n: int
+    taken: Quantity
+    slipped: Quantity | None
+    among_answered: Quantity | None
+    passed_on: Quantity | None
+
+
+class DirectionRow(Table):
+    """One condition: positives that are missed (escapes), and the others that raise a false alarm (overkill)."""
+
+    condition: str
+    kind: Literal["clean", "attack", "corruption"]
+    sentence: str
+    missed: Side
+    alarmed: Side
+
+
+class AtPrevalence(Table):
+    """What answers are worth when positives are as common as `prevalence` says, with or without the guard.
+
+    `risk` is the share of wrong answers; `ppv` of the answers "positive" that are right, `npv` of the others.
+    """
+
+    guarded: bool
+    prevalence: float
+    ppv: Quantity
+    npv: Quantity
+    risk: Quantity
+
+
+class Direction(Table):
+    """Which way the model errs; the first row is the clean one. `measured` is the share of positives in these data."""
+
+    positive: str
+    others: str
+    measured: Quantity
+    rows: tuple[DirectionRow, ...]
+    at: tuple[AtPrevalence, ...]
+
+
+class Cost(Table):
+    """Expected cost per clean test image: right answers cost nothing, other errors than those of `matrix` cost 1."""
+
+    matrix: dict[str, float]
+    unguarded: Quantity
+    guarded: Quantity | None
+
+
+class SliceRow(Table):
+    """The clean images of which one thing is known: accuracy over all held-out ones, the guard over test ones."""
+
+    column: str
+    value: str
+    n: int
+    accuracy: Quantity
+    test_n: int
+    coverage: Quantity | None
+    risk: Quantity | None
+
+
+class SecondLabel(Table):
+    """How far a second labeller agrees, and the results on the images where both do.
+
+    `pairs` images have two labels, `n` of them twice the same; the promise is checked on those of the test split.
+    """
+
+    pairs: int
+    agreement: Quantity
+    kappa: Quantity
+    n: int
+    accuracy: Quantity
+    auroc: Quantity
+    answered: int | None
+    answered_wrong: int | None
+    risk: Quantity | None
+    holds: bool | None
+
+
+class LabelQuality(Table):
+    """What is known of the labels themselves; `weighted_accuracy` counts an image by how sure its label is."""
+
+    second: SecondLabel | None
+    weighted: int
+    weighted_accuracy: Quantity | None
+
+
 class Results(Table):
     """Everything the report may show."""
 
@@ -306,3 +400,8 @@ class Results(Table):
     purpose: dict[str, Any]
     gates: tuple[GateRow, ...] = ()
     opened: Opened | None = None
+    direction: Direction | None = None
+    cost: Cost | None = None
+    slices: tuple[SliceRow, ...] = ()
+    worst_slice: SliceRow | None = None
+    label_quality: LabelQuality | None = None

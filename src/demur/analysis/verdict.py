@@ -63,7 +63,7 @@ def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tup
     )
 
 
-LAPSES = ("model, preprocessing, signal or threshold change", "images come from elsewhere than the labelled ones")
+LAPSES = ("model, preprocessing, signal or threshold change", "images come from another source")
 
 
 def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:

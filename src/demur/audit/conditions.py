@@ -20,8 +20,8 @@ _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "ne
 class Condition:
     """One condition of an audit, and the words for it.
 
-    `name` is its canonical text. `severity` is the eps of a bounded attack, 1–5 of a corruption, 0 when clean and for
-    attacks that look for the smallest perturbation.
+    `name` is its canonical text. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
+    attacks that look for the smallest perturbation and for corruptions given by their parameter.
     """
 
     name: str
@@ -147,9 +147,9 @@ def _corruption(call: Call, shape: Shape) -> Condition:
     corruption: Corruption = build("corruption", call)
     return Condition(
         name=describe(call.name, corruption),
-        family=call.name,
+        family=call.name if corruption.value is None else f"{call.name} {corruption.value:g}",
         kind="corruption",
-        severity=float(corruption.severity),
+        severity=float(corruption.severity or 0),
         sentence=corruption.sentence.format(value=parameter(corruption, min(shape[1:]))),
         fields=dict(call.fields),
         corruption=corruption,

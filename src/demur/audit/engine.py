@@ -12,6 +12,7 @@ from demur.attacks.harness import run
 from demur.attacks.objective import Objective
 from demur.attacks.outcome import Outcome
 from demur.audit.conditions import Condition
+from demur.audit.known import known
 from demur.audit.plan import Plan
 from demur.audit.rows import table
 from demur.classifier import Classifier
@@ -74,6 +75,7 @@ class Bench:
             "role": [self.index.roles[row] for row in rows],
             "label": self.index.labels[rows].tolist(),
             "group": [self.index.groups[row] for row in rows],
+            **known(self.index, rows),
         }
 
     def _errors(self, rows: NDArray[np.int64]) -> list[str | None]:

@@ -17,6 +17,8 @@ from demur.audit.plan import Plan
 from demur.errors import InputError, RunError
 from demur.records import read_json, write_atomically, write_json, write_shard
 
+_ROOMS = ("records", "facts", "thumbs", "timings")
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -71,6 +73,7 @@ def open_folder(path: Path, plan: Plan) -> Iterator[Folder]:
     try:
         _lock(lock, path)
         _claim(path, plan)
+        _sweep(path)
         yield Folder(path)
     finally:
         os.close(lock)
@@ -98,3 +101,11 @@ def _claim(path: Path, plan: Plan) -> None:
             f"{path} belongs to another plan; these lines differ: {'; '.join(changed[:6])}. "
             "Choose another folder with --out."
         )
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed writer left half written; the lock says that nobody else is writing records now."""
+    for place, names in (("", ("run.json", "manifest.json", "plan.toml")), *((room, ("*",)) for room in _ROOMS)):
+        for name in names:
+            for left in (path / place).glob(f".{name}.????????"):
+                left.unlink(missing_ok=True)

@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from demur.adapters import load_model
 from demur.audit.conditions import CLEAN, Condition, conditions, default_conditions
+from demur.audit.direction import directed
 from demur.audit.doors import knock
 from demur.audit.engine import SHARD, Bench
 from demur.audit.fitting import fit_policies
 from demur.audit.folder import Folder, open_folder
 from demur.audit.gates import canonical_gates
+from demur.audit.near import near_facts
 from demur.audit.plan import Plan
 from demur.audit.thumbs import save_thumbs
 from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
 from demur.errors import InputError, RunError
 from demur.openings import note
+from demur.policies import Certified
 from demur.records import SCHEMA_VERSION, read, read_json, write_json
 from demur.registry import build, describe, parse
 from demur.signals import Signal
@@ -61,17 +64,19 @@ class Task:
 
 
 def resolve(plan: Plan, source: Source) -> Plan:
-    """The plan with every default written out for the shape of its images, `msp` among its signals.
+    """The plan with every default written out for the shape of its images, with `msp` and the signals policies read.
 
     Raises:
-        InputError: a condition, signal, policy or gate that cannot be built; better now than after an hour.
+        InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
+            hour.
     """
-    for text in plan.policies.use:
-        build("policy", text)
+    plan = directed(plan, source.classes)
+    policies = [build("policy", text) for text in plan.policies.use]
+    read_by_policies = [name for policy in policies if not isinstance(policy, Certified) for name in policy.signals]
     use = plan.conditions.use or default_conditions(source.input_shape)
     found = conditions(use, source.input_shape)
     names = tuple(condition.name for condition in found)
-    signals = tuple(signals_of(["msp", *plan.signals.use]))
+    signals = tuple(signals_of(["msp", *plan.signals.use, *read_by_policies]))
     return plan.model_copy(
         update={
             "conditions": plan.conditions.model_copy(update={"use": names}),
@@ -112,8 +117,8 @@ def audit(
 ) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
 
-    A source or classifier that is given stands in for the one at the plan's address. `device` is where the model runs; it
-    is no part of the plan, for another device gives the same decisions and scores to 1e-4.
+    A source or classifier that is given stands in for the one at the plan's address. `device` is where the model runs;
+    it is no part of the plan, for another device gives the same decisions and scores to 1e-4.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -134,11 +139,19 @@ def audit(
     with open_folder(out or default_folder(plan), plan) as folder:
         _describe_run(bench, folder)
         write_json(folder.path / "facts" / "door.json", checks)
+        _note_near_duplicates(bench, folder, progress)
         folder.log("started")
         _measure_all(bench, folder, progress)
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
+
+
+def _note_near_duplicates(bench: Bench, folder: Folder, progress: Progress) -> None:
+    path = folder.path / "facts" / "near_duplicates.json"
+    if not path.exists():
+        progress.say("looking for near-duplicates")
+        write_json(path, near_facts(bench.source, bench.index))
 
 
 def _placed(classifier: Classifier, device: str) -> Classifier:

@@ -40,10 +40,15 @@ class ModelPlan(Section):
 
 
 class DataPlan(Section):
-    """The labelled held-out images; `limit` keeps the N with the smallest hashes."""
+    """The labelled held-out images; `limit` keeps the N with the smallest hashes.
+
+    `positive` names the class that must not be missed, `prevalence` how common it is in use, as in `positive=0.005`.
+    """
 
     address: str = "fashion"
     limit: int | None = Field(default=None, ge=20)
+    positive: str | None = None
+    prevalence: str | None = None
 
 
 class Conditions(Section):
@@ -79,6 +84,7 @@ class Plan(Section):
     conditions: Conditions = Conditions()
     signals: Signals = Signals()
     policies: Policies = Policies()
+    costs: dict[str, float] = Field(default_factory=dict)
     gates: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("gates", mode="before")
@@ -111,6 +117,10 @@ class Plan(Section):
         return gates_sha256(self.gates)
 
 
+_SETTING = re.compile(r'((?:"[^"]*"|[^="])+)=(.*)', re.DOTALL)
+_PART = re.compile(r'"([^"]*)"|([^."]+)')
+
+
 def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Plan:
     """A plan from a TOML file, `key=value` settings over it, and changes by dotted key over both.
 
@@ -121,10 +131,10 @@ def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[
     changes = changes or {}
     tree = _shipped(changes) if path is None else _read_toml(path)
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
+        match = _SETTING.fullmatch(setting)
+        if not match:
             raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {setting!r}.")
-        _put(tree, key.strip(), _literal(text.strip()))
+        _put(tree, match[1].strip(), _literal(match[2].strip()))
     for key, value in changes.items():
         _put(tree, key, value)
     try:
@@ -159,7 +169,7 @@ def _literal(text: str) -> Any:
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
+    *path, last = (quoted or bare for quoted, bare in _PART.findall(key))
     for part in path:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):

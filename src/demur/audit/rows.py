@@ -10,7 +10,7 @@ from demur.attacks.losses import margin
 from demur.attacks.outcome import Outcome
 from demur.audit.conditions import Condition
 from demur.evidence import Evidence
-from demur.records import frame
+from demur.records import frame, is_known
 from demur.shapes import Labels
 from demur.signals import Signal
 
@@ -28,7 +28,7 @@ def table(
 
     Args:
         condition: what was done to the images.
-        identity: `sample_id`, `role`, `label`, `group` of every row.
+        identity: `sample_id`, `role`, `label`, `group` of every row, and what else is known of it.
         labels: labels as a tensor.
         evidence: what the model shows on the final images.
         signals: canonical name → signal.
@@ -84,5 +84,5 @@ _KEPT = ("sample_id", "role", "label", "group", "condition", "severity", "norm",
 
 def _blank(shard: pl.DataFrame) -> pl.DataFrame:
     """Null what was measured on stand-in images."""
-    measured = [name for name in shard.columns if name not in _KEPT]
+    measured = [name for name in shard.columns if name not in _KEPT and not is_known(name)]
     return shard.with_columns(pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in measured)

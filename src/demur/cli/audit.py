@@ -19,11 +19,12 @@ def audit(
     risk: settings.Risk = None,
     batch: settings.Batch = None,
     seed: settings.Seed = None,
+    prevalence: settings.Prevalence = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST."""
-    chosen = settings.read(model, data, plan, set_, limit, risk, batch, seed)
+    chosen = settings.read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
     from demur.analysis import write_results
     from demur.audit.loop import audit as run_audit
     from demur.cli.progress import shown_progress

@@ -12,9 +12,10 @@ def plan(
     risk: settings.Risk = None,
     batch: settings.Batch = None,
     seed: settings.Seed = None,
+    prevalence: settings.Prevalence = None,
 ) -> None:
     """Print the resolved plan as TOML, every default written out."""
-    chosen = settings.read(model, data, plan, set_, limit, risk, batch, seed)
+    chosen = settings.read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
     from demur.audit.loop import resolve
     from demur.data import open_data
 

@@ -18,6 +18,10 @@ Settings = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="Use the N images with the smallest hashes.")]
 Risk = Annotated[float | None, typer.Option(help="Largest tolerable share of wrong answers, such as 0.02.")]
+Prevalence = Annotated[
+    str | None,
+    typer.Option(metavar="NAME=SHARE", help="How common the positive class is in use, such as positive=0.005."),
+]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 
@@ -31,6 +35,7 @@ def read(
     risk: float | None,
     batch: int | None,
     seed: int | None,
+    prevalence: str | None = None,
 ) -> "Plan":
     """The plan of a command line: options over --set over the file over defaults."""
     from demur.audit.plan import read_plan
@@ -39,6 +44,7 @@ def read(
         "model.address": model,
         "data.address": data,
         "data.limit": limit,
+        "data.prevalence": prevalence,
         "batch": batch,
         "seed": seed,
     }

@@ -1,11 +1,13 @@
 """`demur train`: learn from labelled images; weights, manifest and card come out."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from demur.harden.classwise import Scores
     from demur.harden.training import Trained
 
 _SHOWN = 10
@@ -53,21 +55,29 @@ def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str,
 
 
 def _words(done: "Trained", data: str) -> list[str]:
+    found = [] if done.scores is None else _found(done.scores)
+    card = f"Card: {done.weights.with_suffix('.md')}"
+    return [f"Learned from {done.learned:,} images.", *found, card, f"Next: demur audit '{done.address}' '{data}'"]
+
+
+def _found(scores: "Scores") -> list[str]:
+    """The accuracy, and the classes with the lowest F1 among those that were seen."""
     from demur.harden.card import percent
 
-    lines = [f"Learned from {done.learned:,} images."]
-    if done.scores is not None:
-        found = done.scores
-        hidden = len(found.classes) - _SHOWN
-        worst = sorted(found.classes, key=lambda one: one.f1.value)[:_SHOWN]
-        wide = max(len("worst classes"), *(len(one.name) for one in worst))
-        lines += [
-            f"Right on {percent(found.accuracy)} of {found.accuracy.n:,} {found.accuracy.unit}s set aside.",
-            f"{'worst classes' if hidden > 0 else 'class':<{wide}}  {'images':>6}  {'F1':<23}  precision  recall",
-            *(
-                f"{one.name:<{wide}}  {one.n:>6,}  {percent(one.f1):<23}  "
-                f"{100 * one.precision.value:7.1f} %  {100 * one.recall.value:4.1f} %"
-                for one in worst
-            ),
-        ]
-    return [*lines, f"Card: {done.weights.with_suffix('.md')}", f"Next: demur audit '{done.address}' '{data}'"]
+    seen = sorted((one for one in scores.classes if one.n), key=lambda one: one.f1.value)
+    title = "class" if len(seen) <= _SHOWN else "worst classes"
+    wide = max(len(title), *(len(one.name) for one in seen[:_SHOWN]))
+    accuracy = scores.accuracy
+    return [
+        f"Right on {percent(accuracy)} of {accuracy.n:,} {accuracy.unit}s set aside.",
+        f"{title:<{wide}}  {'images':>6}  {'F1':<23}  precision  recall",
+        *(
+            f"{one.name:<{wide}}  {one.n:>6,}  {percent(one.f1):<23}  "
+            f"{_short(one.precision.value):>9}  {_short(one.recall.value):>6}"
+            for one in seen[:_SHOWN]
+        ),
+    ]
+
+
+def _short(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f} %"

@@ -4,6 +4,7 @@ Parameters follow ImageNet-C and CIFAR-C (Hendrycks & Dietterich (2019), arXiv:1
 size.
 """
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
@@ -13,7 +14,9 @@ from demur.shapes import Images
 
 
 class Corruption(Protocol):
-    """A frozen dataclass with a severity; `table` maps a reference short side in pixels to five parameter values.
+    """A frozen dataclass with a severity or a parameter `value` of one's own.
+
+    `table` maps a reference short side in pixels to the parameter's values at severities 1 to 5.
 
     `sentence` tells a reader what is done; `{value}` stands for the parameter.
     """
@@ -22,8 +25,13 @@ class Corruption(Protocol):
     sentence: ClassVar[str]
 
     @property
-    def severity(self) -> int:
+    def severity(self) -> int | None:
         """1 (mild) to 5 (harsh)."""
+        ...
+
+    @property
+    def value(self) -> float | None:
+        """The parameter itself, instead of a severity."""
         ...
 
     def __call__(self, x: Images, keys: Keys) -> Images:
@@ -32,12 +40,19 @@ class Corruption(Protocol):
 
 
 def parameter(corruption: Corruption, short_side: int) -> float:
-    """The parameter value of a corruption's severity at the reference size nearest to `short_side` pixels."""
+    """The parameter's value: one's own, or the severity's at the reference size nearest to `short_side` pixels."""
+    if corruption.severity is None:
+        assert corruption.value is not None
+        return corruption.value
     nearest = min(corruption.table, key=lambda size: (abs(size - short_side), size))
     return corruption.table[nearest][corruption.severity - 1]
 
 
-def check_severity(severity: int) -> None:
-    """Refuse a severity outside 1 to 5."""
-    if severity not in {1, 2, 3, 4, 5}:
+def check_strength(severity: int | None, value: float | None) -> None:
+    """Refuse both or neither, a severity outside 1 to 5, a negative value."""
+    if (severity is None) == (value is None):
+        raise InputError("a corruption takes either `severity`, from 1 to 5, or `value`, its parameter; give one.")
+    if severity is not None and severity not in {1, 2, 3, 4, 5}:
         raise InputError(f"`severity` must be 1, 2, 3, 4 or 5; got {severity!r}.")
+    if value is not None and not 0 <= value < math.inf:
+        raise InputError(f"`value` must be a number that is not negative; got {value!r}.")

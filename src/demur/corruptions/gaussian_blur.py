@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from demur.corruptions import check_severity, parameter
+from demur.corruptions import check_strength, parameter
 from demur.randomness import Keys
 from demur.shapes import Images
 
@@ -22,14 +22,17 @@ class GaussianBlur:
     )
     sentence: ClassVar[str] = "Gaussian blur of standard deviation {value:g} pixels"
 
-    severity: int
+    severity: int | None = None
+    value: float | None = None
 
     def __post_init__(self) -> None:
-        check_severity(self.severity)
+        check_strength(self.severity, self.value)
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; blur draws nothing
         from kornia.filters import gaussian_blur2d
 
         sigma = parameter(self, min(x.shape[2:]))
+        if sigma == 0:
+            return x
         size = 2 * int(4 * sigma + 0.5) + 1
         return gaussian_blur2d(x, (size, size), (sigma, sigma), border_type="replicate").clamp(0, 1)

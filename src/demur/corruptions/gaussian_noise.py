@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from demur.corruptions import check_severity, parameter
+from demur.corruptions import check_strength, parameter
 from demur.randomness import Keys
 from demur.shapes import Images
 
@@ -27,10 +27,11 @@ class GaussianNoise:
     )
     sentence: ClassVar[str] = "Gaussian noise of standard deviation {value:g} of the pixel range"
 
-    severity: int
+    severity: int | None = None
+    value: float | None = None
 
     def __post_init__(self) -> None:
-        check_severity(self.severity)
+        check_strength(self.severity, self.value)
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         sigma = parameter(self, min(x.shape[2:]))

@@ -1,13 +1,14 @@
 """Images that are almost the same: saved again, resized, or moved by a pixel.
 
 A print is the grey image at 32×32 or less. Two images are near-duplicates when their 64-bit perceptual hashes differ in
-at most 6 bits, at one of nine moves by up to a pixel, and their softened, standardised prints differ by less than 0.05
-root mean square. The hash is quick and mistakes one shirt for another; the print confirms. Flat images have neither.
+at most 6 bits, at one of nine moves by up to a pixel, and their softened, standardised prints differ by less than 0.06
+root mean square. Above 20,000 images nothing is moved. The hash is quick and mistakes one shirt for another; the print confirms. Flat images and
+those below 8×8 have none.
 Zauner (2010), "Implementation and benchmarking of perceptual image hash functions" (the hash: signs of low-frequency
 cosine coefficients about their median).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -23,10 +24,12 @@ from demur.shapes import Images
 
 SIDE = 32
 BITS = 6
-CLOSE = 0.05
+CLOSE = 0.06
 _FLAT = 0.01
 _CHUNK = 2**20
-_CONFIRMED_AT_ONCE = 4096
+_AT_ONCE = 2048
+_SMALLEST = 8
+_MOST_MOVED = 20_000
 
 Prints = UInt8[Tensor, "rows height width"]
 
@@ -46,9 +49,15 @@ class _Move:
 def print_of(images: Images) -> Prints:
     """The grey image, averaged down to at most 32×32."""
     side = (min(SIDE, images.shape[2]), min(SIDE, images.shape[3]))
-    grey = images.mean(dim=1, keepdim=True)
-    small = interpolate(grey, size=side, mode="bilinear", antialias=True, align_corners=False)[:, 0]
+    small = interpolate(_grey(images), size=side, mode="bilinear", antialias=True, align_corners=False)[:, 0]
     return (small * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _grey(images: Images) -> Images:
+    """Luma for colour, which is what a JPEG keeps best; the mean of the channels otherwise."""
+    if images.shape[1] == 3:
+        return torch.einsum("rchw,c->rhw", images, torch.tensor([0.299, 0.587, 0.114])).unsqueeze(1)
+    return images.mean(dim=1, keepdim=True)
 
 
 def hashes(prints: Float[Tensor, "rows height width"]) -> NDArray[np.uint64]:
@@ -65,38 +74,52 @@ def near_duplicates(prints: Prints, parts: NDArray[Any], shape: tuple[int, int])
 
     `shape` is the height and width of the images the prints were made of, and so the size of a pixel.
     """
-    whole = prints.float() / 255
-    lively = np.flatnonzero((whole.flatten(1).std(dim=1) > _FLAT).numpy())
-    whole, kinds = whole[lively], np.unique(parts[lively], return_inverse=True)[1]
-    still = hashes(whole)
     found = [np.zeros((0, 2), np.int64)]
-    for move in _moves(prints.shape[1] / shape[0], prints.shape[2] / shape[1]):
-        for pairs in _candidates(hashes(move(whole)), still, kinds):
-            found.append(pairs[_confirmed(whole, pairs, move)])
-    return np.unique(lively[np.sort(np.concatenate(found), axis=1)], axis=0)
+    spread = [part.flatten(1).float().std(dim=1) for part in torch.split(prints, _AT_ONCE)]
+    lively = np.flatnonzero((torch.cat(spread) > 255 * _FLAT).numpy()) if spread else np.zeros(0, np.int64)
+    if min(prints.shape[1:]) < _SMALLEST or not len(lively):
+        return found[0]
+    prints, kinds = prints[lively], np.unique(parts[lively], return_inverse=True)[1]
+    still = _Look.of(prints, _Move(0, 0))
+    for down, right in product((0, -1, 1) if len(lively) <= _MOST_MOVED else (0,), repeat=2):
+        move = _Move(down * prints.shape[1] / shape[0], right * prints.shape[2] / shape[1])
+        found += _pairs(prints, _Look.of(prints, move), still, kinds)
+    return np.unique(lively[np.concatenate(found)], axis=0)
 
 
-def _moves(down: float, right: float) -> Iterable[_Move]:
-    return [_Move(down * i, right * j) for i, j in product((0, -1, 1), repeat=2)]
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What is quick to compare of all prints at one move; `coarse` are block means of the standardised prints."""
+
+    move: _Move
+    hashes: NDArray[np.uint64]
+    coarse: Float[Tensor, "rows blocks"]
+
+    @classmethod
+    def of(cls, prints: Prints, move: _Move) -> "_Look":
+        """Looked at a few rows at a time, since floats take four times the room."""
+        parts = [move(part / 255) for part in torch.split(prints, _AT_ONCE)] or [torch.zeros(0, *prints.shape[1:])]
+        coarse = torch.cat([_blocks(_standard(part)) for part in parts])
+        return cls(move, np.concatenate([hashes(part) for part in parts]), coarse)
 
 
-def _candidates(moved: NDArray[np.uint64], still: NDArray[np.uint64], kinds: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    step = max(1, _CHUNK // max(1, len(still)))
-    for start in range(0, len(still), step):
-        stop = start + step
-        apart = np.bitwise_count(moved[start:stop, None] ^ still[None, start + 1 :])
+def _pairs(prints: Prints, moved: _Look, still: _Look, kinds: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
+    step = max(1, _CHUNK // max(1, len(kinds)))
+    for start in range(0, len(kinds), step):
+        apart = np.bitwise_count(moved.hashes[start : start + step, None] ^ still.hashes[None, start + 1 :])
         first, second = np.nonzero(apart <= BITS)
         pairs = np.stack([first + start, second + start + 1], axis=1)
-        yield pairs[(pairs[:, 0] < pairs[:, 1]) & (kinds[pairs[:, 0]] != kinds[pairs[:, 1]])]
+        pairs = pairs[(pairs[:, 0] < pairs[:, 1]) & (kinds[pairs[:, 0]] != kinds[pairs[:, 1]])]
+        for part in np.split(pairs, range(_AT_ONCE, len(pairs), _AT_ONCE)):
+            near = part[_close(moved.coarse[part[:, 0]], still.coarse[part[:, 1]])]
+            if len(near):
+                one, other = (prints[near[:, side]] / 255 for side in (0, 1))
+                yield near[_close(_standard(moved.move(one)), _standard(other))]
 
 
-def _confirmed(prints: Tensor, pairs: NDArray[Any], move: _Move) -> NDArray[np.bool_]:
-    close = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), _CONFIRMED_AT_ONCE):
-        part = torch.from_numpy(pairs[start : start + _CONFIRMED_AT_ONCE])
-        gap = _standard(move(prints[part[:, 0]])) - _standard(prints[part[:, 1]])
-        close[start : start + len(part)] = (gap.square().mean(dim=(1, 2)).sqrt() < CLOSE).numpy()
-    return close
+def _close(one: Tensor, other: Tensor) -> NDArray[np.bool_]:
+    """Root mean square below the limit. Block means differ by no more than what they are means of: none is lost."""
+    return np.asarray(((one - other).square().flatten(1).mean(dim=1).sqrt() < CLOSE).numpy(), bool)
 
 
 def _standard(prints: Tensor) -> Tensor:
@@ -104,6 +127,14 @@ def _standard(prints: Tensor) -> Tensor:
     soft = avg_pool2d(prints, 3, stride=1)
     level = soft.mean(dim=(1, 2), keepdim=True)
     return (soft - level) / soft.std(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+
+
+def _blocks(standard: Tensor) -> Tensor:
+    """Means of equal blocks, scaled so that their mean square is at most that of the whole print."""
+    _, height, width = standard.shape
+    size = max(1, min(height, width) // 6)
+    means = avg_pool2d(standard, size).flatten(1)
+    return means * (means.shape[1] * size**2 / (height * width)) ** 0.5
 
 
 def _rolled(prints: Tensor, by: float, axis: int) -> Tensor:

@@ -22,7 +22,7 @@ from demur.data.source import path_of, spelled
 from demur.errors import DataError
 from demur.registry import Address
 
-_BATCH = 256
+_WINDOW = 1024
 _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _BOXES = {"objects", "bbox", "bboxes", "boxes", "annotations"}
 
@@ -48,7 +48,7 @@ def open_source(address: Address) -> ListedSource:
         for at, value in enumerate(cells[label])
     ]
     kept = part_of(rows, options.get("split"), str(path))
-    load = Picked(spooled(_contents(path, image, schema[image])), tuple(kept))
+    load = Picked(spooled(_contents(path, image, schema[image], len(rows))), tuple(kept))
     return listed_source(spelled(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
 
 
@@ -98,14 +98,13 @@ def _encoded(kind: pl.DataType) -> bool:
     return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in [field.name for field in kind.fields])
 
 
-def _contents(path: Path, image: str, kind: pl.DataType) -> Iterator[bytes]:
+def _contents(path: Path, image: str, kind: pl.DataType, rows: int) -> Iterator[bytes]:
+    """The encoded images; window by window, since a stream of batches is read ahead of its use."""
     column = pl.col(image).struct.field("bytes") if isinstance(kind, pl.Struct) else pl.col(image)
-    batches = (
-        pl.scan_parquet(path).select(column.alias("image")).collect_batches(chunk_size=_BATCH, maintain_order=True)
-    )
     try:
-        for batch in batches:
-            yield from (content or b"" for content in batch["image"])
+        for start in range(0, rows, _WINDOW):
+            window = pl.scan_parquet(path).select(column.alias("image")).slice(start, _WINDOW).collect()
+            yield from (content or b"" for content in window["image"])
     except _DAMAGED as error:
         raise _damaged(path, error) from None
 

@@ -1,6 +1,5 @@
 """Tasks that look like classification and are not: refused by name, with what to do instead."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from demur.errors import DataError
 _SERVES = "demur audits classifiers that give each image one of several classes"
 
 _MASKS = {"mask", "masks", "annotations", "segmentationclass", "segmentationobject", "gtfine", "gtcoarse", "labelids"}
+_HEAD = 1 << 20
 _PICTURES = {"image", "images", "img", "imgs", "jpegimages", "leftimg8bit"}
 
 
@@ -74,25 +74,18 @@ def layouts(root: Path) -> None:
 
 
 def _refuse_coco(root: Path, inside: dict[str, Path]) -> None:
-    places = [
-        root,
-        *(path for path in inside.values() if path.is_dir() and path.name.lower() in {"annotations", "train"}),
-    ]
+    places = [root, *(inside[name] for name in ("annotations", "train") if name in inside and inside[name].is_dir())]
     for path in (path for place in places for path in sorted(place.glob("*.json"))):
-        if path.stat().st_size and {"images", "annotations", "categories"} <= _keys(path):
-            raise detection(
-                str(root), f"{path.relative_to(root)} lists images, annotations and categories, as COCO does"
-            )
+        if _is_coco(path):
+            name = path.relative_to(root)
+            raise detection(str(root), f"{name} lists images, annotations and categories, as COCO does")
 
 
-def _keys(path: Path) -> set[str]:
-    """The names before a colon in the head and tail of a JSON file; the whole of it may be large."""
+def _is_coco(path: Path) -> bool:
+    """Whether the names of COCO's lists are in the head and tail of a file; the whole of it may be large."""
     with path.open("rb") as file:
-        head = file.read(1 << 20)
-        file.seek(max(len(head), path.stat().st_size - (1 << 20)))
-        text = (head + file.read()).decode("utf-8", "replace")
-    try:
-        whole = json.loads(text)
-    except ValueError:
-        return set(re.findall(r'"(images|annotations|categories)"\s*:', text))
-    return set(whole) if isinstance(whole, dict) else set()
+        head = file.read(_HEAD)
+        file.seek(max(len(head), path.stat().st_size - _HEAD))
+        text = head + file.read()
+    found = set(re.findall(rb'"(images|annotations|categories)"\s*:', text))
+    return len(found) == 3 or (len(found) == 2 and path.stat().st_size > 2 * _HEAD)

@@ -1,5 +1,6 @@
 """A training from an address of data to a folder with weights, manifest and card."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +78,14 @@ def train(
 
 
 def _leave(task: Task, folder: Path) -> Trained:
-    """Measure the trained network; write manifest, weights and card."""
+    """Measure the trained network; write manifest, weights and card. A card that names these weights is kept."""
     weights = folder / "model.safetensors"
     classifier, parts, address = task.classifier(), task.parts, task.architecture.trained(str(weights))
     found = judge(classifier, task.source, task.index, parts.tuned)
     write_atomically(manifest_of(weights), task.manifest)
     write_model(weights, task.network.state_dict(), task.metadata())
-    told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
-    write_atomically(folder / "model.md", card(told, classifier, weights, task.index, parts, found).encode())
+    page = weights.with_suffix(".md")
+    if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text()):
+        told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
+        write_atomically(page, card(told, classifier, weights, task.index, parts, found).encode())
     return Trained(weights, address, len(parts.learned), found)

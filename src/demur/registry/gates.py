@@ -96,7 +96,8 @@ def read_gate(key: str, rule: str) -> Gate:
         raise InputError(f"a gate's key is SUBJECT.MEASURE, such as clean.accuracy or promise.issued; got {key!r}.")
     measures = SIGNAL if subject.startswith("signals.") else SUBJECTS.get(subject, CONDITION)
     if measure not in measures:
-        raise unknown(f"measure of the gate subject {subject!r}:", measure, measures)
+        others = [] if subject in SUBJECTS else [f"{name}.{one}" for name, known in SUBJECTS.items() for one in known]
+        raise unknown("gate", key, [*(f"{subject}.{one}" for one in measures), *others])
     relation, bar = _read_rule(key, rule.strip(), measures[measure])
     return Gate(subject=subject, measure=measure, relation=relation, bar=bar)
 

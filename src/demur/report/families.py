@@ -36,12 +36,14 @@ class Family:
         """Where the promise stops holding, with the counts there."""
         if all(cell.holds is None for cell in self.cells):
             worst = self.cells[-1]
-            return f"{self.name} {worst.text} right at {self.measure} {worst.level}"
+            return f"{self.name} {worst.text} right" + (f" at {self.measure} {worst.level}" if worst.level else "")
         broken = next((at for at, cell in enumerate(self.cells) if cell.holds is False), None)
         if broken is None:
-            return f"{self.name} ✔ at every {self.measure}"
+            return f"{self.name} ✔ at every {self.measure}" if self.cells[0].level else f"{self.name} ✔"
         cell = self.cells[broken]
         kept = f"✔ to {self.cells[broken - 1].level}, " if broken else ""
+        if not cell.level:
+            return f"{self.name} ✖ ({cell.text})"
         return f"{self.name} {kept}✖ from {cell.level} ({cell.text})"
 
 
@@ -61,7 +63,7 @@ def families(rows: Iterable[ConditionRow], kind: str, *, promised: bool) -> tupl
 
 
 def _cell(row: ConditionRow, *, promised: bool) -> Cell:
-    level = pixels(row.severity) if row.kind == "attack" else f"{row.severity:g}"
+    level = "" if not row.severity else pixels(row.severity) if row.kind == "attack" else f"{row.severity:g}"
     if not promised or row.answered is None or row.answered_wrong is None:
         right = percent(row.accuracy.value, 0)
         return Cell(level=level, holds=None, text=right, sentence=f"{row.sentence}: {right} of {count(row.n)} right")

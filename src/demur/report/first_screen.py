@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from demur.analysis.results import ClassRow, Manipulation, Promise, Provenance, Results, State
+from demur.report.direction import which_way, which_way_short, worst_slice
 from demur.report.families import Family, families
 from demur.report.gates import GateTally
 from demur.report.phrases import DASH, called, count, frequency, percent, plural, scale
@@ -63,8 +64,12 @@ class FirstScreen:
     hundreds: tuple[Hundred, ...]
     worst: str
     worst_detail: str | None
+    worst_slice: str | None
+    direction: str | None
+    direction_short: str | None
     corruptions: tuple[Family, ...]
     manipulation: tuple[str, ...]
+    manipulation_short: str
     manipulation_note: str | None
     not_covered: tuple[str, ...]
     lapses: tuple[str, ...]
@@ -91,8 +96,12 @@ class FirstScreen:
             hundreds=_hundreds(results, promise),
             worst=_worst(results.worst_class),
             worst_detail=_worst_detail(results.worst_class) if promise else None,
+            worst_slice=worst_slice(results),
+            direction=which_way(results),
+            direction_short=which_way_short(results),
             corruptions=families(results.conditions, "corruption", promised=promise is not None),
             manipulation=_manipulation(attack, promised=promise is not None),
+            manipulation_short=_manipulation_short(attack, promised=promise is not None),
             manipulation_note=attack.sentence if attack else None,
             not_covered=results.not_covered,
             lapses=results.lapses,
@@ -172,6 +181,20 @@ def _manipulation(found: Manipulation | None, *, promised: bool) -> tuple[str, .
     if found is None:
         return ("Not measured: no attack was run.",)
     return (_smallest_change(found), _attacked(found, promised=promised))
+
+
+def _manipulation_short(found: Manipulation | None, *, promised: bool) -> str:
+    """Both findings on one line; the long one where half of the answers never flipped."""
+    if found is None or math.isnan(found.median_distance.value) or found.norm != "linf":
+        return _manipulation(found, promised=promised)[-1]
+    flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
+    wrong = found.answered_wrong if promised and found.answered_wrong is not None else None
+    end = (
+        f"{frequency(1 - found.robust_accuracy.value)} end wrong"
+        if wrong is None
+        else f"{count(wrong)} of {count(found.attacked)} are answered wrong"
+    )
+    return f"±{flips} per pixel flips half the answers; at ±{given} {end}."
 
 
 def _smallest_change(found: Manipulation) -> str:

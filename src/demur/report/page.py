@@ -15,6 +15,7 @@ from demur.report import phrases
 from demur.report.charts import Drawing, against_eps, against_severity, histograms, reliability, risk_coverage
 from demur.report.charts.histograms import first_signal
 from demur.report.charts.risk_coverage import start
+from demur.report.direction import other
 from demur.report.first_screen import FirstScreen
 from demur.report.gates import GateTally, measured
 from demur.report.glossary import GLOSSARY
@@ -30,7 +31,10 @@ CONTENTS = (
     ("calibration", "Stated and true confidence"),
     ("conditions", "Harder conditions"),
     ("classes", "Classes"),
+    ("direction", "Which way it errs"),
+    ("slices", "Slices"),
     ("confusion", "What is taken for what"),
+    ("labels", "How good the labels are"),
     ("policies", "Policies"),
     ("checks", "Checks of the measurement"),
     ("gallery", "Most confident errors"),
@@ -89,7 +93,17 @@ def page(results: Results) -> str:
 
 def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     """The sections there is something to show in; gates come first."""
-    return (("gates", "Gates"), *CONTENTS) if GateTally.of(results) else CONTENTS
+    left_out = {
+        name
+        for name, there in (
+            ("direction", results.direction or results.cost),
+            ("slices", results.slices),
+            ("labels", results.label_quality),
+        )
+        if not there
+    }
+    shown = tuple((name, title) for name, title in CONTENTS if name not in left_out)
+    return (("gates", "Gates"), *shown) if GateTally.of(results) else shown
 
 
 def drawings(results: Results) -> Mapping[str, Drawing]:
@@ -126,6 +140,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS, measured=measured)
+    environment.filters["other"] = other
     environment.tests["undefined_number"] = _undefined
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
     return environment

@@ -73,12 +73,13 @@ def _threshold(results: Results) -> list[alt.Chart]:
     rows = [
         {
             "signal": histogram.signal,
-            "low": number(min(results.promise.threshold, histogram.edges[-1]) if own[histogram.signal] else histogram.edges[0]),
+            "low": number(min(results.promise.threshold, edges[-1]) if own[histogram.signal] else edges[0]),
             "floor": 0,
             "top": 4,
             "seen": float(own[histogram.signal]),
         }
         for histogram in results.histograms
+        for edges in [histogram.edges]
     ]
     seen = alt.Opacity("seen:Q", scale=None, legend=None)
     line = inline(rows).transform_filter("datum.signal === shown").encode(x="low:Q", opacity=seen)

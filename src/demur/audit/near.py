@@ -1,0 +1,52 @@
+"""How many images have a near-duplicate that serves something else."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from demur.data import Index, Source
+from demur.data.near import near_duplicates, print_of
+
+_EXAMPLES = 20
+_AT_ONCE = 256
+
+
+def near_facts(source: Source, index: Index) -> dict[str, Any]:
+    """Counts of near-duplicates across roles, the user's own training rows among them, and some of the pairs."""
+    prints, ids, roles = _prints(source, index)
+    _, height, width = source.input_shape
+    pairs = near_duplicates(prints, np.array(roles), (height, width))
+    touched = [row for row in np.unique(pairs) if roles[row] == "test"]
+    between = Counter("-".join(sorted((roles[one], roles[other]))) for one, other in pairs)
+    return {
+        "pairs": len(pairs),
+        "between": dict(sorted(between.items())),
+        "test_images": len(touched),
+        "test": roles.count("test"),
+        "copies": index.leaks,
+        "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
+    }
+
+
+def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
+    """Prints, ids and roles of the readable rows that take part, and of those the user's split trains on."""
+    serves = dict(zip(index.sample_ids, index.roles, strict=True))
+    everyone = len(index) < len(source)
+    positions = range(len(source)) if everyone else [int(position) for position in index.positions]
+    prints, ids, roles, waiting = [], [], [], []
+    for row in source.read(positions):
+        role = serves.get(row.sample_id, row.role)
+        if row.image is None or role is None or tuple(row.image.shape) != tuple(source.input_shape):
+            continue
+        if row.sample_id in serves or role == "train":
+            waiting.append(row.image)
+            ids.append(row.sample_id)
+            roles.append(role)
+        if len(waiting) == _AT_ONCE:
+            prints.append(print_of(torch.stack(waiting)))
+            waiting = []
+    if waiting:
+        prints.append(print_of(torch.stack(waiting)))
+    return torch.cat(prints), ids, list(roles)
