@@ -10,17 +10,19 @@ come beside them, and where they are known `label2`, `label_weight` and `meta.<n
 A failed sample is a row with `error` set and everything measured null.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from demur.errors import RunError
+from demur.errors import InputError, RunError
 
 SCHEMA_VERSION = 1
 
@@ -102,6 +104,31 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A folder with one writer at a time; made if it is not there. The lock goes with the process, even a killed one.
+
+    Raises:
+        InputError: the folder cannot be written.
+        RunError: another process writes into it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise InputError(f"cannot write the folder {path}: {error.strerror}. Choose another with --out DIR.") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"another process is writing into {path}. Wait for it, or choose another folder with --out."
+            ) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def _umask() -> int:

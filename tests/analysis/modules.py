@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
+from tests import tiny
 
 from demur.analysis import analyse
 from demur.audit.loop import audit
 from demur.audit.plan import read_plan
 from demur.classifier import Classifier
 from demur.data import Row
-from tests import tiny
 
 CLASSES = ("functional", "scratched", "defective")
 ROWS = 1500

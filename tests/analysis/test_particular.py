@@ -1,16 +1,19 @@
 """Direction, cost, slices and the quality of labels, worked out again from the rows of the record."""
 
 import json
-import math
 
 import numpy as np
+import polars as pl
 import pytest
-
-from demur.analysis import analyse
-from demur.errors import InputError
 from tests import tiny
 from tests.analysis import modules
 from tests.analysis.slow import answered, auroc, rows_of, same, share, wrong
+
+from demur.analysis import analyse
+from demur.analysis.cost import _per_image
+from demur.analysis.label_quality import _weighted
+from demur.errors import InputError
+from demur.metrics import wilson
 
 DEFECTIVE = modules.CLASSES.index("defective")
 
@@ -46,26 +49,21 @@ def crossed(row):
 def test_the_worth_of_answers_at_another_mixture(folder, results):
     """Every positive row counts so often that two in a hundred images are positive."""
     guarded, bare = results.direction.at
-    for found, rows in (
-        (bare, rows_of(folder, "clean")),
-        (guarded, [each for each in rows_of(folder, "clean", "test")]),
-    ):
+    for found, rows in ((bare, rows_of(folder, "clean")), (guarded, rows_of(folder, "clean", "test"))):
         given = [each for each in rows if not found.guarded or answered(folder, each)]
         inside = sum(each["label"] == DEFECTIVE for each in rows)
-
-        def weight(row, inside=inside, outside=len(rows) - inside):
-            return 0.02 / inside if row["label"] == DEFECTIVE else 0.98 / outside
-
+        weights = [0.98 / (len(rows) - inside)] * len(modules.CLASSES)
+        weights[DEFECTIVE] = 0.02 / inside
         called = [each for each in given if each["predicted"] == DEFECTIVE]
         others = [each for each in given if each["predicted"] != DEFECTIVE]
-        assert same(found.ppv.value, mean(called, weight, lambda each: each["label"] == DEFECTIVE))
-        assert same(found.npv.value, mean(others, weight, lambda each: each["label"] != DEFECTIVE))
-        assert same(found.risk.value, mean(given, weight, wrong))
+        assert same(found.ppv.value, mean(called, weights, lambda each: each["label"] == DEFECTIVE))
+        assert same(found.npv.value, mean(others, weights, lambda each: each["label"] != DEFECTIVE))
+        assert same(found.risk.value, mean(given, weights, wrong))
         assert found.risk.low < found.risk.value < found.risk.high
 
 
-def mean(rows, weight, flag):
-    return sum(weight(each) * flag(each) for each in rows) / sum(map(weight, rows))
+def mean(rows, weights, flag):
+    return sum(weights[each["label"]] * flag(each) for each in rows) / sum(weights[each["label"]] for each in rows)
 
 
 def test_costs(folder, results):
@@ -129,6 +127,12 @@ def test_accuracy_weighted_by_the_labels(folder, results):
     assert same(results.label_quality.weighted_accuracy.value, right / sum(weights))
 
 
+def test_an_image_of_no_weight_moves_neither_the_accuracy_nor_its_interval():
+    rows = pl.DataFrame({"label": [0] * 60, "predicted": [0, 0, 1] * 20, "label_weight": [1.0, 0.5, 0.0] * 20})
+    found = _weighted(rows.with_columns(group=pl.lit(None)))
+    assert (found.low, found.value, found.high) == (1, 1, 1)
+
+
 def test_what_nobody_gave_is_not_there(tmp_path):
     results = analyse(tiny.run(tmp_path, conditions=("clean",)))
     assert (results.direction, results.cost, results.label_quality, results.worst_slice) == (None,) * 4
@@ -144,14 +148,10 @@ def test_without_a_guard_there_is_only_the_model(tmp_path):
     assert results.worst_slice == min(results.slices, key=lambda row: row.accuracy.value)
 
 
-def test_no_error_does_not_mean_no_cost(tmp_path):
-    results = modules.results(
-        tmp_path,
-        conditions__use=["clean"],
-        costs={f"{a} as {b}": 0.0 for a in modules.CLASSES for b in modules.CLASSES if a != b},
-    )
-    assert results.cost.unguarded.value == 0
-    assert math.isclose(results.cost.unguarded.high, 0, abs_tol=1e-12)
+def test_where_nothing_was_paid_the_dearest_error_may_have_been_missed():
+    found = _per_image(np.zeros(200), pl.DataFrame({"group": [None] * 200}), dearest=10.0)
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(10 * wilson(0, 200).high)
 
 
 @pytest.mark.parametrize(

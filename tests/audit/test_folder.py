@@ -41,7 +41,7 @@ def test_a_folder_of_another_plan_is_refused_with_what_differs(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cannot write the run folder .*file/run: Not a directory. .*--out DIR"):
+    with pytest.raises(InputError, match=r"cannot write the folder .*file/run: Not a directory. .*--out DIR"):
         open_and_close(tmp_path / "file" / "run", Plan())
 
 

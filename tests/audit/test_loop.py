@@ -219,7 +219,7 @@ def test_a_folder_of_another_model_or_other_data_is_refused(tmp_path):
 
 def test_resolving_writes_every_default_out():
     plan = resolve(Plan(signals=Signals(use=("energy(temperature=1.0)", "energy"))), tiny.source())
-    assert plan.signals.use == ("msp", "energy")
+    assert plan.signals.use == ("msp", "energy", "entropy")  # entropy: the default rule reads it
     assert plan.conditions.use[0] == "clean"
     assert "pgd(eps=0.05, keep='worst', steps=20)" in plan.conditions.use
     assert resolve(plan, tiny.source()) == plan

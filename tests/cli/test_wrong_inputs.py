@@ -116,7 +116,7 @@ def test_an_unknown_key_in_a_plan_file(demur, tmp_path):
 def test_an_output_that_cannot_be_written(demur, good, data, tmp_path):
     (tmp_path / "file").touch()
     said = demur("audit", good, data, *QUICK, "--out", "file/run")
-    refused(said, "cannot write the run folder file/run: Not a directory", "--out DIR")
+    refused(said, "cannot write the folder file/run: Not a directory", "--out DIR")
 
 
 def test_a_pickle(demur, good, data, tmp_path):

@@ -13,7 +13,7 @@ from demur.metrics.quantile import median
 
 
 def manipulation(run: Run) -> Manipulation | None:
-    """The attacks on one screen; None where the plan has none."""
+    """The attacks on one screen; None where the plan has no attack of a stated size."""
     attacks = run.conditions("attack")
     bounded = [entry for entry in attacks if entry["severity"] > 0]
     if not bounded:

@@ -4,40 +4,13 @@ Shares and risks are fractions in [0, 1]; eps and distances are fractions of the
 "higher = more doubt". An undefined number is null in JSON and its `reason` says why.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
-
-from demur.metrics.estimate import Estimate
-
-Number = Annotated[
-    float,
-    BeforeValidator(lambda v: float("nan") if v is None else v),
-    PlainSerializer(lambda v: None if v != v else v, when_used="json"),
-]
-
-
-class Table(BaseModel):
-    """Base of all result tables: frozen and closed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
-
-
-class Quantity(Table):
-    """An `Estimate` on paper."""
-
-    value: Number
-    low: Number
-    high: Number
-    n: int
-    unit: Literal["image", "group"] = "image"
-    reason: str | None = None
-
-    @classmethod
-    def of(cls, estimate: Estimate) -> "Quantity":
-        """The table row of an estimate."""
-        return cls(**vars(estimate))
-
+from demur.analysis.accepted import GateRow as GateRow
+from demur.analysis.accepted import Opened as Opened
+from demur.analysis.table import Number as Number
+from demur.analysis.table import Quantity as Quantity
+from demur.analysis.table import Table as Table
 
 State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
 
@@ -147,38 +120,6 @@ class Check(Table):
     sentence: str
     count: int | None = None
     of: int | None = None
-
-
-class GateRow(Table):
-    """One acceptance rule, judged on the bad end of the 95 % interval of `value`.
-
-    `of` is what the value belongs to where a rule is asked of several, such as every class. `needed` is how many units
-    (`value.unit`) would probably decide an inconclusive one.
-    """
-
-    key: str
-    rule: str
-    of: str | None
-    value: Quantity
-    outcome: Literal["pass", "fail", "inconclusive"]
-    needed: int | None
-    sentence: str
-
-
-class Opened(Table):
-    """How often the labels of these images were opened, by any run known of; times are UTC.
-
-    `changed` says which gates are not those that stood when the test labels were first opened.
-    """
-
-    certify: int
-    test: int
-    first_certify: str | None
-    first_test: str | None
-    plans: int
-    models: int
-    sentence: str
-    changed: tuple[str, ...]
 
 
 class TargetRow(Table):

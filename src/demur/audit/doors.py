@@ -69,8 +69,9 @@ def _fit(bench: Bench) -> None:
     if model.classes != data.classes and set(model.classes) == set(data.classes):
         k = next(k for k, pair in enumerate(zip(model.classes, data.classes, strict=True)) if len(set(pair)) == 2)
         raise DataError(
-            f"the model and {data.address} must order their classes alike; class {k} is {model.classes[k]!r} to the model "
-            f"and {data.classes[k]!r} to the data. Correct whichever is wrong, such as ?classes={','.join(model.classes)}."
+            f"the model and {data.address} must order their classes alike; class {k} is {model.classes[k]!r} to the "
+            f"model and {data.classes[k]!r} to the data. Correct whichever is wrong, such as "
+            f"?classes={','.join(model.classes)}."
         )
 
 

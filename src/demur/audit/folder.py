@@ -1,9 +1,7 @@
 """A run folder: one writer at a time, shards that are whole or absent, a log of what happened."""
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from demur.audit.plan import Plan
-from demur.errors import InputError, RunError
-from demur.records import read_json, write_atomically, write_json, write_shard
+from demur.errors import RunError
+from demur.records import locked, read_json, write_atomically, write_json, write_shard
 
 _ROOMS = ("records", "facts", "thumbs", "timings")
 
@@ -63,29 +61,10 @@ def open_folder(path: Path, plan: Plan) -> Iterator[Folder]:
         InputError: the folder cannot be written.
         RunError: another process writes into it, or it belongs to another plan.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the run folder {path}: {error.strerror}. Choose another with --out DIR."
-        ) from None
-    try:
-        _lock(lock, path)
+    with locked(path):
         _claim(path, plan)
         _sweep(path)
         yield Folder(path)
-    finally:
-        os.close(lock)
-
-
-def _lock(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(
-            f"another process is writing into {path}. Wait for it, or choose another folder with --out."
-        ) from None
 
 
 def _claim(path: Path, plan: Plan) -> None:

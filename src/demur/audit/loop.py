@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.adapters import load_model
+from demur.adapters.manifest import training_hashes
 from demur.audit.conditions import CLEAN, Condition, conditions, default_conditions
 from demur.audit.direction import directed
 from demur.audit.doors import knock
@@ -29,7 +30,7 @@ from demur.errors import InputError, RunError
 from demur.openings import note
 from demur.policies import Certified
 from demur.records import SCHEMA_VERSION, read, read_json, write_json
-from demur.registry import build, describe, parse
+from demur.registry import Address, build, describe, parse
 from demur.signals import Signal
 
 Rows = NDArray[np.int64]
@@ -128,7 +129,8 @@ def audit(
     progress.say("reading the images")
     source = source or open_data(plan.data.address)
     plan = resolve(plan, source)
-    index = build_index(source, limit=plan.data.limit)
+    learned = _learned_from(plan.model.address) if classifier is None else frozenset()
+    index = build_index(source, limit=plan.data.limit, exclude=learned, held_out=True)
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
     if device is not None:
@@ -145,6 +147,12 @@ def audit(
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
+
+
+def _learned_from(address: str) -> frozenset[str]:
+    """Contents the model has learned from, as far as a manifest beside its weights tells."""
+    weights = Address.parse(address, "model").weights
+    return (training_hashes(weights) if weights and Path(weights).exists() else None) or frozenset()
 
 
 def _note_near_duplicates(bench: Bench, folder: Folder, progress: Progress) -> None:

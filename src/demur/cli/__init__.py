@@ -59,7 +59,7 @@ def main() -> None:
         _fail(str(error), 2)
     except SystemExit as left:  # typer leaves by it always, and by 130 when interrupted
         if left.code == _INTERRUPTED:
-            _fail("interrupted; the same command continues from the last whole shard.", _INTERRUPTED)
+            _fail("interrupted; the same command continues where this one stopped.", _INTERRUPTED)
         raise
     finally:
         _flush()

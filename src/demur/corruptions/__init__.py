@@ -48,11 +48,11 @@ def parameter(corruption: Corruption, short_side: int) -> float:
     return corruption.table[nearest][corruption.severity - 1]
 
 
-def check_strength(severity: int | None, value: float | None) -> None:
+def check_strength(name: str, severity: int | None, value: float | None) -> None:
     """Refuse both or neither, a severity outside 1 to 5, a negative value."""
     if (severity is None) == (value is None):
-        raise InputError("a corruption takes either `severity`, from 1 to 5, or `value`, its parameter; give one.")
+        raise InputError(f"{name} takes either `severity`, from 1 to 5, or `value`, its parameter; give one of them.")
     if severity is not None and severity not in {1, 2, 3, 4, 5}:
-        raise InputError(f"`severity` must be 1, 2, 3, 4 or 5; got {severity!r}.")
+        raise InputError(f"{name}: `severity` must be 1, 2, 3, 4 or 5; got {severity!r}.")
     if value is not None and not 0 <= value < math.inf:
-        raise InputError(f"`value` must be a number that is not negative; got {value!r}.")
+        raise InputError(f"{name}: `value` must be a number that is not negative; got {value!r}.")

@@ -26,7 +26,7 @@ class GaussianBlur:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        check_strength(self.severity, self.value)
+        check_strength("gaussian_blur", self.severity, self.value)
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; blur draws nothing
         from kornia.filters import gaussian_blur2d

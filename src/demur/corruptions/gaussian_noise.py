@@ -31,7 +31,7 @@ class GaussianNoise:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        check_strength(self.severity, self.value)
+        check_strength("gaussian_noise", self.severity, self.value)
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         sigma = parameter(self, min(x.shape[2:]))

@@ -24,7 +24,7 @@ class LowLight:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        check_strength(self.severity, self.value)
+        check_strength("low_light", self.severity, self.value)
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; this draws nothing
         return x * parameter(self, min(x.shape[2:]))

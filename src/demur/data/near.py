@@ -2,8 +2,8 @@
 
 A print is the grey image at 32×32 or less. Two images are near-duplicates when their 64-bit perceptual hashes differ in
 at most 6 bits, at one of nine moves by up to a pixel, and their softened, standardised prints differ by less than 0.06
-root mean square. Above 20,000 images nothing is moved. The hash is quick and mistakes one shirt for another; the print confirms. Flat images and
-those below 8×8 have none.
+root mean square; above 20,000 images none is moved. The hash is quick and mistakes one shirt for another; the print
+confirms. Flat images and those below 8×8 have no duplicates.
 Zauner (2010), "Implementation and benchmarking of perceptual image hash functions" (the hash: signs of low-frequency
 cosine coefficients about their median).
 """

@@ -1,14 +1,12 @@
 """The folder of a training: one writer at a time, and one training for good."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from demur.errors import InputError, RunError
+from demur.errors import RunError
 from demur.harden.checkpoints import Checkpoints
-from demur.records import read_json, write_json
+from demur.records import locked, read_json, write_json
 
 NOTE = "training.json"
 CHECKPOINT = "checkpoint"
@@ -22,30 +20,13 @@ def open_folder(path: Path, task: Mapping[str, str], *, restart: bool) -> Iterat
         InputError: the folder cannot be written.
         RunError: another process trains into it, or it belongs to another training.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise InputError(f"cannot write the folder {path}: {error.strerror}. Choose another with --out DIR.") from None
-    try:
-        _lock(lock, path)
+    with locked(path):
         if restart:
             Checkpoints(path / CHECKPOINT).forget()  # before the note changes: a kill in between must not mix the two
         else:
             _check_same(path, task)
         write_json(path / NOTE, dict(task))
         yield path
-    finally:
-        os.close(lock)
-
-
-def _lock(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(
-            f"another process is training into {path}. Wait for it, or choose another folder with --out."
-        ) from None
 
 
 def _check_same(path: Path, task: Mapping[str, str]) -> None:

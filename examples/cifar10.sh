@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# A published ResNet-20 on CIFAR-10 in a Parquet file; DEMUR_SHARED holds models/ and data/cifar10/.
+set -euo pipefail
+: "${DEMUR_SHARED:?name the folder of the real images and weights}"
+
+demur audit "zoo:resnet20@$DEMUR_SHARED/models/cifar10_resnet20.safetensors?mean=.485,.456,.406&std=.229,.224,.225" \
+  "parquet:$DEMUR_SHARED/data/cifar10/test.parquet" "$@"

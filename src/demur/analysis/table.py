@@ -1,0 +1,35 @@
+"""The base of all result tables, and the number with an interval they are made of."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from demur.metrics.estimate import Estimate
+
+Number = Annotated[
+    float,
+    BeforeValidator(lambda v: float("nan") if v is None else v),
+    PlainSerializer(lambda v: None if v != v else v, when_used="json"),
+]
+
+
+class Table(BaseModel):
+    """Base of all result tables: frozen and closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Quantity(Table):
+    """An `Estimate` on paper."""
+
+    value: Number
+    low: Number
+    high: Number
+    n: int
+    unit: Literal["image", "group"] = "image"
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> "Quantity":
+        """The table row of an estimate."""
+        return cls(**vars(estimate))
