@@ -1,8 +1,8 @@
 """What the attack harness costs over the bare floor of the same model, in one process.
 
 The floor of PGD-20 is what no implementation without early exit can save: one clean forward, 20 forward+backward passes
-and one verifying forward of the same model in the same memory layout. Runs alternate; ratios are medians of pairs. Times
-are CPU seconds of this process, all threads together, so that a busy machine blurs both sides less.
+and one verifying forward of the same model in the same memory layout. Runs alternate; ratios are medians of pairs.
+Times are CPU seconds of this process, all threads together, so that a busy machine blurs both sides less.
 
     python benchmarks/attack_loop.py [--quick] [--images N] [--threads N]
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
 from demur.attacks.fgsm import FGSM
 from demur.attacks.fmn import FMN
@@ -12,7 +13,6 @@ from demur.attacks.pgd import PGD
 from demur.classifier import Classifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
-from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
 EPS = 0.08
 ORACLES = [Plane(), Bowl()]

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
 from demur.attacks.fmn import FMN
 from demur.attacks.harness import run
@@ -14,7 +15,6 @@ from demur.attacks.pgd import PGD
 from demur.attacks.walk import Walk
 from demur.classifier import Classifier
 from demur.randomness import Keys
-from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
 ROWS = 40
 
@@ -139,7 +139,7 @@ def test_the_kept_point_is_worst_over_the_walk_not_the_last():
     objective, x, y, keys = setting(Bowl())
     far = run(Jump(by=0.03, eps=None, steps=12), objective, x, y, keys, keep="worst", batch=16)
     for steps in range(1, 13):
-        along = (x + 0.03 * steps)
+        along = x + 0.03 * steps
         inside = ((along >= 0) & (along <= 1)).flatten(1).all(dim=1) & ((far.troubles & int(Trouble.OUTSIDE)) == 0)
         loss = objective.loss(objective.logits(along), y)
         assert torch.all(loss[inside] <= far.loss_kept[inside] + 1e-5)

@@ -2,13 +2,13 @@
 
 import polars as pl
 import pytest
+from tests import tiny
+from tests.analysis import modules
 
 from demur.audit.plan import read_plan
 from demur.data import build_index
 from demur.errors import InputError
 from demur.records import COLUMNS, read, validate
-from tests import tiny
-from tests.analysis import modules
 
 
 @pytest.fixture(scope="module")

@@ -184,3 +184,12 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
         progress.advance(10, "clean")
         progress.say("done")
     assert capsys.readouterr().out == ""
+
+
+def test_a_prevalence_on_the_command_line_is_part_of_the_plan(demur, good, data):
+    said = demur("plan", good, data, "--set", "data.positive=fashionable", "--prevalence", "positive=.005")
+    assert said.status == 2
+    assert "unknown class in data.positive 'fashionable'" in said.err
+    said = demur("plan", good, data, "--prevalence", "positive=.005")
+    assert said.status == 2
+    assert "Set data.positive" in said.err

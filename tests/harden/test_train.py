@@ -117,7 +117,7 @@ def test_a_folder_of_another_training_is_refused_unless_it_is_given_up(changes, 
 
 
 def test_two_trainings_at_once_are_refused(tmp_path):
-    with open_folder(tmp_path, {}, restart=False), pytest.raises(RunError, match="another process is training into"):
+    with open_folder(tmp_path, {}, restart=False), pytest.raises(RunError, match="another process is writing into"):
         trained(tmp_path)
 
 

@@ -26,8 +26,8 @@ SIDE = 32
 BITS = 6
 CLOSE = 0.06
 _FLAT = 0.01
-_CHUNK = 2**20
-_AT_ONCE = 2048
+_CHUNK = 2**18
+_AT_ONCE = 512
 _SMALLEST = 8
 _MOST_MOVED = 20_000
 
@@ -79,7 +79,8 @@ def near_duplicates(prints: Prints, parts: NDArray[Any], shape: tuple[int, int])
     lively = np.flatnonzero((torch.cat(spread) > 255 * _FLAT).numpy()) if spread else np.zeros(0, np.int64)
     if min(prints.shape[1:]) < _SMALLEST or not len(lively):
         return found[0]
-    prints, kinds = prints[lively], np.unique(parts[lively], return_inverse=True)[1]
+    prints = prints if len(lively) == len(prints) else prints[lively]
+    kinds = np.unique(parts[lively], return_inverse=True)[1]
     still = _Look.of(prints, _Move(0, 0))
     for down, right in product((0, -1, 1) if len(lively) <= _MOST_MOVED else (0,), repeat=2):
         move = _Move(down * prints.shape[1] / shape[0], right * prints.shape[2] / shape[1])
@@ -98,9 +99,9 @@ class _Look:
     @classmethod
     def of(cls, prints: Prints, move: _Move) -> "_Look":
         """Looked at a few rows at a time, since floats take four times the room."""
-        parts = [move(part / 255) for part in torch.split(prints, _AT_ONCE)] or [torch.zeros(0, *prints.shape[1:])]
-        coarse = torch.cat([_blocks(_standard(part)) for part in parts])
-        return cls(move, np.concatenate([hashes(part) for part in parts]), coarse)
+        moved = (move(part / 255) for part in torch.split(prints, _AT_ONCE))
+        codes, coarse = zip(*((hashes(part), _blocks(_standard(part))) for part in moved), strict=True)
+        return cls(move, np.concatenate(codes), torch.cat(coarse))
 
 
 def _pairs(prints: Prints, moved: _Look, still: _Look, kinds: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
