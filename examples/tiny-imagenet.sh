@@ -5,5 +5,5 @@ set -euo pipefail
 : "${DEMUR_SHARED:?name the folder of the real images and weights}"
 data="tiny-imagenet:$DEMUR_SHARED/data/tiny-imagenet"
 
-test -f models/tiny-imagenet/model.safetensors || demur train compact_resnet "$data" --epochs 10 --out models/tiny-imagenet
+test -f models/tiny-imagenet/model.safetensors || demur train compact_resnet "$data" --epochs 12 --out models/tiny-imagenet
 demur audit zoo:compact_resnet@models/tiny-imagenet/model.safetensors "$data" "$@"

@@ -57,3 +57,9 @@ def test_meta_columns_come_from_the_prefix_and_from_the_option():
     assert read.used == ["group", "reader", "meta.site", "age"]
     with pytest.raises(DataError, match=r"unknown column 'ages'. Did you mean 'age'"):
         Columns.of(["age"], {"meta": "ages"}, "here")
+
+
+@pytest.mark.parametrize("label", [3, -1, "3", None, 0.5])
+def test_a_number_that_is_no_class_is_refused(label):
+    with pytest.raises(DataError, match="row 7: the label"):
+        labels_of([0, 1, 2], "here").number(label, "row 7")

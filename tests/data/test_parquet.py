@@ -197,6 +197,7 @@ def test_a_damaged_file_is_refused(write, table, tmp_path):
 
 
 def test_no_window_is_decoded_twice(write, table, pixels, monkeypatch):
+    monkeypatch.setattr("demur.data.parquet._WINDOW", 70)
     source = open_data(write(table))
     monkeypatch.setattr(pl, "scan_parquet", None)
     order = np.random.default_rng(1).permutation(600).tolist()
