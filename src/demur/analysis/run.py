@@ -53,16 +53,20 @@ class Run:
 
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        parts = read(self.path).partition_by("condition", as_dict=True, maintain_order=True)
-        tables = {str(key[0]): part for key, part in parts.items()}
+        """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
         everyone, attacked = sum(self.facts["roles"].values()), self.facts["attacked"]
+        done = read_json(self.path / "manifest.json")
+        tables = {}
         for entry in self.conditions():
-            rows, planned = len(tables.get(entry["name"], ())), attacked if entry["kind"] == "attack" else everyone
+            name, planned = entry["name"], attacked if entry["kind"] == "attack" else everyone
+            rows = sum(shard["rows"] for shard in done if shard["condition"] == name)
             if rows != planned:
                 raise RunError(
-                    f"{self.path} is not finished: the condition {entry['name']} has {rows} of {planned} rows. "
+                    f"{self.path} is not finished: the condition {name} has {rows} of {planned} rows. "
                     "Run the audit to its end; the same command continues."
                 )
+            table = read(self.path, name) if planned else read(self.path, "clean").clear()
+            tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
         return tables
 
     def rows(self, condition: str, role: str | None = None) -> pl.DataFrame:

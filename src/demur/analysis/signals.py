@@ -64,7 +64,8 @@ def _attack(run: Run, name: Any, condition: str) -> Target:
 
 
 def _against_clean(name: Any, positive: pl.DataFrame, clean: pl.DataFrame) -> Target:
-    rows = pl.concat([positive, clean])
+    scored = pl.col(r"^(sample_id|group|signal\..*)$")
+    rows = pl.concat([positive.select(scored), clean.select(scored)])
     flags = np.arange(len(rows)) < len(positive)
     units = groups(rows)
     return Target(name, rows, flags, rows["sample_id"].to_numpy() if units is None else units)
