@@ -52,7 +52,7 @@ def test_a_failing_write_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeyp
     for broken in ("fsync", "fdopen"):
         with monkeypatch.context() as patch:
             patch.setattr(os, broken, lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-            with pytest.raises(OSError, match="disk full"):
+            with pytest.raises(RunError, match=r"cannot write .*: disk full. What was written before is whole"):
                 write_atomically(target, b"new")
         assert target.read_bytes() == b"old"
         assert [path.name for path in target.parent.iterdir()] == ["run.json"]

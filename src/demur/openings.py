@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from demur.errors import RunError
-from demur.records import read_json, write_atomically
+from demur.records import append_line, read_json, write_atomically
 
 FILE = "opened.jsonl"
 
@@ -40,9 +40,8 @@ def note(run: Path, role: Literal["certify", "test"], by: str) -> None:
     }
     shared = _read(beside)
     try:
-        with beside.open("a") as file:
-            file.write(_line(line))
-    except OSError:
+        append_line(beside, _line(line).rstrip("\n"))
+    except RunError:
         line["scope"] = "run"
     known = {_line(entry) for entry in (*openings(run), *shared) if entry["data_sha256"] == line["data_sha256"]}
     write_atomically(run / FILE, "".join(sorted({*known, _line(line)})).encode())

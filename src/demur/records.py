@@ -10,8 +10,10 @@ come beside them, and where they are known `label2`, `label_weight` and `meta.<n
 A failed sample is a row with `error` set and everything measured null.
 """
 
+import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -91,7 +93,46 @@ def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target and rename: a reader sees the old file or the new one, never a part."""
+    """Write beside the target and rename: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        RunError: the disk is full, or the place cannot be written.
+    """
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise _unwritten(path, error) from None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a whole line to a file, or nothing.
+
+    Raises:
+        RunError: the disk is full, or the file cannot be written.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            _write_whole(file, f"{line}\n".encode())
+    except OSError as error:
+        raise _unwritten(path, error) from None
+
+
+def _write_whole(file: io.FileIO, content: bytes) -> None:
+    """A disk that fills up takes a part without complaint."""
+    before = file.tell()
+    if file.write(content) < len(content):
+        file.truncate(before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _unwritten(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot write {path}: {error.strerror or error}. What was written before is whole; free some space or correct "
+        "the rights, and the same command continues."
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -155,8 +196,6 @@ def read_json(path: Path) -> Any:
 
 def write_shard(run: Path, name: str, table: pl.DataFrame) -> str:
     """Write `records/<name>.parquet` atomically and return its sha256."""
-    import io
-
     buffer = io.BytesIO()
     validate(table, name).write_parquet(buffer, compression="zstd", statistics=False)
     content = buffer.getvalue()

@@ -11,6 +11,8 @@ from demur.cli import main
 
 ROWS = 400
 
+QUICK = ("--set", 'conditions.use=["clean"]')
+
 
 @dataclass(frozen=True)
 class Said:
@@ -74,3 +76,16 @@ def write_parquet(path, labels=None):
         cells.append(out.getvalue())
     pl.DataFrame({"image": cells, "label": own.tolist() if labels is None else labels}).write_parquet(path)
     return f"parquet:{path}?classes={','.join(tiny.CLASSES)}"
+
+
+def refused(said, *words):
+    """One paragraph with these words."""
+    *progress, paragraph = said.err.rstrip("\n").split("demur: ", 1)
+    assert said.status == 2, said
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert "\n\n" not in paragraph
+    assert set("".join(progress).splitlines()) <= {"reading the images", "checking the model at the door"}
+    for word in words:
+        assert word in paragraph, paragraph
+    return paragraph

@@ -4,22 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests import tiny
-from tests.cli.conftest import ROWS, write_parquet
-
-QUICK = ("--set", 'conditions.use=["clean"]')
-
-
-def refused(said, *words):
-    """One paragraph with these words."""
-    *progress, paragraph = said.err.rstrip("\n").split("demur: ", 1)
-    assert said.status == 2, said
-    assert said.out == ""
-    assert "Traceback" not in said.err
-    assert "\n\n" not in paragraph
-    assert set("".join(progress).splitlines()) <= {"reading the images", "checking the model at the door"}
-    for word in words:
-        assert word in paragraph, paragraph
-    return paragraph
+from tests.cli.conftest import QUICK, ROWS, refused, write_parquet
 
 
 def test_probabilities_for_logits(demur, factory, data):

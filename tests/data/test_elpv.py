@@ -34,7 +34,7 @@ def test_half_is_defective_and_the_module_is_the_group(package):
     assert [row.label for row in rows[:4]] == [0, 0, 1, 1]
     assert [row.weight for row in rows[:4]] == pytest.approx([1, 1 / 3, 1 / 3, 1])
     assert [row.group for row in rows] == ["module 01"] * 5 + ["module 02"]
-    assert rows[5].meta == {"type": "poly", "probability": 0.0}
+    assert rows[5].meta == {"type": "poly"}
     assert rows[0].image.shape == (1, 16, 16)
     assert rows[1].error == "cannot read the file: No such file or directory"
     assert next(open_data("elpv?group=none").read([0])).group is None

@@ -229,5 +229,5 @@ def test_unusable_rows_are_refused():
         Calibration(np.array([0.1, np.nan]), np.zeros(2, bool))
     with pytest.raises(InputError, match="`wrong` must have one entry per score; got 3 for 2"):
         Calibration(np.zeros(2), np.zeros(3, bool))
-    with pytest.raises(InputError, match="needs tune rows"):
+    with pytest.raises(InputError, match="needs readable tune rows"):
         Certified().fit(Calibration(np.array([]), np.array([], bool)), Calibration(np.zeros(2), np.zeros(2, bool)))

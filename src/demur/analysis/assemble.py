@@ -99,6 +99,7 @@ def _provenance(run: Run) -> Provenance:
     return Provenance(
         **{name: facts[name] for name in _COPIED},
         gates_sha256=facts.get("gates_sha256"),
+        excluded=facts.get("excluded", 0),
         independence=independence(facts["groups"]),
         failed_samples=run.failed,
         plan_toml=(run.path / "plan.toml").read_text(),

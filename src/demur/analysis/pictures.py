@@ -15,14 +15,19 @@ _BINS = 40
 
 
 def curves(run: Run) -> tuple[Curve, ...]:
-    """The risk-coverage curve of every signal over clean test rows."""
+    """The risk-coverage curve of every signal over clean test rows; none where there is no such row."""
     test = run.rows("clean", "test")
-    return tuple(_curve(name, risk_coverage(score(test, name), wrong(test))) for name in run.signals)
+    return (
+        ()
+        if test.is_empty()
+        else tuple(_curve(name, risk_coverage(score(test, name), wrong(test))) for name in run.signals)
+    )
 
 
-def oracle_curve(run: Run) -> Curve:
-    """The curve of a signal that knows every error."""
-    return _curve("oracle", oracle(wrong(run.rows("clean", "test"))))
+def oracle_curve(run: Run) -> Curve | None:
+    """The curve of a signal that knows every error; None where there is no test row."""
+    test = run.rows("clean", "test")
+    return None if test.is_empty() else _curve("oracle", oracle(wrong(test)))
 
 
 def _curve(name: str, curve: Measured) -> Curve:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from demur.analysis.accepted import GateRow as GateRow
 from demur.analysis.accepted import Opened as Opened
+from demur.analysis.promised import Promise as Promise
+from demur.analysis.promised import Refusal as Refusal
 from demur.analysis.table import Number as Number
 from demur.analysis.table import Quantity as Quantity
 from demur.analysis.table import Table as Table
@@ -26,6 +28,7 @@ class Provenance(Table):
     data_sha256: str
     roles: dict[str, int]
     duplicates: int
+    excluded: int = 0
     groups: int | None
     independence: str
     failed_samples: int
@@ -39,36 +42,6 @@ class Provenance(Table):
     seconds: float
     forwards: int
     backwards: int
-
-
-class Promise(Table):
-    """A certified threshold, and what the untouched test split says of it."""
-
-    signal: str
-    threshold: float
-    risk: float
-    delta: float
-    certify_n: int
-    certify_answered: int
-    certify_wrong: int
-    test_n: int
-    test_answered: int
-    test_wrong: int
-    coverage: Quantity
-    test_risk: Quantity
-    unguarded_risk: Quantity
-    unit: Literal["image", "group"] = "image"
-
-
-class Refusal(Table):
-    """Why no threshold was certified, and what would be needed."""
-
-    sentence: str
-    risk: float
-    delta: float
-    labels_needed: int | None
-    labels_given: int
-    lowest_risk: Number
 
 
 class ClassRow(Table):

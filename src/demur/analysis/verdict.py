@@ -46,7 +46,7 @@ def refusal(run: Run) -> Refusal | None:
     if run.guard is not None or run.refusal is None:
         return None
     found = run.refusal
-    return Refusal(**{name: found[name] for name in Refusal.model_fields})
+    return Refusal(**{name: found[name] for name in Refusal.model_fields if name in found})
 
 
 def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
@@ -70,7 +70,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
     """The one thing to do now."""
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
-    more = f"about {needed:,} for certification alone" if needed else "more"
+    unit = "image" if run.refusal is None else run.refusal["unit"]
+    more = f"about {needed:,} {unit}s for certification alone" if needed else "more"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (
@@ -78,12 +79,20 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
             "model, the camera or the place changes."
         ),
         "undeclared": "Say how many wrong answers are tolerable: demur audit --risk 0.02.",
-        "too_few_labels": f"Label more images ({more}), or accept a larger risk: demur audit --risk 0.05.",
-        "model_too_weak": (
-            "Improve the model, or accept a larger risk: demur audit --risk 0.05. More labels will not help."
-        ),
+        "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
+        "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels will not help."),
     }
     return steps[found]
+
+
+def _hint(run: Run) -> str:
+    """The risk these labels would have borne, as a hint for a plan that fresh labels decide."""
+    supported = None if run.refusal is None else run.refusal.get("supported")
+    return (
+        ""
+        if supported is None
+        else f" (these labels would bear {supported:.0%}: declare it, and prove it on fresh ones)"
+    )
 
 
 def _family(name: str) -> str:

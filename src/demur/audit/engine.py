@@ -17,6 +17,8 @@ from demur.audit.plan import Plan
 from demur.audit.rows import table
 from demur.classifier import Classifier
 from demur.data import Index, Source
+from demur.data.source import Row, shaped
+from demur.errors import DataError
 from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Images, Labels
@@ -52,10 +54,21 @@ class Bench:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
         positions = [int(self.index.positions[row]) for row in rows]
         grey = torch.full(self.source.input_shape, 0.5)
-        images = [grey if row.image is None else row.image for row in self.source.read(positions)]
+        seen = [shaped(row, self.source.input_shape) for row in self.source.read(positions)]
+        self._check_unchanged(rows, seen)
+        images = [grey if row.image is None else row.image for row in seen]
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
         return torch.stack(images).to(device), labels.to(device)
+
+    def _check_unchanged(self, rows: Sequence[int] | NDArray[np.int64], seen: Sequence[Row]) -> None:
+        """What has gone since the run began must not be measured as if it were grey."""
+        for row, now in zip(rows, seen, strict=True):
+            if now.image is None and self.index.errors[row] is None:
+                raise DataError(
+                    f"image {now.sample_id!r} could be read when this run began and cannot be read any more: "
+                    f"{now.error}. Bring it back, and the same command continues."
+                )
 
     def _apply(self, condition: Condition, x: Images, y: Labels, keys: Keys) -> tuple[Images, Outcome | None]:
         if condition.attack is not None:

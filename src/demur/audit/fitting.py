@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,25 @@ def _certify(policy: Certified, clean: pl.DataFrame, signals: Sequence[str]) -> 
         case Certificate():
             return {"signal": signal, "tune": len(tune), "policy": dump_policy(answer.on(signal))}
         case Refusal():
-            return {"signal": signal, "tune": len(tune), "refusal": _plain(vars(answer))}
+            support = _support(policy, _calibration(tune, signal), _calibration(certify, signal))
+            return {"signal": signal, "tune": len(tune), "refusal": {**_plain(vars(answer)), **support}}
+
+
+_ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+
+def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict[str, float | None]:
+    """What these labels could prove at best, and the smallest rounder risk they would have passed at.
+
+    The labels are open once a promise was refused, so this is a hint for the next plan and no promise.
+    """
+    laxer = (replace(policy, risk=risk) for risk in _ROUNDER if risk > policy.risk)
+    passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify), Certificate))
+    units = len(certify.one_per_group())
+    return {
+        "provable": 1 - policy.delta ** (1 / units) if units else None,
+        "supported": next(passed, None) if len(tune) and units else None,
+    }
 
 
 def _calibration(rows: pl.DataFrame, signal: str) -> Calibration:

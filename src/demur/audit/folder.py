@@ -13,7 +13,7 @@ import polars as pl
 
 from demur.audit.plan import Plan
 from demur.errors import RunError
-from demur.records import locked, read_json, write_atomically, write_json, write_shard
+from demur.records import append_line, locked, read_json, write_atomically, write_json, write_shard
 
 _ROOMS = ("records", "facts", "thumbs", "timings")
 
@@ -45,8 +45,7 @@ class Folder:
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl."""
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
-        with (self.path / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+        append_line(self.path / "log.jsonl", json.dumps(line, sort_keys=True))
 
     def time(self, name: str, seconds: float) -> None:
         """Note how long something took, outside every identity promise."""

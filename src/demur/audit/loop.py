@@ -246,6 +246,7 @@ def _facts(bench: Bench) -> dict[str, Any]:
         "data_sha256": index.sha256,
         "roles": {role: len(index.rows_of(role)) for role in ("fit", "tune", "certify", "test")},
         "duplicates": index.duplicates,
+        "excluded": index.excluded,
         "groups": index.group_count,
         "attacked": len(attacked_rows(index, plan.conditions.attacked)) if any(c.attack for c in found) else 0,
         "conditions": [_condition_facts(condition) for condition in found],

@@ -57,6 +57,13 @@ def main() -> None:
         app()
     except DemurError as error:
         _fail(str(error), 2)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        _fail(
+            f"cannot read or write{place}: {error.strerror or error}. Free some space or correct the rights; the same "
+            "command continues.",
+            2,
+        )
     except SystemExit as left:  # typer leaves by it always, and by 130 when interrupted
         if left.code == _INTERRUPTED:
             _fail("interrupted; the same command continues where this one stopped.", _INTERRUPTED)
@@ -69,8 +76,10 @@ def _flush() -> None:
     """Write what is left; a reader that has gone, such as `head`, is no error."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _fail(f"cannot write the answer: {error.strerror}. Send it elsewhere; files of a run are whole.", 2)
 
 
 def _fail(message: str, status: int) -> None:

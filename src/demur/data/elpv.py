@@ -44,7 +44,7 @@ def open_source(address: Address) -> ListedSource:
             int(float(probability) >= 0.5),
             group=module if group == "module" else None,
             error=UNREAD,
-            meta={"type": kind, "probability": float(probability)},
+            meta={"type": kind},
             weight=abs(2 * float(probability) - 1),
         )
         for (name, probability, kind), module in zip(cells, modules, strict=True)

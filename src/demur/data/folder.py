@@ -50,7 +50,10 @@ def open_source(address: Address) -> ListedSource:
             f"there is no folder {root}; expected one with a sub-folder of images per class. Check the path."
         )
     refuse.layouts(root)
-    found = [(kind, path.relative_to(root).as_posix()) for kind in _kinds(root) for path in _files(kind.folder, ())]
+    real = os.path.realpath(root)
+    found = [
+        (kind, path.relative_to(root).as_posix()) for kind in _kinds(root) for path in _files(kind.folder, (real,))
+    ]
     declared = options["classes"].split(",") if "classes" in options else _names(root, [kind for kind, _ in found])
     labels = Labels(tuple(declared), numbered=False)
     rows = [Row(name, None, labels.number(kind.name, name), role=kind.role, error=UNREAD) for kind, name in found]
@@ -81,7 +84,9 @@ def _files(folder: Path, above: Sequence[str]) -> Iterator[Path]:
     """Every file below, links followed; a link that leads back up would never end."""
     real = os.path.realpath(folder)
     if real in above:
-        raise DataError(f"the link {folder} leads back to a folder that it lies in. Remove it.")
+        raise DataError(
+            f"{folder} leads back to a folder that it lies in, so that reading it would never end. Remove the link."
+        )
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name.lower() in _CLUTTER:
             continue

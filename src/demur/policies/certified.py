@@ -36,7 +36,10 @@ class Certified:
         The signal and everything else must have been chosen without the certify rows.
         """
         if not len(tune):
-            raise InputError("a certified threshold needs tune rows to place its grid; got none.")
+            raise InputError(
+                "a certified threshold needs readable tune rows to place its grid; there are none. Give more images, "
+                "or call some of them `tune` or `val` in your split."
+            )
         tune, certify = tune.one_per_group(), certify.one_per_group()
         sequences = self.plan(tune, len(certify))
         climbed = [climb(sequence, certify, self.risk) for sequence in sequences]

@@ -80,10 +80,10 @@ def _too_few(results: Results) -> tuple[str, str, str]:
     return (
         "Not yet. Let a person check every answer.",
         (
-            f"No promise: {plural(refusal.labels_given, 'labelled image')} cannot prove "
+            f"No promise: {plural(refusal.labels_given, f'labelled {refusal.unit}')} cannot prove "
             f"“at most {at_most(refusal.risk)} wrong”{needed}"
         ),
-        refusal.sentence,
+        _support(refusal),
     )
 
 
@@ -94,8 +94,19 @@ def _too_weak(results: Results) -> tuple[str, str, str]:
     return (
         "No. Let a person check every answer.",
         f"No promise: it cannot keep wrong answers at or below {at_most(refusal.risk)}{best}",
-        refusal.sentence,
+        _support(refusal),
     )
+
+
+def _support(refusal: Refusal) -> str:
+    """What these data can support instead."""
+    given = plural(refusal.labels_given, f"labelled {refusal.unit}")
+    parts = []
+    if refusal.provable is not None:
+        parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
+    if refusal.supported is not None:
+        parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a promise)")
+    return f"What they support: {'; '.join(parts)}." if parts else refusal.sentence
 
 
 def _failed(results: Results) -> tuple[str, str, str]:
