@@ -46,7 +46,7 @@ def run_audit(
     Args:
         model: a classifier, or an address such as `"zoo:resnet20@w.safetensors"`; by default what the plan names.
         data: a source, or an address such as `"parquet:test.parquet"`; by default what the plan names. Images the model
-            was trained on make every number worthless.
+            was trained on make every number worthless; those its `learned_from` names are left out.
         out: the run folder, made if it is not there.
         plan: a plan, the path of a TOML one, or the keys that differ from the defaults, such as
             `{"data.limit": 2000, "conditions.use": ["pgd(eps=[1/255, 2/255])"]}`.
@@ -57,7 +57,8 @@ def run_audit(
         InputError: something given cannot be used; nothing was measured.
         RunError: the folder belongs to another run.
     """
-    named = _naming(_read(plan), model, data)
+    ours = all(given is None or given == "fashion" for given in (model, data))
+    named = _naming(_read(plan, shipped=ours), model, data)
     folder = run_plan(
         named if risk is None else named.at_risk(risk),
         Path(out),
@@ -70,12 +71,12 @@ def run_audit(
     return results
 
 
-def _read(plan: Plan | Mapping[str, Any] | Path | str | None) -> Plan:
+def _read(plan: Plan | Mapping[str, Any] | Path | str | None, *, shipped: bool) -> Plan:
     match plan:
         case Plan():
             return plan
         case None | Mapping():
-            return read_plan(None, (), plan)
+            return read_plan(None, (), plan, shipped=shipped)
         case _:
             return read_plan(Path(plan))
 

@@ -22,7 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from demur.errors import InputError, RunError
 
@@ -62,6 +64,18 @@ KNOWN: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 def is_known(name: str) -> bool:
     """Whether a column is one of those that say more of a row than every data set does."""
     return name in KNOWN or name.startswith(META)
+
+
+def wrong(rows: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which predictions are not the label."""
+    return np.asarray((rows["predicted"] != rows["label"]).to_numpy(), bool)
+
+
+def groups(rows: pl.DataFrame) -> NDArray[np.str_] | None:
+    """The unit of independence of each row, its own id where it has no group; None where no row has one."""
+    if rows["group"].null_count() == len(rows):
+        return None
+    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"].to_numpy()
 
 
 def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
@@ -170,6 +184,24 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+_OWNERS: Mapping[str, str] = {"plan.toml": "an audit", "training.json": "a training"}
+"""The first file of a folder, and whose it then is."""
+
+
+def refuse_foreign(path: Path, own: str) -> None:
+    """Refuse a folder that belongs to another kind of work than the one whose first file is `own`.
+
+    Raises:
+        RunError: the two would mix their files.
+    """
+    for file, owner in _OWNERS.items():
+        if file != own and (path / file).exists():
+            raise RunError(
+                f"{path} belongs to {owner} (it has {file}), and {_OWNERS[own]} would mix its files with those. Choose "
+                "another folder with --out."
+            )
 
 
 def _umask() -> int:

@@ -145,7 +145,7 @@ def test_model_too_weak(tmp_path):
     assert found.state == "model_too_weak"
     assert found.refusal.labels_needed is None
     assert found.refusal.lowest_risk > 0.02
-    assert "More labels will not help" in found.next_step
+    assert "More labels would not help" in found.next_step
 
 
 def test_undeclared(tmp_path):
@@ -189,3 +189,51 @@ def test_an_interrupted_run_is_refused(folder, tmp_path):
     write_json(copy / "manifest.json", entries[:1] + entries[2:])
     with pytest.raises(RunError, match=r"clean.*Run the audit to its end"):
         analyse(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("log.jsonl", "{"),
+        ("log.jsonl", ""),
+        ("log.jsonl", "[]"),
+        ("plan.toml", "= 1"),
+        ("facts/policies.json", "[]"),
+    ],
+)
+def test_a_damaged_file_is_named(doctored, name, content):
+    run = doctored("none")
+    (run / name).write_text(content)
+    with pytest.raises(RunError, match=name.rpartition("/")[2]):
+        analyse(run)
+
+
+def test_the_check_of_the_promise_counts_groups(doctored):
+    """Two hundred copies of one wrong image are one observation."""
+    run = doctored("clean", role="test", group=pl.lit("one lot"), predicted=WRONG)
+    found = named(checks(Run(run)), "unseen images confirm the promise")
+    assert found.of <= 1
+    assert found.state != "fail"
+
+
+def test_manipulation_counts_measured_changes_only(doctored):
+    """An unbounded search that goes far is no success at a small size."""
+    far = Run(doctored("fmn", predicted=WRONG, **{"distance.linf": pl.lit(0.9)}))
+    for entry in far.facts["conditions"]:
+        if entry["kind"] == "attack":
+            entry["keep"] = "first"
+    bounded = [entry for entry in far.facts["conditions"] if entry["severity"] > 0 or entry["kind"] != "attack"]
+    with_search = manipulation(far)
+    far.facts["conditions"][:] = bounded
+    without = manipulation(far)
+    assert with_search.answered_wrong is without.answered_wrong is None
+    assert with_search.robust_accuracy == without.robust_accuracy
+    assert with_search.eps == without.eps > 0
+
+
+def test_a_search_alone_still_says_how_far_it_went(doctored):
+    run = Run(doctored("none"))
+    run.facts["conditions"][:] = [entry for entry in run.facts["conditions"] if entry["family"] in {"clean", "fmn"}]
+    found = manipulation(run)
+    assert (found.eps, found.robust_accuracy, found.answered_wrong) == (None, None, None)
+    assert found.median_distance.value > 0

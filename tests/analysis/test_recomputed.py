@@ -36,10 +36,11 @@ def test_conditions_at_the_frozen_threshold(folder, results):
         assert (row.answered, row.answered_wrong) == (len(accepted), errors)
         assert same(row.coverage.value, len(accepted) / len(test))
         assert same(row.risk.value, share(wrong(each) for each in accepted))
-        assert row.holds is (errors <= 0.1 * len(accepted) if accepted else None)
+        told = len(accepted) >= 20 and row.family != "fmn"
+        assert row.holds is (errors <= 0.1 * len(accepted) if told else None)
         assert row.forwards == sum(each["forwards"] for each in everyone)
         assert row.backwards == sum(each["backwards"] for each in everyone)
-    assert {row.holds for row in results.conditions} == {True, False}, "the fixture must show both"
+    assert {row.holds for row in results.conditions} == {True, False, None}, "the fixture must show all three"
 
 
 def test_the_promise_and_what_the_test_split_says_of_it(folder, results):

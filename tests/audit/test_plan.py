@@ -13,7 +13,7 @@ PLANS = st.builds(
     seed=st.integers(0, 2**31),
     batch=st.integers(2, 512),
     purpose=st.builds(Purpose, intended_use=st.none() | TEXT, threat_model=st.none() | TEXT),
-    model=st.builds(ModelPlan, address=TEXT, output=st.none() | st.just("logit"), trust_labels=st.booleans()),
+    model=st.builds(ModelPlan, address=TEXT, trust_labels=st.booleans()),
     data=st.builds(DataPlan, address=TEXT, limit=st.none() | st.integers(20, 10**6)),
     conditions=st.builds(
         Conditions,
@@ -110,7 +110,11 @@ def test_the_later_wins_file_then_settings_then_changes(tmp_path):
         ("seed=0.5", "plan key 'seed'"),
         ("version=2", "plan key 'version'"),
         ("model.trust_labels=1", "plan key 'model.trust_labels'"),
-        ("model.output=logitz", "plan key 'model.output'"),
+        (
+            "data.positive=8",
+            "plan key 'data.positive': input should be a valid string; got 8. Write data.positive=\"8\"",
+        ),
+        ('policies.use=["certified(risk=2)"]', "risk"),
         ("conditions.use=clean", "plan key 'conditions.use'"),
         ("conditions.use=[3]", "plan key 'conditions.use.0'"),
         ("model=fashion", "plan key 'model'"),

@@ -150,3 +150,61 @@ def test_an_unfinished_run_has_no_report(demur, good, data, monkeypatch, tmp_pat
         patch.setattr(Bench, "measure", stop)
         demur("audit", good, data, "--out", "run", "--set", 'conditions.use=["clean", "low_light(severity=2)"]')
     refused(demur("report", "run"), "is not finished", "low_light(severity=2) has 0 of 400 rows")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--risk", "nan"), ("the risk must be a share strictly between 0 and 1; got nan", "0.02")),
+        (("--risk", "5"), ("got 5",)),
+        (("--set", 'policies.use=["rule(confidence=7)"]'), ("confidence",)),
+        (("--set", 'conditions.use=["fgsm(eps=8)"]'), ("eps",)),
+        (("--set", "data.positive=8"), ('Write data.positive="8"',)),
+    ],
+)
+def test_what_needs_no_image_is_refused_before_any_is_read(demur, good, data, arguments, words):
+    said = demur("audit", good, data, *arguments)
+    refused(said, *words)
+    assert "reading the images" not in said.err
+
+
+def test_an_option_of_data_without_a_place(demur):
+    assert "address digits: unknown option 'x'" in refused(demur("plan", "fashion", "digits?x=1"))
+
+
+def test_a_folder_that_is_no_run(demur):
+    refused(demur("report", "."), ". is not a run folder")
+
+
+def test_an_architecture_that_raises_what_it_likes(demur, factory, data):
+    address = factory("raise KeyError('depth')")
+    refused(demur("audit", address, data, *QUICK), f"{address} is called", "KeyError: 'depth'")
+
+
+def test_a_module_that_does_not_parse(demur, factory, data):
+    address = factory("return Net(")
+    refused(demur("audit", address, data, *QUICK), "cannot be imported: SyntaxError")
+
+
+def test_a_network_that_raises_what_it_likes(demur, factory, data):
+    body = "return Odd()"
+    odd = "class Odd(Net):\n    def forward(self, x):\n        return {}['blocks']\n"
+    refused(demur("audit", factory(body, odd), data, *QUICK), "failed on two of them: 'blocks'")
+
+
+def test_a_training_keeps_out_of_a_run_folder(demur, good, data):
+    assert demur("audit", good, data, *QUICK, "--out", "run").status in {0, 1}
+    refused(demur("train", good, data, "--epochs", "1", "--out", "run", "--restart"), "run belongs to an audit")
+
+
+def test_a_trained_model_loaded_in_python_knows_what_it_learned_from(demur, good, data, tmp_path):
+    import demur as package
+
+    assert demur("train", good, data, "--epochs", "1", "--out", "trained").status == 0
+    source = package.open_data(data)
+    model = package.load_model(
+        f"{good}@trained/model.safetensors", classes=source.classes, input_shape=source.input_shape
+    )
+    lines = (tmp_path / "trained" / "model.manifest").read_text().split()
+    assert model.learned_from == model.to("cpu").learned_from == frozenset(lines)
+    assert len(lines) > 100

@@ -69,3 +69,26 @@ def test_one_kind_of_rows_is_undefined_with_a_reason():
     assert np.isnan(found.value)
     assert "one kind" in found.reason
     assert np.isnan(auroc_gain(np.arange(5.0), np.arange(5.0), np.ones(5, bool)).value)
+
+
+@pytest.mark.parametrize(("errors", "told"), [(1, False), (9, False), (10, True)])
+def test_few_errors_give_no_interval(errors, told):
+    doubt = np.random.default_rng(0).random(400)
+    positive = np.arange(400) < errors
+    for found in (auroc_interval(doubt, positive), auroc_gain(doubt, doubt[::-1], positive)):
+        assert np.isfinite(found.value)
+        assert (np.isfinite(found.low) and np.isfinite(found.high)) == told
+        assert told or f"only {errors} image" in found.reason
+
+
+def test_a_perfect_ranking_gives_no_interval():
+    found = auroc_interval(np.arange(400.0), np.arange(400) >= 350)
+    assert (found.value, np.isnan(found.low), np.isnan(found.high)) == (1.0, True, True)
+    assert "perfect" in found.reason
+
+
+def test_errors_of_few_groups_are_few():
+    positive = np.arange(400) < 100
+    found = auroc_interval(np.random.default_rng(0).random(400), positive, np.arange(400) // 20)
+    assert np.isnan(found.low)
+    assert "only 5 groups" in found.reason

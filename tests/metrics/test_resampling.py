@@ -100,3 +100,13 @@ def test_a_proportion_of_nothing_says_why(groups):
     found = proportion(np.array([], bool), groups)
     assert np.isnan(found.value)
     assert found.reason
+
+
+@pytest.mark.parametrize("units", [3, 5, 8, 20])
+def test_a_proportion_of_few_groups_covers_the_truth(units):
+    generator, held = np.random.default_rng(0), 0
+    groups = np.repeat(np.arange(units), 10)
+    for _ in range(400):
+        found = proportion(generator.random(units * 10) < generator.beta(4, 1, units)[groups], groups)
+        held += found.low <= 0.8 <= found.high
+    assert held >= 0.93 * 400

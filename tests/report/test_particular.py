@@ -23,6 +23,8 @@ def side(n, taken, slipped):
     return Side(
         n=n,
         taken=share(taken, n),
+        test_n=n,
+        test_taken=share(taken, n),
         slipped=share(slipped, n),
         among_answered=share(slipped, n // 2),
         passed_on=share(0.3, n),
@@ -36,6 +38,7 @@ def sliced(value, n, right, risk):
         n=n,
         accuracy=share(right, n),
         test_n=n // 2,
+        test_accuracy=share(right, n // 2),
         coverage=share(0.7, n // 2),
         risk=share(risk, n // 3),
     )
@@ -115,24 +118,28 @@ def test_the_direction_in_words():
     first = FirstScreen.of(results())
     assert first.direction == (
         "Of 1,000 images of “bag” 23 are called another class; with the guard 4, and 300 go to a person. "
-        "False alarms: 12 of 1,000 others; with the guard 1, and 300 go to a person."
+        "False alarms: 12 of 1,000 others; with the guard 1, and 300 go to a person "
+        "(measured on 1,000 and 9,000 images)."
     )
     assert (
         first.worst_slice
-        == "site <b>Turin</b>: 30 % of 600 images wrong when all are answered; 16 in 100 with the guard."
+        == "site <b>Turin</b>: 30 % of 300 images wrong when all are answered; 16 in 100 with the guard."
     )
 
 
 def test_without_a_promise_no_guard_is_spoken_of():
     first = FirstScreen.of(results("model_too_weak"))
-    assert first.direction == "Of 1,000 images of “bag” 23 are called another class. False alarms: 12 of 1,000 others."
-    assert first.worst_slice == "site <b>Turin</b>: 30 % of 600 images wrong when all are answered."
+    assert first.direction == (
+        "Of 1,000 images of “bag” 23 are called another class. False alarms: 12 of 1,000 others "
+        "(measured on 1,000 and 9,000 images)."
+    )
+    assert first.worst_slice == "site <b>Turin</b>: 30 % of 300 images wrong when all are answered."
     section = render(results("model_too_weak")).partition('<section id="direction"')[2].partition("</section>")[0]
     assert "guard</th>" not in section
 
 
 def test_no_image_of_the_positive_class_is_said():
-    missed = side(100, 0.1, 0.0).model_copy(update={"n": 0, "taken": undefined("no images")})
+    missed = side(100, 0.1, 0.0).model_copy(update={"test_n": 0, "test_taken": undefined("no images")})
     row = PARTICULAR["direction"].rows[0].model_copy(update={"missed": missed})
     direction = PARTICULAR["direction"].model_copy(update={"rows": (row,)})
     assert "there are no such images" in FirstScreen.of(results(direction=direction)).direction

@@ -20,6 +20,11 @@ def manifest_text(contents: frozenset[str]) -> bytes:
     return "".join(f"{content}\n" for content in sorted(contents)).encode()
 
 
+def learned_from(weights: str | None) -> frozenset[str]:
+    """What is known of the images a model with these weights has learned from; nothing where it has none of its own."""
+    return (None if weights is None else training_hashes(weights)) or frozenset()
+
+
 def training_hashes(weights: Path | str) -> frozenset[str] | None:
     """The content hashes, as an `Index` has them, of the images a model has learned from; None where nobody noted them.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from demur.adapters.manifest import learned_from
 from demur.adapters.options import Options
 from demur.adapters.weights import load_weights
 from demur.classifier import Classifier
@@ -21,7 +22,7 @@ def load(address: Address, classes: Sequence[str], input_shape: tuple[int, int, 
     module = build(address.location, options.input_shape[0], len(options.classes))
     if address.weights is not None:
         load_weights(module, address.weights)
-    return options.wrap(module)
+    return options.wrap(module, learned_from(address.weights))
 
 
 def build(location: str, channels: int, classes: int) -> nn.Module:
@@ -59,6 +60,16 @@ def _imported(name: str) -> object:
             f"cannot import {name!r} ({error}). A module: address names a Python module that is installed or lies in "
             "the current directory."
         ) from error
+    except Exception as error:  # importing runs foreign code
+        raise ModelError(
+            f"the Python module {name!r} cannot be imported: {_said(error)}. Correct it; python -c 'import {name}' "
+            "shows where it fails."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """A TypeError says what was wrong; of others the kind says half."""
+    return str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
 
 
 def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
@@ -67,11 +78,11 @@ def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
     told = {name: value for name, value in known.items() if name in _parameters(factory)}
     try:
         return factory(**told)
-    except TypeError as error:
+    except Exception as error:  # foreign code may raise anything
         how = f"with {' and '.join(f'{name}={value}' for name, value in told.items())}" if told else "without arguments"
         raise ModelError(
-            f"module:{location} is called {how}, and that failed: {error}. Write a function without parameters other "
-            "than `channels` and `classes` that builds the network, and name it."
+            f"module:{location} is called {how}, and that failed: {_said(error)}. Write a function without parameters "
+            "other than `channels` and `classes` that builds the network, and name it."
         ) from error
 
 

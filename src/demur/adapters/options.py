@@ -1,7 +1,7 @@
 """The options of a model address: `?mean=.5,.5,.5&std=.5,.5,.5&output=logits`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -48,7 +48,7 @@ class Options:
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
         )
 
-    def wrap(self, module: nn.Module) -> Classifier:
+    def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> Classifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
         return Classifier(
             module.eval(),
@@ -59,6 +59,7 @@ class Options:
             output=self.output,  # type: ignore[arg-type]  # free text here; the contract refuses what it does not know
             features=self.features,
             name=self.name,
+            learned_from=learned_from,
         )
 
 

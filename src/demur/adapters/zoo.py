@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from demur.adapters.manifest import learned_from
 from demur.adapters.options import Options
 from demur.adapters.weights import load_weights
 from demur.classifier import Classifier
@@ -21,7 +22,7 @@ def load(address: Address, classes: Sequence[str], input_shape: tuple[int, int, 
             f"Name its weights: zoo:{address.location}@FILE.safetensors."
         )
     load_weights(module, address.weights)
-    return options.wrap(module)
+    return options.wrap(module, learned_from(address.weights))
 
 
 def build(location: str, channels: int, classes: int) -> nn.Module:

@@ -8,9 +8,11 @@ import polars as pl
 
 from demur.analysis.results import ClassRow, ConditionRow, Quantity
 from demur.analysis.run import Run, groups, wrong
+from demur.analysis.standing import standing
 from demur.metrics import proportion
 
-_FEWEST_ANSWERED = 20
+FEWEST_ANSWERED = 20
+"""A share of fewer answers is no ground for a judgement."""
 
 
 def share(flags: np.ndarray[Any, np.dtype[np.bool_]], rows: pl.DataFrame) -> Quantity:
@@ -40,23 +42,29 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
         accuracy=accuracy(rows),
         forwards=int(rows["forwards"].sum()),
         backwards=int(rows["backwards"].sum()),
-        **_guarded(run, run.rows(entry["name"], "test")),
+        **_guarded(run, run.rows(entry["name"], "test"), judged=entry.get("keep") != "nearest"),
     )
 
 
-def _guarded(run: Run, test: pl.DataFrame) -> dict[str, Any]:
-    """What the guard makes of test rows. `holds` compares the share of wrong answers seen with the one promised."""
+def _guarded(run: Run, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
+    """What the guard makes of test rows: counts by the unit of the promise, shares of all rows.
+
+    `holds` compares the share of wrong answers seen with the one promised. It stays open below 20 answers, and where an
+    attack looks for the nearest point, for there no size of change was fixed.
+    """
     if run.guard is None:
         return dict.fromkeys(("answered", "answered_wrong", "coverage", "risk", "holds"))
     answered = run.answered(run.guard, test)
-    accepted = test.filter(answered)
-    errors = int(wrong(accepted).sum())
+    accepted, units = test.filter(answered), standing(test)
+    given = units.filter(run.answered(run.guard, units))
+    errors = int(wrong(given).sum())
+    told = judged and len(given) >= FEWEST_ANSWERED
     return {
-        "answered": len(accepted),
+        "answered": len(given),
         "answered_wrong": errors,
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
-        "holds": errors <= run.guard.certificate.risk * len(accepted) if len(accepted) else None,
+        "holds": errors <= run.guard.certificate.risk * len(given) if told else None,
     }
 
 
@@ -83,12 +91,20 @@ def _class(test: pl.DataFrame, answered: Any, k: int, name: str) -> ClassRow:
 
 
 def worst_class(rows: tuple[ClassRow, ...]) -> ClassRow | None:
-    """The class with the most wrong among its answered images (at least 20 of them), else the least accurate one."""
-    guarded = [row for row in rows if row.risk and row.coverage and row.coverage.value * row.n >= _FEWEST_ANSWERED]
-    if guarded:
-        return max(guarded, key=lambda row: row.risk.value if row.risk else 0.0)
-    measured = [row for row in rows if row.n]
-    return min(measured, key=lambda row: row.accuracy.value) if measured else None
+    """The class with the most wrong among its answered images, else the least accurate one.
+
+    Classes of fewer than 20 images are left out if there are others. If the guard answers fewer than 20 images of any
+    class, all are ranked by accuracy: the class it declines almost wholly would escape a ranking of answers.
+    """
+    large = [row for row in rows if row.n >= FEWEST_ANSWERED] or [row for row in rows if row.n]
+    if large and all(row.risk and enough_answered(row.coverage, row.n) for row in large):
+        return max(large, key=lambda row: row.risk.value if row.risk else 0.0)
+    return min(large, key=lambda row: row.accuracy.value, default=None)
+
+
+def enough_answered(coverage: Quantity | None, n: int) -> bool:
+    """Whether at least 20 of `n` images are answered."""
+    return coverage is not None and coverage.value * n >= FEWEST_ANSWERED - 1e-9
 
 
 def confusion(run: Run) -> tuple[tuple[int, ...], ...]:

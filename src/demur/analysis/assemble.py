@@ -22,6 +22,7 @@ from demur.analysis.signals import signal_rows
 from demur.analysis.slices import slices, worst_slice
 from demur.analysis.tables import policy_rows
 from demur.analysis.verdict import LAPSES, independence, next_step, not_covered, promise, refusal, state
+from demur.errors import RunError
 from demur.metrics import random_risk
 
 _RISK = 0.02
@@ -34,7 +35,14 @@ def analyse(path: Path) -> Results:
         RunError: the folder holds no finished run.
     """
     run = Run(path)
-    results, plan = _measured(run), _plan(path)
+    fitted, plan = len(run.fitted), _plan(path)
+    asked = len(plan.get("policies", {}).get("use", ()))
+    if asked != fitted:
+        raise RunError(
+            f"{path / 'facts' / 'policies.json'} must hold every policy of the plan; it has {fitted} of {asked}. "
+            "Delete it and run the audit again."
+        )
+    results = _measured(run)
     results = results.model_copy(update=_particular(run, plan))
     gates = judge(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
@@ -90,12 +98,28 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(path: Path) -> dict[str, Any]:
-    return tomllib.loads((path / "plan.toml").read_text())
+    try:
+        return tomllib.loads((path / "plan.toml").read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"{path / 'plan.toml'} cannot be read ({error}). Restore it, or run the audit anew.") from None
+
+
+def _log(run: Run) -> list[dict[str, Any]]:
+    """The lines of log.jsonl, of which one says when the run was started."""
+    path = run.path / "log.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        started = any(line["event"] == "started" and line["at"] for line in lines)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}). Restore it, or run the audit anew.") from None
+    if not started:
+        raise RunError(f"{path} must say when the run was started; it does not. Restore it, or run the audit anew.")
+    return lines
 
 
 def _provenance(run: Run) -> Provenance:
     facts, (forwards, backwards) = run.facts, run.passes
-    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    log = _log(run)
     return Provenance(
         **{name: facts[name] for name in _COPIED},
         gates_sha256=facts.get("gates_sha256"),

@@ -13,6 +13,7 @@ import polars as pl
 
 from demur.analysis.results import Check
 from demur.analysis.run import Run, wrong
+from demur.analysis.standing import standing
 from demur.metrics import p_value, proportion, wilson
 from demur.records import read_json
 
@@ -180,14 +181,15 @@ def _curve(run: Run, by_size: list[Mapping[str, Any]]) -> Iterator[Check]:
 def _promise(run: Run) -> Iterator[Check]:
     if run.guard is None:
         return
-    test = run.rows("clean", "test")
+    test = standing(run.rows("clean", "test"))
     accepted = test.filter(run.answered(run.guard, test))
+    of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
     errors, risk = int(wrong(accepted).sum()), run.guard.certificate.risk
     broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < 0.01
     yield Check(
         name="unseen images confirm the promise",
         state="fail" if broken else "warn" if errors > risk * len(accepted) else "pass",
-        sentence="Wrong among the answered images of the untouched test split",
+        sentence=f"Wrong among the answered images of the untouched test split{of_group}",
         count=errors,
         of=len(accepted),
     )

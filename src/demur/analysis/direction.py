@@ -47,18 +47,18 @@ def _row(run: Run, entry: Mapping[str, Any], positive: int) -> DirectionRow:
 
 def _side(rows: pl.DataFrame, test: pl.DataFrame, answered: Flags | None, positive: int, *, inside: bool) -> Side:
     own = rows.filter((pl.col("label") == positive) == inside)
-    taken = share(_crossed(own, positive), own)
-    if answered is None:
-        return Side(n=len(own), taken=taken, slipped=None, among_answered=None, passed_on=None)
     of_side = ((test["label"] == positive) == inside).to_numpy()
-    mine, given = test.filter(of_side), answered[of_side]
+    mine = test.filter(of_side)
     crossed = _crossed(mine, positive)
+    given = None if answered is None else answered[of_side]
     return Side(
         n=len(own),
-        taken=taken,
-        slipped=share(crossed & given, mine),
-        among_answered=share(crossed[given], mine.filter(given)),
-        passed_on=share(~given, mine),
+        taken=share(_crossed(own, positive), own),
+        test_n=len(mine),
+        test_taken=share(crossed, mine),
+        slipped=None if given is None else share(crossed & given, mine),
+        among_answered=None if given is None else share(crossed[given], mine.filter(given)),
+        passed_on=None if given is None else share(~given, mine),
     )
 
 

@@ -175,7 +175,8 @@ def _robust(measure: str, results: Results) -> Found:
     if results.manipulation is None:
         return [(None, _undefined("no attack was run"))]
     found = results.manipulation
-    return [(None, found.robust_accuracy if measure == "accuracy" else found.median_distance)]
+    accuracy = found.robust_accuracy or _undefined("the plan has no attack of a stated size")
+    return [(None, accuracy if measure == "accuracy" else found.median_distance)]
 
 
 def _worst_class(measure: str, results: Results) -> Found:

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy import accuracy, share
+from demur.analysis.accuracy import FEWEST_ANSWERED, accuracy, share
 from demur.analysis.results import LabelQuality, Quantity, SecondLabel
 from demur.analysis.run import Flags, Floats, Run, groups, score, wrong
+from demur.analysis.standing import standing
 from demur.metrics import Resampler, mean
 from demur.metrics.delong import auroc_interval
 from demur.metrics.kappa import kappa
@@ -56,11 +57,12 @@ def _promise(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str, 
     """The promise, checked on agreed test labels; certified it was on all of them."""
     if run.guard is None or answered is None:
         return dict.fromkeys(("answered", "answered_wrong", "risk", "holds"))
-    accepted = test.filter(answered)
-    errors = int(wrong(accepted).sum())
-    holds = errors <= run.guard.certificate.risk * len(accepted) if len(accepted) else None
+    accepted, units = test.filter(answered), standing(test)
+    given = units.filter(run.answered(run.guard, units))
+    errors = int(wrong(given).sum())
+    holds = errors <= run.guard.certificate.risk * len(given) if len(given) >= FEWEST_ANSWERED else None
     return {
-        "answered": len(accepted),
+        "answered": len(given),
         "answered_wrong": errors,
         "risk": share(wrong(accepted), accepted),
         "holds": holds,

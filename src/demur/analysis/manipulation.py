@@ -6,29 +6,29 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.results import Manipulation, Quantity
-from demur.analysis.run import Run, groups, wrong
+from demur.analysis.run import Flags, Run, groups, wrong
 from demur.metrics import proportion
 from demur.metrics.estimate import Estimate
 from demur.metrics.quantile import median
 
 
 def manipulation(run: Run) -> Manipulation | None:
-    """The attacks on one screen; None where the plan has no attack of a stated size."""
+    """The attacks on one screen, at the size of the attack that keeps its worst point; None where none was run."""
     attacks = run.conditions("attack")
-    bounded = [entry for entry in attacks if entry["severity"] > 0]
-    if not bounded:
+    if not attacks:
         return None
-    worst = run.conditions("attack", "worst")
-    eps = (worst or bounded)[0]["severity"]
-    rows = run.rows((worst or bounded)[0]["name"])
+    worst = [entry for entry in run.conditions("attack", "worst") if entry["severity"] > 0]
+    bounded = worst or [entry for entry in attacks if entry["severity"] > 0]
+    eps = bounded[0]["severity"] if bounded else None
+    rows = run.rows((bounded or attacks)[0]["name"])
     searches = sorted({entry["family"].upper() for entry in attacks})
     return Manipulation(
         norm="linf",
         median_distance=Quantity.of(_median_distance(run)),
         eps=eps,
         attacked=len(rows),
-        answered_wrong=None if run.guard is None else int((run.answered(run.guard, rows) & wrong(rows)).sum()),
-        robust_accuracy=Quantity.of(proportion(survivors(run, eps), groups(rows))),
+        answered_wrong=int((run.answered(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
+        robust_accuracy=None if eps is None else Quantity.of(proportion(survivors(run, eps), groups(rows))),
         sentence=(
             f"Searched with {', '.join(searches)} on {len(rows):,} test images chosen by hash, with full knowledge of "
             "the model and none of the guard. A stronger search can only find more."
@@ -36,18 +36,17 @@ def manipulation(run: Run) -> Manipulation | None:
     )
 
 
-def survivors(run: Run, eps: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which attacked images stay right under every attack of at most `eps`, in the order of the attacked rows."""
-    alive = None
+def survivors(run: Run, eps: float) -> Flags:
+    """Which attacked images stay right under every attack, as far as changes of at most `eps` go, in row order.
+
+    The change counts as it was measured, whatever size an attack was allowed. An image that was wrong already has none.
+    """
+    alive = np.empty(0, bool)
     for entry in run.conditions("attack"):
         rows = run.rows(entry["name"])
-        fooled = wrong(rows)
-        if entry["keep"] == "nearest":
-            fooled &= (rows["distance.linf"].fill_null(np.inf) <= eps + 1e-6).to_numpy()
-        elif entry["severity"] > eps + 1e-6:
-            continue
-        alive = ~fooled if alive is None else alive & ~fooled
-    return np.empty(0, bool) if alive is None else alive
+        fooled = wrong(rows) & (rows["distance.linf"].fill_null(0.0) <= eps + 1e-6).to_numpy()
+        alive = ~fooled if not len(alive) else alive & ~fooled
+    return alive
 
 
 def _median_distance(run: Run) -> Estimate:

@@ -33,7 +33,7 @@ def _sentence(test: Sequence[Opening], plans: int, models: int, known: Sequence[
     alone = "; other runs on the same images could not be counted" if known[-1]["scope"] == "run" else ""
     return (
         f"Test opened {_plural(len(test), 'time')}, under {_plural(plans, 'plan')} and for {_plural(models, 'model')}, "
-        f"first on {first} UTC{alone}"
+        f"first on {first} UTC{alone} (another limit of the same data is counted apart)"
     )
 
 

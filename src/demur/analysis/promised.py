@@ -6,7 +6,11 @@ from demur.analysis.table import Number, Quantity, Table
 
 
 class Promise(Table):
-    """A certified threshold, and what the untouched test split says of it."""
+    """A certified threshold, and what the untouched test split says of it.
+
+    `test_n`, `test_answered` and `test_wrong` count the `unit` of the promise: one image of each group where there are
+    groups. The shares are of all test images, with intervals by the same unit.
+    """
 
     signal: str
     threshold: float
@@ -25,7 +29,7 @@ class Promise(Table):
 
 
 class Refusal(Table):
-    """Why no threshold was certified, and what would be needed.
+    """Why no threshold was certified, and what would be needed (`labels_needed` is null where no number can be named).
 
     `provable` is the smallest risk so few labels could prove if no answer were wrong; `supported` the smallest of a few
     rounder risks at which these very labels would have passed. It was looked up afterwards, so it promises nothing.

@@ -74,14 +74,18 @@ class ConditionRow(Table):
 
 
 class Manipulation(Table):
-    """Deliberate manipulation on one screen: null where no attack ran."""
+    """Deliberate manipulation on one screen: null where no attack ran.
+
+    `eps` and `robust_accuracy` are null where no attack has a stated size, `answered_wrong` where none of that size
+    keeps its worst point.
+    """
 
     norm: str
     median_distance: Quantity
-    eps: float
+    eps: float | None
     attacked: int
     answered_wrong: int | None
-    robust_accuracy: Quantity
+    robust_accuracy: Quantity | None
     sentence: str
 
 
@@ -192,13 +196,15 @@ class Picture(Table):
 class Side(Table):
     """The images on one side of a decision, and how many are taken for the other side.
 
-    `taken` is of all `n` held-out images under the condition, every one answered. With the guard, over test rows:
-    `slipped` are answered and taken for the other side, `passed_on` are declined, both of all; `among_answered` is of
-    the answered ones.
+    `taken` is of all `n` held-out images under the condition, every one answered, `test_taken` of the `test_n` test
+    ones. With the guard, over test rows: `slipped` are answered and taken for the other side, `passed_on` are declined,
+    both of all; `among_answered` is of the answered ones.
     """
 
     n: int
     taken: Quantity
+    test_n: int
+    test_taken: Quantity
     slipped: Quantity | None
     among_answered: Quantity | None
     passed_on: Quantity | None
@@ -246,13 +252,14 @@ class Cost(Table):
 
 
 class SliceRow(Table):
-    """The clean images of which one thing is known: accuracy over all held-out ones, the guard over test ones."""
+    """The clean images of which one thing is known: `accuracy` is over all held-out ones, the rest over test ones."""
 
     column: str
     value: str
     n: int
     accuracy: Quantity
     test_n: int
+    test_accuracy: Quantity
     coverage: Quantity | None
     risk: Quantity | None
 

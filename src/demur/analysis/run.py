@@ -12,22 +12,12 @@ from numpy.typing import NDArray
 
 from demur.errors import RunError
 from demur.policies import CertifiedThreshold, Policy, load_policy
+from demur.records import groups as groups
 from demur.records import read, read_json
+from demur.records import wrong as wrong
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
-
-
-def wrong(rows: pl.DataFrame) -> Flags:
-    """Which predictions are not the label."""
-    return np.asarray((rows["predicted"] != rows["label"]).to_numpy(), bool)
-
-
-def groups(rows: pl.DataFrame) -> NDArray[np.str_] | None:
-    """The unit of independence of each row, its own id where it has no group; None where no row has one."""
-    if rows["group"].null_count() == len(rows):
-        return None
-    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"].to_numpy()
 
 
 def score(rows: pl.DataFrame, signal: str) -> Floats:

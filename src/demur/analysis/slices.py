@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy import accuracy, share
+from demur.analysis.accuracy import FEWEST_ANSWERED, accuracy, enough_answered, share
 from demur.analysis.results import SliceRow
 from demur.analysis.run import Flags, Floats, Run, wrong
 from demur.records import META
@@ -15,7 +15,6 @@ FEWEST = 30
 """Smaller slices say nothing and are not listed."""
 
 NOT_GIVEN = "not given"
-_FEWEST_ANSWERED = 20
 _CATEGORIES = 8
 
 
@@ -34,15 +33,16 @@ def slices(run: Run) -> tuple[SliceRow, ...]:
 
 
 def worst_slice(rows: tuple[SliceRow, ...]) -> SliceRow | None:
-    """The slice with the most wrong among its answered images (at least 20 of them), else the least accurate one."""
-    guarded = [row for row in rows if row.risk and row.risk.value == row.risk.value and _answered(row)]
-    if guarded:
-        return max(guarded, key=lambda row: row.risk.value if row.risk else 0.0)
+    """The slice with the most wrong among its answered test images, else the least accurate one.
+
+    If the guard answers fewer than 20 images of any slice with at least 20 test images, all are ranked by accuracy.
+    """
+    large = [row for row in rows if row.test_n >= FEWEST_ANSWERED]
+    if large and all(row.risk and enough_answered(row.coverage, row.test_n) for row in large):
+        return max(large, key=lambda row: row.risk.value if row.risk else 0.0)
+    if large and all(row.coverage for row in large):
+        return min(large, key=lambda row: row.test_accuracy.value)
     return min(rows, key=lambda row: row.accuracy.value, default=None)
-
-
-def _answered(row: SliceRow) -> bool:
-    return row.coverage is not None and row.coverage.value * row.test_n >= _FEWEST_ANSWERED
 
 
 def _slice(
@@ -57,6 +57,7 @@ def _slice(
         n=len(rows),
         accuracy=accuracy(rows),
         test_n=int(own.sum()),
+        test_accuracy=accuracy(clean.filter(own)),
         coverage=None if guarded is None else share(guarded[own], clean.filter(own)),
         risk=None if accepted is None else share(wrong(accepted), accepted),
     )

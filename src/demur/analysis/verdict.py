@@ -3,6 +3,7 @@
 from demur.analysis.accuracy import share
 from demur.analysis.results import Check, ConditionRow, Promise, Refusal, State
 from demur.analysis.run import Run, wrong
+from demur.analysis.standing import standing
 
 
 def state(run: Run, checked: tuple[Check, ...]) -> State:
@@ -22,7 +23,8 @@ def promise(run: Run) -> Promise | None:
         return None
     certificate, test = run.guard.certificate, run.rows("clean", "test")
     answered = run.answered(run.guard, test)
-    accepted = test.filter(answered)
+    accepted, units = test.filter(answered), standing(test)
+    given = units.filter(run.answered(run.guard, units))
     return Promise(
         signal=run.guard.signal,
         threshold=certificate.threshold,
@@ -31,9 +33,9 @@ def promise(run: Run) -> Promise | None:
         certify_n=certificate.m,
         certify_answered=certificate.answered,
         certify_wrong=certificate.wrong,
-        test_n=len(test),
-        test_answered=len(accepted),
-        test_wrong=int(wrong(accepted).sum()),
+        test_n=len(units),
+        test_answered=len(given),
+        test_wrong=int(wrong(given).sum()),
         coverage=share(answered, test),
         test_risk=share(wrong(accepted), accepted),
         unguarded_risk=share(wrong(test), test),
@@ -71,16 +73,16 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
-    more = f"about {needed:,} {unit}s for certification alone" if needed else "more"
+    more = f"about {needed:,} {unit}s for certification alone" if needed else "more are needed to tell"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (
             "Put the threshold in front of the model, send what it declines to a person, and audit again when the "
             "model, the camera or the place changes."
         ),
-        "undeclared": "Say how many wrong answers are tolerable: demur audit --risk 0.02.",
+        "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
         "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
-        "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels will not help."),
+        "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels would not help."),
     }
     return steps[found]
 

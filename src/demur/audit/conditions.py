@@ -1,7 +1,7 @@
 """What a classifier is put through: clean images, attacks, corruptions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
@@ -29,7 +29,6 @@ class Condition:
     kind: Literal["clean", "attack", "corruption"]
     severity: float
     sentence: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
     attack: Attack | None = None
     corruption: Corruption | None = None
     keep: Keep = "first"
@@ -127,7 +126,6 @@ def _attack(call: Call) -> Condition:
         kind="attack",
         severity=attack.eps or 0.0,
         sentence=attack.sentence.format(**known) + kept,
-        fields=dict(call.fields),
         attack=attack,
         keep=keep,
     )
@@ -151,7 +149,6 @@ def _corruption(call: Call, shape: Shape) -> Condition:
         kind="corruption",
         severity=float(corruption.severity or 0),
         sentence=corruption.sentence.format(value=parameter(corruption, min(shape[1:]))),
-        fields=dict(call.fields),
         corruption=corruption,
     )
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
+from demur.records import groups, wrong
 from demur.registry import build
 
 
@@ -68,18 +68,6 @@ def _calibration(rows: pl.DataFrame, signal: str) -> Calibration:
         groups=groups(rows),
         ids=rows["sample_id"].to_list(),
     )
-
-
-def wrong(rows: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which predictions are not the label."""
-    return (rows["predicted"] != rows["label"]).to_numpy().astype(bool)
-
-
-def groups(rows: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.str_]] | None:
-    """The group of each row, its own id where it has none; None where no row has one."""
-    if rows["group"].null_count() == len(rows):
-        return None
-    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"].to_numpy()
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

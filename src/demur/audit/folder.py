@@ -13,7 +13,7 @@ import polars as pl
 
 from demur.audit.plan import Plan
 from demur.errors import RunError
-from demur.records import append_line, locked, read_json, write_atomically, write_json, write_shard
+from demur.records import append_line, locked, read_json, refuse_foreign, write_atomically, write_json, write_shard
 
 _ROOMS = ("records", "facts", "thumbs", "timings")
 
@@ -58,9 +58,10 @@ def open_folder(path: Path, plan: Plan) -> Iterator[Folder]:
 
     Raises:
         InputError: the folder cannot be written.
-        RunError: another process writes into it, or it belongs to another plan.
+        RunError: another process writes into it, or it belongs to another plan or a training.
     """
     with locked(path):
+        refuse_foreign(path, "plan.toml")
         _claim(path, plan)
         _sweep(path)
         yield Folder(path)

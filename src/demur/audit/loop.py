@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.adapters import load_model
-from demur.adapters.manifest import training_hashes
 from demur.audit.conditions import CLEAN, Condition, conditions, default_conditions
 from demur.audit.direction import directed
 from demur.audit.doors import knock
@@ -30,7 +29,7 @@ from demur.errors import InputError, RunError
 from demur.openings import note
 from demur.policies import Certified
 from demur.records import SCHEMA_VERSION, read, read_json, write_json
-from demur.registry import Address, build, describe, parse
+from demur.registry import build, describe, parse
 from demur.signals import Signal
 
 Rows = NDArray[np.int64]
@@ -126,15 +125,14 @@ def audit(
         RunError: the folder belongs to another run.
     """
     began = time.monotonic()
-    progress.say("reading the images")
     source = source or open_data(plan.data.address)
     plan = resolve(plan, source)
-    learned = _learned_from(plan.model.address) if classifier is None else frozenset()
-    index = build_index(source, limit=plan.data.limit, exclude=learned, held_out=True)
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
     if device is not None:
         classifier = _placed(classifier, device)
+    progress.say("reading the images")
+    index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
     bench = Bench(plan, classifier, source, index, signals_of(plan.signals.use))
     progress.say("checking the model at the door")
     checks = knock(bench)
@@ -147,12 +145,6 @@ def audit(
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
-
-
-def _learned_from(address: str) -> frozenset[str]:
-    """Contents the model has learned from, as far as a manifest beside its weights tells."""
-    weights = Address.parse(address, "model").weights
-    return (training_hashes(weights) if weights and Path(weights).exists() else None) or frozenset()
 
 
 def _note_near_duplicates(bench: Bench, folder: Folder, progress: Progress) -> None:
@@ -219,14 +211,25 @@ def _describe_run(bench: Bench, folder: Folder) -> None:
     facts = _facts(bench)
     path = folder.path / "run.json"
     if path.exists():
-        before = read_json(path)
-        changed = [key for key in ("model_sha256", "data_sha256") if before.get(key) != facts[key]]
-        if changed:
-            raise RunError(
-                f"{folder.path} was begun with another {' and '.join(key.partition('_')[0] for key in changed)} "
-                "(its hash changed). Choose another folder with --out."
-            )
+        _check_same(folder, read_json(path), facts)
     write_json(path, facts)
+
+
+def _check_same(folder: Folder, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Shards are by position and keep what was known of their rows, so a run goes on with the same rows only."""
+    changed = [key.partition("_")[0] for key in ("model_sha256", "data_sha256") if before.get(key) != now[key]]
+    rows = before.get("rows_sha256", {})
+    moved = [name for name, sha256 in now["rows_sha256"].items() if rows.get(name) != sha256]
+    if changed:
+        raise RunError(
+            f"{folder.path} was begun with another {' and '.join(changed)} (its hash changed). Choose another folder "
+            "with --out."
+        )
+    if moved:
+        raise RunError(
+            f"{folder.path} was begun with the same images and labels, and with other {', '.join(moved)} or in another "
+            "order. Its records and these rows must not be mixed: choose another folder with --out."
+        )
 
 
 def _facts(bench: Bench) -> dict[str, Any]:
@@ -244,6 +247,7 @@ def _facts(bench: Bench) -> dict[str, Any]:
         "classes": list(model.classes),
         "data": plan.data.address,
         "data_sha256": index.sha256,
+        "rows_sha256": index.rows_sha256,
         "roles": {role: len(index.rows_of(role)) for role in ("fit", "tune", "certify", "test")},
         "duplicates": index.duplicates,
         "excluded": index.excluded,

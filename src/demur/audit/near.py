@@ -13,7 +13,7 @@ _EXAMPLES = 20
 
 
 def near_facts(source: Source, index: Index) -> dict[str, Any]:
-    """Counts of near-duplicates across roles, the user's own training rows among them, and some of the pairs."""
+    """Counts of near-duplicates across roles, images the model was trained on among them, and some of the pairs."""
     prints, ids, roles = _prints(source, index)
     _, height, width = source.input_shape
     pairs = near_duplicates(prints, np.array(roles), (height, width))
@@ -30,17 +30,15 @@ def near_facts(source: Source, index: Index) -> dict[str, Any]:
 
 
 def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Prints, ids and roles of the readable rows that take part, and of those the user's split trains on."""
-    serves = dict(zip(index.sample_ids, index.roles, strict=True))
-    everyone = len(index) < len(source)
-    positions = range(len(source)) if everyone else [int(position) for position in index.positions]
+    """Prints, ids and roles of the readable rows that take part, and of those the model was trained on."""
+    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.roles, strict=True))}
+    positions = sorted(serves)
     side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
     prints = torch.empty(len(positions), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
     ids, roles = list[str](), list[str]()
-    for row in source.read(positions):
-        role = serves.get(row.sample_id, "train" if row.role == "train" else None)
-        if row.image is not None and role is not None and tuple(row.image.shape) == tuple(source.input_shape):
+    for position, row in zip(positions, source.read(positions), strict=True):
+        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
             prints[len(ids)] = print_of(row.image[None])[0]
             ids.append(row.sample_id)
-            roles.append(role)
+            roles.append(serves[position])
     return prints[: len(ids)], ids, roles

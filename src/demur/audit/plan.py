@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, unknown
-from demur.registry import TABLES, lookup, parse
+from demur.registry import TABLES, build, lookup, parse
 from demur.registry.gates import SUBJECTS, Gate, gates_sha256, read_gate
 
 
@@ -35,7 +35,6 @@ class ModelPlan(Section):
     """The classifier. `trust_labels` overrides the refusal of a model that scores like chance."""
 
     address: str = "fashion"
-    output: Literal["logits", "probabilities", "sigmoid", "logit"] | None = None
     trust_labels: bool = False
 
 
@@ -98,7 +97,15 @@ class Plan(Section):
         return _toml(self.model_dump(exclude_none=True))
 
     def at_risk(self, risk: float) -> "Plan":
-        """The same plan with every certified threshold at another risk; with one added where it has none."""
+        """The same plan with every certified threshold at another risk; with one added where it has none.
+
+        Raises:
+            InputError: the risk is no share.
+        """
+        if not 0 < risk < 1:
+            raise InputError(
+                f"the risk must be a share strictly between 0 and 1; got {risk:g}. Write 2 in 100 as 0.02."
+            )
         kept = [text for text in self.policies.use if parse(text).name != "certified"]
         deltas = [
             parse(text).fields.get("delta", 0.05) for text in self.policies.use if parse(text).name == "certified"
@@ -121,35 +128,44 @@ _SETTING = re.compile(r'((?:"[^"]*"|[^="])+)=(.*)', re.DOTALL)
 _PART = re.compile(r'"([^"]*)"|([^."]+)')
 
 
-def read_plan(path: Path | None, settings: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Plan:
+def read_plan(
+    path: Path | None,
+    settings: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    *,
+    shipped: bool = True,
+) -> Plan:
     """A plan from a TOML file, `key=value` settings over it, and changes by dotted key over both.
+
+    Without a file, the classifier that comes with demur comes with its purpose; with `shipped=False` it does not,
+    since something else will stand in for it or for its images.
 
     Raises:
         InputError: the file does not parse, or a value breaks its rule.
         UnknownNameError: a key, attack, corruption, signal or policy that nobody knows; the nearest is offered.
     """
-    changes = changes or {}
-    tree = _shipped(changes) if path is None else _read_toml(path)
+    tree = {} if path is None else _read_toml(path)
     for setting in settings:
         match = _SETTING.fullmatch(setting)
         if not match:
             raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {setting!r}.")
         _put(tree, match[1].strip(), _literal(match[2].strip()))
-    for key, value in changes.items():
+    for key, value in (changes or {}).items():
         _put(tree, key, value)
     try:
         plan = Plan.model_validate(tree)
     except ValidationError as error:
         raise _explain(error) from None
     _check_names(plan)
-    return plan
+    return _purposeful(plan) if shipped and path is None else plan
 
 
-def _shipped(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The shipped classifier comes with its purpose; another model's is not known."""
-    if changes.keys() & {"model.address", "data.address"}:
-        return {}
-    return tomllib.loads((files("demur.audit") / "shipped.toml").read_text(encoding="utf-8"))
+def _purposeful(plan: Plan) -> Plan:
+    """The shipped classifier on its own images has a purpose, where nothing else is said; another's is not known."""
+    if (plan.model.address, plan.data.address) != ("fashion", "fashion"):
+        return plan
+    known = tomllib.loads((files("demur.audit") / "shipped.toml").read_text(encoding="utf-8"))["purpose"]
+    return plan.model_copy(update={"purpose": Purpose(**known | plan.purpose.model_dump(exclude_none=True))})
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -195,14 +211,17 @@ def _explain(error: ValidationError) -> InputError:
             section = section.model_fields[str(part)].annotation
         where = f" in [{'.'.join(map(str, path))}]" if path else ""
         return unknown(f"plan key{where}", str(last), section.model_fields)
-    return InputError(f"plan key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}.")
+    way_out = f' Write {key}="{first["input"]}", quotes included.' if first["type"] == "string_type" else ""
+    return InputError(
+        f"plan key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}.{way_out}"
+    )
 
 
 def _check_names(plan: Plan) -> None:
     for text in plan.signals.use:
         lookup("signal", parse(text).name)
     for text in plan.policies.use:
-        lookup("policy", parse(text).name)
+        build("policy", text)
     known = {"clean", *TABLES["attack"], *TABLES["corruption"]}
     for text in plan.conditions.use:
         if parse(text).name not in known:

@@ -1,7 +1,7 @@
 """A model behind one contract: images in, logits out."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import final
 
@@ -38,6 +38,7 @@ class Classifier:
         output: what the outputs are; see `demur.classifier.outputs.to_logits`.
         features: the layer whose output are the features; by default the input of the linear head, where there is one.
         name: how reports call the model; by default the module's type.
+        learned_from: content hashes, as an `Index` has them, of the images it was trained on; an audit leaves them out.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Classifier:
         output: Output = "logits",
         features: str | None = None,
         name: str = "",
+        learned_from: Collection[str] = (),
     ) -> None:
         self._contract = Contract(
             classes=tuple(classes),
@@ -62,6 +64,7 @@ class Classifier:
         self._name = name or type(module).__name__
         self._module = module
         self._named_features = features
+        self._learned_from = frozenset(learned_from)
         self._parameters = tuple(module.parameters())
         check_weights(module)
         check_mode(module)
@@ -97,6 +100,11 @@ class Classifier:
     def contract(self) -> Contract:
         """Everything declared about the model."""
         return self._contract
+
+    @property
+    def learned_from(self) -> frozenset[str]:
+        """Content hashes of the images it was trained on, as far as they are known."""
+        return self._learned_from
 
     @property
     def parameters(self) -> int:
@@ -137,6 +145,7 @@ class Classifier:
             output=self._contract.output,
             features=self._named_features,
             name=self._name,
+            learned_from=self._learned_from,
         )
 
     def logits(self, images: Images) -> Logits:
@@ -192,8 +201,8 @@ class Classifier:
         try:
             with torch.no_grad():
                 return columns(self._module(self._intake(probe)))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = str(error).partition("\n")[0][:300]
+        except Exception as error:  # foreign code may raise anything
+            reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
             raise ModelError(
                 f"the model {self.name} must read images of shape {self.input_shape}; it failed on two of them: "
                 f"{reason.rstrip('.')}. Check channels and size, or name the model's own input_shape."

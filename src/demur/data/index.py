@@ -1,8 +1,9 @@
 """One look through a source that fixes ids, labels, hashes and roles before anything is measured."""
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class Index:
         boxes: where the object is, None where nobody said.
         leaks: held-out rows whose content the user's own split also put elsewhere.
         excluded: rows left out because their content was to be excluded.
+        learned: position → content of the rows left out because a model was or is trained on them.
     """
 
     positions: NDArray[np.int64]
@@ -56,6 +58,7 @@ class Index:
     boxes: tuple[Box | None, ...] = ()
     leaks: int = 0
     excluded: int = 0
+    learned: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -65,6 +68,22 @@ class Index:
         """How many groups there are; None where no row names one."""
         named = {group for group in self.groups if group is not None}
         return len(named) or None
+
+    @property
+    def rows_sha256(self) -> dict[str, str]:
+        """Hashes of what is known of the rows, in their order: two indices with the same ones hold the same records."""
+        told = {
+            "ids": self.sample_ids,
+            "images": self.contents,
+            "labels": self.labels.tolist(),
+            "roles": self.roles,
+            "groups": self.groups,
+            "second labels": self.labels2,
+            "label weights": self.weights,
+            "meta data": sorted(self.meta.items()),
+            "training images": sorted(self.learned.values()),
+        }
+        return {name: _digest(json.dumps(values).encode()) for name, values in told.items()}
 
     def rows_of(self, role: Role) -> NDArray[np.int64]:
         """Where in this index the rows of a role are."""
@@ -90,7 +109,7 @@ def build_index(
 
     Args:
         source: the set.
-        limit: keep only so many rows, those with the smallest content hashes.
+        limit: keep only so many rows, those with the smallest content hashes; roles stay those of the whole set.
         progress: told now and then.
         exclude: contents, as in `Index.contents`, that take no part; those a model was trained on.
         held_out: leave out the rows that the user's own split trains on.
@@ -107,19 +126,25 @@ def build_index(
     kept = [one for one in seen if one.content not in exclude]
     excluded = len(seen) - len(kept)
     if held_out:
-        kept = [one for one in kept if one.row.role != "train"]
+        kept = [one for one in kept if not _trains(one)]
+    learned = {one.position: one.content for one in seen if one.content in exclude or (held_out and _trains(one))}
     if not kept:
         raise DataError(
             f"none of the {len(seen)} images of {source.address} is left: {excluded} were trained on by the model and "
             "the split calls the others training images. Give images that were held out."
         )
-    return _index(seen, kept if limit is None else _smallest(kept, limit), excluded)
+    roles = _roles(seen, sum(not _trains(one) for one in kept))
+    found = _index(seen, kept if limit is None else _smallest(kept, limit), roles)
+    return replace(found, excluded=excluded, learned=learned)
 
 
-def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], excluded: int) -> Index:
+def _trains(one: _Seen) -> bool:
+    return one.row.role == "train"
+
+
+def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], roles: Sequence[Role]) -> Index:
     contents = [one.content for one in kept]
     rows = [one.row for one in kept]
-    roles = _roles(seen, sum(row.role != "train" for row in rows))
     names = dict.fromkeys(name for row in rows for name in row.meta)
     return Index(
         positions=np.array([one.position for one in kept], dtype=np.int64),
@@ -137,7 +162,6 @@ def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], excluded: int) -> Index
         weights=tuple(row.weight for row in rows),
         boxes=tuple(row.box for row in rows),
         leaks=_leaks(kept, seen, roles),
-        excluded=excluded,
     )
 
 

@@ -1,8 +1,8 @@
 """The roles of held-out rows, fixed by hash before anybody looks.
 
 A role belongs to a unit: the rows linked, directly or through others, by equal content or by an equal group. It depends
-on the unit's own hash alone, so adding or dropping other rows, or another seed, never moves it. A user's own split
-wins.
+on the unit's own hash, so another seed, a limit or other rows never move it, but for the one time that a set grows past
+3,000 rows and gets other shares. A user's own split wins.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from demur.errors import RunError
 from demur.harden.checkpoints import Checkpoints
-from demur.records import locked, read_json, write_json
+from demur.records import locked, read_json, refuse_foreign, write_json
 
 NOTE = "training.json"
 CHECKPOINT = "checkpoint"
@@ -18,9 +18,10 @@ def open_folder(path: Path, task: Mapping[str, str], *, restart: bool) -> Iterat
 
     Raises:
         InputError: the folder cannot be written.
-        RunError: another process trains into it, or it belongs to another training.
+        RunError: another process trains into it, or it belongs to another training or an audit.
     """
     with locked(path):
+        refuse_foreign(path, NOTE)
         if restart:
             Checkpoints(path / CHECKPOINT).forget()  # before the note changes: a kill in between must not mix the two
         else:

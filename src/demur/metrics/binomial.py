@@ -9,8 +9,8 @@ from demur.errors import InputError
 from demur.metrics.estimate import Estimate
 
 
-def wilson(count: float, n: int, level: float = 0.95) -> Estimate:
-    """The share `count / n` with its score interval; NaN with a reason for n = 0.
+def wilson(count: float, n: float, level: float = 0.95) -> Estimate:
+    """The share `count / n` with its score interval; NaN with a reason for n = 0, which may be an effective number.
 
     Wilson (1927), "Probable inference, the law of succession, and statistical inference".
 
@@ -25,7 +25,7 @@ def wilson(count: float, n: int, level: float = 0.95) -> Estimate:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low = 0.0 if count == 0 else max(0.0, centre - half)
     high = 1.0 if count == n else min(1.0, centre + half)
-    return Estimate(value=share, low=low, high=high, n=n)
+    return Estimate(value=share, low=low, high=high, n=int(n))
 
 
 def risk_upper_bound(errors: int, n: int, delta: float) -> float:
@@ -35,6 +35,15 @@ def risk_upper_bound(errors: int, n: int, delta: float) -> float:
     Clopper & Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the binomial".
     """
     return 1.0 if errors >= n else float(betaincinv(errors + 1, n - errors, 1 - delta))
+
+
+def risk_lower_bound(errors: int, n: int, delta: float) -> float:
+    """The smallest risk that `errors` wrong among `n` leaves plausible: high when many of many answers are wrong.
+
+    One-sided: undercut by the true risk with probability at most `delta`; 0 where none was seen wrong.
+    Clopper & Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the binomial".
+    """
+    return 0.0 if errors == 0 else float(betaincinv(errors, n - errors + 1, delta))
 
 
 def p_value(errors: int, n: int, risk: float) -> float:

@@ -6,6 +6,7 @@ spread of the placements, summed within each unit of independence, gives its sta
 DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44; Obuchowski (1997), Biometrics 53 (clusters).
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ from demur.metrics.ranking import Floats
 
 _Z = float(norm.ppf(0.975))
 
+FEWEST = 10
+"""With fewer units of either kind the normal approximation is not to be trusted, and no interval is given."""
+
 
 def auroc_interval(doubt: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None) -> Estimate:
     """AUROC with its 95 % interval, computed on the logit scale so that it stays inside [0, 1].
 
-    `units` names each row's unit of independence; without it every row is one.
+    `units` names each row's unit of independence; without it every row is one. The ends are NaN, with a reason, where
+    either kind has fewer than 10 units or the ranking is perfect: the spread seen then says next to nothing.
     """
     flags = np.asarray(positive, bool)
     count, unit = _count(flags, units)
@@ -30,10 +35,9 @@ def auroc_interval(doubt: ArrayLike, positive: ArrayLike, units: NDArray[Any] | 
         return Estimate.undefined("undefined here: all rows are of one kind", n=count, unit=unit)
     value, influence = _auroc(np.asarray(doubt, np.float64), flags)
     error = _standard_error(influence, units)
-    if not 0 < value < 1:
-        return Estimate(
-            value=value, low=value, high=value, n=count, unit=unit, reason="the ranking is perfect in this sample"
-        )
+    reason = _too_few(flags, units, unit) or (None if 0 < value < 1 else "no interval: the ranking is perfect here")
+    if reason:
+        return Estimate(value=value, low=math.nan, high=math.nan, n=count, unit=unit, reason=reason)
     half = _Z * error / (value * (1 - value))
     low, high = expit(logit(value) - half), expit(logit(value) + half)
     return Estimate(value=value, low=float(low), high=float(high), n=count, unit=unit)
@@ -50,7 +54,9 @@ def auroc_gain(
     ours, our_influence = _auroc(np.asarray(doubt, np.float64), flags)
     theirs, their_influence = _auroc(np.asarray(baseline, np.float64), flags)
     half = _Z * _standard_error(our_influence - their_influence, units)
-    value = ours - theirs
+    value, reason = ours - theirs, _too_few(flags, units, unit)
+    if reason:
+        return Estimate(value=value, low=math.nan, high=math.nan, n=count, unit=unit, reason=reason)
     return Estimate(value=value, low=value - half, high=value + half, n=count, unit=unit)
 
 
@@ -75,6 +81,14 @@ def _standard_error(influence: Floats, units: NDArray[Any] | None) -> float:
     sums = influence if units is None else np.bincount(np.unique(units, return_inverse=True)[1], influence)
     count = len(sums)
     return float(np.sqrt(count / max(1, count - 1) * np.square(sums).sum()))
+
+
+def _too_few(flags: NDArray[np.bool_], units: NDArray[Any] | None, unit: Unit) -> str | None:
+    """Why there is no interval, if either kind has too few units."""
+    fewest = min(_count(flags[kind], None if units is None else units[kind])[0] for kind in (flags, ~flags))
+    if fewest >= FEWEST:
+        return None
+    return f"no interval: only {fewest} {unit}{'' if fewest == 1 else 's'} of one kind, fewer than {FEWEST}"
 
 
 def _count(flags: NDArray[np.bool_], units: NDArray[Any] | None) -> tuple[int, Unit]:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv
 
 from demur.errors import InputError
+from demur.metrics.design import effective_size
 from demur.metrics.estimate import Estimate, Unit
 
 _ALPHA = 0.05
@@ -36,18 +37,12 @@ class ClassRate:
 
     @classmethod
     def of(cls, flags: ArrayLike, groups: NDArray[Any] | None = None) -> "ClassRate":
-        """Counted over the images of one class; with groups the effective number is n over the design effect.
-
-        Korn & Graubard (1998), "Confidence intervals for proportions with small expected number of positive counts
-        estimated from survey data", with their correction for few groups. Where all images agree the number of groups
-        counts, for nothing is known of the design.
-        """
+        """Counted over the images of one class; with groups the effective number is n over the design effect."""
         rows = np.asarray(flags, bool)
         if groups is None:
             return cls(count=int(rows.sum()), n=len(rows), effective=len(rows), units=len(rows))
-        units = len(np.unique(groups))
-        effective = _effective(rows.astype(np.float64), groups, units)
-        return cls(count=int(rows.sum()), n=len(rows), effective=effective, units=units, unit="group")
+        effective = effective_size(rows, groups)
+        return cls(count=int(rows.sum()), n=len(rows), effective=effective, units=len(np.unique(groups)), unit="group")
 
     @property
     def value(self) -> float:
@@ -131,15 +126,3 @@ def check_prevalence(prevalence: float) -> None:
 
 def _ratio(part: float, rest: float) -> float:
     return part / (part + rest) if part + rest > 0 else math.nan
-
-
-def _effective(rows: NDArray[np.float64], groups: NDArray[Any], units: int) -> float:
-    """The design effect taken off n, from the spread of whole groups about the share seen; never more than n."""
-    n, share = len(rows), float(rows.mean()) if len(rows) else 0.0
-    if units < 2 or share in {0.0, 1.0}:
-        return units
-    totals = np.bincount(np.unique(groups, return_inverse=True)[1], weights=rows - share)
-    variance = units / (units - 1) * float((totals**2).sum()) / n**2
-    effective = share * (1 - share) / variance if variance > 0 else float(units)
-    few = (stdtrit(n - 1, 0.975) / stdtrit(units - 1, 0.975)) ** 2
-    return min(float(n), effective * float(few))

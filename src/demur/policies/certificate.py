@@ -59,7 +59,7 @@ class CertifiedThreshold:
 class Refusal:
     """No threshold can be promised, and why.
 
-    `labels_needed` is an estimate of the certify units that would do, None where more of them would not help;
+    `labels_needed` is an estimate of the certify units that would do, None where no number can be named;
     `lowest_risk` is the smallest share of wrong answers seen at a coverage wide enough to tell, NaN if none was.
     """
 

@@ -41,9 +41,10 @@ class Address:
 
     def only(self, known: Iterable[str]) -> None:
         """Refuse options outside `known`."""
+        where = f"{self.scheme}:{self.location}" if self.location else self.scheme
         for option in self.options:
             if option not in known:
-                raise AddressError(f"address {self.scheme}:{self.location}: {unknown('option', option, known)}")
+                raise AddressError(f"address {where}: {unknown('option', option, known)}")
 
 
 def _located(kind: str) -> list[str]:

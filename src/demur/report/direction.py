@@ -17,7 +17,9 @@ def which_way(results: Results) -> str | None:
     lead = f"Of {count(_PER)} images of “{found.positive}”"
     return (
         f"{lead} {_taken(clean.missed, f'called {other(found.others)}', guarded=guarded)}. "
-        f"False alarms: {_taken(clean.alarmed, f'of {count(_PER)} others', guarded=guarded)}."
+        f"False alarms: {_taken(clean.alarmed, f'of {count(_PER)} others', guarded=guarded)} "
+        f"(measured on {count(_size(clean.missed, guarded=guarded))} and "
+        f"{plural(_size(clean.alarmed, guarded=guarded), 'image')})."
     )
 
 
@@ -36,19 +38,30 @@ def which_way_short(results: Results) -> str | None:
     return f"of {count(_PER)} “{found.positive}” {missed} missed; false alarms in {count(_PER)} others: {alarmed}."
 
 
+def _bare(side: Side, *, guarded: bool) -> float:
+    """What is taken for the other side without the guard, of the same images as with it."""
+    return side.test_taken.value if guarded else side.taken.value
+
+
+def _size(side: Side, *, guarded: bool) -> int:
+    return side.test_n if guarded else side.n
+
+
 def _briefly(side: Side, *, guarded: bool) -> str:
-    if side.taken.value != side.taken.value:
+    taken = _bare(side, guarded=guarded)
+    if taken != taken:
         return "—"
-    bare = count(round(_PER * side.taken.value))
+    bare = count(round(_PER * taken))
     if not guarded or side.slipped is None or side.slipped.value != side.slipped.value:
         return bare
     return f"{bare} (guarded {count(round(_PER * side.slipped.value))})"
 
 
 def _taken(side: Side, what: str, *, guarded: bool) -> str:
-    if not side.n or side.taken.value != side.taken.value:
+    taken = _bare(side, guarded=guarded)
+    if taken != taken:
         return f"an unknown number are {what}: there are no such images"
-    bare = f"{count(round(_PER * side.taken.value))} {'are ' if what.startswith('called') else ''}{what}"
+    bare = f"{count(round(_PER * taken))} {'are ' if what.startswith('called') else ''}{what}"
     slipped, passed = side.slipped, side.passed_on
     if not guarded or slipped is None or passed is None or slipped.value != slipped.value:
         return bare
@@ -63,11 +76,10 @@ def worst_slice(results: Results) -> str | None:
     row = results.worst_slice
     if row is None:
         return None
-    errors = 1 - row.accuracy.value
-    said = f"{named(row)}: {percent(errors, 0)} of {plural(row.n, 'image')} wrong when all are answered"
-    if results.promise is None or row.risk is None or row.risk.value != row.risk.value:
-        return f"{said}."
-    return f"{said}; {frequency(row.risk.value)} with the guard."
+    guarded = results.promise is not None and row.risk is not None and row.risk.value == row.risk.value
+    errors, n = (row.test_accuracy, row.test_n) if guarded else (row.accuracy, row.n)
+    said = f"{named(row)}: {percent(1 - errors.value, 0)} of {plural(n, 'image')} wrong when all are answered"
+    return f"{said}; {frequency(row.risk.value)} with the guard." if guarded and row.risk else f"{said}."
 
 
 def named(row: SliceRow) -> str:

@@ -30,21 +30,31 @@ class Family:
     name: str
     measure: str
     cells: tuple[Cell, ...]
+    promised: bool = False
 
     @property
     def summary(self) -> str:
         """Where the promise stops holding, with the counts there."""
-        if all(cell.holds is None for cell in self.cells):
+        if not self.promised:
             worst = self.cells[-1]
             return f"{self.name} {worst.text} right" + (f" at {self.measure} {worst.level}" if worst.level else "")
         broken = next((at for at, cell in enumerate(self.cells) if cell.holds is False), None)
         if broken is None:
-            return f"{self.name} ✔ at every {self.measure}" if self.cells[0].level else f"{self.name} ✔"
+            return self._unbroken()
         cell = self.cells[broken]
-        kept = f"✔ to {self.cells[broken - 1].level}, " if broken else ""
+        kept = f"✔ to {self.cells[broken - 1].level}, " if broken and self.cells[broken - 1].holds else ""
         if not cell.level:
             return f"{self.name} ✖ ({cell.text})"
         return f"{self.name} {kept}✖ from {cell.level} ({cell.text})"
+
+    def _unbroken(self) -> str:
+        """No severity is seen to break the promise, but one with few answers says nothing."""
+        held = [cell for cell in self.cells if cell.holds]
+        if len(held) == len(self.cells):
+            return f"{self.name} ✔ at every {self.measure}" if self.cells[0].level else f"{self.name} ✔"
+        few = next(cell for cell in self.cells if cell.holds is None)
+        kept = f"✔ to {held[-1].level}, " if held else ""
+        return f"{self.name} {kept}too few answers to tell{f' at {few.level}' if few.level else ''} ({few.text})"
 
 
 def families(rows: Iterable[ConditionRow], kind: str, *, promised: bool) -> tuple[Family, ...]:
@@ -57,6 +67,7 @@ def families(rows: Iterable[ConditionRow], kind: str, *, promised: bool) -> tupl
             name=readable(name),
             measure="change" if kind == "attack" else "severity",
             cells=tuple(_cell(row, promised=promised) for row in group),
+            promised=promised,
         )
         for name, group in groupby(chosen, key=lambda row: row.family)
     )

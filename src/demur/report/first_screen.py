@@ -129,8 +129,9 @@ def _behaviour(promise: Promise, hands: str) -> str:
 
 
 def _check(promise: Promise) -> str:
+    unseen = "images" if promise.unit == "image" else "groups, one image of each"
     return (
-        f"Check on {count(promise.test_n)} unseen images: "
+        f"Check on {count(promise.test_n)} unseen {unseen}: "
         f"{count(promise.test_wrong)} wrong of {count(promise.test_answered)} answered."
     )
 
@@ -180,13 +181,15 @@ def _worst_detail(row: ClassRow | None) -> str | None:
 def _manipulation(found: Manipulation | None, *, promised: bool) -> tuple[str, ...]:
     if found is None:
         return ("Not measured: no attack was run.",)
-    return (_smallest_change(found), _attacked(found, promised=promised))
+    return tuple(said for said in (_smallest_change(found), _attacked(found, promised=promised)) if said)
 
 
 def _manipulation_short(found: Manipulation | None, *, promised: bool) -> str:
     """Both findings on one line; the long one where half of the answers never flipped."""
     if found is None or math.isnan(found.median_distance.value) or found.norm != "linf":
         return _manipulation(found, promised=promised)[-1]
+    if found.eps is None or found.robust_accuracy is None:
+        return _smallest_change(found)
     flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
     wrong = found.answered_wrong if promised and found.answered_wrong is not None else None
     end = (
@@ -204,7 +207,10 @@ def _smallest_change(found: Manipulation) -> str:
     return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
 
 
-def _attacked(found: Manipulation, *, promised: bool) -> str:
+def _attacked(found: Manipulation, *, promised: bool) -> str | None:
+    """What an attack of a stated size comes to; None where none was run."""
+    if found.eps is None or found.robust_accuracy is None:
+        return None
     lead = f"Of {count(found.attacked)} images changed by up to {_change(found.eps, found.norm)}, "
     if found.answered_wrong is None or not promised:
         return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."

@@ -44,6 +44,7 @@ CONTENTS = (
 FILTERS = {
     name: getattr(phrases, name)
     for name in (
+        "complement",
         "count",
         "decimal",
         "duration",

@@ -16,6 +16,11 @@ def scaled(quantity: Quantity, times: float) -> Quantity:
     return quantity.model_copy(update={"value": value, "low": low, "high": high})
 
 
+def complement(share: Quantity) -> Quantity:
+    """The share of the others, with its interval: of the right answers from that of the wrong ones."""
+    return share.model_copy(update={"value": 1 - share.value, "low": 1 - share.high, "high": 1 - share.low})
+
+
 def count(number: int) -> str:
     """A count with thousands set apart.
 

@@ -76,12 +76,12 @@ def _barred(results: Results) -> str | None:
 
 def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
-    needed = f"; about {count(refusal.labels_needed)} are needed" if refusal.labels_needed else ""
+    needed = f"about {count(refusal.labels_needed)} are needed" if refusal.labels_needed else "more are needed to tell"
     return (
         "Not yet. Let a person check every answer.",
         (
             f"No promise: {plural(refusal.labels_given, f'labelled {refusal.unit}')} cannot prove "
-            f"“at most {at_most(refusal.risk)} wrong”{needed}"
+            f"“at most {at_most(refusal.risk)} wrong”; {needed}"
         ),
         _support(refusal),
     )
@@ -90,7 +90,7 @@ def _too_few(results: Results) -> tuple[str, str, str]:
 def _too_weak(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
     lowest = refusal.lowest_risk
-    best = f"; the lowest it could keep is {at_most(_upwards(lowest))}" if lowest == lowest else ""
+    best = f"; the lowest seen is {at_most(_upwards(lowest))}" if lowest > refusal.risk else ""
     return (
         "No. Let a person check every answer.",
         f"No promise: it cannot keep wrong answers at or below {at_most(refusal.risk)}{best}",

@@ -10,6 +10,7 @@ from demur.report.charts.theme import CERTIFIED, POINTER
 from demur.report.phrases import at_most
 
 ROOM = 0.8
+_TOP = 0.85
 Where: TypeAlias = tuple[alt.X, alt.Y]
 
 
@@ -42,8 +43,8 @@ def start(results: Results) -> tuple[str, int]:
     curve = next((curve for curve in results.curves if promise and curve.signal == promise.signal), results.curves[0])
     if promise is None or curve.signal != promise.signal:
         return (curve.signal, len(curve.points) // 2)
-    nearest = min(range(len(curve.points)), key=lambda at: abs(curve.points[at].threshold - promise.threshold))
-    return (curve.signal, nearest)
+    allowed = [at for at, point in enumerate(curve.points) if point.threshold <= promise.threshold]
+    return (curve.signal, max(allowed, default=0))
 
 
 def _rows(curve: Curve) -> list[dict[str, Any]]:
@@ -79,9 +80,15 @@ def _references(results: Results, where: Where) -> list[alt.Chart]:
         words = f"promise: at most {at_most(results.promise.risk)}"
         layers += [
             inline(ends).mark_line(style="promise").encode(*where),
-            _label(ends[0], words, "promise-label", where, align="left", dx=6, dy=-8),
+            _label(ends[0], words, "promise-label", where, align="left", dx=6, dy=_beside(results)),
         ]
     return layers
+
+
+def _beside(results: Results) -> int:
+    """Above the line of the promise, but below it where it lies at the top and the title of the axis begins."""
+    highest = max((point.risk for curve in results.curves for point in curve.points), default=0.0)
+    return 13 if results.promise and results.promise.risk > _TOP * highest else -8
 
 
 def _turn(oracle: list[dict[str, Any]]) -> dict[str, Any]:

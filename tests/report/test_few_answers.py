@@ -1,0 +1,48 @@
+"""Where too few were answered nothing is said; the slider starts where the promise does."""
+
+import sys
+
+from demur.report.charts.risk_coverage import start
+from demur.report.families import Cell, Family
+from demur.report.phrases import complement
+from demur.report.verdicts import verdict
+from tests.report.runs import promise, run
+
+
+def family(*holds):
+    cells = tuple(Cell(level=str(at), holds=each, text="0/9", sentence="") for at, each in enumerate(holds, 1))
+    return Family(name="fog", measure="severity", cells=cells, promised=True).summary
+
+
+def test_no_sign_where_nothing_can_be_told():
+    assert family(True, True) == "fog ✔ at every severity"
+    assert family(True, None) == "fog ✔ to 1, too few answers to tell at 2 (0/9)"
+    assert family(None, None) == "fog too few answers to tell at 1 (0/9)"
+    assert family(True, False, None) == "fog ✔ to 1, ✖ from 2 (0/9)"
+
+
+def test_the_slider_starts_at_the_last_point_that_is_answered():
+    results = run("issued")
+    curve = results.curves[0]
+    everything = results.model_copy(update={"promise": promise(threshold=sys.float_info.max)})
+    assert start(everything) == (curve.signal, len(curve.points) - 1)
+    above = curve.points[7].threshold + 0.9 * (curve.points[8].threshold - curve.points[7].threshold)
+    assert start(results.model_copy(update={"promise": promise(threshold=above)})) == (curve.signal, 7)
+
+
+def test_the_share_of_right_answers_has_the_interval_of_the_wrong_ones():
+    risk = promise().test_risk
+    right = complement(risk)
+    assert (right.low, right.value, right.high) == (1 - risk.high, 1 - risk.value, 1 - risk.low)
+
+
+def test_a_refusal_claims_no_lowest_risk_below_the_target():
+    weak = run("model_too_weak")
+    refusal = weak.refusal.model_copy(update={"lowest_risk": 0.014})
+    assert "lowest" not in verdict(weak.model_copy(update={"refusal": refusal})).headline
+
+
+def test_too_few_labels_without_a_number():
+    few = run("too_few_labels")
+    refusal = few.refusal.model_copy(update={"labels_needed": None})
+    assert "more are needed to tell" in verdict(few.model_copy(update={"refusal": refusal})).headline
