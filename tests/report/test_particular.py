@@ -133,7 +133,7 @@ def test_without_a_promise_no_guard_is_spoken_of():
         "Of 1,000 images of “bag” 23 are called another class. False alarms: 12 of 1,000 others "
         "(measured on 1,000 and 9,000 images)."
     )
-    assert first.worst_slice == "site <b>Turin</b>: 30 % of 300 images wrong when all are answered."
+    assert first.worst_slice == "site <b>Turin</b>: 30 % of 600 images wrong when all are answered."
     section = render(results("model_too_weak")).partition('<section id="direction"')[2].partition("</section>")[0]
     assert "guard</th>" not in section
 
