@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from demur.analysis.results import ClassRow, Manipulation, Promise, Provenance, Results, State
+from demur.analysis.results import Check, ClassRow, Manipulation, Promise, Provenance, Results, State
 from demur.report.direction import which_way, which_way_short, worst_slice
 from demur.report.families import Family, families
 from demur.report.gates import GateTally
@@ -230,5 +230,12 @@ def _trust(results: Results) -> Trust:
         passed=states.count("pass"),
         warned=states.count("warn"),
         failed=states.count("fail"),
-        remarks=tuple(check.sentence for check in ordered if check.state != "pass"),
+        remarks=tuple(_remark(check) for check in ordered if check.state != "pass"),
     )
+
+
+def _remark(check: Check) -> str:
+    """What a check says, and of how many."""
+    if check.count is None or check.of is None:
+        return check.sentence
+    return f"{check.sentence}: {count(check.count)} of {count(check.of)}"
