@@ -19,6 +19,46 @@ def _hash64(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_BITS = 24
+
+
+def _mixed(z: Tensor) -> Tensor:
+    """The finaliser of SplitMix64, on integers that wrap.
+
+    Steele et al. (2014), "Fast splittable pseudorandom number generators".
+    """
+    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
+    return z ^ _shifted(z, 31)
+
+
+def _shifted(z: Tensor, by: int) -> Tensor:
+    """Right, filled with zeros: the arithmetic shift of a signed integer fills with its sign."""
+    return (z >> by) & ((1 << (64 - by)) - 1)
+
+
+def uniform(seeds: Tensor, draw: str, like: Tensor, step: Tensor | int = 0) -> Tensor:
+    """Numbers in [0, 1) shaped, typed and placed as `like`, for draws that a row makes step by step.
+
+    Each value hashes the row's seed, the draw's name, the row's step and its own position, all rows at once.
+
+    Args:
+        seeds: one 64-bit integer (rows,) per row, as `Keys.seeds` gives them.
+        draw: what the numbers are for.
+        like: its first axis is the row axis.
+        step: one for all rows, or one (rows,) for each.
+    """
+    begin = _mixed(_mixed(seeds ^ _signed(_hash64(draw))) + step * _GOLDEN)
+    position = torch.arange(1, math.prod(like.shape[1:]) + 1, device=seeds.device)
+    bits = _shifted(_mixed(begin[:, None] + position * _GOLDEN), 64 - _BITS)
+    return (bits.to(like.dtype) / (1 << _BITS)).view(like.shape)
+
+
 @dataclass(frozen=True)
 class Keys:
     """One 64-bit key per row.
@@ -48,6 +88,10 @@ class Keys:
     def normal(self, like: Tensor, draw: str) -> Tensor:
         """Standard normal numbers, shaped, typed and placed as `like` (its first axis is the row axis)."""
         return self._stack(like, draw, "normal")
+
+    def seeds(self, draw: str) -> Tensor:
+        """One 64-bit integer (rows,) per row for `uniform`, for draws made step by step."""
+        return torch.tensor([_signed(_hash64(value, draw)) for value in self.values], dtype=torch.int64)
 
     def _stack(self, like: Tensor, draw: str, law: str) -> Tensor:
         if len(like) != len(self):

@@ -12,7 +12,6 @@ from demur.attacks.harness import run
 from demur.attacks.objective import Objective
 from demur.attacks.outcome import Trouble
 from demur.attacks.pgd import PGD
-from demur.attacks.walk import Walk
 from demur.classifier import Classifier
 from demur.randomness import Keys
 
@@ -33,14 +32,16 @@ class Jump:
     """Moves every row by the same amount at each step, whatever the ball."""
 
     norm: ClassVar[str] = "linf"
+    needs: ClassVar[str] = "gradient"
+    restarts: ClassVar[int] = 1
     loss: ClassVar[str] = "cross_entropy"
     sentence: ClassVar[str] = ""
     by: float
     eps: float | None = 0.1
     steps: int = 3
 
-    def start(self, x, y, keys):
-        return Walk(x=x, y=y)
+    def start(self, walk, restart):
+        return walk
 
     def advance(self, walk, seen):
         return walk.at(walk.x + self.by)
@@ -69,9 +70,13 @@ def test_every_pass_is_counted():
             self.rows += len(x)
             return super().logits(x)
 
-        def climb(self, x, y):
+        def exact(self, x):
             self.rows += len(x)
-            return super().climb(x, y)
+            return super().exact(x)
+
+        def climb(self, x, y, target=None):
+            self.rows += len(x)
+            return super().climb(x, y, target)
 
     _, x, y, keys = setting()
     objective = Counting(Classifier(Bowl().double().eval(), classes=CLASSES, input_shape=SHAPE))

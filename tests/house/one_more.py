@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attacks.losses import check_eps
-from demur.attacks.walk import Norm, Seen, Walk
+from demur.attacks.checks import check_eps
+from demur.attacks.walk import Needs, Norm, Seen, Walk
 from demur.evidence import Evidence
-from demur.randomness import Keys
-from demur.shapes import Images, Labels, Scores
+from demur.shapes import Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +27,19 @@ class Brighten:
     """Every pixel brighter by eps."""
 
     norm: ClassVar[Norm] = "linf"
+    needs: ClassVar[Needs] = "loss"
     steps: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1
     loss: ClassVar[str] = "cross_entropy"
-    sentence: ClassVar[str] = "brighter by at most {eps}"
+    sentence: ClassVar[str] = "brighter, {size}"
 
     eps: float
 
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def start(self, x: Images, y: Labels, keys: Keys) -> Walk:
-        return Walk(x=x, y=y)
+    def start(self, walk: Walk, restart: int) -> Walk:
+        return walk
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
         return walk.at((walk.x + self.eps).clamp(0, 1))

@@ -1,34 +1,40 @@
-"""Fast gradient sign method."""
+"""Fast gradient method."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attacks.losses import check_eps, check_loss
-from demur.attacks.walk import Norm, Seen, Walk
-from demur.randomness import Keys
-from demur.shapes import Images, Labels
+from demur.attacks.balls import project, spread, steepest
+from demur.attacks.checks import check_eps, check_norm
+from demur.attacks.losses import check_loss
+from demur.attacks.walk import Needs, Norm, Seen, Walk
 
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM:
-    """One step of size eps along the sign of the gradient, clipped to the unit box.
+    """One step of length eps along the steepest direction of the loss, clipped to the unit box.
+
+    For L∞ that is the sign of the gradient; for L2, `norm='l2'`, the gradient itself.
 
     Goodfellow et al. (2015), arXiv:1412.6572.
     """
 
-    norm: ClassVar[Norm] = "linf"
+    needs: ClassVar[Needs] = "gradient"
     steps: ClassVar[int] = 1
-    sentence: ClassVar[str] = "every pixel changed by at most {eps} in one step along the gradient"
+    restarts: ClassVar[int] = 1
+    sentence: ClassVar[str] = "{size} in one step along the gradient"
 
     eps: float
+    norm: Norm = "linf"
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
-        check_eps(self.eps)
+        check_norm(self.norm)
+        check_eps(self.eps, self.norm)
         check_loss(self.loss)
 
-    def start(self, x: Images, y: Labels, keys: Keys) -> Walk:  # noqa: ARG002 - starts at the image itself
-        return Walk(x=x, y=y)
+    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+        return walk
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
-        return walk.at((walk.x + self.eps * seen.gradient.sign()).clamp(0, 1))
+        uphill = walk.x + spread(walk.eps) * steepest(seen.gradient, self.norm)
+        return walk.at(project(uphill, walk.origin, walk.eps, self.norm))

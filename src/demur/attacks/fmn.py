@@ -7,11 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.losses import check_steps
-from demur.attacks.walk import Norm, Seen, Walk
-from demur.errors import InputError
-from demur.randomness import Keys
-from demur.shapes import Images, Labels
+from demur.attacks.checks import check_positive, check_share, check_steps
+from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.shapes import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +24,12 @@ class FMN:
     Pintor et al. (2021), arXiv:2102.12827.
     """
 
+    needs: ClassVar[Needs] = "gradient"
     norm: ClassVar[Norm] = "linf"
+    restarts: ClassVar[int] = 1
     eps: ClassVar[None] = None
     loss: ClassVar[str] = "margin"
-    sentence: ClassVar[str] = (
-        "the smallest change of any pixel that flips the answer, searched in {steps} gradient steps"
-    )
+    sentence: ClassVar[str] = "{size} that flips the answer, searched in {steps} gradient steps"
 
     steps: int = 50
     step: float = 10.0
@@ -39,17 +37,14 @@ class FMN:
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
-        if self.step <= 0:
-            raise InputError(f"`step` must be positive; got {self.step:g}.")
-        if not 0 < self.growth < 1:
-            raise InputError(f"`growth` must lie in (0, 1); got {self.growth:g}.")
+        check_positive("step", self.step)
+        check_share("growth", self.growth)
 
-    def start(self, x: Images, y: Labels, keys: Keys) -> Walk:  # noqa: ARG002 - starts at the image itself
-        radius = torch.full((len(x),), torch.inf, device=x.device)
-        return Walk(x=x, y=y, origin=x, radius=radius, nearest=radius)
+    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+        return walk.at(walk.x, radius=walk.eps, nearest=walk.eps)
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
-        delta = walk.x - walk.origin
+        delta = walk.delta
         size, slope = _length(delta, torch.inf), _length(seen.gradient, 1).clamp(min=1e-12)
         nearest = torch.where(seen.fooled, torch.minimum(walk.nearest, size), walk.nearest)
         gamma = _cosine(self.growth, 0.001, seen.step, self.steps)

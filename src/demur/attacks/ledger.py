@@ -3,16 +3,11 @@
 import torch
 from torch import Tensor
 
+from demur.attacks.balls import length
 from demur.attacks.objective import Objective
 from demur.attacks.outcome import Keep, Trouble
-from demur.attacks.walk import Norm, Seen, Walk
+from demur.attacks.walk import Attack, Seen, Walk
 from demur.shapes import Flags, Images, Labels, Logits, Scores
-
-
-def distance(x: Images, origin: Images, norm: Norm) -> Scores:
-    """Length of each row's perturbation, in pixel fractions."""
-    order = torch.inf if norm == "linf" else 2
-    return torch.linalg.vector_norm((x - origin).flatten(1), ord=order, dim=1)
 
 
 class Ledger:
@@ -23,9 +18,12 @@ class Ledger:
     of their own.
     """
 
-    def __init__(self, objective: Objective, x: Images, y: Labels, keep: Keep, norm: Norm) -> None:
+    def __init__(
+        self, attack: Attack, objective: Objective, x: Images, y: Labels, goal: Labels | None, keep: Keep
+    ) -> None:
         rows, device = len(x), x.device
-        self.objective, self.clean, self.y, self.keep, self.norm = objective, x, y, keep, norm
+        self.objective, self.clean, self.y, self.goal, self.keep = objective, x, y, goal, keep
+        self.norm = attack.norm
         self.x = x.clone()
         self.logits = torch.empty(0, device=device)
         self.worth = torch.full((rows,), -torch.inf, device=device)
@@ -35,26 +33,51 @@ class Ledger:
         self.forwards = torch.zeros(rows, dtype=torch.int32, device=device)
         self.backwards = torch.zeros(rows, dtype=torch.int32, device=device)
         self.troubles = torch.zeros(rows, dtype=torch.int32, device=device)
+        self.trace = torch.empty(rows, 0, device=device)
+
+    def traced(self, looks: int) -> None:
+        """Keep the loss of every look, `looks` at most."""
+        self.trace = torch.full((len(self.x), looks), torch.nan, device=self.x.device)
+
+    def reached(self, logits: Logits, ids: Tensor) -> Flags:
+        """Which of some rows succeed with these logits."""
+        return self.objective.fooled(logits, self.y[ids], self._goal(ids))
+
+    def loss(self, logits: Logits, ids: Tensor) -> Scores:
+        """The objective's own loss of some rows, whatever class an attack climbs towards for the moment."""
+        return self.objective.loss(logits, self.y[ids], self._goal(ids))
+
+    def _goal(self, ids: Tensor) -> Labels | None:
+        return None if self.goal is None else self.goal[ids]
 
     def forward(self, ids: Tensor, x: Images, batch: int) -> Logits:
         """Logits of some rows at some points, in full batches, one forward each."""
         self.forwards[ids] += 1
         return torch.cat([self.objective.logits(part) for part in torch.split(x, batch)])
 
-    def note(self, ids: Tensor, walk: Walk, seen: Seen) -> None:
-        """Book one look inside the loop: a forward and a backward each, and the point if it is the best so far."""
+    def note(self, ids: Tensor, walk: Walk, seen: Seen, before: int) -> None:
+        """Book one look inside the loop: what it cost, and the point if it is the best so far.
+
+        `before` are the steps of earlier restarts.
+        """
         self.forwards[ids] += 1
-        self.backwards[ids] += 1
-        begins = seen.step == 0
+        self.backwards[ids] += seen.jacobian.shape[1] if seen.jacobian.numel() else int(seen.gradient.numel() > 0)
+        begins = (seen.step == 0) & self.loss_start[ids].isnan()
         self.loss_start[ids[begins]] = seen.loss[begins].float()
-        largest = seen.gradient.flatten(1).abs().amax(dim=1)
-        self.troubles[ids[largest == 0]] |= int(Trouble.ZERO_GRADIENT)
-        self.troubles[ids[~largest.isfinite()]] |= int(Trouble.NONFINITE_GRADIENT)
-        self.offer(ids, walk.x, seen.logits, seen.step, checked=False)
+        if self.trace.shape[1]:
+            self.trace[ids, seen.step + before] = seen.loss.float()
+        self._distrust(ids, seen.jacobian if seen.jacobian.numel() else seen.gradient)
+        self.offer(ids, walk.x, seen.logits, seen.step + before, checked=False)
+
+    def _distrust(self, ids: Tensor, gradient: Tensor) -> None:
+        if gradient.numel():
+            largest = gradient.flatten(1).abs().amax(dim=1)
+            self.troubles[ids[largest == 0]] |= int(Trouble.ZERO_GRADIENT)
+            self.troubles[ids[~largest.isfinite()]] |= int(Trouble.NONFINITE_GRADIENT)
 
     def offer(self, ids: Tensor, x: Images, logits: Logits, step: Tensor, *, checked: bool) -> None:
         """Keep the points that are worth more than what is kept so far."""
-        fooled = self.objective.fooled(logits, self.y[ids])
+        fooled = self.reached(logits, ids)
         newly = fooled & (self.step[ids] < 0)
         self.step[ids[newly]] = step[newly]
         worth = self._worth(ids, x, logits, fooled)
@@ -67,10 +90,10 @@ class Ledger:
 
     def _worth(self, ids: Tensor, x: Images, logits: Logits, fooled: Flags) -> Scores:
         if self.keep == "worst":
-            return self.objective.loss(logits, self.y[ids]).float()
+            return self.loss(logits, ids).float()
         worth = (
-            -distance(x, self.clean[ids], self.norm).float()
+            -length(x - self.clean[ids], self.norm).float()
             if self.keep == "nearest"
-            else torch.zeros_like(ids).float()
+            else self.worth.new_zeros(len(ids))
         )
         return worth.masked_fill(~fooled, -torch.inf)

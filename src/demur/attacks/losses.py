@@ -1,13 +1,21 @@
-"""Objectives an attack climbs: one value per row, higher = nearer to a wrong answer."""
+"""Objectives an attack climbs: one value per row, higher = nearer to a wrong answer, or to a target class."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 import torch
 from torch.nn import functional
 
-from demur.errors import InputError, unknown
+from demur.errors import unknown
 from demur.shapes import Labels, Logits, Scores
+
+Loss: TypeAlias = Callable[[Logits, Labels], Scores]
+Targeted: TypeAlias = Callable[[Logits, Labels, Labels], Scores]
+
+_TINY = 1e-12
+_DLR_CLASSES = 3
+_TARGETED_DLR_CLASSES = 4
 
 
 def cross_entropy(logits: Logits, y: Labels) -> Scores:
@@ -20,13 +28,71 @@ def margin(logits: Logits, y: Labels) -> Scores:
 
     Carlini & Wagner (2017), arXiv:1608.04644.
     """
-    right = logits.gather(1, y[:, None]).squeeze(1)
     wrong = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
-    return wrong - right
+    return wrong - _claim(logits, y)
 
 
-LOSSES: Mapping[str, Callable[[Logits, Labels], Scores]] = MappingProxyType(
-    {"cross_entropy": cross_entropy, "margin": margin}
+def logit(logits: Logits, y: Labels) -> Scores:
+    """Minus the right logit."""
+    return -_claim(logits, y)
+
+
+def dlr(logits: Logits, y: Labels) -> Scores:
+    """Difference of logits ratio: the margin over the gap between the first and the third logit, free of scale.
+
+    The margin itself below three classes, where there is no third.
+
+    Croce & Hein (2020), arXiv:2003.01690.
+    """
+    if logits.shape[1] < _DLR_CLASSES:
+        return margin(logits, y)
+    z = logits.sort(dim=1, descending=True).values
+    return margin(logits, y) / (z[:, 0] - z[:, 2] + _TINY)
+
+
+def targeted_cross_entropy(logits: Logits, y: Labels, target: Labels) -> Scores:  # noqa: ARG001 - all targeted losses take y
+    """Log p_t, in float64."""
+    return -cross_entropy(logits, target)
+
+
+def targeted_margin(logits: Logits, y: Labels, target: Labels) -> Scores:  # noqa: ARG001 - all targeted losses take y
+    """The target's logit minus the largest other one: positive exactly where the answer is the target."""
+    return -margin(logits, target)
+
+
+def targeted_logit(logits: Logits, y: Labels, target: Labels) -> Scores:  # noqa: ARG001 - all targeted losses take y
+    """The target's logit."""
+    return _claim(logits, target)
+
+
+def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> Scores:
+    """The target's logit minus the label's, over the first minus the mean of the third and fourth.
+
+    The targeted margin below four classes.
+
+    Croce & Hein (2020), arXiv:2003.01690.
+    """
+    if logits.shape[1] < _TARGETED_DLR_CLASSES:
+        return targeted_margin(logits, y, target)
+    z = logits.sort(dim=1, descending=True).values
+    return (_claim(logits, target) - _claim(logits, y)) / (z[:, 0] - (z[:, 2] + z[:, 3]) / 2 + _TINY)
+
+
+def _claim(logits: Logits, k: Labels) -> Scores:
+    return logits.gather(1, k[:, None]).squeeze(1)
+
+
+LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {"cross_entropy": cross_entropy, "dlr": dlr, "logit": logit, "margin": margin}
+)
+
+TARGETED: Mapping[str, Targeted] = MappingProxyType(
+    {
+        "cross_entropy": targeted_cross_entropy,
+        "dlr": targeted_dlr,
+        "logit": targeted_logit,
+        "margin": targeted_margin,
+    }
 )
 
 
@@ -34,16 +100,3 @@ def check_loss(name: str) -> None:
     """Refuse a loss outside `LOSSES`."""
     if name not in LOSSES:
         raise unknown("loss", name, LOSSES)
-
-
-def check_eps(eps: float) -> None:
-    """Refuse an eps outside (0, 1], with the usual slip named."""
-    if not 0 < eps <= 1:
-        hint = f" Did you mean {eps:g}/255?" if eps > 1 else ""
-        raise InputError(f"`eps` must lie in (0, 1], a fraction of the pixel range; got {eps:g}.{hint}")
-
-
-def check_steps(steps: int) -> None:
-    """Refuse fewer than one step."""
-    if steps < 1:
-        raise InputError(f"`steps` must be at least 1; got {steps}.")

@@ -17,13 +17,18 @@ class Trouble(IntFlag):
     ZERO_GRADIENT: a step was taken from a gradient that is zero everywhere.
     NONFINITE_GRADIENT: a gradient held NaN or infinity.
     OUTSIDE: the point left the ball, the unit box or the finite numbers; the row keeps its clean image instead.
-    UNCONFIRMED: the point fooled the model inside the loop and not when it was checked again.
+    UNCONFIRMED: the point fooled the model inside the loop and not when it was checked again, in a pass of its own or
+    in float64; the row keeps its clean image instead.
+    SILENT: a foreign attack showed the model a point that fooled it and returned one that does not.
+    CRASHED: a foreign attack failed on the row's batch; the row keeps its clean image.
     """
 
     ZERO_GRADIENT = 1
     NONFINITE_GRADIENT = 2
     OUTSIDE = 4
     UNCONFIRMED = 8
+    SILENT = 16
+    CRASHED = 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Outcome:
     `x` is the kept point and `logits` the model's answer there in a pass of its own; a row that never succeeded keeps
     its clean image under `first` and `nearest`. `linf` and `l2` are measured on `x`. `step` is the number of advances
     after which the row first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's
-    own objective at the row's first and kept point. `forwards` and `backwards` count what each row cost.
+    own objective at the row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows,
+    looks) has the loss of every look, NaN after a row was done; it has no columns unless it was asked for.
     """
 
     x: Images
@@ -47,3 +53,4 @@ class Outcome:
     forwards: Tensor
     backwards: Tensor
     troubles: Tensor
+    trace: Tensor

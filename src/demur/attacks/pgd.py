@@ -3,47 +3,45 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attacks.losses import check_eps, check_loss, check_steps
-from demur.attacks.walk import Norm, Seen, Walk
-from demur.errors import InputError
-from demur.randomness import Keys
-from demur.shapes import Images, Labels
+from demur.attacks.balls import anywhere, project, spread, steepest
+from demur.attacks.checks import check_count, check_eps, check_norm, check_positive, check_steps
+from demur.attacks.losses import check_loss
+from demur.attacks.walk import Needs, Norm, Seen, Walk
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD:
-    """Sign ascent on the loss, held inside an L∞ ball and the unit box, from a random start in it.
+    """Steepest ascent on the loss, held inside a ball and the unit box, from a random start in it.
 
-    Ball ∩ box is one interval per pixel, so the projection is a clamp. `eps` and `step` are fractions of the [0, 1]
-    pixel range; `step` defaults to 2.5·eps/steps.
+    Each step is the sign of the gradient for L∞ and the gradient of length one for L2, times `step`, which is a
+    fraction of the [0, 1] pixel range and defaults to 2.5·eps/steps. Rows that have not succeeded start again,
+    `restarts` times in all.
 
     Madry et al. (2018), arXiv:1706.06083.
     """
 
-    norm: ClassVar[Norm] = "linf"
-    sentence: ClassVar[str] = "every pixel changed by at most {eps}, searched in {steps} gradient steps"
+    needs: ClassVar[Needs] = "gradient"
+    sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps"
 
     eps: float
+    norm: Norm = "linf"
     steps: int = 40
     step: float | None = None
+    restarts: int = 1
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
-        check_eps(self.eps)
+        check_norm(self.norm)
+        check_eps(self.eps, self.norm)
         check_steps(self.steps)
+        check_count("restarts", self.restarts)
+        check_positive("step", self.step)
         check_loss(self.loss)
-        if self.step is not None and self.step <= 0:
-            raise InputError(f"`step` must be positive; got {self.step:g}.")
 
-    @property
-    def stride(self) -> float:
-        """How far a pixel moves in one step."""
-        return 2.5 * self.eps / self.steps if self.step is None else self.step
-
-    def start(self, x: Images, y: Labels, keys: Keys) -> Walk:
-        low, high = (x - self.eps).clamp(min=0), (x + self.eps).clamp(max=1)
-        return Walk(x=low + (high - low) * keys.uniform(x, "start"), y=y, low=low, high=high)
+    def start(self, walk: Walk, restart: int) -> Walk:
+        return walk.at(anywhere(walk, self.norm, "start", restart))
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
-        uphill = self.stride * seen.gradient.sign()
-        return walk.at((walk.x + uphill).clamp(walk.low, walk.high))
+        stride = 2.5 * walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
+        uphill = walk.x + spread(stride) * steepest(seen.gradient, self.norm)
+        return walk.at(project(uphill, walk.origin, walk.eps, self.norm))

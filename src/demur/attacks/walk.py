@@ -1,29 +1,53 @@
 """What an attack carries from step to step, and what it is shown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from demur.randomness import Keys
+from demur.randomness import uniform
 from demur.shapes import Flags, Images, Labels, Logits, Scores
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1", "none"]
+"""How perturbations are measured; "none" for changes that have no size, such as rotations."""
+
+Needs = Literal["loss", "gradient", "jacobian"]
 
 
 class Walk:
     """A frozen bundle of tensors that all lead with the row axis.
 
-    `x` is where each row stands and `y` its label; an attack keeps whatever else it needs under names of its own
-    (`walk.low`, `walk.radius`), and the harness gathers and joins rows without knowing what they mean.
+    The harness fills what every attack is given and gathers and joins rows; an attack adds what else it must remember
+    under names of its own (`walk.low`, `walk.radius`).
+
+    Args:
+        x: where each row stands.
+        y: labels.
+        origin: the clean images.
+        eps: radius of each row's ball, a fraction of the [0, 1] pixel range; infinite where there is none.
+        seed: what each row's random numbers come from.
+        logits: the model's answer at `origin`.
+        target: the class whose claim the loss climbs; None: away from the label.
+        own: the attack's own tensors.
     """
 
-    def __init__(self, *, x: Images, y: Labels, **own: Tensor) -> None:
-        self.x = x
-        self.y = y
+    def __init__(
+        self,
+        *,
+        x: Images,
+        y: Labels,
+        origin: Images,
+        eps: Scores,
+        seed: Tensor,
+        logits: Logits,
+        target: Labels | None = None,
+        **own: Tensor,
+    ) -> None:
+        self.x, self.y, self.origin, self.eps = x, y, origin, eps
+        self.seed, self.logits, self.target = seed, logits, target
         self._own: Mapping[str, Tensor] = MappingProxyType(own)
 
     def __getattr__(self, name: str) -> Tensor:
@@ -35,43 +59,75 @@ class Walk:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def delta(self) -> Images:
+        """The perturbation so far."""
+        return self.x - self.origin
+
     def at(self, x: Images, **changes: Tensor) -> "Walk":
-        """The same rows at new places, with some of the attack's own tensors replaced."""
-        return Walk(x=x, y=self.y, **{**self._own, **changes})
+        """The same rows at new places, with some of the attack's own tensors, or the target, new or replaced."""
+        return Walk(**{**self._fields(), **changes, "x": x})
 
     def rows(self, index: Tensor) -> "Walk":
         """Some of the rows."""
-        return Walk(x=self.x[index], y=self.y[index], **{name: value[index] for name, value in self._own.items()})
+        some: dict[str, Any] = {name: None if v is None else v[index] for name, v in self._fields().items()}
+        return Walk(**some)
 
     def join(self, other: "Walk") -> "Walk":
         """These rows, then the other's."""
-        own = {name: torch.cat([value, getattr(other, name)]) for name, value in self._own.items()}
-        return Walk(x=torch.cat([self.x, other.x]), y=torch.cat([self.y, other.y]), **own)
+        theirs = other._fields()
+        both: dict[str, Any] = {n: None if v is None else torch.cat([v, theirs[n]]) for n, v in self._fields().items()}
+        return Walk(**both)
+
+    def uniform(self, draw: str, like: Tensor, step: Tensor | int = 0) -> Tensor:
+        """Numbers in [0, 1), shaped as `like`, that depend on the row, the draw's name and the row's step alone."""
+        return uniform(self.seed, draw, like, step)
+
+    def _fields(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in ("x", "y", "origin", "eps", "seed", "logits", "target")}
+        return {**given, **self._own}
 
 
 @dataclass(frozen=True)
 class Seen:
     """What the model shows at `walk.x`.
 
-    `loss` is the attack's own objective, which it climbs; `gradient` is its gradient with respect to the images;
-    `fooled` marks rows that already succeed there; `step` counts the advances each row has made.
+    `loss` is the attack's own objective, which it climbs; `fooled` marks rows that already succeed there; `step` counts
+    the advances each row has made since its start. `gradient` is the loss's with respect to the images, and `jacobian`
+    (rows, candidates, channels, height, width) that of each candidate's logit minus the label's; both are empty where
+    the attack did not ask for them.
     """
 
     logits: Logits
     loss: Scores
     gradient: Images
+    jacobian: Tensor
     fooled: Flags
     step: Tensor
+
+    def finite(self) -> "Seen":
+        """The same with gradients that are NaN or infinite set to zero, so that one bad look does not lose the walk."""
+        if self.gradient.isfinite().all() and self.jacobian.isfinite().all():
+            return self
+        gradient, jacobian = (g.nan_to_num(0.0, 0.0, 0.0) for g in (self.gradient, self.jacobian))
+        return replace(self, gradient=gradient, jacobian=jacobian)
 
 
 class Attack(Protocol):
     """A frozen dataclass: fields are the hyper-parameters, the two methods are the paper's algorithm box.
 
-    `eps` is the radius of the ball an attack stays in, None for attacks that look for the smallest perturbation.
+    `eps` is the radius of the ball an attack stays in, None for attacks that look for the smallest perturbation. What
+    it `needs` of each look decides the price: a loss is a forward, a gradient a backward more, a jacobian one backward
+    for each class in the walk's own `candidates` (rows, classes).
     """
 
-    norm: ClassVar[Norm]
+    needs: ClassVar[Needs]
     sentence: ClassVar[str]
+
+    @property
+    def norm(self) -> Norm:
+        """What its perturbations are measured in."""
+        ...
 
     @property
     def eps(self) -> float | None:
@@ -80,7 +136,12 @@ class Attack(Protocol):
 
     @property
     def steps(self) -> int:
-        """How many times each row is advanced at most."""
+        """How many times each row is advanced at most, in each restart."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often a row that has not succeeded starts again, the first time included."""
         ...
 
     @property
@@ -88,8 +149,8 @@ class Attack(Protocol):
         """The objective to climb, a name in `losses.LOSSES`."""
         ...
 
-    def start(self, x: Images, y: Labels, keys: Keys) -> Walk:
-        """Where the rows begin."""
+    def start(self, walk: Walk, restart: int) -> Walk:
+        """Where the rows begin, given a walk that stands on the clean images."""
         ...
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:

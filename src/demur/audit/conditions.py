@@ -119,7 +119,7 @@ def _attack(call: Call) -> Condition:
     keep = _keep(asked, attack)
     name = describe(call.name, attack, **({} if asked is None else {"keep": keep}))
     kept = {"first": "", "worst": ", worst point kept", "nearest": ""}[keep]
-    known = {"eps": "" if attack.eps is None else pixels(attack.eps), "steps": attack.steps}
+    known = {"size": _size(attack), "steps": attack.steps}
     return Condition(
         name=name,
         family=call.name,
@@ -129,6 +129,19 @@ def _attack(call: Call) -> Condition:
         attack=attack,
         keep=keep,
     )
+
+
+def _size(attack: Attack) -> str:
+    """How much an attack may change, in words."""
+    if attack.eps is None:
+        return (
+            "the smallest change of any pixel"
+            if attack.norm == "linf"
+            else f"the smallest {attack.norm.upper()} change"
+        )
+    if attack.norm == "linf":
+        return f"every pixel changed by at most {pixels(attack.eps)}"
+    return f"the image changed by at most {attack.eps:.3g} in {attack.norm.upper()}"
 
 
 def _keep(asked: Any, attack: Attack) -> Keep:

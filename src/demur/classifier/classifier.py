@@ -136,8 +136,15 @@ class Classifier:
 
     def to(self, device: torch.device | str) -> "Classifier":
         """A new classifier with a copy of the module on a device."""
+        return self._with(copy.deepcopy(self._module).to(device))
+
+    def double(self) -> "Classifier":
+        """A new classifier with a copy of the module in float64, which reads images in float64."""
+        return self._with(copy.deepcopy(self._module).double())
+
+    def _with(self, module: nn.Module) -> "Classifier":
         return Classifier(
-            copy.deepcopy(self._module).to(device),
+            module,
             classes=self.classes,
             input_shape=self.input_shape,
             mean=self._contract.mean,
@@ -173,17 +180,26 @@ class Classifier:
 
     def loss_gradient(self, images: Images, loss: Callable[[Logits], Scores]) -> tuple[Logits, Images]:
         """Logits, and the gradient of each row's loss with respect to that row's image; both detached."""
+        logits, gradients = self.loss_gradients(images, lambda logits: loss(logits)[:, None])
+        return logits, gradients[:, 0]
+
+    def loss_gradients(self, images: Images, losses: Callable[[Logits], Tensor]) -> tuple[Logits, Tensor]:
+        """Logits, and the gradients of several losses of each row, (rows, losses), with respect to that row's image.
+
+        One forward, one backward for each loss; gradients are (rows, losses, channels, height, width).
+        """
         with self.frozen(), torch.enable_grad():
             x = images.detach().requires_grad_()
             logits = self.logits(x)
-            total = loss(logits).sum()
-            if not total.requires_grad:
+            totals = losses(logits).sum(dim=0).unbind()
+            if not totals[0].requires_grad:
                 raise ModelError(
                     "the loss does not depend on the images, so it has no gradient. Look for detach(), no_grad() or "
                     "numpy inside the model's forward."
                 )
-            (gradient,) = torch.autograd.grad(total, x)
-        return logits.detach(), gradient.contiguous()
+            last = len(totals) - 1
+            found = [torch.autograd.grad(total, x, retain_graph=k < last)[0] for k, total in enumerate(totals)]
+        return logits.detach(), torch.stack(found, dim=1)
 
     def check(self, images: Images) -> None:
         """Refuse a real batch that breaks its contract, or answers to it that break the model's.
