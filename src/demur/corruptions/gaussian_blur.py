@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from demur.corruptions import check_strength, parameter
+from demur.filters.gaussian import gaussian
 from demur.randomness import Keys
 from demur.shapes import Images
 
@@ -18,7 +19,12 @@ class GaussianBlur:
     """
 
     table: ClassVar[Mapping[int, tuple[float, ...]]] = MappingProxyType(
-        {32: (0.4, 0.6, 0.7, 0.8, 1.0), 64: (0.5, 0.75, 1.0, 1.25, 1.5), 224: (1.0, 2.0, 3.0, 4.0, 6.0)}
+        {
+            32: (0.4, 0.6, 0.7, 0.8, 1.0),
+            64: (0.5, 0.75, 1.0, 1.25, 1.5),
+            224: (1.0, 2.0, 3.0, 4.0, 6.0),
+            299: (1.5, 2.5, 3.5, 4.5, 6.5),
+        }
     )
     sentence: ClassVar[str] = "Gaussian blur of standard deviation {value:g} pixels"
 
@@ -29,10 +35,5 @@ class GaussianBlur:
         check_strength("gaussian_blur", self.severity, self.value)
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; blur draws nothing
-        from kornia.filters import gaussian_blur2d
-
         sigma = parameter(self, min(x.shape[2:]))
-        if sigma == 0:
-            return x
-        size = 2 * int(4 * sigma + 0.5) + 1
-        return gaussian_blur2d(x, (size, size), (sigma, sigma), border_type="replicate").clamp(0, 1)
+        return gaussian(x, sigma).clamp(0, 1)

@@ -1,0 +1,41 @@
+"""Salt and pepper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from demur.corruptions import check_strength, check_value, parameter
+from demur.randomness import Keys
+from demur.shapes import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaltAndPepper:
+    """A share of the pixels, all channels together, set to black or white by equal chance.
+
+    `impulse_noise` does so to each channel alone; on grey images both are the same. The shares are those of the impulse
+    noise of Hendrycks & Dietterich (2019), arXiv:1903.12261.
+    """
+
+    table: ClassVar[Mapping[int, tuple[float, ...]]] = MappingProxyType(
+        {
+            32: (0.01, 0.02, 0.03, 0.05, 0.07),
+            64: (0.01, 0.02, 0.05, 0.08, 0.14),
+            224: (0.03, 0.06, 0.09, 0.17, 0.27),
+            299: (0.04, 0.07, 0.1, 0.18, 0.28),
+        }
+    )
+    sentence: ClassVar[str] = "A share {value:g} of the pixels turned black or white"
+
+    severity: int | None = None
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        check_strength("salt_and_pepper", self.severity, self.value)
+        check_value("salt_and_pepper", self.value, 0, 1)
+
+    def __call__(self, x: Images, keys: Keys) -> Images:
+        share = parameter(self, min(x.shape[2:]))
+        drawn = keys.uniform(x[:, :1], "salt_and_pepper")
+        return x.masked_fill(drawn < share / 2, 0).masked_fill(drawn >= 1 - share / 2, 1)

@@ -1,0 +1,24 @@
+"""Correlation with any kernel."""
+
+import torch
+from jaxtyping import Float
+from scipy.fft import next_fast_len
+from torch import Tensor
+from torch.fft import irfft2, rfft2
+
+from demur.filters.edges import Edges, pad
+from demur.shapes import Images
+
+
+def correlate(x: Images, kernel: Float[Tensor, "tall wide"], edges: Edges = "mirror") -> Images:
+    """Each pixel becomes the sum of its neighbours weighted by a kernel of odd sides, by fast Fourier transform.
+
+    One image at a time, because how a transform is rounded may depend on how many there are.
+    """
+    up, left = kernel.shape[0] // 2, kernel.shape[1] // 2
+    height, width = x.shape[2:]
+    size = [next_fast_len(side + 2 * around, real=True) for side, around in ((height, up), (width, left))]
+    response = rfft2(kernel.to(x), s=size).conj()
+    images = (pad(x[row : row + 1], (up, up), (left, left), edges) for row in range(len(x)))
+    parts = [irfft2(rfft2(image, s=size) * response, s=size)[:, :, :height, :width] for image in images]
+    return torch.cat(parts) if parts else x
