@@ -1,9 +1,11 @@
 """Each thing is computed once, counted, and autograd is left as it was."""
 
+import pytest
 import torch
 from torch import nn
 
 from demur.classifier import Classifier
+from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
 from demur.randomness import Keys
 
@@ -79,3 +81,152 @@ def test_autograd_is_the_callers_business():
         assert not seen.logits.requires_grad
         assert not torch.is_grad_enabled()
     assert torch.is_grad_enabled()
+
+
+def test_features_asked_for_at_construction_come_with_the_logits_in_one_pass():
+    net, images, seen = net_and_evidence(features=True)
+    with torch.no_grad():
+        assert seen.logits is not None
+        assert seen.features.shape == (3, 48)
+        torch.testing.assert_close(seen.logits, net(images), rtol=0, atol=0)
+    assert seen.forwards == 1
+
+
+def test_other_images_are_counted_for_the_rows_they_belong_to():
+    net, images, seen = net_and_evidence()
+    with torch.no_grad():
+        found = seen.logits_of(images[[0, 2]], rows=torch.tensor([0, 2]))
+        torch.testing.assert_close(found, net(images[[0, 2]]), rtol=0, atol=0)
+        seen.logits_of(images)
+    assert seen.spent.tolist() == [[2, 1, 2], [0, 0, 0]]
+    assert (seen.forwards, seen.backwards, len(seen)) == (2, 0, 3)
+
+
+def test_an_input_gradient_is_that_of_each_row_alone_and_leaves_autograd_as_it_was():
+    net, images, seen = net_and_evidence()
+    with torch.no_grad():
+        found = seen.input_gradient(lambda z: z[:, 1].square())
+        assert not torch.is_grad_enabled()
+    x = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(net(x)[:, 1].square().sum(), x)
+    torch.testing.assert_close(found, expected)
+    assert not found.requires_grad
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in net.parameters())
+    assert seen.spent.tolist() == [[1] * 3, [1] * 3]
+
+
+class Dropping(Net):
+    """With dropout, and batch normalisation that must not move."""
+
+    def __init__(self, p=0.5):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout2d(p), nn.ReLU(), nn.Flatten(), nn.Dropout(p)
+        )
+
+
+def dropping(rows=4, keys=True, **given):
+    net = Dropping(**given).eval()
+    classifier = Classifier(net, classes=tuple("abcd"), input_shape=SHAPE)
+    all_keys = Keys.of(0, [str(row) for row in range(rows)], "c")
+    images = all_keys.uniform(torch.empty(rows, *SHAPE), "images")
+    return net, Evidence(classifier, images, keys=all_keys if keys else None)
+
+
+def test_dropout_logits_vary_by_pass_and_row_and_not_by_batch():
+    _, seen = dropping()
+    with torch.no_grad():
+        together, again = seen.dropout_logits(6, seen.keys), seen.dropout_logits(6, seen.keys)
+        parts = [seen.rows(torch.tensor(rows)) for rows in ([0], [1, 2], [3])]
+        apart = torch.cat([part.dropout_logits(6, part.keys) for part in parts], dim=1)
+    assert together.shape == (6, 4, 4)
+    assert torch.equal(together, again)
+    torch.testing.assert_close(apart, together)
+    assert (together.std(dim=0) > 0).all()
+    assert seen.forwards == 12
+
+
+def test_dropout_is_unbiased_and_drops_whole_maps_where_the_layer_does():
+    net, seen = dropping()
+    with torch.no_grad():
+        many = seen.dropout_logits(1500, seen.keys)  # a ReLU commutes with what is kept or not
+        kept = []
+        hook = net.body[3].register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+        seen.dropout_logits(1, seen.keys)
+        hook.remove()
+        torch.testing.assert_close(many.mean(dim=0), net(seen.images), rtol=0, atol=0.12)
+    maps = kept[-1].flatten(start_dim=2)
+    dropped = (maps == 0).all(dim=2)
+    assert dropped.any()
+    assert not dropped.all()
+    assert not (maps[~dropped] == 0).any()
+
+
+def test_dropout_leaves_no_state_behind_even_when_the_net_fails():
+    net, seen = dropping()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.no_grad():
+        seen.dropout_logits(2, seen.keys)
+        net.head = nn.Linear(5, 4).eval()
+        with pytest.raises(RuntimeError):
+            seen.dropout_logits(2, seen.keys)
+    for layer in net.modules():
+        assert not layer.training
+        assert not layer._forward_hooks
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items() if "head" not in name)
+
+
+@pytest.mark.parametrize("made", [dropping(p=0.0), net_and_evidence()[1:]])
+def test_a_net_without_dropout_is_refused(made):
+    with pytest.raises(ModelError, match="the model has no dropout layer that drops"):
+        made[-1].dropout_logits(2, Keys.of(0, ["a"], "c"))
+
+
+def test_what_is_missing_is_named():
+    _, seen = dropping(keys=False)
+    with pytest.raises(InputError, match=r"came without keys.*keys=Keys.of"):
+        _ = seen.keys
+
+    class Headless(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 6)
+
+        def forward(self, x):
+            return self.conv(x).flatten(1)
+
+    classifier = Classifier(Headless().eval(), classes=tuple("abcd"), input_shape=SHAPE)
+    with pytest.raises(ModelError, match="the model has none that is known"):
+        _ = Evidence(classifier, torch.zeros(2, *SHAPE)).head
+
+
+def test_the_evidence_of_some_rows_repeats_no_pass():
+    net, images, seen = net_and_evidence(layers=("body.0",), groups=["a", "a", "b"], keys=Keys.of(0, list("xyz"), "c"))
+    with torch.no_grad():
+        whole = seen.features, seen.activations("body.0"), seen.logits
+        net.passes = 0
+        part = seen.rows(torch.tensor([2, 0]))
+        assert torch.equal(part.features, whole[0][[2, 0]])
+        assert torch.equal(part.activations("body.0"), whole[1][[2, 0]])
+        assert torch.equal(part.logits, whole[2][[2, 0]])
+    assert net.passes == part.forwards == 0
+    assert torch.equal(part.images, images[[2, 0]])
+    assert part.groups == ["b", "a"]
+    assert part.keys == seen.keys.rows([2, 0])
+
+
+def test_the_evidence_of_some_rows_looks_for_itself_where_nothing_is_known():
+    net, images, seen = net_and_evidence()
+    with torch.no_grad():
+        part = seen.rows(torch.tensor([1, 2]))
+        torch.testing.assert_close(part.logits, net(images[1:]))
+    assert (part.forwards, seen.forwards) == (1, 0)
+
+
+def test_evidence_may_answer_otherwise():
+    _, images, seen = net_and_evidence(keys=Keys.of(0, list("xyz"), "c"))
+    other = seen.answering(torch.ones(3, 4))
+    assert torch.equal(other.logits, torch.ones(3, 4))
+    assert other.images is images
+    assert other.keys is seen.keys
+    assert (other.forwards, seen.forwards) == (0, 0)

@@ -53,7 +53,8 @@ def uniform(seeds: Tensor, draw: str, like: Tensor, step: Tensor | int = 0) -> T
         like: its first axis is the row axis.
         step: one for all rows, or one (rows,) for each.
     """
-    begin = _mixed(_mixed(seeds ^ _signed(_hash64(draw))) + step * _GOLDEN)
+    turn = torch.as_tensor(step, device=seeds.device) * _GOLDEN
+    begin = _mixed(_mixed(seeds ^ _signed(_hash64(draw))) + turn)
     position = torch.arange(1, math.prod(like.shape[1:]) + 1, device=seeds.device)
     bits = _shifted(_mixed(begin[:, None] + position * _GOLDEN), 64 - _BITS)
     return (bits.to(like.dtype) / (1 << _BITS)).view(like.shape)
@@ -80,6 +81,10 @@ class Keys:
     def rows(self, index: Sequence[int]) -> "Keys":
         """The keys of some rows, in the order asked for."""
         return Keys(tuple(self.values[i] for i in index))
+
+    def named(self, name: str) -> "Keys":
+        """The same rows with other keys, for work of another name."""
+        return Keys(tuple(_hash64(value, name) for value in self.values))
 
     def uniform(self, like: Tensor, draw: str) -> Tensor:
         """Uniform numbers in [0, 1), shaped, typed and placed as `like` (its first axis is the row axis)."""

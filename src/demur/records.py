@@ -6,7 +6,9 @@
     facts/         what is not a row: fits, checks
 
 Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt)
-come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of numbers).
+come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of numbers), for
+attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is kept) and
+`passes.<stage>`, for targeted ones `target`, for foreign ones that failed `crash` (why).
 A failed sample is a row with `error` set and everything measured null.
 """
 
@@ -61,6 +63,17 @@ KNOWN: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 """What may be known of a row besides; columns that begin with `META` are text."""
 
 
+PASSES = "passes."
+
+STAGED: Mapping[str, pl.DataType] = {
+    "target": pl.Int32(),
+    "stage": pl.String(),
+    "stage.kept": pl.String(),
+    "crash": pl.String(),
+}
+"""What only some attacks say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
+
+
 def is_known(name: str) -> bool:
     """Whether a column is one of those that say more of a row than every data set does."""
     return name in KNOWN or name.startswith(META)
@@ -92,7 +105,12 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
         for name, values in columns.items()
         if is_known(name)
     ]
-    return pl.DataFrame([*base, *known]).hstack(logits).hstack(signals)
+    staged = [
+        pl.Series(name, values, dtype=STAGED.get(name, pl.Int32()))
+        for name, values in columns.items()
+        if name in STAGED or name.startswith(PASSES)
+    ]
+    return pl.DataFrame([*base, *known, *staged]).hstack(logits).hstack(signals)
 
 
 def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -186,7 +204,11 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-_OWNERS: Mapping[str, str] = {"plan.toml": "an audit", "training.json": "a training"}
+_OWNERS: Mapping[str, str] = {
+    "plan.toml": "an audit",
+    "training.json": "a training",
+    "attack.json": "an export of attacks",
+}
 """The first file of a folder, and whose it then is."""
 
 
@@ -246,7 +268,7 @@ def read(run: Path, condition: str | None = None) -> pl.DataFrame:
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         raise RunError(f"{run}: {missing[0]} is in the manifest and not in records/. Run the same audit again.")
-    return pl.concat([validate(_opened(path), path.name) for path in paths])
+    return pl.concat([validate(_opened(path), path.name) for path in paths], how="diagonal")
 
 
 def _opened(path: Path) -> pl.DataFrame:

@@ -4,20 +4,57 @@ import pytest
 import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
+from demur.attacks.apgd import APGD
+from demur.attacks.apgd_t import APGDT
+from demur.attacks.bim import BIM
+from demur.attacks.by_path import ByPath
+from demur.attacks.cw import CW
+from demur.attacks.ddn import DDN
+from demur.attacks.deepfool import DeepFool
 from demur.attacks.fgsm import FGSM
 from demur.attacks.fmn import FMN
+from demur.attacks.foreign import run_foreign
 from demur.attacks.harness import run
+from demur.attacks.libraries import ART, Foolbox, Torchattacks
 from demur.attacks.losses import cross_entropy
+from demur.attacks.momentum import MIFGSM
+from demur.attacks.noise import Noise
 from demur.attacks.objective import Objective
 from demur.attacks.pgd import PGD
+from demur.attacks.spatial import Spatial
+from demur.attacks.square import Square
 from demur.classifier import Classifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
+from demur.registry import parse
 
 EPS = 0.08
 ORACLES = [Plane(), Bowl()]
-IN_A_BALL = [PGD(eps=EPS), PGD(eps=EPS, steps=20, step=EPS / 6), PGD(eps=EPS, loss="margin")]
-NEAREST = [FMN(steps=100, step=1.0), FMN(steps=200, step=0.3)]
+IN_A_BALL = [
+    PGD(eps=EPS),
+    PGD(eps=EPS, steps=20, step=EPS / 6),
+    PGD(eps=EPS, loss="margin"),
+    APGD(eps=EPS, steps=30),
+    APGD(eps=EPS, steps=30, loss="dlr"),
+    APGDT(eps=EPS, steps=30),
+    BIM(eps=EPS, steps=20),
+    MIFGSM(eps=EPS, steps=20, decay=0.5),
+]
+NEAREST = [
+    FMN(steps=100, step=1.0),
+    FMN(steps=200, step=0.3),
+    FMN(norm="l2"),
+    DDN(init_norm=0.2),
+    DeepFool(),
+    CW(),
+]
+BLIND = [Noise(eps=EPS), Square(eps=EPS, steps=200), Spatial(steps=20)]
+ELSEWHERE = [
+    ByPath(path="tests.attacks.test_attacks:steepest", eps=EPS),
+    Foolbox(attack=parse("LinfPGD(rel_stepsize=0.1)"), eps=EPS),
+    Torchattacks(attack=parse("PGD(steps=20)"), eps=EPS),
+    ART(attack=parse("ProjectedGradientDescentPyTorch(max_iter=20)"), eps=EPS),
+]
 
 
 def attack_all(attack, oracle, keep, rows=48, batch=16):
@@ -67,12 +104,48 @@ def test_fgsm_is_one_step_along_the_sign_of_the_gradient(oracle):
 @pytest.mark.parametrize("attack", NEAREST, ids=repr)
 def test_a_minimal_attack_finds_the_distance_to_the_boundary(attack, oracle):
     x, _, outcome = attack_all(attack, oracle, "nearest")
-    exact = oracle.nearest(x)
-    inside = exact < 0.15  # beyond it the unit box starts to matter
+    exact = oracle.nearest(x, attack.norm)
+    found = outcome.linf if attack.norm == "linf" else outcome.l2
+    inside = (oracle.nearest_in_box(x, attack.norm) - exact).abs() < 1e-4
     assert inside.sum() > 10
     assert outcome.fooled.all()
-    assert torch.all(outcome.linf[inside] >= exact[inside] - 1e-5)
-    assert torch.all(outcome.linf[inside] <= 1.02 * exact[inside] + 1e-3)
+    assert torch.all(found[inside] >= exact[inside] - 1e-5)
+    assert torch.all(found[inside] <= 1.02 * exact[inside] + 1e-3)
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("attack", BLIND, ids=repr)
+def test_an_attack_without_gradients_finds_something_worse_and_nothing_impossible(attack, oracle):
+    x, y, outcome = attack_all(attack, oracle, "worst")
+    clean = cross_entropy(oracle(x), y)
+    assert torch.all(outcome.backwards == 0)
+    assert (cross_entropy(outcome.logits, y) > clean).float().mean() > 0.5
+    if attack.eps is not None:
+        assert torch.all(cross_entropy(outcome.logits, y) <= cross_entropy(oracle(oracle.worst(x, EPS)), y) + 1e-5)
+
+
+def steepest(model, x, y):
+    """Sign ascent, as somebody else would write it."""
+    found = x
+    for _ in range(40):
+        leaf = found.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), y).sum(), leaf)
+        found = (leaf.detach() + EPS / 10 * gradient.sign()).clamp(x - EPS, x + EPS).clamp(0, 1)
+    return found
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("attack", ELSEWHERE, ids=repr)
+def test_an_attack_from_elsewhere_is_held_to_the_same_worst_points(attack, oracle):
+    if type(attack) is not ByPath:
+        pytest.importorskip(type(attack).__name__.lower())
+    x, y = images(oracle, 24), torch.full((24,), oracle.label)
+    objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
+    keys = Keys.of(0, [str(i) for i in range(24)], repr(attack))
+    outcome = run_foreign(attack, objective, x, y, keys, keep="worst", batch=16)
+    reached, possible = cross_entropy(outcome.logits, y), cross_entropy(oracle(oracle.worst(x, EPS)), y)
+    assert torch.all(reached <= possible + 1e-5)
+    assert torch.all(reached >= possible - 0.02 * possible.abs() - 1e-3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tests.corruptions.test_corruptions import REFERENCES as CORRUPTIONS
 from tests.signals.test_signals import REFERENCES as SIGNALS
 
 from demur.errors import DemurError
-from demur.registry import TABLES, build, describe, names, resolve
+from demur.registry import TABLES, build, describe, names, parse, resolve
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "model": "models", "policy": "policies",
@@ -17,12 +17,31 @@ PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "mode
 EVERYTHING = [(kind, name) for kind in TABLES for name in names(kind)]
 IDEAS = [(kind, name) for kind, name in EVERYTHING if kind in {"attack", "corruption", "recipe", "signal"}]
 DATACLASSES = [(kind, name) for kind, name in EVERYTHING if kind not in {"data", "model", "zoo"}]
-NEEDED = {"eps": 2 / 255, "severity": 3}
-OTHERS = {"eps": 0.1, "severity": 4, "value": None, "steps": 7, "step": 0.03, "loss": "margin", "growth": 0.1,
+NEEDED = {"eps": 2 / 255, "severity": 3, "attack": parse("PGD"), "path": "package.module:function"}
+OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:nudge", "share": 0.5,
+          "max_translation": 0.2, "max_rotation": 10.0, "grid": True, "padding": "reflection",
+          "eps": 0.1, "severity": 4, "value": None, "steps": 29, "step": 0.03, "loss": "margin", "growth": 0.1,
           "temperature": 2.0,
+          "layers": ("conv1", "conv2"), "bins": 9, "edges": (0.0, 0.5, 2.0), "side": "upper", "fusion": "learned",
+          "layer": "conv1", "estimator": "lda", "by_class": True, "bits": 3, "median": 3, "strength": 0.25, "search": 5,
+          "resample": 0.5, "jpeg": 60, "operator": "gf", "gamma": 0.05, "mutants": 12, "kept": 0.8, "stopping": "sprt",
+          "seed": 4,
+          "variant": "beta", "p": 3, "largest": 4, "k": 5, "relative": True, "dim": 7, "move": 2, "n": 8,
+          "score": "mutual_information", "balance": 0.7, "folds": 3, "penalty": 2.0,
+          "signals": ("energy(temperature=2.0)", "stack(signals=[msp, knn(k=5)])"),
           "risk": 0.05, "delta": 0.1, "confidence": 0.7, "entropy": 0.5, "signal": "energy(temperature=2.0)",
           "doubt": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
-          "shift": 0, "balanced": True}  # fmt: skip
+          "shift": 0, "balanced": True, "norm": "l2", "as_published": True, "restarts": 2, "decay": 0.5, "targets": 3,
+          "rounds": 3, "inner": 30, "price": 2.0, "kappa": 1.5, "levels": 256, "init_norm": 0.5, "candidates": 4,
+          "overshoot": 0.05, "preset": "quick", "curve": False}  # fmt: skip
+
+
+def another(field):
+    """A value of a field that is not its default; a nested name stands for what it describes."""
+    value, kind = OTHERS[field.name], field.metadata.get("kind")
+    if kind is None:
+        return value
+    return tuple(build(kind, text) for text in value) if isinstance(value, tuple) else build(kind, value)
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERYTHING)
@@ -44,20 +63,21 @@ def test_an_idea_names_its_source(kind, name):
 def test_every_idea_is_checked_against_a_reference():
     assert set(SIGNALS) == set(names("signal"))
     assert set(CORRUPTIONS) == set(names("corruption"))
-    oracles = (ROOT / "tests" / "attacks" / "test_attacks.py").read_text()
+    oracles = "".join(path.read_text() for path in (ROOT / "tests" / "attacks").glob("test_*.py"))
     assert all(f"{resolve('attack', name).__name__}(" in oracles for name in names("attack"))
 
 
 @pytest.mark.parametrize(("kind", "name"), DATACLASSES)
 def test_a_thing_survives_its_own_name(kind, name):
     factory = resolve(kind, name)
-    fields = [field.name for field in dataclasses.fields(factory)]
-    plain = factory(**{field: NEEDED[field] for field in fields if field in NEEDED})
-    changed = factory(**{field: OTHERS[field] for field in fields})
+    fields = dataclasses.fields(factory)
+    plain = factory(**{field.name: NEEDED[field.name] for field in fields if field.name in NEEDED})
+    changed = factory(**{field.name: another(field) for field in fields})
     again = build(kind, describe(name, plain))
     assert describe(name, again) == describe(name, plain)
-    for field, value in dataclasses.asdict(plain).items():
-        assert getattr(again, field) == (pytest.approx(value, rel=1e-7) if isinstance(value, float) else value)
+    for field in fields:
+        value = getattr(plain, field.name)
+        assert getattr(again, field.name) == (pytest.approx(value, rel=1e-7) if isinstance(value, float) else value)
     assert build(kind, describe(name, changed)) == changed
 
 

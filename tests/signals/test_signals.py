@@ -11,17 +11,38 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.signals import slow as slowly
+from tests.signals import slow_models as slower
+from tests.signals.world import World
 
 from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.policies import Rule
 from demur.registry import build, names, resolve
+from demur.signals import Fittable
+from demur.signals.activation_entropy import ActivationEntropy
+from demur.signals.conductance import Conductance
+from demur.signals.doctor import Doctor
 from demur.signals.energy import Energy
 from demur.signals.entropy import Entropy
+from demur.signals.feature_squeezing import FeatureSqueezing
+from demur.signals.knn import KNN
+from demur.signals.label_change_rate import LabelChangeRate
+from demur.signals.mahalanobis import Mahalanobis
 from demur.signals.margin import Margin
 from demur.signals.max_logit import MaxLogit
+from demur.signals.maxlogit_pnorm import MaxLogitPNorm
+from demur.signals.mc_dropout import MCDropout
 from demur.signals.msp import MSP
+from demur.signals.odin import ODIN
+from demur.signals.pnorm import PNorm
+from demur.signals.relative_u import RelativeU
+from demur.signals.stack import Stack
+from demur.signals.temperature_scaled import TemperatureScaled
+from demur.signals.tempered import Tempered
+from demur.signals.tta import TTA
+from demur.signals.vim import ViM
 
 
 def probabilities(row):
@@ -53,15 +74,100 @@ def slow_energy(temperature):
     return energy
 
 
-REFERENCES: dict[str, list[tuple[object, Callable]]] = {
+def slow_doctor_alpha(row):
+    g = mpmath.fsum(p**2 for p in probabilities(row))
+    return (1 - g) / g
+
+
+def slow_doctor_beta(row):
+    return (1 - max(probabilities(row))) / max(probabilities(row))
+
+
+def slow_pnorm(p):
+    def pnorm(row):
+        centred = [z - mpmath.fsum(row) / len(row) for z in row]
+        length = mpmath.fsum(abs(z) ** p for z in centred) ** (mpmath.mpf(1) / p) if p else 1
+        return -max(centred) / length
+
+    return pnorm
+
+
+def slow_tempered(slow, temperature):
+    return lambda row: slow([z / temperature for z in row])
+
+
+OF_LOGITS: dict[str, list[tuple[object, Callable]]] = {
+    "doctor": [(Doctor(), slow_doctor_alpha), (Doctor(variant="beta"), slow_doctor_beta)],
     "energy": [(Energy(temperature=t), slow_energy(t)) for t in (1.0, 2.0, 0.5)],
     "entropy": [(Entropy(), slow_entropy)],
     "margin": [(Margin(), slow_margin)],
     "max_logit": [(MaxLogit(), slow_max_logit)],
     "msp": [(MSP(), slow_msp)],
+    "pnorm": [(PNorm(p=p), slow_pnorm(p)) for p in (0, 1, 3, 5)],
+    "tempered": [
+        (Tempered(temperature=0.5), slow_tempered(slow_msp, 0.5)),
+        (Tempered(signal=Energy(temperature=2.0), temperature=4.0), slow_tempered(slow_energy(2.0), 4)),
+    ],
 }
-PAIRS = [pytest.param(*pair, id=repr(pair[0])) for pairs in REFERENCES.values() for pair in pairs]
-SIGNALS = [pytest.param(signal, id=repr(signal)) for pairs in REFERENCES.values() for signal, _ in pairs]
+"""Signals of logits beside a slow function of one row of them."""
+
+OF_A_WORLD: dict[str, list[tuple[object, Callable]]] = {
+    "activation_entropy": [
+        (ActivationEntropy(bins=7), slower.activation_entropy(bins=7)),
+        (ActivationEntropy(bins=4, side="upper"), slower.activation_entropy(bins=4, side=lambda away: away)),
+        (
+            ActivationEntropy(edges=(0.0, 0.3, 1.0, 2.5), side="lower"),
+            slower.activation_entropy(edges=[0, 0.3, 1, 2.5], side=lambda away: -away),
+        ),
+    ],
+    "conductance": [
+        (Conductance(), slower.conductance(5, slower.by_logistic_regression)),
+        (Conductance(folds=3, by_class=True), slower.conductance(3, slower.by_logistic_regression, by_class=True)),
+    ],
+    "feature_squeezing": [
+        (FeatureSqueezing(strength=0.0), slower.feature_squeezing(slower.in_few_colours(5), slower.by_median(2))),
+        (
+            FeatureSqueezing(bits=2, median=3, strength=0.0, jpeg=40),
+            slower.feature_squeezing(slower.in_few_colours(2), slower.by_median(3), slower.through_jpeg(40)),
+        ),
+    ],
+    "knn": [(KNN(), slowly.knn(10)), (KNN(k=3), slowly.knn(3))],
+    "label_change_rate": [
+        (LabelChangeRate(gamma=0.2, mutants=10, stopping="never"), slower.label_change_rate("nai", 0.2, 10)),
+        (
+            LabelChangeRate(operator="gf", gamma=0.4, mutants=12, kept=0.7, stopping="never"),
+            slower.label_change_rate("gf", 0.4, 12, kept=0.7),
+        ),
+    ],
+    "mahalanobis": [(Mahalanobis(relative=each), slowly.mahalanobis(relative=each)) for each in (False, True)],
+    "maxlogit_pnorm": [(MaxLogitPNorm(largest=n), slowly.maxlogit_pnorm(n)) for n in (9, 2)],
+    "mc_dropout": [
+        (MCDropout(n=5), slowly.mc_dropout(5, mutual=False)),
+        (MCDropout(n=3, score="mutual_information"), slowly.mc_dropout(3, mutual=True)),
+    ],
+    "odin": [(ODIN(), slowly.odin(1000, 0.0014)), (ODIN(temperature=2.0, eps=0.02), slowly.odin(2, 0.02))],
+    "relative_u": [
+        (RelativeU(), slowly.relative_u(0.5, 1)),
+        (RelativeU(balance=0.8, temperature=2.0), slowly.relative_u(0.8, 2)),
+    ],
+    "stack": [
+        (Stack(signals=(MSP(), MaxLogit())), slowly.stack([slowly.msp, lambda z: -z.max()], 1)),
+        (Stack(signals=(Entropy(), PNorm(p=2)), penalty=9.0), slowly.stack([slowly.entropy, slowly.pnorm(2)], 9)),
+    ],
+    "temperature_scaled": [
+        (TemperatureScaled(), slowly.temperature_scaled(slowly.msp)),
+        (TemperatureScaled(signal=Entropy()), slowly.temperature_scaled(slowly.entropy)),
+    ],
+    "tta": [(TTA(), slowly.tta(move=1, mirror=True)), (TTA(move=2, mirror=False), slowly.tta(move=2, mirror=False))],
+    "vim": [(ViM(), slowly.vim(8)), (ViM(dim=5), slowly.vim(5))],
+}
+"""Signals of more than logits, beside a slow function of a world that gives the score of each of its images."""
+
+REFERENCES = {**OF_LOGITS, **OF_A_WORLD}
+PAIRS = [pytest.param(*pair, id=repr(pair[0])) for pairs in OF_LOGITS.values() for pair in pairs]
+SIGNALS = [pytest.param(signal, id=repr(signal)) for pairs in OF_LOGITS.values() for signal, _ in pairs]
+WORLDLY = [pytest.param(*pair, id=repr(pair[0])) for pairs in OF_A_WORLD.values() for pair in pairs]
+ALL = [pytest.param(signal, id=repr(signal)) for pairs in REFERENCES.values() for signal, _ in pairs]
 OF_PROBABILITIES = [pytest.param(signal, id=repr(signal)) for signal in (MSP(), Entropy(), Margin())]
 
 LOGITS = st.tuples(st.integers(1, 6), st.integers(2, 20)).flatmap(
@@ -98,6 +204,22 @@ def test_a_signal_equals_its_reference_at_any_class_count(signal, slow, classes)
     with mpmath.workdps(60):
         expected = [float(slow([mpmath.mpf(float(z)) for z in row])) for row in logits]
     np.testing.assert_allclose(scores(signal, logits), expected, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+def ready(signal, world):
+    return signal.fit(world.reference(), world.labels) if isinstance(signal, Fittable) else signal
+
+
+@pytest.mark.parametrize(("signal", "slow"), WORLDLY)
+def test_a_signal_of_more_than_logits_equals_its_slow_reference(signal, slow, world):
+    with torch.no_grad():
+        found = ready(signal, world)(world.evidence()).numpy()
+    np.testing.assert_allclose(found, slow(world), rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
@@ -162,6 +284,82 @@ def test_energy_refuses_a_temperature_that_is_none(temperature):
         Energy(temperature=temperature)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("doctor(variant='gamma')", "unknown variant of doctor 'gamma'"),
+        ("knn(k=0)", "`k` must be at least 1; got 0"),
+        ("maxlogit_pnorm(largest=-1)", "`largest` must be at least 0; got -1"),
+        ("mc_dropout(n=1)", "`n` must be at least 2 passes; got 1"),
+        ("mc_dropout(score='doubt')", "unknown score of mc_dropout 'doubt'"),
+        ("odin(temperature=0)", "`temperature` must be positive and finite; got 0"),
+        ("odin(eps=2)", "`eps` is a fraction of the pixel range, from 0 to 1; got 2"),
+        ("pnorm(p=-1)", "`p` must be at least 0; got -1"),
+        ("relative_u(balance=0)", r"must lie in \(0, 1\]; got 0"),
+        ("relative_u(temperature=-1)", "`temperature` must be positive and finite; got -1"),
+        ("tempered(temperature=0)", "`temperature` must be positive and finite; got 0"),
+        ("tta(move=0)", "`move` must be at least 1 pixel; got 0"),
+        ("vim(dim=-1)", "`dim` must be at least 0; got -1"),
+    ],
+)
+def test_a_field_out_of_its_range_is_refused(name, words):
+    with pytest.raises(InputError, match=words):
+        build("signal", name)
+
+
+@pytest.mark.parametrize(
+    ("signal", "labels", "words"),
+    [
+        (KNN(k=200), None, "`k` = 200 neighbours need as many reference images; there are 160"),
+        (ViM(dim=3), None, r"`dim` must lie between the classes \(4\) and the width \(16 − 1\); got 3"),
+        (ViM(dim=16), None, "got 16"),
+        (RelativeU(), "right", "of 160 reference images 0 are wrong"),
+        (RelativeU(), "wrong", "of 160 reference images 160 are wrong"),
+    ],
+)
+def test_a_reference_that_teaches_nothing_is_refused(signal, labels, words, world):
+    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    chosen = {None: world.labels, "right": answers, "wrong": (answers + 1) % 4}[labels]
+    with pytest.raises(InputError, match=words), torch.no_grad():
+        signal.fit(world.reference(), chosen)
+
+
+def test_without_errors_maxlogit_pnorm_is_msp(world):
+    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    with torch.no_grad():
+        fitted = MaxLogitPNorm().fit(world.reference(), answers)
+        assert fitted.facts == {"p": None}
+        assert torch.equal(fitted(world.evidence()), MSP()(world.evidence()))
+
+
+@pytest.mark.parametrize("p", [0, 1, 3])
+def test_the_p_that_ranks_the_errors_best_is_found_and_told(p, world):
+    doubt = scores(PNorm(p=p), world.known_logits)
+    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    labels = torch.where(torch.from_numpy(doubt > np.quantile(doubt, 0.8)), (answers + 1) % 4, answers)
+    with torch.no_grad():
+        fitted = MaxLogitPNorm().fit(world.reference(), labels)
+        assert fitted.facts == {"p": p}
+        assert torch.equal(fitted(world.evidence()), PNorm(p=p)(world.evidence()))
+
+
+@pytest.mark.parametrize("answers", ["right", "shuffled"])
+def test_a_temperature_is_finite_whatever_the_labels(answers, world):
+    right = torch.from_numpy(world.known_logits.argmax(axis=1))
+    labels = right if answers == "right" else right.roll(1)
+    with torch.no_grad():
+        temperature = TemperatureScaled().fit(world.reference(), labels).facts["temperature"]
+    assert 1e-3 <= temperature <= 1e5
+
+
+@given(gaps=st.lists(st.integers(0, 3_000), min_size=2, max_size=12, unique=True))
+def test_two_classes_are_ranked_alike_by_doctor_too(gaps):
+    gap = np.sort(gaps)[::-1] / 100
+    pair = np.stack([np.zeros_like(gap), gap], axis=1)
+    for signal in (Doctor(), Doctor(variant="beta")):
+        assert (np.diff(scores(signal, pair)) > 0).all(), signal
+
+
 def test_a_parameter_travels_in_the_name():
     assert build("signal", "energy(temperature=2)") == Energy(temperature=2)
 
@@ -184,7 +382,7 @@ def test_figures_of_resnet20_on_cifar10():
     with torch.no_grad():
         logits = torch.cat([model.logits(part) for part in images.split(250)])
     wrong = logits.argmax(dim=1).numpy() != labels
-    found = {name: auroc(scores(build("signal", name), logits), wrong) for name in names("signal")}
+    found = {name: auroc(scores(build("signal", name), logits), wrong) for name in OF_LOGITS}
     assert len(labels) == 5000
     assert round(1 - wrong.mean(), 3) == 0.810
     assert {name: round(found[name], 3) for name in ("msp", "entropy", "max_logit", "energy")} == {

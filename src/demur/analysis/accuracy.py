@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.results import ClassRow, ConditionRow, Quantity
+from demur.analysis.robustness import beaten, sized
 from demur.analysis.run import Run, groups, wrong
 from demur.analysis.standing import standing
 from demur.metrics import proportion
+from demur.policies import CertifiedThreshold
 
 FEWEST_ANSWERED = 20
 """A share of fewer answers is no ground for a judgement."""
@@ -39,24 +41,29 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
         sentence=entry["sentence"],
         severity=entry["severity"],
         n=len(rows),
-        accuracy=accuracy(rows),
+        accuracy=share(~beaten(rows, entry), rows),
         forwards=int(rows["forwards"].sum()),
         backwards=int(rows["backwards"].sum()),
-        **_guarded(run, run.rows(entry["name"], "test"), judged=entry.get("keep") != "nearest"),
+        **_at_threshold(run, entry),
     )
 
 
-def _guarded(run: Run, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
+def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the guard makes of a condition; undefined where the points kept are not all of the size it is judged at."""
+    if run.guard is None or sized(entry):
+        return dict.fromkeys(("answered", "answered_wrong", "coverage", "risk", "holds"))
+    return _guarded(run, run.guard, run.rows(entry["name"], "test"), judged=entry.get("keep") != "nearest")
+
+
+def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
     """What the guard makes of test rows: counts by the unit of the promise, shares of all rows.
 
     `holds` compares the share of wrong answers seen with the one promised. It stays open below 20 answers, and where an
     attack looks for the nearest point, for there no size of change was fixed.
     """
-    if run.guard is None:
-        return dict.fromkeys(("answered", "answered_wrong", "coverage", "risk", "holds"))
-    answered = run.answered(run.guard, test)
+    answered = run.answered(guard, test)
     accepted, units = test.filter(answered), standing(test)
-    given = units.filter(run.answered(run.guard, units))
+    given = units.filter(run.answered(guard, units))
     errors = int(wrong(given).sum())
     told = judged and len(given) >= FEWEST_ANSWERED
     return {
@@ -64,7 +71,7 @@ def _guarded(run: Run, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
         "answered_wrong": errors,
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
-        "holds": errors <= run.guard.certificate.risk * len(given) if told else None,
+        "holds": errors <= guard.certificate.risk * len(given) if told else None,
     }
 
 

@@ -17,6 +17,7 @@ from demur.analysis.manipulation import manipulation
 from demur.analysis.opened import opened
 from demur.analysis.pictures import calibration, curves, gallery, histograms, oracle_curve
 from demur.analysis.results import Provenance, Results
+from demur.analysis.robustness import attack_rows, robustness
 from demur.analysis.run import Run, wrong
 from demur.analysis.signals import signal_rows
 from demur.analysis.slices import slices, worst_slice
@@ -94,6 +95,8 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "slices": parts,
         "worst_slice": worst_slice(parts),
         "label_quality": label_quality(run),
+        "attacks": attack_rows(run),
+        "robustness": robustness(run),
     }
 
 

@@ -1,15 +1,15 @@
 """Deliberate manipulation: how small a change flips the answer, and what the guard then does."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import polars as pl
 
 from demur.analysis.results import Manipulation, Quantity
+from demur.analysis.robustness import median_change, smallest, stage_names
 from demur.analysis.run import Flags, Run, groups, wrong
 from demur.metrics import proportion
 from demur.metrics.estimate import Estimate
-from demur.metrics.quantile import median
 
 
 def manipulation(run: Run) -> Manipulation | None:
@@ -21,7 +21,7 @@ def manipulation(run: Run) -> Manipulation | None:
     bounded = worst or [entry for entry in attacks if entry["severity"] > 0]
     eps = bounded[0]["severity"] if bounded else None
     rows = run.rows((bounded or attacks)[0]["name"])
-    searches = sorted({entry["family"].upper() for entry in attacks})
+    searches = sorted({name.upper() for entry in attacks for name in _searches(run, entry)})
     return Manipulation(
         norm="linf",
         median_distance=Quantity.of(_median_distance(run)),
@@ -34,6 +34,11 @@ def manipulation(run: Run) -> Manipulation | None:
             "the model and none of the guard. A stronger search can only find more."
         ),
     )
+
+
+def _searches(run: Run, entry: Mapping[str, Any]) -> list[str]:
+    """The attacks of a condition, an ensemble's one by one."""
+    return stage_names(run.rows(entry["name"])) or [entry["family"]]
 
 
 def survivors(run: Run, eps: float) -> Flags:
@@ -51,14 +56,9 @@ def survivors(run: Run, eps: float) -> Flags:
 
 def _median_distance(run: Run) -> Estimate:
     """Images that are wrong already need no change; those no search flipped lie above every cap."""
-    nearest = run.conditions("attack", "nearest")
-    if not nearest:
+    searches = (entry for entry in run.conditions("attack", "nearest") if entry["norm"] == "linf")
+    nearest = next((entry for entry in searches if entry.get("target") is None), None)
+    if nearest is None:
         return Estimate.undefined("the plan has no attack that looks for the smallest change")
-    rows = run.rows(nearest[0]["name"])
-    distance = rows.select(pl.when("epsilon.censored").then(np.inf).otherwise(pl.col("epsilon.minimal")))
-    found = median(distance.to_series().to_numpy(), groups(rows))
-    if np.isinf(found.value):
-        return Estimate.undefined("most images were never flipped", n=found.n, unit=found.unit)
-    if np.isinf(found.high):
-        return replace(found, high=np.nan, reason="no upper end: too many images were never flipped")
-    return found
+    rows = run.rows(nearest["name"])
+    return median_change(smallest(rows), groups(rows))

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from demur.analysis.accepted import GateRow as GateRow
 from demur.analysis.accepted import Opened as Opened
+from demur.analysis.attacked import AttackRow as AttackRow
+from demur.analysis.attacked import Robustness as Robustness
 from demur.analysis.promised import Promise as Promise
 from demur.analysis.promised import Refusal as Refusal
 from demur.analysis.table import Number as Number
@@ -326,3 +328,5 @@ class Results(Table):
     slices: tuple[SliceRow, ...] = ()
     worst_slice: SliceRow | None = None
     label_quality: LabelQuality | None = None
+    attacks: tuple[AttackRow, ...] = ()
+    robustness: tuple[Robustness, ...] = ()

@@ -21,13 +21,29 @@ def length(rows: Tensor, norm: Norm) -> Scores:
 
 
 def unit(rows: Images) -> Images:
-    """Rows of L2 length one; zero rows stay zero."""
+    """Rows of L2 length one; zero rows stay zero.
+
+    However short they are: the gradient at a confident answer may be 1e-30 long, and its squares are no numbers.
+    """
+    rows = rows / spread(length(rows, "linf").clamp(min=torch.finfo(rows.dtype).tiny))
     return rows / spread(length(rows, "l2").clamp(min=_TINY))
 
 
-def steepest(gradient: Images, norm: Norm) -> Images:
-    """The direction of length one in `norm` along which a linear function rises fastest."""
-    return gradient.sign() if norm == "linf" else unit(gradient)
+def steepest(gradient: Images, norm: Norm, x: Images | None = None) -> Images:
+    """The direction of length one in `norm` along which a linear function rises fastest.
+
+    Of the directions that lead from `x` into the unit box, if it is given: for L2, what points out of it is clipped and
+    takes its share of the length with it. For L∞ the clipping takes nothing from the other pixels.
+    """
+    if norm == "linf":
+        return gradient.sign()
+    return unit(gradient if x is None else inward(gradient, x))
+
+
+def inward(gradient: Tensor, x: Images) -> Tensor:
+    """What is left of a gradient where the unit box ends: nothing leads below 0 or above 1."""
+    out = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
+    return gradient.masked_fill(out, 0.0)
 
 
 def project(x: Images, origin: Images, eps: Scores, norm: Norm) -> Images:

@@ -41,3 +41,24 @@ def check_norm(norm: str, known: Collection[str] = ("linf", "l2")) -> None:
     """Refuse a norm the attack does not come in."""
     if norm not in known:
         raise unknown("norm", norm, known)
+
+
+def check_levels(levels: int | None) -> None:
+    """Refuse fewer than two grey values; None stands for no rounding."""
+    if levels is not None and levels < 2:
+        raise InputError(f"`levels` must be at least 2; got {levels}. An 8-bit image has 256.")
+
+
+def check_at_least_zero(name: str, value: float) -> None:
+    """Refuse negative or infinite values."""
+    if not 0 <= value < float("inf"):
+        raise InputError(f"`{name}` must be at least 0 and finite; got {value:g}.")
+
+
+def check_foreign(eps: float | None, norm: str) -> None:
+    """Refuse a ball that cannot be; None stands for no ball."""
+    check_norm(norm, ("linf", "l2", "l1", "none"))
+    if eps is not None and norm == "none":
+        raise InputError(f"norm 'none' knows no ball, so `eps` has no meaning; got {eps:g}. Leave one of them out.")
+    if eps is not None:
+        check_eps(eps, norm)

@@ -36,5 +36,5 @@ class FGSM:
         return walk
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
-        uphill = walk.x + spread(walk.eps) * steepest(seen.gradient, self.norm)
+        uphill = walk.x + spread(walk.eps) * steepest(seen.gradient, self.norm, walk.x)
         return walk.at(project(uphill, walk.origin, walk.eps, self.norm))

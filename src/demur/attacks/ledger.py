@@ -6,7 +6,7 @@ from torch import Tensor
 from demur.attacks.balls import length
 from demur.attacks.objective import Objective
 from demur.attacks.outcome import Keep, Trouble
-from demur.attacks.walk import Attack, Seen, Walk
+from demur.attacks.walk import Norm, Seen, Walk
 from demur.shapes import Flags, Images, Labels, Logits, Scores
 
 
@@ -15,17 +15,16 @@ class Ledger:
 
     A point's `worth` decides which one is kept: its loss under `worst`, minus its distance, if it fools, under
     `nearest`, and being the first that fools under `first`. `checked` marks kept points whose logits come from a pass
-    of their own.
+    of their own. `closest` is the answer at the point where success was nearest, by `lead`, whichever point is kept.
     """
 
-    def __init__(
-        self, attack: Attack, objective: Objective, x: Images, y: Labels, goal: Labels | None, keep: Keep
-    ) -> None:
+    def __init__(self, norm: Norm, objective: Objective, x: Images, y: Labels, goal: Labels | None, keep: Keep) -> None:
         rows, device = len(x), x.device
         self.objective, self.clean, self.y, self.goal, self.keep = objective, x, y, goal, keep
-        self.norm = attack.norm
+        self.norm: Norm = norm
         self.x = x.clone()
-        self.logits = torch.empty(0, device=device)
+        self.logits = self.closest = torch.empty(0, device=device)
+        self.lead = torch.full((rows,), -torch.inf, device=device)
         self.worth = torch.full((rows,), -torch.inf, device=device)
         self.checked = torch.zeros(rows, dtype=torch.bool, device=device)
         self.step = torch.full((rows,), -1, device=device)
@@ -77,6 +76,7 @@ class Ledger:
 
     def offer(self, ids: Tensor, x: Images, logits: Logits, step: Tensor, *, checked: bool) -> None:
         """Keep the points that are worth more than what is kept so far."""
+        self._approach(ids, logits)
         fooled = self.reached(logits, ids)
         newly = fooled & (self.step[ids] < 0)
         self.step[ids[newly]] = step[newly]
@@ -87,6 +87,12 @@ class Ledger:
         self.x[rows] = x[better]
         self.logits[rows] = logits[better]
         self.checked[rows] = checked
+
+    def _approach(self, ids: Tensor, logits: Logits) -> None:
+        lead = self.objective.lead(logits, self.y[ids], self._goal(ids)).to(self.lead)
+        nearer = (lead > self.lead[ids]).nonzero().squeeze(1)
+        self.lead[ids[nearer]] = lead[nearer]
+        self.closest[ids[nearer]] = logits[nearer]
 
     def _worth(self, ids: Tensor, x: Images, logits: Logits, fooled: Flags) -> Scores:
         if self.keep == "worst":

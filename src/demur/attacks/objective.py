@@ -79,17 +79,20 @@ class Objective:
         return self._classifier.loss_gradients(x, lambda logits: logits.gather(1, classes) - logits.gather(1, right))
 
     def loss(self, logits: Logits, y: Labels, target: Labels | None = None) -> Scores:
-        """The loss of each row."""
+        """The loss of each row; NaN where the target is −1, which is none."""
         if target is None:
             return self._loss(logits, y)
         if self._named is None:
             raise InputError("a loss of one's own takes logits and labels, so it has no target. Name one of demur's.")
-        return TARGETED[self._named](logits, y, target)
+        return TARGETED[self._named](logits, y, target.clamp(min=0)).masked_fill(target < 0, torch.nan)
 
     def lead(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Scores:
         """By how much success is reached, as a share of the largest logit; negative where it is not."""
-        ahead = margin(logits, y) if goal is None else -margin(logits, goal)
+        ahead = margin(logits, y) if goal is None else self._towards(logits, goal)
         return ahead / logits.abs().amax(dim=1).clamp(min=torch.finfo(logits.dtype).tiny)
+
+    def _towards(self, logits: Logits, goal: Labels) -> Scores:
+        return (-margin(logits, goal.clamp(min=0))).masked_fill(goal < 0, -torch.inf)
 
     def fooled(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Flags:
         """Rows that clearly succeed."""

@@ -36,14 +36,17 @@ class Outcome:
     """One entry per row, in the order given.
 
     `x` is the kept point and `logits` the model's answer there in a pass of its own; a row that never succeeded keeps
-    its clean image under `first` and `nearest`. `linf` and `l2` are measured on `x`. `step` is the number of advances
-    after which the row first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's
+    its clean image under `first` and `nearest`. `closest` is its answer where success was
+    nearest, kept or not. `linf` and `l2` are measured on `x`. `step` is the number of advances after which the row
+    first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's
     own objective at the row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows,
-    looks) has the loss of every look, NaN after a row was done; it has no columns unless it was asked for.
+    looks) has the loss of every look, NaN after a row was done; it has no columns unless it was asked for. `reasons`
+    says why a foreign attack failed on a row, "" where it did not; it is empty for demur's own.
     """
 
     x: Images
     logits: Logits
+    closest: Logits
     fooled: Flags
     linf: Scores
     l2: Scores
@@ -54,3 +57,4 @@ class Outcome:
     backwards: Tensor
     troubles: Tensor
     trace: Tensor
+    reasons: tuple[str, ...] = ()

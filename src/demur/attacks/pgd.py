@@ -43,5 +43,5 @@ class PGD:
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
         stride = 2.5 * walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
-        uphill = walk.x + spread(stride) * steepest(seen.gradient, self.norm)
+        uphill = walk.x + spread(stride) * steepest(seen.gradient, self.norm, walk.x)
         return walk.at(project(uphill, walk.origin, walk.eps, self.norm))

@@ -29,8 +29,10 @@ class Walk:
         origin: the clean images.
         eps: radius of each row's ball, a fraction of the [0, 1] pixel range; infinite where there is none.
         seed: what each row's random numbers come from.
-        logits: the model's answer at `origin`.
+        logits: the model's answer at `origin`, or where an earlier attack came closest to success.
         target: the class whose claim the loss climbs; None: away from the label.
+        done: rows that need no further step: set by `start`, they are not even looked at; by `advance`, they are judged
+            where they stand and leave.
         own: the attack's own tensors.
     """
 
@@ -44,10 +46,12 @@ class Walk:
         seed: Tensor,
         logits: Logits,
         target: Labels | None = None,
+        done: Flags | None = None,
         **own: Tensor,
     ) -> None:
         self.x, self.y, self.origin, self.eps = x, y, origin, eps
         self.seed, self.logits, self.target = seed, logits, target
+        self.done = torch.zeros_like(y, dtype=torch.bool) if done is None else done
         self._own: Mapping[str, Tensor] = MappingProxyType(own)
 
     def __getattr__(self, name: str) -> Tensor:
@@ -65,7 +69,7 @@ class Walk:
         return self.x - self.origin
 
     def at(self, x: Images, **changes: Tensor) -> "Walk":
-        """The same rows at new places, with some of the attack's own tensors, or the target, new or replaced."""
+        """The same rows at new places, with some of the attack's own tensors, the target or `done` new or replaced."""
         return Walk(**{**self._fields(), **changes, "x": x})
 
     def rows(self, index: Tensor) -> "Walk":
@@ -84,7 +88,7 @@ class Walk:
         return uniform(self.seed, draw, like, step)
 
     def _fields(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in ("x", "y", "origin", "eps", "seed", "logits", "target")}
+        given = {name: getattr(self, name) for name in ("x", "y", "origin", "eps", "seed", "logits", "target", "done")}
         return {**given, **self._own}
 
 

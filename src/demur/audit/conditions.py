@@ -3,15 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
+from demur.attacks.ensemble import Ensemble
+from demur.attacks.foreign import Foreign
 from demur.attacks.outcome import Keep
 from demur.attacks.walk import Attack
+from demur.audit.goals import check_goal
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
 from demur.registry import ATTACKS, CORRUPTIONS, Call, build, describe, parse
 
 Shape = tuple[int, int, int]
+
+AnyAttack: TypeAlias = Attack | Ensemble | Foreign
 
 _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "nearest"}
 
@@ -29,9 +34,10 @@ class Condition:
     kind: Literal["clean", "attack", "corruption"]
     severity: float
     sentence: str
-    attack: Attack | None = None
+    attack: AnyAttack | None = None
     corruption: Corruption | None = None
     keep: Keep = "first"
+    target: str | None = None
 
     @property
     def norm(self) -> str | None:
@@ -51,17 +57,17 @@ CLEAN = Condition(
 def default_conditions(shape: Shape) -> tuple[str, ...]:
     """The conditions of a plan that names none: attacks at five sizes of change, three corruptions at five severities.
 
-    The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The worst points of PGD, which the
-    attack target of the signals is scored on, are kept at the reported size.
+    The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The ensemble gives every image its
+    smallest change, hence accuracy at every size, and is strongest at the reported one; there the worst points of PGD
+    are kept, which the attack target of the signals is scored on.
     """
     sizes, reported = _sizes(shape)
     severities = "[1, 2, 3, 4, 5]"
     return (
         "clean",
         f"fgsm(eps=[{', '.join(sizes)}])",
-        f"pgd(eps=[{', '.join(sizes)}], steps=20)",
         f"pgd(eps={reported}, keep='worst', steps=20)",
-        "fmn(steps=50)",
+        f"ensemble(eps={reported})",
         *(f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light")),
     )
 
@@ -114,24 +120,33 @@ def _condition(call: Call, shape: Shape) -> Condition:
 
 def _attack(call: Call) -> Condition:
     fields = dict(call.fields)
-    asked = fields.pop("keep", None)
-    attack: Attack = build("attack", Call(call.name, fields))
+    asked, target = fields.pop("keep", None), fields.pop("target", None)
+    attack: AnyAttack = build("attack", Call(call.name, fields))
     keep = _keep(asked, attack)
-    name = describe(call.name, attack, **({} if asked is None else {"keep": keep}))
-    kept = {"first": "", "worst": ", worst point kept", "nearest": ""}[keep]
-    known = {"size": _size(attack), "steps": attack.steps}
+    if target is not None:
+        check_goal(target, attack)
+    extra = {**({} if asked is None else {"keep": keep}), **({} if target is None else {"target": target})}
+    said = {"first": "", "worst": ", worst point kept", "nearest": ""}[keep] + (f", towards {target}" if target else "")
     return Condition(
-        name=name,
+        name=describe(call.name, attack, **extra),
         family=call.name,
         kind="attack",
         severity=attack.eps or 0.0,
-        sentence=attack.sentence.format(**known) + kept,
+        sentence=attack.sentence.format(size=_size(attack), steps=steps_of(attack)) + said,
         attack=attack,
         keep=keep,
+        target=target,
     )
 
 
-def _size(attack: Attack) -> str:
+def steps_of(attack: AnyAttack) -> int:
+    """Looks at an image at most; nobody knows how many a foreign attack takes, so it counts as one."""
+    if isinstance(attack, Foreign):
+        return 1
+    return attack.steps if isinstance(attack, Ensemble) else attack.steps * attack.restarts
+
+
+def _size(attack: AnyAttack) -> str:
     """How much an attack may change, in words."""
     if attack.eps is None:
         return (
@@ -144,13 +159,18 @@ def _size(attack: Attack) -> str:
     return f"the image changed by at most {attack.eps:.3g} in {attack.norm.upper()}"
 
 
-def _keep(asked: Any, attack: Attack) -> Keep:
-    """A bounded attack keeps its first success unless told otherwise; one without a ball its nearest."""
-    default: Keep = "first" if attack.eps is not None else "nearest"
+def _keep(asked: Any, attack: AnyAttack) -> Keep:
+    """An attack that searches for the smallest change keeps its nearest success, others their first unless told."""
+    searches = isinstance(attack, Ensemble) or (attack.eps is None and attack.norm != "none")
     if asked is None:
-        return default
+        return "nearest" if searches else "first"
     if asked not in _KEEPS:
         raise unknown("value of `keep`", str(asked), _KEEPS)
+    if isinstance(attack, Ensemble) and asked != "nearest":
+        raise InputError(
+            f"an ensemble keeps the nearest success of its attacks, so `keep` must be 'nearest'; got {asked!r}. Name "
+            "one attack, such as pgd, to keep another point."
+        )
     return _KEEPS[asked]
 
 

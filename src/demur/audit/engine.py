@@ -1,28 +1,28 @@
 """One shard of one condition: images in, record rows out. A pure function of the plan and the shard's rows."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Outcome
+from demur.audit.attacked import Attacked, attacked
 from demur.audit.conditions import Condition
 from demur.audit.known import known
 from demur.audit.plan import Plan
-from demur.audit.rows import table
+from demur.audit.rows import Shown, table
 from demur.classifier import Classifier
 from demur.data import Index, Source
 from demur.data.source import Row, shaped
 from demur.errors import DataError
 from demur.evidence import Evidence
 from demur.randomness import Keys
-from demur.shapes import Images, Labels
-from demur.signals import Signal
+from demur.shapes import Images, Labels, Logits
+from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
 
 SHARD = 512
 """Rows per shard: at least four batches, so that an active set has rows to refill from."""
@@ -30,25 +30,56 @@ SHARD = 512
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything a shard needs besides its own rows."""
+    """Everything a shard needs besides its own rows. `fitted` has those of the `signals` that had to be fitted."""
 
     plan: Plan
     classifier: Classifier
     source: Source
     index: Index
-    signals: Mapping[str, Signal]
+    signals: Mapping[str, AnySignal]
+    fitted: Mapping[str, Signal] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> Needs:
+        """What all signals need together."""
+        return reduce(or_, map(needs_of, self.signals.values()), LOGITS)
 
     def measure(self, condition: Condition, rows: NDArray[np.int64]) -> pl.DataFrame:
         """The record rows of some index rows under a condition."""
         images, labels = self.load(rows)
         keys = Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], condition.name)
-        final, outcome = self._apply(condition, images, labels, keys)
+        final, found = self._apply(condition, images, labels, keys)
         with torch.no_grad():
-            logits = self._logits(final) if outcome is None else outcome.logits
-            evidence = Evidence(self.classifier, final, logits=logits.cpu())
-            return table(
-                condition, self._identity(rows), labels.cpu(), evidence, self.signals, outcome, self._errors(rows)
+            answers = None if found is None else found.outcome.logits.cpu()
+            seen = [self._shown(evidence) for evidence in self.evidence(final, keys, answers)]
+        return table(condition, self._identity(rows), labels.cpu(), Shown.of(seen), found, self._errors(rows))
+
+    def evidence(
+        self, x: Images, keys: Keys, logits: Logits | None = None, groups: Sequence[str] | None = None
+    ) -> Iterator[Evidence]:
+        """What the model shows of images, batch by batch."""
+        needs = self.needs
+        for batch in torch.split(torch.arange(len(x)), self.plan.batch):
+            part = slice(int(batch[0]), int(batch[-1]) + 1)
+            yield Evidence(
+                self.classifier,
+                x[part],
+                needs.layers,
+                None if logits is None else logits[part],
+                features=needs.features,
+                keys=keys.rows(batch.tolist()),
+                groups=None if groups is None else groups[part],
             )
+
+    def _shown(self, seen: Evidence) -> Shown:
+        ready = {
+            name: self.fitted[name] if isinstance(signal, Fittable) else signal for name, signal in self.signals.items()
+        }
+        return Shown(
+            logits=seen.logits,
+            scores={name: signal(seen).cpu() for name, signal in ready.items()},
+            spent=seen.spent,
+        )
 
     def load(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Images, Labels]:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
@@ -70,17 +101,13 @@ class Bench:
                     f"{now.error}. Bring it back, and the same command continues."
                 )
 
-    def _apply(self, condition: Condition, x: Images, y: Labels, keys: Keys) -> tuple[Images, Outcome | None]:
+    def _apply(self, condition: Condition, x: Images, y: Labels, keys: Keys) -> tuple[Images, Attacked | None]:
         if condition.attack is not None:
-            objective = Objective(self.classifier, condition.attack.loss)
-            outcome = run(condition.attack, objective, x, y, keys, keep=condition.keep, batch=self.plan.batch)
-            return outcome.x, outcome
+            found = attacked(condition, self.classifier, x, y, keys, batch=self.plan.batch)
+            return found.outcome.x, found
         if condition.corruption is not None:
             return condition.corruption(x, keys), None
         return x, None
-
-    def _logits(self, x: Images) -> torch.Tensor:
-        return torch.cat([self.classifier.logits(part) for part in torch.split(x, self.plan.batch)])
 
     def _identity(self, rows: NDArray[np.int64]) -> dict[str, list[object]]:
         return {

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.adapters import load_model
-from demur.audit.conditions import CLEAN, Condition, conditions, default_conditions
+from demur.audit.attacked import try_attacks
+from demur.audit.conditions import CLEAN, Condition, conditions, default_conditions, steps_of
+from demur.audit.device import placed
 from demur.audit.direction import directed
 from demur.audit.doors import knock
 from demur.audit.engine import SHARD, Bench
@@ -22,15 +24,16 @@ from demur.audit.folder import Folder, open_folder
 from demur.audit.gates import canonical_gates
 from demur.audit.near import near_facts
 from demur.audit.plan import Plan
+from demur.audit.signals import fit_facts, fitted, prices, signal_facts, signals_of, try_signals
 from demur.audit.thumbs import save_thumbs
+from demur.audit.trials import sample_size, trials
 from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
-from demur.errors import InputError, RunError
+from demur.errors import RunError
 from demur.openings import note
 from demur.policies import Certified
 from demur.records import SCHEMA_VERSION, read, read_json, write_json
-from demur.registry import build, describe, parse
-from demur.signals import Signal
+from demur.registry import build
 
 Rows = NDArray[np.int64]
 
@@ -55,12 +58,14 @@ class Task:
     name: str
     condition: Condition
     rows: Rows
+    passes: float = 0.0
+    """Of signals, beyond the one that all share."""
 
     @property
     def cost(self) -> int:
         """Passes it may take at most; a backward costs about as much as a forward."""
-        steps = 0 if self.condition.attack is None else self.condition.attack.steps
-        return len(self.rows) * (1 + 2 * steps)
+        steps = 0 if self.condition.attack is None else steps_of(self.condition.attack)
+        return round(len(self.rows) * (1 + 2 * steps + self.passes))
 
 
 def resolve(plan: Plan, source: Source) -> Plan:
@@ -84,12 +89,6 @@ def resolve(plan: Plan, source: Source) -> Plan:
             "gates": canonical_gates(plan.gates, source.input_shape, names, signals),
         }
     )
-
-
-def signals_of(texts: Sequence[str]) -> dict[str, Signal]:
-    """Canonical name → signal."""
-    built = ((parse(text), build("signal", text)) for text in texts)
-    return {describe(call.name, signal): signal for call, signal in built}
 
 
 def default_folder(plan: Plan) -> Path:
@@ -130,18 +129,21 @@ def audit(
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
     if device is not None:
-        classifier = _placed(classifier, device)
+        classifier = placed(classifier, device)
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
     bench = Bench(plan, classifier, source, index, signals_of(plan.signals.use))
     progress.say("checking the model at the door")
     checks = knock(bench)
+    try_signals(bench)
+    try_attacks(conditions(plan.conditions.use, source.input_shape), classifier)
     with open_folder(out or default_folder(plan), plan) as folder:
         _describe_run(bench, folder)
         write_json(folder.path / "facts" / "door.json", checks)
         _note_near_duplicates(bench, folder, progress)
         folder.log("started")
         _measure_all(bench, folder, progress)
+        _note_trials(bench, folder, progress)
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
@@ -154,30 +156,46 @@ def _note_near_duplicates(bench: Bench, folder: Folder, progress: Progress) -> N
         write_json(path, near_facts(bench.source, bench.index))
 
 
-def _placed(classifier: Classifier, device: str) -> Classifier:
-    try:
-        return classifier.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"the model cannot be put on device {device!r}: {reason}. Try --device cpu.") from None
+def _note_trials(bench: Bench, folder: Folder, progress: Progress) -> None:
+    path = folder.path / "facts" / "trials.json"
+    if not path.exists():
+        progress.say("trying the measurement itself")
+        begun = time.monotonic()
+        plan = bench.plan.conditions
+        found = conditions(plan.use, bench.source.input_shape)
+        rows = attacked_rows(bench.index, min(plan.attacked, sample_size(plan.attacked)))
+        write_json(path, trials(bench, found, rows))
+        folder.time("trials", time.monotonic() - begun)
 
 
 def _measure_all(bench: Bench, folder: Folder, progress: Progress) -> None:
     done = folder.shards()
     tasks = list(_tasks(bench))
+    if any(task.name not in done for task in tasks):
+        bench = _fit(bench, folder, tasks, progress)
     progress.start(sum(task.cost for task in tasks))
-    fitted = False
+    frozen = False
     for task in tasks:
-        if task.condition != CLEAN and not fitted:
+        if task.condition != CLEAN and not frozen:
             _freeze(bench, folder)
-            fitted = True
+            frozen = True
         if task.name not in done:
             begun = time.monotonic()
             folder.add(done, task.name, task.condition.name, bench.measure(task.condition, task.rows))
             folder.time(task.name, time.monotonic() - begun)
         progress.advance(task.cost, task.condition.sentence)
-    if not fitted:
+    if not frozen:
         _freeze(bench, folder)
+
+
+def _fit(bench: Bench, folder: Folder, tasks: Sequence[Task], progress: Progress) -> Bench:
+    """Say what signals will cost, and fit those that must be fitted."""
+    for sentence in prices(bench.signals, sum(len(task.rows) for task in tasks), len(bench.index.rows_of("fit"))):
+        progress.say(sentence)
+    bench = fitted(bench)
+    if bench.fitted:
+        write_json(folder.path / "facts" / "signals.json", fit_facts(bench))
+    return bench
 
 
 def _freeze(bench: Bench, folder: Folder) -> None:
@@ -197,7 +215,7 @@ def _tasks(bench: Bench) -> Iterator[Task]:
     for number, condition in enumerate(conditions(bench.plan.conditions.use, bench.source.input_shape)):
         rows = everyone if condition.attack is None else attacked
         for shard, start in enumerate(range(0, len(rows), SHARD)):
-            yield Task(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD])
+            yield Task(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD], bench.needs.passes)
 
 
 def attacked_rows(index: Index, count: int) -> Rows:
@@ -254,7 +272,7 @@ def _facts(bench: Bench) -> dict[str, Any]:
         "groups": index.group_count,
         "attacked": len(attacked_rows(index, plan.conditions.attacked)) if any(c.attack for c in found) else 0,
         "conditions": [_condition_facts(condition) for condition in found],
-        "signals": [_signal_facts(name, signal) for name, signal in bench.signals.items()],
+        "signals": [signal_facts(name, signal, index) for name, signal in bench.signals.items()],
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
@@ -269,10 +287,7 @@ def _condition_facts(condition: Condition) -> Mapping[str, Any]:
         "kind": condition.kind,
         "severity": condition.severity,
         "keep": condition.keep,
+        "target": condition.target,
         "norm": condition.norm,
         "sentence": condition.sentence,
     }
-
-
-def _signal_facts(name: str, signal: Signal) -> Mapping[str, Any]:
-    return {"name": name, "unit": signal.unit, "sentence": (signal.__doc__ or name).partition("\n")[0]}

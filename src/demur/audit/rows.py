@@ -1,6 +1,7 @@
 """From what the model showed to rows of the record."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 import torch
@@ -8,20 +9,36 @@ from torch import Tensor
 
 from demur.attacks.losses import margin
 from demur.attacks.outcome import Outcome
+from demur.audit.attacked import Attacked
 from demur.audit.conditions import Condition
-from demur.evidence import Evidence
 from demur.records import frame, is_known
-from demur.shapes import Labels
-from demur.signals import Signal
+from demur.shapes import Labels, Logits, Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the model answered, how each signal scored it, and the passes (2, rows) that this took."""
+
+    logits: Logits
+    scores: Mapping[str, Scores]
+    spent: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence["Shown"]) -> "Shown":
+        """All rows of several batches."""
+        return cls(
+            logits=torch.cat([part.logits for part in parts]),
+            scores={name: torch.cat([part.scores[name] for part in parts]) for name in parts[0].scores},
+            spent=torch.cat([part.spent for part in parts], dim=1),
+        )
 
 
 def table(
     condition: Condition,
     identity: Mapping[str, Sequence[object]],
     labels: Labels,
-    evidence: Evidence,
-    signals: Mapping[str, Signal],
-    outcome: Outcome | None,
+    shown: Shown,
+    attacked: Attacked | None,
     errors: Sequence[str | None],
 ) -> pl.DataFrame:
     """The shard of one condition; rows whose image could not be read are null wherever something was measured.
@@ -30,13 +47,12 @@ def table(
         condition: what was done to the images.
         identity: `sample_id`, `role`, `label`, `group` of every row, and what else is known of it.
         labels: labels as a tensor.
-        evidence: what the model shows on the final images.
-        signals: canonical name → signal.
-        outcome: what the attack did, for attacks.
+        shown: what the model showed on the final images.
+        attacked: what the attack did, for attacks.
         errors: why a row could not be read, else None.
     """
-    logits = evidence.logits
-    rows = len(labels)
+    logits, rows = shown.logits, len(labels)
+    forwards, backwards = shown.spent if attacked is None else shown.spent + _spent_by(attacked.outcome)
     columns: dict[str, object] = {
         **identity,
         "condition": [condition.name] * rows,
@@ -44,39 +60,21 @@ def table(
         "norm": [condition.norm] * rows,
         "predicted": logits.argmax(dim=1).tolist(),
         "margin": (-margin(logits, labels)).tolist(),
-        "forwards": [1] * rows,
-        "backwards": [0] * rows,
+        "forwards": forwards.tolist(),
+        "backwards": backwards.tolist(),
         "error": list(errors),
-        **({} if outcome is None else _attacked(condition, outcome)),
+        **({} if attacked is None else attacked.columns(condition)),
     }
     shard = frame(
         columns,
         pl.DataFrame(logits.numpy().astype("float32"), schema=[f"logit.{k}" for k in range(logits.shape[1])]),
-        pl.DataFrame({f"signal.{name}": signal(evidence).numpy() for name, signal in signals.items()}),
+        pl.DataFrame({f"signal.{name}": scores.numpy() for name, scores in shown.scores.items()}),
     )
     return _blank(shard) if any(errors) else shard
 
 
-def _attacked(condition: Condition, outcome: Outcome) -> dict[str, list[object]]:
-    columns = {
-        "distance.linf": outcome.linf,
-        "distance.l2": outcome.l2,
-        "loss.start": outcome.loss_start,
-        "loss.kept": outcome.loss_kept,
-        "step": outcome.step,
-        "flags": outcome.troubles,
-        "forwards": outcome.forwards,
-        "backwards": outcome.backwards,
-    }
-    if condition.keep == "nearest":
-        size = outcome.linf if condition.norm == "linf" else outcome.l2
-        columns["epsilon.minimal"] = torch.where(outcome.fooled, size, torch.nan)
-        columns["epsilon.censored"] = ~outcome.fooled
-    return {name: _nulled(values) for name, values in columns.items()}
-
-
-def _nulled(values: Tensor) -> list[object]:
-    return [None if value != value else value for value in values.tolist()]
+def _spent_by(outcome: Outcome) -> Tensor:
+    return torch.stack([outcome.forwards, outcome.backwards]).cpu()
 
 
 _KEPT = ("sample_id", "role", "label", "group", "condition", "severity", "norm", "error")

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import final
 
 import torch
@@ -16,6 +17,7 @@ from demur.classifier.intake import Intake
 from demur.classifier.look import Look
 from demur.classifier.outputs import columns, to_logits
 from demur.classifier.penultimate import find
+from demur.classifier.replay import Replay
 from demur.classifier.taps import heard, layer_names, outputs_of
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
@@ -157,7 +159,26 @@ class Classifier:
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes); differentiable where autograd is on."""
-        return to_logits(columns(self._module(self._intake(images)))[: len(images)], self._contract.output)
+        return self.interpret(self._module(self.prepare(images)), len(images))
+
+    def prepare(self, images: Images) -> Tensor:
+        """What the module is given for some images: normalised, and two rows where there is one."""
+        return self._intake(images)
+
+    def interpret(self, raw: object, rows: int) -> Logits:
+        """What the module's answer to prepared images means: logits of as many rows as there were images."""
+        return to_logits(columns(raw)[:rows], self._contract.output)
+
+    @property
+    def origin(self) -> Images:
+        """The one image (1, channels, height, width) that the module is given as zeros."""
+        mean = torch.zeros(self.input_shape[0]) if self.contract.mean is None else torch.tensor(self.contract.mean)
+        return mean.view(1, -1, 1, 1).expand(1, *self.input_shape).to(self.device, _dtype(self._module))
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The module as a list of steps, to be run again with some filters replaced."""
+        return Replay(self._module, self.prepare(_probe(self.input_shape, self.device, _dtype(self._module))))
 
     def features(self, images: Images) -> Features:
         """Penultimate features (rows, width)."""

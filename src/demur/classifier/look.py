@@ -26,3 +26,8 @@ class Look:
                 "Name the layer whose output should: features='LAYER'."
             )
         return self.penultimate
+
+    def rows(self, index: Tensor) -> "Look":
+        """The look at some rows."""
+        features = None if self.penultimate is None else self.penultimate[index]
+        return Look(self.logits[index], features, {name: kept[index] for name, kept in self.activations.items()})

@@ -5,8 +5,9 @@ free. Adding an attack, signal, corruption, policy, data source or architecture 
 """
 
 from demur.registry.addresses import Address
-from demur.registry.names import Call, canonical, describe, parse
-from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, build, lookup, names, resolve
+from demur.registry.making import build, describe, name_of, named
+from demur.registry.names import Call, canonical, parse
+from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, lookup, names, resolve
 
 __all__ = [
     "ATTACKS",
@@ -18,6 +19,8 @@ __all__ = [
     "canonical",
     "describe",
     "lookup",
+    "name_of",
+    "named",
     "names",
     "parse",
     "resolve",

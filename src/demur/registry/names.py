@@ -48,16 +48,6 @@ def canonical(name: str, fields: Mapping[str, Any]) -> str:
     return f"{name}({', '.join(f'{key}={_show(fields[key])}' for key in sorted(fields))})"
 
 
-def describe(name: str, thing: Any, **extra: Any) -> str:
-    """The canonical text of a registered dataclass instance: its fields that differ from their defaults, and extras."""
-    changed = {
-        field.name: getattr(thing, field.name)
-        for field in dataclasses.fields(thing)
-        if getattr(thing, field.name) != field.default
-    }
-    return canonical(name, {**changed, **extra})
-
-
 def _show(value: Any) -> str:
     if isinstance(value, Call):
         return str(value)

@@ -1,31 +1,80 @@
 """The tables, and how a line of one becomes a class."""
 
-import dataclasses
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from demur.errors import InputError, UnknownNameError, unknown
-from demur.registry.names import Call, parse
+from demur.errors import unknown
 
 ATTACKS: Mapping[str, str] = {
+    "apgd": "demur.attacks.apgd:APGD",
+    "apgd_t": "demur.attacks.apgd_t:APGDT",
+    "art": "demur.attacks.libraries:ART",
+    "bim": "demur.attacks.bim:BIM",
+    "callable": "demur.attacks.by_path:ByPath",
+    "cw": "demur.attacks.cw:CW",
+    "ddn": "demur.attacks.ddn:DDN",
+    "deepfool": "demur.attacks.deepfool:DeepFool",
+    "ensemble": "demur.attacks.ensemble:Ensemble",
     "fgsm": "demur.attacks.fgsm:FGSM",
     "fmn": "demur.attacks.fmn:FMN",
+    "foolbox": "demur.attacks.libraries:Foolbox",
+    "mifgsm": "demur.attacks.momentum:MIFGSM",
+    "noise": "demur.attacks.noise:Noise",
     "pgd": "demur.attacks.pgd:PGD",
+    "spatial": "demur.attacks.spatial:Spatial",
+    "square": "demur.attacks.square:Square",
+    "torchattacks": "demur.attacks.libraries:Torchattacks",
 }
 
 CORRUPTIONS: Mapping[str, str] = {
+    "brightness": "demur.corruptions.brightness:Brightness",
+    "contrast": "demur.corruptions.contrast:Contrast",
+    "defocus_blur": "demur.corruptions.defocus_blur:DefocusBlur",
+    "elastic_transform": "demur.corruptions.elastic_transform:ElasticTransform",
+    "fog": "demur.corruptions.fog:Fog",
+    "frost": "demur.corruptions.frost:Frost",
     "gaussian_blur": "demur.corruptions.gaussian_blur:GaussianBlur",
     "gaussian_noise": "demur.corruptions.gaussian_noise:GaussianNoise",
+    "glass_blur": "demur.corruptions.glass_blur:GlassBlur",
+    "impulse_noise": "demur.corruptions.impulse_noise:ImpulseNoise",
+    "jpeg_compression": "demur.corruptions.jpeg_compression:JPEGCompression",
     "low_light": "demur.corruptions.low_light:LowLight",
+    "motion_blur": "demur.corruptions.motion_blur:MotionBlur",
+    "pixelate": "demur.corruptions.pixelate:Pixelate",
+    "rotation": "demur.corruptions.rotation:Rotation",
+    "salt_and_pepper": "demur.corruptions.salt_and_pepper:SaltAndPepper",
+    "saturate": "demur.corruptions.saturate:Saturate",
+    "shot_noise": "demur.corruptions.shot_noise:ShotNoise",
+    "snow": "demur.corruptions.snow:Snow",
+    "spatter": "demur.corruptions.spatter:Spatter",
+    "speckle_noise": "demur.corruptions.speckle_noise:SpeckleNoise",
+    "zoom_blur": "demur.corruptions.zoom_blur:ZoomBlur",
 }
 
 SIGNALS: Mapping[str, str] = {
+    "activation_entropy": "demur.signals.activation_entropy:ActivationEntropy",
+    "conductance": "demur.signals.conductance:Conductance",
+    "doctor": "demur.signals.doctor:Doctor",
     "energy": "demur.signals.energy:Energy",
     "entropy": "demur.signals.entropy:Entropy",
+    "feature_squeezing": "demur.signals.feature_squeezing:FeatureSqueezing",
+    "knn": "demur.signals.knn:KNN",
+    "label_change_rate": "demur.signals.label_change_rate:LabelChangeRate",
+    "mahalanobis": "demur.signals.mahalanobis:Mahalanobis",
     "margin": "demur.signals.margin:Margin",
     "max_logit": "demur.signals.max_logit:MaxLogit",
+    "maxlogit_pnorm": "demur.signals.maxlogit_pnorm:MaxLogitPNorm",
+    "mc_dropout": "demur.signals.mc_dropout:MCDropout",
     "msp": "demur.signals.msp:MSP",
+    "odin": "demur.signals.odin:ODIN",
+    "pnorm": "demur.signals.pnorm:PNorm",
+    "relative_u": "demur.signals.relative_u:RelativeU",
+    "stack": "demur.signals.stack:Stack",
+    "temperature_scaled": "demur.signals.temperature_scaled:TemperatureScaled",
+    "tempered": "demur.signals.tempered:Tempered",
+    "tta": "demur.signals.tta:TTA",
+    "vim": "demur.signals.vim:ViM",
 }
 
 POLICIES: Mapping[str, str] = {
@@ -93,32 +142,3 @@ def resolve(kind: str, name: str) -> Any:
     """The class or factory a name stands for; this imports its module."""
     module, _, attribute = lookup(kind, name).partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def build(kind: str, text: str | Call) -> Any:
-    """The thing a canonical name describes, such as `build("signal", "energy(temperature=2)")`.
-
-    Raises:
-        UnknownNameError: the name or one of its fields is unknown; the nearest known one is offered.
-        InputError: a field's value breaks its rule.
-    """
-    call = parse(text) if isinstance(text, str) else text
-    factory = resolve(kind, call.name)
-    known = {field.name: field for field in dataclasses.fields(factory)}
-    for name, value in call.fields.items():
-        if name not in known:
-            raise UnknownNameError(f"{kind} {call.name!r}: {unknown('field', name, known)}")
-        if not _fits(value, known[name].type):
-            wanted = getattr(known[name].type, "__name__", known[name].type)
-            raise InputError(f"{kind} {call.name!r}: `{name}` must be of type {wanted}; got {value!r}.")
-    for name, field in known.items():
-        if field.default is dataclasses.MISSING and name not in call.fields:
-            raise InputError(f"{kind} {call.name!r} needs a value for `{name}`. Write {call.name}({name}=…).")
-    return factory(**call.fields)
-
-
-def _fits(value: object, wanted: Any) -> bool:
-    """Whether a value is of a field's type; a whole number passes for a float, a bool for no number."""
-    if isinstance(value, bool):
-        return wanted is bool
-    return isinstance(value, wanted) or (isinstance(value, int) and isinstance(float(value), wanted))

@@ -30,6 +30,7 @@ CONTENTS = (
     ("scores", "Where the doubt lies"),
     ("calibration", "Stated and true confidence"),
     ("conditions", "Harder conditions"),
+    ("attacks", "How easily it is fooled"),
     ("classes", "Classes"),
     ("direction", "Which way it errs"),
     ("slices", "Slices"),
@@ -57,6 +58,8 @@ FILTERS = {
         "called",
         "scaled",
         "significant",
+        "size",
+        "size_of",
         "spread",
         "unbroken",
     )
@@ -97,6 +100,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     left_out = {
         name
         for name, there in (
+            ("attacks", results.attacks),
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),

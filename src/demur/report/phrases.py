@@ -137,6 +137,31 @@ def pixels(eps: float) -> str:
     return f"{eps * 255:.1f}".removesuffix(".0") + "/255"
 
 
+def size_of(change: float, norm: str) -> str:
+    """A change of the image: pixels for L∞, a plain length for other norms.
+
+    >>> size_of(8 / 255, "linf"), size_of(1.234, "l2"), size_of(math.nan, "l2")
+    ('8/255', 'L2 1.23', '—')
+    """
+    if norm == "linf" or math.isnan(change):
+        return pixels(change)
+    return f"{norm.upper()} {change:.3g}"
+
+
+def size(quantity: Quantity, norm: str) -> str:
+    """A change with its interval.
+
+    >>> size(Quantity(value=2 / 255, low=1.5 / 255, high=2.25 / 255, n=100), "linf")
+    '2/255 (1.5/255–2.2/255)'
+    """
+    if math.isnan(quantity.value):
+        return quantity.reason or DASH
+    if math.isnan(quantity.low) or math.isnan(quantity.high):
+        return size_of(quantity.value, norm)
+    ends = "–".join(size_of(end, norm).removeprefix(f"{norm.upper()} ") for end in (quantity.low, quantity.high))
+    return f"{size_of(quantity.value, norm)} ({ends})"
+
+
 def duration(seconds: float) -> str:
     """A length of time.
 

@@ -1,0 +1,162 @@
+"""Attacks one by one, and accuracy at every size of change from one search for the smallest."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.attacked import AttackRow, ClassRobustness, Robustness, SizePoint, StageRow
+from demur.analysis.results import Quantity
+from demur.analysis.run import Flags, Floats, Run, groups, wrong
+from demur.metrics import proportion
+from demur.metrics.estimate import Estimate
+from demur.metrics.quantile import median
+from demur.records import PASSES
+
+_POINTS = 40
+_ROUNDING = 1e-6
+
+
+def attack_rows(run: Run) -> tuple[AttackRow, ...]:
+    """Every attack of the plan."""
+    return tuple(_attack(run, entry) for entry in run.conditions("attack"))
+
+
+def robustness(run: Run) -> tuple[Robustness, ...]:
+    """Every search for the smallest change that was not confined to a target, ensembles first."""
+    found = [entry for entry in run.conditions("attack", "nearest") if entry.get("target") is None]
+    return tuple(_robustness(run, entry) for entry in sorted(found, key=lambda entry: not entry["severity"]))
+
+
+def smallest(rows: pl.DataFrame) -> Floats:
+    """The smallest change found of each image: 0 where it was wrong already, infinite where nothing flipped it."""
+    distance = rows.select(pl.when("epsilon.censored").then(np.inf).otherwise(pl.col("epsilon.minimal")))
+    return np.asarray(distance.to_series().to_numpy(), np.float64)
+
+
+def median_change(distances: Floats, unit: np.ndarray[Any, Any] | None) -> Estimate:
+    """The median of changes, undefined where most images were never fooled."""
+    if not len(distances):
+        return Estimate.undefined("no images")
+    found = median(distances, unit)
+    if np.isinf(found.value):
+        return Estimate.undefined("most images were never flipped", n=found.n, unit=found.unit)
+    if np.isinf(found.high):
+        return replace(found, high=np.nan, reason="no upper end: too many images were never flipped")
+    return found
+
+
+def _attack(run: Run, entry: Mapping[str, Any]) -> AttackRow:
+    rows = run.rows(entry["name"])
+    right = (rows["step"] != 0).to_numpy()
+    fooled = beaten(rows, entry)
+    return AttackRow(
+        condition=entry["name"],
+        sentence=entry["sentence"],
+        norm=entry["norm"],
+        eps=entry["severity"] or None,
+        target=entry.get("target"),
+        n=len(rows),
+        robust_accuracy=_share(~fooled, rows),
+        success=_share(fooled[right], rows.filter(right)),
+        reached=_reached(rows) if entry.get("target") else None,
+        median_distance=Quantity.of(_fooled_by(rows, entry)),
+        troubled=int((rows["flags"] > 0).sum()),
+        forwards=int(rows["forwards"].sum()),
+        backwards=int(rows["backwards"].sum()),
+    )
+
+
+def beaten(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Flags:
+    """Which rows an attack leaves wrong; of an ensemble, by a change of no more than its size."""
+    fooled = wrong(rows)
+    if sized(entry):
+        fooled = fooled & (smallest(rows) <= entry["severity"] + _ROUNDING)
+    return fooled
+
+
+def sized(entry: Mapping[str, Any]) -> bool:
+    """Whether an attack keeps smallest changes, of whatever size, and is judged at one size."""
+    return entry.get("keep") == "nearest" and entry["severity"] > 0
+
+
+def _reached(rows: pl.DataFrame) -> Quantity:
+    aimed = rows.filter(pl.col("target").is_not_null())
+    return _share((aimed["predicted"] == aimed["target"]).to_numpy(), aimed)
+
+
+def _fooled_by(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Estimate:
+    """The median change of the images that are wrong in the end and were not before."""
+    if entry["norm"] == "none":
+        return Estimate.undefined("this attack moves the image and has no size")
+    if entry["keep"] == "nearest":
+        return median_change(smallest(rows), groups(rows))
+    fooled = rows.filter(wrong(rows) & (rows["step"] != 0).to_numpy())
+    return median_change(fooled[f"distance.{entry['norm']}"].to_numpy().astype(np.float64), groups(fooled))
+
+
+def _robustness(run: Run, entry: Mapping[str, Any]) -> Robustness:
+    rows = run.rows(entry["name"])
+    distances, eps = smallest(rows), entry["severity"] or None
+    sizes = _sizes(distances, eps)
+    return Robustness(
+        condition=entry["name"],
+        sentence=entry["sentence"],
+        norm=entry["norm"],
+        eps=eps,
+        n=len(rows),
+        accuracy=_share(distances > 0, rows),
+        robust_accuracy=None if eps is None else _standing(distances, eps, rows),
+        median_distance=Quantity.of(median_change(distances, groups(rows))),
+        never=int(np.isinf(distances).sum()),
+        curve=tuple(SizePoint(eps=size, robust_accuracy=_standing(distances, size, rows)) for size in sizes),
+        per_class=tuple(_class(rows, distances, k, name, eps) for k, name in enumerate(run.classes)),
+        stages=_stages(rows),
+    )
+
+
+def _class(rows: pl.DataFrame, distances: Floats, k: int, name: str, eps: float | None) -> ClassRobustness:
+    own = (rows["label"] == k).to_numpy()
+    of_class, found = rows.filter(own), distances[own]
+    return ClassRobustness(
+        name=name,
+        n=len(of_class),
+        accuracy=_share(found > 0, of_class),
+        robust_accuracy=None if eps is None else _standing(found, eps, of_class),
+        median_distance=Quantity.of(median_change(found, groups(of_class))),
+    )
+
+
+def _standing(distances: Floats, eps: float, rows: pl.DataFrame) -> Quantity:
+    return _share(distances > (eps + _ROUNDING if eps else 0.0), rows)
+
+
+def _sizes(distances: Floats, eps: float | None) -> list[float]:
+    """Sizes from none to where nearly nothing stands, the reported one among them."""
+    flipped = distances[np.isfinite(distances)]
+    largest = max(float(np.quantile(flipped, 0.99)) if len(flipped) else 0.0, 2 * (eps or 0.0))
+    sizes = {float(f"{size:.6g}") for size in np.linspace(0, largest, _POINTS)}
+    return sorted(sizes | ({eps} if eps else set()))
+
+
+def stage_names(rows: pl.DataFrame) -> list[str]:
+    """The stages of an ensemble in their order; none of a single attack."""
+    return [name.removeprefix(PASSES) for name in rows.columns if name.startswith(PASSES)]
+
+
+def _stages(rows: pl.DataFrame) -> tuple[StageRow, ...]:
+    return tuple(
+        StageRow(
+            name=name,
+            n=rows[f"{PASSES}{name}"].count(),
+            broke=int((rows["stage"] == name).sum()),
+            passes=int(rows[f"{PASSES}{name}"].sum()),
+        )
+        for name in stage_names(rows)
+    )
+
+
+def _share(flags: Flags, rows: pl.DataFrame) -> Quantity:
+    return Quantity.of(proportion(flags, groups(rows)))

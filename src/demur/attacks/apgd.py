@@ -1,0 +1,118 @@
+"""Auto-PGD."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import torch
+
+from demur.attacks.balls import anywhere, project, spread, steepest
+from demur.attacks.checks import check_count, check_eps, check_norm, check_steps
+from demur.attacks.losses import check_loss
+from demur.attacks.walk import Needs, Norm, Seen, Walk
+
+_ALPHA = 0.75
+"""Weight of the new step; the rest is momentum."""
+
+_RHO = 0.75
+"""Share of the steps since the last checkpoint that must have raised the loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD:
+    """Projected gradient ascent with momentum whose step halves where the loss stops rising.
+
+    It starts at a random point of the ball with steps of 2·eps. At checkpoints, ever closer to each other, a row halves
+    its step and goes back to its best point if fewer than three in four of its steps since the last one raised the
+    loss, or if neither the step nor the best loss has changed since then. There is no step size to choose. Rows that
+    have not succeeded start again, `restarts` times in all.
+
+    Croce & Hein (2020), arXiv:2003.01690.
+    """
+
+    needs: ClassVar[Needs] = "gradient"
+    sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps that adapt"
+
+    eps: float
+    norm: Norm = "linf"
+    steps: int = 100
+    restarts: int = 1
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        check_eps(self.eps, self.norm)
+        check_steps(self.steps)
+        check_count("restarts", self.restarts)
+        check_loss(self.loss)
+
+    def start(self, walk: Walk, restart: int) -> Walk:
+        return begin(walk, self.norm, restart)
+
+    def advance(self, walk: Walk, seen: Seen) -> Walk:
+        return climb(walk, seen, self.norm, self.steps)
+
+
+def begin(walk: Walk, norm: Norm, restart: int) -> Walk:
+    """A random point of the ball, with the books of each row at their beginning."""
+    x = anywhere(walk, norm, "start", restart)
+    lowest = torch.full_like(walk.eps, -torch.inf, dtype=torch.float64)
+    return walk.at(
+        x,
+        before=x,
+        best=x,
+        best_uphill=torch.zeros_like(x),
+        best_loss=lowest,
+        mark=lowest,
+        last_loss=-lowest,
+        rises=torch.zeros_like(walk.y),
+        halved=torch.zeros_like(walk.y, dtype=torch.bool),
+        stride=2 * walk.eps,
+    )
+
+
+def climb(walk: Walk, seen: Seen, norm: Norm, steps: int) -> Walk:
+    """One step of Auto-PGD; the loss may be any, towards a target or not."""
+    uphill = steepest(seen.gradient, norm, walk.x)
+    higher = seen.loss > walk.best_loss
+    best = torch.where(spread(higher), walk.x, walk.best)
+    best_uphill = torch.where(spread(higher), uphill, walk.best_uphill)
+    best_loss = torch.where(higher, seen.loss, walk.best_loss)
+    rises = walk.rises + (seen.loss > walk.last_loss)
+
+    window = torch.tensor(_windows(steps), device=walk.y.device)[seen.step]
+    due = window > 0
+    halve = due & ((rises < _RHO * window) | (~walk.halved & (best_loss <= walk.mark)))
+    stride = torch.where(halve, walk.stride / 2, walk.stride)
+    here, uphill = torch.where(spread(halve), best, walk.x), torch.where(spread(halve), best_uphill, uphill)
+
+    ahead = project(here + spread(stride) * uphill, walk.origin, walk.eps, norm)
+    alpha = spread(torch.where(seen.step == 0, 1.0, _ALPHA).to(here.dtype))
+    x = here + alpha * (ahead - here) + (1 - alpha) * (here - walk.before)
+    return walk.at(
+        project(x, walk.origin, walk.eps, norm),
+        before=here,
+        best=best,
+        best_uphill=best_uphill,
+        best_loss=best_loss,
+        mark=torch.where(due | (seen.step == 0), best_loss, walk.mark),
+        last_loss=torch.where(halve, best_loss, seen.loss),
+        rises=rises.masked_fill(due, 0),
+        halved=torch.where(due, halve, walk.halved),
+        stride=stride,
+    )
+
+
+@cache
+def _windows(steps: int) -> tuple[int, ...]:
+    """For each step, how many lie between it and the last checkpoint; 0 where it is none.
+
+    Checkpoints are at shares p₀ = 0, p₁ = .22, pⱼ₊₁ = pⱼ + max(pⱼ − pⱼ₋₁ − .03, .06) of the steps, rounded up.
+    """
+    found, last, percent, gap = [0] * (steps + 1), 0, 22, 22
+    while percent <= 100:
+        here = -(-percent * steps // 100)
+        found[here] = here - last or found[here]
+        last, gap = here, max(gap - 3, 6)
+        percent += gap
+    return tuple(found)

@@ -1,0 +1,60 @@
+"""Auto-PGD towards one class after the other."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from demur.attacks.apgd import begin, climb
+from demur.attacks.checks import check_count, check_eps, check_norm, check_steps
+from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.shapes import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGDT:
+    """Auto-PGD on the targeted difference of logits ratio, towards the likeliest wrong classes one after the other.
+
+    The model's answer to the clean image ranks the classes. Any wrong answer is a success; rows that have none go on to
+    the next class, `targets` of them or as many as there are. Where a row is to be taken for one class, it is the only
+    one.
+
+    Croce & Hein (2020), arXiv:2003.01690.
+    """
+
+    needs: ClassVar[Needs] = "gradient"
+    loss: ClassVar[str] = "dlr"
+    sentence: ClassVar[str] = "{size}, searched towards one class after the other, in {steps} gradient steps each"
+
+    eps: float
+    norm: Norm = "linf"
+    steps: int = 100
+    targets: int = 9
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        check_eps(self.eps, self.norm)
+        check_steps(self.steps)
+        check_count("targets", self.targets)
+
+    @property
+    def restarts(self) -> int:
+        """One for each target."""
+        return self.targets
+
+    def start(self, walk: Walk, restart: int) -> Walk:
+        goals, walk = _goals(walk), begin(walk, self.norm, restart)
+        last = goals.shape[1] - 1
+        done = torch.full_like(walk.done, restart > last)
+        return walk.at(walk.x, target=goals[:, min(restart, last)], done=done)
+
+    def advance(self, walk: Walk, seen: Seen) -> Walk:
+        return climb(walk, seen, self.norm, self.steps)
+
+
+def _goals(walk: Walk) -> Labels:
+    """The classes (rows, goals) to climb towards, the likeliest first."""
+    if walk.target is not None:
+        return walk.target[:, None]
+    wrong = walk.logits.scatter(1, walk.y[:, None], -torch.inf)
+    return wrong.argsort(dim=1, descending=True, stable=True)[:, :-1]

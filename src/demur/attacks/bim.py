@@ -1,0 +1,46 @@
+"""Basic iterative method."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from demur.attacks.balls import project, spread, steepest
+from demur.attacks.checks import check_eps, check_norm, check_positive, check_steps
+from demur.attacks.losses import check_loss
+from demur.attacks.walk import Needs, Norm, Seen, Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIM:
+    """Steepest ascent on the loss from the image itself, held inside a ball and the unit box.
+
+    Each step is the sign of the gradient for L∞ and the gradient of length one for L2, times `step`, which is a
+    fraction of the [0, 1] pixel range and defaults to 1.25·eps/steps: the paper takes a quarter more steps than lead
+    straight to the edge of the ball. Nothing is left to chance, so there is one start.
+
+    Kurakin et al. (2017), arXiv:1607.02533.
+    """
+
+    needs: ClassVar[Needs] = "gradient"
+    restarts: ClassVar[int] = 1
+    sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps from the image itself"
+
+    eps: float
+    norm: Norm = "linf"
+    steps: int = 10
+    step: float | None = None
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        check_eps(self.eps, self.norm)
+        check_steps(self.steps)
+        check_positive("step", self.step)
+        check_loss(self.loss)
+
+    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+        return walk
+
+    def advance(self, walk: Walk, seen: Seen) -> Walk:
+        stride = 1.25 * walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
+        uphill = walk.x + spread(stride) * steepest(seen.gradient, self.norm, walk.x)
+        return walk.at(project(uphill, walk.origin, walk.eps, self.norm))

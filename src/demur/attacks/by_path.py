@@ -1,0 +1,96 @@
+"""Attacks that are a function of one's own."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from demur.attacks.checks import check_foreign
+from demur.attacks.foreign import Bound
+from demur.attacks.shown import Shown
+from demur.attacks.walk import Norm
+from demur.errors import AddressError, InputError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A function (model, x, y) → x′, held to the rules of a ball.
+
+    The model is a module that answers images in [0, 1] with logits; x, y and x′ are tensors, or x′ is an array.
+    """
+
+    steps: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1
+    loss: ClassVar[str] = "margin"
+    sentence: ClassVar[str] = "{size}, searched by a function of one's own"
+
+    function: Callable[[nn.Module, Tensor, Tensor], Any]
+    eps: float | None = None
+    norm: Norm = "linf"
+
+    def __post_init__(self) -> None:
+        check_foreign(self.eps, self.norm)
+
+    def bind(self, model: Shown) -> Bound:
+        return partial(self.function, model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByPath:
+    """A function (model, x, y) → x′ that a plan names: `callable(path='package.module:function', eps=2/255)`.
+
+    The Python module is installed or lies in the current directory. An attack made for one defence finds what general
+    ones miss.
+
+    Tramèr et al. (2020), arXiv:2002.08347.
+    """
+
+    steps: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1
+    loss: ClassVar[str] = "margin"
+
+    path: str
+    eps: float | None = None
+    norm: Norm = "linf"
+
+    def __post_init__(self) -> None:
+        check_foreign(self.eps, self.norm)
+        module, _, function = self.path.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), function)):
+            raise InputError(f"`path` names a function as package.module:function; got {self.path!r}.")
+
+    @property
+    def sentence(self) -> str:
+        """What is done, for reports."""
+        return f"{{size}}, searched by {self.path}"
+
+    def bind(self, model: Shown) -> Bound:
+        name, _, attribute = self.path.partition(":")
+        known = vars(_imported(name))
+        if not callable(known.get(attribute)):
+            public = [each for each, value in known.items() if callable(value) and not each.startswith("_")]
+            raise unknown(f"function in {name}:", attribute, public)
+        return partial(known[attribute], model)
+
+
+def _imported(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AddressError(
+            f"cannot import {name!r} ({error}). The attack's `path` names a Python module that is installed or lies in "
+            "the current directory."
+        ) from error
+    except Exception as error:  # importing runs foreign code
+        raise InputError(
+            f"the Python module {name!r} cannot be imported: {type(error).__name__}: {error}. Correct it; "
+            f"python -c 'import {name}' shows where it fails."
+        ) from error

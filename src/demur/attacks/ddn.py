@@ -1,0 +1,53 @@
+"""Decoupled direction and norm attack, L2."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from demur.attacks.annealing import cosine
+from demur.attacks.balls import spread, unit
+from demur.attacks.checks import check_levels, check_positive, check_share, check_steps
+from demur.attacks.losses import check_loss
+from demur.attacks.walk import Needs, Norm, Seen, Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN:
+    """Smallest L2 perturbation: the gradient turns its direction, success and failure alone set its length.
+
+    Each look shortens the radius by a share `gamma` where the answer is wrong and lengthens it where it is still right,
+    from `init_norm` on; δ ← radius·(δ + α∇/‖∇‖)/‖δ + α∇/‖∇‖‖, with α annealed from 1 to .01. With `levels` the image is
+    rounded to that many grey values after each step.
+
+    Rony et al. (2019), arXiv:1811.09600.
+    """
+
+    needs: ClassVar[Needs] = "gradient"
+    norm: ClassVar[Norm] = "l2"
+    restarts: ClassVar[int] = 1
+    eps: ClassVar[None] = None
+    sentence: ClassVar[str] = "{size} that flips the answer, searched in {steps} gradient steps"
+
+    steps: int = 100
+    gamma: float = 0.05
+    init_norm: float = 1.0
+    levels: int | None = None
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        check_share("gamma", self.gamma)
+        check_positive("init_norm", self.init_norm)
+        check_levels(self.levels)
+        check_loss(self.loss)
+
+    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+        return walk.at(walk.x, radius=torch.full_like(walk.eps, self.init_norm))
+
+    def advance(self, walk: Walk, seen: Seen) -> Walk:
+        radius = walk.radius * torch.where(seen.fooled, 1 - self.gamma, 1 + self.gamma)
+        stride = cosine(1.0, 0.01, seen.step, self.steps)
+        direction = unit(walk.delta + spread(stride) * unit(seen.gradient))
+        x = (walk.origin + spread(radius) * direction).clamp(0, 1)
+        return walk.at(x if self.levels is None else (x * (self.levels - 1)).round() / (self.levels - 1), radius=radius)

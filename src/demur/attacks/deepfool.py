@@ -1,0 +1,61 @@
+"""DeepFool."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from demur.attacks.balls import inward, spread, steepest
+from demur.attacks.checks import check_count, check_norm, check_positive, check_steps
+from demur.attacks.walk import Needs, Norm, Seen, Walk
+
+_DUAL = {"linf": 1.0, "l2": 2.0}
+
+_CLEAR = 1e-4
+"""Share of the image's largest logit aimed past a boundary, lest the steps shrink to nothing on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool:
+    """Small perturbation: step after step to the nearest boundary of the linearised model, until the answer is wrong.
+
+    Of the `candidates` likeliest wrong classes k it goes for the one with the smallest |z_k − z_y|/‖∇(z_k − z_y)‖*, in
+    the dual norm; the sum of all steps is stretched by `overshoot` and clipped to the unit box. What of a gradient
+    leads out of the box is left out. A row leaves as soon as it is fooled. A target class is the only candidate.
+
+    Moosavi-Dezfooli et al. (2016), arXiv:1511.04599.
+    """
+
+    needs: ClassVar[Needs] = "jacobian"
+    restarts: ClassVar[int] = 1
+    eps: ClassVar[None] = None
+    loss: ClassVar[str] = "margin"
+    sentence: ClassVar[str] = "{size} that flips the answer, by at most {steps} linear approximations"
+
+    norm: Norm = "l2"
+    steps: int = 50
+    candidates: int = 9
+    overshoot: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        check_steps(self.steps)
+        check_count("candidates", self.candidates)
+        check_positive("overshoot", self.overshoot)
+
+    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+        wrong = walk.logits.scatter(1, walk.y[:, None], -torch.inf)
+        likely = wrong.topk(min(self.candidates, wrong.shape[1] - 1), dim=1).indices
+        candidates = likely if walk.target is None else walk.target[:, None]
+        return walk.at(walk.x, candidates=candidates, path=torch.zeros_like(walk.x))
+
+    def advance(self, walk: Walk, seen: Seen) -> Walk:
+        gap = seen.logits.gather(1, walk.candidates) - seen.logits.gather(1, walk.y[:, None])
+        slopes = inward(seen.jacobian, walk.x[:, None])
+        steep = torch.linalg.vector_norm(slopes.flatten(2), ord=_DUAL[self.norm], dim=2).clamp(min=1e-12)
+        clear = _CLEAR * walk.logits.abs().amax(dim=1, keepdim=True)
+        distance, nearest = ((gap.abs() + clear).nan_to_num() / steep).min(dim=1)
+        slope = slopes[torch.arange(len(walk)), nearest]
+        path = walk.path + spread(distance) * steepest(slope, self.norm)
+        x = (walk.origin + (1 + self.overshoot) * path).clamp(0, 1)
+        return walk.at(torch.where(spread(seen.fooled), walk.x, x), path=path, done=seen.fooled)

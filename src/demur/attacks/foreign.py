@@ -1,0 +1,142 @@
+"""Attacks from elsewhere: they are shown a model, and nothing they say is believed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from demur.attacks.ledger import Ledger
+from demur.attacks.measure import inside, measured
+from demur.attacks.objective import Objective
+from demur.attacks.outcome import Keep, Outcome, Trouble
+from demur.attacks.sealed import sealed
+from demur.attacks.shown import Shown
+from demur.attacks.walk import Norm
+from demur.randomness import Keys
+from demur.shapes import Flags, Images, Labels, Scores
+
+Bound: TypeAlias = Callable[[Tensor, Tensor], object]
+"""(x, y) → x′, as a tensor or an array."""
+
+_LONGEST = 300
+"""Characters of a reason."""
+
+
+@runtime_checkable
+class Foreign(Protocol):
+    """A frozen dataclass that knows how to call somebody else's attack.
+
+    `norm` and `eps` are the rules its output is held to; `eps` is None where there is no ball.
+    """
+
+    @property
+    def norm(self) -> Norm:
+        """What its perturbations are measured in."""
+        ...
+
+    @property
+    def eps(self) -> float | None:
+        """Radius of the ball, a fraction of the [0, 1] pixel range; None: unbounded."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """What is done, for reports, with `{size}` for how much may change."""
+        ...
+
+    def bind(self, model: Shown) -> Bound:
+        """The attack on a model, made afresh for every batch; what it raises is told to the user."""
+        ...
+
+
+def is_foreign(attack: object) -> TypeGuard[Foreign]:
+    """Whether an attack is for `run_foreign`, and not for the harness."""
+    return isinstance(attack, Foreign)
+
+
+def run_foreign(
+    attack: Foreign,
+    objective: Objective,
+    x: Images,
+    y: Labels,
+    keys: Keys,
+    *,
+    keep: Keep = "first",
+    batch: int = 128,
+) -> Outcome:
+    """Let a foreign attack loose on every row, in batches, and judge what it returns as the harness judges its own.
+
+    What left the ball, the unit box or the finite numbers is discarded; what succeeds by little is confirmed in
+    float64. A batch it fails on is flagged CRASHED, with the reason in `reasons`, and the next one follows. A row is
+    flagged SILENT if the model was shown a point that succeeds within the rules and the returned one does not: the
+    attack had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The step of a
+    success is 1: what happens inside is not known. Global random state is set from the batch's keys and restored, so
+    results depend on which rows share a batch, and on nothing else.
+
+    Args:
+        attack: what to run.
+        objective: what it is aimed at.
+        x: clean images in [0, 1].
+        y: true labels.
+        keys: one key per row.
+        keep: under `worst`, returned points are kept whether or not they succeed.
+        batch: rows per call.
+    """
+    ledger = Ledger(attack.norm, objective, x, y, None, keep)
+    everyone = torch.arange(len(x), device=x.device)
+    eps = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
+    met, reasons = torch.zeros_like(everyone, dtype=torch.bool), [""] * len(x)
+    with objective.frozen():
+        clean = ledger.forward(everyone, x, batch)
+        ledger.logits, ledger.closest = clean.clone(), clean.clone()
+        ledger.loss_start = ledger.loss(clean, everyone).float()
+        done = ledger.reached(clean, everyone)
+        ledger.step[done] = 0
+        waiting = everyone if keep == "worst" else everyone[~done]
+        for ids in torch.split(waiting, batch) if len(waiting) else ():
+            met[ids], reason = _attacked(attack, ledger, eps[ids], keys, ids)
+            for row in ids.tolist():
+                reasons[row] = reason
+        outcome = replace(measured(ledger, clean, eps), reasons=tuple(reasons))
+    told = outcome.fooled | done | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
+    outcome.troubles[met & ~told] |= int(Trouble.SILENT)
+    return outcome
+
+
+def _attacked(attack: Foreign, ledger: Ledger, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
+    """One batch: which rows were seen to succeed, and why the attack failed if it did."""
+    x, y = ledger.clean[ids], ledger.y[ids]
+    shown = Shown(ledger.objective, x, y, eps, attack.norm)
+    seed = int(keys.rows(ids.tolist()).seeds("foreign").sum()) % 2**32
+    returned, reason = _called(attack, shown, x, y, seed)
+    ledger.forwards[ids] += shown.forwards
+    ledger.backwards[ids] += shown.backwards
+    if returned is None:
+        ledger.troubles[ids] |= int(Trouble.CRASHED)
+        return shown.fooled, reason
+    allowed = inside(returned, x, eps, attack.norm)
+    ledger.troubles[ids[~allowed]] |= int(Trouble.OUTSIDE)
+    if allowed.any():
+        rows, points = ids[allowed], returned[allowed]
+        ledger.offer(rows, points, ledger.forward(rows, points, len(ids)), torch.ones_like(rows), checked=True)
+    return shown.fooled, reason
+
+
+def _called(attack: Foreign, shown: Shown, x: Images, y: Labels, seed: int) -> tuple[Images | None, str]:
+    """What the attack returned, or None and the first line of the reason."""
+    with sealed(shown, seed):
+        call = attack.bind(shown)
+        try:
+            return _images(call(x.clone(), y.clone()), x), ""
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything, and the next batch may do
+            said = str(error).strip().partition("\n")[0]
+            return None, f"{type(error).__name__}: {said}"[:_LONGEST]
+
+
+def _images(returned: object, like: Images) -> Images:
+    found = torch.as_tensor(returned).detach()
+    if found.shape != like.shape:
+        raise ValueError(f"it returned the shape {tuple(found.shape)} for images of the shape {tuple(like.shape)}")
+    return found.to(like)

@@ -1,0 +1,103 @@
+"""One attack of a plan on some images, and what the record keeps of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from demur.attacks.ensemble import NOT_BROKEN, NOT_RUN, WRONG_ALREADY, Ensemble, Staged, run_ensemble
+from demur.attacks.foreign import Foreign, run_foreign
+from demur.attacks.harness import run
+from demur.attacks.objective import Objective
+from demur.attacks.outcome import Outcome
+from demur.attacks.sealed import sealed
+from demur.attacks.shown import Shown
+from demur.audit.conditions import CLEAN, Condition
+from demur.audit.goals import ALONE, goals
+from demur.classifier import Classifier
+from demur.randomness import Keys
+from demur.shapes import Images, Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What an attack did to each row; `staged` of an ensemble, `goal` of a targeted attack."""
+
+    outcome: Outcome
+    staged: Staged | None = None
+    goal: Labels | None = None
+
+    def columns(self, condition: Condition) -> Mapping[str, list[object]]:
+        """The record's columns on the attack, null where there is nothing to say."""
+        outcome = self.outcome
+        found: dict[str, Tensor] = {
+            "distance.linf": outcome.linf,
+            "distance.l2": outcome.l2,
+            "step": outcome.step,
+            "flags": outcome.troubles,
+        }
+        if self.staged is None:  # the stages of an ensemble climb different losses
+            found |= {"loss.start": outcome.loss_start, "loss.kept": outcome.loss_kept}
+        if condition.keep == "nearest":
+            size = outcome.linf if condition.norm == "linf" else outcome.l2
+            found["epsilon.minimal"] = torch.where(outcome.fooled, size, torch.nan)
+            found["epsilon.censored"] = ~outcome.fooled
+        columns = {name: _nulled(values) for name, values in found.items()}
+        if any(outcome.reasons):
+            columns["crash"] = [reason or None for reason in outcome.reasons]
+        if self.goal is not None:
+            columns["target"] = [None if goal == ALONE else goal for goal in self.goal.tolist()]
+        return columns if self.staged is None else columns | _stages(self.staged)
+
+
+def attacked(condition: Condition, classifier: Classifier, x: Images, y: Labels, keys: Keys, *, batch: int) -> Attacked:
+    """Run the attack of a condition."""
+    attack = condition.attack
+    assert attack is not None
+    if isinstance(attack, Ensemble):
+        staged = run_ensemble(attack, Objective(classifier), x, y, keys, batch=batch)
+        return Attacked(staged.outcome, staged=staged)
+    if isinstance(attack, Foreign):
+        objective = Objective(classifier, "margin")
+        return Attacked(run_foreign(attack, objective, x, y, keys, keep=condition.keep, batch=batch))
+    objective = Objective(classifier, attack.loss)
+    if condition.target is None:
+        return Attacked(run(attack, objective, x, y, keys, keep=condition.keep, batch=batch))
+    clean = torch.cat([objective.logits(part) for part in torch.split(x, batch)])
+    goal = goals(condition.target, classifier.classes, clean, y, keys)
+    outcome = run(attack, objective, x, y, keys, keep=condition.keep, batch=batch, target=goal)
+    return Attacked(replace(outcome, forwards=outcome.forwards + 1), goal=goal)
+
+
+def try_attacks(found: Iterable[Condition], classifier: Classifier) -> None:
+    """Make every foreign attack once: better told now than after an hour that a package is missing.
+
+    Raises:
+        InputError: a package, an attack or a setting of it that is not there.
+    """
+    objective = Objective(classifier)
+    x = torch.full((2, *classifier.input_shape), 0.5, device=classifier.device)
+    y, eps = torch.zeros(2, dtype=torch.long, device=classifier.device), x.new_ones(2)
+    for condition in found:
+        if condition.attack is not None and isinstance(condition.attack, Foreign):
+            shown = Shown(objective, x, y, eps, condition.attack.norm)
+            with sealed(shown, 0):
+                condition.attack.bind(shown)
+
+
+def _stages(staged: Staged) -> dict[str, list[object]]:
+    names = {NOT_BROKEN: None, WRONG_ALREADY: CLEAN.name, **dict(enumerate(staged.stages))}
+    spent = {
+        f"passes.{name}": [None if cost == NOT_RUN else cost for cost in costs]
+        for name, costs in zip(staged.stages, staged.passes.T.tolist(), strict=True)
+    }
+    return {
+        "stage": [names[k] for k in staged.broke.tolist()],
+        "stage.kept": [names[k] for k in staged.kept.tolist()],
+        **spent,
+    }
+
+
+def _nulled(values: Tensor) -> list[object]:
+    return [None if value != value else value for value in values.tolist()]

@@ -1,0 +1,75 @@
+"""What an export was asked for: attacks that exist, that can start, and what they may cost."""
+
+from collections.abc import Sequence
+
+import torch
+
+from demur.attacks.ensemble import Ensemble
+from demur.attacks.foreign import is_foreign
+from demur.attacks.objective import Objective
+from demur.attacks.sealed import sealed
+from demur.attacks.shown import Shown
+from demur.attacks.walk import Attack
+from demur.audit.conditions import CLEAN, Condition, Shape, conditions
+from demur.audit.goals import goals
+from demur.classifier import Classifier
+from demur.errors import InputError
+from demur.randomness import Keys
+from demur.registry import CORRUPTIONS, lookup, parse
+
+
+def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
+    """The attacks the texts name, lists expanded to one each.
+
+    Raises:
+        UnknownNameError: a name or field nobody knows.
+        InputError: no attack at all, or a field's value breaks its rule.
+    """
+    for text in texts:
+        name = parse(text).name
+        if name in CORRUPTIONS or name == CLEAN.name:
+            raise InputError(
+                f"{name!r} is a condition of an audit and no attack. Name an attack, such as pgd(eps=8/255)."
+            )
+        lookup("attack", name)
+    if not texts:
+        raise InputError("no attack was named. Give at least one, such as --attack 'pgd(eps=8/255)'.")
+    return tuple(found for found in conditions(texts, shape) if found.attack is not None)
+
+
+def rehearse(condition: Condition, classifier: Classifier) -> None:
+    """Refuse what could not start: a class to aim at that is none, a library that is not there.
+
+    Raises:
+        InputError: better now than after an hour.
+    """
+    attack, classes = condition.attack, classifier.classes
+    none = torch.zeros(0, dtype=torch.int64)
+    if condition.target is not None:
+        goals(condition.target, classes, torch.zeros(0, len(classes)), none, Keys(()))
+    if is_foreign(attack):
+        x = torch.full((2, *classifier.input_shape), 0.5, device=classifier.device)
+        y, eps = (torch.zeros(2, dtype=kind, device=x.device) for kind in (torch.int64, torch.float32))
+        shown = Shown(Objective(classifier), x, y, eps, attack.norm)
+        with sealed(shown, 0):
+            attack.bind(shown)
+
+
+def price(condition: Condition) -> int:
+    """Passes an image may take at most, backwards counted like forwards; 1 where the attack is somebody else's."""
+    attack = condition.attack
+    assert attack is not None
+    if isinstance(attack, Ensemble):
+        return sum(_price(stage.attack) for stage in attack.stages)
+    return 1 if is_foreign(attack) else _price(attack)
+
+
+def _price(attack: Attack) -> int:
+    match attack.needs:
+        case "loss":
+            look = 1
+        case "gradient":
+            look = 2
+        case "jacobian":
+            look = 1 + int(vars(attack)["candidates"])
+    return 3 + look * attack.steps * attack.restarts

@@ -1,0 +1,148 @@
+"""The signals of a plan: built, tried at the door, priced, and fitted on the rows that are there for it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from demur.audit.engine import Bench
+from demur.data import Index
+from demur.data.roles import FEW
+from demur.errors import InputError
+from demur.evidence import Evidence
+from demur.randomness import Keys
+from demur.registry import build, describe, parse
+from demur.shapes import Labels
+from demur.signals import LOGITS, AnySignal, Fittable, Signal, Telling, needs_of
+
+_TRIED = 4
+
+
+def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
+    """Canonical name → signal."""
+    built = ((parse(text), build("signal", text)) for text in texts)
+    return {describe(call.name, signal): signal for call, signal in built}
+
+
+def try_signals(bench: Bench) -> None:
+    """Refuse signals that these images cannot fit, or that this model cannot serve, before anything is measured.
+
+    Raises:
+        InputError: there are no rows to fit on, or the model lacks what a signal reads.
+    """
+    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][:_TRIED]
+    x, _ = bench.load(readable)
+    for name, signal in bench.signals.items():
+        if isinstance(signal, Fittable) and not len(_fit_rows(bench.index)):
+            raise InputError(
+                f"signal {name!r} must be fitted, on images that serve nothing else (role fit), and there are none. "
+                f"They are 5 in 100 from {FEW:,} images on; there are {len(bench.index):,}, all needed to promise and "
+                "to test. Leave the signal out, bring more images, or mark some as fit in a split of your own."
+            )
+        if needs_of(signal) != LOGITS:
+            with torch.no_grad(), _named(name):
+                _try(signal, next(bench.evidence(x, _keys(bench, readable))))
+
+
+def _try(signal: AnySignal, seen: Evidence) -> None:
+    needs = needs_of(signal)
+    if needs.features:
+        _ = seen.features
+    for layer in needs.layers:
+        seen.activations(layer)
+    if not isinstance(signal, Fittable):
+        signal(seen)
+
+
+def prices(signals: Mapping[str, AnySignal], rows: int, reference: int) -> Iterator[str]:
+    """One sentence for each signal that asks the model again: what that comes to for so many rows."""
+    for name, signal in signals.items():
+        needs = needs_of(signal)
+        if needs.passes:
+            total = needs.passes * rows
+            yield (
+                f"{name} asks the model up to {needs.passes:,.4g} more times about each image: {total:,.0f} passes "
+                f"over {rows:,} images under all conditions"
+            )
+        if needs.fitting:
+            yield f"fitting {name} takes {needs.fitting * reference:,.0f} passes over {reference:,} images"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Clean evidence of the fit rows, batch by batch, anew each time; memory stays flat."""
+
+    bench: Bench
+
+    def __iter__(self) -> Iterator[Evidence]:
+        index = self.bench.index
+        grouped = index.group_count is not None
+        for batch in _batches(_fit_rows(index), self.bench.plan.batch):
+            units = [index.groups[row] or f"image {index.sample_ids[row]}" for row in batch]
+            groups = units if grouped else None
+            x, _ = self.bench.load(batch)
+            yield from self.bench.evidence(x, _keys(self.bench, batch), groups=groups)
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of its rows, in order."""
+        return torch.from_numpy(self.bench.index.labels[_fit_rows(self.bench.index)].astype("int64"))
+
+
+def fitted(bench: Bench) -> Bench:
+    """The bench with every signal that must be fitted fitted: a pure function of the plan, the model and the fit rows.
+
+    Raises:
+        InputError: the rows do not have what a signal must learn from.
+    """
+    reference, found = Reference(bench), dict[str, Signal]()
+    for name, signal in bench.signals.items():
+        if isinstance(signal, Fittable):
+            with torch.no_grad(), _named(name):
+                found[name] = signal.fit(reference, reference.labels)
+    return replace(bench, fitted=found)
+
+
+def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:
+    """What `run.json` says of a signal; of a fitted one also which rows it was fitted on."""
+    facts = {"name": name, "unit": signal.unit, "sentence": (signal.__doc__ or name).partition("\n")[0]}
+    if not isinstance(signal, Fittable):
+        return facts
+    ids = [index.sample_ids[row] for row in _fit_rows(index)]
+    sha256 = hashlib.sha256("\x1f".join(ids).encode()).hexdigest()
+    return {**facts, "bank": {"role": "fit", "rows": len(ids), "ids_sha256": sha256}}
+
+
+def fit_facts(bench: Bench) -> list[dict[str, Any]]:
+    """What fitted signals tell of their fitting, as plain JSON values."""
+    return [
+        {"name": name, "facts": dict(signal.facts)}
+        for name, signal in bench.fitted.items()
+        if isinstance(signal, Telling)
+    ]
+
+
+def _fit_rows(index: Index) -> NDArray[np.int64]:
+    return np.array([row for row in index.rows_of("fit") if index.errors[row] is None], dtype=np.int64)
+
+
+def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _keys(bench: Bench, rows: Sequence[int] | NDArray[np.int64]) -> Keys:
+    return Keys.of(bench.plan.seed, [bench.index.sample_ids[row] for row in rows], "fit")
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """A refusal names the signal it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"signal {name!r}: {error}") from error

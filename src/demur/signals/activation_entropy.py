@@ -1,0 +1,149 @@
+"""How evenly a layer's activations fill their bins."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from demur.errors import InputError
+from demur.evidence import Evidence
+from demur.shapes import Features, Labels, Scores
+from demur.signals import Needs
+from demur.signals.detector import Detector, FittedDetector
+from demur.signals.histograms import counts_in, entropy_of, quantile_edges, thinned
+from demur.signals.parts import units_of
+
+SIDES = ("two", "upper", "lower")
+FUSIONS = ("mean", "learned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationEntropy:
+    """Entropy of the histogram of a layer's activations: high when it lies far from what clean images show.
+
+    H = −Σ p_b ln p_b over bins of the rectified activations of one image. By default zero has a bin of its own and the
+    others hold equally many reference values; `edges` fixes them instead, as in `numpy.histogram`. The score is
+    |H − μ|/σ with μ and σ from the reference, or one-sided, (H − μ)/σ for `upper` and (μ − H)/σ for `lower`. Over
+    several layers it is the mean, or `learned`: logistic regression of errors on these scores, cross-fitted.
+
+    Without `layers` the penultimate features are read.
+
+    Nazeri & Hafez (2025), arXiv:2508.21715.
+    """
+
+    unit: ClassVar[str] = "standard deviations; probability of an error where learned"
+
+    layers: tuple[str, ...] = ()
+    bins: int = 30
+    edges: tuple[float, ...] = ()
+    side: str = "two"
+    fusion: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise InputError(f"activation_entropy: `bins` must be at least 2; got {self.bins}.")
+        if any(high <= low for low, high in pairwise(self.edges)) or len(self.edges) in (1, 2):
+            raise InputError(f"activation_entropy: `edges` must rise, three at least; got {list(self.edges)}.")
+        for field, known in (("side", SIDES), ("fusion", FUSIONS)):
+            if getattr(self, field) not in known:
+                raise InputError(
+                    f"activation_entropy: `{field}` is one of {', '.join(known)}; got {getattr(self, field)!r}."
+                )
+
+    @property
+    def needs(self) -> Needs:
+        """The layers, or the features; no pass beyond the look."""
+        return Needs(layers=self.layers, features=not self.layers)
+
+    def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedActivationEntropy":
+        edges = self._edges(reference)
+        entropies = torch.cat([_entropies(seen, self.layers, edges) for seen in reference])
+        middle, spread = entropies.mean(dim=0), entropies.std(dim=0, correction=0)
+        plain = FittedActivationEntropy(
+            layers=self.layers,
+            edges=edges,
+            middle=middle,
+            spread=torch.where(spread > 0, spread, 1.0),
+            side=self.side,
+        )
+        if self.fusion == "mean":
+            return plain
+        answers = torch.cat([seen.logits.argmax(dim=1) for seen in reference])
+        units, grouped = units_of(reference)
+        detector = Detector().fit(plain.deviations(entropies), answers != labels, units if grouped else None)
+        return FittedActivationEntropy(**{**vars(plain), "detector": detector})
+
+    def _edges(self, reference: Iterable[Evidence]) -> tuple[Tensor, ...]:
+        if self.edges:
+            return (torch.tensor(self.edges, dtype=torch.float64),) * max(1, len(self.layers))
+        found = [_thin(seen, self.layers) for seen in reference]
+        return tuple(quantile_edges(layer, self.bins) for layer in zip(*found, strict=True))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedActivationEntropy:
+    """Edges of the bins, and mean and standard deviation of the entropy, for each layer."""
+
+    unit: ClassVar[str] = ActivationEntropy.unit
+
+    layers: tuple[str, ...]
+    edges: tuple[Tensor, ...]
+    middle: Tensor
+    spread: Tensor
+    side: str
+    detector: FittedDetector | None = None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was fitted, layer by layer."""
+        return {
+            "layers": list(self.layers),
+            "edges": [edges.tolist() for edges in self.edges],
+            "mean": self.middle.tolist(),
+            "standard_deviation": self.spread.tolist(),
+            **({} if self.detector is None else self.detector.facts),
+        }
+
+    def __call__(self, seen: Evidence) -> Scores:
+        found = self.deviations(self.entropies(seen))
+        return found.mean(dim=1) if self.detector is None else self.detector(found)
+
+    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+        """The entropy of each layer, in nats."""
+        return dict(zip(self.layers or ("features",), self.entropies(seen).T, strict=True))
+
+    def entropies(self, seen: Evidence) -> Features:
+        """The entropy of each layer, (rows, layers), in nats."""
+        return _entropies(seen, self.layers, self.edges)
+
+    def of_batch(self, seen: Evidence) -> Tensor:
+        """The entropy of all rows thrown into one histogram, (layers,), in nats: what a monitor of batches sees."""
+        return torch.stack(
+            [
+                entropy_of(counts_in(activation, edges).sum(dim=0))
+                for activation, edges in zip(_activations(seen, self.layers), self.edges, strict=True)
+            ]
+        )
+
+    def deviations(self, entropies: Features) -> Features:
+        """How far entropies lie on the doubtful side, in standard deviations."""
+        away = (entropies - self.middle) / self.spread
+        return {"two": away.abs(), "upper": away, "lower": -away}[self.side]
+
+
+def _activations(seen: Evidence, layers: Sequence[str]) -> list[Tensor]:
+    """Rectified activations, (rows, values) of each layer."""
+    found = [seen.activations(layer) for layer in layers] or [seen.features]
+    return [activation.flatten(start_dim=1).clamp(min=0).cpu() for activation in found]
+
+
+def _thin(seen: Evidence, layers: Sequence[str]) -> list[Tensor]:
+    return [thinned(activation) for activation in _activations(seen, layers)]
+
+
+def _entropies(seen: Evidence, layers: Sequence[str], edges: Sequence[Tensor]) -> Features:
+    pairs = zip(_activations(seen, layers), edges, strict=True)
+    return torch.stack([entropy_of(counts_in(activation, own)) for activation, own in pairs], dim=1)

@@ -1,0 +1,177 @@
+"""A classifier of right and wrong answers."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from demur.errors import InputError, missing_extra, unknown
+from demur.metrics import auroc
+from demur.shapes import Features, Flags, Scores
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A classifier as scikit-learn has them."""
+
+    def fit(self, x: Any, y: Any) -> Any:
+        """Learn classes y from rows x."""
+        ...
+
+    def predict_proba(self, x: Any) -> Any:
+        """Probabilities (rows, classes)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """Learns from columns of numbers which answers were wrong; cross-fitted.
+
+    One estimator for each fold is trained on the other folds, and all of them together score what is new: the mean of
+    their probabilities. Rows of one group share a fold. What it says of the reference itself (`held_out`) comes from
+    the estimator that has not seen the row, so that it may be learned from again.
+
+    Attributes:
+        estimator: `logistic`, `mlp` (200-200), `random_forest` (100 trees, depth 10), `lda` and `qda` (with Ledoit and
+            Wolf's shrinkage), or any scikit-learn classifier that gives probabilities.
+        folds: how many.
+
+    The estimators are those of Wu et al. (2019), arXiv:1910.00387, and logistic regression.
+    """
+
+    estimator: str | Estimator = "logistic"
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.estimator, str) and self.estimator not in PRESETS:
+            raise unknown("estimator", self.estimator, PRESETS)
+        if self.folds < 2:
+            raise InputError(f"a detector's `folds` must be at least 2; got {self.folds}.")
+
+    def fit(
+        self, columns: Features, wrong: Flags, groups: Sequence[str] | NDArray[np.str_] | None = None
+    ) -> "FittedDetector":
+        """Learn from columns (rows, width) which rows are wrong.
+
+        Raises:
+            InputError: there are fewer right or wrong answers than folds.
+            MissingExtraError: scikit-learn is not installed.
+        """
+        x, y = columns.double().numpy(), wrong.numpy()
+        rarer = int(min(y.sum(), (~y).sum()))
+        if rarer < self.folds:
+            raise InputError(
+                f"a detector of errors learns from at least {self.folds} right and {self.folds} wrong answers, one "
+                f"for each fold; of {len(y)} reference images {int(y.sum())} are answered wrongly. Give more images of "
+                "role fit, or leave this signal out."
+            )
+        models, held_out = [], np.full(len(y), np.nan)
+        for train, rest in _folds(self.folds, y, groups):
+            model = _trained(self._new(), x[train], y[train])
+            held_out[rest] = model.predict_proba(x[rest])[:, 1]
+            models.append(model)
+        return FittedDetector(models=tuple(models), held_out=torch.from_numpy(held_out), wrong=wrong)
+
+    def _new(self) -> Estimator:
+        try:
+            from sklearn.base import clone
+        except ImportError:
+            raise missing_extra("a detector of errors", "signals") from None
+        return PRESETS[self.estimator]() if isinstance(self.estimator, str) else clone(self.estimator)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedDetector:
+    """One trained estimator for each fold, and what each said of the rows (rows,) it had not seen."""
+
+    models: tuple[Estimator, ...]
+    held_out: Scores
+    wrong: Flags
+
+    def __call__(self, columns: Features) -> Scores:
+        """The probability of a wrong answer, as the estimators have it on average."""
+        x = columns.double().numpy()
+        return torch.from_numpy(np.mean([model.predict_proba(x)[:, 1] for model in self.models], axis=0))
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What it learned from, and how well it does where it has not looked."""
+        return {
+            "rows": len(self.wrong),
+            "wrong": int(self.wrong.sum()),
+            "held_out_auroc": auroc(self.held_out.numpy(), self.wrong.numpy()),
+        }
+
+
+def _folds(
+    folds: int, wrong: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_] | None
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    except ImportError:
+        raise missing_extra("a detector of errors", "signals") from None
+    if groups is None:
+        return list(StratifiedKFold(folds, shuffle=True, random_state=0).split(wrong, wrong))
+    found = []
+    if len(set(groups)) >= folds:
+        found = list(StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(wrong, wrong, groups))
+    if not found or any(len(np.unique(wrong[train])) < 2 or not len(rest) for train, rest in found):
+        raise InputError(
+            f"{folds} folds that keep groups together need right and wrong answers in several of them; there are "
+            f"{len(set(groups))} groups. Take fewer folds or give more groups."
+        )
+    return found
+
+
+def _trained(model: Estimator, x: NDArray[np.float64], y: NDArray[np.bool_]) -> Estimator:
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of epochs is part of a preset
+        model.fit(x, y)
+    return model
+
+
+def _logistic() -> Estimator:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, tol=1e-8, max_iter=10_000))
+
+
+def _mlp() -> Estimator:
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier((200, 200), batch_size=50, max_iter=20, random_state=0)
+
+
+def _random_forest() -> Estimator:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=100, max_depth=10, random_state=0)
+
+
+def _lda() -> Estimator:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+
+
+def _qda() -> Estimator:
+    from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+
+    return QuadraticDiscriminantAnalysis(solver="eigen", shrinkage="auto")
+
+
+PRESETS: Mapping[str, Callable[[], Estimator]] = {
+    "lda": _lda,
+    "logistic": _logistic,
+    "mlp": _mlp,
+    "qda": _qda,
+    "random_forest": _random_forest,
+}

@@ -1,0 +1,123 @@
+"""How many spoilt copies of the model answer otherwise."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from demur.errors import InputError
+from demur.evidence import Evidence
+from demur.metrics import auroc
+from demur.shapes import Flags, Labels, Scores
+from demur.signals import Needs
+from demur.signals.acceptance import accept, answers
+from demur.signals.msp import MSP
+from demur.signals.mutants import Mutation
+from demur.signals.stopping import RULES, Stopping
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelChangeRate:
+    """Share of slightly spoilt copies of the model that change its answer: high when little damage is enough.
+
+    A mutant has a share `gamma` of its filters spoilt by an operator, `nai`, `gf`, `ws` or `ns` (see `Mutation`), and
+    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has seen enough of
+    them: `predictive`, `sprt` or `never` (see `Stopping`); the score is then the share to be expected of all.
+
+    Wang et al. (2019), arXiv:1812.05793; for errors Wu et al. (2019), arXiv:1910.00387.
+    """
+
+    unit: ClassVar[str] = "share of mutants"
+
+    operator: str = "nai"
+    gamma: float = 0.01
+    mutants: int = 100
+    kept: float = 0.9
+    stopping: str = "predictive"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.mutation  # noqa: B018 — its own rules are checked when it is made
+        if self.mutants < 1:
+            raise InputError(f"label_change_rate: `mutants` must be at least 1; got {self.mutants}.")
+        if not 0 <= self.kept <= 1:
+            raise InputError(f"label_change_rate: `kept` is a share of accuracy, 0 to 1; got {self.kept}.")
+        if self.stopping not in RULES:
+            raise InputError(f"label_change_rate: `stopping` is one of {', '.join(RULES)}; got {self.stopping!r}.")
+
+    @property
+    def mutation(self) -> Mutation:
+        """How mutants are made."""
+        return Mutation(operator=self.operator, gamma=self.gamma, seed=self.seed)
+
+    @property
+    def needs(self) -> Needs:
+        """At most every mutant for an image and what they share between looks; in fitting those that fail as well."""
+        looks = len(list(Stopping(self.stopping, self.mutants).blocks(range(self.mutants))))
+        return Needs(passes=self.mutants + looks, fitting=3 * self.mutants)
+
+    def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedLabelChangeRate":
+        accepted = accept(self.mutation, reference, labels, count=self.mutants, kept=self.kept)
+        doubt = torch.cat([MSP()(seen) for seen in reference])
+        wrong = torch.cat([seen.logits.argmax(dim=1) for seen in reference]) != labels
+        return FittedLabelChangeRate(
+            mutation=self.mutation,
+            numbers=accepted.numbers,
+            tried=accepted.tried,
+            rule=Stopping.learned(self.stopping, accepted.changed, doubt, wrong),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedLabelChangeRate:
+    """The numbers of the accepted mutants, and when to stop; mutants are made again whenever they are asked."""
+
+    unit: ClassVar[str] = LabelChangeRate.unit
+
+    mutation: Mutation
+    numbers: tuple[int, ...]
+    tried: int
+    rule: Stopping
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """How many candidates were tried for these mutants, and the rule."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.rule).items()}
+        return {"tried": self.tried, "numbers": list(self.numbers), **plain}
+
+    def __call__(self, seen: Evidence) -> Scores:
+        return self.rule.expected(*self.asked(seen), MSP()(seen))
+
+    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+        """How many mutants each row was shown, and how many of them changed the answer."""
+        changed, asked = self.asked(seen)
+        return {"changed": changed.double(), "asked": asked.double()}
+
+    def asked(self, seen: Evidence) -> tuple[Tensor, Tensor]:
+        """Mutants that changed the answer to each row, and mutants asked until it had seen enough."""
+        own, doubt = seen.logits.argmax(dim=1), MSP()(seen)
+        changed, asked = torch.zeros(2, len(seen), dtype=torch.int64)
+        for numbers in self.rule.blocks(self.numbers):
+            rows = (~self.rule.enough(changed, asked, doubt)).nonzero()[:, 0]
+            if not len(rows):
+                break
+            changed[rows] += (answers(self.mutation, seen, numbers, rows) != own[rows]).sum(dim=0)
+            asked[rows] += len(numbers)
+        return changed, asked
+
+    def changes(self, seen: Evidence) -> Tensor:
+        """Whether each mutant changes the answer, (mutants, rows), none left out."""
+        return answers(self.mutation, seen, self.numbers) != seen.logits.argmax(dim=1)
+
+
+def auroc_by_mutants(changes: Tensor, wrong: Flags, counts: Sequence[int]) -> dict[int, float]:
+    """How well the share of the first so many mutants tells wrong answers from right ones.
+
+    Args:
+        changes: whether each mutant changes the answer, (mutants, rows).
+        wrong: whether the model's own answer is wrong, (rows,).
+        counts: numbers of mutants.
+    """
+    return {count: auroc(changes[:count].double().mean(dim=0).numpy(), wrong.numpy()) for count in counts}

@@ -1,0 +1,81 @@
+"""Any signal of logits, at the temperature at which they are calibrated."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demur.errors import InputError
+from demur.evidence import Evidence
+from demur.registry import named
+from demur.shapes import Labels, Logits, Scores
+from demur.signals import Signal
+from demur.signals.msp import MSP
+from demur.signals.tempered import Tempered, refuse_others
+
+_LEAST, _MOST = math.log(1e-3), math.log(1e5)
+"""Bounds of log T: logits up to ±1e4 can be softened, and a model without errors is not sharpened without end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperatureScaled:
+    """A signal of logits divided by the temperature at which they are calibrated: high when that signal is.
+
+    signal(z / T), with T the one that makes the labels of the reference images most likely under the softmax of z / T.
+
+    Guo et al. (2017), arXiv:1706.04599.
+    """
+
+    signal: Signal = field(default=MSP(), metadata=named("signal"))
+
+    def __post_init__(self) -> None:
+        refuse_others("temperature_scaled", self.signal)
+
+    @property
+    def unit(self) -> str:
+        return self.signal.unit
+
+    def fit(self, reference: Iterable[Evidence], labels: Labels) -> Signal:
+        logits = torch.cat([seen.logits for seen in reference])
+        return AtTemperature(Tempered(signal=self.signal, temperature=calibrated(logits, labels)))
+
+
+@dataclass(frozen=True)
+class AtTemperature:
+    """A tempered signal whose temperature was fitted."""
+
+    tempered: Tempered
+
+    @property
+    def unit(self) -> str:
+        return self.tempered.unit
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return {"temperature": self.tempered.temperature}
+
+    def __call__(self, seen: Evidence) -> Scores:
+        return self.tempered(seen)
+
+
+def calibrated(logits: Logits, labels: Labels) -> float:
+    """The temperature of the smallest negative log-likelihood; that has one minimum in log T.
+
+    Raises:
+        InputError: there is nothing to fit to.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if not len(labels):
+        raise InputError("a temperature is fitted to labelled images; got none. Give it some.")
+    z = logits.double()
+
+    def nll(log_t: float) -> float:
+        loss: Tensor = torch.nn.functional.cross_entropy(z / math.exp(log_t), labels)
+        return float(loss)
+
+    found = minimize_scalar(nll, bounds=(_LEAST, _MOST), method="bounded", options={"xatol": 1e-8})
+    return math.exp(found.x)

@@ -1,0 +1,231 @@
+"""Contributions are complete and equal captum's; a detector judges each row by what has not seen it."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from tests.signals.world import World
+from torch import nn
+
+from demur.classifier import Classifier
+from demur.errors import InputError, MissingExtraError, UnknownNameError
+from demur.evidence import Evidence
+from demur.metrics import auroc
+from demur.signals import needs_of
+from demur.signals.conductance import Conductance, Scale, top_maps
+from demur.signals.detector import PRESETS, Detector
+
+
+class Pooled(nn.Module):
+    """Maps that are averaged into a linear head; `deep` squares them on the way to `last`."""
+
+    def __init__(self):
+        super().__init__()
+        dice = torch.Generator().manual_seed(2)
+        self.deep = nn.Conv2d(2, 5, 3)
+        self.last = nn.Conv2d(5, 6, 3)
+        self.linear = nn.Linear(6, 3)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=dice) * 0.4
+
+    def forward(self, x):
+        return self.linear(self.last(torch.relu(self.deep(x)) ** 2).mean(dim=(2, 3)))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Classifier(Pooled().eval(), classes=tuple("abc"), input_shape=(2, 8, 8), mean=(0.4, 0.6), std=(0.25, 0.5))
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.rand(70, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def contributions(model, x, layer="", steps=10):
+    seen = Evidence(model, x, (layer,) if layer else (), features=True)
+    with torch.no_grad():
+        return seen.contributions(layer, steps), seen
+
+
+def risen(model, x):
+    with torch.no_grad():
+        z, zero = model.logits(x), model.logits(model.origin)
+    answers = z.argmax(dim=1)
+    return z.gather(1, answers[:, None])[:, 0] - zero[0, answers]
+
+
+@pytest.mark.parametrize("layer", ["", "last"])
+def test_the_closed_form_adds_up_to_what_the_logit_gains_in_one_look(model, x, layer):
+    found, seen = contributions(model, x, layer)
+    torch.testing.assert_close(found.maps.sum(dim=1).float(), risen(model, x), rtol=1e-4, atol=1e-5)
+    assert (seen.forwards, seen.backwards) == (1, 0)
+    assert not found.gap.any()
+
+
+@pytest.mark.parametrize("method", ["riemann_trapezoid", "gausslegendre"])
+def test_the_closed_form_equals_captum_by_the_right_method_only(model, x, method):
+    attribution = pytest.importorskip("captum.attr")
+    conductance = attribution.LayerConductance(model.module, model.module.last)
+    inside = model.prepare(x)
+    answers = model.logits(x).argmax(dim=1)
+    slow = conductance.attribute(inside, torch.zeros_like(inside), target=answers, n_steps=10, method=method)
+    apart = (contributions(model, x)[0].maps - slow.sum(dim=(2, 3))).abs().max()
+    assert apart < 1e-5 if method == "riemann_trapezoid" else apart > 1e-3
+
+
+def test_a_path_is_walked_where_there_is_no_closed_form(model, x):
+    pytest.importorskip("captum.attr")
+    gaps = {}
+    for steps in (4, 64):
+        found, seen = contributions(model, x, "deep", steps)
+        assert found.maps.shape == (70, 5)
+        gaps[steps] = found.gap.abs().mean()
+        torch.testing.assert_close(
+            found.gap.float(), found.maps.sum(dim=1).float() - risen(model, x), atol=1e-4, rtol=1e-4
+        )
+        assert (seen.forwards, seen.backwards) == (1 + steps + 1, steps + 1)
+    assert gaps[64] < gaps[4] / 8
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.module.modules())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.module.parameters())
+
+
+def test_a_path_copies_its_definition(model, x):
+    pytest.importorskip("captum.attr")
+    steps, inside = 6, model.prepare(x[:3])
+    answers = model.logits(x[:3]).argmax(dim=1)
+    expected = torch.zeros(3, 5)
+    for j in range(steps):
+        here, there = (model.module.deep(inside * k / steps).detach() for k in (j, j + 1))
+        here.requires_grad_()
+        z = model.module.linear(model.module.last(torch.relu(here) ** 2).mean(dim=(2, 3)))
+        (slope,) = torch.autograd.grad(z.gather(1, answers[:, None]).sum(), here)
+        expected += (slope * (there - here.detach())).sum(dim=(2, 3))
+    torch.testing.assert_close(
+        contributions(model, x[:3], "deep", steps)[0].maps.float(), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_without_captum_a_path_names_its_install_line(model, x, monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'demur\[conductance\]'"):
+        contributions(model, x, "deep")
+    contributions(model, x, "last")
+
+
+def test_a_path_has_its_price_and_the_closed_form_none():
+    assert needs_of(Conductance()).passes == 0
+    assert needs_of(Conductance(layer="deep", steps=4)).passes == 5 * 2.25
+    with pytest.raises(InputError, match="`steps` of the path must be at least 1; got 0"):
+        Conductance(steps=0)
+
+
+def test_the_signal_of_a_layer_says_how_incomplete_its_path_is(model, x):
+    pytest.importorskip("captum.attr")
+    labels = model.logits(x).argmax(dim=1)
+    labels[::3] = (labels[::3] + 1) % 3
+    reference = [Evidence(model, part, ("deep",), features=True) for part in x.split(40)]
+    with torch.no_grad():
+        fitted = Conductance(layer="deep", steps=5).fit(reference, labels)
+        gap = contributions(model, x, "deep", 5)[0].gap
+    assert fitted.facts["completeness_error"] == pytest.approx(float(gap.abs().max()), rel=1e-4)
+    assert fitted.facts["rows"] == 70
+    with torch.no_grad():
+        parts = fitted.parts(Evidence(model, x[:4], ("deep",), features=True))
+    torch.testing.assert_close(parts["completeness_error"], gap[:4], rtol=1e-3, atol=1e-5)
+
+
+def test_scales_are_of_the_class_answered_where_it_is_answered_often_enough():
+    values = torch.arange(40.0).view(20, 2).double()
+    answers = torch.tensor([0] * 12 + [1] * 8)
+    scaled = Scale.of(values, answers, classes=2)(values, answers)
+    assert scaled[:12].mean() == pytest.approx(0)
+    assert scaled[12:, 0].tolist() == ((values[12:, 0] - 19) / 38).tolist()
+    plain = Scale.of(values, answers)(values, answers)
+    assert (plain.amax(dim=0) - plain.amin(dim=0)).tolist() == [1, 1]
+    assert Scale.of(torch.ones(3, 1), answers[:3])(torch.ones(3, 1), answers[:3]).isfinite().all()
+
+
+def test_top_maps_are_those_that_matter_to_one_class_more_than_to_others():
+    maps = torch.zeros(9, 4)
+    answers = torch.tensor([0, 0, 1, 1, 3, 3, 3, 0, 1])
+    wrong = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1]).bool()
+    maps[:, 0] = 9.0  # for everyone
+    maps[answers == 0, 2] = 3.0
+    maps[answers == 1, 3] = 2.0
+    maps[answers == 3, 1] = 1.0
+    maps[7:, 1] = 50.0  # for wrong answers only
+    assert top_maps(maps, answers, wrong, count=1)[:, 0].tolist() == [2, 3, -1, 1]
+
+
+@pytest.fixture(scope="module")
+def columns():
+    """Three columns, of which two tell right from wrong."""
+    dice = np.random.default_rng(0)
+    wrong = dice.uniform(size=300) < 0.25
+    x = dice.normal(size=(300, 3)) + wrong[:, None] * [1.2, 0, -0.8]
+    return torch.from_numpy(x), torch.from_numpy(wrong)
+
+
+@pytest.mark.parametrize("estimator", [*PRESETS, GaussianNB(), LogisticRegression()], ids=str)
+def test_any_estimator_finds_errors_it_has_not_seen(columns, estimator):
+    x, wrong = columns
+    fitted = Detector(estimator=estimator).fit(x, wrong)
+    assert len(fitted.models) == 5
+    assert fitted.held_out.isfinite().all()
+    assert fitted.facts["held_out_auroc"] == auroc(fitted.held_out.numpy(), wrong.numpy()) > 0.7
+    assert torch.equal(Detector(estimator=estimator).fit(x, wrong)(x), fitted(x))
+
+
+def test_no_row_is_judged_by_an_estimator_that_learned_from_it():
+    """Of pure noise a forest remembers everything and has learned nothing."""
+    dice = np.random.default_rng(1)
+    x, wrong = torch.from_numpy(dice.normal(size=(400, 5))), torch.from_numpy(dice.uniform(size=400) < 0.3)
+    fitted = Detector(estimator=RandomForestClassifier(random_state=0)).fit(x, wrong)
+    assert auroc(fitted(x).numpy(), wrong.numpy()) > 0.95
+    assert fitted.facts["held_out_auroc"] < 0.6
+
+
+def test_rows_of_a_group_share_a_fold():
+    """Rows come in pairs of twins; a forest would recognise the other one."""
+    dice = np.random.default_rng(2)
+    x, wrong = dice.normal(size=(200, 5)).repeat(2, axis=0), (dice.uniform(size=200) < 0.3).repeat(2)
+    groups = [str(row // 2) for row in range(400)]
+    tensors = torch.from_numpy(x), torch.from_numpy(wrong)
+    forest = Detector(estimator=RandomForestClassifier(random_state=0))
+    assert forest.fit(*tensors).facts["held_out_auroc"] > 0.9
+    assert forest.fit(*tensors, groups).facts["held_out_auroc"] < 0.65
+
+
+def test_a_detector_needs_right_and_wrong_answers(columns):
+    x, wrong = columns
+    few = torch.zeros_like(wrong)
+    few[:4] = True
+    with pytest.raises(InputError, match="of 300 reference images 4 are answered wrongly"):
+        Detector().fit(x, few)
+    with pytest.raises(InputError, match=r"folds.*there are 2 groups"):
+        Detector().fit(x, wrong, ["one" if row % 2 else "two" for row in range(300)])
+
+
+def test_estimators_and_folds_that_cannot_be_are_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean 'logistic'"):
+        Detector(estimator="logistics")
+    with pytest.raises(InputError, match="`folds` must be at least 2; got 1"):
+        Conductance(folds=1)
+
+
+def test_without_scikit_learn_a_detector_names_its_install_line(columns, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'demur\[signals\]'"):
+        Detector().fit(*columns)
+
+
+def test_a_model_without_a_linear_head_is_refused():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Tanh()).eval()
+    model = Classifier(net, classes=tuple("abcd"), input_shape=(1, 8, 8), features="1")
+    with torch.no_grad(), pytest.raises(InputError, match="reads the linear last layer and the model has none"):
+        Evidence(model, World().images, features=True).contributions()
