@@ -3,6 +3,7 @@
 PYTHON ?= python3
 TRAIN ?= /usr/share/datasets/fashion-mnist
 VENV := .venv
+EXTRAS := .venv-extras
 RUN := $(VENV)/bin
 SHARED := $(abspath $(wildcard ../shared))
 ifneq ($(SHARED),)
@@ -15,16 +16,19 @@ files: make weights TRAIN=FOLDER
 
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format weights bench clean
+.PHONY: help demo test test-extras check lint format weights bench clean
 
 help: ## say what each target does
-	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp ## audit the shipped classifier on Fashion-MNIST; its last line says where the report is
 	$(RUN)/demur audit
 
 test: $(VENV)/.stamp ## every test; those on real images and weights need DEMUR_SHARED
 	$(RUN)/pytest
+
+test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries, in an environment of its own
+	$(EXTRAS)/bin/pytest tests/extras
 
 check: test lint ## everything a change must pass
 
@@ -46,7 +50,7 @@ bench: $(VENV)/.stamp ## every benchmark, quickly; each ends with one line of JS
 	for script in benchmarks/[a-z]*.py; do $(RUN)/python "$$script" --quick || exit; done
 
 clean: ## remove the environment, caches and runs
-	rm -rf $(VENV) runs dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(EXTRAS) runs dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
@@ -57,4 +61,13 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	  fi; \
 	done; echo "$(OLD_PYTHON)" >&2; exit 1
 	$(RUN)/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test]'
+	touch $@
+
+# torchattacks and adv-lib ask for an old requests, for torchvision, which PyPI has not for a torch without CUDA, and for
+# visdom, which no longer builds; their attacks need none of them.
+$(EXTRAS)/.stamp: $(VENV)/.stamp
+	echo "Building $(EXTRAS), once: a minute or two." >&2
+	$(RUN)/python -m venv $(EXTRAS)
+	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test,peers]'
+	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input --no-deps torchattacks==3.5.1 adv-lib==0.2.8
 	touch $@

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from demur import __version__
+from demur.cli.attack import attack
 from demur.cli.audit import audit
 from demur.cli.lists import list_names
 from demur.cli.plan import plan
@@ -46,6 +47,7 @@ def _root(
 
 app.command("audit")(audit)
 app.command("train")(train)
+app.command("attack")(attack)
 app.command("report")(report)
 app.command("plan")(plan)
 app.command("list")(list_names)

@@ -17,6 +17,9 @@ from demur.errors import InputError
 from demur.randomness import Keys
 from demur.registry import CORRUPTIONS, lookup, parse
 
+_BESIDES = 4
+"""Looks at the clean image, the last point, the kept point, and at it in float64."""
+
 
 def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
     """The attacks the texts name, lists expanded to one each.
@@ -72,4 +75,4 @@ def _price(attack: Attack) -> int:
             look = 2
         case "jacobian":
             look = 1 + int(vars(attack)["candidates"])
-    return 3 + look * attack.steps * attack.restarts
+    return _BESIDES + look * attack.steps * attack.restarts

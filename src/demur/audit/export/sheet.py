@@ -13,7 +13,7 @@ SHOWN = 32
 
 _ACROSS = 4
 _SIDE = 64
-_LINE, _GAP = 13, 6
+_LINE, _GAP, _SEAM = 13, 6, 2
 _WIDEST = 22
 
 Pixels = NDArray[np.uint8]
@@ -22,19 +22,23 @@ Pixels = NDArray[np.uint8]
 def sheet(clean: Images, attacked: Images, captions: list[str]) -> bytes:
     """The PNG of a few images: 8 bits, enlarged by a whole number, so that every pixel is what it was.
 
-    Differences are grey where nothing changed and amplified by `gain`.
+    Differences are grey where nothing changed, and amplified alike on the whole sheet; the last line says how much.
     """
     factor = max(1, _SIDE // max(clean.shape[2:]))
-    difference = 0.5 + gain(clean, attacked) * (attacked - clean) / 2
+    amplified = gain(clean, attacked)
+    difference = 0.5 + amplified * (attacked - clean) / 2
     tiles = [_tiles(triple, factor) for triple in zip(clean, attacked, difference.clamp(0, 1), strict=True)]
     height, width = tiles[0].shape[0] + _LINE + _GAP, tiles[0].shape[1] + 2 * _GAP
     rows = -(-len(tiles) // _ACROSS)
-    page = Image.new("RGB", (width * min(_ACROSS, len(tiles)), rows * height + _GAP), "white")
+    size = (width * min(_ACROSS, len(tiles)), rows * height + _LINE + 2 * _GAP)
+    page = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default()
     for number, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         left, top = number % _ACROSS * width + _GAP, number // _ACROSS * height + _GAP
         page.paste(Image.fromarray(tile), (left, top))
         draw.text((left, top + tile.shape[0]), caption, fill="black", font=font)
+    said = f"clean, attacked, difference × {amplified / 2:.3g}"
+    draw.text((_GAP, rows * height + _GAP), said, fill="black", font=font)
     buffer = io.BytesIO()
     page.save(buffer, "png", optimize=True)
     return buffer.getvalue()
@@ -48,11 +52,14 @@ def gain(clean: Images, attacked: Images) -> float:
 
 def caption(label: str, predicted: str) -> str:
     """What it is and what it is taken for, short enough for three small pictures."""
-    return f"{label[:_WIDEST]} → {predicted[:_WIDEST]}"
+    said = f"{label[:_WIDEST]} as {predicted[:_WIDEST]}"
+    return said.encode("latin-1", "replace").decode("latin-1")  # what the font that comes with Pillow can write
 
 
 def _tiles(images: tuple[Images, ...], factor: int) -> Pixels:
-    return np.concatenate([_pixels(image).repeat(factor, 0).repeat(factor, 1) for image in images], axis=1)
+    parts = [_pixels(image).repeat(factor, 0).repeat(factor, 1) for image in images]
+    white = np.full((len(parts[0]), _SEAM, 3), 255, np.uint8)
+    return np.concatenate([parts[0], white, parts[1], white, parts[2]], axis=1)
 
 
 def _pixels(image: Images) -> Pixels:

@@ -1,0 +1,87 @@
+"""Other libraries, at the same settings in the same process, come to the same numbers or to worse ones.
+
+Run by `make test-extras`, in an environment that has them.
+"""
+
+import functools
+import math
+
+import pytest
+import torch
+
+from common import peers
+from demur.attacks.harness import run
+from demur.attacks.objective import Objective
+from demur.registry import build
+
+if not peers.installed():
+    pytest.skip("none of foolbox, torchattacks, art, adv-lib is installed: make test-extras", allow_module_level=True)
+
+from common import nets
+from common.judge import broken, distances
+
+MAKE = {"fashion": nets.fashion, "resnet20": nets.resnet20, "robust-mnist": nets.robust_mnist}
+NETS = ["fashion", *(pytest.param(name, marks=pytest.mark.shared) for name in ("resnet20", "robust-mnist"))]
+ROWS = {"fashion": 300, "resnet20": 100, "robust-mnist": 500}
+FEWER = {"fashion": 100, "resnet20": 40, "robust-mnist": 100}
+BALLS = {
+    "fashion": [peers.Ball(eps=0.02, steps=20, step=0.0025), peers.Ball(eps=0.01, steps=40, step=0.001)],
+    "resnet20": [peers.Ball(eps=k / 255, steps=10, step=k / 1020) for k in (0.5, 1)],
+    "robust-mnist": [peers.Ball(eps=0.2, steps=40, step=0.0125), peers.Ball(eps=0.3, steps=40, step=0.01)],
+}
+NEAREST = {"ddn": "ddn(steps=100)", "fmn-l2": "fmn(norm='l2', steps=100)", "fmn-linf": "fmn(steps=100)"}
+POINT = 0.01
+
+
+@functools.cache
+def subject(name, rows):
+    return MAKE[name](rows) or pytest.skip("DEMUR_SHARED is not set")
+
+
+@functools.cache
+def ours(name, rows, text, keep):
+    """Our changed images."""
+    net, attack = subject(name, rows), build("attack", text)
+    classifier, _ = net.classifier()
+    return run(attack, Objective(classifier, attack.loss), net.x, net.y, net.keys, keep=keep, batch=128).x
+
+
+def theirs(attack, net):
+    model, _ = net.plain()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return torch.cat([attack(model, x, y) for x, y in zip(net.x.split(128), net.y.split(128), strict=True)])
+
+
+def only_with(*names):
+    here = peers.installed()
+    absent = {name: pytest.mark.skipif(name not in here, reason=f"{name} is not installed") for name in names}
+    return pytest.mark.parametrize("peer", [pytest.param(name, marks=mark) for name, mark in absent.items()])
+
+
+@only_with(*peers.PACKAGES)
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("name", NETS)
+def test_pgd_of_the_same_settings_leaves_the_same_accuracy(name, which, peer):
+    net, ball = subject(name, ROWS[name]), BALLS[name][which]
+    model, _ = net.plain()
+    text = f"pgd(eps={ball.eps!r}, steps={ball.steps}, step={ball.step!r})"
+    found = {"ours": ours(name, ROWS[name], text, "first"), "theirs": theirs(peers.pgd(peer, ball), net)}
+    left = {who: 1 - float(broken(model, net.x, x, net.y, ball.eps).float().mean()) for who, x in found.items()}
+    assert left["ours"] <= left["theirs"] + POINT
+    if name != "robust-mnist":  # there our start, anywhere in ball and box, is stronger by up to 13 points
+        assert left["ours"] >= left["theirs"] - POINT
+
+
+@only_with("foolbox", "adv-lib")
+@pytest.mark.parametrize("attack", NEAREST)
+@pytest.mark.parametrize("name", NETS)
+def test_the_median_smallest_change_is_not_larger(name, attack, peer):
+    net, other = subject(name, FEWER[name]), peers.nearest(peer, attack, 100)
+    if other is None:
+        pytest.skip(f"{peer} has no {attack} that works")
+    model, _ = net.plain()
+    order = math.inf if attack == "fmn-linf" else 2
+    found = {"ours": ours(name, FEWER[name], NEAREST[attack], "nearest"), "theirs": theirs(other, net)}
+    median = {who: float(distances(model, net.x, x, net.y, order).median()) for who, x in found.items()}
+    assert median["ours"] <= 1.02 * median["theirs"]
