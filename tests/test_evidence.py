@@ -162,6 +162,18 @@ def test_dropout_is_unbiased_and_drops_whole_maps_where_the_layer_does():
     assert not (maps[~dropped] == 0).any()
 
 
+@pytest.mark.filterwarnings("ignore:dropout2d")
+def test_dropout_of_maps_drops_the_values_of_a_vector():
+    net, seen = dropping()
+    net.body[5] = nn.Dropout2d(0.5).eval()  # behind nn.Flatten
+    kept = []
+    net.head.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    with torch.no_grad():
+        passes = seen.dropout_logits(2, seen.keys)
+    assert not torch.equal(*passes)
+    assert 0.75 < float((kept[0] == 0).float().mean()) < 1, "half of half of what a ReLU lets through is left"
+
+
 def test_dropout_leaves_no_state_behind_even_when_the_net_fails():
     net, seen = dropping()
     before = {name: value.clone() for name, value in net.state_dict().items()}

@@ -51,16 +51,14 @@ def entropies(monitor: FittedActivationEntropy, seen: Sequence[Evidence]) -> tup
     return batches.numpy() / np.log(2), images.numpy() / np.log(2)
 
 
-def rates(clean: np.ndarray, attacked: np.ndarray, threshold: float) -> str:
-    """False alarms and misses, on the side where attacked batches lie."""
-    side = 1 if np.median(attacked) > np.median(clean) else -1
+def rates(clean: np.ndarray, attacked: np.ndarray, threshold: float, side: int) -> str:
+    """False alarms and misses beyond a threshold, above it or, where `side` is −1, below."""
     alarms, misses = np.mean(side * clean > side * threshold), np.mean(side * attacked <= side * threshold)
     return f"{threshold:.3f} bits: {alarms:.0%} false alarms, {misses:.0%} misses"
 
 
-def least_errors(clean: np.ndarray, attacked: np.ndarray) -> float:
+def least_errors(clean: np.ndarray, attacked: np.ndarray, side: int) -> float:
     """The threshold at which false alarms and misses together are fewest."""
-    side = 1 if np.median(attacked) > np.median(clean) else -1
     sums = {
         float(t): np.mean(side * clean > side * t) + np.mean(side * attacked <= side * t)
         for t in np.concatenate([clean, attacked])
@@ -108,18 +106,18 @@ def main() -> None:
 
 
 def write(layer: str, clean: tuple[np.ndarray, np.ndarray], attacked: tuple[np.ndarray, np.ndarray]) -> None:
-    """Print what one layer shows; thresholds are set on the first half of the batches and judged on the second."""
+    """Print what one layer shows; thresholds and their side are set on the first half of the batches, judged on the other."""
     batches, spoilt = clean[0], attacked[0]
     half = len(batches) // 2
     side = 1 if np.median(spoilt[:half]) > np.median(batches[:half]) else -1
     thresholds = {
         "mean and two standard deviations": batches[:half].mean() + side * 2 * batches[:half].std(),
         "the outer 5 %": float(np.quantile(batches[:half], 0.95 if side > 0 else 0.05)),
-        "least sum of error rates": least_errors(batches[:half], spoilt[:half]),
+        "least sum of error rates": least_errors(batches[:half], spoilt[:half], side),
     }
     sys.stdout.write(f"{layer}: clean batches {np.median(batches):.3f} bits, attacked {np.median(spoilt):.3f}\n")
     for name, threshold in thresholds.items():
-        sys.stdout.write(f"  {name}, {rates(batches[half:], spoilt[half:], threshold)}\n")
+        sys.stdout.write(f"  {name}, {rates(batches[half:], spoilt[half:], threshold, side)}\n")
     sys.stdout.write(
         f"  at 30 % of clean: {rejected(batches, spoilt)} of attacked batches, "
         f"{rejected(clean[1], attacked[1])} of attacked images one by one\n"

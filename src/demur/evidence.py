@@ -130,13 +130,13 @@ class Evidence:
         """What each map of a layer adds to the logit of the answer, from the origin to the image; never kept.
 
         Without a layer, and for one that is pooled into the linear head, by the closed form, from the look; for any
-        other along a path, `steps` + 1 forward and backward passes.
+        other along a path, `steps` + 1 forward and backward passes and a forward one to see how complete it is.
         """
         answers = self._look.logits.argmax(dim=1)
         if not layer or is_pooled(self._look, layer):
             weight = self.head[0].to(answers.device)
             return of_features(self._classifier, weight, self._look, answers).cpu()
-        self.count(forwards=steps + 1, backwards=steps + 1)
+        self.count(forwards=steps + 2, backwards=steps + 1)
         return along_a_path(self._classifier, self.images, layer, answers, steps).cpu()
 
     @property

@@ -6,12 +6,16 @@ position of each value, so a row's numbers are the same whatever the batch, the 
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+_Bits: TypeAlias = NDArray[np.uint32]
 
 
 def _hash64(*parts: object) -> int:
@@ -64,8 +68,8 @@ def uniform(seeds: Tensor, draw: str, like: Tensor, step: Tensor | int = 0) -> T
 class Keys:
     """One 64-bit key per row.
 
-    Each draw is a counter-based stream (Philox; Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3")
-    keyed by the row's key and the draw's name.
+    Each draw of each row is a stream of bits of its own (SFC64; Doty-Humphrey (2010), PractRand), seeded by the row's
+    key and the draw's name, and never shared or continued.
     """
 
     values: tuple[int, ...]
@@ -88,25 +92,42 @@ class Keys:
 
     def uniform(self, like: Tensor, draw: str) -> Tensor:
         """Uniform numbers in [0, 1), shaped, typed and placed as `like` (its first axis is the row axis)."""
-        return self._stack(like, draw, "uniform")
+        return self._stack(like, draw, _uniform)
 
     def normal(self, like: Tensor, draw: str) -> Tensor:
         """Standard normal numbers, shaped, typed and placed as `like` (its first axis is the row axis)."""
-        return self._stack(like, draw, "normal")
+        return self._stack(like, draw, _normal)
 
     def seeds(self, draw: str) -> Tensor:
         """One 64-bit integer (rows,) per row for `uniform`, for draws made step by step."""
         return torch.tensor([_signed(_hash64(value, draw)) for value in self.values], dtype=torch.int64)
 
-    def _stack(self, like: Tensor, draw: str, law: str) -> Tensor:
+    def _stack(self, like: Tensor, draw: str, law: Callable[[_Bits, NDArray[np.float32]], None]) -> Tensor:
         if len(like) != len(self):
             raise ValueError(f"one key per row: got {len(self)} keys for {len(like)} rows")
-        size = math.prod(like.shape[1:])
-        out = np.empty((len(self), size), dtype=np.float32)
-        for row, value in enumerate(self.values):
-            stream = np.random.Generator(np.random.Philox(key=_hash64(value, draw)))
-            if law == "uniform":
-                stream.random(out=out[row], dtype=np.float32)
-            else:
-                stream.standard_normal(out=out[row], dtype=np.float32)
+        out = np.empty((len(self), math.prod(like.shape[1:])), dtype=np.float32)
+        for row, value in zip(out, self.values, strict=True):
+            law(_bits(_hash64(value, draw), len(row)), row)
         return torch.from_numpy(out).view(like.shape).to(like)
+
+
+def _bits(seed: int, count: int) -> _Bits:
+    """An even number of 32-bit integers, `count` at least."""
+    return np.random.SFC64(seed).random_raw((count + 1) // 2).view(np.uint32)
+
+
+def _uniform(bits: _Bits, out: NDArray[np.float32]) -> None:
+    np.multiply(bits[: len(out)] >> (32 - _BITS), np.float32(2**-_BITS), out=out, dtype=np.float32)
+
+
+def _normal(bits: _Bits, out: NDArray[np.float32]) -> None:
+    """Pairs of a radius and an angle.
+
+    Box & Muller (1958), "A note on the generation of random normal deviates".
+    """
+    half, rest = len(bits) // 2, len(out) // 2
+    chance = bits.astype(np.float32) * np.float32(2**-32)
+    radius = np.sqrt(-2 * np.log(chance[:half] + np.float32(2**-33)))
+    angle = chance[half:] * np.float32(2 * math.pi)
+    np.multiply(radius, np.cos(angle), out=out[:half])
+    np.multiply(radius[:rest], np.sin(angle[:rest]), out=out[half:])

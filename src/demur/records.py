@@ -3,12 +3,14 @@
     run.json       what was run: hashes, versions, conditions and signals with their sentences and units
     manifest.json  [{shard, condition, rows, sha256}], replaced by atomic rename
     records/       c003-s0007.parquet = condition 3, shard 7
+    parts/         the same shards: `part.<name>.<part>`, what the score of a signal is made of, where it has parts
     facts/         what is not a row: fits, checks
 
 Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt)
 come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of numbers), for
 attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is kept) and
-`passes.<stage>`, for targeted ones `target`, for foreign ones that failed `crash` (why).
+`passes.<stage>`, for targeted ones `target`, for those measured in L1 `distance.l1`, for foreign ones that failed
+`crash` (why).
 A failed sample is a row with `error` set and everything measured null.
 """
 
@@ -66,12 +68,17 @@ KNOWN: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 PASSES = "passes."
 
 STAGED: Mapping[str, pl.DataType] = {
+    "distance.l1": pl.Float32(),
     "target": pl.Int32(),
     "stage": pl.String(),
     "stage.kept": pl.String(),
     "crash": pl.String(),
 }
 """What only some attacks say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
+
+
+PART = "part."
+"""Columns that begin so are float64 and go to `parts/`."""
 
 
 def is_known(name: str) -> bool:
@@ -250,11 +257,20 @@ def read_json(path: Path) -> Any:
 
 def write_shard(run: Path, name: str, table: pl.DataFrame) -> str:
     """Write `records/<name>.parquet` atomically and return its sha256."""
-    buffer = io.BytesIO()
-    validate(table, name).write_parquet(buffer, compression="zstd", statistics=False)
-    content = buffer.getvalue()
+    content = _parquet(validate(table, name))
     write_atomically(run / "records" / f"{name}.parquet", content)
     return hashlib.sha256(content).hexdigest()
+
+
+def write_parts(run: Path, name: str, table: pl.DataFrame) -> None:
+    """Write `parts/<name>.parquet` atomically."""
+    write_atomically(run / "parts" / f"{name}.parquet", _parquet(table))
+
+
+def _parquet(table: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
 
 
 def read(run: Path, condition: str | None = None) -> pl.DataFrame:
@@ -269,6 +285,15 @@ def read(run: Path, condition: str | None = None) -> pl.DataFrame:
     if missing:
         raise RunError(f"{run}: {missing[0]} is in the manifest and not in records/. Run the same audit again.")
     return pl.concat([validate(_opened(path), path.name) for path in paths], how="diagonal")
+
+
+def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
+    """`sample_id` and the parts of scores under a condition, in planned order; None unless every shard has them."""
+    shards = [entry["shard"] for entry in read_json(run / "manifest.json") if entry["condition"] == condition]
+    paths = [run / "parts" / f"{shard}.parquet" for shard in shards]
+    if not paths or not all(path.exists() for path in paths):
+        return None
+    return pl.concat([_opened(path) for path in paths])
 
 
 def _opened(path: Path) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Looks, restarts, traces and second opinions: what the core promises every attack and whoever runs one."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ import torch
 from tests.attacks.test_contracts import SHAPE, Counting, setting
 from torch import nn
 
+from demur.attacks.apgd_t import APGDT
 from demur.attacks.harness import run
 from demur.attacks.objective import Objective
 from demur.attacks.outcome import Trouble
@@ -190,3 +192,44 @@ def test_rows_that_say_they_are_done_are_judged_where_they_stand(enough):
     places = torch.stack([(x + 0.02 * k).clamp(0, 1) for k in range(enough + 1)])
     losses = torch.stack([objective.loss(objective.logits(place), y) for place in places])
     torch.testing.assert_close(outcome.loss_kept.double(), losses.amax(dim=0))
+
+
+def test_the_loss_it_began_with_is_the_one_it_is_judged_by():
+    """The targeted loss that APGD-T climbs is another than the one by which its worst point is kept."""
+    attack = APGDT(eps=0.02, steps=3, targets=2)
+    objective, x, y, keys = setting(attack, wrong=0)
+    seen = []
+
+    class Noting(Objective):
+        def climb(self, x, y, target=None):
+            logits, gradient = super().climb(x, y, target)
+            seen.append((x, super().loss(logits, y)))
+            return logits, gradient
+
+    outcome = run(attack, Noting(objective.classifier, "dlr"), x, y, keys, keep="worst", batch=64)
+    torch.testing.assert_close(outcome.loss_start, seen[0][1].float())
+    assert torch.all(outcome.loss_kept >= outcome.loss_start)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_model_in_another_precision_is_attacked_in_that_of_the_images(dtype):
+    attack = PGD(eps=0.1, steps=5)
+    exact, x, y, keys = setting(attack, dtype=torch.float32, wrong=0)
+    module = copy.deepcopy(exact.classifier.module).to(dtype)
+    other = Objective(Classifier(module, classes=exact.classifier.classes, input_shape=SHAPE), attack.loss)
+    for keep in ("first", "worst", "nearest"):
+        found, plain = (run(attack, each, x, y, keys, keep=keep, batch=8) for each in (other, exact))
+        assert found.x.dtype == found.logits.dtype == found.linf.dtype == torch.float32
+        assert (found.fooled == plain.fooled).float().mean() > 0.8
+        assert int(found.fooled.sum()) > 0
+
+
+def test_every_size_is_measured():
+    attack = PGD(eps=0.1, steps=3)
+    objective, x, y, keys = setting(attack)
+    outcome = run(attack, objective, x, y, keys, keep="worst")
+    delta = (outcome.x - x).flatten(1)
+    torch.testing.assert_close(outcome.size("l1"), delta.abs().sum(dim=1))
+    torch.testing.assert_close(outcome.size("l2"), delta.square().sum(dim=1).sqrt())
+    torch.testing.assert_close(outcome.size("linf"), delta.abs().amax(dim=1))
+    torch.testing.assert_close(outcome.size("none"), outcome.linf)

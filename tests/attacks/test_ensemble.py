@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
+from demur.attacks.balls import unit
 from demur.attacks.ensemble import NOT_BROKEN, NOT_RUN, WRONG_ALREADY, Ensemble, run_ensemble
 from demur.attacks.harness import run
 from demur.attacks.objective import Objective
@@ -114,13 +115,31 @@ def test_without_the_curve_the_search_is_left_out_and_the_verdict_is_the_same():
     assert short.outcome.forwards.sum() < full.outcome.forwards.sum()
 
 
-def test_l2_has_its_own_search():
-    objective, x, y, keys = setting(Bowl())
+def test_in_l2_near_and_far_boundaries_are_found_in_few_steps():
+    oracle = Bowl(radius=0.1)
+    objective, x, _, keys = setting(oracle)
+    inward = (x.flatten(1) - oracle.centre.detach()).view_as(x)
+    away = torch.linspace(0.003, 0.6, ROWS)
+    x = (oracle.centre.detach().view(1, *SHAPE) + unit(inward) * (0.1 + away)[:, None, None, None]).float()
+    y = torch.full((ROWS,), oracle.label)
     staged = run_ensemble(Ensemble(eps=0.2, norm="l2", preset="quick"), objective, x, y, keys)
-    assert "ddn" in staged.stages
-    within = staged.outcome.fooled & (staged.outcome.l2 <= 0.2 + 1e-5)
+    assert staged.outcome.fooled.all()
+    torch.testing.assert_close(staged.outcome.l2, away, rtol=0.05, atol=1e-4)
+    within = staged.outcome.l2 <= 0.2 + 1e-5
     assert torch.equal(staged.broke != NOT_BROKEN, within)
     assert 0 < within.float().mean() < 1
+
+
+def test_no_images_are_no_error():
+    objective, x, y, keys = setting(Bowl())
+    staged = run_ensemble(Ensemble(eps=EPS), objective, x[:0], y[:0], keys.rows([]))
+    assert staged.passes.shape == (0, len(staged.stages))
+    assert len(staged.outcome.x) == len(staged.broke) == 0
+
+
+def test_its_sentence_names_the_stages_as_papers_do():
+    said = Ensemble(eps=EPS).sentence
+    assert said == "{size}, searched with NOISE, FGSM, FMN, APGD, APGD-T, SQUARE in turn"
 
 
 def test_what_cannot_be_is_refused():

@@ -103,7 +103,7 @@ def test_shares_are_what_an_obvious_loop_counts(whole):
 
 @pytest.mark.parametrize("suffix", ["safetensors", "npz"])
 def test_successes_that_8_bits_lose_are_counted_as_an_obvious_loop_counts_them(tmp_path, suffix):
-    note, folder = made(tmp_path, ("fmn(steps=40)", "pgd(eps=0.3/255, steps=3)"), suffix=suffix)
+    note, folder = made(tmp_path, ("fmn(steps=40)", "pgd(eps=0.05, steps=3)"), suffix=suffix)
     images, labels = tiny.images_and_labels(ROWS)
     lost = 0
     for entry in note["exports"]:
@@ -127,6 +127,7 @@ def test_successes_that_8_bits_lose_are_counted_as_an_obvious_loop_counts_them(t
         if successful:
             assert found["lost"]["value"] == pytest.approx(1 - survived / successful)
         lost += successful - survived
+        assert entry["eps"] is None or 0 < found["outside"] <= survived
     assert lost, "the smallest changes do not all survive rounding"
 
 
@@ -186,6 +187,18 @@ def test_the_rest_of_the_matrix_is_what_an_obvious_loop_counts(two):
             assert found["success"][s][t]["value"] == pytest.approx(wrong_of_right / right)
             assert found["carried"][s][t]["value"] == pytest.approx(carried / both)
             assert both > 0
+
+
+def test_a_finished_matrix_is_not_asked_for_again(tmp_path, monkeypatch):
+    given = {"models": [tiny.classifier(), tiny.classifier(sharpness=8.0)], "limit": 20}
+    note, folder = made(tmp_path, ATTACKS[:1], **given)
+    with monkeypatch.context() as patch:
+        patch.setattr("demur.audit.export.transfer.ask", None)
+        assert made(tmp_path, ATTACKS[:1], **given)[0] == note
+        (folder / "net-2" / "pgd-eps-0.1-steps-4.png").unlink()
+        with pytest.raises(TypeError):
+            made(tmp_path, ATTACKS[:1], **given)
+    assert made(tmp_path, ATTACKS[:1], **given)[0] == note
 
 
 def test_one_model_has_no_matrix(whole):
@@ -255,7 +268,7 @@ def test_an_audit_in_the_folder_of_an_export_is_refused(tmp_path):
 
 def test_a_limit_takes_the_smallest_hashes_of_readable_images(tmp_path):
     broken = tiny.Broken(tiny.source(ROWS), {3, 5, 8})
-    note, folder = made(tmp_path, ATTACKS[:1], data=broken, limit=25)
+    note, folder = made(tmp_path, ATTACKS[:1], data=broken, limit=84)
     index = build_index(broken)
     ranked = sorted(
         (content, name)
@@ -263,9 +276,9 @@ def test_a_limit_takes_the_smallest_hashes_of_readable_images(tmp_path):
         if error is None
     )
     table = pl.read_parquet(folder / note["exports"][0]["files"]["table"]["file"])
-    assert set(table["sample_id"]) == {name for _, name in ranked[:25]}
+    assert set(table["sample_id"]) == {name for _, name in ranked[:84]}
     assert table["sample_id"].to_list() == sorted(table["sample_id"], key=int)
-    assert (note["images"], note["unreadable"]) == (25, 3)
+    assert (note["images"], note["unreadable"]) == (84, 3)
 
 
 def test_groups_are_the_unit_of_the_intervals(tmp_path):
@@ -311,6 +324,7 @@ def test_any_number_of_channels_has_a_sheet(channels):
 def test_a_name_of_any_script_has_a_caption():
     x = torch.rand(1, 1, 8, 8)
     assert sheet(x, x, [caption("猫" * 40, "犬")])
+    assert caption("猫", "Été") == "? as Été"
 
 
 def test_a_model_that_answers_otherwise_each_time_is_counted(tmp_path, monkeypatch):
@@ -385,6 +399,21 @@ def test_nothing_costs_more_than_was_said(tmp_path, text):
     arrays = read(folder, note["exports"][0])
     said = price(attacks_of([text], tiny.SHAPE)[0])
     assert said / 5 < (arrays["forwards"] + arrays["backwards"]).max() <= said
+
+
+def test_attacks_from_elsewhere_are_exported_with_what_they_lost_and_why(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(job, "SHARD", 32)
+    (tmp_path / "moods.py").write_text(
+        "calls = []\n\ndef dark(model, x, y):\n    calls.append(x)\n    if len(calls) == 1:\n"
+        "        raise ValueError('a bad start')\n    return x * 0.8\n"
+    )
+    note, folder = made(tmp_path / "out", ("callable(path='moods:dark', eps=0.2)",))
+    entry = note["exports"][0]
+    crashed = entry["crashes"]["ValueError: a bad start"]
+    assert 16 == crashed == entry["flags"]["crashed"]
+    flags = read(folder, entry)["flags"]
+    assert int((flags == 32).sum()) == crashed
 
 
 def test_the_table_says_of_each_row_what_the_record_does(whole):

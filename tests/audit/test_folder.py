@@ -30,6 +30,7 @@ def test_the_lock_goes_after_an_error(tmp_path):
 
 def test_a_folder_of_another_plan_is_refused_with_what_differs(tmp_path):
     open_and_close(tmp_path, Plan())
+    (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(RunError, match="belongs to another plan") as caught:
         open_and_close(tmp_path, Plan(seed=3))
     assert "seed = 3" in str(caught.value)
@@ -37,6 +38,13 @@ def test_a_folder_of_another_plan_is_refused_with_what_differs(tmp_path):
     assert "batch" not in str(caught.value)
     assert "--out" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_which_nothing_was_measured_may_be_taken_by_another_plan(tmp_path):
+    """A plan that was refused and corrected need not look for another place."""
+    open_and_close(tmp_path, Plan())
+    open_and_close(tmp_path, Plan(seed=3))
+    assert "seed = 3" in (tmp_path / "plan.toml").read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path):

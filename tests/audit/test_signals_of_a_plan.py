@@ -248,6 +248,12 @@ def test_a_split_of_ones_own_may_set_images_aside(tmp_path):
     assert read_json(folder / "run.json")["signals"][1]["bank"]["rows"] == 180
 
 
+def test_a_split_of_ones_own_without_any_is_what_must_change(tmp_path):
+    source = Split(tiny.source(rows=3000), ["tune", "certify", "test"])
+    with pytest.raises(InputError, match=r"The split of your own has none\. Leave the signal out, or mark some as fit"):
+        run(tmp_path / "run", "knn", of=source)
+
+
 def test_the_price_is_said_before_the_work_and_counted_in_it(tmp_path):
     class Told(tiny.Quiet):
         def say(self, what):
@@ -262,7 +268,7 @@ def test_the_price_is_said_before_the_work_and_counted_in_it(tmp_path):
     reference = read_json(folder / "run.json")["roles"]["fit"]
     price = "asks the model up to 5 more times about each image: 15,000 passes over 3,000 images under all conditions"
     stack = "stack(signals=[msp, tta])"
-    fitting = f"fitting {stack} takes {5 * reference:,} passes over {reference} images"
+    fitting = f"fitting {stack} takes about {5 * reference:,} passes over {reference} images"
     assert [line for line in said if "passes" in line] == [f"tta {price}", f"{stack} {price}", fitting]
     assert said.index(fitting) < said.index("start")
     assert progress.rows == progress.done == ROWS * 11

@@ -38,6 +38,23 @@ def test_one_channel_is_laid_out_without_changing_the_answer():
     torch.testing.assert_close(wrapped(module, input_shape=(1, 8, 8)).logits(x), module(x), atol=1e-6, rtol=1e-6)
 
 
+class Viewing(nn.Module):
+    """A net that flattens with `view`, which refuses channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 64, len(CLASSES))
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)).view(x.size(0), -1))
+
+
+def test_a_net_that_cannot_read_channels_last_is_not_given_it():
+    module, x = Viewing().eval(), images(4, (3, 8, 8))
+    torch.testing.assert_close(wrapped(module, input_shape=(3, 8, 8)).logits(x), module(x), atol=1e-6, rtol=1e-6)
+
+
 def test_an_image_is_answered_alike_alone_and_among_others():
     classifier, x = wrapped(mean=MEAN, std=STD), images(9)
     alone = torch.cat([classifier.logits(row[None]) for row in x])

@@ -13,7 +13,7 @@ import torch
 from tests.cli.conftest import refused
 
 from demur.audit.export import read_arrays
-from demur.cli.attack import failed, words
+from demur.cli.attack_words import failed, words
 
 PGD = ("--attack", "pgd(eps=[0.02, 0.1], steps=3)", "--limit", "60")
 KILLED = """

@@ -133,7 +133,7 @@ def test_help_and_lists_need_no_torch():
         "for arguments in (['--help'], ['audit', '--help'], ['list'], ['list', 'signal'], ['--version']):\n"
         "    sys.argv = ['demur', *arguments]\n"
         "    try:\n        main()\n    except SystemExit as left:\n        assert not left.code\n"
-        "heavy = {'torch', 'polars', 'scipy', 'altair', 'kornia'} & set(sys.modules)\n"
+        "heavy = {'torch', 'polars', 'scipy', 'altair'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

@@ -159,6 +159,18 @@ def test_the_stated_share_turns_black_or_white(name):
     assert together == (name == "salt_and_pepper")
 
 
+def test_photons_of_a_row_do_not_depend_on_the_depth_of_another():
+    """A batch of 8-bit images draws once, one of any others twice."""
+    noisy, x, keys = corruption("shot_noise", 1), pictures(40), keys_of(40)
+    finer = torch.cat([x[:39], (x[39:] * 0.9).clamp(0, 1)])
+    assert torch.equal(noisy(finer, keys)[:39], noisy(x, keys)[:39])
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_no_images_are_no_images(name):
+    assert corruption(name, 3)(torch.zeros(0, 3, 32, 40), keys_of(0)).shape == (0, 3, 32, 40)
+
+
 def test_noise_differs_between_conditions():
     x = torch.full((1, 1, 32, 32), 0.5)
     first, second = (corruption("gaussian_noise", 1)(x, keys_of(1, condition)) for condition in ("a", "b"))

@@ -8,12 +8,14 @@ import pytest
 import torch
 from PIL import Image
 from scipy import ndimage
+from scipy.sparse import csr_array
 
 from demur.filters.correlate import correlate
 from demur.filters.edges import inside
 from demur.filters.gaussian import gaussian
 from demur.filters.jpeg import jpeg
 from demur.filters.median import median
+from demur.filters.mixed import mixed
 from demur.filters.motion import motion
 from demur.filters.non_local_means import non_local_means
 from demur.filters.resample import resample
@@ -159,7 +161,8 @@ def test_zoom_is_scipys_on_the_middle(factor):
         top, left = (larger.shape[0] - plane.shape[0]) // 2, (larger.shape[1] - plane.shape[1]) // 2
         return larger[top : top + plane.shape[0], left : left + plane.shape[1]]
 
-    np.testing.assert_allclose(zoom(x, factor).numpy(), each(slow, x), atol=1e-5)
+    np.testing.assert_allclose(zoom(x, [factor]).numpy(), each(slow, x), atol=1e-5)
+    np.testing.assert_allclose(zoom(x, [1, factor]).numpy(), (each(slow, x) + x.numpy()) / 2, atol=1e-5)
 
 
 @pytest.mark.parametrize("edges", ["nearest", "reflect", "mirror"])
@@ -173,6 +176,15 @@ def test_sampling_is_scipys(edges):
         np.testing.assert_allclose(found[row, channel].numpy(), expected, atol=1e-5)
 
 
+def test_mixing_is_a_product_with_the_table():
+    x, rng = images(20, (3, 4, 5)), np.random.default_rng(3)
+    shares = rng.random((20, 20)) * (rng.random((20, 20)) < 0.3)
+    found = mixed(x, csr_array(shares.astype(np.float32)))
+    expected = x.double().flatten(2).numpy() @ shares.T
+    np.testing.assert_allclose(found.flatten(2).numpy(), expected, atol=1e-5)
+    assert torch.equal(mixed(x[17:18], csr_array(shares.astype(np.float32))), found[17:18])
+
+
 EVERY = {
     "median": median,
     "resample": resample,
@@ -181,7 +193,7 @@ EVERY = {
     "gaussian": lambda x: gaussian(x, 1.5),
     "correlate": lambda x: correlate(x, torch.full((5, 7), 1 / 35)),
     "motion": lambda x: motion(x, radius=4, sigma=2, degrees=torch.full((len(x),), 30.0)),
-    "zoom": lambda x: zoom(x, 1.13),
+    "zoom": lambda x: zoom(x, [1, 1.13]),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIGHT = ["demur", "demur.registry", "demur.cli", "demur.records", "demur.metrics", "demur.policies", "demur.analysis",
          "demur.report"]  # fmt: skip
-HEAVY = {"torch", "kornia", "sklearn", "altair", "vl_convert", "jinja2"}
+HEAVY = {"torch", "sklearn", "altair", "vl_convert", "jinja2"}
 
 FORBIDDEN = """
 [importlinter]

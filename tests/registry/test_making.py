@@ -73,6 +73,7 @@ def test_a_list_becomes_a_tuple_and_a_list_again(listening):
         ("listening(attacks=['fgsm'])", "`attacks` must be a list, each the name of an attack"),
         ("tempered(signal='msp')", "`signal` must be the name of a signal; got 'msp'"),
         ("tempered(signal=[msp])", "`signal` must be the name of a signal; got"),
+        ("conductance(estimator=5)", "`estimator` must be of type str or Estimator; got 5"),
         ("energy(temperature=msp)", "`temperature` must be of type float; got msp"),
         ("stack(signals=msp)", "`signals` must be a list, each the name of a signal; got msp"),
     ],

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from demur.errors import DemurError, InputError, UnknownNameError
 from demur.registry import TABLES, Call, build, canonical, describe, lookup, names, parse, resolve
 
-WORDS = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(lambda word: not keyword.iskeyword(word))
+WORDS = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda word: not keyword.iskeyword(word) and word not in {"true", "false"}
+)
 SHORT_FLOATS = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: float(f"{value:.8g}"))
 PLAIN = st.booleans() | st.integers(-(10**12), 10**12) | SHORT_FLOATS | st.text(max_size=8)
 VALUES = st.recursive(
@@ -47,6 +49,7 @@ def test_rounding_a_number_in_a_name_happens_once(value):
         ("pgd(eps=-1)", {"eps": -1}),
         ("pgd(eps=-1/-4)", {"eps": 0.25}),
         ("pgd(loss='margin', fast=True)", {"loss": "margin", "fast": True}),
+        ("pgd(fast=true, long=[false, True])", {"fast": True, "long": [False, True]}),
         ("pgd(inner=fgsm(eps=1), other=msp)", {"inner": Call("fgsm", {"eps": 1}), "other": Call("msp", {})}),
     ],
 )

@@ -41,6 +41,16 @@ def test_counts_are_those_of_numpy(edges):
         assert counts.tolist() == np.histogram(row.numpy(), edges)[0].tolist()
 
 
+def test_the_last_edge_is_not_rounded_to_the_type_of_the_values():
+    values, edges = torch.tensor([[0.1, 0.3]]), torch.tensor([0, 0.2, 0.3], dtype=torch.float64)
+    assert counts_in(values, edges)[0].tolist() == np.histogram(values.numpy(), edges.numpy())[0].tolist() == [1, 0]
+
+
+def test_fitted_edges_rise_among_the_smallest_of_numbers():
+    edges = quantile_edges([torch.tensor([[0, 1e-40, 1e-39, 2e-38, 1.0]])], 5)
+    assert (edges.diff() > 0).all()
+
+
 def test_an_even_spread_has_the_logarithm_of_the_bins():
     assert float(entropy_of(torch.full((7,), 5.0))) == pytest.approx(math.log(7))
     assert float(entropy_of(torch.tensor([0.0, 9, 0]))) == 0
@@ -111,6 +121,8 @@ def test_layers_may_be_weighed_by_what_they_teach_of_errors(world):
         doubt = found(world.evidence())
     assert ((doubt > 0) & (doubt < 1)).all()
     assert "held_out_auroc" not in fitted(world).facts
+    assert (found.unit, ActivationEntropy(fusion="learned").unit) == ("probability of an error",) * 2
+    assert (fitted(world).unit, ActivationEntropy().unit) == ("standard deviations",) * 2
 
 
 @pytest.mark.parametrize(

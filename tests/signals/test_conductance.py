@@ -88,7 +88,7 @@ def test_a_path_is_walked_where_there_is_no_closed_form(model, x):
         torch.testing.assert_close(
             found.gap.float(), found.maps.sum(dim=1).float() - risen(model, x), atol=1e-4, rtol=1e-4
         )
-        assert (seen.forwards, seen.backwards) == (1 + steps + 1, steps + 1)
+        assert (seen.forwards, seen.backwards) == (1 + steps + 2, steps + 1)
     assert gaps[64] < gaps[4] / 8
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.module.modules())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.module.parameters())
@@ -119,7 +119,7 @@ def test_without_captum_a_path_names_its_install_line(model, x, monkeypatch):
 
 def test_a_path_has_its_price_and_the_closed_form_none():
     assert needs_of(Conductance()).passes == 0
-    assert needs_of(Conductance(layer="deep", steps=4)).passes == 5 * 2.25
+    assert needs_of(Conductance(layer="deep", steps=4)).passes == 5 * 2.25 + 1
     with pytest.raises(InputError, match="`steps` of the path must be at least 1; got 0"):
         Conductance(steps=0)
 

@@ -109,6 +109,14 @@ def test_fitting_follows_from_the_reference_alone(signal, ready):
     np.testing.assert_allclose(score(other, world.evidence()), found, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("signal", EVERY)
+def test_a_caller_who_leaves_autograd_on_gets_the_same(signal, ready):
+    plain, world = ready(signal)
+    fitted = signal.fit(world.reference(), world.labels) if isinstance(signal, Fittable) else signal
+    torch.testing.assert_close(fitted(world.evidence()).detach(), score(plain, world.evidence()))
+    assert not any(value.requires_grad for value in vars(fitted).values() if isinstance(value, torch.Tensor))
+
+
 ON_THE_SHIPPED = ["msp", "entropy", "margin", "max_logit", "energy", "doctor", "pnorm", "tempered(temperature=2.0)",
                   "tta(mirror=False)", "odin", "knn", "mahalanobis(relative=True)", "vim", "relative_u",
                   "maxlogit_pnorm", "temperature_scaled", "stack(signals=[msp, knn])", "conductance",

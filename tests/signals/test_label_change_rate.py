@@ -130,7 +130,7 @@ def test_accepted_mutants_keep_the_accuracy_and_refused_ones_do_not(world):
 
 def test_too_harsh_an_operator_is_refused(world):
     answers = torch.from_numpy(world.known_logits.argmax(axis=1))
-    said = r"must keep 100% .* of 80 with operator 'gf' and gamma 0\.9, 0 of the 2 wanted"
+    said = r"must keep 100 % .* of 80 with operator 'gf' and gamma 0\.9, 0 of the 2 wanted"
     with torch.no_grad(), pytest.raises(InputError, match=said):
         LabelChangeRate(operator="gf", gamma=0.9, mutants=2, kept=1.0).fit(world.reference(), answers)
 

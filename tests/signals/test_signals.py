@@ -219,7 +219,7 @@ def ready(signal, world):
 def test_a_signal_of_more_than_logits_equals_its_slow_reference(signal, slow, world):
     with torch.no_grad():
         found = ready(signal, world)(world.evidence()).numpy()
-    np.testing.assert_allclose(found, slow(world), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(found, slow(world), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
@@ -350,6 +350,7 @@ def test_a_temperature_is_finite_whatever_the_labels(answers, world):
     with torch.no_grad():
         temperature = TemperatureScaled().fit(world.reference(), labels).facts["temperature"]
     assert 1e-3 <= temperature <= 1e5
+    assert temperature == 1 or answers != "right", "without an error nothing says how far to sharpen"
 
 
 @given(gaps=st.lists(st.integers(0, 3_000), min_size=2, max_size=12, unique=True))

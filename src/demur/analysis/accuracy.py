@@ -8,18 +8,13 @@ import polars as pl
 
 from demur.analysis.results import ClassRow, ConditionRow, Quantity
 from demur.analysis.robustness import beaten, sized
-from demur.analysis.run import Run, groups, wrong
+from demur.analysis.run import Run, wrong
+from demur.analysis.run import share as share
 from demur.analysis.standing import standing
-from demur.metrics import proportion
 from demur.policies import CertifiedThreshold
 
 FEWEST_ANSWERED = 20
 """A share of fewer answers is no ground for a judgement."""
-
-
-def share(flags: np.ndarray[Any, np.dtype[np.bool_]], rows: pl.DataFrame) -> Quantity:
-    """The share of rows that are flagged, with its interval, per image or per group."""
-    return Quantity.of(proportion(flags, groups(rows)))
 
 
 def accuracy(rows: pl.DataFrame) -> Quantity:

@@ -8,6 +8,7 @@ from typing import Any
 
 from demur.analysis.accuracy import accuracy, class_rows, condition_rows, confusion, worst_class
 from demur.analysis.checks import checks
+from demur.analysis.corruption_map import corruption_map
 from demur.analysis.cost import cost
 from demur.analysis.direction import direction
 from demur.analysis.gates import judge
@@ -15,7 +16,9 @@ from demur.analysis.gates import next_step as by_the_gates
 from demur.analysis.label_quality import label_quality
 from demur.analysis.manipulation import manipulation
 from demur.analysis.opened import opened
+from demur.analysis.parts import part_rows, rocs
 from demur.analysis.pictures import calibration, curves, gallery, histograms, oracle_curve
+from demur.analysis.rejection import rejections
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness import attack_rows, robustness
 from demur.analysis.run import Run, wrong
@@ -25,6 +28,7 @@ from demur.analysis.tables import policy_rows
 from demur.analysis.verdict import LAPSES, independence, next_step, not_covered, promise, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
+from demur.records import read_json
 
 _RISK = 0.02
 
@@ -57,6 +61,7 @@ def _measured(run: Run) -> Results:
     made = promise(run)
     refused = refusal(run)
     risk = made.risk if made else refused.risk if refused else _RISK
+    signals, contests = signal_rows(run, risk)
     return Results(
         state=found,
         provenance=_provenance(run),
@@ -72,7 +77,8 @@ def _measured(run: Run) -> Results:
         lapses=LAPSES,
         checks=checked,
         next_step=next_step(found, checked, run),
-        signals=signal_rows(run, risk),
+        signals=signals,
+        contests=contests,
         curves=curves(run),
         oracle=oracle_curve(run),
         random_risk=random_risk(wrong(run.rows("clean", "test"))),
@@ -97,6 +103,10 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "label_quality": label_quality(run),
         "attacks": attack_rows(run),
         "robustness": robustness(run),
+        "rejections": rejections(run),
+        "corruption_map": corruption_map(run),
+        "parts": part_rows(run),
+        "rocs": rocs(run),
     }
 
 
@@ -134,7 +144,15 @@ def _provenance(run: Run) -> Provenance:
         seconds=sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished"),
         forwards=forwards,
         backwards=backwards,
+        trial_passes=_trial_passes(run.path),
     )
+
+
+def _trial_passes(run: Path) -> int:
+    """Forwards and backwards that trying the measurement itself took; earlier versions made no trials."""
+    path = run / "facts" / "trials.json"
+    facts = read_json(path) if path.exists() else {"forwards": 0, "backwards": 0}
+    return int(facts["forwards"] + facts["backwards"])
 
 
 _COPIED = (

@@ -7,8 +7,10 @@ class AttackRow(Table):
     """One attack. `robust_accuracy` is over all attacked images, `success` over those the model had right.
 
     `target` names the class or rule of a targeted attack; its `reached` is the share of the images that are not of that
-    class which ended there, null for others. `troubled` images had a zero or non-finite gradient, left their ball,
-    crashed, or could not be confirmed.
+    class which ended there, null for others; its `success` counts, among them, those the model had right and got wrong.
+    `median_distance` is of the images that the attack made wrong; where it keeps smallest changes, of all, 0 where the
+    answer was wrong already. `troubled` images had a zero or non-finite gradient, left their ball, crashed, or could
+    not be confirmed.
     """
 
     condition: str
@@ -55,7 +57,8 @@ class StageRow(Table):
 class Robustness(Table):
     """The smallest change of every image, hence accuracy at every size.
 
-    `eps` is the size an ensemble was strongest at, null for a bare search. `never` images were not fooled at all.
+    `eps` is the size an ensemble was strongest at, null for a bare search. `never` images were not fooled at all. An
+    ensemble without a search has no `curve` and no median.
     """
 
     condition: str

@@ -12,6 +12,13 @@ from demur.analysis.attacked import AttackRow as AttackRow
 from demur.analysis.attacked import Robustness as Robustness
 from demur.analysis.promised import Promise as Promise
 from demur.analysis.promised import Refusal as Refusal
+from demur.analysis.scored import Contest as Contest
+from demur.analysis.scored import CorruptionMap as CorruptionMap
+from demur.analysis.scored import PartRow as PartRow
+from demur.analysis.scored import Rejection as Rejection
+from demur.analysis.scored import Roc as Roc
+from demur.analysis.scored import SignalRow as SignalRow
+from demur.analysis.scored import TargetRow as TargetRow
 from demur.analysis.table import Number as Number
 from demur.analysis.table import Quantity as Quantity
 from demur.analysis.table import Table as Table
@@ -44,6 +51,7 @@ class Provenance(Table):
     seconds: float
     forwards: int
     backwards: int
+    trial_passes: int = 0
 
 
 class ClassRow(Table):
@@ -99,30 +107,6 @@ class Check(Table):
     sentence: str
     count: int | None = None
     of: int | None = None
-
-
-class TargetRow(Table):
-    """How well one signal finds one target; `gain` is its AUROC minus that of msp, paired."""
-
-    target: Literal["error", "attack", "attack_oblivious", "shift"]
-    positives: int
-    negatives: int
-    auroc: Quantity
-    gain: Quantity | None
-    augrc: Quantity | None
-    aurc: Quantity | None
-    aupr: Quantity | None
-    fpr95: Quantity | None
-    coverage_at_risk: Quantity | None
-
-
-class SignalRow(Table):
-    """One signal against every target. AURC and AUGRC belong to the error target only."""
-
-    name: str
-    sentence: str
-    unit: str
-    targets: tuple[TargetRow, ...]
 
 
 class CurvePoint(Table):
@@ -330,3 +314,8 @@ class Results(Table):
     label_quality: LabelQuality | None = None
     attacks: tuple[AttackRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
+    contests: tuple[Contest, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    corruption_map: CorruptionMap | None = None
+    parts: tuple[PartRow, ...] = ()
+    rocs: tuple[Roc, ...] = ()

@@ -9,8 +9,7 @@ import polars as pl
 
 from demur.analysis.attacked import AttackRow, ClassRobustness, Robustness, SizePoint, StageRow
 from demur.analysis.results import Quantity
-from demur.analysis.run import Flags, Floats, Run, groups, wrong
-from demur.metrics import proportion
+from demur.analysis.run import Flags, Floats, Run, groups, share, wrong
 from demur.metrics.estimate import Estimate
 from demur.metrics.quantile import median
 from demur.records import PASSES
@@ -25,9 +24,27 @@ def attack_rows(run: Run) -> tuple[AttackRow, ...]:
 
 
 def robustness(run: Run) -> tuple[Robustness, ...]:
-    """Every search for the smallest change that was not confined to a target, ensembles first."""
-    found = [entry for entry in run.conditions("attack", "nearest") if entry.get("target") is None]
+    """Every ensemble, then every other search for the smallest change that was not confined to a target."""
+    nearest = [entry for entry in run.conditions("attack", "nearest") if entry.get("target") is None]
+    found = [entry for entry in nearest if unlimited(entry) or stage_names(run.rows(entry["name"]))]
     return tuple(_robustness(run, entry) for entry in sorted(found, key=lambda entry: not entry["severity"]))
+
+
+def unlimited(entry: Mapping[str, Any]) -> bool:
+    """Whether an attack looked for the smallest change of each image, however large it may be.
+
+    Runs of earlier versions do not say so and had no other attacks that keep the nearest point.
+    """
+    return bool(entry.get("unlimited", entry.get("keep") == "nearest"))
+
+
+def known_as(name: str) -> str:
+    """An attack as papers write it.
+
+    >>> known_as("apgd_t")
+    'APGD-T'
+    """
+    return name.upper().replace("_", "-")
 
 
 def smallest(rows: pl.DataFrame) -> Floats:
@@ -50,8 +67,7 @@ def median_change(distances: Floats, unit: np.ndarray[Any, Any] | None) -> Estim
 
 def _attack(run: Run, entry: Mapping[str, Any]) -> AttackRow:
     rows = run.rows(entry["name"])
-    right = (rows["step"] != 0).to_numpy()
-    fooled = beaten(rows, entry)
+    right, fooled = _attackable(run, rows), beaten(rows, entry)
     return AttackRow(
         condition=entry["name"],
         sentence=entry["sentence"],
@@ -59,21 +75,32 @@ def _attack(run: Run, entry: Mapping[str, Any]) -> AttackRow:
         eps=entry["severity"] or None,
         target=entry.get("target"),
         n=len(rows),
-        robust_accuracy=_share(~fooled, rows),
-        success=_share(fooled[right], rows.filter(right)),
+        robust_accuracy=share(~fooled, rows),
+        success=share(fooled[right], rows.filter(right)),
         reached=_reached(rows) if entry.get("target") else None,
-        median_distance=Quantity.of(_fooled_by(rows, entry)),
+        median_distance=Quantity.of(_change(rows, right, entry)),
         troubled=int((rows["flags"] > 0).sum()),
         forwards=int(rows["forwards"].sum()),
         backwards=int(rows["backwards"].sum()),
     )
 
 
+def _attackable(run: Run, rows: pl.DataFrame) -> Flags:
+    """Rows that the model had right, but those a targeted attack left alone.
+
+    This is read off the clean rows: a targeted attack goes on where the answer is wrong already, and a random start may
+    fool the model before the first step.
+    """
+    clean = run.rows("clean").select("sample_id", before=pl.col("predicted") == pl.col("label"))
+    right = rows.join(clean, on="sample_id", how="left", maintain_order="left")["before"]
+    return (right & rows["target"].is_not_null()).to_numpy() if "target" in rows.columns else right.to_numpy()
+
+
 def beaten(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Flags:
     """Which rows an attack leaves wrong; of an ensemble, by a change of no more than its size."""
     fooled = wrong(rows)
     if sized(entry):
-        fooled = fooled & (smallest(rows) <= entry["severity"] + _ROUNDING)
+        fooled = fooled & (smallest(rows) <= _edge(entry["severity"]))
     return fooled
 
 
@@ -84,53 +111,67 @@ def sized(entry: Mapping[str, Any]) -> bool:
 
 def _reached(rows: pl.DataFrame) -> Quantity:
     aimed = rows.filter(pl.col("target").is_not_null())
-    return _share((aimed["predicted"] == aimed["target"]).to_numpy(), aimed)
+    return share((aimed["predicted"] == aimed["target"]).to_numpy(), aimed)
 
 
-def _fooled_by(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Estimate:
-    """The median change of the images that are wrong in the end and were not before."""
+def _change(rows: pl.DataFrame, right: Flags, entry: Mapping[str, Any]) -> Estimate:
+    """The median change: of all attacked images where the smallest is kept, else of those it made wrong."""
     if entry["norm"] == "none":
-        return Estimate.undefined("this attack moves the image and has no size")
+        return Estimate.undefined("such changes have no size")
     if entry["keep"] == "nearest":
-        return median_change(smallest(rows), groups(rows))
-    fooled = rows.filter(wrong(rows) & (rows["step"] != 0).to_numpy())
+        aimed = rows.filter(pl.col("target").is_not_null()) if "target" in rows.columns else rows
+        return median_change(smallest(aimed), groups(aimed))
+    fooled = rows.filter(wrong(rows) & right)
+    if fooled.is_empty():
+        return Estimate.undefined("no image was fooled")
     return median_change(fooled[f"distance.{entry['norm']}"].to_numpy().astype(np.float64), groups(fooled))
 
 
 def _robustness(run: Run, entry: Mapping[str, Any]) -> Robustness:
     rows = run.rows(entry["name"])
     distances, eps = smallest(rows), entry["severity"] or None
-    sizes = _sizes(distances, eps)
+    searched = unlimited(entry)
+    sizes = _sizes(distances, eps) if searched else []
     return Robustness(
         condition=entry["name"],
         sentence=entry["sentence"],
         norm=entry["norm"],
         eps=eps,
         n=len(rows),
-        accuracy=_share(distances > 0, rows),
+        accuracy=share(distances > 0, rows),
         robust_accuracy=None if eps is None else _standing(distances, eps, rows),
-        median_distance=Quantity.of(median_change(distances, groups(rows))),
+        median_distance=_middle(distances, rows, searched=searched),
         never=int(np.isinf(distances).sum()),
         curve=tuple(SizePoint(eps=size, robust_accuracy=_standing(distances, size, rows)) for size in sizes),
-        per_class=tuple(_class(rows, distances, k, name, eps) for k, name in enumerate(run.classes)),
+        per_class=tuple(_class(rows, distances, k, name, entry) for k, name in enumerate(run.classes)),
         stages=_stages(rows),
     )
 
 
-def _class(rows: pl.DataFrame, distances: Floats, k: int, name: str, eps: float | None) -> ClassRobustness:
-    own = (rows["label"] == k).to_numpy()
+def _class(rows: pl.DataFrame, distances: Floats, k: int, name: str, entry: Mapping[str, Any]) -> ClassRobustness:
+    own, eps = (rows["label"] == k).to_numpy(), entry["severity"] or None
     of_class, found = rows.filter(own), distances[own]
     return ClassRobustness(
         name=name,
         n=len(of_class),
-        accuracy=_share(found > 0, of_class),
+        accuracy=share(found > 0, of_class),
         robust_accuracy=None if eps is None else _standing(found, eps, of_class),
-        median_distance=Quantity.of(median_change(found, groups(of_class))),
+        median_distance=_middle(found, of_class, searched=unlimited(entry)),
     )
 
 
+def _middle(distances: Floats, rows: pl.DataFrame, *, searched: bool) -> Quantity:
+    none = Estimate.undefined("smallest changes were not searched for")
+    return Quantity.of(median_change(distances, groups(rows)) if searched else none)
+
+
 def _standing(distances: Floats, eps: float, rows: pl.DataFrame) -> Quantity:
-    return _share(distances > (eps + _ROUNDING if eps else 0.0), rows)
+    return share(distances > (_edge(eps) if eps else 0.0), rows)
+
+
+def _edge(eps: float) -> float:
+    """The largest change that counts as no larger than `eps`, in the single precision of the records."""
+    return eps + _ROUNDING * max(1.0, eps)
 
 
 def _sizes(distances: Floats, eps: float | None) -> list[float]:
@@ -156,7 +197,3 @@ def _stages(rows: pl.DataFrame) -> tuple[StageRow, ...]:
         )
         for name in stage_names(rows)
     )
-
-
-def _share(flags: Flags, rows: pl.DataFrame) -> Quantity:
-    return Quantity.of(proportion(flags, groups(rows)))

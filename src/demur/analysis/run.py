@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from demur.analysis.table import Quantity
 from demur.errors import RunError
+from demur.metrics import proportion
 from demur.policies import CertifiedThreshold, Policy, load_policy
 from demur.records import groups as groups
-from demur.records import read, read_json
+from demur.records import read, read_json, read_parts
 from demur.records import wrong as wrong
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -23,6 +25,11 @@ Floats: TypeAlias = NDArray[np.float64]
 def score(rows: pl.DataFrame, signal: str) -> Floats:
     """One signal's scores, higher = more doubt."""
     return np.asarray(rows[f"signal.{signal}"].to_numpy(), np.float64)
+
+
+def share(flags: Flags, rows: pl.DataFrame) -> Quantity:
+    """The share of rows that are flagged, with its interval, per image or per group."""
+    return Quantity.of(proportion(flags, groups(rows)))
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Run:
                     f"{self.path} is not finished: the condition {name} has {rows} of {planned} rows. "
                     "Run the audit to its end; the same command continues."
                 )
-            table = read(self.path, name) if planned else read(self.path, "clean").clear()
+            table = _with_parts(self.path, name) if planned else read(self.path, "clean").clear()
             tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
         return tables
 
@@ -113,3 +120,11 @@ class Run:
     def answered(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers."""
         return policy.accepts({name: score(rows, name) for name in policy.signals})
+
+
+def _with_parts(path: Path, condition: str) -> pl.DataFrame:
+    """The rows of a condition, with the parts of their scores where they were kept and are of the same rows."""
+    table, parts = read(path, condition), read_parts(path, condition)
+    if parts is None or not parts["sample_id"].equals(table["sample_id"]):
+        return table
+    return table.hstack(parts.drop("sample_id"))

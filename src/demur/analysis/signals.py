@@ -1,88 +1,102 @@
-"""How well each signal tells what it should tell: error, attack, shift."""
+"""How well each signal tells what it should tell, and what it costs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from demur.analysis.results import Quantity, SignalRow, TargetRow
-from demur.analysis.run import Flags, Run, groups, score, wrong
+from demur.analysis.contest import Gain, contest, settled
+from demur.analysis.results import Contest, SignalRow, TargetRow
+from demur.analysis.run import Floats, Run, score
+from demur.analysis.targets import Target, targets
+from demur.errors import RunError
 from demur.metrics import Estimate, Resampler, augrc, aupr, aurc, coverage_at_risk, fpr95
-from demur.metrics.delong import auroc_gain, auroc_interval
+from demur.metrics.delong import auroc_interval
+from demur.records import read_json
 
 BASELINE = "msp"
 _REPLICATES = 500
+_MANY, _FEWER = 20_000, 200
+"""From so many rows on, so many resamples are enough."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """Rows to score and which of them a signal should doubt; `units` are resampled as one."""
+def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Contest, ...]]:
+    """Every signal against every target the run has rows for, and who beats the baseline there.
 
-    name: Literal["error", "attack", "attack_oblivious", "shift"]
-    rows: pl.DataFrame
-    positive: Flags
-    units: NDArray[Any] | None
-
-
-def signal_rows(run: Run, risk: float) -> tuple[SignalRow, ...]:
-    """Every signal against every target the run has rows for; unfitted signals are scored on all held-out rows."""
-    targets = list(_targets(run))
-    return tuple(
+    Fitted signals are scored on test rows only, others on all held-out rows.
+    """
+    entries, found = run.facts["signals"], tuple(targets(run))
+    alike = _alike(run.signals, found)
+    columns, contests = [], []
+    for target in found:
+        gains = {
+            entry["name"]: Gain.of(target, entry["name"], BASELINE, fitted=_fitted(entry))
+            for entry in entries
+            if entry["name"] != BASELINE and entry["name"] not in alike
+        }
+        corrected = settled(gains)
+        areas = {entry["name"]: _area(target, entry) for entry in entries}
+        columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
+        contests.append(contest(target, corrected, areas))
+    times = _milliseconds(run)
+    rows = tuple(
         SignalRow(
             name=entry["name"],
             sentence=entry["sentence"],
             unit=entry["unit"],
-            targets=tuple(_target(target, entry["name"], risk) for target in targets),
+            targets=tuple(column[place] for column in columns),
+            fitted_on=entry["bank"]["rows"] if _fitted(entry) else None,
+            ranks_as=alike.get(entry["name"]),
+            passes=entry.get("passes", 0.0),
+            milliseconds=times.get(entry["name"]),
         )
-        for entry in run.facts["signals"]
+        for place, entry in enumerate(entries)
     )
+    return rows, tuple(contests)
 
 
-def _targets(run: Run) -> Iterator[Target]:
-    clean = run.rows("clean")
-    yield Target("error", clean, wrong(clean), groups(clean))
-    for name, keep in (("attack", "worst"), ("attack_oblivious", "nearest")):
-        found = run.conditions("attack", keep)
-        if found:
-            yield _attack(run, name, found[0]["name"])
-    corrupted = [run.rows(entry["name"], "test") for entry in run.conditions("corruption")]
-    if corrupted:
-        yield _against_clean("shift", pl.concat(corrupted), run.rows("clean", "test"))
+def _fitted(entry: Mapping[str, Any]) -> bool:
+    return "bank" in entry
 
 
-def _attack(run: Run, name: Any, condition: str) -> Target:
-    """Rows that were right and are now wrong, against the same images unattacked."""
-    attacked = run.rows(condition)
-    clean = run.rows("clean").join(attacked.select("sample_id"), on="sample_id", how="semi")
-    right = clean.filter(~pl.Series(wrong(clean))).select("sample_id")
-    flipped = attacked.filter(pl.Series(wrong(attacked))).join(right, on="sample_id", how="semi")
-    return _against_clean(name, flipped, clean)
+def _scored(target: Target, entry: Mapping[str, Any]) -> Target:
+    """The rows of a target that a signal is scored on."""
+    return target.only(target.held_back) if _fitted(entry) else target
 
 
-def _against_clean(name: Any, positive: pl.DataFrame, clean: pl.DataFrame) -> Target:
-    scored = pl.col(r"^(sample_id|group|signal\..*)$")
-    rows = pl.concat([positive.select(scored), clean.select(scored)])
-    flags = np.arange(len(rows)) < len(positive)
-    units = groups(rows)
-    return Target(name, rows, flags, rows["sample_id"].to_numpy() if units is None else units)
+def _area(target: Target, entry: Mapping[str, Any]) -> Estimate:
+    part = _scored(target, entry)
+    return auroc_interval(score(part.rows, entry["name"]), part.positive, part.units)
 
 
-def _target(target: Target, signal: str, risk: float) -> TargetRow:
-    doubt, positive = score(target.rows, signal), target.positive
-    gain = None if signal == BASELINE else auroc_gain(doubt, score(target.rows, BASELINE), positive, target.units)
-    resampler = Resampler(len(target.rows), target.units, replicates=_REPLICATES)
-    found = resampler.estimates(_metrics(target, risk), doubt, positive)
+def _row(
+    target: Target,
+    entry: Mapping[str, Any],
+    risk: float,
+    gains: Mapping[str, Gain],
+    corrected: Mapping[str, Estimate],
+    areas: Mapping[str, Estimate],
+) -> TargetRow:
+    name, part = entry["name"], _scored(target, entry)
+    doubt, positive = score(part.rows, name), part.positive
+    replicates = _FEWER if len(part.rows) > _MANY else _REPLICATES
+    resampler = Resampler(len(part.rows), part.units, replicates=replicates)
+    found = resampler.estimates(_metrics(part, risk), doubt, positive)
+    gain = gains.get(name)
+    if gain is None and name != BASELINE:
+        gain = Gain.of(target, name, BASELINE, fitted=_fitted(entry))
+    told = corrected.get(name)
     return TargetRow(
-        target=target.name,
+        target=part.name,
         positives=int(positive.sum()),
         negatives=int((~positive).sum()),
-        auroc=_quantity(auroc_interval(doubt, positive, target.units), target),
-        gain=None if gain is None else _quantity(gain, target),
-        **{name: _quantity(found[name], target) if name in found else None for name in _RESAMPLED},
+        auroc=part.quantity(areas[name]),
+        gain=None if gain is None else part.quantity(gain.estimate),
+        corrected=None if told is None else part.quantity(told),
+        beats=None if told is None or np.isnan(told.low) else bool(told.low > 0),
+        **{metric: part.quantity(found[metric]) if metric in found else None for metric in _RESAMPLED},
     )
 
 
@@ -92,14 +106,38 @@ _RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
 def _metrics(target: Target, risk: float) -> Mapping[str, Any]:
     """AUGRC, AURC and coverage at risk speak of answers, so of the error target only."""
     if target.name == "shift":
-        return {}
+        return {"fpr95": fpr95}
     if target.name == "error":
         at_risk = partial(coverage_at_risk, risk=risk)
         return {"aupr": aupr, "fpr95": fpr95, "augrc": augrc, "aurc": aurc, "coverage_at_risk": at_risk}
     return {"aupr": aupr, "fpr95": fpr95}
 
 
-def _quantity(estimate: Estimate, target: Target) -> Quantity:
-    """The unit is the image where rows are tied together only because they are of one image."""
-    quantity = Quantity.of(estimate)
-    return quantity if groups(target.rows) is not None else quantity.model_copy(update={"unit": "image"})
+def _alike(names: Sequence[str], found: Sequence[Target]) -> dict[str, str]:
+    """Signal → the first one that puts the rows of all targets in the same order as it does."""
+    ranks = {name: _ranks(np.concatenate([score(target.rows, name) for target in found])) for name in names}
+    alike: dict[str, str] = {}
+    for place, name in enumerate(names):
+        same = (other for other in names[:place] if other not in alike and _same(ranks[other], ranks[name]))
+        first = next(same, None)
+        if first is not None:
+            alike[name] = first
+    return alike
+
+
+def _ranks(scores: Floats) -> Floats:
+    return np.asarray(rankdata(scores), np.float64)
+
+
+def _same(ours: Floats, theirs: Floats) -> bool:
+    """Rounding may tie or swap two neighbours."""
+    return len(ours) > 1 and bool(np.abs(ours - theirs).max() <= 1)
+
+
+def _milliseconds(run: Run) -> Mapping[str, float]:
+    """What each signal took for an image; nothing where no times were kept."""
+    try:
+        times = read_json(run.path / "timings" / "signals.json")
+    except RunError:
+        return {}
+    return {name: 1000 * seconds for name, seconds in times["signals"].items()}

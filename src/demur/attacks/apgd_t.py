@@ -15,16 +15,16 @@ from demur.shapes import Labels
 class APGDT:
     """Auto-PGD on the targeted difference of logits ratio, towards the likeliest wrong classes one after the other.
 
-    The model's answer to the clean image ranks the classes. Any wrong answer is a success; rows that have none go on to
-    the next class, `targets` of them or as many as there are. Where a row is to be taken for one class, it is the only
-    one.
+    The model's answer to the clean image ranks the classes; in an ensemble, its answer where the attack before came
+    nearest. Any wrong answer is a success; rows that have none go on to the next class, `targets` of them or as many as
+    there are. Where a row is to be taken for one class, it is the only one.
 
     Croce & Hein (2020), arXiv:2003.01690.
     """
 
     needs: ClassVar[Needs] = "gradient"
     loss: ClassVar[str] = "dlr"
-    sentence: ClassVar[str] = "{size}, searched towards one class after the other, in {steps} gradient steps each"
+    sentence: ClassVar[str] = "{size}, searched towards one class after the other, in {steps} gradient steps at most"
 
     eps: float
     norm: Norm = "linf"

@@ -85,22 +85,17 @@ def run_foreign(
         batch: rows per call.
     """
     ledger = Ledger(attack.norm, objective, x, y, None, keep)
-    everyone = torch.arange(len(x), device=x.device)
     eps = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
-    met, reasons = torch.zeros_like(everyone, dtype=torch.bool), [""] * len(x)
+    met, reasons = torch.zeros_like(y, dtype=torch.bool), [""] * len(x)
     with objective.frozen():
-        clean = ledger.forward(everyone, x, batch)
-        ledger.logits, ledger.closest = clean.clone(), clean.clone()
-        ledger.loss_start = ledger.loss(clean, everyone).float()
-        done = ledger.reached(clean, everyone)
-        ledger.step[done] = 0
-        waiting = everyone if keep == "worst" else everyone[~done]
+        clean, waiting = ledger.opened(batch)
+        ledger.loss_start = objective.loss(clean, y).float()
         for ids in torch.split(waiting, batch) if len(waiting) else ():
             met[ids], reason = _attacked(attack, ledger, eps[ids], keys, ids)
             for row in ids.tolist():
                 reasons[row] = reason
         outcome = replace(measured(ledger, clean, eps), reasons=tuple(reasons))
-    told = outcome.fooled | done | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
+    told = outcome.fooled | (outcome.step == 0) | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
     outcome.troubles[met & ~told] |= int(Trouble.SILENT)
     return outcome
 

@@ -39,7 +39,7 @@ def run(
     Args:
         attack: what to run.
         objective: what it is aimed at.
-        x: clean images in [0, 1].
+        x: clean images in [0, 1], float32 or float64: in half precision a ball has no room for its edge.
         y: true labels.
         keys: one key per row; results do not depend on batch size or order.
         keep: which point of a row's walk to return.
@@ -51,17 +51,10 @@ def run(
         trace: whether to return the loss of every look.
     """
     ledger = Ledger(attack.norm, objective, x, y, target, keep)
-    everyone = torch.arange(len(x), device=x.device)
     with objective.frozen():
-        clean = ledger.forward(everyone, x, batch)
-        ledger.logits, ledger.closest = clean.clone(), clean.clone()
-        done = ledger.reached(clean, everyone)
-        ledger.step[done] = 0
+        clean, waiting = ledger.opened(batch)
         if trace:
             ledger.traced(attack.steps * attack.restarts)
-        waiting = everyone if keep == "worst" else everyone[~done]
-        if target is not None:
-            waiting = waiting[target[waiting] >= 0]
         given = _given(attack, ledger, clean if answers is None else answers, keys, eps)
         for restart in range(attack.restarts):
             if len(waiting):

@@ -34,6 +34,21 @@ class Ledger:
         self.troubles = torch.zeros(rows, dtype=torch.int32, device=device)
         self.trace = torch.empty(rows, 0, device=device)
 
+    def opened(self, batch: int) -> tuple[Logits, Tensor]:
+        """Look at the clean images: the answers, and the rows worth attacking.
+
+        Under `worst` these are all, else those that do not succeed already; rows whose goal is −1 never are.
+        """
+        everyone = torch.arange(len(self.x), device=self.x.device)
+        clean = self.forward(everyone, self.x, batch)
+        self.logits, self.closest = clean.clone(), clean.clone()
+        done = self.reached(clean, everyone)
+        self.step[done] = 0
+        wanted = torch.ones_like(done) if self.keep == "worst" else ~done
+        if self.goal is not None:
+            wanted &= self.goal >= 0
+        return clean, everyone[wanted]
+
     def traced(self, looks: int) -> None:
         """Keep the loss of every look, `looks` at most."""
         self.trace = torch.full((len(self.x), looks), torch.nan, device=self.x.device)
@@ -62,7 +77,7 @@ class Ledger:
         self.forwards[ids] += 1
         self.backwards[ids] += seen.jacobian.shape[1] if seen.jacobian.numel() else int(seen.gradient.numel() > 0)
         begins = (seen.step == 0) & self.loss_start[ids].isnan()
-        self.loss_start[ids[begins]] = seen.loss[begins].float()
+        self.loss_start[ids[begins]] = self.loss(seen.logits[begins], ids[begins]).float()
         if self.trace.shape[1]:
             self.trace[ids, seen.step + before] = seen.loss.float()
         self._distrust(ids, seen.jacobian if seen.jacobian.numel() else seen.gradient)

@@ -36,6 +36,7 @@ def measured(ledger: Ledger, clean: Logits, eps: Scores) -> Outcome:
         fooled=ledger.reached(logits, everyone),
         linf=length(x - ledger.clean, "linf"),
         l2=length(x - ledger.clean, "l2"),
+        l1=length(x - ledger.clean, "l1"),
         closest=ledger.closest,
         step=ledger.step,
         loss_start=ledger.loss_start,

@@ -36,12 +36,12 @@ class Outcome:
     """One entry per row, in the order given.
 
     `x` is the kept point and `logits` the model's answer there in a pass of its own; a row that never succeeded keeps
-    its clean image under `first` and `nearest`. `closest` is its answer where success was
-    nearest, kept or not. `linf` and `l2` are measured on `x`. `step` is the number of advances after which the row
-    first succeeded: −1 never, 0 wrong before any. `loss_start` and `loss_kept` are the attack's
-    own objective at the row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows,
-    looks) has the loss of every look, NaN after a row was done; it has no columns unless it was asked for. `reasons`
-    says why a foreign attack failed on a row, "" where it did not; it is empty for demur's own.
+    its clean image under `first` and `nearest`. `closest` is its answer where success was nearest, kept or not. `linf`,
+    `l2` and `l1` are measured on `x`. `step` is the number of advances after which the row first succeeded: −1 never, 0
+    before any, being wrong already or where the attack began. `loss_start` and `loss_kept` are the objective at the
+    row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows, looks) has the loss
+    of every look, NaN after a row was done; it has no columns unless it was asked for. `reasons` says why a foreign
+    attack failed on a row, "" where it did not; it is empty for demur's own.
     """
 
     x: Images
@@ -50,6 +50,7 @@ class Outcome:
     fooled: Flags
     linf: Scores
     l2: Scores
+    l1: Scores
     step: Tensor
     loss_start: Scores
     loss_kept: Scores
@@ -58,3 +59,7 @@ class Outcome:
     troubles: Tensor
     trace: Tensor
     reasons: tuple[str, ...] = ()
+
+    def size(self, norm: str) -> Scores:
+        """The change of each row in a norm; of changes that have none of their own, the largest of any pixel."""
+        return {"l2": self.l2, "l1": self.l1}.get(norm, self.linf)

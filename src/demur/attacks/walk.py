@@ -70,7 +70,7 @@ class Walk:
 
     def at(self, x: Images, **changes: Tensor) -> "Walk":
         """The same rows at new places, with some of the attack's own tensors, the target or `done` new or replaced."""
-        return Walk(**{**self._fields(), **changes, "x": x})
+        return Walk(**{**self._fields(), **changes, "x": x.to(self.x.dtype)})
 
     def rows(self, index: Tensor) -> "Walk":
         """Some of the rows."""

@@ -14,7 +14,7 @@ from demur.attacks.outcome import Outcome
 from demur.attacks.sealed import sealed
 from demur.attacks.shown import Shown
 from demur.audit.conditions import CLEAN, Condition
-from demur.audit.goals import ALONE, goals
+from demur.audit.goals import ALONE, check_known, goals
 from demur.classifier import Classifier
 from demur.randomness import Keys
 from demur.shapes import Images, Labels
@@ -37,11 +37,12 @@ class Attacked:
             "step": outcome.step,
             "flags": outcome.troubles,
         }
+        if condition.norm == "l1":
+            found["distance.l1"] = outcome.l1
         if self.staged is None:  # the stages of an ensemble climb different losses
             found |= {"loss.start": outcome.loss_start, "loss.kept": outcome.loss_kept}
         if condition.keep == "nearest":
-            size = outcome.linf if condition.norm == "linf" else outcome.l2
-            found["epsilon.minimal"] = torch.where(outcome.fooled, size, torch.nan)
+            found["epsilon.minimal"] = torch.where(outcome.fooled, outcome.size(str(condition.norm)), torch.nan)
             found["epsilon.censored"] = ~outcome.fooled
         columns = {name: _nulled(values) for name, values in found.items()}
         if any(outcome.reasons):
@@ -71,15 +72,17 @@ def attacked(condition: Condition, classifier: Classifier, x: Images, y: Labels,
 
 
 def try_attacks(found: Iterable[Condition], classifier: Classifier) -> None:
-    """Make every foreign attack once: better told now than after an hour that a package is missing.
+    """Look up every target and make every foreign attack once: better told now than after an hour.
 
     Raises:
-        InputError: a package, an attack or a setting of it that is not there.
+        InputError: a class, a package, an attack or a setting of it that is not there.
     """
     objective = Objective(classifier)
     x = torch.full((2, *classifier.input_shape), 0.5, device=classifier.device)
     y, eps = torch.zeros(2, dtype=torch.long, device=classifier.device), x.new_ones(2)
     for condition in found:
+        if condition.target is not None:
+            check_known(condition.target, classifier.classes)
         if condition.attack is not None and isinstance(condition.attack, Foreign):
             shown = Shown(objective, x, y, eps, condition.attack.norm)
             with sealed(shown, 0):

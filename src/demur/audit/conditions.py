@@ -9,7 +9,7 @@ from demur.attacks.ensemble import Ensemble
 from demur.attacks.foreign import Foreign
 from demur.attacks.outcome import Keep
 from demur.attacks.walk import Attack
-from demur.audit.goals import check_goal
+from demur.audit.goals import check_goal, worded
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
 from demur.registry import ATTACKS, CORRUPTIONS, Call, build, describe, parse
@@ -43,6 +43,13 @@ class Condition:
     def norm(self) -> str | None:
         """The norm an attack measures itself in."""
         return None if self.attack is None else self.attack.norm
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether the smallest change of each image is looked for, however large it may be."""
+        if isinstance(self.attack, Ensemble):
+            return self.attack.curve
+        return self.keep == "nearest" and not self.severity
 
 
 CLEAN = Condition(
@@ -122,17 +129,18 @@ def _attack(call: Call) -> Condition:
     fields = dict(call.fields)
     asked, target = fields.pop("keep", None), fields.pop("target", None)
     attack: AnyAttack = build("attack", Call(call.name, fields))
-    keep = _keep(asked, attack)
+    keep, usual = _keep(asked, attack), _keep(None, attack)
     if target is not None:
         check_goal(target, attack)
-    extra = {**({} if asked is None else {"keep": keep}), **({} if target is None else {"target": target})}
-    said = {"first": "", "worst": ", worst point kept", "nearest": ""}[keep] + (f", towards {target}" if target else "")
+    extra = {**({} if keep == usual else {"keep": keep}), **({} if target is None else {"target": target})}
+    said = ("" if keep == usual else f", {keep} point kept") + (f", towards {worded(target)}" if target else "")
+    sentence = attack.sentence.format(size=_size(attack), steps=steps_of(attack)) + said
     return Condition(
         name=describe(call.name, attack, **extra),
         family=call.name,
         kind="attack",
         severity=attack.eps or 0.0,
-        sentence=attack.sentence.format(size=_size(attack), steps=steps_of(attack)) + said,
+        sentence=sentence[:1].upper() + sentence[1:],
         attack=attack,
         keep=keep,
         target=target,
@@ -148,6 +156,8 @@ def steps_of(attack: AnyAttack) -> int:
 
 def _size(attack: AnyAttack) -> str:
     """How much an attack may change, in words."""
+    if attack.norm == "none":
+        return "the image changed without limit"
     if attack.eps is None:
         return (
             "the smallest change of any pixel"
@@ -171,6 +181,8 @@ def _keep(asked: Any, attack: AnyAttack) -> Keep:
             f"an ensemble keeps the nearest success of its attacks, so `keep` must be 'nearest'; got {asked!r}. Name "
             "one attack, such as pgd, to keep another point."
         )
+    if asked == "nearest" and attack.norm == "none":
+        raise InputError("changes without a norm have no size, so `keep` cannot be 'nearest'. Keep 'first' or 'worst'.")
     return _KEEPS[asked]
 
 

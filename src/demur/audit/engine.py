@@ -22,7 +22,7 @@ from demur.errors import DataError
 from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Logits
-from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
+from demur.signals import LOGITS, AnySignal, Composed, Fittable, Needs, Signal, needs_of
 
 SHARD = 512
 """Rows per shard: at least four batches, so that an active set has rows to refill from."""
@@ -43,6 +43,13 @@ class Bench:
     def needs(self) -> Needs:
         """What all signals need together."""
         return reduce(or_, map(needs_of, self.signals.values()), LOGITS)
+
+    @property
+    def ready(self) -> Mapping[str, Signal]:
+        """The signals, fitted where they had to be."""
+        return {
+            name: self.fitted[name] if isinstance(signal, Fittable) else signal for name, signal in self.signals.items()
+        }
 
     def measure(self, condition: Condition, rows: NDArray[np.int64]) -> pl.DataFrame:
         """The record rows of some index rows under a condition."""
@@ -71,14 +78,22 @@ class Bench:
                 groups=None if groups is None else groups[part],
             )
 
+    def shown(self, condition: Condition, row: int) -> Images:
+        """One image under a condition, as it is measured, (channels, height, width)."""
+        x, y = self.load([row])
+        return self._apply(condition, x, y, Keys.of(self.plan.seed, [self.index.sample_ids[row]], condition.name))[0][0]
+
     def _shown(self, seen: Evidence) -> Shown:
-        ready = {
-            name: self.fitted[name] if isinstance(signal, Fittable) else signal for name, signal in self.signals.items()
+        parts = {name: signal.parts(seen) for name, signal in self.ready.items() if isinstance(signal, Composed)}
+        scores = {
+            name: signal.of_parts(parts[name], seen) if isinstance(signal, Composed) else signal(seen)
+            for name, signal in self.ready.items()
         }
         return Shown(
             logits=seen.logits,
-            scores={name: signal(seen).cpu() for name, signal in ready.items()},
+            scores={name: score.cpu() for name, score in scores.items()},
             spent=seen.spent,
+            parts={f"{name}.{part}": value.cpu().double() for name in parts for part, value in parts[name].items()},
         )
 
     def load(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Images, Labels]:

@@ -13,9 +13,19 @@ import polars as pl
 
 from demur.audit.plan import Plan
 from demur.errors import RunError
-from demur.records import append_line, locked, read_json, refuse_foreign, write_atomically, write_json, write_shard
+from demur.records import (
+    PART,
+    append_line,
+    locked,
+    read_json,
+    refuse_foreign,
+    write_atomically,
+    write_json,
+    write_parts,
+    write_shard,
+)
 
-_ROOMS = ("records", "facts", "thumbs", "timings")
+_ROOMS = ("records", "parts", "facts", "thumbs", "timings")
 
 
 @dataclass(frozen=True)
@@ -37,8 +47,11 @@ class Folder:
         return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
     def add(self, done: dict[str, Mapping[str, Any]], name: str, condition: str, table: pl.DataFrame) -> None:
-        """Write a shard, then the manifest that names it."""
-        sha256 = write_shard(self.path, name, table)
+        """Write the parts of its scores, then a shard, then the manifest that names it."""
+        parts = [column for column in table.columns if column.startswith(PART)]
+        if parts:
+            write_parts(self.path, name, table.select("sample_id", *parts))
+        sha256 = write_shard(self.path, name, table.drop(parts))
         done[name] = {"shard": name, "condition": condition, "rows": table.height, "sha256": sha256}
         write_json(self.path / "manifest.json", [done[key] for key in sorted(done)])
 
@@ -68,9 +81,9 @@ def open_folder(path: Path, plan: Plan) -> Iterator[Folder]:
 
 
 def _claim(path: Path, plan: Plan) -> None:
-    """A folder belongs to the first plan written into it."""
+    """A folder belongs to the first plan by which something was measured in it; one that was refused leaves it free."""
     file = path / "plan.toml"
-    if not file.exists():
+    if not (file.exists() and (path / "manifest.json").exists()):
         write_atomically(file, plan.toml().encode())
         return
     before, now = file.read_text().splitlines(), plan.toml().splitlines()

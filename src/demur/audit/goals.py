@@ -1,6 +1,6 @@
 """Targeted attacks of a plan: which class each image is to be taken for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +36,24 @@ _RULES: Mapping[str, Callable[[Logits, Labels, Keys], Labels]] = MappingProxyTyp
 )
 
 
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "least_likely": "the class it is least likely to be",
+        "next": "the class after its own",
+        "random": "a random class",
+    }
+)
+
+
+def worded(target: str) -> str:
+    """What an attack aims at, in words.
+
+    >>> worded("frog"), worded("random")
+    ('the class frog', 'a random class')
+    """
+    return _WORDS.get(target, f"the class {target}")
+
+
 def check_goal(target: Any, attack: Attack | Ensemble | Foreign) -> None:
     """Refuse a target that is no text, and one for an attack that takes none."""
     if isinstance(attack, Ensemble):
@@ -49,7 +67,15 @@ def check_goal(target: Any, attack: Attack | Ensemble | Foreign) -> None:
             "it aims at in its own settings."
         )
     if not isinstance(target, str):
-        raise InputError(f"`target` must be the name of a class or one of {', '.join(_RULES)}; got {target!r}.")
+        raise InputError(
+            f"`target` must be the name of a class or one of {', '.join(_RULES)}, in quotes; got {target!r}."
+        )
+
+
+def check_known(target: str, classes: Sequence[str]) -> None:
+    """Refuse a target that is neither a rule nor a class."""
+    if target not in {*_RULES, *classes}:
+        raise unknown("target", target, [*_RULES, *classes])
 
 
 def goals(target: str, classes: tuple[str, ...], logits: Logits, y: Labels, keys: Keys) -> Labels:
@@ -68,6 +94,5 @@ def goals(target: str, classes: tuple[str, ...], logits: Logits, y: Labels, keys
     if target in classes:
         goal = torch.full_like(y, classes.index(target))
         return torch.where(goal == y, ALONE, goal)
-    if target not in _RULES:
-        raise unknown("target", target, [*_RULES, *classes])
+    check_known(target, classes)
     return _RULES[target](logits, y, keys)

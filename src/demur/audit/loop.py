@@ -24,9 +24,9 @@ from demur.audit.folder import Folder, open_folder
 from demur.audit.gates import canonical_gates
 from demur.audit.near import near_facts
 from demur.audit.plan import Plan
-from demur.audit.signals import fit_facts, fitted, prices, signal_facts, signals_of, try_signals
-from demur.audit.thumbs import save_thumbs
-from demur.audit.trials import sample_size, trials
+from demur.audit.signals import fit_facts, fitted, prices, seconds_per_image, signal_facts, signals_of, try_signals
+from demur.audit.thumbs import save_corruption_thumbs, save_thumbs
+from demur.audit.trials import sample_size, surrogate_of, trials
 from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
 from demur.errors import RunError
@@ -136,14 +136,16 @@ def audit(
     progress.say("checking the model at the door")
     checks = knock(bench)
     try_signals(bench)
-    try_attacks(conditions(plan.conditions.use, source.input_shape), classifier)
+    found = conditions(plan.conditions.use, source.input_shape)
+    try_attacks(found, classifier)
+    surrogate = surrogate_of(plan.conditions.surrogate, classifier, found)
     with open_folder(out or default_folder(plan), plan) as folder:
         _describe_run(bench, folder)
         write_json(folder.path / "facts" / "door.json", checks)
         _note_near_duplicates(bench, folder, progress)
         folder.log("started")
         _measure_all(bench, folder, progress)
-        _note_trials(bench, folder, progress)
+        _note_trials(bench, folder, surrogate, progress)
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
@@ -156,7 +158,7 @@ def _note_near_duplicates(bench: Bench, folder: Folder, progress: Progress) -> N
         write_json(path, near_facts(bench.source, bench.index))
 
 
-def _note_trials(bench: Bench, folder: Folder, progress: Progress) -> None:
+def _note_trials(bench: Bench, folder: Folder, surrogate: Classifier | None, progress: Progress) -> None:
     path = folder.path / "facts" / "trials.json"
     if not path.exists():
         progress.say("trying the measurement itself")
@@ -164,7 +166,7 @@ def _note_trials(bench: Bench, folder: Folder, progress: Progress) -> None:
         plan = bench.plan.conditions
         found = conditions(plan.use, bench.source.input_shape)
         rows = attacked_rows(bench.index, min(plan.attacked, sample_size(plan.attacked)))
-        write_json(path, trials(bench, found, rows))
+        write_json(path, trials(bench, found, rows, surrogate))
         folder.time("trials", time.monotonic() - begun)
 
 
@@ -195,6 +197,7 @@ def _fit(bench: Bench, folder: Folder, tasks: Sequence[Task], progress: Progress
     bench = fitted(bench)
     if bench.fitted:
         write_json(folder.path / "facts" / "signals.json", fit_facts(bench))
+    write_json(folder.path / "timings" / "signals.json", seconds_per_image(bench))
     return bench
 
 
@@ -206,6 +209,9 @@ def _freeze(bench: Bench, folder: Folder) -> None:
     write_json(folder.path / "facts" / "policies.json", policies)
     folder.log("certify and test labels opened")
     save_thumbs(bench, folder, clean)
+    found = conditions(bench.plan.conditions.use, bench.source.input_shape)
+    for row in attacked_rows(bench.index, 1):
+        save_corruption_thumbs(bench, folder, int(row), found)
 
 
 def _tasks(bench: Bench) -> Iterator[Task]:
@@ -289,5 +295,6 @@ def _condition_facts(condition: Condition) -> Mapping[str, Any]:
         "keep": condition.keep,
         "target": condition.target,
         "norm": condition.norm,
+        "unlimited": condition.unlimited,
         "sentence": condition.sentence,
     }

@@ -51,10 +51,14 @@ class DataPlan(Section):
 
 
 class Conditions(Section):
-    """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes."""
+    """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes.
+
+    `surrogate` is the address of a similar model without defence: points that fool it are tried on this one.
+    """
 
     use: tuple[str, ...] = Field(default=(), strict=False)
     attacked: int = Field(default=1000, ge=1)
+    surrogate: str | None = None
 
 
 class Signals(Section):

@@ -1,7 +1,7 @@
 """From what the model showed to rows of the record."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 import torch
@@ -17,11 +17,12 @@ from demur.shapes import Labels, Logits, Scores
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the model answered, how each signal scored it, and the passes (2, rows) that this took."""
+    """What the model answered, how each signal scored it and of what parts, and the passes (2, rows) this took."""
 
     logits: Logits
     scores: Mapping[str, Scores]
     spent: Tensor
+    parts: Mapping[str, Scores] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parts: Sequence["Shown"]) -> "Shown":
@@ -29,8 +30,15 @@ class Shown:
         return cls(
             logits=torch.cat([part.logits for part in parts]),
             scores={name: torch.cat([part.scores[name] for part in parts]) for name in parts[0].scores},
+            parts={name: torch.cat([part.parts[name] for part in parts]) for name in parts[0].parts},
             spent=torch.cat([part.spent for part in parts], dim=1),
         )
+
+    @property
+    def measured(self) -> Iterator[tuple[str, str, Scores]]:
+        """Scores and their parts, with what they are."""
+        yield from (("signal", name, scores) for name, scores in self.scores.items())
+        yield from (("part", name, scores) for name, scores in self.parts.items())
 
 
 def table(
@@ -68,7 +76,7 @@ def table(
     shard = frame(
         columns,
         pl.DataFrame(logits.numpy().astype("float32"), schema=[f"logit.{k}" for k in range(logits.shape[1])]),
-        pl.DataFrame({f"signal.{name}": scores.numpy() for name, scores in shown.scores.items()}),
+        pl.DataFrame({f"{kind}.{name}": scores.numpy() for kind, name, scores in shown.measured}),
     )
     return _blank(shard) if any(errors) else shard
 

@@ -1,14 +1,17 @@
 """The signals of a plan: built, tried at the door, priced, and fitted on the rows that are there for it."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from demur.audit.engine import Bench
 from demur.data import Index
@@ -18,7 +21,7 @@ from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.registry import build, describe, parse
 from demur.shapes import Labels
-from demur.signals import LOGITS, AnySignal, Fittable, Signal, Telling, needs_of
+from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
 
 _TRIED = 4
 
@@ -39,14 +42,21 @@ def try_signals(bench: Bench) -> None:
     x, _ = bench.load(readable)
     for name, signal in bench.signals.items():
         if isinstance(signal, Fittable) and not len(_fit_rows(bench.index)):
-            raise InputError(
-                f"signal {name!r} must be fitted, on images that serve nothing else (role fit), and there are none. "
-                f"They are 5 in 100 from {FEW:,} images on; there are {len(bench.index):,}, all needed to promise and "
-                "to test. Leave the signal out, bring more images, or mark some as fit in a split of your own."
-            )
+            raise _nothing_to_fit_on(name, len(bench.index))
         if needs_of(signal) != LOGITS:
             with torch.no_grad(), _named(name):
                 _try(signal, next(bench.evidence(x, _keys(bench, readable))))
+
+
+def _nothing_to_fit_on(name: str, rows: int) -> InputError:
+    why = f"They are 5 in 100 from {FEW:,} images on; there are {rows:,}, all needed to promise and to test. "
+    way_out = "Leave the signal out, bring more images, or mark some as fit in a split of your own."
+    if rows >= FEW:
+        why, way_out = "The split of your own has none. ", "Leave the signal out, or mark some as fit in your split."
+    return InputError(
+        f"signal {name!r} must be fitted, on images that serve nothing else (role fit), and there are none. "
+        f"{why}{way_out}"
+    )
 
 
 def _try(signal: AnySignal, seen: Evidence) -> None:
@@ -70,7 +80,7 @@ def prices(signals: Mapping[str, AnySignal], rows: int, reference: int) -> Itera
                 f"over {rows:,} images under all conditions"
             )
         if needs.fitting:
-            yield f"fitting {name} takes {needs.fitting * reference:,.0f} passes over {reference:,} images"
+            yield f"fitting {name} takes about {needs.fitting * reference:,.0f} passes over {reference:,} images"
 
 
 @dataclass(frozen=True)
@@ -110,12 +120,38 @@ def fitted(bench: Bench) -> Bench:
 
 def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:
     """What `run.json` says of a signal; of a fitted one also which rows it was fitted on."""
-    facts = {"name": name, "unit": signal.unit, "sentence": (signal.__doc__ or name).partition("\n")[0]}
+    facts = {
+        "name": name,
+        "unit": signal.unit,
+        "sentence": (signal.__doc__ or name).partition("\n")[0],
+        "passes": needs_of(signal).passes,
+        **({"made_of": signal.made_of} if isinstance(signal, MadeOf) else {}),
+    }
     if not isinstance(signal, Fittable):
         return facts
     ids = [index.sample_ids[row] for row in _fit_rows(index)]
     sha256 = hashlib.sha256("\x1f".join(ids).encode()).hexdigest()
     return {**facts, "bank": {"role": "fit", "rows": len(ids), "ids_sha256": sha256}}
+
+
+def seconds_per_image(bench: Bench) -> dict[str, Any]:
+    """How long each signal takes for an image of one batch beyond the look that all share, the second time it is asked.
+
+    Outside every promise of identity.
+    """
+    rows = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][: bench.plan.batch]
+    seen = next(bench.evidence(bench.load(rows)[0], _keys(bench, rows)))
+    with torch.no_grad():
+        look = _seconds(lambda: next(bench.evidence(seen.images, seen.keys)).logits)
+        own = {name: _seconds(partial(signal, seen)) for name, signal in bench.ready.items()}
+    return {"images": len(rows), "look": look / len(rows), "signals": {k: s / len(rows) for k, s in own.items()}}
+
+
+def _seconds(work: Callable[[], Tensor]) -> float:
+    work()
+    begun = time.perf_counter()
+    work().cpu()
+    return time.perf_counter() - begun
 
 
 def fit_facts(bench: Bench) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Small pictures of the most confident errors, for the report's gallery."""
+"""Small pictures for the report: the most confident errors, and what corruptions look like."""
 
 import io
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from demur.audit.conditions import CLEAN, Condition
 from demur.audit.engine import Bench
 from demur.audit.folder import Folder
 from demur.records import write_atomically, write_json
@@ -15,6 +16,7 @@ from demur.shapes import Images
 _PICTURES = 24
 _SIDE = 112
 _MOST = 6_000
+_SHOWN, _FAMILIES = 3, 4
 
 
 def save_thumbs(bench: Bench, folder: Folder, clean: pl.DataFrame) -> None:
@@ -31,6 +33,26 @@ def save_thumbs(bench: Bench, folder: Folder, clean: pl.DataFrame) -> None:
         for number, image in enumerate(images.cpu()):
             write_atomically(folder.path / "thumbs" / f"{number}.webp", _webp(image))
     write_json(folder.path / "facts" / "gallery.json", worst["sample_id"].to_list())
+
+
+def save_corruption_thumbs(bench: Bench, folder: Folder, row: int, found: Sequence[Condition]) -> None:
+    """Write `thumbs/original.webp`, `thumbs/<family>.webp` and `facts/corruptions.json`: one image under each family.
+
+    Each is shown at the severity nearest to 3 that the plan has; nothing is written for fewer than four families.
+    """
+    chosen: dict[str, Condition] = {}
+    for condition in (each for each in found if each.kind == "corruption"):
+        known = chosen.get(condition.family, condition)
+        if condition.severity and abs(condition.severity - _SHOWN) <= abs(known.severity - _SHOWN):
+            chosen[condition.family] = condition
+    if len(chosen) < _FAMILIES:
+        return
+    pictures = {"original": bench.shown(CLEAN, row), **{name: bench.shown(chosen[name], row) for name in chosen}}
+    for name, picture in pictures.items():
+        write_atomically(folder.path / "thumbs" / f"{name}.webp", _webp(picture.cpu()))
+    thumbs = {family: f"{family}.webp" for family in chosen}
+    facts = {"sample_id": bench.index.sample_ids[row], "original": "original.webp", "thumbs": thumbs}
+    write_json(folder.path / "facts" / "corruptions.json", facts)
 
 
 def _webp(image: Images) -> bytes:

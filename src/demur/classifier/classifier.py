@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import final
 
@@ -158,8 +159,8 @@ class Classifier:
         )
 
     def logits(self, images: Images) -> Logits:
-        """Logits (rows, classes); differentiable where autograd is on."""
-        return self.interpret(self._module(self.prepare(images)), len(images))
+        """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""
+        return self.interpret(self._module(self.prepare(images)), len(images)).to(images.dtype)
 
     def prepare(self, images: Images) -> Tensor:
         """What the module is given for some images: normalised, and two rows where there is one."""
@@ -239,6 +240,9 @@ class Classifier:
             with torch.no_grad():
                 return columns(self._module(self._intake(probe)))
         except Exception as error:  # foreign code may raise anything
+            if self._intake.channels_last:  # `view` refuses strides that `reshape` would bear
+                self._intake = replace(self._intake, channels_last=False)
+                return self._answer_of_probe(probe)
             reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
             raise ModelError(
                 f"the model {self.name} must read images of shape {self.input_shape}; it failed on two of them: "

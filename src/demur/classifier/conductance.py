@@ -71,14 +71,16 @@ def along_a_path(classifier: Classifier, images: Images, layer: str, classes: La
 
     conductance = LayerConductance(logits, submodule(classifier.module, layer))
     found = []
-    for x, c in zip(torch.split(images, _ROWS), torch.split(classes, _ROWS), strict=True):
+    with torch.no_grad():
+        start = classifier.logits(classifier.origin)[0, classes]
+    for x, c, zero in zip(*(torch.split(each, _ROWS) for each in (images, classes, start)), strict=True):
         ends = torch.split(classifier.prepare(torch.cat([x, classifier.origin.expand_as(x)])), len(x))
         with torch.enable_grad(), classifier.frozen():
             neurons = conductance.attribute(
                 ends[0], ends[1], target=c, n_steps=steps, method="riemann_trapezoid"
             ).detach()
         with torch.no_grad():
-            risen = (logits(ends[0]) - logits(ends[1])).gather(1, c[:, None])[:, 0]
+            risen = logits(ends[0]).gather(1, c[:, None])[:, 0] - zero
         maps = neurons.sum(dim=(2, 3)) if neurons.ndim == 4 else neurons.flatten(start_dim=1)
         found.append(Contributions(maps, maps.sum(dim=1) - risen))
     return Contributions.join(found)

@@ -45,7 +45,8 @@ def _drop(name: str, calls: Counter[str], seeds: Tensor, step: int) -> Callable[
     def hook(layer: Any, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         calls[name] += 1  # a layer that is called twice in one pass draws twice
         kept = output[: len(seeds)]  # a lone image travels twice
-        each = kept if isinstance(layer, _BY_VALUE) else kept.flatten(start_dim=2)[:, :, 0]
+        flat = isinstance(layer, _BY_VALUE) or kept.ndim == 2  # a vector's maps are its values
+        each = kept if flat else kept.flatten(start_dim=2)[:, :, 0]
         stays = uniform(seeds.to(output.device), f"dropout {name} {calls[name]}", each, step) >= layer.p
         mask = stays.to(output.dtype) / (1 - layer.p)
         mask = mask.view(*mask.shape, *[1] * (kept.ndim - mask.ndim))

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
-from torch.fx.node import map_arg
+from torch.fx.node import map_aggregate, map_arg
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from demur.errors import ModelError
@@ -63,7 +63,7 @@ class Replay:
         for which in sorted(range(len(mutants)), key=starts.__getitem__):
             self._go(values, range(reached, starts[which]), {})
             reached = starts[which]
-            own = {step: value.clone() if self._overwrites else value for step, value in values.items()}
+            own = {step: _copied(value) if self._overwrites else value for step, value in values.items()}
             self._go(own, range(reached, len(self._steps)), self._changed(mutants[which]))
             yield which, own[self._steps[-1]]
 
@@ -165,6 +165,11 @@ def _attribute(graph: fx.GraphModule, step: fx.Node) -> Any:
     return value
 
 
+def _copied(value: Any) -> Any:
+    """A value that may be written over; sizes and flags travel between steps as well as tensors."""
+    return map_aggregate(value, lambda part: part.clone() if isinstance(part, Tensor) else part)
+
+
 def _holds(step: fx.Node, layer: str) -> bool:
     return step.op == "call_module" and f"{_ROOT}.{layer}.".startswith(f"{step.target}.")
 
@@ -202,7 +207,7 @@ def filters_of(module: nn.Module) -> dict[str, Tensor]:
     """The weights of a net's filters by the name of their layer, in module order.
 
     Raises:
-        ModelError: it has neither a convolution nor a linear layer before the last.
+        ModelError: it has neither a convolution nor a linear layer before the last, or their weights are computed.
     """
     named = [(name, layer) for name, layer in module.named_modules() if name]
     found = {
@@ -215,4 +220,12 @@ def filters_of(module: nn.Module) -> dict[str, Tensor]:
             "mutants change the filters of convolutions, or units of linear layers before the last; this model has "
             "neither. Leave signals of mutants out."
         )
+    own = dict(module.named_parameters(remove_duplicate=False))
+    for name in found:
+        if f"{name}.weight" not in own:
+            raise ModelError(
+                f"mutants replace weights, and those of the layer {name!r} are computed from others (weight or "
+                "spectral normalisation, pruning). Make them plain first, with "
+                "torch.nn.utils.parametrize.remove_parametrizations, or leave signals of mutants out."
+            )
     return found

@@ -38,5 +38,6 @@ class Brightness:
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; this draws nothing
         more = parameter(self, min(x.shape[2:]))
         value = x.amax(dim=1, keepdim=True)
-        raised = (value + more).clamp(0, 1)
-        return torch.where(value > 0, x * (raised / value.clamp(min=1e-12)), raised).clamp(0, 1)
+        raised = (value + more).clamp_(0, 1)
+        black = torch.le(value, 0, out=torch.empty_like(value))
+        return (x * (raised / value.clamp(min=1e-12))).add_(black.mul_(raised)).clamp_(0, 1)

@@ -17,7 +17,7 @@ def grey(x: Images) -> Images:
     if x.shape[1] != 3:
         return x.mean(dim=1, keepdim=True)
     red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
-    return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
+    return (_LUMINANCE[0] * red).add_(green, alpha=_LUMINANCE[1]).add_(blue, alpha=_LUMINANCE[2])
 
 
 def paint(colour: Sequence[float], x: Images) -> Float[Tensor, "channels 1 1"]:

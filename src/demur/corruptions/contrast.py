@@ -1,9 +1,12 @@
 """Contrast."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
+
+import torch
 
 from demur.corruptions import check_strength, parameter
 from demur.randomness import Keys
@@ -35,5 +38,6 @@ class Contrast:
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; this draws nothing
         factor = parameter(self, min(x.shape[2:]))
-        means = x.double().mean(dim=(2, 3), keepdim=True).to(x)
-        return ((x - means) * factor + means).clamp(0, 1)
+        sums = x.sum(dim=3, keepdim=True).double().sum(dim=2, keepdim=True)  # never one sum, which threads would share
+        means = (sums / math.prod(x.shape[2:])).to(x)
+        return torch.lerp(means, x, factor).clamp_(0, 1)

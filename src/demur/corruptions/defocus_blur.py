@@ -41,7 +41,7 @@ class DefocusBlur:
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; this draws nothing
         radius, softening = parameter(self, min(x.shape[2:]))
-        return correlate(x, disk(radius, softening)).clamp(0, 1)
+        return correlate(x, disk(radius, softening)).clamp_(0, 1)
 
 
 def disk(radius: float, softening: float) -> Float[Tensor, "tall wide"]:

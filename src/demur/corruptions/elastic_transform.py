@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from demur.corruptions import check_severity, parameter
+from demur.corruptions.parts import in_parts
 from demur.filters.gaussian import gaussian
 from demur.filters.sample import sample
 from demur.randomness import Keys
@@ -55,6 +56,9 @@ class ElasticTransform:
         check_severity("elastic_transform", self.severity)
 
     def __call__(self, x: Images, keys: Keys) -> Images:
+        return in_parts(self._stretched, x, keys)
+
+    def _stretched(self, x: Images, keys: Keys) -> Images:
         height, width = x.shape[2:]
         strength, sigma, farthest = parameter(self, min(height, width))
         down, right = (torch.arange(side, dtype=x.dtype, device=x.device) for side in (height, width))
@@ -63,9 +67,9 @@ class ElasticTransform:
         back = _back(moves.double(), height, width).to(x)[..., None, None]
         across, along = (back[:, 0, axis] * right + back[:, 1, axis] * down + back[:, 2, axis] for axis in (0, 1))
         turned = sample(x, along, across, edges="mirror")
-        chance = 2 * keys.uniform(x.new_empty((len(x), 2, height, width)), "elastic_transform field") - 1
-        field = strength * gaussian(chance, sigma, edges="reflect", truncate=3)
-        return sample(turned, down + field[:, 0], right + field[:, 1], edges="reflect").clamp(0, 1)
+        chance = keys.uniform(x.new_empty((len(x), 2, height, width)), "elastic_transform field").mul_(2).sub_(1)
+        field = gaussian(chance, sigma, edges="reflect", truncate=3).mul_(strength)
+        return sample(turned, field[:, 0].add_(down), field[:, 1].add_(right), edges="reflect").clamp_(0, 1)
 
 
 def _back(moves: Float[Tensor, "rows 3 2"], height: int, width: int) -> Float[Tensor, "rows 3 2"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -42,10 +43,10 @@ class Fog:
         height, width = x.shape[2:]
         strength, decay = parameter(self, min(height, width))
         side = max(2, 1 << (max(height, width) - 1).bit_length())
-        chance = 2 * keys.uniform(x.new_empty((len(x), side, side)), "fog") - 1
+        chance = keys.uniform(x.new_empty((len(x), side, side)), "fog").mul_(2).sub_(1)
         haze = heights(chance, decay)[:, None, :height, :width]
         brightest = x.amax(dim=(1, 2, 3), keepdim=True)
-        return ((x + strength * haze) * brightest / (brightest + strength)).clamp(0, 1)
+        return torch.add(x, haze, alpha=strength).mul_(brightest / (brightest + strength)).clamp_(0, 1)
 
 
 def heights(chance: Float[Tensor, "rows side side"], decay: float) -> Float[Tensor, "rows side side"]:
@@ -59,13 +60,13 @@ def heights(chance: Float[Tensor, "rows side side"], decay: float) -> Float[Tens
     while step >= 2:
         half = step // 2
         corners = found[:, ::step, ::step]
-        pairs = corners + corners.roll(-1, 1)
-        centres = (pairs + pairs.roll(-1, 2)) / 4 + rough * chance[:, half::step, half::step]
+        sides = corners + corners.roll(-1, 1)
+        centres = (sides + sides.roll(-1, 2)).div_(4).add_(chance[:, half::step, half::step], alpha=rough)
+        across = (corners + corners.roll(-1, 2)).add_(centres).add_(centres.roll(1, 1))
+        down = sides.add_(centres).add_(centres.roll(1, 2))
         found[:, half::step, half::step] = centres
-        across = (centres + centres.roll(1, 1) + corners + corners.roll(-1, 2)) / 4
-        found[:, ::step, half::step] = across + rough * chance[:, ::step, half::step]
-        down = (centres + centres.roll(1, 2) + corners + corners.roll(-1, 1)) / 4
-        found[:, half::step, ::step] = down + rough * chance[:, half::step, ::step]
+        found[:, ::step, half::step] = across.div_(4).add_(chance[:, ::step, half::step], alpha=rough)
+        found[:, half::step, ::step] = down.div_(4).add_(chance[:, half::step, ::step], alpha=rough)
         step, rough = half, rough / decay**2
     lowest, highest = found.amin(dim=(1, 2), keepdim=True), found.amax(dim=(1, 2), keepdim=True)
-    return (found - lowest) / (highest - lowest)
+    return found.sub_(lowest).div_(highest - lowest)

@@ -48,8 +48,17 @@ class Frost:
         chance = keys.uniform(x.new_empty((len(x), 3)), "frost")
         sizes = torch.tensor([5 if self.as_published else 6, side, side])
         which, top, left = (chance.cpu() * sizes).long().unbind(dim=1)
-        rows = ((top[:, None] + torch.arange(height)) % side).to(x.device)
-        columns = ((left[:, None] + torch.arange(width)) % side).to(x.device)
-        parts = zip(which.tolist(), rows, columns, strict=True)
-        ice = torch.stack([known[one].index_select(1, down).index_select(2, right) for one, down, right in parts])
-        return (kept * x + added * (ice if x.shape[1] == 3 else grey(ice))).clamp(0, 1)
+        out = x * kept
+        for row, one, down, right in zip(out, which.tolist(), top.tolist(), left.tolist(), strict=True):
+            ice = _part(_part(known[one : one + 1], 2, down, height), 3, right, width)
+            row.add_((ice if len(row) == 3 else grey(ice))[0], alpha=added)
+        return out.clamp_(0, 1)
+
+
+def _part(textures: Images, axis: int, first: int, count: int) -> Images:
+    """`count` pixels from `first` on, along an axis that begins again at its end."""
+    side = textures.shape[axis]
+    pieces = [textures.narrow(axis, first, min(count, side - first))]
+    while (missing := count - sum(piece.shape[axis] for piece in pieces)) > 0:
+        pieces.append(textures.narrow(axis, 0, min(missing, side)))
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=axis)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
+
 from demur.corruptions import check_strength, parameter
 from demur.randomness import Keys
 from demur.shapes import Images
@@ -35,4 +37,4 @@ class GaussianNoise:
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         sigma = parameter(self, min(x.shape[2:]))
-        return (x + sigma * keys.normal(x, "gaussian_noise")).clamp(0, 1)
+        return torch.add(x, keys.normal(x, "gaussian_noise"), alpha=sigma).clamp_(0, 1)

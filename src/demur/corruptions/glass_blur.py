@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import ClassVar
@@ -14,6 +15,9 @@ from demur.corruptions import check_severity, parameter
 from demur.filters.gaussian import gaussian
 from demur.randomness import Keys
 from demur.shapes import Images
+
+_TOGETHER = 64
+"""Groups of swaps whose places are worked out at once: few enough for the caches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,34 +51,41 @@ class GlassBlur:
         smooth = gaussian(x, sigma)
         origin = torch.from_numpy(self._origins(x, keys, farthest, rounds)).to(x.device)
         moved = smooth.flatten(2).gather(2, origin[:, None].expand(-1, x.shape[1], -1)).view(x.shape)
-        return gaussian(moved, sigma).clamp(0, 1)
+        return gaussian(moved, sigma).clamp_(0, 1)
 
     def _origins(self, x: Images, keys: Keys, farthest: int, rounds: int) -> NDArray[np.int64]:
         """For each place of each row, the place its pixel comes from, both counted along the rows of pixels."""
         rows, _, height, width = x.shape
-        visits, ends = _visits(height, width, farthest, rounds)
         chance = keys.uniform(x.new_empty((rows, rounds * height * width)), "glass_blur").cpu().numpy()
-        cells = (chance.take(visits, axis=1).T * (2 * farthest) ** 2).astype(np.intp)
+        visits, ends = _visits(height, width, farthest, rounds)
+        cells = (chance * (2 * farthest) ** 2).astype(np.uint8).T.take(visits, axis=0)
         steps = np.arange(-farthest, farthest)
         jumps = (steps[:, None] * width + steps).reshape(-1) * rows
-        here = (visits % (height * width))[:, None] * rows + np.arange(rows)
-        places = np.repeat(np.arange(height * width), rows)
-        self._exchange(places, here, here + jumps.take(cells), ends)
-        return np.ascontiguousarray(places.reshape(-1, rows).T)
+        here = visits % (height * width)
+        places = np.repeat(np.arange(height * width)[:, None], rows, axis=1)
+        for first in range(0, len(ends) - 1, _TOGETHER):
+            begin, *stops = ends[first : first + _TOGETHER + 1]
+            part = slice(begin, stops[-1])
+            there = jumps.take(cells[part]) + (here[part, None] * rows + np.arange(rows))
+            self._exchange(places, here[part], there, [stop - begin for stop in stops])
+        return np.ascontiguousarray(places.T)
 
     def _exchange(
         self, places: NDArray[np.int64], here: NDArray[np.int64], there: NDArray[np.int64], ends: Sequence[int]
     ) -> None:
+        """Swap, group by group, the places at `here` in all rows with those at `there`, counted through all rows."""
+        every = places.reshape(-1)
         for begin, end in pairwise([0, *ends]):
-            one, other = here[begin:end].reshape(-1), there[begin:end].reshape(-1)
-            pixel = places[other]
+            one, other = here[begin:end], there[begin:end]
+            pixel = every.take(other)
             if not self.as_published:
-                places[other] = places[one]
+                every[other] = places.take(one, axis=0)
             places[one] = pixel
 
 
+@lru_cache(maxsize=4)
 def _visits(height: int, width: int, farthest: int, rounds: int) -> tuple[NDArray[np.int64], Sequence[int]]:
-    """Places as round · pixels + place in an order of swapping, and where in it each group of them ends.
+    """Places as round · pixels + place in an order of swapping, and where in it groups of them begin and end.
 
     Going one by one runs up the image and leftwards in each row of pixels. Two swaps can only meet when their places
     are less than 2·farthest apart along both axes; so a row may follow the one below it, and a round the one before it,
@@ -84,4 +95,4 @@ def _visits(height: int, width: int, farthest: int, rounds: int) -> tuple[NDArra
     moment = 4 * farthest**2 * turn + 2 * farthest * up + left
     order = moment.astype(np.min_scalar_type(int(moment.max(initial=0)))).argsort(kind="stable")
     place = (turn * height + height - farthest - up) * width + width - farthest - left
-    return place[order], np.bincount(moment).cumsum().tolist()
+    return place[order], [0, *np.bincount(moment).cumsum().tolist()]

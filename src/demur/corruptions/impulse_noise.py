@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
+
 from demur.corruptions import check_strength, check_value, parameter
+from demur.corruptions.parts import in_parts
 from demur.randomness import Keys
 from demur.shapes import Images
 
@@ -35,6 +38,10 @@ class ImpulseNoise:
         check_value("impulse_noise", self.value, 0, 1)
 
     def __call__(self, x: Images, keys: Keys) -> Images:
+        return in_parts(self._speckled, x, keys)
+
+    def _speckled(self, x: Images, keys: Keys) -> Images:
         share = parameter(self, min(x.shape[2:]))
         drawn = keys.uniform(x, "impulse_noise")
-        return x.masked_fill(drawn < share / 2, 0).masked_fill(drawn >= 1 - share / 2, 1)
+        white, bright = (torch.ge(drawn, edge, out=torch.empty_like(drawn)) for edge in (1 - share / 2, share / 2))
+        return x.clamp(white, bright)

@@ -38,4 +38,4 @@ class MotionBlur:
     def __call__(self, x: Images, keys: Keys) -> Images:
         radius, sigma = parameter(self, min(x.shape[2:]))
         turns = keys.uniform(x[:, 0, 0, :1], "motion_blur")[:, 0]
-        return motion(x, radius=radius, sigma=sigma, degrees=90 * turns - 45).clamp(0, 1)
+        return motion(x, radius=radius, sigma=sigma, degrees=90 * turns - 45).clamp_(0, 1)

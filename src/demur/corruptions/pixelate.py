@@ -6,11 +6,8 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from demur.corruptions import check_strength, check_value, parameter
-from demur.filters.separable import separable
 from demur.randomness import Keys
 from demur.shapes import Images
 
@@ -41,19 +38,23 @@ class Pixelate:
 
     def __call__(self, x: Images, keys: Keys) -> Images:  # noqa: ARG002 - every corruption takes keys; this draws nothing
         scale = parameter(self, min(x.shape[2:]))
-        height, width = x.shape[2:]
-        fewer = [max(1, int(side * scale)) for side in (height, width)]
-        small = separable(_means(height, fewer[0]), _means(width, fewer[1]), x).clamp(0, 1)
+        sides = x.shape[2:]
+        fewer = [max(1, int(side * scale)) for side in sides]
+        small = _means(_means(x, 2, fewer[0]), 3, fewer[1]).clamp_(0, 1)
         rows, columns = (
             (torch.arange(side, device=x.device) * 2 + 1) * less // (2 * side)
-            for side, less in zip((height, width), fewer, strict=True)
+            for side, less in zip(sides, fewer, strict=True)
         )
-        return small.index_select(2, rows).index_select(3, columns)
+        return small.index_select(3, columns).index_select(2, rows)
 
 
-def _means(before: int, after: int) -> Float[Tensor, "after before"]:
-    """The box filter of Pillow: the mean of the pixels whose centres lie in a new one."""
-    first = 2 * before * torch.arange(after)[:, None]
-    centre = after * (2 * torch.arange(before) + 1)
-    shares = ((first < centre) & (centre <= first + 2 * before)).double()
-    return shares / shares.sum(dim=1, keepdim=True)
+def _means(x: Images, axis: int, after: int) -> Images:
+    """The box filter of Pillow along one axis: means of the pixels whose centres lie in each of `after` new ones."""
+    before = x.shape[axis]
+    edges = (2 * before * torch.arange(after + 1, device=x.device) + after) // (2 * after)
+    first, counts = edges[:-1], edges.diff()
+    total = x.index_select(axis, first)
+    for more in range(1, int(counts.max())):
+        inside = (more < counts).to(x).view(-1, *[1] * (3 - axis))
+        total.addcmul_(x.index_select(axis, (first + more).clamp(max=before - 1)), inside)
+    return total.div_(counts.to(x).view(-1, *[1] * (3 - axis)))

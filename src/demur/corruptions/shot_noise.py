@@ -13,11 +13,12 @@ from scipy import special
 from torch import Tensor
 
 from demur.corruptions import check_strength, check_value, parameter
+from demur.corruptions.parts import in_parts
 from demur.randomness import Keys
 from demur.shapes import Images
 
 _LEVELS = 255
-_BINS = 128
+_BINS = 1024
 _MOST = 60
 
 
@@ -47,7 +48,7 @@ class ShotNoise:
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         rate = parameter(self, min(x.shape[2:]))
-        return (poisson(x, rate, keys) / rate).clamp(0, 1)
+        return in_parts(lambda some, own: poisson(some, rate, own), x, keys).div_(rate).clamp_(0, 1)
 
 
 def poisson(x: Images, rate: float, keys: Keys) -> Images:
@@ -55,35 +56,42 @@ def poisson(x: Images, rate: float, keys: Keys) -> Images:
 
     Each is the sum of two: of the mean of the next lower multiple of rate/255, from a table, and of what is left.
     """
-    level = (x * _LEVELS + 1e-4).clamp(0, _LEVELS).int()  # a pixel of 8 bits is a level, but for rounding
+    light = x * _LEVELS
+    level = (light + 1e-4).clamp_(0, _LEVELS).int()  # a pixel of 8 bits is a level, but for rounding
     counts = _from_table(level, keys.uniform(x, "shot_noise"), rate)
-    left = (x - level / _LEVELS) * rate
-    if not bool((left > 1e-6 * rate).any()):
+    left = torch.threshold_(light.sub_(level), 3e-4, 0)
+    if not bool(left.sum() > 0):
         return counts
-    return counts + _one_by_one(left.clamp(min=0), keys.uniform(x, "shot_noise left"))
+    return counts + _one_by_one(left * (rate / _LEVELS), keys.uniform(x, "shot_noise left"))
 
 
 def _from_table(level: Tensor, chance: Tensor, rate: float) -> Tensor:
     """How many values of each level's distribution function are at most `chance`."""
     values, guide = (table.to(chance.device) for table in _tables(rate))
-    wanted, base = chance.flatten(), level.flatten() * (len(values) // (_LEVELS + 1))
-    counts = guide.index_select(0, level.flatten() * _BINS + (wanted * _BINS).int())
-    on = (values.index_select(0, base + counts) <= wanted).nonzero()[:, 0]
+    wanted, level = chance.flatten(), level.flatten()
+    counts = guide.index_select(0, level * _BINS + (wanted * _BINS).int())
+    on = torch.from_numpy(np.flatnonzero(counts.cpu().numpy() < 0)).to(counts.device)
+    counts[on] = ~counts[on]
+    base = level * (len(values) // (_LEVELS + 1))
     while len(on):
+        on = on[values[base[on] + counts[on]] <= wanted[on]]
         counts[on] += 1
-        on = on[values.index_select(0, base[on] + counts[on]) <= wanted[on]]
     return counts.to(chance).view(chance.shape)
 
 
 @cache
 def _tables(rate: float) -> tuple[Tensor, Tensor]:
-    """Distribution functions of the levels, one after another, and their answers at the multiples of 1/_BINS."""
+    """Distribution functions of the levels, one after another, and their answers at the multiples of 1/_BINS.
+
+    Where the next multiple has another answer, the complement of the answer, which is negative.
+    """
     most = int(rate + 10 * math.sqrt(rate) + 20)
     means = np.arange(_LEVELS + 1) / _LEVELS * rate
     distribution = special.pdtr(np.arange(most), means[:, None]).astype(np.float32)
     distribution[:, -1] = np.inf  # so that every search ends
-    starts = np.arange(_BINS, dtype=np.float32) / _BINS
-    guide = np.stack([np.searchsorted(row, starts, side="right") for row in distribution]).astype(np.int32)
+    bounds = np.arange(_BINS + 1, dtype=np.float32) / _BINS
+    found = np.stack([np.searchsorted(row, bounds, side="right") for row in distribution]).astype(np.int16)
+    guide = np.where(found[:, :-1] == found[:, 1:], found[:, :-1], ~found[:, :-1])
     return torch.from_numpy(distribution).flatten(), torch.from_numpy(guide).flatten()
 
 

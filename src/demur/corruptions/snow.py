@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from torch import maximum
+import torch
 
 from demur.corruptions import check_severity, parameter
 from demur.corruptions.colour import grey
@@ -59,9 +59,9 @@ class Snow:
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         mean, deviation, factor, least, radius, sigma, kept = parameter(self, min(x.shape[2:]))
-        flakes = zoom(mean + deviation * keys.normal(x[:, :1], "snow"), factor)
-        flakes = flakes.masked_fill(flakes < least, 0).clamp(0, 1)
+        noise = keys.normal(x[:, :1], "snow").mul_(deviation).add_(mean)
+        flakes = torch.threshold_(zoom(noise, [factor]), least, 0).clamp_(0, 1)
         turns = keys.uniform(x[:, 0, 0, :1], "snow angle")[:, 0]
         falling = motion(flakes, radius=radius, sigma=sigma, degrees=90 * turns - 135)
-        white = kept * x + (1 - kept) * maximum(x, grey(x) * 1.5 + 0.5)
-        return (white + falling + falling.flip(2, 3)).clamp(0, 1)
+        white = torch.maximum(x, grey(x).mul_(1.5).add_(0.5)).mul_(1 - kept).add_(x, alpha=kept)
+        return white.add_(falling + falling.flip(2, 3)).clamp_(0, 1)

@@ -78,8 +78,10 @@ class Spatter:
             cover = cover.masked_fill(cover < 0.8, 0)
             return (x * (1 - cover) + paint(_MUD, x) * cover).clamp(0, 1)
         drops = liquid.masked_fill(liquid < least, 0).clamp(0, 1)
-        light = np.stack([_light(row) for row in drops[:, 0].cpu().numpy()])
-        return (x + look * torch.from_numpy(light).to(x)[:, None] * paint(_WATER, x)).clamp(0, 1)
+        light = torch.empty_like(drops)
+        for row, own in zip(light, drops.cpu().numpy(), strict=True):
+            row.copy_(torch.from_numpy(_light(own[0])))
+        return (x + look * light * paint(_WATER, x)).clamp(0, 1)
 
 
 def _light(drops: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
+
 from demur.corruptions import check_strength, parameter
 from demur.randomness import Keys
 from demur.shapes import Images
@@ -35,4 +37,4 @@ class SpeckleNoise:
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         sigma = parameter(self, min(x.shape[2:]))
-        return (x + x * sigma * keys.normal(x, "speckle_noise")).clamp(0, 1)
+        return torch.addcmul(x, x, keys.normal(x, "speckle_noise"), value=sigma).clamp_(0, 1)

@@ -19,6 +19,8 @@ def correlate(x: Images, kernel: Float[Tensor, "tall wide"], edges: Edges = "mir
     height, width = x.shape[2:]
     size = [next_fast_len(side + 2 * around, real=True) for side, around in ((height, up), (width, left))]
     response = rfft2(kernel.to(x), s=size).conj()
-    images = (pad(x[row : row + 1], (up, up), (left, left), edges) for row in range(len(x)))
-    parts = [irfft2(rfft2(image, s=size) * response, s=size)[:, :, :height, :width] for image in images]
-    return torch.cat(parts) if parts else x
+    out = torch.empty_like(x)
+    for row in range(len(x)):
+        spectrum = rfft2(pad(x[row : row + 1], (up, up), (left, left), edges), s=size).mul_(response)
+        out[row] = irfft2(spectrum, s=size)[0, :, :height, :width]
+    return out

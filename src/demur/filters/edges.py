@@ -25,8 +25,10 @@ def inside(places: Tensor, side: int, edges: Edges) -> Tensor:
 
 def pad(x: Images, vertical: tuple[int, int], horizontal: tuple[int, int], edges: Edges) -> Images:
     """The images with rows of pixels added above and below, columns left and right; any number of them."""
-    for axis, (before, after) in ((2, vertical), (3, horizontal)):
+    for axis, (before, after) in ((3, horizontal), (2, vertical)):
         if before or after:
             side = x.shape[axis]
-            x = x.index_select(axis, inside(torch.arange(-before, side + after), side, edges).to(x.device))
+            outside = [torch.arange(-before, 0), torch.arange(side, side + after)]
+            first, last = (x.index_select(axis, inside(places, side, edges).to(x.device)) for places in outside)
+            x = torch.cat([first, x, last], dim=axis)
     return x

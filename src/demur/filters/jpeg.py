@@ -2,10 +2,10 @@
 
 from io import BytesIO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from demur.shapes import Images
 
@@ -15,18 +15,20 @@ def jpeg(x: Images, quality: int) -> Images:
 
     Three channels are one colour picture; any other number of channels is as many grey pictures. Gradients do not pass.
     """
-    eight_bits = (x.detach() * 255).round().to("cpu", torch.uint8).numpy()
-    found = np.stack([_through(row, quality) for row in eight_bits]) if len(x) else eight_bits
-    return torch.from_numpy(found).to(x) / 255
+    eight_bits = (x.detach() * 255).round_().to("cpu", torch.uint8)
+    if x.shape[1] == 3:
+        found = _coded(eight_bits.permute(0, 2, 3, 1), quality).permute(0, 3, 1, 2)
+    else:
+        found = _coded(eight_bits.flatten(0, 1), quality).view(x.shape)
+    return found.contiguous().to(x).div_(255)
 
 
-def _through(row: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    if len(row) == 3:
-        return np.moveaxis(_coded(np.moveaxis(row, 0, 2), quality), 2, 0)
-    return np.stack([_coded(plane, quality) for plane in row])
-
-
-def _coded(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    buffer = BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
+def _coded(
+    pictures: UInt8[Tensor, "some tall wide *colours"], quality: int
+) -> UInt8[Tensor, "some tall wide *colours"]:
+    out = pictures.numpy(force=True).copy(order="C")
+    for picture in out:
+        buffer = BytesIO()
+        Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+        picture[...] = Image.open(buffer)
+    return torch.from_numpy(out)

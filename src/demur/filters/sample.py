@@ -20,11 +20,12 @@ def sample(
 ) -> Images:
     """Bilinear values at the places (`down`, `right`), in pixels from the centre of the first one."""
     height, width = x.shape[2:]
-    down, right = down.to(x), right.to(x)
     corners = edges != "reflect"
-    if corners:
-        places = [2 * right / max(width - 1, 1) - 1, 2 * down / max(height - 1, 1) - 1]
-    else:
-        places = [(2 * right + 1) / width - 1, (2 * down + 1) / height - 1]
-    grid = torch.stack(places, dim=3)
+    grid = x.new_empty((*down.shape, 2))
+    for axis, (places, side) in enumerate([(right, width), (down, height)]):
+        if corners:
+            begin, scale = -1.0, 2 / max(side - 1, 1)
+        else:
+            begin, scale = 1 / side - 1, 2 / side
+        torch.add(x.new_tensor(begin), places.to(x), alpha=scale, out=grid[..., axis])
     return grid_sample(x, grid, mode="bilinear", padding_mode=_PADDING[edges], align_corners=corners)

@@ -60,6 +60,22 @@ def auroc_gain(
     return Estimate(value=value, low=value - half, high=value + half, n=count, unit=unit)
 
 
+def gain_influence(
+    doubt: ArrayLike, baseline: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None
+) -> Floats:
+    """What each unit, in sorted order, adds to the error of `auroc_gain`.
+
+    The root of the sum of squares is the standard error. Zero everywhere where a gain is undefined.
+    """
+    flags = np.asarray(positive, bool)
+    count, _ = _count(flags, units)
+    if flags.all() or not flags.any():
+        return np.zeros(count)
+    _, ours = _auroc(np.asarray(doubt, np.float64), flags)
+    _, theirs = _auroc(np.asarray(baseline, np.float64), flags)
+    return _by_unit(ours - theirs, units) * float(np.sqrt(count / max(1, count - 1)))
+
+
 def _auroc(doubt: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:
     """AUROC and each row's share in its error."""
     above, below = np.sort(doubt[positive]), np.sort(doubt[~positive])
@@ -78,9 +94,15 @@ def _below(ascending: Floats, values: Floats) -> Floats:
 
 
 def _standard_error(influence: Floats, units: NDArray[Any] | None) -> float:
-    sums = influence if units is None else np.bincount(np.unique(units, return_inverse=True)[1], influence)
+    sums = _by_unit(influence, units)
     count = len(sums)
     return float(np.sqrt(count / max(1, count - 1) * np.square(sums).sum()))
+
+
+def _by_unit(influence: Floats, units: NDArray[Any] | None) -> Floats:
+    if units is None:
+        return influence
+    return np.bincount(np.unique(units, return_inverse=True)[1], influence).astype(np.float64)
 
 
 def _too_few(flags: NDArray[np.bool_], units: NDArray[Any] | None, unit: Unit) -> str | None:

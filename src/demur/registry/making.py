@@ -82,7 +82,8 @@ def _made(field: Any, value: Any, where: str) -> Any:
     kind = field.metadata.get(KIND)
     values = value if many and isinstance(value, list) else [value]
     if many != isinstance(value, list) or not all(_fits(each, wanted, kind) for each in values):
-        name = "a name" if wanted is Call else f"of type {getattr(wanted, '__name__', wanted)}"
+        types = " or ".join(each.__name__ for each in get_args(wanted) or [wanted])
+        name = "a name" if wanted is Call else f"of type {types}"
         name = f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind else name
         said = f"a list, each {name}" if many else name
         raise InputError(f"{where}: `{field.name}` must be {said}; got {_written(value)}.")

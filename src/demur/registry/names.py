@@ -89,6 +89,8 @@ def _value(node: ast.expr, text: str) -> Any:
             return _finite(_number(left, text) / below, text)
         case ast.List(elts=items):
             return [_value(item, text) for item in items]
+        case ast.Name(id="true" | "false" as said):  # as in the TOML around it
+            return said == "true"
         case ast.Name() | ast.Call():
             return _call(node, text)
         case _:

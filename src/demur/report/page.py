@@ -12,7 +12,7 @@ import vl_convert
 
 from demur.analysis.results import Quantity, Results
 from demur.report import phrases
-from demur.report.charts import Drawing, against_eps, against_severity, histograms, reliability, risk_coverage
+from demur.report.charts import Drawing, against_eps, against_severity, histograms, parts, reliability, risk_coverage
 from demur.report.charts.histograms import first_signal
 from demur.report.charts.risk_coverage import start
 from demur.report.direction import other
@@ -52,6 +52,7 @@ FILTERS = {
         "frequency",
         "percent",
         "pixels",
+        "price",
         "plural",
         "readable",
         "signed",
@@ -118,7 +119,8 @@ def drawings(results: Results) -> Mapping[str, Drawing]:
         histograms(results) if results.histograms else None,
         reliability(results) if any(bin_.n for bin_ in results.calibration.bins) else None,
         against_eps(results),
-        against_severity(results),
+        None if results.corruption_map else against_severity(results),
+        *parts(results),
     ]
     return {drawing.name: drawing for drawing in found if drawing}
 

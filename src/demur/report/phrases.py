@@ -162,6 +162,21 @@ def size(quantity: Quantity, norm: str) -> str:
     return f"{size_of(quantity.value, norm)} ({ends})"
 
 
+def price(passes: float, milliseconds: float | None) -> str:
+    """What a signal costs for an image beyond the look that all share.
+
+    >>> price(0, None), price(3, 1.234), price(119, 0.012)
+    ('none', '3 passes, 1.2 ms', '119 passes, <0.1 ms')
+    """
+    asked = "none" if not passes else f"{passes:.4g} pass{'' if passes == 1 else 'es'}"
+    if milliseconds is None:
+        return asked
+    time = (
+        "<0.1 ms" if milliseconds < 0.1 else f"{milliseconds:.2g} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+    )
+    return time if not passes else f"{asked}, {time}"
+
+
 def duration(seconds: float) -> str:
     """A length of time.
 

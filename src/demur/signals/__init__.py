@@ -114,6 +114,29 @@ class Parted(Protocol):
         ...
 
 
+@runtime_checkable
+class MadeOf(Protocol):
+    """A signal that is, or when fitted becomes, `Composed`."""
+
+    @property
+    def made_of(self) -> str:
+        """What its parts are: layers, squeezers or mutants; a class variable will do."""
+        ...
+
+
+@runtime_checkable
+class Composed(MadeOf, Protocol):
+    """A signal whose score follows from its parts without another pass, so that an audit keeps both."""
+
+    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+        """Name → one number per row, float64."""
+        ...
+
+    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:
+        """The score that these parts of the same rows make."""
+        ...
+
+
 def needs_of(signal: AnySignal) -> Needs:
     """What a signal reads besides logits, and what it costs."""
     return signal.needs if isinstance(signal, Needing) else LOGITS

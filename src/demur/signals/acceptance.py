@@ -42,7 +42,7 @@ def accept(mutation: Mutation, reference: Iterable[Evidence], labels: Labels, *,
             if len(numbers) == count:
                 return Accepted(tuple(numbers), torch.stack(changed), number + 1)
     raise InputError(
-        f"a mutant must keep {kept:.0%} of the model's accuracy; of {_PATIENCE * count} with operator "
+        f"a mutant must keep {100 * kept:.3g} % of the model's accuracy; of {_PATIENCE * count} with operator "
         f"{mutation.operator!r} and gamma {mutation.gamma:g}, {len(numbers)} of the {count} wanted do. Take a smaller "
         "gamma or another operator."
     )

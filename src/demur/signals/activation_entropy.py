@@ -34,7 +34,7 @@ class ActivationEntropy:
     Nazeri & Hafez (2025), arXiv:2508.21715.
     """
 
-    unit: ClassVar[str] = "standard deviations; probability of an error where learned"
+    made_of: ClassVar[str] = "layers"
 
     layers: tuple[str, ...] = ()
     bins: int = 30
@@ -52,6 +52,11 @@ class ActivationEntropy:
                 raise InputError(
                     f"activation_entropy: `{field}` is one of {', '.join(known)}; got {getattr(self, field)!r}."
                 )
+
+    @property
+    def unit(self) -> str:
+        """The scale of the fused score."""
+        return _unit(learned=self.fusion == "learned")
 
     @property
     def needs(self) -> Needs:
@@ -87,7 +92,7 @@ class ActivationEntropy:
 class FittedActivationEntropy:
     """Edges of the bins, and mean and standard deviation of the entropy, for each layer."""
 
-    unit: ClassVar[str] = ActivationEntropy.unit
+    made_of: ClassVar[str] = ActivationEntropy.made_of
 
     layers: tuple[str, ...]
     edges: tuple[Tensor, ...]
@@ -95,6 +100,11 @@ class FittedActivationEntropy:
     spread: Tensor
     side: str
     detector: FittedDetector | None = None
+
+    @property
+    def unit(self) -> str:
+        """The scale of the fused score."""
+        return _unit(learned=self.detector is not None)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -108,7 +118,11 @@ class FittedActivationEntropy:
         }
 
     def __call__(self, seen: Evidence) -> Scores:
-        found = self.deviations(self.entropies(seen))
+        return self.of_parts(self.parts(seen), seen)
+
+    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
+        """How far these entropies lie from those of the reference, over all layers."""
+        found = self.deviations(torch.stack(list(parts.values()), dim=1))
         return found.mean(dim=1) if self.detector is None else self.detector(found)
 
     def parts(self, seen: Evidence) -> Mapping[str, Scores]:
@@ -132,6 +146,10 @@ class FittedActivationEntropy:
         """How far entropies lie on the doubtful side, in standard deviations."""
         away = (entropies - self.middle) / self.spread
         return {"two": away.abs(), "upper": away, "lower": -away}[self.side]
+
+
+def _unit(*, learned: bool) -> str:
+    return "probability of an error" if learned else "standard deviations"
 
 
 def _activations(seen: Evidence, layers: Sequence[str]) -> list[Tensor]:

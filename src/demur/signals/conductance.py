@@ -52,15 +52,15 @@ class Conductance:
     @property
     def needs(self) -> Needs:
         """The closed form costs nothing beyond the look; that a layer has one shows only when it is looked at."""
-        path = (self.steps + 1) * GRADIENT if self.layer else 0.0
+        path = (self.steps + 1) * GRADIENT + 1 if self.layer else 0.0
         return Needs(layers=(self.layer,) if self.layer else (), features=True, passes=path, fitting=path)
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedConductance":
         maps, gaps, answers, classes = [], [], [], 0
         for seen in reference:
             found = seen.contributions(self.layer, self.steps)
-            maps.append(found.maps)
-            gaps.append(found.gap)
+            maps.append(found.maps.detach())
+            gaps.append(found.gap.detach())
             answers.append(seen.logits.argmax(dim=1))
             classes = seen.logits.shape[1]
         values, given = torch.cat(maps), torch.cat(answers)

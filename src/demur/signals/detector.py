@@ -61,7 +61,7 @@ class Detector:
             InputError: there are fewer right or wrong answers than folds.
             MissingExtraError: scikit-learn is not installed.
         """
-        x, y = columns.double().numpy(), wrong.numpy()
+        x, y = columns.double().numpy(force=True), wrong.numpy()
         rarer = int(min(y.sum(), (~y).sum()))
         if rarer < self.folds:
             raise InputError(
@@ -94,7 +94,7 @@ class FittedDetector:
 
     def __call__(self, columns: Features) -> Scores:
         """The probability of a wrong answer, as the estimators have it on average."""
-        x = columns.double().numpy()
+        x = columns.double().numpy(force=True)
         return torch.from_numpy(np.mean([model.predict_proba(x)[:, 1] for model in self.models], axis=0))
 
     @property

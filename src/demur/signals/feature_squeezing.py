@@ -38,6 +38,7 @@ class FeatureSqueezing:
     """
 
     unit: ClassVar[str] = "L1 distance of probabilities"
+    made_of: ClassVar[str] = "squeezers"
 
     bits: int = 5
     median: int = 2
@@ -52,7 +53,7 @@ class FeatureSqueezing:
         for field, within, rule in (
             ("bits", 0 <= self.bits <= 8, "0 to 8"),
             ("median", self.median >= 0, "0 or a number of pixels"),
-            ("strength", 0 <= self.strength <= 1, "0 to 1; did you mean a number of 255ths"),
+            ("strength", 0 <= self.strength <= 1, "0 to 1 in pixel values, such as 2/255"),
             ("search", self.search % 2 == 1, "an odd number of pixels"),
             ("resample", 0 <= self.resample < 1, "0 to below 1"),
             ("jpeg", 0 <= self.jpeg <= 95, "0 to 95"),
@@ -71,7 +72,11 @@ class FeatureSqueezing:
         return dict(self._squeezers())
 
     def __call__(self, seen: Evidence) -> Scores:
-        return torch.stack(list(self.parts(seen).values())).amax(dim=0)
+        return self.of_parts(self.parts(seen), seen)
+
+    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
+        """The largest change."""
+        return torch.stack(list(parts.values())).amax(dim=0)
 
     def parts(self, seen: Evidence) -> Mapping[str, Scores]:
         """The change that each squeezer causes."""

@@ -15,8 +15,8 @@ def counts_in(values: Tensor, edges: Tensor) -> Tensor:
 
     Bins hold their lower edge, the last its upper one too, and what lies outside is not counted: as `numpy.histogram`.
     """
-    bins = len(edges) - 1
-    place = torch.bucketize(values.double(), edges, right=True) - 1
+    bins, values = len(edges) - 1, values.double()  # else the last edge would be rounded to the type of the values
+    place = torch.bucketize(values, edges, right=True) - 1
     place = torch.where(values == edges[-1], bins - 1, place)
     outside = (place < 0) | (place >= bins)
     counts = torch.zeros(len(values), bins + 1, dtype=torch.float64)
@@ -36,7 +36,7 @@ def quantile_edges(batches: Sequence[Tensor], bins: int) -> Tensor:
     Equal quantiles become one edge, so there may be fewer bins.
     """
     seen = torch.cat([values.flatten() for values in batches]).double()
-    positive = seen[seen > 0]
+    positive = seen[seen > _LEAST]
     if not len(positive):
         return torch.tensor([0.0, _LEAST, _MOST]).double()
     inner = torch.quantile(positive[:: 1 + len(positive) // 2**24], torch.arange(1, bins - 1).double() / (bins - 1))

@@ -32,7 +32,7 @@ class KNN:
             raise InputError(f"knn: `k` must be at least 1; got {self.k}.")
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedKNN":  # noqa: ARG002 - labels play no part
-        bank = torch.cat([_on_sphere(seen.features) for seen in reference])
+        bank = torch.cat([_on_sphere(seen.features.detach()) for seen in reference])
         if len(bank) < self.k:
             raise InputError(
                 f"`k` = {self.k} neighbours need as many reference images; there are {len(bank)}. Take a smaller k."

@@ -30,6 +30,7 @@ class LabelChangeRate:
     """
 
     unit: ClassVar[str] = "share of mutants"
+    made_of: ClassVar[str] = "mutants"
 
     operator: str = "nai"
     gamma: float = 0.01
@@ -60,7 +61,7 @@ class LabelChangeRate:
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedLabelChangeRate":
         accepted = accept(self.mutation, reference, labels, count=self.mutants, kept=self.kept)
-        doubt = torch.cat([MSP()(seen) for seen in reference])
+        doubt = torch.cat([MSP()(seen).detach() for seen in reference])
         wrong = torch.cat([seen.logits.argmax(dim=1) for seen in reference]) != labels
         return FittedLabelChangeRate(
             mutation=self.mutation,
@@ -75,6 +76,7 @@ class FittedLabelChangeRate:
     """The numbers of the accepted mutants, and when to stop; mutants are made again whenever they are asked."""
 
     unit: ClassVar[str] = LabelChangeRate.unit
+    made_of: ClassVar[str] = LabelChangeRate.made_of
 
     mutation: Mutation
     numbers: tuple[int, ...]
@@ -88,10 +90,18 @@ class FittedLabelChangeRate:
         return {"tried": self.tried, "numbers": list(self.numbers), **plain}
 
     def __call__(self, seen: Evidence) -> Scores:
-        return self.rule.expected(*self.asked(seen), MSP()(seen))
+        return self.of_parts(self.parts(seen), seen)
+
+    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:
+        """The share of all mutants that is to be expected to change the answer."""
+        return self.rule.expected(parts["changed"].long(), parts["asked"].long(), MSP()(seen))
 
     def parts(self, seen: Evidence) -> Mapping[str, Scores]:
-        """How many mutants each row was shown, and how many of them changed the answer."""
+        """How many mutants each row was shown, and how many changed its answer; of each, where all are shown."""
+        if self.rule.rule == "never":
+            changes = self.changes(seen).double()
+            each = {str(number): row for number, row in zip(self.numbers, changes, strict=True)}
+            return {"changed": changes.sum(dim=0), "asked": torch.full((len(seen),), float(len(changes))), **each}
         changed, asked = self.asked(seen)
         return {"changed": changed.double(), "asked": asked.double()}
 

@@ -32,7 +32,7 @@ class Mahalanobis:
     relative: bool = False
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedMahalanobis":
-        features = torch.cat([seen.features for seen in reference]).double()
+        features = torch.cat([seen.features.detach() for seen in reference]).double()
         present, position = torch.unique(labels, return_inverse=True)
         means = torch.stack([features[labels == label].mean(dim=0) for label in present])
         background = features.mean(dim=0, keepdim=True)

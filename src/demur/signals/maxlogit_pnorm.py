@@ -42,7 +42,7 @@ class MaxLogitPNorm:
         wrong = (torch.cat(answers) != labels).numpy()
         if wrong.all() or not wrong.any():
             return Tuned(chosen=MSP(), p=None)
-        found = [auroc(doubt.numpy(), wrong) for doubt in torch.cat(scores, dim=1)]
+        found = [auroc(doubt.numpy(force=True), wrong) for doubt in torch.cat(scores, dim=1)]
         best = max(range(len(candidates)), key=found.__getitem__)  # of equals the first, so msp before any p
         return Tuned(chosen=candidates[best], p=best - 1 if best else None)
 

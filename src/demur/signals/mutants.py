@@ -39,7 +39,8 @@ class Mutation:
             raise unknown("operator", self.operator, OPERATORS)
         if not 0 < self.gamma < 1:
             raise InputError(
-                f"`gamma`, the share of filters that a mutant changes, must lie in (0, 1); got {self.gamma}."
+                f"label_change_rate: `gamma`, the share of filters that a mutant changes, must lie in (0, 1); "
+                f"got {self.gamma}."
             )
 
     def mutant(self, layers: Mapping[str, Tensor], number: int) -> tuple[Change, ...]:

@@ -47,5 +47,5 @@ class NormalScores:
 
 def _normal(numbers: Scores) -> NDArray[np.float64]:
     """Numbers so small that a slope between two of them would overflow count as 0."""
-    x: NDArray[np.float64] = numbers.numpy()
+    x: NDArray[np.float64] = numbers.numpy(force=True)
     return np.where(np.abs(x) < _TINY, 0, x)

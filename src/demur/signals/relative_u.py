@@ -37,7 +37,7 @@ class RelativeU:
             raise InputError(f"relative_u: `temperature` must be positive and finite; got {self.temperature}.")
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedRelativeU":
-        logits = torch.cat([seen.logits for seen in reference])
+        logits = torch.cat([seen.logits.detach() for seen in reference])
         wrong = logits.argmax(dim=1) != labels
         if wrong.all() or not wrong.any():
             raise InputError(

@@ -7,7 +7,9 @@ from functools import reduce
 from operator import or_
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.errors import InputError
@@ -66,6 +68,8 @@ class Stack:
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedStack":
         units, grouped = units_of(reference)
         fold = folds_of(units, self.folds)
+        if len(torch.unique(fold)) < 2:
+            raise _too_alike(units)
         scores, baseline, wrong = self._held_out(reference, labels, fold)
         few = min(int(wrong.sum()), int((~wrong).sum()))
         if few < FEWEST:
@@ -74,6 +78,8 @@ class Stack:
                 f"there are {few} of one kind. Bring more images, or a signal that learns nothing from errors."
             )
         unseen = torch.empty(len(labels), dtype=torch.float64)
+        if any(len(torch.unique(wrong[fold != k])) < 2 for k in torch.unique(fold)):
+            raise _too_alike(units)
         for inside in (fold == k for k in torch.unique(fold)):
             weighing = Weighing.fit(scores[~inside], wrong[~inside], self.penalty)
             # the more errors inside, the fewer outside: the intercept would speak against this fold as a whole
@@ -97,8 +103,8 @@ class Stack:
             for seen in Part(reference, inside):
                 here = rows[start : start + len(seen)]
                 start += len(seen)
-                scores[here] = _columns(ready, seen)
-                baseline[here] = MSP()(seen)
+                scores[here] = _columns(ready, seen).detach()
+                baseline[here] = MSP()(seen).detach()
                 answers[here] = seen.logits.argmax(dim=1)
         return scores, baseline, answers != labels
 
@@ -159,6 +165,14 @@ class FittedStack:
 
     def __call__(self, seen: Evidence) -> Scores:
         return self.weighing(_columns(self.signals, seen))
+
+
+def _too_alike(units: NDArray[np.str_]) -> InputError:
+    return InputError(
+        "its gain is measured on groups that the regression has not seen, so errors and right answers must lie in "
+        "several folds, and groups are not torn apart; number of groups among the reference images: "
+        f"{len(np.unique(units))}. Bring images of more groups, or leave the stack out."
+    )
 
 
 def _placed(curves: Iterable[NormalScores], columns: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ _LEAST, _MOST = math.log(1e-3), math.log(1e5)
 class TemperatureScaled:
     """A signal of logits divided by the temperature at which they are calibrated: high when that signal is.
 
-    signal(z / T), with T the one that makes the labels of the reference images most likely under the softmax of z / T.
+    signal(z / T), with T the one that makes the labels of the reference images most likely under the softmax of z / T;
+    1 where all of them are answered rightly.
 
     Guo et al. (2017), arXiv:1706.04599.
     """
@@ -39,7 +40,7 @@ class TemperatureScaled:
         return self.signal.unit
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> Signal:
-        logits = torch.cat([seen.logits for seen in reference])
+        logits = torch.cat([seen.logits.detach() for seen in reference])
         return AtTemperature(Tempered(signal=self.signal, temperature=calibrated(logits, labels)))
 
 
@@ -64,6 +65,8 @@ class AtTemperature:
 def calibrated(logits: Logits, labels: Labels) -> float:
     """The temperature of the smallest negative log-likelihood; that has one minimum in log T.
 
+    Where every answer is right it has none, and cold logits lose their order to rounding: the temperature stays 1.
+
     Raises:
         InputError: there is nothing to fit to.
     """
@@ -72,6 +75,8 @@ def calibrated(logits: Logits, labels: Labels) -> float:
     if not len(labels):
         raise InputError("a temperature is fitted to labelled images; got none. Give it some.")
     z = logits.double()
+    if bool((z.argmax(dim=1) == labels).all()):
+        return 1.0
 
     def nll(log_t: float) -> float:
         loss: Tensor = torch.nn.functional.cross_entropy(z / math.exp(log_t), labels)

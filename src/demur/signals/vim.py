@@ -34,7 +34,7 @@ class ViM:
             raise InputError(f"vim: `dim` must be at least 0; got {self.dim}. 0 is half the width of the features.")
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedViM":  # noqa: ARG002 - labels play no part
-        batches = [(seen.features.double(), seen.head) for seen in reference]
+        batches = [(seen.features.detach().double(), seen.head) for seen in reference]
         features = torch.cat([h for h, _ in batches])
         weight, bias = (part.double() for part in batches[0][1])
         dim = self._dim(*weight.shape)

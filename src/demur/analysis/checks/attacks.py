@@ -9,8 +9,9 @@ import polars as pl
 
 from demur.analysis.checks.levels import sure_level
 from demur.analysis.results import Check
-from demur.analysis.robustness import beaten, smallest
+from demur.analysis.robustness import beaten, known_as, smallest, unlimited
 from demur.analysis.run import Flags, Run, wrong
+from demur.registry import Call, parse
 
 Entry: TypeAlias = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ def attacks(run: Run) -> Iterator[Check]:
     if foreign:
         yield from _troubles(rows.filter(pl.col("condition").is_in(foreign)), _OF_FOREIGN)
     for entry in run.conditions("attack", "worst"):
-        yield _rises(run, entry)
+        yield from _rises(run, entry)
     yield from _compared(run, [entry for entry in entries if entry.get("target") is None])
 
 
@@ -71,14 +72,17 @@ def _troubles(rows: pl.DataFrame, kinds: Sequence[tuple[int, str, str, float, fl
         yield Check(name=name, state=state, sentence=sentence, count=count, of=len(rows))
 
 
-def _rises(run: Run, entry: Entry) -> Check:
-    """Losses with a ceiling have nowhere to rise on rows that are wrong already."""
-    rows = run.rows(entry["name"]).filter(pl.col("loss.start").is_not_null() & (pl.col("step") != 0))
+def _rises(run: Run, entry: Entry) -> Iterator[Check]:
+    """Losses with a ceiling have nowhere to rise on rows that are wrong already, and blind draws need not rise."""
+    climbing = pl.col("loss.start").is_not_null() & (pl.col("step") != 0) & (pl.col("backwards") > 0)
+    rows = run.rows(entry["name"]).filter(climbing)
+    if rows.is_empty():
+        return
     stuck = int((rows["loss.kept"] <= rows["loss.start"]).sum())
-    return Check(
+    yield Check(
         name="the loss rises",
         state=sure_level(stuck, len(rows), 0.05, 0.20),
-        sentence=f"Images on which {entry['family'].upper()} did not raise its loss",
+        sentence=f"Images on which {known_as(entry['family'])} did not raise its loss",
         count=stuck,
         of=len(rows),
     )
@@ -87,13 +91,12 @@ def _rises(run: Run, entry: Entry) -> Check:
 def _compared(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
     """What one attack says of another."""
     yield from _iterated(run, entries)
-    pgd = [entry for entry in entries if entry["family"] == "pgd" and entry["keep"] == "first"]
-    if pgd:
-        yield _monotone(run, sorted(pgd, key=lambda entry: entry["severity"]))
-    searches = [run.rows(entry["name"]) for entry in entries if entry["keep"] == "nearest"]
+    yield from _monotone(run, entries)
+    searches = [run.rows(entry["name"]) for entry in entries if unlimited(entry)]
     if searches:
         yield _reachable(searches)
-    staged = [rows for rows in searches if "stage" in rows.columns]
+    nearest = (run.rows(entry["name"]) for entry in entries if entry["keep"] == "nearest")
+    staged = [rows for rows in nearest if "stage" in rows.columns]
     if staged:
         yield _blind(staged)
 
@@ -125,17 +128,30 @@ def _iterated(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
     )
 
 
-def _monotone(run: Run, by_size: Sequence[Entry]) -> Check:
-    right = [int((~wrong(run.rows(entry["name"]))).sum()) for entry in by_size]
-    total = len(run.rows(by_size[0]["name"]))
-    rises = int(sum(max(0, after - before) for before, after in pairwise(right)))
-    return Check(
+def _monotone(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
+    """PGD at several sizes and otherwise the same."""
+    alike: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry["family"] == "pgd" and entry["keep"] == "first":
+            alike.setdefault(_but_eps(entry["name"]), []).append(entry)
+    series = [sorted(found, key=lambda entry: entry["severity"]) for found in alike.values() if len(found) > 1]
+    if not series:
+        return
+    right = [[int((~wrong(run.rows(entry["name"]))).sum()) for entry in by_size] for by_size in series]
+    rises = sum(max(0, after - before) for counts in right for before, after in pairwise(counts))
+    total = sum(len(run.rows(by_size[0]["name"])) for by_size in series)
+    yield Check(
         name="more room never helps the model",
         state=sure_level(rises, total, 0.005, 0.02),
         sentence="Images that PGD loses again when it is allowed larger changes",
         count=rises,
         of=total,
     )
+
+
+def _but_eps(name: str) -> str:
+    call = parse(name)
+    return str(Call(call.name, {field: value for field, value in call.fields.items() if field != "eps"}))
 
 
 def _reachable(searches: Sequence[pl.DataFrame]) -> Check:

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from demur.attacks.ensemble import Ensemble
-from demur.attacks.foreign import is_foreign
-from demur.attacks.objective import Objective
-from demur.attacks.sealed import sealed
-from demur.attacks.shown import Shown
+from demur.attacks.foreign import Foreign
 from demur.attacks.walk import Attack
+from demur.audit.attacked import try_attacks
 from demur.audit.conditions import CLEAN, Condition, Shape, conditions
 from demur.audit.goals import goals
 from demur.classifier import Classifier
@@ -40,22 +38,17 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
     return tuple(found for found in conditions(texts, shape) if found.attack is not None)
 
 
-def rehearse(condition: Condition, classifier: Classifier) -> None:
+def rehearse(found: Sequence[Condition], classifier: Classifier) -> None:
     """Refuse what could not start: a class to aim at that is none, a library that is not there.
 
     Raises:
         InputError: better now than after an hour.
     """
-    attack, classes = condition.attack, classifier.classes
-    none = torch.zeros(0, dtype=torch.int64)
-    if condition.target is not None:
-        goals(condition.target, classes, torch.zeros(0, len(classes)), none, Keys(()))
-    if is_foreign(attack):
-        x = torch.full((2, *classifier.input_shape), 0.5, device=classifier.device)
-        y, eps = (torch.zeros(2, dtype=kind, device=x.device) for kind in (torch.int64, torch.float32))
-        shown = Shown(Objective(classifier), x, y, eps, attack.norm)
-        with sealed(shown, 0):
-            attack.bind(shown)
+    try_attacks(found, classifier)
+    none, classes = torch.zeros(0, dtype=torch.int64), classifier.classes
+    for condition in found:
+        if condition.target is not None:
+            goals(condition.target, classes, torch.zeros(0, len(classes)), none, Keys(()))
 
 
 def price(condition: Condition) -> int:
@@ -64,7 +57,7 @@ def price(condition: Condition) -> int:
     assert attack is not None
     if isinstance(attack, Ensemble):
         return sum(_price(stage.attack) for stage in attack.stages)
-    return 1 if is_foreign(attack) else _price(attack)
+    return 1 if isinstance(attack, Foreign) else _price(attack)
 
 
 def _price(attack: Attack) -> int:

@@ -38,7 +38,7 @@ def figures(points: Points, condition: Condition) -> Facts:
         "forwards": int(rows["forwards"].sum()),
         "backwards": int(rows["backwards"].sum()),
         "flags": _flags(rows),
-        "reasons": dict(rows["reason"].drop_nulls().value_counts().sort("reason").iter_rows()),
+        "crashes": dict(rows["crash"].drop_nulls().value_counts().sort("crash").iter_rows()) if "crash" in rows else {},
     }
 
 

@@ -34,12 +34,12 @@ class Folder:
         return None
 
     def add(self, entry: Entry) -> None:
-        """Note that an attack on a model is finished."""
+        """Note that an attack on a model is finished, and how far points carry is to be asked again."""
         note = self.note()
         attacks = note["request"]["attacks"]
         others = [one for one in note["exports"] if (one["model"], one["attack"]) != (entry["model"], entry["attack"])]
         ranked = sorted([*others, entry], key=lambda one: (one["model"], attacks.index(one["attack"])))
-        write_json(self.path / NOTE, note | {"exports": ranked})
+        write_json(self.path / NOTE, note | {"exports": ranked, "finished": False})
 
     def close(self, transfer: list[Mapping[str, Any]]) -> None:
         """Note how far points carry, and that everything is done."""

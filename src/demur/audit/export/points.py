@@ -30,8 +30,8 @@ _ROUNDING = 1e-6
 class Points:
     """Images (rows, channels, height, width) on the CPU and a table with one row for each.
 
-    The table has the columns of a record, and besides `clean.predicted`, `fooled` (the answer is wrong and the change
-    no larger than the attack's eps) and `reason`, why somebody else's attack failed.
+    The table has the columns of a record, and besides `clean.predicted` and `fooled`: the answer is wrong, and the
+    change no larger than the attack's eps.
     """
 
     images: Images
@@ -78,13 +78,11 @@ def attack(bench: Bench, condition: Condition, rows: Rows) -> Points:
     found = attacked(condition, bench.classifier, images, labels, keys, batch=bench.plan.batch)
     shown = Shown(found.outcome.logits.cpu(), {}, torch.zeros(2, len(rows), dtype=torch.int64))
     record = table(condition, _identity(bench, rows), labels.cpu(), shown, found, [None] * len(rows))
-    reasons = found.outcome.reasons or ("",) * len(rows)
     return Points(
         found.outcome.x.cpu(),
         record.with_columns(
             pl.Series("clean.predicted", clean.argmax(dim=1).tolist(), dtype=pl.Int32()),
             pl.Series("fooled", wrong(record) & within(record, condition)),
-            pl.Series("reason", [reason or None for reason in reasons], dtype=pl.String()),
         ),
     )
 
@@ -109,4 +107,4 @@ def ask(classifier: Classifier, images: Images, batch: int) -> Logits:
 
 def joined(parts: list[Points]) -> Points:
     """All rows of several."""
-    return Points(torch.cat([part.images for part in parts]), pl.concat([part.table for part in parts], how="vertical"))
+    return Points(torch.cat([part.images for part in parts]), pl.concat([part.table for part in parts], how="diagonal"))

@@ -75,9 +75,8 @@ def export(
     source = open_data(data) if isinstance(data, str) else data
     found = attacks_of(attacks, source.input_shape)
     classifiers = _opened(models, source, device)
-    for condition in found:
-        for classifier in classifiers:
-            rehearse(condition, classifier)
+    for classifier in classifiers:
+        rehearse(found, classifier)
     progress.say("reading the images")
     index = build_index(source, exclude=frozenset[str]().union(*(c.learned_from for c in classifiers)), held_out=True)
     given = {"data.address": source.address, "seed": seed, "batch": batch, "model.trust_labels": trust_labels}
@@ -167,7 +166,10 @@ class _Task:
                 tell(len(self.rows))
             else:
                 run(job, folder, tell)
-        folder.close([self._carried(condition, folder, progress) for condition in self.conditions] if carried else [])
+        if not folder.note()["finished"]:
+            folder.close(
+                [self._carried(condition, folder, progress) for condition in self.conditions] if carried else []
+            )
 
     def _carried(self, condition: Condition, folder: Folder, progress: Progress) -> Mapping[str, Any]:
         own = [job for job in self.jobs if job.condition == condition]

@@ -37,7 +37,7 @@ def sheet(clean: Images, attacked: Images, captions: list[str]) -> bytes:
         left, top = number % _ACROSS * width + _GAP, number // _ACROSS * height + _GAP
         page.paste(Image.fromarray(tile), (left, top))
         draw.text((left, top + tile.shape[0]), caption, fill="black", font=font)
-    said = f"clean, attacked, difference × {amplified / 2:.3g}"
+    said = f"clean, attacked, difference amplified {amplified / 2:.3g} times"
     draw.text((_GAP, rows * height + _GAP), said, fill="black", font=font)
     buffer = io.BytesIO()
     page.save(buffer, "png", optimize=True)

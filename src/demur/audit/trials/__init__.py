@@ -20,6 +20,7 @@ from demur.audit.trials.gradients import gradients
 from demur.audit.trials.lab import Finding, Lab
 from demur.audit.trials.lead import lead_of, reach
 from demur.audit.trials.pixels import pixels
+from demur.audit.trials.surrogate import surrogate_of as surrogate_of
 from demur.classifier import Classifier
 
 MOST = 128
@@ -49,7 +50,9 @@ def trials(
     Returns:
         The content of `facts/trials.json`: the findings with their samples, and what they cost in passes.
     """
-    known = {"samples": len(rows), "trusted": bench.plan.model.trust_labels}
+    known: dict[str, Any] = {"samples": len(rows), "trusted": bench.plan.model.trust_labels}
+    if surrogate is not None:
+        known["surrogate_sha256"] = surrogate.sha256
     if not len(rows):
         return {**known, "forwards": 0, "backwards": 0, "findings": []}
     lab = Lab(bench, rows)

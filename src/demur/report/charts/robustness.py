@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from demur.analysis.attacked import Robustness, SizePoint
+from demur.analysis.attacked import Robustness
 from demur.analysis.results import ConditionRow, Quantity, Results
 from demur.report.charts.drawing import Drawing, main, number, share_axis
 from demur.report.phrases import readable
@@ -13,16 +13,20 @@ from demur.report.phrases import readable
 
 def against_eps(results: Results) -> Drawing | None:
     """Accuracy against the largest change an attack may make; None where none has a size in pixels."""
-    curves = [found for found in results.robustness if found.norm == "linf"]
+    curves = [found for found in results.robustness if found.norm == "linf" and found.curve]
     chosen = [row for row in results.conditions if row.kind == "attack" and _has_place(row, results)]
-    rows = _marked(results, chosen) + [_point(point, found) for found in curves for point in found.curve]
+    families = [*map(_family, curves), *{row.family for row in chosen}]
+    rows = _marked(results, chosen)
+    for found in curves:
+        name = _family(found) if families.count(_family(found)) == 1 else found.condition
+        rows += [_place(readable(name), point.eps, point.robust_accuracy, found.n, curve=True) for point in found.curve]
     return _drawn("accuracy-eps", "largest change per pixel (0 to 1)", rows) if rows else None
 
 
 def _has_place(row: ConditionRow, results: Results) -> bool:
-    """Attacks that keep points of one size, measured in pixels."""
-    searched = {found.condition for found in results.robustness}
-    elsewhere = {attack.condition for attack in results.attacks if attack.norm != "linf"}
+    """Attacks that keep points of one size, measured in pixels, and may end in any other class."""
+    searched = {found.condition for found in results.robustness if found.curve}
+    elsewhere = {attack.condition for attack in results.attacks if attack.norm != "linf" or attack.target is not None}
     return row.severity > 0 and row.condition not in searched | elsewhere
 
 
@@ -75,9 +79,9 @@ def _row(row: ConditionRow, family: str) -> dict[str, Any]:
     return _place(readable(family), row.severity, row.accuracy, row.n, curve=False)
 
 
-def _point(point: SizePoint, found: Robustness) -> dict[str, Any]:
-    name = readable(found.condition.partition("(")[0])
-    return _place(name, point.eps, point.robust_accuracy, found.n, curve=True)
+def _family(found: Robustness) -> str:
+    """The legend says more only where several lines are of one family."""
+    return found.condition.partition("(")[0]
 
 
 def _place(family: str, severity: float, right: Quantity, n: int, *, curve: bool) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""Who beats the baseline, on simulated scores whose truth is known."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from demur.analysis.contest import Gain, contest, settled
+from demur.analysis.signals import _alike
+from demur.analysis.targets import Target
+from demur.evidence import Evidence
+from demur.metrics.delong import auroc_interval
+from demur.registry import build
+
+ROWS = 800
+
+
+def target(scores, positive, groups=None):
+    rows = pl.DataFrame(
+        {
+            "sample_id": [str(row) for row in range(len(positive))],
+            "role": ["test" if row % 2 else "tune" for row in range(len(positive))],
+            "group": pl.Series(groups, dtype=pl.String)
+            if groups
+            else pl.Series([None] * len(positive), dtype=pl.String),
+            **{f"signal.{name}": values for name, values in scores.items()},
+        }
+    )
+    return Target("error", rows, positive, None if groups is None else np.array(groups))
+
+
+def drawn(seed, others, strength=1.0, own=0.6):
+    """A baseline of some strength, and others that share part of their noise with it."""
+    rng = np.random.default_rng(seed)
+    positive = rng.random(ROWS) < 0.2
+    shared = rng.normal(size=ROWS)
+    scores = {"msp": strength * positive + shared}
+    for name, lead in others.items():
+        scores[name] = (strength + lead) * positive + own * rng.normal(size=ROWS) + np.sqrt(1 - own**2) * shared
+    return scores, positive
+
+
+def judged(scores, positive, fitted=(), groups=None):
+    of = target(scores, positive, groups)
+    gains = {name: Gain.of(of, name, "msp", fitted=name in fitted) for name in scores if name != "msp"}
+    corrected = settled(gains)
+    areas = {name: auroc_interval(values, positive, of.units) for name, values in scores.items()}
+    return gains, corrected, contest(of, corrected, areas)
+
+
+def test_of_many_signals_as_good_as_the_baseline_one_seldom_wins():
+    alone = together = 0
+    for seed in range(60):
+        gains, corrected, _ = judged(*drawn(seed, {f"copy {k}": 0.0 for k in range(10)}))
+        alone += any(gain.estimate.low > 0 for gain in gains.values())
+        together += any(estimate.low > 0 for estimate in corrected.values())
+    assert together <= 5, "2.5 % of 60 on one side, give or take"
+    assert alone >= 6, "without the correction one of ten often looks better"
+
+
+def test_one_that_is_better_wins_and_is_named():
+    _, _, found = judged(*drawn(1, {"good": 0.8, "best": 1.6, "same": 0.0, "bad": -0.8}))
+    assert found.better == ("best", "good")
+    assert (found.worse, found.blind, found.compared) == (("bad",), (), 4)
+    assert found.sentence == "best and good beat the baseline here."
+
+
+def test_none_wins_in_words():
+    _, _, found = judged(*drawn(1, {"same": 0.0, "bad": -0.8}))
+    assert found.sentence == "No signal beats the baseline here."
+    assert judged(*drawn(1, {}))[2].sentence == "No other signal was compared with the baseline here."
+
+
+def test_one_above_a_fooled_baseline_may_still_know_nothing():
+    scores, positive = drawn(3, {"blind": 2.0, "seeing": 4.0}, strength=-2.0)
+    _, _, found = judged(scores, positive)
+    assert (found.better, found.blind) == (("seeing", "blind"), ("blind",))
+    assert found.sentence.startswith("seeing beats the baseline here. 1 more rank")
+    scores.pop("seeing")
+    assert "no better than a coin" in judged(scores, positive)[2].sentence
+
+
+def test_too_few_failures_say_so():
+    scores, positive = drawn(1, {"good": 2.0})
+    positive = positive & (np.cumsum(positive) <= 5)
+    _, corrected, found = judged(scores, positive)
+    assert np.isnan(corrected["good"].low)
+    assert found.sentence.startswith("Too few failures")
+
+
+def test_corrected_intervals_are_wider_about_the_same_gain():
+    gains, corrected, _ = judged(*drawn(1, {"one": 0.1, "other": 0.2}))
+    for name, gain in gains.items():
+        assert corrected[name].value == gain.estimate.value
+        assert corrected[name].low < gain.estimate.low < gain.estimate.high < corrected[name].high
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_fitted_signal_is_compared_on_test_rows_only(grouped):
+    scores, positive = drawn(1, {"learned": 0.5})
+    groups = [f"g{row // 2 * 2 + row % 2}" for row in range(ROWS)] if grouped else None
+    scores["learned"] = np.where(np.arange(ROWS) % 2, scores["learned"], 100.0 * positive)
+    gains, _, _ = judged(scores, positive, fitted={"learned"}, groups=groups)
+    odd = np.arange(ROWS) % 2 == 1
+    expected, _, _ = judged({name: values[odd] for name, values in scores.items()}, positive[odd])
+    assert gains["learned"].estimate.value == expected["learned"].estimate.value
+    assert len(gains["learned"].influence) == ROWS
+    assert not gains["learned"].influence[~odd].any() or grouped
+    assert np.square(gains["learned"].influence).sum() == pytest.approx(
+        np.square(expected["learned"].influence).sum(), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "same"),
+    [(2, {"entropy", "margin", "doctor", "doctor(variant='beta')"}), (3, {"doctor(variant='beta')"})],
+)
+def test_signals_that_rank_alike_are_found_by_their_ranking(classes, same):
+    logits = 4 * torch.randn(300, classes, generator=torch.Generator().manual_seed(0))
+    seen = Evidence(None, torch.zeros(300, 1, 2, 2), logits=logits)
+    names = ("msp", "entropy", "margin", "max_logit", "doctor", "doctor(variant='beta')")
+    scores = {name: build("signal", name)(seen).numpy() for name in names}
+    assert _alike(names, [target(scores, np.zeros(300, bool))]) == dict.fromkeys(same, "msp")

@@ -1,0 +1,49 @@
+"""Points of balls drawn at random have the laws they are said to have, and projections end where they must."""
+
+import pytest
+import torch
+from scipy.stats import kstest
+
+from demur.attacks.balls import anywhere, gaussian, length, project, unit
+from demur.attacks.walk import Walk
+
+ROWS = 64
+
+
+def walk(eps=0.1, level=0.5, shape=(3, 8, 8)):
+    x = torch.full((ROWS, *shape), level)
+    y = torch.zeros(ROWS, dtype=torch.long)
+    radii = torch.full((ROWS,), eps)
+    return Walk(x=x, y=y, origin=x, eps=radii, seed=torch.arange(ROWS) * 7919, logits=torch.zeros(ROWS, 2))
+
+
+def test_normal_numbers_are_normal_and_differ_from_row_to_row_and_step_to_step():
+    first, second = gaussian(walk(), "a", 0), gaussian(walk(), "a", 1)
+    assert first.isfinite().all()
+    assert kstest(first.flatten().numpy(), "norm").pvalue > 0.001
+    assert (first.flatten(1) @ first.flatten(1).T / 192 - torch.eye(ROWS)).fill_diagonal_(0).abs().max() < 0.35
+    assert (first * second).mean().abs() < 0.05
+
+
+def test_points_of_an_l2_ball_have_uniform_radii_and_those_of_a_cube_uniform_pixels():
+    radii = length(anywhere(walk(0.1), "l2", "start") - 0.5, "l2") / 0.1
+    assert kstest(radii.numpy(), "uniform").pvalue > 0.001
+    pixels = (anywhere(walk(0.1), "linf", "start") - 0.4) / 0.2
+    assert kstest(pixels.flatten().numpy(), "uniform").pvalue > 0.001
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_projection_lies_in_ball_and_box_and_leaves_what_does_alone(norm, level):
+    begun = walk(0.3, level)
+    far = begun.x + 2 * gaussian(begun, "far")
+    near = project(far, begun.x, begun.eps, norm)
+    assert torch.all(length(near - begun.x, norm) <= 0.3 + 1e-6)
+    assert torch.all((near >= 0) & (near <= 1))
+    torch.testing.assert_close(project(near, begun.x, begun.eps, norm), near, rtol=0, atol=1e-7)
+
+
+def test_a_row_of_zeros_has_no_direction_and_tiny_ones_do():
+    rows = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), 1e-30)])
+    assert torch.equal(unit(rows)[0], rows[0])
+    assert length(unit(rows), "l2")[1] == pytest.approx(1.0)

@@ -1,0 +1,92 @@
+"""The section on attacks and the curve of accuracy against eps, for plans of all sorts."""
+
+import html
+import re
+
+import pytest
+
+from demur.analysis import analyse
+from demur.report import render
+from demur.report.charts.robustness import against_eps
+from tests import tiny
+
+PLAN = (
+    "clean",
+    "pgd(eps=[0.05, 0.1], steps=4)",
+    "pgd(eps=0.05, steps=4, target='bar')",
+    "pgd(eps=0.3, norm='l2', steps=4)",
+    "fmn(steps=10)",
+    "ensemble(eps=[0.05, 0.1], preset='quick')",
+    "ensemble(curve=false, eps=0.07, preset='quick')",
+    "spatial(steps=3)",
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return analyse(tiny.run(tmp_path_factory.mktemp("attacks") / "run", conditions=PLAN, attacked=60))
+
+
+@pytest.fixture(scope="module")
+def section(results):
+    text = render(results)
+    begins = text.index("What someone who knows the model can do")
+    plain = re.sub(r"<[^>]+>", " ", text[begins : text.index("</section>", begins)])
+    return re.sub(r"\s+", " ", html.unescape(plain))
+
+
+def rows_of(results):
+    return against_eps(results).spec["datasets"]["rows"]
+
+
+def test_every_attack_has_its_line(results, section):
+    for row in results.attacks:
+        assert row.sentence in section
+    (aimed,) = (row for row in results.attacks if row.target)
+    assert f"towards the class bar; {aimed.reached.value * 100:.1f} % of them reached it" in section
+    assert "such changes have no size" in section
+
+
+def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
+    parts = re.split(r"(?=Screen, curve, verdict|Screen, verdict|Smallest change that flips)", section)[1:]
+    assert [part.partition(" Every")[0].partition(" The smallest")[0].strip() for part in parts] == [
+        "Screen, curve, verdict",
+        "Screen, curve, verdict",
+        "Screen, verdict",
+        "Smallest change that flips the answer",
+    ]
+    for found, part in zip(results.robustness, parts, strict=True):
+        assert found.sentence in part
+        assert ("Half of the answers flip under" in part) is bool(found.curve)
+        assert ("Median change" in part) is bool(found.curve)
+        assert ("stand against changes of" in part) is (found.eps is not None)
+        for stage in found.stages:
+            assert f" {stage.name.upper().replace('_', '-')} {stage.n} {stage.broke} {stage.passes:,} " in part
+        for row in found.per_class:
+            assert f" {row.name} {row.n} " in part
+
+
+def test_the_curve_shows_each_search_and_each_size_once(results):
+    rows = rows_of(results)
+    searched = {row["family"]: sum(other["family"] == row["family"] for other in rows) for row in rows if row["curve"]}
+    assert set(searched) == {"ensemble(eps=0.05, preset='quick')", "ensemble(eps=0.1, preset='quick')", "fmn"}
+    assert all(count == len(found.curve) for found in results.robustness if (count := searched.get(found.condition)))
+    marked = [(row["family"], row["severity"]) for row in rows if not row["curve"]]
+    assert marked == [("pgd", 0), ("pgd", 0.05), ("pgd", 0.1), ("ensemble", 0), ("ensemble", 0.07)]
+    for row in rows:
+        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
+    for family in searched:
+        right = [row["accuracy"] for row in rows if row["family"] == family]
+        assert right == sorted(right, reverse=True)
+
+
+def test_one_search_is_called_by_its_family_where_no_other_line_is(results):
+    one = results.model_copy(update={"robustness": results.robustness[:1]})
+    assert {row["family"] for row in rows_of(one) if row["curve"]} == {results.robustness[0].condition}
+    few = [row for row in results.conditions if row.family != "ensemble"]
+    one = one.model_copy(update={"conditions": few})
+    assert {row["family"] for row in rows_of(one) if row["curve"]} == {"ensemble"}
+
+
+def test_no_attack_no_chart(results):
+    assert against_eps(results.model_copy(update={"robustness": (), "attacks": (), "conditions": ()})) is None
