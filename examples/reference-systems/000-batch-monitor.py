@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def write(layer: str, clean: tuple[np.ndarray, np.ndarray], attacked: tuple[np.ndarray, np.ndarray]) -> None:
-    """Print what one layer shows; thresholds and their side are set on the first half of the batches, judged on the other."""
+    """Print what one layer shows; thresholds are set on the first half of the batches and judged on the other."""
     batches, spoilt = clean[0], attacked[0]
     half = len(batches) // 2
     side = 1 if np.median(spoilt[:half]) > np.median(batches[:half]) else -1

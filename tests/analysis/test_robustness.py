@@ -15,6 +15,7 @@ VERDICT = "ensemble(curve=False, eps=0.3, norm='l2', preset='quick')"
 NEAREST = "pgd(eps=0.05, keep='nearest', steps=4)"
 LENT = "callable(eps=0.05, path='tests.analysis.borrowed:ascent')"
 BY_L1 = "callable(eps=2.0, norm='l1', path='tests.analysis.borrowed:brightened')"
+BLIND = "noise(eps=0.05, keep='worst', steps=2)"
 SEARCHES = ("fmn(steps=10)", "ddn(steps=20)")
 TARGETED = (
     "pgd(eps=0.05, steps=4, target='next')",
@@ -22,7 +23,7 @@ TARGETED = (
     "pgd(eps=0.05, keep='worst', steps=4, target='bar')",
     "fmn(steps=10, target='bar')",
 )
-PLAN = (NEAREST, ENSEMBLE, VERDICT, *TARGETED, *SEARCHES, LENT, BY_L1, "spatial(steps=3)")
+PLAN = (NEAREST, ENSEMBLE, VERDICT, *TARGETED, *SEARCHES, LENT, BY_L1, BLIND, "spatial(steps=3)")
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +189,13 @@ def test_a_search_within_a_ball_is_not_asked_to_flip_every_image(folder, results
     searched = [row for name in (ENSEMBLE, *SEARCHES) for row in rows_of(folder, name)]
     assert (check.count, check.of) == (sum(row["epsilon.censored"] for row in searched), len(searched))
     assert any(row["epsilon.censored"] for row in rows_of(folder, NEAREST)), "or the test shows nothing"
+
+
+def test_blind_draws_need_not_rise(folder, results):
+    stuck = [row for row in rows_of(folder, BLIND) if row["loss.kept"] <= row["loss.start"] and row["step"] != 0]
+    assert stuck, "or the test shows nothing"
+    rising = [check for check in results.checks if check.name == "the loss rises"]
+    assert [check.sentence for check in rising] == ["Images on which PGD did not raise its loss"]
 
 
 def test_the_trials_are_paid_for_too(folder, results):

@@ -1,7 +1,7 @@
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demur.audit.plan import Conditions, DataPlan, ModelPlan, Plan, Policies, Purpose, Signals, read_plan
@@ -37,6 +37,7 @@ def file_with(tmp_path, text):
     return path
 
 
+@settings(deadline=None)
 @given(plan=PLANS)
 def test_a_plan_reads_back_from_its_canonical_text(plan, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "round.toml"

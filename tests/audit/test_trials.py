@@ -243,3 +243,10 @@ def test_a_killed_run_keeps_whole_trials_and_makes_missing_ones_again(tmp_path):
     write_json(path, before | {"forwards": 7})
     tiny.run(tmp_path / "run", conditions=("clean",))
     assert read_json(path)["forwards"] == 7
+
+
+@pytest.mark.parametrize(("attack", "random"), [("pgd(eps=0.1, steps=5)", True), ("bim(eps=0.1, steps=5)", False)])
+def test_another_start_is_tried_where_there_is_one(attack, random):
+    of = bench()
+    found = trials(of, conditions(("clean", attack), tiny.SHAPE), attacked_rows(of.index, 48))
+    assert ("more_restarts" in {each["name"] for each in found["findings"]}) is random

@@ -59,6 +59,7 @@ def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
         assert found.sentence in part
         assert ("Half of the answers flip under" in part) is bool(found.curve)
         assert ("Median change" in part) is bool(found.curve)
+        assert "searched for" not in part
         assert ("stand against changes of" in part) is (found.eps is not None)
         for stage in found.stages:
             assert f" {stage.name.upper().replace('_', '-')} {stage.n} {stage.broke} {stage.passes:,} " in part

@@ -73,7 +73,7 @@ def _lines(rows: pl.DataFrame, entry: Mapping[str, Any]) -> list[tuple[str, Floa
 
 def _points(doubt: Floats, target: Target) -> tuple[tuple[float, float], ...]:
     """From nothing doubted to everything; rows of equal doubt go together."""
-    order = np.argsort(doubt, kind="stable")
+    order = np.argsort(-doubt, kind="stable")
     flags, ends = target.positive[order], np.flatnonzero(np.append(np.diff(doubt[order]) != 0, [True]))
     hits, alarms = (np.append(0, np.cumsum(kind)[ends] / kind.sum()) for kind in (flags, ~flags))
     chosen = np.unique([0, *(np.searchsorted(alarms, np.linspace(0, 1, _POINTS), side="right") - 1)])

@@ -50,7 +50,9 @@ class GlassBlur:
         sigma, farthest, rounds = parameter(self, min(x.shape[2:]))
         smooth = gaussian(x, sigma)
         origin = torch.from_numpy(self._origins(x, keys, farthest, rounds)).to(x.device)
-        moved = smooth.flatten(2).gather(2, origin[:, None].expand(-1, x.shape[1], -1)).view(x.shape)
+        moved = torch.empty_like(x)
+        for row, pixels, own in zip(moved, smooth.flatten(2), origin, strict=True):
+            row.copy_(pixels.index_select(1, own).view(row.shape))
         return gaussian(moved, sigma).clamp_(0, 1)
 
     def _origins(self, x: Images, keys: Keys, farthest: int, rounds: int) -> NDArray[np.int64]:

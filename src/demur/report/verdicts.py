@@ -114,7 +114,7 @@ def _failed(results: Results) -> tuple[str, str, str]:
     return (
         "Unknown. Do not rely on any number below.",
         "No promise: the measurement itself did not pass its checks",
-        " ".join(broken) or "A check of the measurement failed.",
+        " ".join(f"{sentence.rstrip('.')}." for sentence in broken or ["A check of the measurement failed"]),
     )
 
 

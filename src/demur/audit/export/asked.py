@@ -2,17 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from demur.attacks.ensemble import Ensemble
 from demur.attacks.foreign import Foreign
 from demur.attacks.walk import Attack
-from demur.audit.attacked import try_attacks
 from demur.audit.conditions import CLEAN, Condition, Shape, conditions
-from demur.audit.goals import goals
-from demur.classifier import Classifier
 from demur.errors import InputError
-from demur.randomness import Keys
 from demur.registry import CORRUPTIONS, lookup, parse
 
 _BESIDES = 4
@@ -36,19 +30,6 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
     if not texts:
         raise InputError("no attack was named. Give at least one, such as --attack 'pgd(eps=8/255)'.")
     return tuple(found for found in conditions(texts, shape) if found.attack is not None)
-
-
-def rehearse(found: Sequence[Condition], classifier: Classifier) -> None:
-    """Refuse what could not start: a class to aim at that is none, a library that is not there.
-
-    Raises:
-        InputError: better now than after an hour.
-    """
-    try_attacks(found, classifier)
-    none, classes = torch.zeros(0, dtype=torch.int64), classifier.classes
-    for condition in found:
-        if condition.target is not None:
-            goals(condition.target, classes, torch.zeros(0, len(classes)), none, Keys(()))
 
 
 def price(condition: Condition) -> int:

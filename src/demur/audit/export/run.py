@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from demur.adapters import load_model
+from demur.audit.attacked import try_attacks
 from demur.audit.conditions import Condition
 from demur.audit.device import placed
 from demur.audit.doors import knock
 from demur.audit.engine import Bench
 from demur.audit.export.arrays import check_suffix
-from demur.audit.export.asked import attacks_of, price, rehearse
+from demur.audit.export.asked import attacks_of, price
 from demur.audit.export.folder import Folder, open_folder
 from demur.audit.export.job import Job, run
 from demur.audit.export.names import slug, unique
@@ -76,7 +77,7 @@ def export(
     found = attacks_of(attacks, source.input_shape)
     classifiers = _opened(models, source, device)
     for classifier in classifiers:
-        rehearse(found, classifier)
+        try_attacks(found, classifier)
     progress.say("reading the images")
     index = build_index(source, exclude=frozenset[str]().union(*(c.learned_from for c in classifiers)), held_out=True)
     given = {"data.address": source.address, "seed": seed, "batch": batch, "model.trust_labels": trust_labels}

@@ -44,6 +44,11 @@ def _stages(attack: Any) -> Iterator[Attack]:
         yield from [found for stage in attack.stages for found in _iterated(stage.attack)][:1]
 
 
+def starts_at_random(attack: Attack) -> bool:
+    """Whether another start could find something else."""
+    return "restarts" in _fields(attack)
+
+
 def reach(found: Sequence[Condition]) -> Iterator[Finding]:
     """Attacks whose step is so short that all of their steps together do not lead to the edge of their ball."""
     stepped = [c for c in found if _fields(c.attack) >= {"eps", "steps", "step"}]
