@@ -20,4 +20,5 @@ def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
     results = audited(tmp_path / "run", conditions__use=["clean", "brighten(eps=[0.1, 0.2])"])
     assert [row.condition for row in results.conditions] == ["clean", "brighten(eps=0.1)", "brighten(eps=0.2)"]
     assert read(tmp_path / "run", "brighten(eps=0.2)")["distance.linf"].max() <= 0.2 + 1e-6
-    assert read_json(tmp_path / "run" / "run.json")["conditions"][1]["sentence"].startswith("Brighter, every pixel changed by at most 10 %")
+    sentence = read_json(tmp_path / "run" / "run.json")["conditions"][1]["sentence"]
+    assert sentence.startswith("Brighter, every pixel changed by at most 10 %")

@@ -83,10 +83,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_number(operand, text)
         case ast.BinOp(op=ast.Div(), left=left, right=right):
-            below = _number(right, text)
-            if below == 0:
-                raise _bad(text, "it divides by zero")
-            return _finite(_number(left, text) / below, text)
+            return _quotient(_number(left, text), _number(right, text), text)
         case ast.List(elts=items):
             return [_value(item, text) for item in items]
         case ast.Name(id="true" | "false" as said):  # as in the TOML around it
@@ -95,6 +92,12 @@ def _value(node: ast.expr, text: str) -> Any:
             return _call(node, text)
         case _:
             raise _bad(text, "a value is neither a number, a/b, string, bool, list nor name")
+
+
+def _quotient(above: float, below: float, text: str) -> float:
+    if below == 0:
+        raise _bad(text, "it divides by zero")
+    return _finite(above / below, text)
 
 
 def _number(node: ast.expr, text: str) -> float:
