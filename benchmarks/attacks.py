@@ -214,18 +214,22 @@ def overhead(quick: bool) -> dict[str, Any]:  # noqa: FBT001
 
 def passes(classifier: Classifier, subject: Subject, spent: Count, batch: int) -> None:
     """So many bare passes of full batches; what goes back more often than forward goes back through the same graph."""
-    x, y = subject.x[:batch], subject.y[:batch]
     both, alone = min(spent.forwards, spent.backwards), max(0, spent.forwards - spent.backwards)
     with torch.no_grad():
-        for _ in range(round(alone / batch)):
-            classifier.logits(x)
+        for rows in shares(alone, batch):
+            classifier.logits(subject.x[:rows])
     again = round(max(0, spent.backwards - spent.forwards) / max(1, both))
     with classifier.frozen():
-        for _ in range(round(both / batch)):
-            leaf = x.detach().requires_grad_()
-            loss = cross_entropy(classifier.logits(leaf), y).sum()
+        for rows in shares(both, batch):
+            leaf = subject.x[:rows].detach().requires_grad_()
+            loss = cross_entropy(classifier.logits(leaf), subject.y[:rows]).sum()
             for turn in range(again + 1):
                 torch.autograd.grad(loss, leaf, retain_graph=turn < again)
+
+
+def shares(rows: int, batch: int) -> list[int]:
+    """Full batches, and what is left."""
+    return [batch] * (rows // batch) + [left for left in [rows % batch] if left]
 
 
 PARTS = {"balls": balls, "nearest": nearest, "plans": plans, "overhead": overhead}

@@ -166,7 +166,7 @@ class Coarse(nn.Module):
 
     def forward(self, x):
         mean = (x.double().mean(dim=(1, 2, 3)).to(x.dtype) + 4096) - 4096
-        return torch.stack([torch.ones_like(mean), 1 + mean - 0.5003], dim=1)
+        return torch.stack([5 * torch.ones_like(mean), 5 + mean - 0.5003], dim=1)
 
 
 @pytest.mark.parametrize(("mean", "stands"), [(0.50026, False), (0.5004, True)])

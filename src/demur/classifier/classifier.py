@@ -141,8 +141,9 @@ class Classifier:
         """A new classifier with a copy of the module on a device."""
         return self._with(copy.deepcopy(self._module).to(device))
 
+    @cached_property
     def double(self) -> "Classifier":
-        """A new classifier with a copy of the module in float64, which reads images in float64."""
+        """A classifier with a copy of the module in float64, which reads images in float64; made once."""
         return self._with(copy.deepcopy(self._module).double())
 
     def _with(self, module: nn.Module) -> "Classifier":
