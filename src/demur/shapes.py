@@ -14,3 +14,5 @@ Logits: TypeAlias = Float[Tensor, "rows classes"]
 Features: TypeAlias = Float[Tensor, "rows width"]
 Scores: TypeAlias = Float[Tensor, " rows"]
 Flags: TypeAlias = Bool[Tensor, " rows"]
+Heat: TypeAlias = Float[Tensor, "rows height width"]
+"""Maps of where a model looks: not negative, one value per cell of a grid that may be coarser than the image."""

@@ -3,10 +3,11 @@
 import posixpath
 from collections.abc import Sequence
 
-from demur.data import columns, refuse, rules
+from demur.data import columns, marks, refuse, rules
 from demur.data.columns import Columns, Facts, known, typed
 from demur.data.labels import labels_of
 from demur.data.listed import Files, ListedSource, listed_source
+from demur.data.marks import folders_of, marks_of
 from demur.data.parts import part_of
 from demur.data.rules import Rules
 from demur.data.source import path_of, spelled
@@ -17,7 +18,7 @@ from demur.registry import Address
 
 def open_source(address: Address) -> ListedSource:
     """Open a file; paths are relative to its folder, and ids are paths."""
-    address.only(("image", "label", "classes", "split", *columns.OPTIONS, *rules.OPTIONS))
+    address.only(("image", "label", "classes", "split", *marks.OPTIONS, *columns.OPTIONS, *rules.OPTIONS))
     path, options = path_of(address), address.options
     table = read_table(path)
     files = known(options["image"], table.header, str(path)) if "image" in options else table.path_column()
@@ -35,7 +36,9 @@ def open_source(address: Address) -> ListedSource:
     kept = part_of(rows, options.get("split"), str(path))
     picked = [rows[at] for at in kept]
     load = Files(path.parent, tuple(names[at] for at in kept))
-    return listed_source(spelled(address), labels.classes, picked, load, Rules.of(options))
+    chosen = Rules.of(options)
+    marked = marks_of(folders_of(options, path.parent), path.parent, picked, labels.classes, chosen)
+    return listed_source(spelled(address), labels.classes, picked, load, chosen, marked)
 
 
 def names_of(table: TextTable, column: str) -> list[str]:

@@ -1,19 +1,21 @@
 """A folder with one sub-folder per class, or with train, val and test folders of such: `folder:PATH`.
 
 A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`,
-`label2`, `label_weight`; every other column is meta data.
+`label2`, `label_weight`; every other column is meta data. `?masks=FOLDER` and `?boxes=FOLDER` tell where the objects
+are.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from demur.data import refuse, rules
+from demur.data import marks, refuse, rules
 from demur.data.columns import Columns, Facts
 from demur.data.csv_file import names_of
 from demur.data.labels import Labels
 from demur.data.listed import Files, ListedSource, listed_source
+from demur.data.marks import folders_of, marks_of
 from demur.data.parts import part_of
 from demur.data.roles import SPLITS, OwnRole
 from demur.data.rules import Rules
@@ -43,46 +45,54 @@ class _Kind:
 
 def open_source(address: Address) -> ListedSource:
     """Open a folder; classes are its sub-folders in alphabetical order, ids are paths below it."""
-    address.only(("split", "classes", *rules.OPTIONS))
+    address.only(("split", "classes", *marks.OPTIONS, *rules.OPTIONS))
     root, options = path_of(address), address.options
     if not root.is_dir():
         raise DataError(
             f"there is no folder {root}; expected one with a sub-folder of images per class. Check the path."
         )
-    refuse.layouts(root)
-    real = os.path.realpath(root)
-    found = [
-        (kind, path.relative_to(root).as_posix()) for kind in _kinds(root) for path in _files(kind.folder, (real,))
-    ]
-    declared = options["classes"].split(",") if "classes" in options else _names(root, [kind for kind, _ in found])
+    beside = folders_of(options, root)
+    apart = frozenset(map(os.path.realpath, beside.values()))
+    refuse.layouts(root, apart)
+    kinds = _kinds(root, apart)
+    above = (os.path.realpath(root),)
+    found = [(kind, path.relative_to(root).as_posix()) for kind in kinds for path in _files(kind.folder, above, apart)]
+    declared = (
+        options["classes"].split(",") if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
+    )
     labels = Labels(tuple(declared), numbered=False)
     rows = [Row(name, None, labels.number(kind.name, name), role=kind.role, error=UNREAD) for kind, name in found]
     rows = _told(rows, root, labels)
     kept = part_of(rows, options.get("split"), str(root))
-    load = Files(root, tuple(found[at][1] for at in kept))
-    return listed_source(spelled(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
+    load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
+    marked = marks_of(beside, root, picked, labels.classes, chosen)
+    return listed_source(spelled(address), labels.classes, picked, load, chosen, marked)
 
 
-def _kinds(root: Path) -> list[_Kind]:
+def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:
     """The class folders; those below train, val and test where every top folder is called so and has folders."""
-    tops = _folders(root)
+    tops = _folders(root, apart)
     if not tops:
         table = f" Its {TABLE} may list them: csv:{root / TABLE}." if (root / TABLE).is_file() else ""
         raise DataError(
             f"{root} has no sub-folders; it must have one per class, holding the images of that class.{table}"
         )
-    if all(top.name.lower() in SPLITS and _folders(top) for top in tops):
-        return [_Kind(kind, SPLITS[top.name.lower()]) for top in tops for kind in _folders(top)]
+    if all(top.name.lower() in SPLITS and _folders(top, apart) for top in tops):
+        return [_Kind(kind, SPLITS[top.name.lower()]) for top in tops for kind in _folders(top, apart)]
     return [_Kind(top, None) for top in tops]
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _folders(root: Path, apart: Collection[str]) -> list[Path]:
+    """The folders inside that may hold images."""
+    inside = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(path for path in inside if os.path.realpath(path) not in apart)
 
 
-def _files(folder: Path, above: Sequence[str]) -> Iterator[Path]:
-    """Every file below, links followed; a link that leads back up would never end."""
+def _files(folder: Path, above: Sequence[str], apart: Collection[str]) -> Iterator[Path]:
+    """Every file below but in the folders apart, links followed; a link that leads back up would never end."""
     real = os.path.realpath(folder)
+    if real in apart:
+        return
     if real in above:
         raise DataError(
             f"{folder} leads back to a folder that it lies in, so that reading it would never end. Remove the link."
@@ -91,14 +101,14 @@ def _files(folder: Path, above: Sequence[str]) -> Iterator[Path]:
         if path.name.startswith(".") or path.name.lower() in _CLUTTER:
             continue
         if path.is_dir():
-            yield from _files(path, (*above, real))
+            yield from _files(path, (*above, real), apart)
         else:
             yield path
 
 
-def _names(root: Path, filled: Sequence[_Kind]) -> list[str]:
+def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[str]:
     names = sorted({kind.name for kind in filled})
-    empty = sorted({kind.name for kind in _kinds(root)} - set(names))
+    empty = sorted({kind.name for kind in kinds} - set(names))
     if empty:
         raise DataError(
             f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or "

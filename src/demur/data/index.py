@@ -37,6 +37,7 @@ class Index:
         labels2: the class a second labeller gave, None where there is none.
         weights: how sure each label is, None where nothing was said.
         boxes: where the object is, None where nobody said.
+        marks: SHA-256 of the pixels that the object covers, None where they are not known.
         leaks: held-out rows whose content the user's own split also put elsewhere.
         excluded: rows left out because their content was to be excluded.
         learned: position → content of the rows left out because a model was or is trained on them.
@@ -56,6 +57,7 @@ class Index:
     labels2: tuple[int | None, ...] = ()
     weights: tuple[float | None, ...] = ()
     boxes: tuple[Box | None, ...] = ()
+    marks: tuple[str | None, ...] = ()
     leaks: int = 0
     excluded: int = 0
     learned: Mapping[int, str] = field(default_factory=dict)
@@ -83,6 +85,8 @@ class Index:
             "meta data": sorted(self.meta.items()),
             "training images": sorted(self.learned.values()),
         }
+        if any(self.marks):
+            told["marks of objects"] = self.marks
         return {name: _digest(json.dumps(values).encode()) for name, values in told.items()}
 
     def rows_of(self, role: Role) -> NDArray[np.int64]:
@@ -94,6 +98,7 @@ class Index:
 class _Seen:
     position: int
     content: str
+    mark: str | None
     row: Row
 
 
@@ -161,6 +166,7 @@ def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], roles: Sequence[Role]) 
         labels2=tuple(row.label2 for row in rows),
         weights=tuple(row.weight for row in rows),
         boxes=tuple(row.box for row in rows),
+        marks=tuple(one.mark for one in kept),
         leaks=_leaks(kept, seen, roles),
     )
 
@@ -171,7 +177,8 @@ def _look(source: Source, progress: Progress | None) -> list[_Seen]:
         for label in (row.label, row.label if row.label2 is None else row.label2):
             _check_label(label, row.sample_id, source)
         whole = shaped(row, source.input_shape)
-        seen.append(_Seen(position, _content(whole), whole.showing(None, whole.error)))
+        bare = replace(whole, image=None, mask=None)
+        seen.append(_Seen(position, _content(whole), _marked(whole), bare))
         if progress is not None and (position + 1) % _CHUNK == 0:
             progress(position + 1, len(source))
     return seen
@@ -197,6 +204,11 @@ def _content(row: Row) -> str:
         )
     pixels = row.image.contiguous().numpy()
     return _digest(repr(pixels.shape).encode() + pixels.tobytes())
+
+
+def _marked(row: Row) -> str | None:
+    mark = row.mark
+    return None if mark is None else _digest(mark.numpy().tobytes())
 
 
 def _check_set(seen: Sequence[_Seen], source: Source) -> None:

@@ -16,6 +16,9 @@ from demur.errors import DataError
 Load: TypeAlias = Callable[[int], bytes]
 """The encoded image at a position; an `OSError` says why there is none."""
 
+Marked: TypeAlias = Callable[[Row], Row]
+"""Adds to a row that was read where its object is."""
+
 _SAMPLE = 64
 
 
@@ -54,6 +57,7 @@ class ListedSource:
         listed: the rows, their images not read yet.
         load: reads the encoded image at a position.
         rules: how it becomes a tensor.
+        marked: adds to a row that was read where its object is.
     """
 
     address: str
@@ -62,6 +66,7 @@ class ListedSource:
     listed: tuple[Row, ...]
     load: Load
     rules: Rules
+    marked: Marked | None = None
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -70,11 +75,17 @@ class ListedSource:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:
             image, error = _decoded(self.load, position, self.input_shape[0], self.rules)
-            yield self.listed[position].showing(image, error)
+            row = self.listed[position].showing(image, error)
+            yield row if self.marked is None else self.marked(row)
 
 
 def listed_source(
-    address: str, classes: Sequence[str], listed: Sequence[Row], load: Load, rules: Rules
+    address: str,
+    classes: Sequence[str],
+    listed: Sequence[Row],
+    load: Load,
+    rules: Rules,
+    marked: Marked | None = None,
 ) -> ListedSource:
     """A source whose image shape is the usual one of a sample spread over the rows.
 
@@ -82,7 +93,7 @@ def listed_source(
         DataError: no image of the sample can be read, or no size is usual among them.
     """
     shape = _usual_shape(address, len(listed), load, rules)
-    return ListedSource(address, tuple(classes), shape, tuple(listed), load, rules)
+    return ListedSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
 
 
 def reason(error: OSError) -> str:

@@ -12,11 +12,16 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from demur.data.rules import Rules
@@ -30,27 +35,49 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 _GREY = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
 _DEEP = {"I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
 _TWELVE_BITS = 4095
-_HOSTILE = (
+HOSTILE = (
     OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError,
     MemoryError, EOFError, AssertionError, ZeroDivisionError, struct.error, zlib.error, Warning,
     UnidentifiedImageError, Image.DecompressionBombError,
 )  # fmt: skip
+"""What a file that is cut, damaged or made to do harm can raise in Pillow."""
+
+_ORIENTATION, _SIDEWAYS = 0x0112, range(5, 9)
+
+
+@contextmanager
+def carefully(file: BinaryIO, formats: tuple[str, ...] = FORMATS) -> Iterator[ImageFile]:
+    """A picture of these formats whose pixels are not read yet; raises one of `HOSTILE`, too many pixels included.
+
+    It takes an open file: of a path, Pillow maps grey TIFFs into memory and scrambles those that lie sideways.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file, formats=formats) as picture:
+            yield picture
+
+
+def shown_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture turned as its EXIF orientation says, mostly from its head alone."""
+    with path.open("rb") as file, carefully(file) as picture:
+        if picture.format == "TIFF":
+            picture.load()  # Pillow turns a TIFF while it loads it, and tells the new size before
+        sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+        return (picture.width, picture.height) if sideways else (picture.height, picture.width)
 
 
 def opened(content: bytes, channels: int | None, rules: Rules = Rules()) -> Decoded:  # noqa: B008  # frozen
     """The image in a PNG, JPEG or other file's bytes, or the reason why there is none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                deep_colour = picture.mode not in _DEEP and ";16" in str(picture.tile)
-                if deep_colour:
-                    return None, "more than 8 bits per colour; save it as 8-bit colour or as 16-bit grey"
-                picture.load()
-                return decoded(ImageOps.exif_transpose(picture), channels, rules)
-    except _HOSTILE as error:
-        return None, f"cannot decode the image: {_first_line(error)}"
+        with carefully(io.BytesIO(content)) as picture:
+            deep_colour = picture.mode not in _DEEP and ";16" in str(picture.tile)
+            if deep_colour:
+                return None, "more than 8 bits per colour; save it as 8-bit colour or as 16-bit grey"
+            picture.load()
+            return decoded(ImageOps.exif_transpose(picture), channels, rules)
+    except HOSTILE as error:
+        return None, f"cannot decode the image: {first_line(error)}"
 
 
 def decoded(picture: Image.Image, channels: int | None, rules: Rules = Rules()) -> Decoded:  # noqa: B008  # frozen
@@ -120,5 +147,6 @@ def _channels_first(values: NDArray[np.float32]) -> Tensor:
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1).contiguous()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What Pillow says of a file, without its name."""
     return (str(error).partition(" <")[0].partition("\n")[0] or type(error).__name__)[:200]

@@ -1,7 +1,8 @@
 """Tasks that look like classification and are not: refused by name, with what to do instead."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from demur.errors import DataError
@@ -59,9 +60,13 @@ def quantities(found: Iterable[object], where: str) -> None:
         raise regression(where, f"the label {fractions[0]:g} is no whole number")
 
 
-def layouts(root: Path) -> None:
-    """Refuse folders in the layouts of COCO, VOC, YOLO and of image and mask pairs."""
-    inside = {path.name.lower(): path for path in root.iterdir()} if root.is_dir() else {}
+def layouts(root: Path, apart: Collection[str] = ()) -> None:
+    """Refuse folders in the layouts of COCO, VOC, YOLO and of image and mask pairs.
+
+    Folders whose real path is `apart` are no sign: the address itself says that they mark the objects of its images.
+    """
+    below = root.iterdir() if root.is_dir() else ()
+    inside = {path.name.lower(): path for path in below if os.path.realpath(path) not in apart}
     _refuse_coco(root, inside)
     if {"annotations", "jpegimages"} <= set(inside):
         raise detection(str(root), "it has the folders Annotations and JPEGImages of Pascal VOC")

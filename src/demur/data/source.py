@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
+import torch
 from torch import Tensor
 
 from demur.data.roles import OwnRole
@@ -37,6 +38,7 @@ class Row:
         label2: what a second labeller said.
         weight: how sure the label is, 0 and up.
         box: where the object is.
+        mask: bool (height, width), the pixels of the object.
     """
 
     sample_id: str
@@ -49,10 +51,32 @@ class Row:
     label2: int | None = None
     weight: float | None = None
     box: Box | None = None
+    mask: Tensor | None = None
+
+    @property
+    def mark(self) -> Tensor | None:
+        """The pixels of the object, bool (height, width), by its mask or else its box; None where none is known.
+
+        An object that was cut away with the rim of its picture is none.
+        """
+        if self.image is None:
+            return None
+        mark = self.mask
+        if mark is None and self.box is not None:
+            mark = boxed([self.box], *self.image.shape[1:])
+        return mark if mark is not None and bool(mark.any()) else None
 
     def showing(self, image: Tensor | None, error: str | None) -> "Row":
         """The same row with this image, or with the reason why there is none."""
         return replace(self, image=image, error=error)
+
+
+def boxed(boxes: Sequence[Box], height: int, width: int) -> Tensor:
+    """Bool (height, width): the pixels inside any of the boxes."""
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    for left, top, right, bottom in boxes:
+        mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+    return mask
 
 
 class Source(Protocol):
