@@ -160,6 +160,16 @@ def test_a_pickle_is_refused_and_the_advice_converts_it(tmp_path, name):
     assert torch.equal(converted.module.linear.weight, module.linear.weight)
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):
+    path, state = tmp_path / "w.safetensors", SimpleCNN().state_dict()
+    for padding in range(0, 256, 8):
+        save_file(state, path, metadata={"padding": "x" * padding})
+        if path.read_bytes()[0] == 0x80:
+            break
+    assert path.read_bytes()[0] == 0x80
+    assert torch.equal(load(f"zoo:simple_cnn@{path}").module.linear.weight, state["linear.weight"])
+
+
 def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not json")
     with pytest.raises(ModelError, match="is none or is damaged"):

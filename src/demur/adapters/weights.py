@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from demur.errors import AddressError, ModelError
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
+_HEAD = 9  # a safetensors file starts with the length of its header, whose last bits may be a pickle's, then a brace
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save's archive, and a bare pickle
 _LISTED = 5
 
@@ -59,8 +60,8 @@ def _check_readable(path: Path) -> None:
     if not path.is_file():
         raise AddressError(f"no weights at {str(path)!r}: the part of a model address after @ is a safetensors file.")
     with path.open("rb") as file:
-        start = file.read(4)
-    if path.suffix.lower() in _PICKLES or start.startswith(_PICKLE_STARTS):
+        start = file.read(_HEAD)
+    if path.suffix.lower() in _PICKLES or (start.startswith(_PICKLE_STARTS) and not start.endswith(b"{")):
         raise ModelError(
             f"weights are read from safetensors files; {path} is a pickle, and reading a pickle runs whatever code it "
             "contains. Where you trust it, convert it once:\n"
