@@ -1,0 +1,83 @@
+"""How fast the answer can change, as an audit measured it, beside what searches for the smallest change found."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.lipschitz_tables import LayerNorm, Lipschitz
+from demur.analysis.robustness import smallest, unlimited
+from demur.analysis.run import Run, groups
+from demur.analysis.table import Quantity
+from demur.metrics.quantile import median
+from demur.records import read_json
+
+_SENTENCE = (
+    "A change of the image moves the logits by at most the upper bound times its size, and near some image by at least "
+    "the steepest slope. The bound multiplies the norms of all layers, though hardly any change is stretched by all."
+)
+
+
+def lipschitz(run: Run) -> Lipschitz | None:
+    """The table of layers and bounds; None where the plan asked for none."""
+    path = run.path / "facts" / "lipschitz.json"
+    if not path.exists():
+        return None
+    facts = read_json(path)
+    upper, seen = facts["upper"], _seen(facts)
+    found, by = _found(run, seen)
+    return Lipschitz(
+        layers=tuple(LayerNorm(**layer) for layer in facts["layers"]),
+        upper=upper,
+        reason=facts["reason"],
+        lower=float(seen["lower"].to_numpy().max()) if len(seen) else math.nan,
+        median=_median_slope(run, seen),
+        images=len(seen),
+        certified=_certified(seen, upper),
+        found=found,
+        found_by=by,
+        sentence=_SENTENCE,
+    )
+
+
+def _seen(facts: Mapping[str, Any]) -> pl.DataFrame:
+    """One row per image whose slope was measured; no margin where the answer was wrong."""
+    schema = {"sample_id": pl.String, "lower": pl.Float64, "margin": pl.Float64}
+    columns = dict(zip(schema, (facts["sample_ids"], facts["lower"], facts["margins"]), strict=True))
+    return pl.DataFrame(columns, schema=schema).filter(pl.col("lower").is_not_null())
+
+
+def _median_slope(run: Run, seen: pl.DataFrame) -> Quantity:
+    rows = run.rows("clean").join(seen, on="sample_id", how="inner", maintain_order="left")
+    return Quantity.of(median(rows["lower"].to_numpy(), groups(rows)))
+
+
+def _certified(seen: pl.DataFrame, upper: float | None) -> float:
+    """The radius margin/(√2·upper), median of the images that were right; Tsuzuku et al. (2018), arXiv:1802.04034."""
+    margin = seen["margin"].drop_nulls().median()
+    return margin / (math.sqrt(2) * upper) if upper and isinstance(margin, float) else math.nan
+
+
+def _found(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
+    """The smallest median, over the same images that were right, of the L2 searches for the smallest change."""
+    right = seen.filter(pl.col("margin").is_not_null())
+    medians: dict[str, float] = {}
+    for name in _searches(run):
+        rows = run.rows(name).join(right, on="sample_id", how="semi")
+        value = median(smallest(rows)).value if len(rows) else math.nan
+        if np.isfinite(value):
+            medians[name] = value
+    if not medians:
+        return math.nan, None
+    by = min(medians, key=medians.__getitem__)
+    return medians[by], by
+
+
+def _searches(run: Run) -> Iterator[str]:
+    """Searches in L2 that were confined to no target, size or part of the image."""
+    for entry in (*run.conditions("attack", "nearest"), *run.conditions("epsilon")):
+        free = entry.get("target") is None and entry.get("part") in {None, "whole"} and unlimited(entry)
+        if entry["norm"] == "l2" and free:
+            yield entry["name"]
