@@ -12,10 +12,10 @@ from demur.errors import DemurError
 from demur.registry import TABLES, build, describe, names, parse, resolve
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "model": "models", "policy": "policies",
-         "recipe": "recipes", "signal": "signals", "zoo": "models"}  # fmt: skip
+PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "map": "maps", "model": "models",
+         "policy": "policies", "recipe": "recipes", "signal": "signals", "zoo": "models"}  # fmt: skip
 EVERYTHING = [(kind, name) for kind in TABLES for name in names(kind)]
-IDEAS = [(kind, name) for kind, name in EVERYTHING if kind in {"attack", "corruption", "recipe", "signal"}]
+IDEAS = [(kind, name) for kind, name in EVERYTHING if kind in {"attack", "corruption", "map", "recipe", "signal"}]
 DATACLASSES = [(kind, name) for kind, name in EVERYTHING if kind not in {"data", "model", "zoo"}]
 NEEDED = {"eps": 2 / 255, "severity": 3, "attack": parse("PGD"), "path": "package.module:function"}
 OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:nudge", "share": 0.5,
@@ -33,7 +33,8 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "doubt": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
           "shift": 0, "balanced": True, "norm": "l2", "as_published": True, "restarts": 2, "decay": 0.5, "targets": 3,
           "rounds": 3, "inner": 30, "price": 2.0, "kappa": 1.5, "levels": 256, "init_norm": 0.5, "candidates": 4,
-          "overshoot": 0.05, "preset": "quick", "curve": False}  # fmt: skip
+          "overshoot": 0.05, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,
+          "direction": "random", "cap": 0.5, "tolerance": 1e-4, "root": "itp"}  # fmt: skip
 
 
 def another(field):

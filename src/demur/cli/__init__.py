@@ -14,6 +14,8 @@ import typer
 from demur import __version__
 from demur.cli.attack import attack
 from demur.cli.audit import audit
+from demur.cli.compare import compare
+from demur.cli.explain import explain
 from demur.cli.lists import list_names
 from demur.cli.plan import plan
 from demur.cli.report import report
@@ -48,7 +50,9 @@ def _root(
 app.command("audit")(audit)
 app.command("train")(train)
 app.command("attack")(attack)
+app.command("explain")(explain)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("plan")(plan)
 app.command("list")(list_names)
 

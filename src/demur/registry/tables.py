@@ -22,6 +22,7 @@ ATTACKS: Mapping[str, str] = {
     "mifgsm": "demur.attacks.momentum:MIFGSM",
     "noise": "demur.attacks.noise:Noise",
     "pgd": "demur.attacks.pgd:PGD",
+    "ray": "demur.attacks.ray:Ray",
     "spatial": "demur.attacks.spatial:Spatial",
     "square": "demur.attacks.square:Square",
     "torchattacks": "demur.attacks.libraries:Torchattacks",
@@ -50,6 +51,14 @@ CORRUPTIONS: Mapping[str, str] = {
     "spatter": "demur.corruptions.spatter:Spatter",
     "speckle_noise": "demur.corruptions.speckle_noise:SpeckleNoise",
     "zoom_blur": "demur.corruptions.zoom_blur:ZoomBlur",
+}
+
+MAPS: Mapping[str, str] = {
+    "grad_cam": "demur.explain.grad_cam:GradCAM",
+    "gradient": "demur.explain.gradient:Gradient",
+    "gradient_x_input": "demur.explain.gradient_x_input:GradientXInput",
+    "integrated_gradients": "demur.explain.integrated_gradients:IntegratedGradients",
+    "smooth_grad": "demur.explain.smooth_grad:SmoothGrad",
 }
 
 SIGNALS: Mapping[str, str] = {
@@ -117,6 +126,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "attack": ATTACKS,
     "corruption": CORRUPTIONS,
     "data": DATA,
+    "map": MAPS,
     "model": MODELS,
     "policy": POLICIES,
     "recipe": RECIPES,

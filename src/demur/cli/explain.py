@@ -1,0 +1,90 @@
+"""`demur explain`: where a model looks, as pictures and a table."""
+
+import json as json_
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[
+    str, typer.Argument(help="Model address, such as fashion or 'zoo:resnet20@w.safetensors?size=32&mean=…&std=…'")
+]
+Images = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGES...")]
+Maps = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="NAME(…)", help="Such as grad_cam or 'smooth_grad(n=50)'; again for another."),
+]
+Of = Annotated[str | None, typer.Option("--class", metavar="NAME", help="The class to explain; by default the answer.")]
+Classes = Annotated[Path | None, typer.Option(metavar="FILE", help="The names of the classes, one a line, in order.")]
+
+_MAPS = ("grad_cam", "gradient")
+_SHOWN = ("area_50", "area_90", "dispersion")
+_LONGEST = 40
+
+
+def explain(
+    model: Model,
+    images: Images,
+    maps: Maps = None,
+    of: Of = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures and the table.")] = Path(
+        "explained"
+    ),
+    classes: Classes = None,
+    crop: Annotated[bool, typer.Option(help="Cut pictures to the model's proportions instead of stretching.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Show where a model looks: an overlay for each picture and map, and a table of how compact the maps are."""
+    from demur.audit.device import placed
+    from demur.cli.progress import shown_progress
+    from demur.explain import folder
+
+    pictures = folder.find(images, out)
+    classifier = folder.open_model(model, pictures, classes)
+    classifier = classifier if device is None else placed(classifier, device)
+    with shown_progress() as progress:
+        lines = folder.explain(classifier, pictures, out, progress, maps=maps or _MAPS, of=of, crop=crop, seed=seed)
+    print(json_.dumps(lines, indent=2) if json else "\n".join([*words(lines), f"Table: {out / folder.TABLE}"]))
+    raise typer.Exit(int(any(line["error"] for line in lines)))
+
+
+def words(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The rows as a table, and what could not be read."""
+    whole = [line for line in lines if not line["error"]]
+    first = whole[0]["map"] if whole else ""
+    likeness = [f"agreement.{first}"] if any(line["map"] != first for line in whole) else []
+    header = ["image", "answer", "confidence", "map", *(_said(name) for name in (*_SHOWN, *likeness))]
+    shown = [_cells(line, (*_SHOWN, *likeness)) for line in whole]
+    empty = sum(line["explain.empty"] for line in whole)
+    failed = [f"✖ {line['image']}: {line['error']}" for line in lines if line["error"]]
+    widths = [max(len(row[k]) for row in [header, *shown]) + 2 for k in range(len(header))]
+    table = [
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *shown]
+    ]
+    zero = [f"{empty:.0f} of {len(whole)} maps are zero everywhere: nothing speaks for the class."] if empty else []
+    return [*(table if shown else []), *zero, *failed]
+
+
+def _said(name: str) -> str:
+    kind, _, of = name.partition("_")
+    return f"area of {of} %" if kind == "area" else name.replace("agreement.", "like ")
+
+
+def _cells(line: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    other = "" if line["explained"] == line["predicted"] else f", not {line['explained']}"
+    answer = line["predicted"] + other
+    measures = [line.get(f"explain.{name}") for name in names]
+    return [
+        _short(line["image"]),
+        answer,
+        f"{100 * line['confidence']:.1f} %",
+        line["map"],
+        *("–" if value is None else f"{value:.2f}" for value in measures),
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"

@@ -1,0 +1,30 @@
+"""The gradient times the image."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from demur.classifier import Classifier
+from demur.explain import score
+from demur.explain.signs import PASSES, Sign, check_sign, summed
+from demur.randomness import Keys
+from demur.shapes import Heat, Images, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientXInput:
+    """|Σ x·∂z/∂x| over the channels: high where fading the pixel to black would move the class's logit z most.
+
+    That is exact where the logit is linear; black pixels get nothing. On the grid of the image; in logits.
+    Shrikumar et al. (2016), arXiv:1605.01713.
+    """
+
+    sentence: ClassVar[str] = "where fading a pixel to black would move the class's logit most, to first order"
+    passes: ClassVar[float] = PASSES
+
+    sign: Sign = "absolute"
+
+    def __post_init__(self) -> None:
+        check_sign("gradient_x_input", self.sign)
+
+    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
+        return summed(images * score.gradient(classifier, images, classes), self.sign)

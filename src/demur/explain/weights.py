@@ -1,0 +1,52 @@
+"""What each pixel is worth when only the object, or only the background, is to change."""
+
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from demur.explain.localisation import OBJECT
+from demur.filters.resample import resize
+from demur.shapes import Flags, Heat
+
+Part: TypeAlias = Literal["whole", "object", "background"]
+"""What of an image is meant."""
+
+
+def enlarged(heat: Heat, size: tuple[int, int]) -> Float[Tensor, "rows tall wide"]:
+    """The maps at the size (height, width) of the images, bilinear between the centres of their cells."""
+    return resize(heat[:, None], size)[:, 0]
+
+
+def weights(heat: Heat, part: Part) -> Float[Tensor, "rows 1 height width"]:
+    """What each pixel is worth, one on average: high where the part is.
+
+    The object is the map scaled to reach from 0 to 1, the background is 1 minus that, either divided by its mean. Ones
+    for the whole, and for both parts of a map without `parts`.
+    """
+    if part == "whole":
+        return torch.ones_like(heat)[:, None]
+    mass = heat.double()
+    low, high = mass.amin(dim=(1, 2), keepdim=True), mass.amax(dim=(1, 2), keepdim=True)
+    scaled = (mass - low) / (high - low)
+    side = scaled if part == "object" else 1 - scaled
+    # Over lines first: how the sum over all pixels of a single row is rounded depends on the number of threads.
+    weighed = side / side.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
+    return weighed.where(high > low, 1).to(heat)[:, None]
+
+
+def mask_weights(mask: Bool[Tensor, "rows height width"], part: Part) -> Float[Tensor, "rows 1 height width"]:
+    """The same for marked objects: pixels of the part are worth alike, the others nothing."""
+    return weights(mask.float(), part)
+
+
+def parts(heat: Heat | Bool[Tensor, "rows height width"]) -> Flags:
+    """Which rows have an object and a background: not those whose map is flat or whose mask is all one value."""
+    return heat.amax(dim=(1, 2)) > heat.amin(dim=(1, 2))
+
+
+def object_mask(heat: Heat) -> Bool[Tensor, "rows height width"]:
+    """The object as a map sees it: pixels with a fifth of its maximum or more; none where it is zero everywhere."""
+    mass = heat.double()
+    return (mass >= OBJECT * mass.amax(dim=(1, 2), keepdim=True)) & (mass > 0)
