@@ -89,7 +89,16 @@ class Resampler:
         reason = None
         low = high = float("nan")
         if len(defined) >= ENOUGH * len(draws):
-            low, high = (float(bound) for bound in np.percentile(defined, [2.5, 97.5]))
+            low, high = _ends(defined)
         else:
             reason = "no interval: it is undefined in more than 5 % of the resamples"
         return Estimate(value=value, low=low, high=high, n=self.units, unit=self.unit, reason=reason)
+
+
+def _ends(draws: Floats) -> tuple[float, float]:
+    """The middle 95 % of the draws; the ends are draws themselves where some are infinite and nothing lies between."""
+    if np.isfinite(draws).all():
+        low, high = np.percentile(draws, [2.5, 97.5])
+    else:
+        low, high = np.quantile(draws, 0.025, method="inverted_cdf"), np.quantile(draws, 0.975, method="inverted_cdf")
+    return float(low), float(high)

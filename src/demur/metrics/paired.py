@@ -1,0 +1,122 @@
+"""Two measurements of the same images, image by image.
+
+A difference is positive where the first is the smaller; ±∞ where only one of the two is above the cap, 0, a tie, where
+both are.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr, ndtri
+
+from demur.errors import InputError
+from demur.metrics.design import effective_size
+from demur.metrics.estimate import Estimate, Unit
+from demur.metrics.quantile import median
+from demur.metrics.ranking import Floats
+
+_Z = float(ndtri(0.975))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """On how many images the first of two measurements is the `smaller`, the `larger`, or neither, a tie.
+
+    `p_value` is the sign test's, `effect` the share smaller minus the share larger, `difference` the median of second −
+    first, which may be infinite.
+    """
+
+    n: int
+    smaller: int
+    larger: int
+    ties: int
+    p_value: float
+    effect: Estimate
+    difference: Estimate
+
+
+def paired(first: ArrayLike, second: ArrayLike, groups: NDArray[Any] | None = None) -> Paired:
+    """The two measurements compared: `effect` and `difference` are high where the first is mostly the smaller."""
+    found = differences(first, second)
+    smaller, larger = int((found > 0).sum()), int((found < 0).sum())
+    return Paired(
+        n=len(found),
+        smaller=smaller,
+        larger=larger,
+        ties=len(found) - smaller - larger,
+        p_value=sign_test(found, groups),
+        effect=sign_effect(found, groups),
+        difference=median(found, groups),
+    )
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike, groups: NDArray[Any] | None = None) -> Paired:
+    """Two models' right answers compared: `smaller` counts images that only the second has right, `larger` the first.
+
+    `p_value` is McNemar's exact one and `effect` the difference of the accuracies, second − first. McNemar (1947),
+    "Note on the sampling error of the difference between correlated proportions or percentages".
+    """
+    return paired(np.asarray(first, bool), np.asarray(second, bool), groups)
+
+
+def differences(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Second − first, where +∞ stands for a value above the cap: high where the first is the smaller."""
+    one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if one.ndim != 1 or one.shape != other.shape:
+        raise InputError(f"both measurements must be one number per image; got shapes {one.shape} and {other.shape}.")
+    missing = int((np.isnan(one) | np.isnan(other)).sum())
+    if missing:
+        raise InputError(
+            f"both measurements must be numbers, +∞ above the cap; got NaN on {missing} of {len(one)} images. Leave "
+            "out the images that were not measured twice, and report how many there were."
+        )
+    return np.subtract(other, one, out=np.zeros(len(one)), where=one != other)
+
+
+def sign_test(found: ArrayLike, groups: NDArray[Any] | None = None) -> float:
+    """The chance of signs of differences as uneven as these were either sign as likely: low when one prevails.
+
+    Two-sided and exact; ties say nothing and are left out, and without any other difference it is 1. With groups the
+    signs of a whole group are turned together, which is exact if what is measured first and second may be swapped
+    within a group; of single images this is the same test. Dixon & Mood (1946), "The statistical sign test".
+    """
+    signs = np.sign(np.asarray(found, np.float64)).astype(np.int64)
+    if groups is not None:
+        return _turned(np.bincount(np.unique(groups, return_inverse=True)[1], signs).astype(np.int64))
+    smaller, larger = int((signs > 0).sum()), int((signs < 0).sum())
+    return min(1.0, 2 * float(bdtr(min(smaller, larger), smaller + larger, 0.5))) if smaller + larger else 1.0
+
+
+def sign_effect(found: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
+    """The share of positive differences minus that of negative ones, with its interval: high when most are positive.
+
+    Ties count as neither. With groups the interval is taken at n over the design effect. Bonett & Price (2012),
+    "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data".
+    """
+    signs = np.sign(np.asarray(found, np.float64))
+    unit: Unit = "image" if groups is None else "group"
+    n = len(signs if groups is None else np.unique(groups))
+    if not len(signs):
+        return Estimate.undefined("no images", unit=unit)
+    size = float(n) if groups is None else effective_size(signs, groups)
+    positive, negative = (size * float(np.mean(signs == sign)) for sign in (1, -1))
+    up, down = (positive + 1) / (size + 2), (negative + 1) / (size + 2)
+    half = _Z * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    value, centre = float(signs.mean()), up - down
+    low, high = max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half))
+    return Estimate(value=value, low=low, high=high, n=n, unit=unit)
+
+
+def _turned(sums: NDArray[np.int64]) -> float:
+    """The chance that ±s₁ ± s₂ … is as far from 0 as Σ s, were every sign a fair coin: the whole law, added up."""
+    law, size = np.ones(1), 0
+    for step in np.abs(sums[sums != 0]):
+        further = np.zeros(len(law) + 2 * step)
+        further[: len(law)] += law / 2
+        further[2 * step :] += law / 2
+        law, size = further, size + int(step)
+    places = np.abs(np.arange(-size, size + 1))
+    return min(1.0, float(law[places >= abs(int(sums.sum()))].sum()))
