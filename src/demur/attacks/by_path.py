@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -60,9 +60,7 @@ class ByPath:
 
     def __post_init__(self) -> None:
         check_foreign(self.eps, self.norm)
-        module, _, function = self.path.partition(":")
-        if not all(part.isidentifier() for part in (*module.split("."), function)):
-            raise InputError(f"`path` names a function as package.module:function; got {self.path!r}.")
+        check_path("path", self.path)
 
     @property
     def sentence(self) -> str:
@@ -70,15 +68,33 @@ class ByPath:
         return f"{{size}}, searched by {self.path}"
 
     def bind(self, model: Shown) -> Bound:
-        name, _, attribute = self.path.partition(":")
-        known = vars(_imported(name))
-        if not callable(known.get(attribute)):
-            public = [each for each, value in known.items() if callable(value) and not each.startswith("_")]
-            raise unknown(f"function in {name}:", attribute, public)
-        return partial(known[attribute], model)
+        return partial(function_at("path", self.path), model)
 
 
-def _imported(name: str) -> Any:
+def check_path(field: str, path: str) -> None:
+    """Refuse what is not written like the path of a function."""
+    module, _, function = path.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), function)):
+        raise InputError(f"`{field}` names a function as package.module:function; got {path!r}.")
+
+
+def function_at(field: str, path: str) -> Callable[..., Any]:
+    """The function a field names; this imports its module.
+
+    Raises:
+        AddressError: there is no such module.
+        InputError: it cannot be imported, or has no such function.
+    """
+    name, _, attribute = path.partition(":")
+    known = vars(_imported(field, name))
+    found = known.get(attribute)
+    if not callable(found):
+        public = [each for each, value in known.items() if callable(value) and not each.startswith("_")]
+        raise unknown(f"function in {name}:", attribute, public)
+    return cast(Callable[..., Any], found)
+
+
+def _imported(field: str, name: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -86,8 +102,8 @@ def _imported(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise AddressError(
-            f"cannot import {name!r} ({error}). The attack's `path` names a Python module that is installed or lies in "
-            "the current directory."
+            f"cannot import {name!r} ({error}). The attack's `{field}` names a Python module that is installed or lies "
+            "in the current directory."
         ) from error
     except Exception as error:  # importing runs foreign code
         raise InputError(

@@ -15,7 +15,8 @@ class Ledger:
 
     A point's `worth` decides which one is kept: its loss under `worst`, minus its distance, if it fools, under
     `nearest`, and being the first that fools under `first`. `checked` marks kept points whose logits come from a pass
-    of their own. `closest` is the answer at the point where success was nearest, by `lead`, whichever point is kept.
+    of their own, `settled` those that were confirmed in float64. `closest` is the answer at the point where success was
+    nearest, by `lead`, whichever point is kept.
     """
 
     def __init__(self, norm: Norm, objective: Objective, x: Images, y: Labels, goal: Labels | None, keep: Keep) -> None:
@@ -27,6 +28,7 @@ class Ledger:
         self.lead = torch.full((rows,), -torch.inf, device=device)
         self.worth = torch.full((rows,), -torch.inf, device=device)
         self.checked = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.settled = torch.zeros(rows, dtype=torch.bool, device=device)
         self.step = torch.full((rows,), -1, device=device)
         self.loss_start = torch.full((rows,), torch.nan, device=device)
         self.forwards = torch.zeros(rows, dtype=torch.int32, device=device)
@@ -91,7 +93,7 @@ class Ledger:
 
     def offer(self, ids: Tensor, x: Images, logits: Logits, step: Tensor, *, checked: bool) -> None:
         """Keep the points that are worth more than what is kept so far."""
-        self._approach(ids, logits)
+        self.approach(ids, logits)
         fooled = self.reached(logits, ids)
         newly = fooled & (self.step[ids] < 0)
         self.step[ids[newly]] = step[newly]
@@ -103,7 +105,8 @@ class Ledger:
         self.logits[rows] = logits[better]
         self.checked[rows] = checked
 
-    def _approach(self, ids: Tensor, logits: Logits) -> None:
+    def approach(self, ids: Tensor, logits: Logits) -> None:
+        """Book how near some rows have come to success, and their answers there."""
         lead = self.objective.lead(logits, self.y[ids], self._goal(ids)).to(self.lead)
         nearer = (lead > self.lead[ids]).nonzero().squeeze(1)
         self.lead[ids[nearer]] = lead[nearer]

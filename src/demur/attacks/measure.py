@@ -60,7 +60,7 @@ def _stands(ledger: Ledger, everyone: Tensor) -> Flags:
     """Which rows succeed at their kept points; those that do by little are asked again in float64."""
     goal = ledger.goal
     stands = ledger.reached(ledger.logits, everyone)
-    close = ledger.objective.near(ledger.logits, ledger.y, goal) & (ledger.forwards > 1)
+    close = ledger.objective.near(ledger.logits, ledger.y, goal) & (ledger.forwards > 1) & ~ledger.settled
     ids = close.nonzero().squeeze(1)
     if len(ids):
         ledger.forwards[ids] += 1

@@ -89,6 +89,13 @@ class Objective:
         ahead = margin(logits, y) if goal is None else self._towards(logits, goal)
         return ahead / logits.abs().amax(dim=1).clamp(min=torch.finfo(logits.dtype).tiny)
 
+    def excess(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Scores:
+        """By how much the lead passes what counts as a clear one, in logits: it changes sign where the answer flips.
+
+        Unlike the lead it is piecewise linear where the model is, so that a line through two points finds the flip.
+        """
+        return (self.lead(logits, y, goal) - _CLEAR) * logits.abs().amax(dim=1)
+
     def _towards(self, logits: Logits, goal: Labels) -> Scores:
         return (-margin(logits, goal.clamp(min=0))).masked_fill(goal < 0, -torch.inf)
 

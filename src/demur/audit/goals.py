@@ -8,6 +8,7 @@ import torch
 
 from demur.attacks.ensemble import Ensemble
 from demur.attacks.foreign import Foreign
+from demur.attacks.ray import Ray
 from demur.attacks.walk import Attack
 from demur.errors import InputError, unknown
 from demur.randomness import Keys, uniform
@@ -54,12 +55,17 @@ def worded(target: str) -> str:
     return _WORDS.get(target, f"the class {target}")
 
 
-def check_goal(target: Any, attack: Attack | Ensemble | Foreign) -> None:
+def check_goal(target: Any, attack: Attack | Ensemble | Foreign | Ray) -> None:
     """Refuse a target that is no text, and one for an attack that takes none."""
     if isinstance(attack, Ensemble):
         raise InputError(
             f"an ensemble measures whether an image can be taken for any other class, so it has no `target`; got "
             f"{target!r}. Name one attack, such as pgd or fmn."
+        )
+    if isinstance(attack, Ray):
+        raise InputError(
+            f"a ray leads away from the label, so it has no `target`; got {target!r}. Name an attack that follows the "
+            "gradient, such as fmn."
         )
     if isinstance(attack, Foreign):
         raise InputError(

@@ -1,0 +1,230 @@
+"""The smallest change along one fixed direction."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from demur.attacks.checks import check_eps, check_norm, check_positive, check_steps
+from demur.attacks.directions import at_random, check_direction, direction_of, of_length_one, pointed, words
+from demur.attacks.ledger import Ledger
+from demur.attacks.losses import check_loss
+from demur.attacks.measure import measured
+from demur.attacks.objective import Objective
+from demur.attacks.outcome import Outcome, Trouble
+from demur.attacks.roots import ROOTS
+from demur.attacks.search import Path, Search, confirm, run_search
+from demur.attacks.walk import Needs, Norm
+from demur.errors import unknown
+from demur.randomness import Keys
+from demur.shapes import Images, Labels, Logits, Scores
+
+_SPAN = 1024.0
+"""The cap over the first point of the scan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """How far an image can go one way before its answer flips: the first flip along a fixed direction that a scan sees.
+
+    The ray is x(t) = clip(x + t·d, 0, 1) with d of length one in `norm`. A scan looks at `steps` points from cap/1024
+    to the cap, each as many times as far as the one before it, and stops at the first flip; a root search then narrows
+    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen. The
+    direction is fixed at the image itself, so the size is an upper bound on the smallest change there is.
+
+    `direction` is the `sign` or the `gradient` of the loss, `random`, or the path of a function of one's own,
+    `package.module:function`, that takes images, labels and gradients. The `cap` is by default a change of 1 in every
+    pixel. Root searches: `chandrupatla`, `itp`, `bisection`.
+
+    Direction: Goodfellow et al. (2015), arXiv:1412.6572. Search: Chandrupatla (1997),
+    doi:10.1016/S0965-9978(96)00051-8; Oliveira & Takahashi (2020), doi:10.1145/3423597.
+    """
+
+    restarts: ClassVar[int] = 1
+    eps: ClassVar[None] = None
+
+    direction: str = "sign"
+    norm: Norm = "linf"
+    cap: float | None = None
+    steps: int = 16
+    tolerance: float = 1e-5
+    root: str = "chandrupatla"
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_direction(self.direction)
+        check_norm(self.norm)
+        if self.cap is not None:
+            check_eps(self.cap, self.norm)
+        check_steps(self.steps)
+        check_positive("tolerance", self.tolerance)
+        if self.root not in ROOTS:
+            raise unknown("root", self.root, ROOTS)
+        check_loss(self.loss)
+
+    @property
+    def needs(self) -> Needs:
+        """Of the clean image; further out a forward is enough."""
+        return "loss" if self.direction == "random" else "gradient"
+
+    @property
+    def sentence(self) -> str:
+        """What is done, for reports."""
+        return f"{{size}} {words(self.direction)} that flips the answer, scanned at {{steps}} sizes"
+
+    @property
+    def resolution(self) -> str:
+        """What the scan can see, in words."""
+        if self.steps == 1:
+            return "the first flip is looked for between nothing and the cap, seen only if it lasts up to the cap"
+        return (
+            f"the first flip is looked for at {self.steps} sizes from 1/{_SPAN:.0f} of the cap to the cap, each "
+            f"{_SPAN ** (1 / (self.steps - 1)):.3g} times the one before; one that returns between two of them is not "
+            f"seen. It is then narrowed down to {self.tolerance:g}"
+        )
+
+    def reach(self, values: int) -> float:
+        """The cap for images of so many values, pixels times channels."""
+        usual = 1.0 if self.norm == "linf" else math.sqrt(values)
+        return usual if self.cap is None else self.cap
+
+    def sizes(self, like: Images) -> Scores:
+        """The points of the scan, from cap/1024 to the cap, in the precision of some images."""
+        cap = self.reach(math.prod(like.shape[1:]))
+        shares = torch.linspace(-1, 0, self.steps, dtype=torch.float64) if self.steps > 1 else torch.zeros(1)
+        return (cap * _SPAN**shares).to(like)
+
+
+@dataclass(frozen=True)
+class RayOutcome:
+    """What a ray came to in each row.
+
+    `outcome` has the upper end of the last interval, which flips; its lower end, which does not, lies `tolerance`
+    before it or nearer. `low` and `high` are the ends as lengths on the ray before the unit box clips it: 0 and 0 where
+    the image is wrong already, the last size and infinity where nothing flips. `scan` and `refine` are forwards in
+    either part; what the outcome counts besides are the look at the image itself and those that confirm.
+    """
+
+    outcome: Outcome
+    scan: Tensor
+    refine: Tensor
+    low: Scores
+    high: Scores
+
+
+def run_ray(
+    ray: Ray,
+    objective: Objective,
+    x: Images,
+    y: Labels,
+    keys: Keys,
+    *,
+    batch: int = 128,
+    weights: Tensor | None = None,
+    direction: Images | None = None,
+) -> RayOutcome:
+    """Follow every row's ray to its first flip, the gradient taken in the pass that gives the clean answer.
+
+    A row that is wrong already counts as fooled at size 0. A row that does not flip up to the cap is not fooled; one
+    whose direction is zero everywhere is not even looked at again, and is flagged.
+
+    Args:
+        ray: what to run.
+        objective: what it is aimed at; its loss is what has a gradient.
+        x: clean images in [0, 1], float32 or float64.
+        y: true labels.
+        keys: one key per row; results do not depend on batch size or order.
+        batch: rows per pass.
+        weights: (rows, 1, height, width) by which the direction is multiplied before its length is made one.
+        direction: of each row, in place of the ray's own; no gradient is taken.
+    """
+    ledger = Ledger(ray.norm, objective, x, y, None, "nearest")
+    with objective.frozen():
+        clean, path = _opened(ray, ledger, keys, batch, weights, direction)
+        search = Search(objective.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
+        moves = path.direction.flatten(1).any(dim=1)
+        stuck = ~moves & (ledger.step < 0)
+        ledger.troubles[stuck] |= int(Trouble.ZERO_GRADIENT)
+        waiting = ((ledger.step < 0) & moves).nonzero().squeeze(1)
+        run_search(search, ledger, path, waiting, batch)
+        confirm(search, ledger, path, batch)
+        outcome = measured(ledger, clean, torch.full_like(clean[:, 0], torch.inf))
+    return RayOutcome(
+        outcome=outcome,
+        scan=search.scan,
+        refine=search.refine,
+        low=search.bracket.low,
+        high=search.bracket.high.masked_fill(ledger.step == 0, 0.0),
+    )
+
+
+def follow(
+    ray: Ray,
+    objective: Objective,
+    x: Images,
+    y: Labels,
+    keys: Keys,
+    eps: Scores,
+    *,
+    batch: int = 128,
+    weights: Tensor | None = None,
+    direction: Images | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What the model says along every row's ray: the probability of the label (rows, points), and whether it stands.
+
+    Args:
+        ray: which way.
+        objective: what it is aimed at.
+        x: clean images in [0, 1].
+        y: true labels.
+        keys: one key per row.
+        eps: lengths (points,) on the ray, before the unit box clips it.
+        batch: rows per pass.
+        weights: as in `run_ray`.
+        direction: as in `run_ray`.
+    """
+    ledger = Ledger(ray.norm, objective, x, y, None, "nearest")
+    with objective.frozen():
+        path = _opened(ray, ledger, keys, batch, weights, direction)[1]
+        rows = torch.arange(len(x), device=x.device).repeat_interleave(len(eps))
+        lengths = eps.to(x).repeat(len(x))
+        parts = zip(torch.split(rows, batch), torch.split(lengths, batch), strict=True)
+        logits = torch.cat([objective.logits(path.at(ids, t)) for ids, t in parts])
+    claimed = logits.double().softmax(dim=1).gather(1, y[rows, None]).to(x.dtype)
+    standing = ~objective.fooled(logits, y[rows])
+    return claimed.view(len(x), len(eps)), standing.view(len(x), len(eps))
+
+
+def _opened(
+    ray: Ray, ledger: Ledger, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
+) -> tuple[Logits, Path]:
+    """The look at the clean images, and where it sends each row."""
+    x = ledger.clean
+    if given is None and ray.needs == "gradient":
+        clean, direction = _gradients(ray, ledger, batch)
+    else:
+        everyone = torch.arange(len(x), device=x.device)
+        clean, direction = ledger.forward(everyone, x, batch), at_random(x, keys) if given is None else given.to(x)
+    weighted = direction if weights is None else direction * weights.to(x)
+    broken = ~weighted.flatten(1).isfinite().all(dim=1)
+    ledger.troubles[broken] |= int(Trouble.NONFINITE_GRADIENT)
+    ledger.logits, ledger.closest = clean.clone(), clean.clone()
+    ledger.loss_start = ledger.objective.loss(clean, ledger.y).float()
+    ledger.step[ledger.objective.fooled(clean, ledger.y)] = 0
+    return clean, Path(x, of_length_one(weighted.nan_to_num(0.0, 0.0, 0.0), ray.norm))
+
+
+def _gradients(ray: Ray, ledger: Ledger, batch: int) -> tuple[Logits, Images]:
+    """Answers and directions by one forward and one backward."""
+    way = direction_of(ray.direction).way
+    assert way is not None
+    parts = zip(torch.split(ledger.clean, batch), torch.split(ledger.y, batch), strict=True)
+    clean, gradients = (
+        torch.cat(found) for found in zip(*(ledger.objective.climb(x, y) for x, y in parts), strict=True)
+    )
+    ledger.forwards += 1
+    ledger.backwards += 1
+    ledger.troubles[~gradients.flatten(1).isfinite().all(dim=1)] |= int(Trouble.NONFINITE_GRADIENT)
+    return clean, pointed(ray.direction, way, ledger.clean, ledger.y, gradients.nan_to_num(0.0, 0.0, 0.0))
