@@ -9,8 +9,8 @@
 Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt)
 come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of numbers), for
 attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is kept) and
-`passes.<stage>`, for targeted ones `target`, for those measured in L1 `distance.l1`, for foreign ones that failed
-`crash` (why).
+`passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones `target`, for
+those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why).
 A failed sample is a row with `error` set and everything measured null.
 """
 
@@ -73,8 +73,14 @@ STAGED: Mapping[str, pl.DataType] = {
     "stage": pl.String(),
     "stage.kept": pl.String(),
     "crash": pl.String(),
+    "spent.scan": pl.Int32(),
+    "spent.refine": pl.Int32(),
 }
 """What only some attacks say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
+
+
+EXPLAIN = "explain."
+"""Columns that begin so say where the model looked, or what hiding a part of the image did (float32)."""
 
 
 PART = "part."
@@ -117,7 +123,8 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
         for name, values in columns.items()
         if name in STAGED or name.startswith(PASSES)
     ]
-    return pl.DataFrame([*base, *known, *staged]).hstack(logits).hstack(signals)
+    looked = [pl.Series(n, values, dtype=pl.Float32()) for n, values in columns.items() if n.startswith(EXPLAIN)]
+    return pl.DataFrame([*base, *known, *staged, *looked]).hstack(logits).hstack(signals)
 
 
 def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:

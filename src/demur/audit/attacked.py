@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from demur.attacks.directions import direction_of
 from demur.attacks.ensemble import NOT_BROKEN, NOT_RUN, WRONG_ALREADY, Ensemble, Staged, run_ensemble
 from demur.attacks.foreign import Foreign, run_foreign
 from demur.attacks.harness import run
 from demur.attacks.objective import Objective
 from demur.attacks.outcome import Outcome
+from demur.attacks.ray import Ray, RayOutcome, run_ray
 from demur.attacks.sealed import sealed
 from demur.attacks.shown import Shown
 from demur.audit.conditions import CLEAN, Condition
@@ -22,10 +24,11 @@ from demur.shapes import Images, Labels
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
-    """What an attack did to each row; `staged` of an ensemble, `goal` of a targeted attack."""
+    """What an attack did to each row; `staged` of an ensemble, `ray` of a ray, `goal` of a targeted attack."""
 
     outcome: Outcome
     staged: Staged | None = None
+    ray: RayOutcome | None = None
     goal: Labels | None = None
 
     def columns(self, condition: Condition) -> Mapping[str, list[object]]:
@@ -44,7 +47,9 @@ class Attacked:
         if condition.keep == "nearest":
             found["epsilon.minimal"] = torch.where(outcome.fooled, outcome.size(str(condition.norm)), torch.nan)
             found["epsilon.censored"] = ~outcome.fooled
-        columns = {name: _nulled(values) for name, values in found.items()}
+        if self.ray is not None:
+            found |= {"spent.scan": self.ray.scan, "spent.refine": self.ray.refine}
+        columns = {name: nulled(values) for name, values in found.items()}
         if any(outcome.reasons):
             columns["crash"] = [reason or None for reason in outcome.reasons]
         if self.goal is not None:
@@ -52,10 +57,22 @@ class Attacked:
         return columns if self.staged is None else columns | _stages(self.staged)
 
 
-def attacked(condition: Condition, classifier: Classifier, x: Images, y: Labels, keys: Keys, *, batch: int) -> Attacked:
-    """Run the attack of a condition."""
+def attacked(
+    condition: Condition,
+    classifier: Classifier,
+    x: Images,
+    y: Labels,
+    keys: Keys,
+    *,
+    batch: int,
+    weights: Tensor | None = None,
+) -> Attacked:
+    """Run the attack of a condition; a ray's direction may be weighted, (rows, 1, height, width)."""
     attack = condition.attack
     assert attack is not None
+    if isinstance(attack, Ray):
+        ray = run_ray(attack, Objective(classifier, attack.loss), x, y, keys, batch=batch, weights=weights)
+        return Attacked(ray.outcome, ray=ray)
     if isinstance(attack, Ensemble):
         staged = run_ensemble(attack, Objective(classifier), x, y, keys, batch=batch)
         return Attacked(staged.outcome, staged=staged)
@@ -72,10 +89,10 @@ def attacked(condition: Condition, classifier: Classifier, x: Images, y: Labels,
 
 
 def try_attacks(found: Iterable[Condition], classifier: Classifier) -> None:
-    """Look up every target and make every foreign attack once: better told now than after an hour.
+    """Look up every target and direction and make every foreign attack once: better told now than after an hour.
 
     Raises:
-        InputError: a class, a package, an attack or a setting of it that is not there.
+        InputError: a class, a package, an attack, a function or a setting that is not there.
     """
     objective = Objective(classifier)
     x = torch.full((2, *classifier.input_shape), 0.5, device=classifier.device)
@@ -87,6 +104,8 @@ def try_attacks(found: Iterable[Condition], classifier: Classifier) -> None:
             shown = Shown(objective, x, y, eps, condition.attack.norm)
             with sealed(shown, 0):
                 condition.attack.bind(shown)
+        if isinstance(condition.attack, Ray):
+            direction_of(condition.attack.direction)
 
 
 def _stages(staged: Staged) -> dict[str, list[object]]:
@@ -102,5 +121,6 @@ def _stages(staged: Staged) -> dict[str, list[object]]:
     }
 
 
-def _nulled(values: Tensor) -> list[object]:
+def nulled(values: Tensor) -> list[object]:
+    """The values with NaN, which is nothing, as null."""
     return [None if value != value else value for value in values.tolist()]

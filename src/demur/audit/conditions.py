@@ -8,15 +8,22 @@ from typing import Any, Literal, TypeAlias
 from demur.attacks.ensemble import Ensemble
 from demur.attacks.foreign import Foreign
 from demur.attacks.outcome import Keep
+from demur.attacks.ray import Ray
 from demur.attacks.walk import Attack
 from demur.audit.goals import check_goal, worded
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
+from demur.explain import AttributionMap
+from demur.explain.hiding import By
+from demur.explain.weights import Part
 from demur.registry import ATTACKS, CORRUPTIONS, Call, build, describe, parse
 
 Shape = tuple[int, int, int]
 
-AnyAttack: TypeAlias = Attack | Ensemble | Foreign
+Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+
+
+AnyAttack: TypeAlias = Attack | Ensemble | Foreign | Ray
 
 _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "nearest"}
 
@@ -25,24 +32,36 @@ _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "ne
 class Condition:
     """One condition of an audit, and the words for it.
 
-    `name` is its canonical text. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
+    `name` is its canonical text. Besides what is counted as a condition in tables there are searches for the smallest
+    change (`epsilon`), maps of where the model looks (`map`) and images with a part hidden (`intervention`), each on
+    images of its own; `part` and `region` say what part of the image is meant and who says what the object is, `by` how
+    it is hidden. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
     attacks that look for the smallest perturbation and for corruptions given by their parameter.
     """
 
     name: str
     family: str
-    kind: Literal["clean", "attack", "corruption"]
+    kind: Kind
     severity: float
     sentence: str
     attack: AnyAttack | None = None
     corruption: Corruption | None = None
     keep: Keep = "first"
     target: str | None = None
+    map: AttributionMap | None = None
+    part: Part | None = None
+    region: str | None = None
+    by: By | None = None
 
     @property
     def norm(self) -> str | None:
         """The norm an attack measures itself in."""
         return None if self.attack is None else self.attack.norm
+
+    @property
+    def tried(self) -> bool:
+        """Whether it is one of the conditions proper, under which every signal is scored."""
+        return self.kind in {"clean", "attack", "corruption"}
 
     @property
     def unlimited(self) -> bool:
@@ -180,6 +199,11 @@ def _keep(asked: Any, attack: AnyAttack) -> Keep:
         raise InputError(
             f"an ensemble keeps the nearest success of its attacks, so `keep` must be 'nearest'; got {asked!r}. Name "
             "one attack, such as pgd, to keep another point."
+        )
+    if isinstance(attack, Ray) and asked != "nearest":
+        raise InputError(
+            f"a ray looks for the first flip along it, so `keep` must be 'nearest'; got {asked!r}. Name another "
+            "attack, such as fgsm, to keep another point."
         )
     if asked == "nearest" and attack.norm == "none":
         raise InputError("changes without a norm have no size, so `keep` cannot be 'nearest'. Keep 'first' or 'worst'.")

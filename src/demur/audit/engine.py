@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from demur.audit.attacked import Attacked, attacked
 from demur.audit.conditions import Condition
@@ -21,7 +22,7 @@ from demur.data.source import Row, shaped
 from demur.errors import DataError
 from demur.evidence import Evidence
 from demur.randomness import Keys
-from demur.shapes import Images, Labels, Logits
+from demur.shapes import Flags, Images, Labels, Logits
 from demur.signals import LOGITS, AnySignal, Composed, Fittable, Needs, Signal, needs_of
 
 SHARD = 512
@@ -54,12 +55,12 @@ class Bench:
     def measure(self, condition: Condition, rows: NDArray[np.int64]) -> pl.DataFrame:
         """The record rows of some index rows under a condition."""
         images, labels = self.load(rows)
-        keys = Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], condition.name)
+        keys = self.keys(rows, condition.name)
         final, found = self._apply(condition, images, labels, keys)
         with torch.no_grad():
             answers = None if found is None else found.outcome.logits.cpu()
             seen = [self._shown(evidence) for evidence in self.evidence(final, keys, answers)]
-        return table(condition, self._identity(rows), labels.cpu(), Shown.of(seen), found, self._errors(rows))
+        return table(condition, self.identity(rows), labels.cpu(), Shown.of(seen), found, self.errors(rows))
 
     def evidence(
         self, x: Images, keys: Keys, logits: Logits | None = None, groups: Sequence[str] | None = None
@@ -81,7 +82,7 @@ class Bench:
     def shown(self, condition: Condition, row: int) -> Images:
         """One image under a condition, as it is measured, (channels, height, width)."""
         x, y = self.load([row])
-        return self._apply(condition, x, y, Keys.of(self.plan.seed, [self.index.sample_ids[row]], condition.name))[0][0]
+        return self._apply(condition, x, y, self.keys([row], condition.name))[0][0]
 
     def _shown(self, seen: Evidence) -> Shown:
         parts = {name: signal.parts(seen) for name, signal in self.ready.items() if isinstance(signal, Composed)}
@@ -107,6 +108,28 @@ class Bench:
         device = self.classifier.device
         return torch.stack(images).to(device), labels.to(device)
 
+    def marks(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Flags]:
+        """Where the data say the object is, (rows, height, width), and which images have such a mark."""
+        height, width = self.source.input_shape[1:]
+        found = [row.mark for row in self.source.read([int(self.index.positions[row]) for row in rows])]
+        nowhere = torch.zeros(height, width, dtype=torch.bool)
+        masks = torch.stack([nowhere if mark is None else mark for mark in found])
+        return masks.to(self.classifier.device), masks.flatten(1).any(dim=1).to(self.classifier.device)
+
+    def keys(self, rows: Sequence[int] | NDArray[np.int64], name: str) -> Keys:
+        """What is drawn for some rows under something of a name."""
+        return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
+
+    def identity(self, rows: NDArray[np.int64]) -> dict[str, list[object]]:
+        """What the record says of rows whatever is measured on them."""
+        return {
+            "sample_id": [self.index.sample_ids[row] for row in rows],
+            "role": [self.index.roles[row] for row in rows],
+            "label": self.index.labels[rows].tolist(),
+            "group": [self.index.groups[row] for row in rows],
+            **known(self.index, rows),
+        }
+
     def _check_unchanged(self, rows: Sequence[int] | NDArray[np.int64], seen: Sequence[Row]) -> None:
         """What has gone since the run began must not be measured as if it were grey."""
         for row, now in zip(rows, seen, strict=True):
@@ -124,14 +147,6 @@ class Bench:
             return condition.corruption(x, keys), None
         return x, None
 
-    def _identity(self, rows: NDArray[np.int64]) -> dict[str, list[object]]:
-        return {
-            "sample_id": [self.index.sample_ids[row] for row in rows],
-            "role": [self.index.roles[row] for row in rows],
-            "label": self.index.labels[rows].tolist(),
-            "group": [self.index.groups[row] for row in rows],
-            **known(self.index, rows),
-        }
-
-    def _errors(self, rows: NDArray[np.int64]) -> list[str | None]:
+    def errors(self, rows: NDArray[np.int64]) -> list[str | None]:
+        """Why rows could not be read."""
         return [self.index.errors[row] for row in rows]

@@ -14,6 +14,11 @@ from demur.errors import InputError, unknown
 from demur.registry import TABLES, build, lookup, parse
 from demur.registry.gates import SUBJECTS, Gate, gates_sha256, read_gate
 
+MARKED = "marked"
+"""The region that the data themselves mark: boxes and masks."""
+
+HIDINGS = ("blur", "mean")
+
 
 class Section(BaseModel):
     """Base of the plan's tables: frozen and closed."""
@@ -75,6 +80,37 @@ class Policies(Section):
     )
 
 
+class EpsilonPlan(Section):
+    """How far one must go: searches for the smallest change, on held-out images of any role, those attacked first.
+
+    `use` names rays and other attacks that search; without it a plan that names no conditions has `ray`. `curves`
+    images have their confidence followed along each ray.
+    """
+
+    use: tuple[str, ...] | None = Field(default=None, strict=False)
+    images: int = Field(default=1000, ge=1)
+    curves: int = Field(default=64, ge=0)
+
+
+class WherePlan(Section):
+    """Where the model looks, on the first `images` of those that `epsilon` is about.
+
+    `maps` are kinds of maps, `regions` what counts as the object: maps, or `marked` for the boxes and masks of the
+    data; `hide` how a region is hidden. What is not given is nothing, or in a plan that names no conditions the usual.
+    """
+
+    maps: tuple[str, ...] | None = Field(default=None, strict=False)
+    regions: tuple[str, ...] | None = Field(default=None, strict=False)
+    hide: tuple[str, ...] | None = Field(default=None, strict=False)
+    images: int = Field(default=500, ge=1)
+
+
+class LipschitzPlan(Section):
+    """How fast the answer can change: norms of the layers, and of the Jacobian at so many images; 0 leaves it out."""
+
+    images: int | None = Field(default=None, ge=0)
+
+
 class Plan(Section):
     """A whole audit. `batch` is part of the plan because the last bits of a logit depend on it."""
 
@@ -85,6 +121,9 @@ class Plan(Section):
     model: ModelPlan = ModelPlan()
     data: DataPlan = DataPlan()
     conditions: Conditions = Conditions()
+    epsilon: EpsilonPlan = EpsilonPlan()
+    where: WherePlan = WherePlan()
+    lipschitz: LipschitzPlan = LipschitzPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()
     costs: dict[str, float] = Field(default_factory=dict)
@@ -230,8 +269,22 @@ def _check_names(plan: Plan) -> None:
     for text in plan.conditions.use:
         if parse(text).name not in known:
             raise unknown("condition", parse(text).name, known)
+    _check_looks(plan)
     for key, rule in plan.gates.items():
         _check_gate(read_gate(key, rule), plan, known)
+
+
+def _check_looks(plan: Plan) -> None:
+    for text in plan.epsilon.use or ():
+        lookup("attack", parse(text).name)
+    for text in plan.where.maps or ():
+        lookup("map", parse(text).name)
+    for text in plan.where.regions or ():
+        if parse(text).name not in {MARKED, *TABLES["map"]}:
+            raise unknown("region", text, [MARKED, *TABLES["map"]])
+    for text in plan.where.hide or ():
+        if text not in HIDINGS:
+            raise unknown("way to hide a region", text, HIDINGS)
 
 
 def _check_gate(gate: Gate, plan: Plan, conditions: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from demur.attacks.losses import margin
 from demur.attacks.outcome import Outcome
-from demur.audit.attacked import Attacked
+from demur.audit.attacked import Attacked, nulled
 from demur.audit.conditions import Condition
 from demur.records import frame, is_known
 from demur.shapes import Labels, Logits, Scores
@@ -48,6 +48,7 @@ def table(
     shown: Shown,
     attacked: Attacked | None,
     errors: Sequence[str | None],
+    looked: Mapping[str, Tensor] | None = None,
 ) -> pl.DataFrame:
     """The shard of one condition; rows whose image could not be read are null wherever something was measured.
 
@@ -58,6 +59,7 @@ def table(
         shown: what the model showed on the final images.
         attacked: what the attack did, for attacks.
         errors: why a row could not be read, else None.
+        looked: what maps and hidden parts showed, by column.
     """
     logits, rows = shown.logits, len(labels)
     forwards, backwards = shown.spent if attacked is None else shown.spent + _spent_by(attacked.outcome)
@@ -72,6 +74,7 @@ def table(
         "backwards": backwards.tolist(),
         "error": list(errors),
         **({} if attacked is None else attacked.columns(condition)),
+        **{name: nulled(values) for name, values in (looked or {}).items()},
     }
     shard = frame(
         columns,

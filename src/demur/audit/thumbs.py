@@ -31,7 +31,7 @@ def save_thumbs(bench: Bench, folder: Folder, clean: pl.DataFrame) -> None:
     if rows:
         images, _ = bench.load(rows)
         for number, image in enumerate(images.cpu()):
-            write_atomically(folder.path / "thumbs" / f"{number}.webp", _webp(image))
+            write_atomically(folder.path / "thumbs" / f"{number}.webp", webp(image))
     write_json(folder.path / "facts" / "gallery.json", worst["sample_id"].to_list())
 
 
@@ -49,13 +49,13 @@ def save_corruption_thumbs(bench: Bench, folder: Folder, row: int, found: Sequen
         return
     pictures = {"original": bench.shown(CLEAN, row), **{name: bench.shown(chosen[name], row) for name in chosen}}
     for name, picture in pictures.items():
-        write_atomically(folder.path / "thumbs" / f"{name}.webp", _webp(picture.cpu()))
+        write_atomically(folder.path / "thumbs" / f"{name}.webp", webp(picture.cpu()))
     thumbs = {family: f"{family}.webp" for family in chosen}
     facts = {"sample_id": bench.index.sample_ids[row], "original": "original.webp", "thumbs": thumbs}
     write_json(folder.path / "facts" / "corruptions.json", facts)
 
 
-def _webp(image: Images) -> bytes:
+def webp(image: Images) -> bytes:
     """At most 6 kB: enlarged without smoothing when tiny, and coded more coarsely until it fits."""
     array = (image.clamp(0, 1) * 255).round().to(dtype=image.dtype).numpy().astype(np.uint8)
     pixels = array[0] if len(array) == 1 else np.moveaxis(array[:3], 0, 2)

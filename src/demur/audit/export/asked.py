@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from demur.attacks.ensemble import Ensemble
 from demur.attacks.foreign import Foreign
+from demur.attacks.ray import Ray
 from demur.attacks.walk import Attack
 from demur.audit.conditions import CLEAN, Condition, Shape, conditions
 from demur.errors import InputError
@@ -41,7 +42,7 @@ def price(condition: Condition) -> int:
     return 1 if isinstance(attack, Foreign) else _price(attack)
 
 
-def _price(attack: Attack) -> int:
+def _price(attack: Attack | Ray) -> int:
     match attack.needs:
         case "loss":
             look = 1

@@ -1,0 +1,146 @@
+"""What a plan asks beyond its conditions: how far until the answer changes, where the model looks, what hiding does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from demur.attacks.ray import Ray
+from demur.audit.conditions import Condition, Shape, conditions
+from demur.audit.plan import HIDINGS, MARKED, EpsilonPlan, LipschitzPlan, Plan, WherePlan
+from demur.data import Source
+from demur.errors import InputError
+from demur.explain.hiding import By
+from demur.explain.weights import Part
+from demur.registry import build, describe, parse
+
+_PARTS: tuple[Part, ...] = ("whole", "object", "background")
+_HIDDEN: tuple[Literal["object", "background"], ...] = ("object", "background")
+_LOOKED = 32
+_WAYS: Mapping[By, str] = {"blur": "blurred", "mean": "painted over with the mean colour of the rest"}
+
+
+def completed(plan: Plan, source: Source, *, spatial: bool = True) -> Plan:
+    """The plan with its sections written out: where it names no conditions, what is usual; else what it asks.
+
+    Args:
+        plan: as it was given.
+        source: its images; the objects they mark are looked at too.
+        spatial: whether the model has layers with pixels, which Grad-CAM needs.
+    """
+    usual = not plan.conditions.use
+    map_names = _canonical(plan.where.maps, (*(("grad_cam",) if spatial else ()), "gradient"), usual=usual)
+    marked = (MARKED,) if usual and plan.where.regions is None and _is_marked(source) else ()
+    regions = _canonical(plan.where.regions, ("grad_cam",) if spatial else (), usual=usual)
+    found = tuple(condition.name for condition in searches(plan.epsilon, source.input_shape, usual=usual))
+    hide = plan.where.hide if plan.where.hide is not None else HIDINGS if regions or marked else ()
+    images = plan.lipschitz.images if plan.lipschitz.images is not None else 64 if usual else 0
+    return plan.model_copy(
+        update={
+            "epsilon": plan.epsilon.model_copy(update={"use": found}),
+            "where": plan.where.model_copy(update={"maps": map_names, "regions": (*regions, *marked), "hide": hide}),
+            "lipschitz": LipschitzPlan(images=images),
+        }
+    )
+
+
+def _canonical(given: Sequence[str] | None, others: tuple[str, ...], *, usual: bool) -> tuple[str, ...]:
+    texts = given if given is not None else others if usual else ()
+    return tuple(dict.fromkeys(text if text == MARKED else _map_name(text) for text in texts))
+
+
+def _map_name(text: str) -> str:
+    return describe(parse(text).name, build("map", text))
+
+
+def _is_marked(source: Source) -> bool:
+    """Whether any of some images from all over the set says where its object is."""
+    places = sorted({place * len(source) // _LOOKED for place in range(_LOOKED)}) if len(source) else []
+    return any(row.mark is not None for row in source.read(places))
+
+
+def sections(plan: Plan, shape: Shape) -> tuple[Condition, ...]:
+    """The searches, maps and hidden parts of a completed plan, none named twice.
+
+    Raises:
+        InputError: a search that stands among the conditions too.
+    """
+    found = (*searches(plan.epsilon, shape), *maps(plan.where), *regions(plan.where), *hidings(plan.where))
+    twice = {condition.name for condition in conditions(plan.conditions.use, shape)} & {each.name for each in found}
+    if twice:
+        raise InputError(
+            f"{sorted(twice)[0]!r} stands among the conditions and in [epsilon] too. It would be measured twice, on "
+            "other images: keep it in one of the two."
+        )
+    return found
+
+
+def searches(plan: EpsilonPlan, shape: Shape, *, usual: bool = False) -> tuple[Condition, ...]:
+    """The searches for the smallest change.
+
+    Raises:
+        InputError: an attack that keeps points of one size, or aims at a class.
+    """
+    texts = plan.use if plan.use is not None else ("ray",) if usual else ()
+    return tuple(_search(condition) for condition in conditions(texts, shape) if condition.kind != "clean")
+
+
+def _search(condition: Condition) -> Condition:
+    if condition.attack is None or not condition.unlimited or condition.target is not None:
+        raise InputError(
+            f"[epsilon] is about searches for the smallest change that makes an answer wrong; got {condition.name!r}. "
+            "Name ray, fmn, ddn, deepfool or cw there, without a target, and put other conditions in [conditions]."
+        )
+    return replace(condition, kind="epsilon", part="whole" if isinstance(condition.attack, Ray) else None)
+
+
+def maps(plan: WherePlan) -> Iterator[Condition]:
+    """The maps, each measured on its own grid; all but the first also against the first."""
+    for text in plan.maps or ():
+        thing = build("map", text)
+        yield Condition(
+            name=text, family=parse(text).name, kind="map", severity=0.0, sentence=thing.sentence, map=thing
+        )
+
+
+def regions(plan: WherePlan) -> Iterator[Condition]:
+    """Rays of equal L2 towards the object, towards its background, and once over the whole image."""
+    ray = Ray(norm="l2")
+    for number, region in enumerate(plan.regions or ()):
+        for part in _PARTS:
+            if part == "whole" and number:
+                continue
+            where = {"whole": "everywhere", "object": "on the object", "background": "off the object"}[part]
+            yield Condition(
+                name=describe("ray", ray, part=part, region=region),
+                family="ray",
+                kind="epsilon",
+                severity=0.0,
+                sentence=f"The smallest L2 change along the sign of the gradient, {where}{_says(part, region)}",
+                attack=ray,
+                keep="nearest",
+                part=part,
+                region=region,
+            )
+
+
+def hidings(plan: WherePlan) -> Iterator[Condition]:
+    """Images with the object or its background hidden."""
+    for region in plan.regions or ():
+        for by in (way for way in _WAYS if way in (plan.hide or ())):
+            for part in _HIDDEN:
+                yield Condition(
+                    name=f"hide(by={by!r}, part={part!r}, region={region!r})",
+                    family="hide",
+                    kind="intervention",
+                    severity=0.0,
+                    sentence=f"The {part} {_WAYS[by]}{_says(part, region)}",
+                    part=part,
+                    region=region,
+                    by=by,
+                )
+
+
+def _says(part: Part, region: str) -> str:
+    if part == "whole":
+        return ""
+    return ", as marked in the data" if region == MARKED else f", as {region} shows it"
