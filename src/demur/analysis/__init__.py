@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from demur.analysis.assemble import analyse
+from demur.analysis.csv_tables import write_tables
 from demur.analysis.opened import opened
 from demur.analysis.results import Results
 from demur.openings import note
@@ -12,9 +13,13 @@ __all__ = ["Results", "analyse", "write_results"]
 
 
 def write_results(run: Path, by: str = "report") -> Results:
-    """Analyse a run folder and write its `results.json`; this opens the test labels, and is noted as done `by` whom."""
+    """Analyse a run folder and write its `results.json` and `tables/`.
+
+    This opens the test labels, and is noted as done `by` whom.
+    """
     results = analyse(run)
     note(run, "test", by)
     results = results.model_copy(update={"opened": opened(run)})
+    write_tables(run, results)
     write_atomically(run / "results.json", (results.model_dump_json(indent=1) + "\n").encode())
     return results

@@ -11,9 +11,11 @@ from demur.analysis.checks import checks
 from demur.analysis.corruption_map import corruption_map
 from demur.analysis.cost import cost
 from demur.analysis.direction import direction
+from demur.analysis.epsilon import searches
 from demur.analysis.gates import judge
 from demur.analysis.gates import next_step as by_the_gates
 from demur.analysis.label_quality import label_quality
+from demur.analysis.lipschitz import lipschitz
 from demur.analysis.manipulation import manipulation
 from demur.analysis.opened import opened
 from demur.analysis.parts import part_rows, rocs
@@ -25,7 +27,9 @@ from demur.analysis.run import Run, wrong
 from demur.analysis.signals import signal_rows
 from demur.analysis.slices import slices, worst_slice
 from demur.analysis.tables import policy_rows
+from demur.analysis.trust import trust
 from demur.analysis.verdict import LAPSES, independence, next_step, not_covered, promise, refusal, state
+from demur.analysis.where import where
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.records import read_json
@@ -107,7 +111,14 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "corruption_map": corruption_map(run),
         "parts": part_rows(run),
         "rocs": rocs(run),
+        **_far_and_where(run),
     }
+
+
+def _far_and_where(run: Run) -> dict[str, Any]:
+    """How far one must go, where the model looks, and what both say of every class."""
+    found, looked = searches(run), where(run)
+    return {"epsilon": found, "where": looked, "trust": trust(found, looked), "lipschitz": lipschitz(run)}
 
 
 def _plan(path: Path) -> dict[str, Any]:

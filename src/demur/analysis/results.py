@@ -10,6 +10,8 @@ from demur.analysis.accepted import GateRow as GateRow
 from demur.analysis.accepted import Opened as Opened
 from demur.analysis.attacked import AttackRow as AttackRow
 from demur.analysis.attacked import Robustness as Robustness
+from demur.analysis.lipschitz_tables import Lipschitz
+from demur.analysis.looked import Where
 from demur.analysis.promised import Promise as Promise
 from demur.analysis.promised import Refusal as Refusal
 from demur.analysis.scored import Contest as Contest
@@ -19,9 +21,11 @@ from demur.analysis.scored import Rejection as Rejection
 from demur.analysis.scored import Roc as Roc
 from demur.analysis.scored import SignalRow as SignalRow
 from demur.analysis.scored import TargetRow as TargetRow
+from demur.analysis.searched import Search
 from demur.analysis.table import Number as Number
 from demur.analysis.table import Quantity as Quantity
 from demur.analysis.table import Table as Table
+from demur.analysis.trust_tables import Trust
 
 State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
 
@@ -319,3 +323,7 @@ class Results(Table):
     corruption_map: CorruptionMap | None = None
     parts: tuple[PartRow, ...] = ()
     rocs: tuple[Roc, ...] = ()
+    epsilon: tuple[Search, ...] = ()
+    where: Where | None = None
+    trust: Trust | None = None
+    lipschitz: Lipschitz | None = None

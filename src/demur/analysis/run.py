@@ -54,8 +54,9 @@ class Run:
         everyone, attacked = sum(self.facts["roles"].values()), self.facts["attacked"]
         done = read_json(self.path / "manifest.json")
         tables = {}
-        for entry in self.conditions():
-            name, planned = entry["name"], attacked if entry["kind"] == "attack" else everyone
+        for entry in self.facts["conditions"]:
+            name = entry["name"]
+            planned = entry.get("rows", attacked if entry["kind"] == "attack" else everyone)
             rows = sum(shard["rows"] for shard in done if shard["condition"] == name)
             if rows != planned:
                 raise RunError(
@@ -95,11 +96,16 @@ class Run:
         return tuple(entry["name"] for entry in self.facts["signals"])
 
     def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
-        """The facts of the conditions of a kind (clean, attack, corruption) whose attack keeps a point of a sort."""
+        """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
+
+        Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
+        are measured on images of their own, without signals.
+        """
+        kinds = {kind} if kind else {"clean", "attack", "corruption"}
         return [
             entry
             for entry in self.facts["conditions"]
-            if kind in {None, entry["kind"]} and (keep is None or (entry["kind"] == "attack" and entry["keep"] == keep))
+            if entry["kind"] in kinds and (keep is None or (entry["kind"] == "attack" and entry["keep"] == keep))
         ]
 
     @cached_property

@@ -1,0 +1,105 @@
+"""Result tables as files for a spreadsheet: one row per line, numbers with their ends and counts beside them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from demur.analysis.results import Results
+from demur.analysis.searched import Reach
+from demur.analysis.table import Quantity, Table
+from demur.records import write_atomically
+
+Line: TypeAlias = dict[str, str | int | float | bool | None]
+
+FOLDER = "tables"
+
+_OF_MAPS = {
+    "measures": "measures",
+    "localised": "localised",
+    "agreements": "agreements",
+    "sanity": "sanity",
+    "map-classes": "per_class",
+}
+_OF_REGIONS = {"region-classes": "per_class", "hidden": "hidden"}
+
+
+def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
+    """Every table that has lines, by the name of its file."""
+    found = {name: list(lines) for name, lines in (*_far(results), *_looked(results), *_whole(results))}
+    return {f"{name}.csv": _frame(lines) for name, lines in found.items() if lines}
+
+
+def write_tables(run: Path, results: Results) -> tuple[Path, ...]:
+    """Write every table into `tables/` of a run folder."""
+    written = {run / FOLDER / name: table for name, table in csv_tables(results).items()}
+    for path, table in written.items():
+        write_atomically(path, table.write_csv().encode())
+    return tuple(written)
+
+
+def flat(row: Table) -> Line:
+    """The cells of one row of a table: numbers with their ends, counts and units; rows within it are left out.
+
+    >>> from demur.metrics import wilson
+    >>> sorted(flat(Quantity.of(wilson(1, 2))))
+    ['high', 'low', 'n', 'reason', 'unit', 'value']
+    """
+    line: Line = {}
+    for name in type(row).model_fields:
+        line |= _cells(name, getattr(row, name))
+    return line
+
+
+def _cells(name: str, value: Any) -> Line:
+    if isinstance(value, Quantity | Reach):
+        ends = {f"{name}_{end}": getattr(value, end) for end in ("low", "high", "n", "unit", "reason")}
+        above = {f"{name}_above": " ".join(value.above)} if isinstance(value, Reach) else {}
+        return {name: value.value} | ends | above
+    if isinstance(value, tuple) and value and all(isinstance(each, str) for each in value):
+        return {name: " ".join(value)}
+    return {} if isinstance(value, Table | tuple) else {name: value}
+
+
+def _frame(lines: Sequence[Line]) -> pl.DataFrame:
+    """A cell that is undefined is empty."""
+    columns = dict.fromkeys(name for line in lines for name in line)
+    table = pl.DataFrame({name: pl.Series([line.get(name) for line in lines], strict=False) for name in columns})
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _within(owners: Sequence[Table], field: str, **key: str) -> Iterator[Line]:
+    """The rows within some tables, each led by what names its owner."""
+    for owner in owners:
+        named = {column: getattr(owner, name) for column, name in key.items()}
+        rows = getattr(owner, field)
+        yield from (named | flat(row) for row in (rows if isinstance(rows, tuple) else [rows]) if row is not None)
+
+
+def _far(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    yield "epsilon", map(flat, results.epsilon)
+    for name in ("per_class", "flips", "curve", "beside"):
+        yield f"epsilon-{name.replace('_', '-')}", _within(results.epsilon, name, search="condition", norm="norm")
+
+
+def _looked(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    where = results.where
+    if where is None:
+        return
+    yield "where-maps", map(flat, where.maps)
+    for name, field in _OF_MAPS.items():
+        yield f"where-{name}", _within(where.maps, field, map="condition")
+    yield "where-regions", map(flat, where.regions)
+    for name, field in _OF_REGIONS.items():
+        yield f"where-{name}", _within(where.regions, field, object="region")
+    yield "where-region-agreements", map(flat, where.agreements)
+
+
+def _whole(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    if results.trust is not None:
+        taken = flat(results.trust)
+        yield "trust", (flat(row) | taken for row in (results.trust.model, *results.trust.classes))
+    if results.lipschitz is not None:
+        yield "lipschitz", map(flat, results.lipschitz.layers)
+        yield "lipschitz-network", [flat(results.lipschitz)]

@@ -1,0 +1,144 @@
+"""How far an image must change before the answer flips: by the model, by class, and what classes turn into."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.beside import beside, is_direction
+from demur.analysis.following import followed
+from demur.analysis.ranks import ranks
+from demur.analysis.reach import ecdf, reach
+from demur.analysis.robustness import smallest
+from demur.analysis.run import Flags, Floats, Run, groups
+from demur.analysis.searched import ClassSearch, Flip, Ranking, Reach, Search
+from demur.analysis.table import Quantity
+from demur.metrics.quantile import weighted_median
+from demur.metrics.ranking_test import RankingTest, ranking_test
+
+_QUARTER = 0.25
+_FLIPS = 20
+_LEVEL = 0.05
+_STEADY = 0.7
+
+
+def searches(run: Run) -> tuple[Search, ...]:
+    """Every search for the smallest change of whole images, in the order of the plan; those of regions are not here."""
+    return tuple(_search(run, entry) for entry in run.conditions("epsilon") if entry["region"] is None)
+
+
+def _search(run: Run, entry: Mapping[str, Any]) -> Search:
+    rows = run.rows(entry["name"])
+    changes, cap = smallest(rows), entry["cap"]
+    flipped = _flipped(changes)
+    lower, median, upper = _quartiles(rows, changes, cap)
+    right = changes > 0
+    return Search(
+        condition=entry["name"],
+        sentence=entry["sentence"],
+        norm=entry["norm"],
+        cap=np.nan if cap is None else cap,
+        resolution=entry["resolution"],
+        n=len(rows),
+        wrong=int((changes == 0).sum()),
+        censored=int(np.isinf(changes).sum()),
+        lower=lower,
+        median=median,
+        upper=upper,
+        right_median=reach(changes[right], groups(rows.filter(right)), cap),
+        smallest=float(changes[flipped].min(initial=np.inf)) if flipped.any() else np.nan,
+        largest=float(changes[flipped].max(initial=0)) if flipped.any() else np.nan,
+        scan=_spent(rows, flipped, "spent.scan"),
+        refinement=_spent(rows, flipped, "spent.refine"),
+        per_class=_classes(run, rows, changes, cap),
+        ranking=_ranking(rows, changes),
+        flips=_flips(run, rows, changes),
+        curve=followed(run, entry["name"]),
+        beside=beside(run, entry) if is_direction(entry) else (),
+        ecdf=ecdf(changes, cap),
+    )
+
+
+def _flipped(changes: Floats) -> Flags:
+    return (changes > 0) & np.isfinite(changes)
+
+
+def _quartiles(rows: pl.DataFrame, changes: Floats, cap: float | None) -> tuple[Reach, Reach, Reach]:
+    units = groups(rows)
+    lower, median, upper = (reach(changes, units, cap, share) for share in (_QUARTER, 0.5, 1 - _QUARTER))
+    return lower, median, upper
+
+
+def _spent(rows: pl.DataFrame, flipped: Flags, column: str) -> float:
+    """Forwards per flipped image; undefined for a search that has no such part."""
+    if column not in rows.columns or not flipped.any():
+        return float("nan")
+    return float(np.mean(rows.filter(flipped)[column].fill_null(0).to_numpy()))
+
+
+def _classes(run: Run, rows: pl.DataFrame, changes: Floats, cap: float | None) -> tuple[ClassSearch, ...]:
+    """Every class that has images."""
+    labels, found = rows["label"].to_numpy(), []
+    for k in np.unique(labels):
+        own = labels == k
+        lower, median, upper = _quartiles(rows.filter(own), changes[own], cap)
+        found.append(
+            ClassSearch(
+                name=run.classes[k],
+                n=int(own.sum()),
+                wrong=int((changes[own] == 0).sum()),
+                censored=int(np.isinf(changes[own]).sum()),
+                lower=lower,
+                median=median,
+                upper=upper,
+                rank=None,
+            )
+        )
+    places = ranks([_sortable(row.median) for row in found], [row.median.n for row in found])
+    return tuple(row.model_copy(update={"rank": place}) for row, place in zip(found, places, strict=True))
+
+
+def _sortable(median: Reach) -> float:
+    return np.inf if "value" in median.above else median.value
+
+
+def _ranking(rows: pl.DataFrame, changes: Floats) -> Ranking | None:
+    """Of images that were right: how many were wrong already is not what the search measures."""
+    right = changes > 0
+    of_right = rows.filter(right)
+    found = ranking_test(changes[right], of_right["label"].to_numpy(), groups(of_right))
+    if found is None:
+        return None
+    return Ranking(
+        classes=found.classes,
+        n=found.n,
+        statistic=found.statistic,
+        p_value=found.p_value,
+        halves=Quantity.of(found.halves),
+        sentence=_sentence(found),
+    )
+
+
+def _sentence(found: RankingTest) -> str:
+    if found.p_value > _LEVEL:
+        return "The order of the classes may be noise: chance alone often makes such differences."
+    if found.halves.value >= _STEADY:
+        return "The classes differ by more than noise, and two halves of the images order them alike."
+    return "The classes differ by more than noise, but their exact places may not hold on other images."
+
+
+def _flips(run: Run, rows: pl.DataFrame, changes: Floats) -> tuple[Flip, ...]:
+    """What flipped images turn into first, the most common turns first."""
+    turned = rows.with_columns(change=pl.Series(changes)).filter(pl.Series(_flipped(changes)))
+    pairs = turned.group_by("label", "predicted").agg(n=pl.len(), changes=pl.col("change"))
+    common = pairs.sort("n", "label", "predicted", descending=[True, False, False]).head(_FLIPS)
+    return tuple(
+        Flip(
+            label=run.classes[row["label"]],
+            becomes=run.classes[row["predicted"]],
+            n=row["n"],
+            median=weighted_median(row["changes"]),
+        )
+        for row in common.to_dicts()
+    )
