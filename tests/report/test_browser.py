@@ -2,6 +2,10 @@
 
 import pytest
 
+from demur.report import render
+from tests.report.far import MANY, far
+from tests.report.runs import run
+
 pytestmark = pytest.mark.browser
 
 
@@ -80,3 +84,49 @@ def test_nothing_is_fetched(opened):
         browser.script("return performance.getEntriesByType('resource').filter(e => !/^(data|blob):/.test(e.name))")
         == []
     )
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    path = tmp_path_factory.mktemp("far") / "report.html"
+    path.write_text(render(run("issued").model_copy(update=far(MANY))), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_how_far_and_where_fit_any_width(browser, large, width):
+    browser.screen(width, 900)
+    browser.open(large)
+    assert browser.script("return document.documentElement.scrollWidth") <= width
+    assert browser.script("return document.querySelectorAll('.canvas svg.marks').length") == 5 + 8
+    assert browser.log() == []
+
+
+def column(browser, place):
+    rows = "[...[...document.querySelector('#trust table').tBodies].at(-1).rows]"
+    return browser.script(f"return {rows}.map(row => row.cells[arguments[0]].innerText.trim())", place)
+
+
+def press(browser, place):
+    browser.script("document.querySelectorAll('#trust thead button')[arguments[0]].click()", place)
+    heads = "return [...document.querySelectorAll('#trust thead th')].map(h => h.getAttribute('aria-sort'))"
+    return browser.script(heads)[place]
+
+
+def test_a_press_on_a_head_sorts_the_table_and_another_turns_it(browser, large):
+    browser.screen(1280, 900)
+    browser.open(large)
+    before = column(browser, 0)
+    assert press(browser, 3) == "ascending"
+    ranks = column(browser, 3)
+    assert ranks == [*map(str, range(1, 200)), "—"]
+    assert press(browser, 3) == "descending"
+    assert column(browser, 3) == [*map(str, range(199, 0, -1)), "—"]
+    assert press(browser, 0) == "ascending"
+    names = column(browser, 0)
+    assert names == sorted(before)
+    assert browser.script("return document.querySelector('#trust tbody').innerText").startswith("all classes")
+    assert press(browser, 2) == "ascending"
+    sizes = [float(size.split("/")[0].removeprefix("> ")) for size in column(browser, 2)]
+    assert sizes == sorted(sizes)
+    assert browser.log() == []

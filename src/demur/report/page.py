@@ -10,9 +10,19 @@ from importlib.resources import files
 import jinja2
 import vl_convert
 
+from demur.analysis.looked import Where
 from demur.analysis.results import Quantity, Results
-from demur.report import phrases
-from demur.report.charts import Drawing, against_eps, against_severity, histograms, parts, reliability, risk_coverage
+from demur.report import phrases, sizes
+from demur.report.charts import (
+    Drawing,
+    against_eps,
+    against_severity,
+    far,
+    histograms,
+    parts,
+    reliability,
+    risk_coverage,
+)
 from demur.report.charts.histograms import first_signal
 from demur.report.charts.risk_coverage import start
 from demur.report.direction import other
@@ -31,6 +41,10 @@ CONTENTS = (
     ("calibration", "Stated and true confidence"),
     ("conditions", "Harder conditions"),
     ("attacks", "How easily it is fooled"),
+    ("epsilon", "How far until it breaks"),
+    ("where", "Where it looks"),
+    ("trust", "Components of trust"),
+    ("lipschitz", "How fast it can change"),
     ("classes", "Classes"),
     ("direction", "Which way it errs"),
     ("slices", "Slices"),
@@ -63,6 +77,21 @@ FILTERS = {
         "size_of",
         "spread",
         "unbroken",
+    )
+}
+FILTERS |= {
+    function.__name__: function
+    for function in (
+        sizes.by_chance,
+        sizes.change,
+        sizes.half_flips,
+        sizes.leaning,
+        sizes.magnitude,
+        sizes.moved,
+        sizes.moved_spread,
+        sizes.reach,
+        sizes.reach_spread,
+        sizes.who_stands,
     )
 }
 
@@ -102,6 +131,10 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
         name
         for name, there in (
             ("attacks", results.attacks),
+            ("epsilon", results.epsilon),
+            ("where", results.where),
+            ("trust", results.trust),
+            ("lipschitz", results.lipschitz),
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),
@@ -121,6 +154,7 @@ def drawings(results: Results) -> Mapping[str, Drawing]:
         against_eps(results),
         None if results.corruption_map else against_severity(results),
         *parts(results),
+        *far(results),
     ]
     return {drawing.name: drawing for drawing in found if drawing}
 
@@ -154,7 +188,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _undefined(quantity: Quantity) -> bool:
-    return math.isnan(quantity.value)
+    return not math.isfinite(quantity.value)
 
 
 def _curves(results: Results) -> Mapping[str, list[list[float]]]:
@@ -168,7 +202,17 @@ def _curves(results: Results) -> Mapping[str, list[list[float]]]:
 
 def _raw(results: Results) -> str:
     pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
-    return results.model_copy(update={"gallery": pictures}).model_dump_json(indent=1)
+    without = results.model_copy(update={"gallery": pictures, "where": results.where and _without(results.where)})
+    return without.model_dump_json(indent=1)
+
+
+def _without(where: Where) -> Where:
+    """The maps without their pictures, which are on the page already."""
+    gone = {"image": None, "overlay": None}
+    maps = [(found, tuple(picture.model_copy(update=gone) for picture in found.pictures)) for found in where.maps]
+    return where.model_copy(
+        update={"maps": tuple(found.model_copy(update={"pictures": pictures}) for found, pictures in maps)}
+    )
 
 
 def _digest(script: str) -> str:

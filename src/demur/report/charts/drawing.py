@@ -31,7 +31,7 @@ class Drawing:
 
 def number(value: float) -> float | None:
     """A number for JSON, six significant digits; None where it is undefined."""
-    return None if math.isnan(value) else float(f"{value:.6g}")
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def inline(rows: Rows) -> alt.Chart:

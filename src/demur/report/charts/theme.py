@@ -76,3 +76,4 @@ CERTIFIED: Mapping[str, Any] = {
     "shape": "diamond",
 }
 MEASURED: Mapping[str, Any] = {"fill": "var(--accent)", "stroke": "var(--paper)", "strokeWidth": 1.5, "size": 90}
+ARROW: Mapping[str, Any] = {"filled": True, "size": 80, "opacity": 1, "color": "var(--accent)"}

@@ -76,6 +76,30 @@
   const chooser = by("histogram-signal");
   chooser?.addEventListener("change", () => set("chart-histograms", "shown", chooser.value));
 
+  /* Tables: a press on a column's head sorts the last body by it; what has no number stays at the end. */
+  const key = (row, column) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
+  const number = (text) => (/^[\d,.]+$/.test(text) ? Number(text.replaceAll(",", "")) : Number(text));
+  const compare = (a, b) => (Number.isNaN(number(a)) || Number.isNaN(number(b)) ? a.localeCompare(b) : number(a) - number(b));
+
+  function sort(table, head, column) {
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    const body = [...table.tBodies].at(-1), rows = [...body.rows];
+    const empty = (row) => ["", "—"].includes(key(row, column));
+    rows.sort((a, b) => empty(a) - empty(b) || (up ? 1 : -1) * compare(key(a, column), key(b, column)));
+    body.append(...rows);
+    table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+  }
+
+  document.querySelectorAll("table.sortable").forEach((table) => {
+    table.querySelectorAll("thead th").forEach((head, column) => {
+      const press = Object.assign(document.createElement("button"), { type: "button", title: "Sort" });
+      press.append(...head.childNodes);
+      press.addEventListener("click", () => sort(table, head, column));
+      head.append(press);
+    });
+  });
+
   Promise.all(drawn).then(() => {
     if (by("slider")) slide();
     root.dataset.ready = "true";
