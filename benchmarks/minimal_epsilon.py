@@ -105,15 +105,17 @@ def main() -> None:
 def measure(subject: Subject, ray: Ray, rounds: int, threads: int) -> dict[str, object]:
     net = Normalised(subject.network, subject.mean, subject.std).eval().requires_grad_(False)
     model = classifier(subject)
-    works = {
-        "bisection": lambda: bisected(net, subject.x, subject.y),
-        "ray": lambda: run_ray(ray, Objective(model, ray.loss), subject.x, subject.y, subject.keys, batch=BATCH),
-    }
+
+    def bisection() -> Bisected:
+        return bisected(net, subject.x, subject.y)
+
+    def rays() -> RayOutcome:
+        return run_ray(ray, Objective(model, ray.loss), subject.x, subject.y, subject.keys, batch=BATCH)
+
     alone = best_threads(net, subject, threads)
+    theirs, ours = bisection(), rays()
+    works = {"bisection": bisection, "ray": rays}
     slow, fast, ratios = [], [], []
-    theirs, ours = works["bisection"](), works["ray"]()
-    assert isinstance(theirs, Bisected)
-    assert isinstance(ours, RayOutcome)
     for turn in range(rounds):
         pair = {}
         for name in ("bisection", "ray") if turn % 2 == 0 else ("ray", "bisection"):

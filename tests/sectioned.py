@@ -11,7 +11,7 @@ from tests import tiny
 NONE = {"epsilon": EpsilonPlan(use=()), "where": WherePlan(), "lipschitz": LipschitzPlan()}
 EVERY = {
     "epsilon": EpsilonPlan(use=("ray", "fmn(norm='l2', steps=10)"), images=150, curves=12),
-    "where": WherePlan(maps=("grad_cam", "gradient"), regions=("grad_cam", "marked"), images=90),
+    "where": WherePlan(maps=("grad_cam", "gradient"), regions=("grad_cam", "marked", "centred"), images=90),
     "lipschitz": LipschitzPlan(images=6),
 }
 

@@ -1,5 +1,6 @@
 import pytest
 from tests import tiny
+from tests.analysis import looks
 
 from demur.analysis import analyse
 
@@ -13,3 +14,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def results(folder):
     return analyse(folder)
+
+
+@pytest.fixture(scope="session")
+def looked(tmp_path_factory):
+    """A run folder with searches, maps and hidden parts, made up row by row; not to be written into."""
+    return looks.looked(tmp_path_factory.mktemp("looked") / "run")

@@ -19,13 +19,18 @@ LOCALISATIONS = ("pointing", "energy")
 CAP = 2.0
 
 
+def named(n):
+    """The ids of the first so many images."""
+    return [f"{k:03d}" for k in range(n)]
+
+
 def images(*, grouped=False):
     """Labels, answers and doubt of every image: many cats, some dogs, five eels, no fox."""
     draw = np.random.default_rng(11)
     label = draw.permutation(np.repeat([0, 1, 2], [75, 40, 5]))
     predicted = np.where(draw.uniform(size=ROWS) < 0.2, (label + 1) % 3, label)
     return {
-        "sample_id": [f"{k:03d}" for k in range(ROWS)],
+        "sample_id": named(ROWS),
         "role": ["certify" if k % 2 else "test" for k in range(ROWS)],
         "label": label.tolist(),
         "group": [f"lot {k // 4}" if k % 7 else None for k in range(ROWS)] if grouped else [None] * ROWS,
@@ -134,8 +139,9 @@ def looked(out, *, grouped=False):
     maker.map(SMOOTH, 100, set(range(ROWS)) - unmarked, empty=set(), others=[GRAD_CAM])
     whole = sizes(2)
     maker.search("ray(norm='l2', part='whole', region='grad_cam')", 100, whole, family="ray", region=GRAD_CAM)
-    for region, unknown, seed in ((GRAD_CAM, {3, 14, 15, 92}, 3), ("marked", unmarked, 4)):
-        for part, factor in (("object", 0.7), ("background", 1.5)):
+    near = {GRAD_CAM: 0.7, "marked": 0.7, "centred": 1.5}
+    for region, unknown, seed in ((GRAD_CAM, {3, 14, 15, 92}, 3), ("marked", unmarked, 4), ("centred", set(), 5)):
+        for part, factor in (("object", near[region]), ("background", 1.5)):
             found = np.minimum(factor * whole * np.random.default_rng(seed).lognormal(0, 0.5, ROWS), 9)
             nowhere = np.isinf(whole) | (np.arange(ROWS) % 9 == seed)
             found = np.where((found > CAP) | nowhere, np.inf, found)
@@ -146,7 +152,7 @@ def looked(out, *, grouped=False):
                 maker.hide(part, by, region, 100, unknown)
     correlation = [0.1, 0.2, None, -0.1, 0.3, 0.15, 0.05]
     return maker.finish(
-        sanity=[{"map": GRAD_CAM, "n": 7, "correlation": correlation, "sentence": "little is left"}],
+        sanity=[{"map": GRAD_CAM, "sample_ids": named(7), "correlation": correlation, "limit": 0.5}],
     )
 
 

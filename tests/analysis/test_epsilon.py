@@ -88,6 +88,7 @@ def test_its_classes(folder, found, name):
         assert row.censored == own.count(math.inf)
         for share, quartile in ((0.25, row.lower), (0.5, row.median), (0.75, row.upper)):
             is_reach(quartile, own, share, cap)
+        is_reach(row.right_median, [c for c in own if c > 0], 0.5, cap)
         medians[row.name] = median_low(own) if len(own) >= 6 else None
     for row in found[name].per_class:
         smaller = [m for m in medians.values() if m is not None and m < (medians[row.name] or 0)]
@@ -98,9 +99,10 @@ def test_its_classes(folder, found, name):
     assert few.median.reason == "no 95 % interval from 3 images, only from 6"
 
 
-def test_the_ranking_is_of_images_that_were_right(folder, found):
+def test_the_ranking_is_tested_on_the_numbers_that_are_ranked(folder, found):
     rows, changes = rows_of(folder, made.RAY), changes_of(folder, made.RAY)
-    by_class = [[min(c, 9) for r, c in zip(rows, changes, strict=True) if r["label"] == k and c > 0] for k in range(5)]
+    assert 0 in changes
+    by_class = [[min(c, 9) for r, c in zip(rows, changes, strict=True) if r["label"] == k] for k in range(5)]
     ranking = found[made.RAY].ranking
     assert (ranking.classes, ranking.n) == (5, sum(map(len, by_class)))
     assert ranking.statistic == pytest.approx(kruskal(*by_class).statistic)
@@ -170,10 +172,28 @@ def test_attacks_stand_beside_directions(folder, found, name, attacks):
         both = [(along[i], other[i]) for i in other if along[i] > 0 and other[i] > 0]
         assert row.n == len(other)
         is_reach(row.median, list(other.values()), 0.5, None)
-        assert same(row.ratio.value, median_low([a / o for a, o in both if o < math.inf]))
+        assert same(row.ratio.value, median_low([a / o for a, o in both if min(a, o) < math.inf]))
         assert same(row.upheld.value, sum(o <= a + 1e-6 for a, o in both) / len(both))
         assert row.upheld.n == len(both)
         assert 0 < row.upheld.value < 1
+
+
+def test_what_only_the_direction_flips_counts_against_the_attack(tmp_path):
+    ids, labels, along = [f"i{k}" for k in range(20)], np.zeros(20, int), np.full(20, 2.0)
+    attack = np.where(np.arange(20) < 9, 1.0, np.inf)
+    along[-1] = np.inf
+    tables = {
+        "clean": made.clean(ids, labels, np.ones(20, bool)),
+        made.L2: made.rows(ids, labels, along, made.L2),
+        made.FMN: made.rows(ids, labels, attack, made.FMN),
+    }
+    entries = [
+        made.entry("clean", "clean", 20),
+        made.entry(made.L2, "epsilon", 20, norm="l2", cap=9.0, resolution="fine"),
+        made.entry(made.FMN, "epsilon", 20, norm="l2"),
+    ]
+    row = searches(Run(made.written(tmp_path / "run", tables, entries)))[0].beside[0]
+    assert (row.ratio.value, row.ratio.n) == (0.0, 19), "9 images at 2, 10 at 0, and one that neither flips"
 
 
 def test_the_curve_is_that_of_the_followed_images(folder, found):

@@ -70,7 +70,7 @@ def test_what_was_found_is_the_smallest_median_of_searches_in_l2_over_the_same_r
 
 @pytest.mark.parametrize(
     "unlike",
-    [{"norm": "linf"}, {"unlimited": False}, {"target": 2}, {"part": "object"}],
+    [{"norm": "linf"}, {"unlimited": False}, {"target": 2}, {"part": "object", "kind": "epsilon"}],
     ids=lambda unlike: next(iter(unlike)),
 )
 def test_searches_in_another_norm_or_confined_ones_do_not_count(run, unlike):
@@ -81,6 +81,11 @@ def test_searches_in_another_norm_or_confined_ones_do_not_count(run, unlike):
             entry |= unlike
     write_json(run.path / "run.json", facts)
     assert lipschitz(Run(run.path)).found_by == searches.FMN
+
+
+def test_a_search_of_some_of_the_images_only_does_not_count(run):
+    written(run.path, run, images=1 + len(run.rows(searches.DDN)))
+    assert lipschitz(run).found_by == searches.FMN
 
 
 def test_without_searches_in_l2_nothing_was_found(run):

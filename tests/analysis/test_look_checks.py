@@ -51,7 +51,8 @@ LITTLE, MUCH, UNSURE = [0.1] * 20, [0.9] * 20, [0.1, 0.9] * 10
 def test_maps_that_are_not_shown_to_change_are_named(tmp_path, left, state, stuck):
     names = (GRAD_CAM, SMOOTH)
     sanity = [
-        {"map": name, "n": 20, "correlation": found, "sentence": ""} for name, found in zip(names, left, strict=True)
+        {"map": name, "sample_ids": looks.named(20), "correlation": found, "limit": 0.5}
+        for name, found in zip(names, left, strict=True)
     ]
     _, check = maps(mapped(tmp_path, 0, sanity))
     assert told([check]) == [("maps change with the weights", state, len(stuck), 2)]

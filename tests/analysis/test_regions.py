@@ -8,7 +8,7 @@ from tests.analysis import looks
 from tests.analysis.looks import CAP, GRAD_CAM
 from tests.analysis.slow import exact_median_ends, ranked_alike, rows_of, same, share, wilson_ends, wrong
 
-from demur.analysis.regions import pairs
+from demur.analysis.regions import _control, pairs
 from demur.analysis.run import Run
 from demur.analysis.where import where
 
@@ -16,13 +16,8 @@ REGIONS = (GRAD_CAM, "marked")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return looks.looked(tmp_path_factory.mktemp("regions") / "run")
-
-
-@pytest.fixture(scope="module")
-def found(folder):
-    return where(Run(folder))
+def found(looked):
+    return where(Run(looked))
 
 
 def of(rows, name):
@@ -30,8 +25,8 @@ def of(rows, name):
     return row
 
 
-def both_sides(folder, region):
-    return looks.sides(lambda name: rows_of(folder, name), region)
+def both_sides(looked, region):
+    return looks.sides(lambda name: rows_of(looked, name), region)
 
 
 def by_chance(above, below):
@@ -41,20 +36,48 @@ def by_chance(above, below):
 
 
 def test_the_regions_of_the_plan_in_its_order(found):
-    assert [row.region for row in found.regions] == list(REGIONS)
+    assert [row.region for row in found.regions] == [*REGIONS, "centred"]
     assert [row.sentence for row in found.regions] == [
         "The object is where grad_cam looks",
         "The object is what the data marks",
+        "The object is a blob in the middle",
     ]
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_a_region(folder, found, region):
-    row, known = of(found.regions, region), both_sides(folder, region)
+def test_an_object_has_to_beat_a_blob_in_the_middle(looked, found, region):
+    control = of(found.regions, region).control
+    ours, blobs = both_sides(looked, region), both_sides(looked, "centred")
+    both = [(looks.apart(ours[name]) > 0, looks.apart(blobs[name]) > 0) for name in ours if name in blobs]
+    gained, lost = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
+    signs = [looks.apart(blobs[name]) for name in ours if name in blobs]
+    assert control.n == len(both) > 40
+    assert same(control.p_value, by_chance(gained, lost))
+    assert same(control.effect.value, (sum(d > 0 for d in signs) - sum(d < 0 for d in signs)) / len(signs))
+    assert control.beaten == (gained > lost and by_chance(gained, lost) < 0.05)
+
+
+def test_the_blob_has_no_control_and_a_better_object_beats_it(found):
+    assert of(found.regions, "centred").control is None
+    assert [of(found.regions, region).control.beaten for region in REGIONS] == [True, True]
+
+
+def test_a_blob_is_not_beaten_by_what_is_as_near(looked):
+    blob = next(pair for pair in pairs(Run(looked)) if pair.region == "centred")
+    control = _control(blob, blob)
+    assert (control.p_value, control.beaten) == (1.0, False)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_region(looked, found, region):
+    row, known = of(found.regions, region), both_sides(looked, region)
     apart = [looks.apart(both) for both in known.values()]
     above, below = sum(d > 0 for d in apart), sum(d < 0 for d in apart)
     assert (row.n, row.norm, row.cap) == (len(apart), "l2", CAP)
     assert (row.object_smaller, row.background_smaller, row.ties) == (above, below, len(apart) - above - below)
+    clean = {r["sample_id"] for r in rows_of(looked, "clean") if not wrong(r)}
+    searched = {r["sample_id"] for r in rows_of(looked, f"ray(norm='l2', part='object', region={region!r})")}
+    assert row.unknown == len(clean & searched) - row.n > 0
     assert row.ties > 0
     assert any(map(math.isinf, apart)), "or the test shows nothing"
     assert same(row.p_value, by_chance(above, below))
@@ -65,17 +88,17 @@ def test_a_region(folder, found, region):
     assert row.leans_on == "object"
 
 
-def test_a_difference_is_positive_where_the_side_of_the_object_is_nearer(folder):
-    for pair in pairs(Run(folder)):
-        known = both_sides(folder, pair.region)
+def test_a_difference_is_positive_where_the_side_of_the_object_is_nearer(looked):
+    for pair in pairs(Run(looked)):
+        known = both_sides(looked, pair.region)
         assert pair.differences.tolist() == [looks.apart(known[name]) for name in pair.rows["sample_id"]]
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_how_far_each_side_is(folder, found, region):
-    row, known = of(found.regions, region), both_sides(folder, region)
+def test_how_far_each_side_is(looked, found, region):
+    row, known = of(found.regions, region), both_sides(looked, region)
     everywhere = {
-        r["sample_id"]: looks.change(r) for r in rows_of(folder, "ray(norm='l2', part='whole', region='grad_cam')")
+        r["sample_id"]: looks.change(r) for r in rows_of(looked, "ray(norm='l2', part='whole', region='grad_cam')")
     }
     for part, reach in (("object", row.object), ("background", row.background), ("whole", row.whole)):
         sizes = [everywhere[name] if part == "whole" else both[part] for name, both in known.items()]
@@ -87,8 +110,8 @@ def test_how_far_each_side_is(folder, found, region):
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_classes_of_a_region(folder, found, region):
-    row, known = of(found.regions, region), both_sides(folder, region)
+def test_classes_of_a_region(looked, found, region):
+    row, known = of(found.regions, region), both_sides(looked, region)
     apart = [
         [looks.apart(both) for both in known.values() if both["row"]["label"] == k] for k in range(len(looks.CLASSES))
     ]
@@ -113,8 +136,8 @@ def test_classes_of_a_region(folder, found, region):
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_hiding_a_part(folder, found, region):
-    answers = {row["sample_id"]: row["predicted"] for row in rows_of(folder, "clean")}
+def test_hiding_a_part(looked, found, region):
+    answers = {row["sample_id"]: row["predicted"] for row in rows_of(looked, "clean")}
     hidden = of(found.regions, region).hidden
     assert [(each.part, each.by) for each in hidden] == [
         ("object", "blur"),
@@ -123,7 +146,7 @@ def test_hiding_a_part(folder, found, region):
         ("background", "mean"),
     ]
     for each in hidden:
-        rows = [row for row in rows_of(folder, each.condition) if row["explain.fall"] is not None]
+        rows = [row for row in rows_of(looked, each.condition) if row["explain.fall"] is not None]
         changed = [row["predicted"] != answers[row["sample_id"]] for row in rows]
         assert any(wrong(row) for row in rows)
         assert each.n == each.fall.n == each.changed.n == len(rows) < 100
@@ -134,12 +157,12 @@ def test_hiding_a_part(folder, found, region):
         assert (each.changed.low, each.changed.high) == pytest.approx(wilson_ends(sum(changed), len(rows)), abs=1e-4)
 
 
-def test_a_map_beside_the_marks(folder, found):
+def test_a_map_beside_the_marks(looked, found):
     (row,) = found.agreements
-    ours, theirs = both_sides(folder, GRAD_CAM), both_sides(folder, "marked")
+    ours, theirs = both_sides(looked, GRAD_CAM), both_sides(looked, "marked")
     apart = {name: (looks.apart(ours[name]), looks.apart(theirs[name])) for name in ours if name in theirs}
     told = [(one > 0) == (other > 0) for one, other in apart.values() if one != 0 and other != 0]
-    seen = [each for each in rows_of(folder, GRAD_CAM) if each["sample_id"] in apart]
+    seen = [each for each in rows_of(looked, GRAD_CAM) if each["sample_id"] in apart]
     assert (row.region, row.n) == (GRAD_CAM, len(apart))
     assert 0 < len(told) < len(apart), "or the test shows nothing of ties"
     assert (row.same_sign.value, row.same_sign.n) == (share(told), len(told))

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from tests.analysis import looks
 from tests.analysis.looks import CLASSES, GRAD_CAM, RAY
 
 from demur.analysis.run import Run
@@ -13,8 +12,8 @@ from demur.analysis.where import where
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return where(Run(looks.looked(tmp_path_factory.mktemp("trust") / "run")))
+def found(looked):
+    return where(Run(looked))
 
 
 def reached(value, n=30, above=()):

@@ -1,10 +1,10 @@
 """What the tests of rays share: an oracle along one line, a counting objective, brute force."""
 
 import torch
+from tests.attacks.counting import Counting
 from tests.oracles import CLASSES, ORDER, SHAPE
 from torch import nn
 
-from demur.attacks.objective import Objective
 from demur.classifier import Classifier
 from demur.randomness import Keys
 
@@ -12,27 +12,6 @@ ROWS = 24
 NORMS = ("linf", "l2")
 CLEAR = 1e-4
 """How much further out an answer flips clearly, by 1e-5 of the largest logit, than at all."""
-
-
-class Counting(Objective):
-    """Counts what goes through it, by the row, and the sizes of its batches."""
-
-    def __init__(self, *given, **named):
-        super().__init__(*given, **named)
-        self.rows, self.backwards, self.batches = 0, 0, []
-
-    def logits(self, x):
-        self.rows += len(x)
-        self.batches.append(len(x))
-        return super().logits(x)
-
-    def exact(self, x):
-        self.rows += len(x)
-        return super().exact(x)
-
-    def climb(self, x, y, target=None):
-        self.rows, self.backwards = self.rows + len(x), self.backwards + len(x)
-        return super().climb(x, y, target)
 
 
 class Along(nn.Module):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.attacks.counting import Counting
 from tests.attacks.everyone import EPS, called, in_a_ball, variants
 from torch import nn
 
@@ -30,28 +31,6 @@ class Curved(nn.Module):
 
     def forward(self, x):
         return torch.tanh((x.flatten(1) - 0.5) @ self.first.T) @ self.last.T
-
-
-class Counting(Objective):
-    """Counts what goes through it, by the row."""
-
-    rows = backwards = 0
-
-    def logits(self, x):
-        self.rows += len(x)
-        return super().logits(x)
-
-    def exact(self, x):
-        self.rows += len(x)
-        return super().exact(x)
-
-    def climb(self, x, y, target=None):
-        self.rows, self.backwards = self.rows + len(x), self.backwards + len(x)
-        return super().climb(x, y, target)
-
-    def jacobian(self, x, y, classes):
-        self.rows, self.backwards = self.rows + len(x), self.backwards + classes.numel()
-        return super().jacobian(x, y, classes)
 
 
 def setting(attack, classes=5, dtype=torch.float64, rows=ROWS, wrong=2):

@@ -182,6 +182,8 @@ def test_a_success_of_ones_own_is_what_flips():
         ({"direction": "my.module:"}, "package.module:function"),
         ({"norm": "l1"}, "norm"),
         ({"cap": 8}, "Did you mean 8/255"),
+        ({"cap": -1}, r"`cap` must lie in \(0, 1\]"),
+        ({"cap": -1, "norm": "l2"}, "`cap` must be positive"),
         ({"steps": 0}, "at least 1"),
         ({"tolerance": 0.0}, "`tolerance` must be positive"),
         ({"root": "brent"}, "Known: bisection, chandrupatla, itp"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -12,14 +13,15 @@ from tests import sectioned, tiny
 from demur.attacks.objective import Objective
 from demur.attacks.ray import Ray, run_ray
 from demur.audit.loop import resolve
-from demur.audit.plan import EpsilonPlan, Plan, WherePlan, read_plan
+from demur.audit.plan import HIDINGS, EpsilonPlan, Plan, WherePlan, read_plan
+from demur.audit.sections import hidings
 from demur.audit.tasks import attacked_rows, searched_rows
 from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
 from demur.explain.grad_cam import GradCAM
-from demur.explain.hiding import hidden
+from demur.explain.hiding import By, hidden
 from demur.explain.measures import compactness
-from demur.explain.weights import enlarged, mask_weights, object_mask, parts, weights
+from demur.explain.weights import enlarged, object_mask, parts, weights
 from demur.randomness import Keys
 from demur.records import read, read_json
 
@@ -131,12 +133,31 @@ def test_a_search_off_a_mark_changes_nothing_inside_it(looked):
         y,
         keys(rows, MARKED),
         batch=64,
-        weights=mask_weights(masks, "background"),
+        weights=weights(masks.float(), "background"),
     )
     assert not (found.outcome.x - x).masked_select(masks[:, None] & torch.from_numpy(known)[:, None, None, None]).any()
     measured = rows["epsilon.minimal"].is_not_null().to_numpy()
     np.testing.assert_array_equal(measured, found.outcome.fooled.numpy() & known)
     assert rows.filter(~pl.Series(known))["epsilon.censored"].null_count() == (~known).sum()
+
+
+def test_a_blob_in_the_middle_is_measured_like_an_object(looked):
+    rows = read(looked, "ray(norm='l2', part='object', region='centred')")
+    x, y = images(rows)
+    bell = torch.exp(-0.5 * ((torch.arange(8, dtype=torch.float64) - 3.5) / 2) ** 2)
+    weight = weights((bell[:, None] * bell).expand(len(x), 8, 8).float(), "object")
+    found = run_ray(
+        Ray(norm="l2"),
+        Objective(sectioned.classifier(), "cross_entropy"),
+        x,
+        y,
+        keys(rows, ""),
+        batch=64,
+        weights=weight,
+    ).outcome
+    np.testing.assert_allclose(
+        rows["epsilon.minimal"].to_numpy()[found.fooled], found.l2.numpy()[found.fooled], atol=2e-5
+    )
 
 
 def test_maps_record_their_measures_and_agree_with_the_first(looked):
@@ -168,6 +189,11 @@ def test_hiding_records_how_far_the_clean_answer_falls(looked):
     np.testing.assert_array_equal(rows["explain.fall"].is_not_null().to_numpy(), known)
 
 
+def test_every_way_to_hide_can_be_planned():
+    assert get_args(By) == HIDINGS
+    assert {each.by for each in hidings(WherePlan(regions=("grad_cam",), hide=HIDINGS))} == set(HIDINGS)
+
+
 def test_facts_beside_the_rows(looked):
     curves, sanity, overlays, norms = (
         read_json(looked / "facts" / f"{name}.json") for name in ("curves", "sanity", "overlays", "lipschitz")
@@ -185,9 +211,9 @@ def test_facts_beside_the_rows(looked):
 def test_a_plan_without_conditions_has_the_usual_sections():
     found = resolve(Plan(), tiny.source())
     assert found.epsilon.use == ("ray",)
-    assert (found.where.maps, found.where.regions) == (("grad_cam", "gradient"), ("grad_cam",))
+    assert (found.where.maps, found.where.regions) == (("grad_cam", "gradient"), ("grad_cam", "centred"))
     assert (found.where.hide, found.lipschitz.images) == (("blur", "mean"), 64)
-    assert resolve(Plan(), sectioned.source()).where.regions == ("grad_cam", "marked")
+    assert resolve(Plan(), sectioned.source()).where.regions == ("grad_cam", "marked", "centred")
     assert resolve(found, tiny.source()) == found
 
 

@@ -7,6 +7,7 @@ from tests.analysis import searches as made
 from tests.cli.conftest import refused
 
 from demur.analysis.compared import Comparison
+from demur.cli import compare_words
 
 OTHER = {"model": "zoo:two", "model_sha256": "m2", "plan_sha256": "p2"}
 
@@ -40,11 +41,26 @@ def test_it_says_who_resists_better(demur, runs):
     assert "inf" not in text
 
 
-def test_a_class_of_few_images_is_not_named(demur, runs, tmp_path):
-    made.run(tmp_path / "a", few=5)
-    made.run(tmp_path / "b", seed=1, few=5, facts=OTHER)
-    assert "elk" not in demur("compare", tmp_path / "a", tmp_path / "b").out
-    assert "elk" in demur("compare", runs / "one", runs / "two").out
+@pytest.mark.parametrize(("few", "named"), [(5, False), (12, True)])
+def test_a_class_of_few_images_is_not_named(demur, tmp_path, monkeypatch, few, named):
+    monkeypatch.setattr(compare_words, "_CLASSES", 5)
+    made.run(tmp_path / "a", few=few)
+    made.run(tmp_path / "b", scale=20, seed=1, few=few, facts=OTHER)
+    assert ("elk" in demur("compare", tmp_path / "a", tmp_path / "b").out) == named
+
+
+def test_classes_that_differ_by_no_more_than_noise_are_not_named(demur, tmp_path):
+    made.run(tmp_path / "a", few=10)
+    made.run(tmp_path / "b", seed=1, few=10, facts=OTHER)
+    text = demur("compare", tmp_path / "a", tmp_path / "b").out
+    assert "No class by itself differs by more than noise." in text
+    assert "most ahead" not in text
+
+
+def test_a_verdict_is_said_once(demur, runs):
+    found = Comparison.model_validate_json(demur("compare", runs / "one", runs / "two", "--json").out)
+    verdict = found.pairs[0].searches[0].verdict.removesuffix(".")
+    assert demur("compare", runs / "one", runs / "two").out.count(verdict) == 1
 
 
 def test_as_json_it_says_everything(demur, runs):

@@ -48,7 +48,9 @@ def test_it_writes_overlays_and_a_table_and_says_what_it_saw(demur, model, pictu
     assert re.split(" {2,}", lines[0]) == [
         "image", "answer", "confidence", "map", "area of 50 %", "area of 90 %", "dispersion", "like grad_cam"
     ]  # fmt: skip
-    assert len(lines) == 1 + 3 * 2 + 1 + 1
+    assert len(lines) == 1 + 3 * 2 + 2 + 1 + 1 + 1
+    assert [line.partition(":")[0] for line in lines[7:9]] == ["area of 50 %", "like grad_cam"]
+    assert "name them with --classes FILE" in lines[9]
     assert lines[-2].endswith("torn.jpg: cannot decode the image: cannot identify image file")
     assert lines[-1] == "Table: explained/explain.csv"
     assert sorted(path.name for path in Path("explained").iterdir()) == sorted(
@@ -99,7 +101,7 @@ def test_the_class_may_be_chosen(demur, model, pictures):
     assert len({line["explain.gini"] for line in found.values()}) == 3
     assert sum(line["probability"] for line in found.values()) == pytest.approx(1)
     words = demur("explain", named, pictures / "b.png", "--class", "bar", "--map", "gradient").out
-    assert ", not bar" in words or "bar  " in words
+    assert re.search(r", not bar \(\d+\.\d %\)", words) or "bar  " in words
     refused(demur("explain", named, pictures / "b.png", "--class", "barr"), "unknown class 'barr'. Did you mean 'bar'?")
 
 
@@ -107,7 +109,9 @@ def test_names_may_come_from_a_file(demur, model, pictures, tmp_path):
     (tmp_path / "names.txt").write_text("n01\tdisc\nn02\tbar\n\nn03\tcross\n")
     line = json.loads(demur("explain", model, pictures / "b.png", "--classes", "names.txt", "--json").out)[0]
     assert line["predicted"] in {"n01 disc", "n02 bar", "n03 cross"}
-    refused(demur("explain", model, pictures, "--classes", "none.txt"), "one class name a line", "none.txt")
+    said = refused(demur("explain", model, pictures, "--classes", "none.txt"), "one class name a line", "none.txt")
+    assert "Errno" not in said
+    refused(demur("explain", model, pictures, "--out", "names.txt"), "--out names the folder", "names.txt is a file")
     (tmp_path / "names.txt").write_text("disc\nbar\n")
     refused(demur("explain", model, pictures, "--classes", "names.txt"), "3 output(s) per image for 2 classes")
 

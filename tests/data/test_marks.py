@@ -1,3 +1,5 @@
+"""Masks and boxes beside pictures are cut, scaled and turned with them, and refused where they do not fit."""
+
 import os
 
 import numpy as np
@@ -7,7 +9,6 @@ from PIL import Image
 from tests.data.files import save
 
 from demur.data import build_index, open_data
-from demur.data.masks import read_mask
 from demur.data.source import Row, boxed
 from demur.data.voc import read_annotation
 from demur.errors import DataError
@@ -144,45 +145,6 @@ def test_marks_of_a_picture_as_it_is_stored_are_refused(tmp_path, option, size):
         DataError, match=r"cat/a\.(png|xml) marks .* 20×33 .* measures 33×20 .* EXIF .* turn the mark too"
     ):
         rows_of(f"folder:{tmp_path}/set?{option}=../{option}{size}")
-
-
-def test_a_mask_that_says_how_to_turn_it_is_turned(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = SIDEWAYS
-    seen(BLOB).save(tmp_path / "mask.png", exif=exif)
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), np.rot90(BLOB, -1) > 0)
-
-
-def palette(values):
-    numbers = np.array(values, np.uint8)
-    paletted = Image.frombytes("P", numbers.shape[::-1], numbers.tobytes())
-    paletted.putpalette([channel for number in range(256) for channel in (255 - number, number, 7)])
-    return paletted
-
-
-def coloured(mode, *pixels):
-    image = Image.new(mode, (len(pixels), 1))
-    image.putdata(pixels)
-    return image
-
-
-@pytest.mark.parametrize(
-    ("image", "marked"),
-    [
-        (Image.fromarray(np.array([[0, 255, 1, 20]], np.uint8)), [0, 1, 1, 1]),
-        (Image.fromarray(np.array([[0, 255, 0]], np.uint8)).convert("1"), [0, 1, 0]),
-        (Image.fromarray(np.array([[0, 256, 40000]], np.uint16)), [0, 1, 1]),
-        (palette([[0, 255, 1, 20]]), [0, 0, 1, 1]),
-        (palette([[0, 255, 0]]), [0, 1, 0]),
-        (palette([[0, 0]]), [0, 0]),
-        (coloured("RGB", (0, 0, 0), (0, 0, 1), (9, 0, 0)), [0, 1, 1]),
-        (coloured("RGBA", (0, 0, 0, 255), (0, 1, 0, 255), (255, 255, 255, 0)), [0, 1, 0]),
-        (coloured("LA", (0, 255), (3, 255), (255, 0)), [0, 1, 0]),
-    ],
-)  # fmt: skip
-def test_what_is_not_zero_is_marked(tmp_path, image, marked):
-    image.save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png").astype(int).tolist() == [marked]
 
 
 def test_boxes_of_its_own_class_count_else_all(root):

@@ -1,78 +1,27 @@
 """Maps equal captum's, finite differences, slow loops and closed forms, and hold to one contract."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegrated
 from captum.attr import LayerGradCam
-from tests.classifier.nets import SHAPE, hooks_on, images, net, seeded
+from tests.classifier.nets import SHAPE, hooks_on, images, seeded
+from tests.explain.nets import CLASSES, KINDS, MEAN, STD, Affine, Deep, keys, maps_of, wrapped
 from torch import nn
 
-from demur.classifier import Classifier
-from demur.errors import InputError, ModelError, UnknownNameError
+from demur.errors import InputError, MissingExtraError
 from demur.explain.grad_cam import GradCAM
 from demur.explain.gradient import Gradient
 from demur.explain.gradient_x_input import GradientXInput
 from demur.explain.integrated_gradients import IntegratedGradients
-from demur.explain.layers import last_grid
 from demur.explain.smooth_grad import SmoothGrad
 from demur.randomness import Keys
 from demur.registry import build, names
 
 CHEAP = {"smooth_grad": "smooth_grad(n=3)", "integrated_gradients": "integrated_gradients(steps=4)"}
 EVERY = [CHEAP.get(name, name) for name in names("map")]
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
-CLASSES = torch.tensor([0, 3, 2, 1, 0])
-
-
-class Deep(nn.Module):
-    """Two convolutions, in-place ReLUs between, maps averaged into a linear head."""
-
-    def __init__(self, end=None, outputs=4):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 6, 3, stride=2)
-        self.bend = nn.ReLU(inplace=True)
-        self.head = nn.Linear(6, outputs)
-        self.end = end or nn.Identity()
-
-    def forward(self, x):
-        x = self.bend(self.second(self.bend(self.first(x))))
-        return self.end(self.head(x.mean(dim=(2, 3))) / 4)
-
-
-class Affine(nn.Module):
-    """Logits that are linear in the image."""
-
-    def __init__(self):
-        super().__init__()
-        self.head = nn.Linear(3 * 8 * 8, 4)
-
-    def forward(self, x):
-        return self.head(x.flatten(1))
-
-
-def wrapped(module=None, classes="abcd", **declared):
-    module = seeded(Deep()) if module is None else module
-    return Classifier(module, classes=tuple(classes), input_shape=SHAPE, **declared)
-
-
-KINDS = {
-    "logits": lambda: wrapped(mean=MEAN, std=STD),
-    "lone": lambda: wrapped(net()),
-    "probabilities": lambda: wrapped(seeded(Deep(nn.Softmax(dim=1))), output="probabilities"),
-    "sigmoids": lambda: wrapped(seeded(Deep(nn.Sigmoid())), output="sigmoid"),
-    "one number": lambda: wrapped(seeded(Deep(outputs=1)), "ab", output="logit"),
-    "one sigmoid": lambda: wrapped(seeded(Deep(nn.Sigmoid(), outputs=1)), "ab", output="sigmoid"),
-    "double": lambda: wrapped().double,
-}
-
-
-def keys(rows):
-    return Keys.of(5, [f"image {row}" for row in range(rows)], "map")
-
-
-def maps_of(name, classifier, x, classes):
-    return (build("map", name) if isinstance(name, str) else name)(classifier, x, classes, keys(len(x)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,7 +74,7 @@ def test_a_map_costs_what_it_says(name):
     passes.clear()
     resolved(classifier, images(), CLASSES, keys(5))
     handle.remove()
-    assert sum(passes) * 3 == 5 * map_.passes
+    assert sum(passes) == 5 * map_.gradients
 
 
 @pytest.mark.parametrize("kind", ["one number", "one sigmoid"])
@@ -261,6 +210,16 @@ def test_integrated_gradients_add_up_to_the_rise_from_black(kind):
     assert (coarse - rise).abs().max() > 0.01
 
 
+REFERENCES = {
+    "grad_cam": test_grad_cam_is_captums,
+    "gradient": test_gradients_are_finite_differences,
+    "gradient_x_input": test_gradients_are_finite_differences,
+    "integrated_gradients": test_integrated_gradients_are_a_plain_loop_and_black_is_zero_before_normalisation,
+    "smooth_grad": test_smooth_grad_is_the_slow_loop,
+}
+"""The test that holds each map to something slow and obvious."""
+
+
 @pytest.mark.parametrize("sign", ["absolute", "positive"])
 def test_on_a_linear_net_every_map_has_a_closed_form(sign):
     module, x = seeded(Affine()), images()
@@ -306,87 +265,6 @@ def test_a_row_whose_gradient_is_infinite_shows_nothing(name):
     assert heat[1].any() or "grad_cam" in name
 
 
-# --- which layer
-
-
-def test_without_a_layer_it_is_the_last_grid():
-    classifier, x = wrapped(), images()
-    assert last_grid(classifier) == "bend"
-    assert GradCAM().resolved(classifier) == GradCAM(layer="bend")
-    assert torch.equal(
-        GradCAM()(classifier, x, CLASSES, keys(5)), GradCAM(layer="bend")(classifier, x, CLASSES, keys(5))
-    )
-    assert hooks_on(classifier.module) == 0
-
-
-def test_of_layers_that_pass_the_same_on_the_outermost_is_named():
-    body = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)), nn.Identity())
-    found = last_grid(wrapped(seeded(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten()))))
-    assert found == "0"
-
-
-class Distracted(Deep):
-    """A layer is called last, and another after which the gradient is cut: neither feeds the answer."""
-
-    def __init__(self):
-        super().__init__()
-        self.aside, self.cut = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
-
-    def forward(self, x):
-        answer = super().forward(x) + self.cut(x).detach().mean(dim=(2, 3))
-        self.aside(x)
-        return answer
-
-
-def test_a_layer_that_does_not_feed_the_answer_is_passed_over():
-    classifier = wrapped(seeded(Distracted()))
-    assert last_grid(classifier) == "bend"
-    for layer in ("aside", "cut"):
-        with pytest.raises(ModelError, match=f"'{layer}' is called, but nothing of it reaches the logits"):
-            GradCAM(layer=layer)(classifier, images(), CLASSES, keys(5))
-    assert hooks_on(classifier.module) == 0
-
-
-def test_layers_that_pass_no_single_tensor_are_passed_over():
-    class Pair(nn.Module):
-        def forward(self, x):
-            return x, x
-
-    class Paired(Deep):
-        def __init__(self):
-            super().__init__()
-            self.pair = Pair()
-
-        def forward(self, x):
-            return super().forward(self.pair(x)[0])
-
-    assert last_grid(wrapped(seeded(Paired()))) == "bend"
-
-
-def test_a_net_without_a_grid_has_no_grad_cam():
-    classifier = wrapped(seeded(Affine()))
-    with pytest.raises(ModelError, match=r"no layer of Affine that feeds its answer.*gradient, smooth_grad"):
-        GradCAM()(classifier, images(), CLASSES, keys(5))
-    assert hooks_on(classifier.module) == 0
-
-
-@pytest.mark.parametrize(
-    ("layer", "error", "said"),
-    [
-        ("secont", UnknownNameError, "Did you mean 'second'"),
-        ("head", ModelError, r"'head' puts out \(5, 4\). Name an earlier layer"),
-        ("spare", ModelError, "'spare' is part of the model but was not called"),
-    ],
-)
-def test_a_layer_that_cannot_be_is_named(layer, error, said):
-    module = seeded(Deep())
-    module.spare = nn.Conv2d(3, 3, 1).eval()
-    classifier = wrapped(module)
-    with pytest.raises(error, match=said):
-        GradCAM(layer=layer)(classifier, images(), CLASSES, keys(5))
-    assert hooks_on(module) == 0
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -401,3 +279,9 @@ def test_a_layer_that_cannot_be_is_named(layer, error, said):
 def test_settings_that_cannot_be_are_refused(name, said):
     with pytest.raises(InputError, match=said):
         build("map", name)
+
+
+def test_without_captum_integrated_gradients_name_their_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'demur\[explain\]'"):
+        IntegratedGradients()(wrapped(), images(), CLASSES, keys(5))

@@ -5,7 +5,7 @@ import torch
 from tests.explain.maps import SIZES, hot, noise, uniform
 from torch.nn.functional import interpolate
 
-from demur.explain.weights import enlarged, mask_weights, object_mask, parts, weights
+from demur.explain.weights import enlarged, object_mask, parts, weights
 
 EVERY = pytest.mark.parametrize("size", SIZES, ids=str)
 
@@ -36,9 +36,9 @@ def test_object_and_background_are_a_map_from_0_to_1_and_the_rest(size):
 def test_a_mask_is_worth_the_same_all_over():
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[0, :2, :2] = True
-    assert torch.equal(mask_weights(mask, "object"), 4.0 * mask[:, None])
-    assert torch.equal(mask_weights(mask, "background"), (4 / 3) * (~mask[:, None]).float())
-    assert torch.equal(mask_weights(mask, "whole"), torch.ones(1, 1, 4, 4))
+    assert torch.equal(weights(mask.float(), "object"), 4.0 * mask[:, None])
+    assert torch.equal(weights(mask.float(), "background"), (4 / 3) * (~mask[:, None]).float())
+    assert torch.equal(weights(mask.float(), "whole"), torch.ones(1, 1, 4, 4))
 
 
 @pytest.mark.parametrize("part", ["whole", "object", "background"])
@@ -48,7 +48,7 @@ def test_without_parts_every_pixel_is_worth_one(part):
     assert torch.equal(weights(heat, part)[:2], torch.ones(2, 1, 4, 4))
     mask = torch.tensor([True, False])[:, None, None].expand(2, 4, 4)
     assert parts(mask).tolist() == [False, False]
-    assert torch.equal(mask_weights(mask, part), torch.ones(2, 1, 4, 4))
+    assert torch.equal(weights(mask.float(), part), torch.ones(2, 1, 4, 4))
 
 
 def test_maps_grow_bilinearly_between_the_centres_of_cells():

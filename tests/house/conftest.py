@@ -15,6 +15,9 @@ PLAN = {
     "conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "pgd(eps=0.1, keep='worst', steps=3)", "fmn(steps=5)",
                        "gaussian_noise(severity=3)"],
     "policies.use": ["certified(risk=0.3, delta=0.1)", "certified", "rule"],
+    "epsilon.use": ["ray"], "epsilon.images": 24, "epsilon.curves": 4,
+    "where.maps": ["grad_cam", "smooth_grad(n=2)"], "where.regions": ["grad_cam"], "where.images": 24,
+    "lipschitz.images": 4,
 }  # fmt: skip
 
 

@@ -1,12 +1,14 @@
-"""A signal and an attack that demur does not have."""
+"""A signal, an attack and a map that demur does not have."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from demur.attacks.checks import check_eps
 from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.classifier import Classifier
 from demur.evidence import Evidence
-from demur.shapes import Scores
+from demur.randomness import Keys
+from demur.shapes import Heat, Images, Labels, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +45,16 @@ class Brighten:
 
     def advance(self, walk: Walk, seen: Seen) -> Walk:
         return walk.at((walk.x + self.eps).clamp(0, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness:
+    """The mean of the channels: high where the image is bright, whatever the model."""
+
+    sentence: ClassVar[str] = "where the image is bright"
+    passes: ClassVar[float] = 0.0
+
+    power: float = 1.0
+
+    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:
+        return images.mean(dim=1) ** self.power

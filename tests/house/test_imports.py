@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIGHT = ["demur", "demur.registry", "demur.cli", "demur.records", "demur.metrics", "demur.policies", "demur.analysis",
-         "demur.report"]  # fmt: skip
-HEAVY = {"torch", "sklearn", "altair", "vl_convert", "jinja2"}
+         "demur.report", "demur.audit.plan"]  # fmt: skip
+HEAVY = {"torch", "captum", "sklearn", "altair", "vl_convert", "jinja2"}
 
 FORBIDDEN = """
 [importlinter]

@@ -1,9 +1,10 @@
-"""A sixth signal or another attack is its own file and one line in a table: nothing else has to know."""
+"""Another signal, attack or map is its own file and one line in a table: nothing else has to know."""
 
 from tests.house import one_more
 
 from demur.records import read, read_json
 from demur.registry import ATTACKS, TABLES
+from demur.registry.tables import MAPS
 
 
 def test_another_signal_is_measured_and_ranked(audited, tmp_path, monkeypatch):
@@ -22,3 +23,12 @@ def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
     assert read(tmp_path / "run", "brighten(eps=0.2)")["distance.linf"].max() <= 0.2 + 1e-6
     sentence = read_json(tmp_path / "run" / "run.json")["conditions"][1]["sentence"]
     assert sentence.startswith("Brighter, every pixel changed by at most 10 %")
+
+
+def test_another_map_is_measured_and_found_to_look_at_no_weights(audited, tmp_path, monkeypatch):
+    monkeypatch.setitem(MAPS, "brightness", f"{one_more.__name__}:Brightness")
+    asked = {"where__maps": ["brightness(power=2.0)"], "where__images": 12}
+    found = audited(tmp_path / "run", conditions__use=["clean"], policies__use=["certified"], **asked).where.maps[0]
+    assert (found.name, found.sentence) == ("brightness(power=2.0)", one_more.Brightness.sentence)
+    assert (found.n, found.height, found.width) == (12, 28, 28)
+    assert (found.sanity.state, found.sanity.correlation.value) == ("fail", 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.corruptions.test_corruptions import REFERENCES as CORRUPTIONS
+from tests.explain.test_maps import REFERENCES as MAPS
 from tests.signals.test_signals import REFERENCES as SIGNALS
 
 from demur.errors import DemurError
@@ -64,6 +65,7 @@ def test_an_idea_names_its_source(kind, name):
 def test_every_idea_is_checked_against_a_reference():
     assert set(SIGNALS) == set(names("signal"))
     assert set(CORRUPTIONS) == set(names("corruption"))
+    assert set(MAPS) == set(names("map"))
     oracles = "".join(path.read_text() for path in (ROOT / "tests" / "attacks").glob("test_*.py"))
     assert all(f"{resolve('attack', name).__name__}(" in oracles for name in names("attack"))
 

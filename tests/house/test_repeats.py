@@ -24,6 +24,9 @@ def test_the_same_seed_gives_the_same_bytes(audited, first, tmp_path):
     audited(tmp_path / "again")
     assert manifest(tmp_path / "again") == manifest(first)
     assert (tmp_path / "again" / "results.json").stat().st_size > 1000
+    for name in ("curves", "lipschitz", "overlays", "sanity"):
+        file = f"facts/{name}.json"
+        assert (tmp_path / "again" / file).read_bytes() == (first / file).read_bytes()
 
 
 def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first, tmp_path):
@@ -34,7 +37,8 @@ def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first,
         if before["sha256"] != after["sha256"]
     }
     assert "clean" not in moved
-    assert "gaussian_noise(severity=3)" in moved
+    assert {"gaussian_noise(severity=3)", "smooth_grad(n=2)"} <= moved
+    assert not {"ray", "hide(by='mean', part='object', region='grad_cam')"} & moved
 
 
 def test_the_batch_size_does_not_matter(audited, first, tmp_path):
@@ -54,6 +58,8 @@ def test_the_batch_size_does_not_matter(audited, first, tmp_path):
     assert_frame_equal(one.select(decisions), other.select(decisions))
     scores = pl.selectors.starts_with("signal.", "logit.")
     assert_frame_equal(one.select(scores), other.select(scores), rel_tol=0, abs_tol=1e-4)
+    looked = pl.selectors.starts_with("explain.")
+    assert_frame_equal(one.select(looked), other.select(looked), rel_tol=0, abs_tol=1e-3)
 
 
 def test_a_finished_audit_measures_nothing_twice(audited, first):

@@ -67,6 +67,11 @@ def test_what_cannot_be_said_is_not(x, y, reason):
     assert np.isnan(found.low)
 
 
+def test_a_single_group_is_counted_as_one():
+    x = np.arange(9.0)
+    assert spearman(x, x**2 % 5, np.zeros(9)).reason == "no interval: only 1 group, fewer than 10"
+
+
 def test_undefined_rows_are_refused():
     with pytest.raises(InputError, match="NaN on 1 of 2"):
         spearman([1.0, np.nan], [1.0, 2.0])

@@ -98,6 +98,7 @@ def one_class(name, values, cap, rank, unit):
         median=reach(values, 0.5, cap, unit),
         upper=reach(values, 0.75, cap, unit),
         rank=rank,
+        right_median=reach(values[values > 0], 0.5, cap, unit),
     )
 
 

@@ -22,7 +22,7 @@ from tests.report.far import (
 from tests.report.far import far as everything
 from tests.report.looking import region
 from tests.report.runs import run
-from tests.report.scores import undefined
+from tests.report.scores import near, undefined
 
 
 def results(**changes):
@@ -118,3 +118,13 @@ def test_nothing_to_draw_is_no_chart():
     assert class_sizes(search(per_class=(lost,)), 0) is None
     bare = region().per_class[0].model_copy(update={"difference": undefined("few")})
     assert class_regions(region(per_class=(bare,)), 0) is None
+
+
+def test_an_interval_far_wider_than_the_differences_does_not_flatten_them():
+    small = [row for row in region().per_class if row.rank][:2]
+    per_class = tuple(
+        row.model_copy(update={"difference": near(0.1 * sign, 20.0, 8)})
+        for row, sign in zip(small, (1, -1), strict=True)
+    )
+    rows = rows_of(class_regions(region(per_class=per_class), 0))
+    assert [(row["low"], row["difference"], row["high"]) for row in rows] == [(-0.2, 0.1, 0.2), (-0.2, -0.1, 0.2)]

@@ -4,6 +4,7 @@ import pytest
 
 from demur.report import words
 from demur.report.first_screen import FirstScreen
+from tests.report.far import no_end, no_reach, search
 from tests.report.runs import STATES, base, condition, promise, run
 from tests.report.scores import share, undefined
 
@@ -135,3 +136,19 @@ def test_a_failed_measurement_shows_no_promise_in_words():
     said = words(broken)
     assert "at most" not in said
     assert "✔" not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "No attack was run; along one direction ±0.7 % per pixel flips half the answers."),
+        ({"norm": "l2"}, "No attack was run; along one direction L2 0.00666 flips half the answers."),
+        ({"median": no_end()}, "Not measured: no attack was run."),
+        ({"median": no_reach()}, "Not measured: no attack was run."),
+    ],
+)
+def test_without_an_attack_a_search_along_a_direction_is_told(changes, said):
+    results = run("issued").model_copy(update={"manipulation": None, "epsilon": (search().model_copy(update=changes),)})
+    first = FirstScreen.of(results)
+    assert (first.manipulation, first.manipulation_short) == ((said,), said)
+    assert f"Manipulation: {said}" in words(results)

@@ -32,7 +32,6 @@ from demur.analysis.verdict import LAPSES, independence, next_step, not_covered,
 from demur.analysis.where import where
 from demur.errors import RunError
 from demur.metrics import random_risk
-from demur.records import read_json
 
 _RISK = 0.02
 
@@ -155,14 +154,13 @@ def _provenance(run: Run) -> Provenance:
         seconds=sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished"),
         forwards=forwards,
         backwards=backwards,
-        trial_passes=_trial_passes(run.path),
+        trial_passes=_trial_passes(run),
     )
 
 
-def _trial_passes(run: Path) -> int:
+def _trial_passes(run: Run) -> int:
     """Forwards and backwards that trying the measurement itself took; earlier versions made no trials."""
-    path = run / "facts" / "trials.json"
-    facts = read_json(path) if path.exists() else {"forwards": 0, "backwards": 0}
+    facts = run.noted("trials") or {"forwards": 0, "backwards": 0}
     return int(facts["forwards"] + facts["backwards"])
 
 

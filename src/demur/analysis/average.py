@@ -1,4 +1,4 @@
-"""The mean of a column, on paper."""
+"""Means of columns, on paper."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ import polars as pl
 from demur.analysis.run import Floats, groups
 from demur.analysis.table import Quantity
 from demur.metrics import Resampler, mean
+from demur.metrics.estimate import counted
 from demur.metrics.quantile import FEWEST
 
 
@@ -26,10 +27,16 @@ def measured(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
     return rows.filter(finite)
 
 
+def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
+    """The mean of a column over the rows on which it was measured."""
+    known = measured(rows, column)
+    return average(values(known, column), known)
+
+
 def average(numbers: Floats, rows: pl.DataFrame) -> Quantity:
     """The mean of a number per row, bootstrapped over images or whole groups; no interval below six of them."""
     found = Resampler(len(rows), groups(rows)).estimate(mean, numbers)
     if 0 < found.n < FEWEST:
-        units = f"{found.n} {found.unit}{'' if found.n == 1 else 's'}"
-        found = replace(found, low=np.nan, high=np.nan, reason=f"no 95 % interval from {units}")
+        reason = f"no 95 % interval from {counted(found.n, found.unit)}"
+        found = replace(found, low=np.nan, high=np.nan, reason=reason)
     return Quantity.of(found)

@@ -1,8 +1,7 @@
 """What two runs know of the same images."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,14 +9,13 @@ from numpy.typing import ArrayLike
 
 from demur.analysis.compared import Changes, ClassChanges, Shares
 from demur.analysis.reach import ROUNDING, finite, reach
-from demur.analysis.robustness import smallest, stage_names, unlimited
+from demur.analysis.robustness import smallest, stage_names
 from demur.analysis.run import Floats, Run, groups, share
+from demur.analysis.searching import Entry, attack_searches, section_searches
 from demur.analysis.table import Quantity
 from demur.metrics.holm import holm
 from demur.metrics.paired import mcnemar, paired
 from demur.metrics.quantile import FEWEST
-
-Entry = Mapping[str, Any]
 
 _FIRST, _SECOND = "first", "second"
 _NEVER = "on too many images only one of the two was ever flipped"
@@ -32,11 +30,9 @@ class Both:
 
     def joined(self, condition: str, value: Callable[[Run, pl.DataFrame], ArrayLike]) -> pl.DataFrame:
         """The images both runs have under a condition, with what `value` makes of each run's rows."""
-        one, other = (
-            rows.with_columns(pl.Series(name, np.asarray(value(run, rows))))
-            for name, run in ((_FIRST, self.first), (_SECOND, self.second))
-            for rows in [run.rows(condition)]
-        )
+        one, other = self.first.rows(condition), self.second.rows(condition)
+        one = one.with_columns(pl.Series(_FIRST, np.asarray(value(self.first, one))))
+        other = other.with_columns(pl.Series(_SECOND, np.asarray(value(self.second, other))))
         return one.join(other.select("sample_id", _SECOND), on="sample_id", how="inner", maintain_order="left")
 
     def shared(self, found: Callable[[Run], Iterator[Entry]]) -> Iterator[tuple[Entry, Entry]]:
@@ -47,9 +43,8 @@ class Both:
 
 def searched(run: Run) -> Iterator[Entry]:
     """Every search for the smallest change of whole images that was not confined to a target."""
-    for entry in (*run.conditions("attack", "nearest"), *run.conditions("epsilon")):
-        if unlimited(entry) and entry.get("target") is None and entry.get("region") is None:
-            yield entry
+    yield from attack_searches(run)
+    yield from section_searches(run)
 
 
 def ensembles(run: Run) -> Iterator[Entry]:

@@ -6,10 +6,12 @@ from typing import Literal
 
 import polars as pl
 
-from demur.analysis.both import Both, Entry, changes, class_changes, ensembles, searched, shares, smallest_of
+from demur.analysis.both import Both, changes, class_changes, ensembles, searched, shares, smallest_of
+from demur.analysis.chance import by_chance
 from demur.analysis.compared import Changes, Comparison, Pair, RunRow, SearchPair, Shares, Standing
 from demur.analysis.robustness import beaten
 from demur.analysis.run import Run, wrong
+from demur.analysis.searching import Entry
 from demur.errors import InputError, RunError
 
 _LEVEL = 0.05
@@ -147,11 +149,11 @@ def _resists(found: Changes, better: Literal["first", "second"] | None, first: s
     sides = {first: found.first_larger, second: found.second_larger}
     if better is None:
         counts = f"{first}'s change is the larger on {sides[first]:,}, {second}'s on {sides[second]:,}"
-        return f"Neither resists better by more than noise: of {found.n:,} images {counts}, {_chance(found.p_value)}."
+        return f"Neither resists better by more than noise: of {found.n:,} images {counts}, {by_chance(found.p_value)}."
     winner, loser = (first, second) if better == "first" else (second, first)
     return (
         f"{winner} resists better: it takes a larger change on {sides[winner]:,} of {found.n:,} images, a smaller one "
-        f"on {sides[loser]:,}, {_chance(found.p_value)}."
+        f"on {sides[loser]:,}, {by_chance(found.p_value)}."
     )
 
 
@@ -159,12 +161,8 @@ def _more_often(found: Shares, first: str, second: str) -> str:
     counts = f"{first} alone on {found.only_first:,} of {found.n:,} images, {second} alone on {found.only_second:,}"
     better = _better(found.p_value, found.only_second - found.only_first)
     if better is None:
-        return f"Neither is right more often by more than noise: {counts}, {_chance(found.p_value)}."
-    return f"{first if better == 'first' else second} is right more often: {counts}, {_chance(found.p_value)}."
-
-
-def _chance(p_value: float) -> str:
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}" if p_value < 0.1 else f"p = {p_value:.2f}"
+        return f"Neither is right more often by more than noise: {counts}, {by_chance(found.p_value)}."
+    return f"{first if better == 'first' else second} is right more often: {counts}, {by_chance(found.p_value)}."
 
 
 def _notes(both: Both, first: str, second: str, searches: tuple[SearchPair, ...]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Accuracy by corruption and severity on one map."""
 
-import base64
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,6 @@ from demur.analysis.results import CorruptionMap, Quantity
 from demur.analysis.run import Run, wrong
 from demur.analysis.scored import CorruptionRow
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
-from demur.records import read_json
 
 SEVERITIES = (1, 2, 3, 4, 5)
 FEWEST = 4
@@ -56,14 +54,8 @@ def _errors(run: Run, cells: Mapping[str, Mapping[int, Quantity]]) -> dict[str, 
 
 def _pictures(run: Run) -> tuple[str | None, dict[str, str]]:
     """The one image kept, as it is and under each family."""
-    path = run.path / "facts" / "corruptions.json"
-    if not path.exists():
+    facts = run.noted("corruptions")
+    if facts is None:
         return None, {}
-    facts = read_json(path)
-    found = {family: _thumb(run, name) for family, name in facts["thumbs"].items()}
-    return _thumb(run, facts["original"]), {family: thumb for family, thumb in found.items() if thumb}
-
-
-def _thumb(run: Run, name: str) -> str | None:
-    path = run.path / "thumbs" / name
-    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.exists() else None
+    found = {family: run.thumb(name) for family, name in facts["thumbs"].items()}
+    return run.thumb(facts["original"]), {family: thumb for family, thumb in found.items() if thumb}

@@ -1,18 +1,16 @@
 """How far an image must change before the answer flips: by the model, by class, and what classes turn into."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import polars as pl
 
-from demur.analysis.beside import beside, is_direction
+from demur.analysis.beside import beside
 from demur.analysis.following import followed
 from demur.analysis.ranks import ranks
-from demur.analysis.reach import ecdf, reach
+from demur.analysis.reach import ecdf, reach, sortable
 from demur.analysis.robustness import smallest
 from demur.analysis.run import Flags, Floats, Run, groups
 from demur.analysis.searched import ClassSearch, Flip, Ranking, Reach, Search
+from demur.analysis.searching import Entry, is_direction, section_searches
 from demur.analysis.table import Quantity
 from demur.metrics.quantile import weighted_median
 from demur.metrics.ranking_test import RankingTest, ranking_test
@@ -25,10 +23,10 @@ _STEADY = 0.7
 
 def searches(run: Run) -> tuple[Search, ...]:
     """Every search for the smallest change of whole images, in the order of the plan; those of regions are not here."""
-    return tuple(_search(run, entry) for entry in run.conditions("epsilon") if entry["region"] is None)
+    return tuple(_search(run, entry) for entry in section_searches(run))
 
 
-def _search(run: Run, entry: Mapping[str, Any]) -> Search:
+def _search(run: Run, entry: Entry) -> Search:
     rows = run.rows(entry["name"])
     changes, cap = smallest(rows), entry["cap"]
     flipped = _flipped(changes)
@@ -82,6 +80,7 @@ def _classes(run: Run, rows: pl.DataFrame, changes: Floats, cap: float | None) -
     labels, found = rows["label"].to_numpy(), []
     for k in np.unique(labels):
         own = labels == k
+        right = own & (changes > 0)
         lower, median, upper = _quartiles(rows.filter(own), changes[own], cap)
         found.append(
             ClassSearch(
@@ -93,21 +92,16 @@ def _classes(run: Run, rows: pl.DataFrame, changes: Floats, cap: float | None) -
                 median=median,
                 upper=upper,
                 rank=None,
+                right_median=reach(changes[right], groups(rows.filter(right)), cap),
             )
         )
-    places = ranks([_sortable(row.median) for row in found], [row.median.n for row in found])
+    places = ranks([sortable(row.median) for row in found], [row.median.n for row in found])
     return tuple(row.model_copy(update={"rank": place}) for row, place in zip(found, places, strict=True))
 
 
-def _sortable(median: Reach) -> float:
-    return np.inf if "value" in median.above else median.value
-
-
 def _ranking(rows: pl.DataFrame, changes: Floats) -> Ranking | None:
-    """Of images that were right: how many were wrong already is not what the search measures."""
-    right = changes > 0
-    of_right = rows.filter(right)
-    found = ranking_test(changes[right], of_right["label"].to_numpy(), groups(of_right))
+    """Of all images, those that were wrong already at 0: the very numbers by whose medians classes are ranked."""
+    found = ranking_test(changes, rows["label"].to_numpy(), groups(rows))
     if found is None:
         return None
     return Ranking(

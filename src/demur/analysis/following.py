@@ -10,14 +10,12 @@ from demur.analysis.average import average
 from demur.analysis.run import Run, share
 from demur.analysis.searched import Confidence
 from demur.metrics.quantile import weighted_quantile
-from demur.records import read_json
 
 
 def followed(run: Run, condition: str) -> tuple[Confidence, ...]:
     """One row per size at which the images of a search were followed; none where they were not."""
-    path = run.path / "facts" / "curves.json"
-    known = read_json(path) if path.exists() else []
-    return next((_points(run, found) for found in known if found["condition"] == condition), ())
+    known = (found for found in run.noted("curves") or () if found["condition"] == condition)
+    return next((_points(run, found) for found in known), ())
 
 
 def _points(run: Run, found: Mapping[str, Any]) -> tuple[Confidence, ...]:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from demur.analysis.results import GateRow, Quantity, Results, TargetRow
 from demur.metrics import wilson
-from demur.metrics.estimate import Estimate
+from demur.metrics.estimate import Estimate, counted
 from demur.registry.gates import Gate, read_gate
 
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
@@ -133,7 +133,7 @@ def _sentence(gate: Gate, value: Quantity, decided: Outcome, needed: int | None)
     if math.isnan(bad) or math.isnan(good):
         return f"The interval has no end on that side: {value.reason or 'undefined here'}"
     more = f"about {needed:,} would probably decide" if needed else "no realistic number would decide"
-    seen = f"{value.n:,} {value.unit}{'' if value.n == 1 else 's'}"
+    seen = counted(value.n, value.unit)
     return f"The interval, {value.low:.4g} to {value.high:.4g}, straddles {gate.bar:.4g}: {seen} measured, {more}"
 
 

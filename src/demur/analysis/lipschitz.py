@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.lipschitz_tables import LayerNorm, Lipschitz
-from demur.analysis.robustness import smallest, unlimited
+from demur.analysis.robustness import smallest
 from demur.analysis.run import Run, groups
+from demur.analysis.searching import attack_searches
 from demur.analysis.table import Quantity
 from demur.metrics.quantile import median
-from demur.records import read_json
 
 _SENTENCE = (
     "A change of the image moves the logits by at most the upper bound times its size, and near some image by at least "
@@ -22,10 +22,9 @@ _SENTENCE = (
 
 def lipschitz(run: Run) -> Lipschitz | None:
     """The table of layers and bounds; None where the plan asked for none."""
-    path = run.path / "facts" / "lipschitz.json"
-    if not path.exists():
+    facts = run.noted("lipschitz")
+    if facts is None:
         return None
-    facts = read_json(path)
     upper, seen = facts["upper"], _seen(facts)
     found, by = _found(run, seen)
     return Lipschitz(
@@ -61,12 +60,12 @@ def _certified(seen: pl.DataFrame, upper: float | None) -> float:
 
 
 def _found(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
-    """The smallest median, over the same images that were right, of the L2 searches for the smallest change."""
+    """The smallest median, over the same images that were right, of the L2 searches that looked at all of them."""
     right = seen.filter(pl.col("margin").is_not_null())
     medians: dict[str, float] = {}
     for name in _searches(run):
         rows = run.rows(name).join(right, on="sample_id", how="semi")
-        value = median(smallest(rows)).value if len(rows) else math.nan
+        value = median(smallest(rows)).value if len(rows) == len(right) else math.nan
         if np.isfinite(value):
             medians[name] = value
     if not medians:
@@ -77,7 +76,5 @@ def _found(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
 
 def _searches(run: Run) -> Iterator[str]:
     """Searches in L2 that were confined to no target, size or part of the image."""
-    for entry in (*run.conditions("attack", "nearest"), *run.conditions("epsilon")):
-        free = entry.get("target") is None and entry.get("part") in {None, "whole"} and unlimited(entry)
-        if entry["norm"] == "l2" and free:
-            yield entry["name"]
+    whole = (entry for entry in run.conditions("epsilon") if entry["part"] in {None, "whole"})
+    return (entry["name"] for entry in (*attack_searches(run), *whole) if entry["norm"] == "l2")

@@ -6,6 +6,7 @@ from demur.analysis.searched import Reach
 from demur.analysis.table import Number, Quantity, Table
 
 Outcome: TypeAlias = Literal["pass", "warn", "fail"]
+Leaning: TypeAlias = Literal["object", "background", "undecided"]
 
 
 class Measure(Table):
@@ -124,8 +125,21 @@ class ClassRegion(Table):
     object_smaller: int
     background_smaller: int
     p_value: Number
-    leans_on: Literal["object", "background", "undecided"]
+    leans_on: Leaning
     rank: int | None
+
+
+class Control(Table):
+    """A blob in the middle as the object of the same images, which knows nothing of them.
+
+    `effect` is the blob's; `p_value` is McNemar's, of the region's object having the smaller change on as many images
+    as the blob, and `beaten` says that it has it on more.
+    """
+
+    n: int
+    effect: Quantity
+    p_value: Number
+    beaten: bool
 
 
 class Region(Table):
@@ -134,7 +148,8 @@ class Region(Table):
     Changes weighted to either side, of equal L2, searched along the same direction. `difference` is the median of
     background − object over images that were right; a side that never flips counts as larger than any that does, both
     never as a tie. `effect` is the share where the object's change is smaller minus the share where the background's
-    is.
+    is. `unknown` more images were right and are left out: they have no mark, or a map with nothing or everything in it.
+    `control` is null where the plan has no region `centred`, and for that itself.
     """
 
     region: str
@@ -149,9 +164,11 @@ class Region(Table):
     object_smaller: int
     background_smaller: int
     ties: int
+    unknown: int = 0
     p_value: Number
     effect: Quantity
-    leans_on: Literal["object", "background", "undecided"]
+    leans_on: Leaning
+    control: Control | None = None
     hidden: tuple[Hidden, ...]
     per_class: tuple[ClassRegion, ...]
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.analysis.average import average, measured, values
+from demur.analysis.average import mean_of, measured, values
 from demur.analysis.looked import Agreement, ClassLook, Localised, MapRow, Measure
 from demur.analysis.overlays import overlays
 from demur.analysis.ranks import ranks
-from demur.analysis.robustness import smallest, unlimited
 from demur.analysis.run import Run, groups, score, wrong
 from demur.analysis.sanity import sanities
+from demur.analysis.searching import Entry, attack_searches, changes, section_searches
 from demur.analysis.signals import BASELINE
 from demur.analysis.table import Quantity
 from demur.metrics.delong import auroc_gain, auroc_interval
@@ -57,11 +57,9 @@ def map_rows(run: Run) -> tuple[MapRow, ...]:
     return tuple(found)
 
 
-def first_search(run: Run) -> Mapping[str, Any] | None:
-    """The search that speaks for the run: the first of its searches of whole images, else the first such attack."""
-    searches = [entry for entry in run.conditions("epsilon") if entry["region"] is None]
-    attacks = [entry for entry in run.conditions("attack", "nearest") if unlimited(entry) and not entry.get("target")]
-    return next(iter([*searches, *attacks]), None)
+def first_search(run: Run) -> Entry | None:
+    """The search that speaks for the run: the first of the section's, else the first attack that searched."""
+    return next(iter((*section_searches(run), *attack_searches(run))), None)
 
 
 def _known(run: Run) -> pl.DataFrame:
@@ -70,9 +68,7 @@ def _known(run: Run) -> pl.DataFrame:
     search = first_search(run)
     if search is None:
         return clean
-    rows = run.rows(search["name"])
-    changes = pl.DataFrame({"sample_id": rows["sample_id"], _CHANGE: pl.Series(smallest(rows)).fill_nan(None)})
-    return clean.join(changes, on="sample_id", how="left", maintain_order="left")
+    return clean.join(changes(run, search, _CHANGE), on="sample_id", how="left", maintain_order="left")
 
 
 def _size(rows: pl.DataFrame, side: str) -> int:
@@ -117,15 +113,9 @@ def _localised(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Iterator[Localis
         yield Localised(
             measure=way["name"],
             sentence=way["sentence"],
-            value=average(values(marked, own), marked),
+            value=mean_of(marked, own),
             **{kind: mean_of(marked, column) for kind, column in others.items()},
         )
-
-
-def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
-    """The mean of a column over the rows on which it was measured."""
-    known = measured(rows, column)
-    return average(values(known, column), known)
 
 
 def _agreements(rows: pl.DataFrame) -> Iterator[Agreement]:
@@ -133,11 +123,10 @@ def _agreements(rows: pl.DataFrame) -> Iterator[Agreement]:
     for column in rows.columns:
         if column.startswith(_AGREEMENT):
             other = column.removeprefix(_AGREEMENT)
-            known = measured(rows, column)
             yield Agreement(
                 other=other,
-                n=len(known),
-                correlation=average(values(known, column), known),
+                n=len(measured(rows, column)),
+                correlation=mean_of(rows, column),
                 overlap=mean_of(rows, f"{_OVERLAP}{other}"),
             )
 

@@ -1,7 +1,5 @@
 """What the charts draw: curves, histograms, reliability, the gallery."""
 
-import base64
-
 import numpy as np
 import polars as pl
 
@@ -101,12 +99,7 @@ def gallery(run: Run) -> tuple[Picture, ...]:
             predicted=run.classes[rows["predicted"][place[name]]],
             confidence=float(1 - rows["signal.msp"][place[name]]),
             answered=None if answered is None else bool(answered[place[name]]),
-            thumb=_thumb(run, number),
+            thumb=run.thumb(f"{number}.webp"),
         )
         for number, name in enumerate(names)
     )
-
-
-def _thumb(run: Run, number: int) -> str | None:
-    path = run.path / "thumbs" / f"{number}.webp"
-    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.exists() else None

@@ -30,6 +30,11 @@ def reach(changes: ArrayLike, units: NDArray[Any] | None = None, cap: float | No
     return Reach(**ends, above=above, n=found.n, unit=found.unit, reason=reason)
 
 
+def sortable(found: Reach) -> float:
+    """A quantile by which rows are put in order: infinite where it is only known to lie above the cap."""
+    return np.inf if "value" in found.above else found.value
+
+
 def finite(found: Estimate, why: str) -> Quantity:
     """An estimate whose infinite numbers are undefined, because of `why`."""
     ends = {end: getattr(found, end) for end in _ENDS}

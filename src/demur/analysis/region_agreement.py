@@ -3,20 +3,22 @@
 import numpy as np
 import polars as pl
 
+from demur.analysis.average import mean_of
 from demur.analysis.looked import RegionAgreement
-from demur.analysis.maps import mean_of
-from demur.analysis.regions import MARKED, Pair, pairs
+from demur.analysis.regions import Pair, pairs
 from demur.analysis.run import Run, groups, share
 from demur.analysis.table import Quantity
 from demur.metrics.spearman import spearman
 from demur.records import EXPLAIN
+from demur.registry.tables import CENTRED, MARKED
 
 
 def region_agreements(run: Run) -> tuple[RegionAgreement, ...]:
     """Every map that served as a region, where the data's marks did too."""
     found = {pair.region: pair for pair in pairs(run)}
     marked = found.pop(MARKED, None)
-    return () if marked is None else tuple(_agreement(run, pair, marked) for pair in found.values())
+    maps = [pair for pair in found.values() if pair.region != CENTRED]
+    return () if marked is None else tuple(_agreement(run, pair, marked) for pair in maps)
 
 
 def _agreement(run: Run, pair: Pair, marked: Pair) -> RegionAgreement:

@@ -2,43 +2,43 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from demur.analysis.average import average, measured, values
-from demur.analysis.looked import ClassRegion, Hidden, Region
+from demur.analysis.looked import ClassRegion, Control, Hidden, Leaning, Region
 from demur.analysis.ranks import ranks
 from demur.analysis.reach import finite, reach
-from demur.analysis.robustness import smallest
 from demur.analysis.run import Floats, Run, groups, share
+from demur.analysis.searching import Entry, changes
 from demur.analysis.table import Quantity
 from demur.metrics.holm import holm
-from demur.metrics.paired import Paired, differences, paired
+from demur.metrics.paired import Paired, differences, mcnemar, paired, sign_effect
 from demur.metrics.quantile import FEWEST
-
-MARKED = "marked"
+from demur.records import EXPLAIN
+from demur.registry.tables import CENTRED, MARKED
 
 _LEVEL = 0.05
 _ONE_SIDE = "on too many images a change was found on one side only"
-_FALL, _HIDDEN = "explain.fall", "explain.hidden"
+_FALL, _HIDDEN = f"{EXPLAIN}fall", f"{EXPLAIN}hidden"
+_OBJECTS = {MARKED: "what the data marks", CENTRED: "a blob in the middle"}
 _OBJECT, _BACKGROUND, _WHOLE = "object", "background", "whole"
-
-Leaning = Literal["object", "background", "undecided"]
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """Smallest changes towards object and background of the images that were right, infinite where none was found.
 
-    `rows` has them as columns, and that over the whole image where it was searched.
+    `rows` has them as columns, and that over the whole image where it was searched. On `unknown` more that were right
+    nobody knows where the object is.
     """
 
     region: str
     norm: str
     cap: float
     rows: pl.DataFrame
+    unknown: int
 
     def side(self, part: str) -> Floats:
         """The smallest changes of one part."""
@@ -68,31 +68,34 @@ def pairs(run: Run) -> tuple[Pair, ...]:
     return tuple(found)
 
 
-def _pair(run: Run, region: str, sides: Mapping[str, Mapping[str, Any]]) -> Pair:
-    """Images without a mark, or with a map that is zero everywhere, have no sides and are left out."""
+def _pair(run: Run, region: str, sides: Mapping[str, Entry]) -> Pair:
+    """Images without a mark, or with a map that is zero everywhere, have no sides: they are left out and counted."""
     own = sides[_OBJECT]
     rows = run.rows(own["name"]).select("sample_id", "label", "group")
     for part, entry in sides.items():
-        searched = run.rows(entry["name"])
-        changes = pl.DataFrame({"sample_id": searched["sample_id"], part: pl.Series(smallest(searched)).fill_nan(None)})
-        rows = rows.join(changes, on="sample_id", how="left", maintain_order="left")
-    right = rows.filter((pl.col(_OBJECT) > 0) & (pl.col(_BACKGROUND) > 0))
-    return Pair(region, own["norm"], own["cap"], right)
+        rows = rows.join(changes(run, entry, part), on="sample_id", how="left", maintain_order="left")
+    answered = run.rows("clean").filter(pl.col("predicted") == pl.col("label"))
+    right = rows.join(answered, on="sample_id", how="semi")
+    known = rows.filter((pl.col(_OBJECT) > 0) & (pl.col(_BACKGROUND) > 0))
+    return Pair(region, own["norm"], own["cap"], known, len(right.filter(pl.col(_OBJECT).is_null())))
 
 
 def regions(run: Run) -> tuple[Region, ...]:
     """Every region of the plan."""
-    return tuple(_region(run, pair) for pair in pairs(run))
+    found = pairs(run)
+    blob = next((pair for pair in found if pair.region == CENTRED), None)
+    return tuple(_region(run, pair, None if pair is blob else blob) for pair in found)
 
 
-def _region(run: Run, pair: Pair) -> Region:
+def _region(run: Run, pair: Pair, blob: Pair | None) -> Region:
     found, units = pair.compared, groups(pair.rows)
     return Region(
         region=pair.region,
-        sentence=f"The object is {'what the data marks' if pair.region == MARKED else f'where {pair.region} looks'}",
+        sentence=f"The object is {_OBJECTS.get(pair.region, f'where {pair.region} looks')}",
         norm=pair.norm,
         cap=pair.cap,
         n=found.n,
+        unknown=pair.unknown,
         whole=reach(pair.side(_WHOLE), units, pair.cap) if _WHOLE in pair.rows.columns else None,
         object=reach(pair.side(_OBJECT), units, pair.cap),
         background=reach(pair.side(_BACKGROUND), units, pair.cap),
@@ -103,8 +106,24 @@ def _region(run: Run, pair: Pair) -> Region:
         p_value=found.p_value,
         effect=Quantity.of(found.effect),
         leans_on=_leaning(found, found.p_value),
+        control=None if blob is None else _control(pair, blob),
         hidden=tuple(_hidden(run, pair.region)),
         per_class=_classes(run, pair),
+    )
+
+
+def _control(pair: Pair, blob: Pair) -> Control:
+    """On the images that have both, whether the object has the smaller change on more of them than the blob."""
+    theirs = pl.DataFrame({"sample_id": blob.rows["sample_id"], "theirs": blob.differences})
+    rows = pair.rows.with_columns(ours=pair.differences).join(theirs, on="sample_id", how="inner")
+    ours, blobs = (rows[name].to_numpy() for name in ("ours", "theirs"))
+    units = groups(rows)
+    found = mcnemar(blobs > 0, ours > 0, units)
+    return Control(
+        n=len(rows),
+        effect=Quantity.of(sign_effect(blobs, units)),
+        p_value=found.p_value,
+        beaten=bool(found.p_value < _LEVEL and found.smaller > found.larger),
     )
 
 

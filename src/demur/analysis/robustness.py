@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.attacked import AttackRow, ClassRobustness, Robustness, SizePoint, StageRow
+from demur.analysis.reach import ROUNDING
 from demur.analysis.results import Quantity
 from demur.analysis.run import Flags, Floats, Run, groups, share, wrong
 from demur.metrics.estimate import Estimate
@@ -15,7 +16,6 @@ from demur.metrics.quantile import median
 from demur.records import PASSES
 
 _POINTS = 40
-_ROUNDING = 1e-6
 
 
 def attack_rows(run: Run) -> tuple[AttackRow, ...]:
@@ -171,7 +171,7 @@ def _standing(distances: Floats, eps: float, rows: pl.DataFrame) -> Quantity:
 
 def _edge(eps: float) -> float:
     """The largest change that counts as no larger than `eps`, in the single precision of the records."""
-    return eps + _ROUNDING * max(1.0, eps)
+    return eps + ROUNDING * max(1.0, eps)
 
 
 def _sizes(distances: Floats, eps: float | None) -> list[float]:

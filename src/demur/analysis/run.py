@@ -1,5 +1,6 @@
 """A run folder, opened for reading."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,16 @@ class Run:
     def fitted(self) -> Sequence[Mapping[str, Any]]:
         """Every policy of the plan, fitted or refused."""
         return read_json(self.path / "facts" / "policies.json")
+
+    def noted(self, name: str) -> Any:
+        """What `facts/<name>.json` says, which not every audit has something to say in; None where there is none."""
+        path = self.path / "facts" / f"{name}.json"
+        return read_json(path) if path.exists() else None
+
+    def thumb(self, name: str) -> str | None:
+        """A picture of `thumbs/` as a data URI; None where it was not kept."""
+        path = self.path / "thumbs" / name
+        return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.exists() else None
 
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:

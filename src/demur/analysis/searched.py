@@ -23,7 +23,10 @@ class Reach(Table):
 
 
 class ClassSearch(Table):
-    """One class: `wrong` images count as 0, `censored` ones never flipped up to the cap; `rank` 1 flips first."""
+    """One class: `wrong` images count as 0, `censored` ones never flipped up to the cap; `rank` 1 flips first.
+
+    `right_median` is over the images that were right.
+    """
 
     name: str
     n: int
@@ -33,6 +36,7 @@ class ClassSearch(Table):
     median: Reach
     upper: Reach
     rank: int | None
+    right_median: Reach | None = None
 
 
 class Flip(Table):
@@ -47,8 +51,8 @@ class Flip(Table):
 class Ranking(Table):
     """Whether the order of the classes is more than noise.
 
-    `p_value` is Kruskal and Wallis's, by permutation of the labels of the images that were right; `halves` the rank
-    correlation between the classes' medians in two random halves of the images.
+    `p_value` is Kruskal and Wallis's, by permutation of the labels; `halves` the rank correlation between the classes'
+    medians in two random halves of the images. Both are of all images, as the ranks are.
     """
 
     classes: int

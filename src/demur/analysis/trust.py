@@ -6,6 +6,7 @@ from typing import TypeVar
 from demur.analysis.looked import ClassLook, ClassRegion, MapRow, Measure, Region, Where
 from demur.analysis.maps import COMPACTNESS
 from demur.analysis.ranks import ranks
+from demur.analysis.reach import sortable
 from demur.analysis.searched import ClassSearch, Search
 from demur.analysis.trust_tables import Trust, TrustRow
 
@@ -84,5 +85,5 @@ def _by_name(rows: Sequence[Row]) -> Mapping[str, Row]:
 
 def _farthest(far: Mapping[str, ClassSearch]) -> Mapping[str, int | None]:
     """The search ranks the class that flips first as 1; trust ranks the one that flips last so."""
-    medians = [float("inf") if "value" in row.median.above else row.median.value for row in far.values()]
+    medians = [sortable(row.median) for row in far.values()]
     return dict(zip(far, ranks(medians, [row.median.n for row in far.values()], largest=True), strict=True))

@@ -5,13 +5,13 @@ from collections.abc import Collection
 from demur.errors import InputError, unknown
 
 
-def check_eps(eps: float, norm: str = "linf") -> None:
-    """Refuse an eps outside (0, 1] for L∞, or not positive and finite for other norms, with the usual slip named."""
+def check_eps(eps: float, norm: str = "linf", name: str = "eps") -> None:
+    """Refuse a size outside (0, 1] for L∞, or not positive and finite for other norms, with the usual slip named."""
     if norm == "linf" and not 0 < eps <= 1:
         hint = f" Did you mean {eps:g}/255?" if eps > 1 else ""
-        raise InputError(f"`eps` must lie in (0, 1], a fraction of the pixel range; got {eps:g}.{hint}")
+        raise InputError(f"`{name}` must lie in (0, 1], a fraction of the pixel range; got {eps:g}.{hint}")
     if not 0 < eps < float("inf"):
-        raise InputError(f"`eps` must be positive and finite; got {eps:g}.")
+        raise InputError(f"`{name}` must be positive and finite; got {eps:g}.")
 
 
 def check_count(name: str, count: int) -> None:

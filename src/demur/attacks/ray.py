@@ -31,8 +31,9 @@ class Ray:
 
     The ray is x(t) = clip(x + t·d, 0, 1) with d of length one in `norm`. A scan looks at `steps` points from cap/1024
     to the cap, each as many times as far as the one before it, and stops at the first flip; a root search then narrows
-    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen. The
-    direction is fixed at the image itself, so the size is an upper bound on the smallest change there is.
+    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen, nor
+    one by less than 10⁻⁵ of the largest logit: a flip is a clear one, as for all attacks. The direction is fixed at the
+    image itself, so the size is an upper bound on the smallest change there is.
 
     `direction` is the `sign` or the `gradient` of the loss, `random`, or the path of a function of one's own,
     `package.module:function`, that takes images, labels and gradients. The `cap` is by default a change of 1 in every
@@ -57,7 +58,7 @@ class Ray:
         check_direction(self.direction)
         check_norm(self.norm)
         if self.cap is not None:
-            check_eps(self.cap, self.norm)
+            check_eps(self.cap, self.norm, "cap")
         check_steps(self.steps)
         check_positive("tolerance", self.tolerance)
         if self.root not in ROOTS:
@@ -82,7 +83,7 @@ class Ray:
         return (
             f"the first flip is looked for at {self.steps} sizes from 1/{_SPAN:.0f} of the cap to the cap, each "
             f"{_SPAN ** (1 / (self.steps - 1)):.3g} times the one before; one that returns between two of them is not "
-            f"seen. It is then narrowed down to {self.tolerance:g}"
+            f"seen. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
         )
 
     def reach(self, values: int) -> float:

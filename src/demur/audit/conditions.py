@@ -22,7 +22,6 @@ Shape = tuple[int, int, int]
 
 Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
 
-
 AnyAttack: TypeAlias = Attack | Ensemble | Foreign | Ray
 
 _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "nearest"}
@@ -32,11 +31,12 @@ _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "ne
 class Condition:
     """One condition of an audit, and the words for it.
 
-    `name` is its canonical text. Besides what is counted as a condition in tables there are searches for the smallest
-    change (`epsilon`), maps of where the model looks (`map`) and images with a part hidden (`intervention`), each on
-    images of its own; `part` and `region` say what part of the image is meant and who says what the object is, `by` how
-    it is hidden. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
+    `name` is its canonical text. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
     attacks that look for the smallest perturbation and for corruptions given by their parameter.
+
+    Besides what is counted as a condition in tables there are searches for the smallest change (`epsilon`), maps of
+    where the model looks (`map`) and images with a part hidden (`intervention`), each on images of its own. Of these
+    `part` and `region` say which part of the image is meant and who says what the object is, `by` how it is hidden.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Condition:
         return None if self.attack is None else self.attack.norm
 
     @property
-    def tried(self) -> bool:
+    def scored(self) -> bool:
         """Whether it is one of the conditions proper, under which every signal is scored."""
         return self.kind in {"clean", "attack", "corruption"}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,9 @@ from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Flags, Images, Labels, Logits
 from demur.signals import LOGITS, AnySignal, Composed, Fittable, Needs, Signal, needs_of
+
+Rows: TypeAlias = NDArray[np.int64]
+"""Positions in the index."""
 
 SHARD = 512
 """Rows per shard: at least four batches, so that an active set has rows to refill from."""
@@ -52,7 +56,7 @@ class Bench:
             name: self.fitted[name] if isinstance(signal, Fittable) else signal for name, signal in self.signals.items()
         }
 
-    def measure(self, condition: Condition, rows: NDArray[np.int64]) -> pl.DataFrame:
+    def measure(self, condition: Condition, rows: Rows) -> pl.DataFrame:
         """The record rows of some index rows under a condition."""
         images, labels = self.load(rows)
         keys = self.keys(rows, condition.name)
@@ -97,7 +101,7 @@ class Bench:
             parts={f"{name}.{part}": value.cpu().double() for name in parts for part, value in parts[name].items()},
         )
 
-    def load(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Images, Labels]:
+    def load(self, rows: Sequence[int] | Rows) -> tuple[Images, Labels]:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
         positions = [int(self.index.positions[row]) for row in rows]
         grey = torch.full(self.source.input_shape, 0.5)
@@ -108,7 +112,7 @@ class Bench:
         device = self.classifier.device
         return torch.stack(images).to(device), labels.to(device)
 
-    def marks(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Flags]:
+    def marks(self, rows: Sequence[int] | Rows) -> tuple[Tensor, Flags]:
         """Where the data say the object is, (rows, height, width), and which images have such a mark."""
         height, width = self.source.input_shape[1:]
         found = [row.mark for row in self.source.read([int(self.index.positions[row]) for row in rows])]
@@ -116,11 +120,11 @@ class Bench:
         masks = torch.stack([nowhere if mark is None else mark for mark in found])
         return masks.to(self.classifier.device), masks.flatten(1).any(dim=1).to(self.classifier.device)
 
-    def keys(self, rows: Sequence[int] | NDArray[np.int64], name: str) -> Keys:
+    def keys(self, rows: Sequence[int] | Rows, name: str) -> Keys:
         """What is drawn for some rows under something of a name."""
         return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
 
-    def identity(self, rows: NDArray[np.int64]) -> dict[str, list[object]]:
+    def identity(self, rows: Rows) -> dict[str, list[object]]:
         """What the record says of rows whatever is measured on them."""
         return {
             "sample_id": [self.index.sample_ids[row] for row in rows],
@@ -130,7 +134,7 @@ class Bench:
             **known(self.index, rows),
         }
 
-    def _check_unchanged(self, rows: Sequence[int] | NDArray[np.int64], seen: Sequence[Row]) -> None:
+    def _check_unchanged(self, rows: Sequence[int] | Rows, seen: Sequence[Row]) -> None:
         """What has gone since the run began must not be measured as if it were grey."""
         for row, now in zip(rows, seen, strict=True):
             if now.image is None and self.index.errors[row] is None:
@@ -147,6 +151,6 @@ class Bench:
             return condition.corruption(x, keys), None
         return x, None
 
-    def errors(self, rows: NDArray[np.int64]) -> list[str | None]:
+    def errors(self, rows: Rows) -> list[str | None]:
         """Why rows could not be read."""
         return [self.index.errors[row] for row in rows]

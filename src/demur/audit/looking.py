@@ -1,34 +1,21 @@
 """Where the model looks, measured: maps, searches weighted to one part of the image, parts hidden."""
 
-from collections.abc import Iterable
-
-import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.audit.attacked import attacked
 from demur.audit.conditions import Condition
-from demur.audit.engine import Bench
-from demur.audit.plan import MARKED
+from demur.audit.engine import Bench, Rows
 from demur.audit.rows import Shown, table
-from demur.classifier import Classifier
-from demur.errors import InputError, ModelError
-from demur.explain import AttributionMap
-from demur.explain.agreement import agreement
-from demur.explain.columns import map_columns
+from demur.explain.baselines import centred
+from demur.explain.columns import agreement_columns, map_columns
 from demur.explain.hiding import hidden
-from demur.explain.weights import enlarged, mask_weights, object_mask, parts, weights
-from demur.randomness import Keys
+from demur.explain.weights import enlarged, object_mask, parts, weights
 from demur.records import EXPLAIN
 from demur.registry import build
+from demur.registry.tables import CENTRED, MARKED
 from demur.shapes import Flags, Heat, Images, Labels, Logits
-
-_TRIED = 2
-_LOOKED = 256
-
-Rows = NDArray[np.int64]
 
 
 def measured(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
@@ -44,41 +31,6 @@ def measured(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
             return bench.measure(condition, rows)
 
 
-def has_maps(classifier: Classifier) -> bool:
-    """Whether the model has a layer with pixels, which Grad-CAM needs."""
-    try:
-        _try(classifier, build("map", "grad_cam"))
-    except ModelError:
-        return False
-    return True
-
-
-def try_maps(bench: Bench, found: Iterable[Condition]) -> None:
-    """Refuse maps that this model cannot give, and regions that the data do not mark, before anything is measured.
-
-    Raises:
-        ModelError: the model lacks the layer a map is of.
-        InputError: `marked`, of data without boxes or masks.
-    """
-    wanted = {condition.region for condition in found if condition.region}
-    maps = [condition.map for condition in found if condition.map] + [build("map", r) for r in wanted - {MARKED}]
-    for each in maps:
-        _try(bench.classifier, each)
-    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][:_LOOKED]
-    if MARKED in wanted and not bench.marks(readable)[1].any():
-        raise InputError(
-            f"[where] asks for the region {MARKED!r}, and none of the first {len(readable)} images of "
-            f"{bench.source.address} has a box or a mask. Name a map such as grad_cam instead, or say where the marks "
-            "are: ?masks=FOLDER or ?boxes=FOLDER."
-        )
-
-
-def _try(classifier: Classifier, found: AttributionMap) -> None:
-    x = torch.full((_TRIED, *classifier.input_shape), 0.5, device=classifier.device)
-    y = torch.zeros(_TRIED, dtype=torch.long, device=classifier.device)
-    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "door"))
-
-
 def _mapped(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
     """Measures of one map, and how it agrees with the plan's first."""
     assert condition.map is not None
@@ -88,13 +40,12 @@ def _mapped(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
     marks, marked = bench.marks(rows)
     columns = map_columns(heat, marks, marked, bench.keys(rows, condition.name))
     first = next(iter(bench.plan.where.maps or ()))
-    passes = condition.map.passes
+    gradients = condition.map.gradients
     if first != condition.name:
         other = maps_of(bench, first, x, answers.argmax(dim=1), rows)
-        alike, overlap = agreement(heat, other)
-        columns |= {f"{EXPLAIN}agreement.{first}": alike, f"{EXPLAIN}overlap.{first}": overlap}
-        passes += build("map", first).passes
-    return _table(bench, condition, rows, y, answers, passes, columns)
+        columns |= agreement_columns(heat, other, first)
+        gradients += _price(first)
+    return _table(bench, condition, rows, y, _shown(answers, 1, gradients), columns)
 
 
 def _hidden(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
@@ -103,15 +54,10 @@ def _hidden(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
     assert condition.part in {"object", "background"}
     x, y = bench.load(rows)
     clean = clean_logits(bench, x)
-    found, _ = _region(bench, condition, x, clean.argmax(dim=1), rows)
-    mask = found if condition.region == MARKED else object_mask(found)
+    mask = object_mask(_region(bench, condition.region, x, clean.argmax(dim=1), rows))
     known = parts(mask)
-    changed = torch.cat(
-        [
-            hidden(x[rows_], mask[rows_], condition.part, condition.by)
-            for rows_ in torch.split(torch.arange(len(x)), bench.plan.batch)
-        ]
-    )
+    batches = zip(torch.split(x, bench.plan.batch), torch.split(mask, bench.plan.batch), strict=True)
+    changed = torch.cat([hidden(*batch, condition.part, condition.by) for batch in batches])
     after = clean_logits(bench, changed)
     answer = clean.argmax(dim=1, keepdim=True)
     fall = _share(clean, answer) - _share(after, answer)
@@ -119,35 +65,34 @@ def _hidden(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
     columns = {
         f"{EXPLAIN}{name}": v.masked_fill(~known.cpu(), torch.nan) for name, v in (("fall", fall), ("hidden", gone))
     }
-    shard = _table(bench, condition, rows, y, after, 1 + _price(condition.region), columns)
+    shard = _table(bench, condition, rows, y, _shown(after, 2, _price(condition.region)), columns)
     return _unknown(shard, known, ["predicted", "margin"])
 
 
 def _searched(bench: Bench, condition: Condition, rows: Rows) -> pl.DataFrame:
     """A search, weighted to the object or its background where one is asked for."""
     x, y = bench.load(rows)
-    weight, known, passes = None, torch.ones(len(x), dtype=torch.bool), 0.0
+    weight, known, looks, gradients = None, torch.ones(len(x), dtype=torch.bool), 0, 0
     if condition.region is not None and condition.part in {"object", "background"}:
         answers = clean_logits(bench, x).argmax(dim=1)
-        heat, known = _region(bench, condition, x, answers, rows)
-        weigh = mask_weights if condition.region == MARKED else weights
-        weight, passes = weigh(heat, condition.part).to(x), 1 + _price(condition.region)
+        heat = _region(bench, condition.region, x, answers, rows)
+        weight, known = weights(heat, condition.part), parts(heat)
+        looks, gradients = 1, _price(condition.region)
     keys = bench.keys(rows, condition.name)
     found = attacked(condition, bench.classifier, x, y, keys, batch=bench.plan.batch, weights=weight)
-    spent = torch.zeros(2, len(x), dtype=torch.int64)
-    spent[0] = round(passes)
-    shown = Shown(logits=found.outcome.logits.cpu(), scores={}, spent=spent)
+    shown = _shown(found.outcome.logits.cpu(), looks, gradients)
     shard = table(condition, bench.identity(rows), y.cpu(), shown, found, bench.errors(rows))
     return _unknown(shard, known, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
 
 
-def _region(bench: Bench, condition: Condition, x: Images, answers: Labels, rows: Rows) -> tuple[Tensor, Flags]:
-    """Where the object is, as marked or as a map shows it in the size of the image, and on which images it is known."""
-    if condition.region == MARKED:
-        marks, _ = bench.marks(rows)
-        return marks, parts(marks)
-    heat = enlarged(maps_of(bench, str(condition.region), x, answers, rows), (x.shape[2], x.shape[3]))
-    return heat, parts(heat)
+def _region(bench: Bench, region: str | None, x: Images, answers: Labels, rows: Rows) -> Heat:
+    """Where the object is, in the size of the image: as a map shows it, as a mark that is 1 on it, or a blob."""
+    assert region is not None
+    if region == MARKED:
+        return bench.marks(rows)[0].to(x)
+    if region == CENTRED:
+        return centred(x[:, 0])
+    return enlarged(maps_of(bench, region, x, answers, rows), (x.shape[2], x.shape[3]))
 
 
 def maps_of(bench: Bench, name: str, x: Images, classes: Labels, rows: Rows) -> Heat:
@@ -167,25 +112,22 @@ def _share(logits: Logits, classes: Tensor) -> Tensor:
     return logits.double().softmax(dim=1).gather(1, classes)[:, 0]
 
 
-def _price(region: str | None) -> float:
-    """Passes by which a region is found."""
-    return 0.0 if region in (None, MARKED) else build("map", region).passes
+def _price(region: str | None) -> int:
+    """Gradients by which a region is found."""
+    return 0 if region in (None, MARKED, CENTRED) else build("map", region).gradients
 
 
 def _table(
-    bench: Bench,
-    condition: Condition,
-    rows: Rows,
-    y: Labels,
-    logits: Logits,
-    passes: float,
-    columns: dict[str, Tensor],
+    bench: Bench, condition: Condition, rows: Rows, y: Labels, shown: Shown, columns: dict[str, Tensor]
 ) -> pl.DataFrame:
-    spent = torch.zeros(2, len(rows), dtype=torch.int64)
-    spent[0] = round(1 + passes)
-    shown = Shown(logits=logits, scores={}, spent=spent)
     looked = {name: values.cpu() for name, values in columns.items()}
     return table(condition, bench.identity(rows), y.cpu(), shown, None, bench.errors(rows), looked)
+
+
+def _shown(logits: Logits, looks: int, gradients: int) -> Shown:
+    """Answers without scores, and the forwards and backwards that each took."""
+    spent = torch.tensor([[looks + gradients], [gradients]]).expand(2, len(logits))
+    return Shown(logits=logits, scores={}, spent=spent)
 
 
 def _unknown(shard: pl.DataFrame, known: Flags, names: list[str]) -> pl.DataFrame:

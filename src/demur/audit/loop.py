@@ -19,7 +19,8 @@ from demur.audit.engine import Bench
 from demur.audit.fitting import fit_policies
 from demur.audit.folder import Folder, open_folder
 from demur.audit.gates import canonical_gates
-from demur.audit.looking import has_maps, measured, try_maps
+from demur.audit.looking import measured
+from demur.audit.map_doors import has_maps, try_maps
 from demur.audit.near import near_facts
 from demur.audit.plan import Plan
 from demur.audit.section_facts import curve_facts, norm_facts, overlay_facts, sanity_facts
@@ -199,7 +200,7 @@ def _measure_all(bench: Bench, folder: Folder, progress: Progress) -> None:
 
 def _fit(bench: Bench, folder: Folder, work: Sequence[Task], progress: Progress) -> Bench:
     """Say what signals will cost, and fit those that must be fitted."""
-    scored = sum(len(task.rows) for task in work if task.condition.tried)
+    scored = sum(len(task.rows) for task in work if task.condition.scored)
     for sentence in prices(bench.signals, scored, len(bench.index.rows_of("fit"))):
         progress.say(sentence)
     bench = fitted(bench)

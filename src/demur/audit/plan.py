@@ -13,11 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from demur.errors import InputError, unknown
 from demur.registry import TABLES, build, lookup, parse
 from demur.registry.gates import SUBJECTS, Gate, gates_sha256, read_gate
-
-MARKED = "marked"
-"""The region that the data themselves mark: boxes and masks."""
+from demur.registry.tables import CENTRED, MARKED
 
 HIDINGS = ("blur", "mean")
+_RULES = {
+    "tuple_type": "input should be a list, in brackets",
+    "model_type": "input should be a table of keys",
+}
+"""What pydantic says of Python types, in words of TOML."""
 
 
 class Section(BaseModel):
@@ -95,8 +98,9 @@ class EpsilonPlan(Section):
 class WherePlan(Section):
     """Where the model looks, on the first `images` of those that `epsilon` is about.
 
-    `maps` are kinds of maps, `regions` what counts as the object: maps, or `marked` for the boxes and masks of the
-    data; `hide` how a region is hidden. What is not given is nothing, or in a plan that names no conditions the usual.
+    `maps` are kinds of maps. `regions` say what counts as the object: maps, `marked` for the boxes and masks of the
+    data, or `centred` for a blob in the middle, which the others must beat. `hide` is how a region is hidden. What is
+    not given is nothing, or in a plan that names no conditions the usual.
     """
 
     maps: tuple[str, ...] | None = Field(default=None, strict=False)
@@ -254,10 +258,9 @@ def _explain(error: ValidationError) -> InputError:
             section = section.model_fields[str(part)].annotation
         where = f" in [{'.'.join(map(str, path))}]" if path else ""
         return unknown(f"plan key{where}", str(last), section.model_fields)
+    rule = _RULES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}")
     way_out = f' Write {key}="{first["input"]}", quotes included.' if first["type"] == "string_type" else ""
-    return InputError(
-        f"plan key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}.{way_out}"
-    )
+    return InputError(f"plan key {key!r}: {rule}; got {first['input']!r}.{way_out}")
 
 
 def _check_names(plan: Plan) -> None:
@@ -280,8 +283,8 @@ def _check_looks(plan: Plan) -> None:
     for text in plan.where.maps or ():
         lookup("map", parse(text).name)
     for text in plan.where.regions or ():
-        if parse(text).name not in {MARKED, *TABLES["map"]}:
-            raise unknown("region", text, [MARKED, *TABLES["map"]])
+        if parse(text).name not in {MARKED, CENTRED, *TABLES["map"]}:
+            raise unknown("region", text, [MARKED, CENTRED, *TABLES["map"]])
     for text in plan.where.hide or ():
         if text not in HIDINGS:
             raise unknown("way to hide a region", text, HIDINGS)

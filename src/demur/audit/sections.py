@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from demur.attacks.ray import Ray
 from demur.audit.conditions import Condition, Shape, conditions
-from demur.audit.plan import HIDINGS, MARKED, EpsilonPlan, LipschitzPlan, Plan, WherePlan
+from demur.audit.plan import HIDINGS, EpsilonPlan, LipschitzPlan, Plan, WherePlan
 from demur.data import Source
 from demur.errors import InputError
 from demur.explain.hiding import By
-from demur.explain.weights import Part
+from demur.explain.weights import Part, Side
 from demur.registry import build, describe, parse
+from demur.registry.tables import CENTRED, MARKED
 
-_PARTS: tuple[Part, ...] = ("whole", "object", "background")
-_HIDDEN: tuple[Literal["object", "background"], ...] = ("object", "background")
+_PLACES: Mapping[Part, str] = {"whole": "everywhere", "object": "on the object", "background": "off the object"}
+_SIDES: tuple[Side, ...] = ("object", "background")
 _LOOKED = 32
 _WAYS: Mapping[By, str] = {"blur": "blurred", "mean": "painted over with the mean colour of the rest"}
 
@@ -29,15 +29,14 @@ def completed(plan: Plan, source: Source, *, spatial: bool = True) -> Plan:
     """
     usual = not plan.conditions.use
     map_names = _canonical(plan.where.maps, (*(("grad_cam",) if spatial else ()), "gradient"), usual=usual)
-    marked = (MARKED,) if usual and plan.where.regions is None and _is_marked(source) else ()
-    regions = _canonical(plan.where.regions, ("grad_cam",) if spatial else (), usual=usual)
+    regions = _canonical(plan.where.regions, _usual_regions(source, spatial=spatial) if usual else (), usual=usual)
     found = tuple(condition.name for condition in searches(plan.epsilon, source.input_shape, usual=usual))
-    hide = plan.where.hide if plan.where.hide is not None else HIDINGS if regions or marked else ()
+    hide = plan.where.hide if plan.where.hide is not None else HIDINGS if regions else ()
     images = plan.lipschitz.images if plan.lipschitz.images is not None else 64 if usual else 0
     return plan.model_copy(
         update={
             "epsilon": plan.epsilon.model_copy(update={"use": found}),
-            "where": plan.where.model_copy(update={"maps": map_names, "regions": (*regions, *marked), "hide": hide}),
+            "where": plan.where.model_copy(update={"maps": map_names, "regions": regions, "hide": hide}),
             "lipschitz": LipschitzPlan(images=images),
         }
     )
@@ -45,11 +44,17 @@ def completed(plan: Plan, source: Source, *, spatial: bool = True) -> Plan:
 
 def _canonical(given: Sequence[str] | None, others: tuple[str, ...], *, usual: bool) -> tuple[str, ...]:
     texts = given if given is not None else others if usual else ()
-    return tuple(dict.fromkeys(text if text == MARKED else _map_name(text) for text in texts))
+    return tuple(dict.fromkeys(text if text in {MARKED, CENTRED} else _map_name(text) for text in texts))
 
 
 def _map_name(text: str) -> str:
     return describe(parse(text).name, build("map", text))
+
+
+def _usual_regions(source: Source, *, spatial: bool) -> tuple[str, ...]:
+    """What is known of the object, and the blob that any of it must beat."""
+    found = (*(("grad_cam",) if spatial else ()), *((MARKED,) if _is_marked(source) else ()))
+    return (*found, CENTRED) if found else ()
 
 
 def _is_marked(source: Source) -> bool:
@@ -106,10 +111,9 @@ def regions(plan: WherePlan) -> Iterator[Condition]:
     """Rays of equal L2 towards the object, towards its background, and once over the whole image."""
     ray = Ray(norm="l2")
     for number, region in enumerate(plan.regions or ()):
-        for part in _PARTS:
+        for part, where in _PLACES.items():
             if part == "whole" and number:
                 continue
-            where = {"whole": "everywhere", "object": "on the object", "background": "off the object"}[part]
             yield Condition(
                 name=describe("ray", ray, part=part, region=region),
                 family="ray",
@@ -127,7 +131,7 @@ def hidings(plan: WherePlan) -> Iterator[Condition]:
     """Images with the object or its background hidden."""
     for region in plan.regions or ():
         for by in (way for way in _WAYS if way in (plan.hide or ())):
-            for part in _HIDDEN:
+            for part in _SIDES:
                 yield Condition(
                     name=f"hide(by={by!r}, part={part!r}, region={region!r})",
                     family="hide",
@@ -143,4 +147,5 @@ def hidings(plan: WherePlan) -> Iterator[Condition]:
 def _says(part: Part, region: str) -> str:
     if part == "whole":
         return ""
-    return ", as marked in the data" if region == MARKED else f", as {region} shows it"
+    known = {MARKED: ", as marked in the data", CENTRED: ", were it a blob in the middle"}
+    return known.get(region, f", as {region} shows it")

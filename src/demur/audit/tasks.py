@@ -4,15 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from demur.audit.conditions import Condition, Shape, conditions, steps_of
-from demur.audit.engine import SHARD, Bench
+from demur.audit.engine import SHARD, Bench, Rows
 from demur.audit.plan import Plan
 from demur.audit.sections import sections
 from demur.data import Index
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,15 +26,15 @@ class Task:
     def cost(self) -> int:
         """Passes it may take at most; a backward costs about as much as a forward."""
         steps = 0 if self.condition.attack is None else steps_of(self.condition.attack)
-        looks = 0 if self.condition.map is None else self.condition.map.passes
-        return round(len(self.rows) * (1 + 2 * steps + looks + self.passes))
+        steps += 0 if self.condition.map is None else self.condition.map.gradients
+        return round(len(self.rows) * (1 + 2 * steps + self.passes))
 
 
 def tasks(bench: Bench) -> Iterator[Task]:
     """Clean first, then the plan's conditions, then its searches, maps and hidden parts."""
     for number, condition in enumerate(everything(bench.plan, bench.source.input_shape)):
         rows = rows_of(condition, bench.plan, bench.index)
-        passes = bench.needs.passes if condition.tried else 0.0
+        passes = bench.needs.passes if condition.scored else 0.0
         for shard, start in enumerate(range(0, len(rows), SHARD)):
             yield Task(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD], passes)
 

@@ -7,9 +7,7 @@ import typer
 
 
 def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN…", help="Run folders; each is compared with the first.")
-    ],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; each is compared with the first.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
 ) -> None:
     """Compare audits of several models on the same images: right answers, and how far the images must change."""

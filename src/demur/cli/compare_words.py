@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from demur.report.phrases import signed
 from demur.report.sizes import by_chance, moved, moved_spread, reach, reach_spread
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from demur.analysis.searched import Reach
     from demur.analysis.table import Quantity
 
-_CLASSES = 3
+_CLASSES, _LEVEL = 3, 0.05
 
 
 def words(found: "Comparison") -> list[str]:
@@ -41,20 +42,23 @@ def _shares(found: "Shares", pair: "Pair") -> str:
 
 def _search(found: "SearchPair", pair: "Pair") -> Iterator[str]:
     yield f"{found.sentence} ({found.condition})"
-    yield f"  {found.verdict}"
+    if found.verdict.removesuffix(".") not in pair.verdict:
+        yield f"  {found.verdict}"
     yield f"  Of all: {_changes(found.every, found.norm, pair)}"
     yield f"  Of those both had right: {_changes(found.right, found.norm, pair)}"
-    told = [row for row in found.per_class if not math.isnan(row.p_value)]
+    told = [row for row in found.per_class if row.p_value <= _LEVEL]
     ordered = sorted(told, key=lambda row: (-row.changes.effect.value, row.name))
     for letter, rows, sign in ((pair.second, ordered, 1), (pair.first, ordered[::-1], -1)):
         ahead = [row for row in rows if sign * row.changes.effect.value > 0][:_CLASSES]
         if ahead:
             yield f"  {letter} most ahead, p for all classes at once: {'; '.join(_class(row, sign) for row in ahead)}."
+    if found.per_class and not told:
+        yield "  No class by itself differs by more than noise."
 
 
 def _changes(found: "Changes", norm: str, pair: "Pair") -> str:
     spread = moved_spread(found.difference, norm)
-    difference = moved(found.difference.value, norm) + (f" ({spread})" if spread else "")
+    difference = moved(found.difference, norm) + (f" ({spread})" if spread else "")
     return (
         f"median {pair.first} {_reach(found.first, norm)}, {pair.second} {_reach(found.second, norm)}; larger with "
         f"{pair.first} on {found.first_larger:,}, with {pair.second} on {found.second_larger:,}, the same on "
@@ -81,4 +85,5 @@ def _percent(found: "Quantity") -> str:
 def _points(found: "Quantity") -> str:
     if math.isnan(found.value):
         return f"undefined ({found.reason})"
-    return f"{100 * found.value:+.1f} points ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    value, low, high = (signed(100 * end, 1) for end in (found.value, found.low, found.high))
+    return f"{value} points ({low} to {high})"

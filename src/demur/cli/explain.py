@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from demur.errors import InputError
+
 Model = Annotated[
     str, typer.Argument(help="Model address, such as fashion or 'zoo:resnet20@w.safetensors?size=32&mean=…&std=…'")
 ]
-Images = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGES...")]
+Images = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGES")]
 Maps = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="NAME(…)", help="Such as grad_cam or 'smooth_grad(n=50)'; again for another."),
@@ -21,6 +23,8 @@ Classes = Annotated[Path | None, typer.Option(metavar="FILE", help="The names of
 _MAPS = ("grad_cam", "gradient")
 _SHOWN = ("area_50", "area_90", "dispersion")
 _LONGEST = 40
+_ABOUT = "area of 50 %: share of the map that holds half of its mass; dispersion: 0 in one spot, 1 all over."
+_NUMBERED = "The classes have no names and are counted from 0; name them with --classes FILE."
 
 
 def explain(
@@ -42,6 +46,8 @@ def explain(
     from demur.cli.progress import shown_progress
     from demur.explain import folder
 
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out names the folder that overlays are written to, and {out} is a file. Name another.")
     pictures = folder.find(images, out)
     classifier = folder.open_model(model, pictures, classes)
     classifier = classifier if device is None else placed(classifier, device)
@@ -58,6 +64,9 @@ def words(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     likeness = [f"agreement.{first}"] if any(line["map"] != first for line in whole) else []
     header = ["image", "answer", "confidence", "map", *(_said(name) for name in (*_SHOWN, *likeness))]
     shown = [_cells(line, (*_SHOWN, *likeness)) for line in whole]
+    about = [_ABOUT] if shown else []
+    about += [f"like {first}: rank correlation of the two maps, 1 the same, 0 unrelated."] if likeness else []
+    numbered = [_NUMBERED] if whole and all(line["predicted"].isdecimal() for line in whole) else []
     empty = sum(line["explain.empty"] for line in whole)
     failed = [f"✖ {line['image']}: {line['error']}" for line in lines if line["error"]]
     widths = [max(len(row[k]) for row in [header, *shown]) + 2 for k in range(len(header))]
@@ -65,7 +74,7 @@ def words(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *shown]
     ]
     zero = [f"{empty:.0f} of {len(whole)} maps are zero everywhere: nothing speaks for the class."] if empty else []
-    return [*(table if shown else []), *zero, *failed]
+    return [*(table if shown else []), *about, *numbered, *zero, *failed]
 
 
 def _said(name: str) -> str:
@@ -74,15 +83,16 @@ def _said(name: str) -> str:
 
 
 def _cells(line: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    other = "" if line["explained"] == line["predicted"] else f", not {line['explained']}"
-    answer = line["predicted"] + other
+    answer = line["predicted"]
+    if line["explained"] != answer:
+        answer += f", not {line['explained']} ({100 * line['probability']:.1f} %)"
     measures = [line.get(f"explain.{name}") for name in names]
     return [
         _short(line["image"]),
         answer,
         f"{100 * line['confidence']:.1f} %",
         line["map"],
-        *("–" if value is None else f"{value:.2f}" for value in measures),
+        *("–" if value is None else f"{value:z.2f}".replace("-", "−") for value in measures),
     ]
 
 

@@ -8,16 +8,13 @@ from demur.shapes import Heat, Images, Labels
 
 
 class AttributionMap(Protocol):
-    """A frozen dataclass whose fields are the map's settings; rows do not depend on each other.
-
-    `passes` is what a map of one image costs, a backward counted like two forwards.
-    """
+    """A frozen dataclass whose fields are the map's settings; rows do not depend on each other."""
 
     sentence: ClassVar[str]
 
     @property
-    def passes(self) -> float:
-        """Forward passes that one image costs, a backward counted as two."""
+    def gradients(self) -> int:
+        """So many forwards, and as many backwards, are what one image costs."""
         ...
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:

@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.stats import rankdata
 from torch import Tensor
 
 from demur.explain.grids import BLOCK, Cells, among, averaged
 from demur.explain.hottest import hottest
 from demur.shapes import Heat, Scores
 
-TOP = 0.2
+_TOP = 0.2
 """The share of the cells that `overlap` compares."""
 
 
@@ -34,28 +35,13 @@ def _agreement(one: Heat, other: Float[Tensor, "rows tall wide"]) -> tuple[Score
 
 def spearman(one: Cells, other: Cells) -> Cells:
     """Correlation of ranks, ties at their mean: 1 when cells are in the same order; NaN where a map is flat."""
-    first, second = (_centred_ranks(mass) for mass in (one, other))
+    first, second = (rankdata(mass, axis=1) - (mass.shape[1] + 1) / 2 for mass in (one, other))
     scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     return np.divide((first * second).sum(axis=1), scale, out=np.full(len(one), np.nan), where=scale > 0)
 
 
 def overlap(one: Cells, other: Cells) -> Cells:
     """Area in both over area in either, of the hottest fifth of the cells of each; level cells belong to it in part."""
-    area = np.full(len(one), TOP * one.shape[1])
+    area = np.full(len(one), _TOP * one.shape[1])
     first, second = hottest(one, area), hottest(other, area)
     return np.minimum(first, second).sum(axis=1) / np.maximum(first, second).sum(axis=1)
-
-
-def _centred_ranks(mass: Cells) -> Cells:
-    """Ranks from which their mean is taken: the place in ascending order, of equal cells halfway through their run."""
-    order = mass.argsort(axis=1)
-    ascending = np.take_along_axis(mass, order, axis=1)
-    last = mass.shape[1] - 1
-    place = np.arange(last + 1)
-    rises = np.diff(ascending, axis=1) > 0
-    begins = np.maximum.accumulate(place * np.pad(rises, ((0, 0), (1, 0))), axis=1)
-    ends = np.where(np.pad(rises, ((0, 0), (0, 1)), constant_values=True), place, last)
-    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty_like(mass)
-    np.put_along_axis(ranks, order, (begins + ends - last) / 2, axis=1)
-    return ranks

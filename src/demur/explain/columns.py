@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from demur.explain.agreement import agreement
 from demur.explain.baselines import baselines
 from demur.explain.grids import BLOCK
 from demur.explain.localisation import LOCALISATIONS as LOCALISATIONS
@@ -11,6 +12,7 @@ from demur.explain.localisation import localisation
 from demur.explain.measures import MEASURES as MEASURES
 from demur.explain.measures import compactness
 from demur.randomness import Keys
+from demur.records import EXPLAIN
 from demur.shapes import Flags, Heat, Scores
 
 
@@ -36,6 +38,12 @@ def map_columns(
     return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
 
+def agreement_columns(heat: Heat, other: Heat, name: str) -> dict[str, Scores]:
+    """The columns on how alike a map and another one, of this name, are; NaN where that is not defined."""
+    alike, shared = agreement(heat, other)
+    return {f"{EXPLAIN}agreement.{name}": alike, f"{EXPLAIN}overlap.{name}": shared}
+
+
 def _columns(heat: Heat, mask: Bool[Tensor, "rows tall wide"] | None, marked: Flags, keys: Keys) -> dict[str, Scores]:
     empty = ~heat.flatten(1).any(dim=1).cpu()
     columns = _measured(heat, mask, marked)
@@ -44,7 +52,7 @@ def _columns(heat: Heat, mask: Bool[Tensor, "rows tall wide"] | None, marked: Fl
         columns |= {f"{name}.{measure}": values.where(~empty, torch.nan) for measure, values in found.items()}
     rows, height, width = heat.shape
     columns |= {"empty": empty, "height": torch.full((rows,), height), "width": torch.full((rows,), width)}
-    return {f"explain.{name}": values.float() for name, values in columns.items()}
+    return {f"{EXPLAIN}{name}": values.float() for name, values in columns.items()}
 
 
 def _measured(heat: Heat, mask: Bool[Tensor, "rows tall wide"] | None, marked: Flags) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from demur.classifier import Classifier
 from demur.errors import ModelError
 from demur.explain.layers import last_grid
 from demur.explain.score import score_of
-from demur.explain.signs import PASSES, defined
+from demur.explain.signs import defined
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
 
@@ -26,7 +26,7 @@ class GradCAM:
     """
 
     sentence: ClassVar[str] = "where the maps of a layer speak for the class"
-    passes: ClassVar[float] = PASSES
+    gradients: ClassVar[int] = 1
 
     layer: str = ""
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from demur.classifier import Classifier
 from demur.explain import score
-from demur.explain.signs import PASSES, Sign, check_sign, strongest
+from demur.explain.signs import Sign, check_sign, strongest
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
 
@@ -19,7 +19,7 @@ class Gradient:
     """
 
     sentence: ClassVar[str] = "where a small change of a pixel moves the class's logit most"
-    passes: ClassVar[float] = PASSES
+    gradients: ClassVar[int] = 1
 
     sign: Sign = "absolute"
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from demur.classifier import Classifier
 from demur.explain import score
-from demur.explain.signs import PASSES, Sign, check_sign, summed
+from demur.explain.signs import Sign, check_sign, summed
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
 
@@ -19,7 +19,7 @@ class GradientXInput:
     """
 
     sentence: ClassVar[str] = "where fading a pixel to black would move the class's logit most, to first order"
-    passes: ClassVar[float] = PASSES
+    gradients: ClassVar[int] = 1
 
     sign: Sign = "absolute"
 

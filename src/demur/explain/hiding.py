@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from demur.explain.weights import Side
 from demur.filters.gaussian import gaussian
 from demur.shapes import Images
 
@@ -15,9 +16,7 @@ By: TypeAlias = Literal["blur", "mean"]
 _STRENGTH = 1 / 8
 
 
-def hidden(
-    images: Images, mask: Bool[Tensor, "rows height width"], part: Literal["object", "background"], by: By
-) -> Images:
+def hidden(images: Images, mask: Bool[Tensor, "rows height width"], part: Side, by: By) -> Images:
     """The images with one part hidden; the other stays as it is, bit for bit.
 
     `blur` is a normal filter of one eighth of the short side, `mean` the image's own mean colour of the part that

@@ -6,7 +6,7 @@ from typing import ClassVar
 from demur.classifier import Classifier
 from demur.errors import InputError, missing_extra
 from demur.explain.score import score_of
-from demur.explain.signs import PASSES, Sign, check_sign, summed
+from demur.explain.signs import Sign, check_sign, summed
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels, Scores
 
@@ -33,9 +33,9 @@ class IntegratedGradients:
             raise InputError(f"integrated_gradients: `steps` of the integral must be at least 1; got {self.steps}.")
 
     @property
-    def passes(self) -> float:
+    def gradients(self) -> int:
         """A gradient for each step."""
-        return PASSES * self.steps
+        return self.steps
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
         return summed(self.signed(classifier, images, classes), self.sign)

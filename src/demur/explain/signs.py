@@ -11,9 +11,6 @@ from demur.shapes import Heat, Images
 Sign = Literal["absolute", "positive"]
 """`absolute` keeps the size of what speaks for or against the class, `positive` only what speaks for it."""
 
-PASSES = 3.0
-"""What a gradient costs: a forward pass, and a backward one that counts as two."""
-
 
 def check_sign(name: str, sign: str) -> None:
     """Refuse a sign nobody knows."""

@@ -8,7 +8,7 @@ import torch
 from demur.classifier import Classifier
 from demur.errors import InputError
 from demur.explain import score
-from demur.explain.signs import PASSES, Sign, check_sign, strongest
+from demur.explain.signs import Sign, check_sign, strongest
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
 
@@ -40,9 +40,9 @@ class SmoothGrad:
             )
 
     @property
-    def passes(self) -> float:
+    def gradients(self) -> int:
         """A gradient for each copy."""
-        return PASSES * self.n
+        return self.n
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:
         total = torch.zeros_like(images)

@@ -10,7 +10,10 @@ from demur.explain.localisation import OBJECT
 from demur.filters.resample import resize
 from demur.shapes import Flags, Heat
 
-Part: TypeAlias = Literal["whole", "object", "background"]
+Side: TypeAlias = Literal["object", "background"]
+"""Either part of an image."""
+
+Part: TypeAlias = Literal["whole"] | Side
 """What of an image is meant."""
 
 
@@ -22,8 +25,9 @@ def enlarged(heat: Heat, size: tuple[int, int]) -> Float[Tensor, "rows tall wide
 def weights(heat: Heat, part: Part) -> Float[Tensor, "rows 1 height width"]:
     """What each pixel is worth, one on average: high where the part is.
 
-    The object is the map scaled to reach from 0 to 1, the background is 1 minus that, either divided by its mean. Ones
-    for the whole, and for both parts of a map without `parts`.
+    The object is the map scaled to reach from 0 to 1, the background is 1 minus that, either divided by its mean. A
+    mark counts as a map that is 1 on the object: its pixels are worth alike, the others nothing. Ones for the whole,
+    and for both parts of a map without `parts`.
     """
     if part == "whole":
         return torch.ones_like(heat)[:, None]
@@ -34,11 +38,6 @@ def weights(heat: Heat, part: Part) -> Float[Tensor, "rows 1 height width"]:
     # Over lines first: how the sum over all pixels of a single row is rounded depends on the number of threads.
     weighed = side / side.mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
     return weighed.where(high > low, 1).to(heat)[:, None]
-
-
-def mask_weights(mask: Bool[Tensor, "rows height width"], part: Part) -> Float[Tensor, "rows 1 height width"]:
-    """The same for marked objects: pixels of the part are worth alike, the others nothing."""
-    return weights(mask.float(), part)
 
 
 def parts(heat: Heat | Bool[Tensor, "rows height width"]) -> Flags:

@@ -14,7 +14,7 @@ from demur.lipschitz.pieces import Piece, Step
 from demur.lipschitz.trace import NoBound, Trace
 from demur.randomness import Keys
 
-NORMALISATION = "normalisation"
+_NORMALISATION = "normalisation"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _walked(classifier: Classifier, probe: Tensor, norms: dict[Piece, Norm]) -> 
     first = Piece(tuple(probe.shape))
     if std is not None:
         divisor = probe.new_tensor(std).view(1, -1, 1, 1)
-        first = first.then(Step(f"%{NORMALISATION}", lambda x: x / divisor, (NORMALISATION,)))
+        first = first.then(Step(f"%{_NORMALISATION}", lambda x: x / divisor, (_NORMALISATION,)))
     upper = Walk(Trace.of(classifier.module, probe), norms).bound(first)
     if not math.isfinite(upper):
         raise NoBound("the constants of its layers multiply to more than a number can hold")

@@ -11,7 +11,7 @@ from demur.randomness import Keys
 from demur.shapes import Images, Logits, Scores
 
 DENSE = 32
-ROUNDS = 16
+_ROUNDS = 16
 _NUMBERS = 1 << 26
 _STEP = 1e-4  # of the pixel range, root mean square
 
@@ -59,7 +59,7 @@ def _searched(back: Way, forth: Way, like: Logits) -> list[Tensor]:
     """
     start = Keys.of(0, ["direction"], "local norm").normal(like[:1].detach(), "start")
     basis, seen = normalize(start.expand_as(like).double(), dim=1)[:, None], []
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         seen.append(back(basis[:, -1]))
         rest = normalize(forth(seen[-1]), dim=1)
         for _ in range(2):  # once leaves rounding in

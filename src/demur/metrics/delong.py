@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from demur.metrics.estimate import Estimate, Unit
+from demur.metrics.estimate import Estimate, Unit, counted
 from demur.metrics.ranking import Floats
 
 _Z = float(norm.ppf(0.975))
@@ -110,7 +110,7 @@ def _too_few(flags: NDArray[np.bool_], units: NDArray[Any] | None, unit: Unit) -
     fewest = min(_count(flags[kind], None if units is None else units[kind])[0] for kind in (flags, ~flags))
     if fewest >= FEWEST:
         return None
-    return f"no interval: only {fewest} {unit}{'' if fewest == 1 else 's'} of one kind, fewer than {FEWEST}"
+    return f"no interval: only {counted(fewest, unit)} of one kind, fewer than {FEWEST}"
 
 
 def _count(flags: NDArray[np.bool_], units: NDArray[Any] | None) -> tuple[int, Unit]:

@@ -25,3 +25,12 @@ class Estimate:
     def undefined(cls, reason: str, n: int = 0, unit: Unit = "image") -> "Estimate":
         """NaN with the reason why there is no number."""
         return cls(value=math.nan, low=math.nan, high=math.nan, n=n, unit=unit, reason=reason)
+
+
+def counted(n: int, unit: Unit) -> str:
+    """So many units of independence, in words.
+
+    >>> counted(1, "image"), counted(1200, "group")
+    ('1 image', '1,200 groups')
+    """
+    return f"{n:,} {unit}{'' if n == 1 else 's'}"

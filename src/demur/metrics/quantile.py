@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
 from demur.errors import InputError
-from demur.metrics.estimate import Estimate
+from demur.metrics.estimate import Estimate, counted
 from demur.metrics.ranking import Floats, Value
 from demur.metrics.resampling import Resampler
 
@@ -53,7 +53,7 @@ def quantile(values: ArrayLike, share: float, groups: NDArray[Any] | None = None
         return Estimate.undefined("no images", unit=unit)
     value = float(weighted_quantile(rows, share))
     if units < least:
-        reason = f"no 95 % interval from {units} {unit}{'' if units == 1 else 's'}, only from {least}"
+        reason = f"no 95 % interval from {counted(units, unit)}, only from {least}"
         return Estimate(value=value, low=np.nan, high=np.nan, n=units, unit=unit, reason=reason)
     if groups is not None:
         return resampler.estimate(partial(_of, share), rows)

@@ -36,7 +36,9 @@ class RankingTest:
 def ranking_test(values: ArrayLike, labels: ArrayLike, groups: NDArray[Any] | None = None) -> RankingTest | None:
     """Whether classes rank as they do by more than noise; None where there are fewer than two classes.
 
-    The order of the rows changes nothing, and the same rows give the same numbers always.
+    The statistic is H, corrected for ties: high when classes have different ranks, 0 where all values are equal. The
+    order of the rows changes nothing, and the same rows give the same numbers always.
+    Kruskal & Wallis (1952), "Use of ranks in one-criterion variance analysis".
 
     Args:
         values: one number per image, +∞ above a cap; equal ones share their middle rank.
@@ -61,15 +63,6 @@ def ranking_test(values: ArrayLike, labels: ArrayLike, groups: NDArray[Any] | No
         p_value=(1 + above) / (1 + PERMUTATIONS),
         halves=_halves(rows, codes, units, generator),
     )
-
-
-def kruskal(values: ArrayLike, labels: ArrayLike) -> float:
-    """Kruskal and Wallis's H, corrected for ties: high when classes have different ranks; 0 where all values are equal.
-
-    Kruskal & Wallis (1952), "Use of ranks in one-criterion variance analysis".
-    """
-    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    return float(_kruskal(rankdata(np.asarray(values, np.float64)), codes[None], int(codes.max()) + 1)[0])
 
 
 def _sorted(values: ArrayLike, labels: ArrayLike, groups: NDArray[Any] | None) -> tuple[Floats, Codes, Codes | None]:

@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from demur.errors import InputError
-from demur.metrics.estimate import Estimate
+from demur.metrics.estimate import Estimate, counted
 from demur.metrics.ranking import Floats, Value, ratio
 from demur.metrics.resampling import Resampler
 
-FEWEST = 10
+_FEWEST = 10
 """With fewer images or groups the normal approximation is not to be trusted, and no interval is given."""
 
 _Z = float(ndtri(0.975))
@@ -47,8 +47,8 @@ def spearman(x: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> 
     if math.isnan(value):
         reason = "all values of one are equal" if n else "no images"
         return Estimate.undefined(reason, n=n, unit=unit)
-    if n < FEWEST or abs(value) > 1 - 1e-9:
-        reason = "the ranks agree perfectly" if n >= FEWEST else f"only {n} {unit}s, fewer than {FEWEST}"
+    if n < _FEWEST or abs(value) > 1 - 1e-9:
+        reason = "the ranks agree perfectly" if n >= _FEWEST else f"only {counted(n, unit)}, fewer than {_FEWEST}"
         return Estimate(value=value, low=math.nan, high=math.nan, n=n, unit=unit, reason=f"no interval: {reason}")
     if groups is not None:
         return resampler.estimate(rank_correlation, one, other)

@@ -1,7 +1,8 @@
 """What demur knows by name: tables of lines, resolved on use.
 
 A table maps a name to `"module:Class"`; nothing is imported until a name is resolved, so listing and checking names is
-free. Adding an attack, signal, corruption, policy, data source or architecture is one line in `registry/tables.py`.
+free. Adding an attack, signal, corruption, map, policy, data source or architecture is one line in
+`registry/tables.py`.
 """
 
 from demur.registry.addresses import Address

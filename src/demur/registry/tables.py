@@ -61,6 +61,12 @@ MAPS: Mapping[str, str] = {
     "smooth_grad": "demur.explain.smooth_grad:SmoothGrad",
 }
 
+MARKED = "marked"
+"""The region that the data themselves mark, by boxes and masks."""
+
+CENTRED = "centred"
+"""A blob in the middle, which knows nothing of the image and must be beaten; any other region is a map by its name."""
+
 SIGNALS: Mapping[str, str] = {
     "activation_entropy": "demur.signals.activation_entropy:ActivationEntropy",
     "conductance": "demur.signals.conductance:Conductance",

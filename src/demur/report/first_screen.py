@@ -7,7 +7,7 @@ from demur.analysis.results import Check, ClassRow, Manipulation, Promise, Prove
 from demur.report.direction import which_way, which_way_short, worst_slice
 from demur.report.families import Family, families
 from demur.report.gates import GateTally
-from demur.report.phrases import DASH, called, count, frequency, percent, plural, scale
+from demur.report.phrases import DASH, called, count, frequency, percent, plural, scale, size_of
 from demur.report.purpose import undeclared
 from demur.report.verdicts import Verdict, honest, kept, verdict
 
@@ -100,8 +100,10 @@ class FirstScreen:
             direction=which_way(results),
             direction_short=which_way_short(results),
             corruptions=families(results.conditions, "corruption", promised=promise is not None),
-            manipulation=_manipulation(attack, promised=promise is not None),
-            manipulation_short=_manipulation_short(attack, promised=promise is not None),
+            manipulation=_manipulation(attack, promised=promise is not None) if attack else (_unattacked(results),),
+            manipulation_short=_manipulation_short(attack, promised=promise is not None)
+            if attack
+            else _unattacked(results),
             manipulation_note=attack.sentence if attack else None,
             not_covered=results.not_covered,
             lapses=results.lapses,
@@ -178,15 +180,25 @@ def _worst_detail(row: ClassRow | None) -> str | None:
     )
 
 
-def _manipulation(found: Manipulation | None, *, promised: bool) -> tuple[str, ...]:
-    if found is None:
-        return ("Not measured: no attack was run.",)
+def _unattacked(results: Results) -> str:
+    """What a search along one direction says where no attack was run."""
+    for search in results.epsilon:
+        median = search.median
+        if median.value > 0 and "value" not in median.above:
+            size = (
+                f"±{percent(median.value)} per pixel" if search.norm == "linf" else size_of(median.value, search.norm)
+            )
+            return f"No attack was run; along one direction {size} flips half the answers."
+    return "Not measured: no attack was run."
+
+
+def _manipulation(found: Manipulation, *, promised: bool) -> tuple[str, ...]:
     return tuple(said for said in (_smallest_change(found), _attacked(found, promised=promised)) if said)
 
 
-def _manipulation_short(found: Manipulation | None, *, promised: bool) -> str:
+def _manipulation_short(found: Manipulation, *, promised: bool) -> str:
     """Both findings on one line; the long one where half of the answers never flipped."""
-    if found is None or math.isnan(found.median_distance.value) or found.norm != "linf":
+    if math.isnan(found.median_distance.value) or found.norm != "linf":
         return _manipulation(found, promised=promised)[-1]
     if found.eps is None or found.robust_accuracy is None:
         return _smallest_change(found)

@@ -64,6 +64,8 @@ FILTERS = {
         "decimal",
         "duration",
         "frequency",
+        "headed",
+        "measure",
         "percent",
         "pixels",
         "price",
@@ -91,6 +93,7 @@ FILTERS |= {
         sizes.moved_spread,
         sizes.reach,
         sizes.reach_spread,
+        sizes.searched_by,
         sizes.who_stands,
     )
 }

@@ -8,6 +8,15 @@ from demur.analysis.results import Quantity
 DASH = "—"
 _BASES = (100, 1000, 10_000)
 _EVERYTHING = 1e300
+_MEASURES = {
+    "area_50": "Area of half its mass",
+    "area_90": "Area of 90 % of its mass",
+    "gini": "Gini index",
+    "components": "Pieces",
+    "largest_component": "Heaviest piece",
+    "energy": "Mass inside",
+    "iou": "Overlap (IoU)",
+}
 
 
 def scaled(quantity: Quantity, times: float) -> Quantity:
@@ -98,10 +107,10 @@ def percent(share: float, digits: int = 1) -> str:
 def decimal(value: float, digits: int = 3) -> str:
     """A plain number.
 
-    >>> decimal(0.86213), decimal(-0.0412), decimal(math.nan)
-    ('0.862', '−0.041', '—')
+    >>> decimal(0.86213), decimal(-0.0412), decimal(-1e-9), decimal(math.nan)
+    ('0.862', '−0.041', '0.000', '—')
     """
-    return DASH if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    return DASH if math.isnan(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -110,7 +119,7 @@ def signed(value: float, digits: int = 3) -> str:
     >>> signed(0.01), signed(-0.01)
     ('+0.010', '−0.010')
     """
-    return DASH if math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+    return DASH if math.isnan(value) else f"{value:+z.{digits}f}".replace("-", "−")
 
 
 def significant(value: float) -> str:
@@ -191,7 +200,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def spread(quantity: Quantity, *, share: bool) -> str:
+def spread(quantity: Quantity, *, share: bool, digits: int = 3) -> str:
     """The interval of a quantity, empty where there is none.
 
     >>> spread(Quantity(value=0.9, low=0.88, high=0.92, n=1000), share=True)
@@ -201,16 +210,34 @@ def spread(quantity: Quantity, *, share: bool) -> str:
         return ""
     if share:
         return f"{quantity.low * 100:.1f}–{quantity.high * 100:.1f}"
-    return f"{decimal(quantity.low)} to {decimal(quantity.high)}"
+    return f"{decimal(quantity.low, digits)} to {decimal(quantity.high, digits)}"
 
 
 def readable(name: str) -> str:
-    """A registered name for the eye.
+    """A registered name for the eye, alone or in a sentence.
 
-    >>> readable("gaussian_noise")
-    'gaussian noise'
+    >>> readable("gaussian_noise"), readable("the object is where grad_cam looks")
+    ('gaussian noise', 'the object is where Grad-CAM looks')
     """
-    return name.replace("_", " ")
+    return name.replace("grad_cam", "Grad-CAM").replace("_", " ")
+
+
+def measure(name: str) -> str:
+    """What is measured of a map, by the name of a column.
+
+    >>> measure("area_50"), measure("iou"), measure("rank_accuracy")
+    ('Area of half its mass', 'Overlap (IoU)', 'Rank accuracy')
+    """
+    return _MEASURES.get(name) or headed(readable(name))
+
+
+def headed(text: str) -> str:
+    """A sentence that begins with a capital letter.
+
+    >>> headed("where a pixel moves the logit of a GELU most")
+    'Where a pixel moves the logit of a GELU most'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def unbroken(text: str) -> str:

@@ -1,7 +1,9 @@
 """Smallest changes in words, those that only are known to lie above the cap among them."""
 
 import math
+import re
 
+from demur.analysis.chance import by_chance as by_chance
 from demur.analysis.looked import Region
 from demur.analysis.searched import Reach, Search
 from demur.analysis.table import Quantity
@@ -9,14 +11,16 @@ from demur.report.phrases import DASH, count, plural
 
 _FULL = 255
 _PLAIN = 6
+_SMALL = 0.1
+_NOTHING = 1e-5
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def change(size: float, norm: str) -> str:
-    """A size to three digits: of L∞ in steps of 1/255, of other norms as it is.
+    """A size to three digits, two where it is less than a tenth: of L∞ in steps of 1/255, of other norms as it is.
 
-    >>> change(0.00731, "linf"), change(0.73152, "l2"), change(0.0, "linf"), change(float("nan"), "l2")
-    ('1.86/255', '0.732', '0', '—')
+    >>> change(0.00731, "linf"), change(0.73152, "l2"), change(0.0000931, "linf"), change(0.0, "linf")
+    ('1.86/255', '0.732', '0.024/255', '0')
     """
     if not math.isfinite(size):
         return DASH
@@ -36,7 +40,7 @@ def reach(found: Reach, norm: str) -> str:
 
 
 def reach_spread(found: Reach, norm: str) -> str:
-    """The interval of a quantile without its unit; empty where there is none.
+    """The interval of a quantile, without its unit where the quantile shows it; empty where there is none.
 
     >>> reach_spread(Reach(value=1.8, low=1.5, high=2.0, above=("high",), n=20), "l2")
     '1.5 to > 2'
@@ -44,15 +48,18 @@ def reach_spread(found: Reach, norm: str) -> str:
     '1.5 and more'
     >>> reach_spread(Reach(value=2.0, low=2.0, high=2.0, above=("value", "low", "high"), n=20), "l2")
     'all of it beyond'
+    >>> reach_spread(Reach(value=0.0, low=0.0, high=2 / 255, n=20), "linf")
+    '0–2/255'
     """
     if "low" in found.above:
         return "all of it beyond"
     if not math.isfinite(found.low):
         return ""
-    low = _digits(found.low, norm)
+    low, high = _digits(found.low, norm), _digits(found.high, norm)
     if "high" in found.above:
-        return f"{low} to > {_digits(found.high, norm)}" if math.isfinite(found.high) else f"{low} and more"
-    return f"{low}–{_digits(found.high, norm)}" if math.isfinite(found.high) else ""
+        return f"{low} to > {high}" if math.isfinite(found.high) else f"{low} and more"
+    unit = f"/{_FULL}" if norm == "linf" and not found.value else ""
+    return f"{low}–{high}{unit}" if math.isfinite(found.high) else ""
 
 
 def magnitude(value: float) -> str:
@@ -72,15 +79,20 @@ def magnitude(value: float) -> str:
     return f"{digits} × 10{str(int(power)).translate(_RAISED)}"
 
 
-def moved(difference: float, norm: str) -> str:
-    """A difference of two sizes, with its sign.
+def moved(difference: Quantity, norm: str) -> str:
+    """A difference of two sizes, with its sign, to as many places as its interval is worth.
 
-    >>> moved(0.1234, "l2"), moved(-0.01, "linf"), moved(0.0, "l2")
-    ('+0.123', '−2.55/255', '0')
+    >>> moved(Quantity(value=0.1234, low=0.1, high=0.15, n=20), "l2")
+    '+0.123'
+    >>> moved(Quantity(value=-0.000331, low=-0.0429, high=0.0364, n=20), "l2")
+    '−0.00033'
+    >>> moved(Quantity(value=0.0, low=0.0, high=1 / 255, n=20), "linf")
+    '0/255'
     """
-    if not math.isfinite(difference) or not difference:
-        return change(difference, norm)
-    return ("+" if difference > 0 else "−") + change(abs(difference), norm)
+    if not math.isfinite(difference.value):
+        return DASH
+    text = _signed(difference.value, difference, norm, digits=2)
+    return f"{text}/{_FULL}" if norm == "linf" else text
 
 
 def moved_spread(difference: Quantity, norm: str) -> str:
@@ -91,19 +103,16 @@ def moved_spread(difference: Quantity, norm: str) -> str:
     """
     if not (math.isfinite(difference.low) and math.isfinite(difference.high)):
         return ""
-    low, high = (moved(end, norm).removesuffix(f"/{_FULL}") for end in (difference.low, difference.high))
-    return f"{low} to {high}"
+    return f"{_signed(difference.low, difference, norm)} to {_signed(difference.high, difference, norm)}"
 
 
-def by_chance(p_value: float) -> str:
-    """How often luck alone would do as much.
+def searched_by(condition: str) -> str:
+    """A search by its name, without what says which part of the image it changed.
 
-    >>> by_chance(0.0312), by_chance(0.00002), by_chance(float("nan"))
-    ('p = 0.031', 'p < 0.001', '—')
+    >>> searched_by("ray(norm='l2', part='whole', region='grad_cam')"), searched_by("fmn(norm='l2')")
+    ("ray(norm='l2')", "fmn(norm='l2')")
     """
-    if math.isnan(p_value):
-        return DASH
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}" if p_value < 0.1 else f"p = {p_value:.2f}"
+    return re.sub(r", (part|region)='[^']*'", "", condition)
 
 
 def half_flips(found: Search) -> str:
@@ -128,9 +137,15 @@ def who_stands(found: Search) -> str:
 
 
 def leaning(found: Region) -> str:
-    """What the answer leans on, as far as that is shown."""
+    """What the answer leans on, as far as that is shown; a blob in the middle, which knows nothing, is no object."""
+    if found.region == "centred":
+        return "What any object must beat: a blob in the middle, which knows nothing of the image."
+    if found.leans_on == "object" and found.control is not None:
+        if found.control.beaten:
+            return "The answer leans on the object, more than on the middle of the image."
+        return "It takes less to flip the answer on the object, but a blob in the middle of the image does as well."
     return {
-        "object": "The answer leans on the object: it takes less to flip it there.",
+        "object": "It takes less to flip the answer on the object; a blob in the middle was not tried.",
         "background": "The answer leans on the background: it takes less to flip it there.",
         "undecided": "Neither the object nor the background is shown to weigh more.",
     }[found.leans_on]
@@ -142,4 +157,20 @@ def _up_to(found: Search) -> str:
 
 
 def _digits(size: float, norm: str) -> str:
-    return magnitude(size * _FULL if norm == "linf" else size)
+    shown = size * _FULL if norm == "linf" else size
+    return magnitude(float(f"{shown:.2g}") if norm == "linf" and shown < _SMALL else shown)
+
+
+def _signed(size: float, difference: Quantity, norm: str, digits: int = 1) -> str:
+    """One number of a difference: to the places at which the largest has three digits, with digits of its own."""
+    times = _FULL if norm == "linf" else 1
+    if abs(size) * times < _NOTHING:
+        return "0"
+    largest = max(abs(end) for end in (difference.value, difference.low, difference.high) if math.isfinite(end))
+    places = max(0, 2 - _order(largest * times), digits - 1 - _order(abs(size) * times))
+    text = f"{times * size:+,.{places}f}"
+    return (text.rstrip("0").rstrip(".") if places else text).replace("-", "−")
+
+
+def _order(size: float) -> int:
+    return math.floor(math.log10(size))

@@ -6,7 +6,6 @@ from demur.analysis.checks.levels import level
 from demur.analysis.results import Check
 from demur.analysis.run import Run, wrong
 from demur.metrics import wilson
-from demur.records import read_json
 
 _FEWEST_ERRORS = 30
 
@@ -43,10 +42,9 @@ def data(run: Run) -> Iterator[Check]:
 
 def copies(run: Run) -> Iterator[Check]:
     """Images that serve two ends; runs of earlier versions did not look for them."""
-    path = run.path / "facts" / "near_duplicates.json"
-    if not path.exists():
+    facts = run.noted("near_duplicates")
+    if facts is None:
         return
-    facts = read_json(path)
     yield Check(
         name="near-duplicates stay together",
         state=level(facts["test_images"], facts["test"], 0, 0.01),

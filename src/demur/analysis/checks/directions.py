@@ -1,16 +1,15 @@
 """Checks of searches against each other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import reduce
-from typing import Any
 
 import polars as pl
 
-from demur.analysis.beside import is_direction
 from demur.analysis.checks.levels import sure_level
 from demur.analysis.results import Check
-from demur.analysis.robustness import known_as, smallest, unlimited
+from demur.analysis.robustness import known_as
 from demur.analysis.run import Run
+from demur.analysis.searching import Entry, attack_searches, changes, is_direction, section_searches
 
 _SLACK = 0.95
 _MANY = 0.05
@@ -21,18 +20,12 @@ def directions(run: Run) -> Iterator[Check]:
 
     A line is one of the ways an attack may go, so its smallest change can only be an upper bound.
     """
-    everywhere = [entry for entry in run.conditions("epsilon") if entry["region"] is None]
-    straight = [entry for entry in everywhere if is_direction(entry)]
-    ended = [entry for entry in run.conditions("attack", "nearest") if unlimited(entry) and not entry.get("target")]
-    for entry in [*(entry for entry in everywhere if not is_direction(entry)), *ended]:
-        lines = [_changes(run, line) for line in straight if line["norm"] == entry["norm"]]
+    searches = [*section_searches(run)]
+    straight = [entry for entry in searches if is_direction(entry)]
+    for entry in (*(entry for entry in searches if not is_direction(entry)), *attack_searches(run)):
+        lines = [changes(run, line, "line") for line in straight if line["norm"] == entry["norm"]]
         if lines:
-            yield _shorter(_changes(run, entry), reduce(_either, lines), entry)
-
-
-def _changes(run: Run, entry: Mapping[str, Any]) -> pl.DataFrame:
-    rows = run.rows(entry["name"])
-    return pl.DataFrame({"sample_id": rows["sample_id"], "change": smallest(rows)})
+            yield _shorter(changes(run, entry, "attack"), reduce(_either, lines), entry)
 
 
 def _either(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
@@ -40,10 +33,10 @@ def _either(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([one, other]).group_by("sample_id", maintain_order=True).min()
 
 
-def _shorter(attack: pl.DataFrame, line: pl.DataFrame, entry: Mapping[str, Any]) -> Check:
+def _shorter(attack: pl.DataFrame, line: pl.DataFrame, entry: Entry) -> Check:
     """A twentieth more is no sign of weakness: an attack ends on one side of the edge, and counts its steps."""
-    both = attack.join(line, on="sample_id", suffix=".line")
-    found, along = both["change"].to_numpy(), both["change.line"].to_numpy()
+    both = attack.join(line, on="sample_id")
+    found, along = both["attack"].to_numpy(), both["line"].to_numpy()
     behind = int((along < _SLACK * found).sum())
     return Check(
         name="attacks go no further than lines",

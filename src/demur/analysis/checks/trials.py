@@ -7,7 +7,6 @@ from typing import Any
 from demur.analysis.checks.levels import State, sure_level
 from demur.analysis.results import Check
 from demur.analysis.run import Run
-from demur.records import read_json
 
 
 @dataclass(frozen=True)
@@ -157,10 +156,9 @@ RULES: Mapping[str, Rule] = {
 
 def trials(run: Run) -> Iterator[Check]:
     """Every finding judged; runs of earlier versions made no trials."""
-    path = run.path / "facts" / "trials.json"
-    if not path.exists():
+    facts = run.noted("trials")
+    if facts is None:
         return
-    facts = read_json(path)
     for finding in facts["findings"]:
         rule, count, of = RULES[finding["name"]], finding["count"], finding["of"]
         state = _state(finding, rule, facts)

@@ -10,6 +10,7 @@ from demur.adapters import load_model, module, zoo
 from demur.adapters.options import Options
 from demur.adapters.weights import read_weights
 from demur.classifier import Classifier
+from demur.data.listed import reason
 from demur.data.rules import Rules
 from demur.errors import AddressError, DataError, InputError, ModelError
 from demur.explain.folder.pictures import Picture
@@ -53,11 +54,13 @@ def _numbers(count: int) -> tuple[str, ...]:
 def _named(path: Path) -> tuple[str, ...]:
     try:
         names = tuple(" ".join(line.split()) for line in path.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--classes takes a text file with one class name a line; {path} cannot be read: {error}."
-        ) from None
-    return names
+    except OSError as error:
+        why = reason(error)
+    except UnicodeDecodeError:
+        why = "it is no text in UTF-8"
+    else:
+        return names
+    raise InputError(f"--classes takes a text file with one class name a line; {path} cannot be read: {why}.")
 
 
 def _shape(address: Address, pictures: Sequence[Picture]) -> Shape:

@@ -16,8 +16,7 @@ from demur.classifier import Classifier
 from demur.data.rules import Rules
 from demur.errors import unknown
 from demur.explain import AttributionMap
-from demur.explain.agreement import agreement
-from demur.explain.columns import map_columns
+from demur.explain.columns import agreement_columns, map_columns
 from demur.explain.folder.pictures import Picture, slug
 from demur.explain.grad_cam import GradCAM
 from demur.explain.overlay import beside
@@ -147,8 +146,7 @@ def _explained(
         heats[name] = map_(classifier, batch.images, classes.to(batch.images.device), keys)
         columns[name] = map_columns(heats[name], None, torch.zeros(len(batch), dtype=torch.bool), keys)
     for one, other in permutations(maps, 2):
-        alike, shared = agreement(heats[one], heats[other])
-        columns[one] |= {f"explain.agreement.{other}": alike, f"explain.overlap.{other}": shared}
+        columns[one] |= agreement_columns(heats[one], heats[other], other)
     for row, picture in enumerate(batch.pictures):
         for name in maps:
             file = f"{picture.stem}-{slug(name)}.png"

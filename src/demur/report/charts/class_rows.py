@@ -8,13 +8,14 @@ import altair as alt
 
 from demur.analysis.looked import ClassRegion, Region
 from demur.analysis.searched import ClassSearch, End, Reach, Search
-from demur.report.charts.drawing import Drawing, inline, main
+from demur.report.charts.drawing import Drawing, Rows, inline, main
 from demur.report.charts.epsilon import seen, size_axis, size_range
 from demur.report.charts.theme import ARROW, MEASURED
 from demur.report.sizes import moved, reach
 
 MOST, END = 30, 15
 GAP = "⋯"
+_FURTHEST = 2.0
 _LINE, _FRAME, _ROOM, _LABEL = 20, 50, 1.25, 150
 _ENDS = ("lower", "low", "median", "high", "upper")
 _LEANS = ("object", "background", "undecided")
@@ -53,6 +54,8 @@ def class_regions(found: Region, at: int) -> Drawing | None:
     rows = [_region_row(name, row, found.norm) for name, row in zip(names, shown, strict=True) if row]
     if not rows:
         return None
+    low, high = _window(rows)
+    rows = [row | {"low": _within(row["low"], low, high), "high": _within(row["high"], low, high)} for row in rows]
     leans = alt.Scale(domain=list(_LEANS), range=["var(--series-1)", "var(--series-2)", "var(--series-6)"])
     unit = "1/255 of full brightness" if found.norm == "linf" else f"{found.norm.upper()} of the change"
     axis = alt.Axis(title=f"background − object, {unit}", tickCount=6, format="+.3~g", labelOverlap=True)
@@ -62,7 +65,7 @@ def class_regions(found: Region, at: int) -> Drawing | None:
     chart = alt.layer(
         inline([{"difference": 0}]).mark_rule(style="random").encode(x="difference:Q"),
         base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=color),
-        point.encode(x=alt.X("difference:Q", axis=axis), color=color, shape=shape),
+        point.encode(x=alt.X("difference:Q", axis=axis, scale=alt.Scale(domain=[low, high])), color=color, shape=shape),
     )
     text = f"Difference of smallest changes, background minus object, for {len(rows)} classes; numbers in the table."
     return Drawing.of(f"where-classes-{at}", text, chart, rows, height=_height(names))
@@ -123,8 +126,20 @@ def _region_row(name: str, row: ClassRegion, norm: str) -> dict[str, Any]:
         "name": name,
         "n": row.n,
         "leans": row.leans_on,
-        "text": moved(row.difference.value, norm),
+        "text": moved(row.difference, norm),
     }
+
+
+def _window(rows: Rows) -> tuple[float, float]:
+    """What the axis shows: zero, every median and its interval, but long intervals are cut off."""
+    middles = [0.0, *(row["difference"] for row in rows)]
+    most = _FURTHEST * max(abs(middle) for middle in middles) or math.inf
+    ends = [end for row in rows for end in (row["low"], row["high"]) if end is not None]
+    return min(*middles, max(-most, min(ends, default=0.0))), max(*middles, min(most, max(ends, default=0.0)))
+
+
+def _within(end: float | None, low: float, high: float) -> float | None:
+    return end if end is None else min(max(end, low), high)
 
 
 def _tooltip(title: str) -> list[alt.Tooltip]:
