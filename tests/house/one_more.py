@@ -52,7 +52,7 @@ class Brightness:
     """The mean of the channels: high where the image is bright, whatever the model."""
 
     sentence: ClassVar[str] = "where the image is bright"
-    passes: ClassVar[float] = 0.0
+    gradients: ClassVar[int] = 0
 
     power: float = 1.0
 
