@@ -93,7 +93,7 @@ def _hint(run: Run) -> str:
     return (
         ""
         if supported is None
-        else f" (these labels would bear {supported:.0%}: declare it, and prove it on fresh ones)"
+        else f" (these labels would bear {supported * 100:.0f} %: declare it, and prove it on fresh ones)"
     )
 
 
