@@ -6,6 +6,7 @@ import re
 import pytest
 
 from demur.analysis.lipschitz_tables import LayerNorm
+from demur.analysis.looked import Control
 from demur.report import render, words
 from tests.report.far import (
     MANY,
@@ -252,3 +253,10 @@ def test_captions_begin_with_a_capital(rich):
 def test_a_search_confined_to_a_region_is_named_without_it():
     found = lipschitz(found_by="ray(norm='l2', part='whole', region='grad_cam')")
     assert "; ray(norm='l2') flips half of them" in section(report(lipschitz=found), "lipschitz")
+
+
+def test_an_object_that_does_not_beat_the_blob_is_not_shown_as_leaned_on():
+    for beaten, shown in ((True, False), (False, True)):
+        control = Control(n=460, effect=near(0.3, 0.1, 460), p_value=0.2, beaten=beaten)
+        looked = where(regions=(region("grad_cam", control=control),), agreements=())
+        assert ("no more than a blob" in section(report(where=looked), "where")) is shown
