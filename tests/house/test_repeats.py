@@ -8,6 +8,9 @@ from polars.testing import assert_frame_equal
 
 from demur.records import read
 
+SEARCH_STEPS = 2
+"""Forwards by which a root search may take longer where the last bits of a logit differ."""
+
 
 @pytest.fixture(scope="module")
 def first(audited, tmp_path_factory):
@@ -42,20 +45,21 @@ def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first,
 
 
 def test_the_batch_size_does_not_matter(audited, first, tmp_path):
+    """Kernels sum in another order in another batch: the last bits of a logit may differ, and what hangs on them."""
     audited(tmp_path / "batch", batch=7)
     one, other = read(first), read(tmp_path / "batch")
-    decisions = [
-        "sample_id",
-        "condition",
-        "role",
-        "predicted",
-        "epsilon.censored",
-        "step",
-        "forwards",
-        "backwards",
-        "error",
-    ]
-    assert_frame_equal(one.select(decisions), other.select(decisions))
+    assert_frame_equal(
+        one.select("sample_id", "condition", "role", "error"), other.select("sample_id", "condition", "role", "error")
+    )
+    decisions = ["predicted", "epsilon.censored", "step"]
+    moved = pl.any_horizontal((one[name] != other[name]).fill_null(value=False) for name in decisions)
+    moved = pl.select(moved).to_series()
+    assert moved.sum() <= 0.01 * len(one)
+    assert (one.filter(moved)["margin"].abs() < 1e-3).all()
+    for cost in ("forwards", "backwards"):
+        moved = (one[cost] - other[cost]).abs()
+        assert (moved > 0).sum() <= 0.02 * len(one)
+        assert moved.max() <= SEARCH_STEPS
     scores = pl.selectors.starts_with("signal.", "logit.")
     assert_frame_equal(one.select(scores), other.select(scores), rel_tol=0, abs_tol=1e-4)
     looked = pl.selectors.starts_with("explain.")

@@ -41,8 +41,10 @@ def test_the_score_is_the_largest_of_its_parts_and_costs_a_pass_each(world):
 @pytest.mark.parametrize(
     ("field", "squeeze"),
     [
-        ({"strength": 0.1, "search": 5}, lambda x: non_local_means(x, strength=0.1, search=5)),
-        ({"resample": 0.25}, lambda x: resample(x, 0.25)),
+        pytest.param(
+            {"strength": 0.1, "search": 5}, lambda x: non_local_means(x, strength=0.1, search=5), id="strength"
+        ),
+        pytest.param({"resample": 0.25}, lambda x: resample(x, 0.25), id="resample"),
     ],
     ids=str,
 )
