@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from demur.adapters import load_model
-from demur.attacks.harness import run
-from demur.attacks.losses import cross_entropy
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Outcome
+from demur.attacks.core.attack_state import Outcome
+from demur.attacks.core.harness import run
+from demur.attacks.core.losses import cross_entropy
+from demur.attacks.core.objective import Objective
 from demur.attacks.pgd import PGD
 from demur.classifier import Classifier
 from demur.data import open_data

@@ -28,11 +28,11 @@ from common import nets, peers
 from common.counting import Count, alternate
 from common.judge import broken, distances
 from common.nets import Subject
+from demur.attacks.core.attack_state import Keep
+from demur.attacks.core.harness import run
+from demur.attacks.core.losses import cross_entropy
+from demur.attacks.core.objective import Objective
 from demur.attacks.ensemble import Ensemble, run_ensemble
-from demur.attacks.harness import run
-from demur.attacks.losses import cross_entropy
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Keep
 from demur.classifier import Classifier
 from demur.registry import build, names, resolve
 

@@ -18,7 +18,7 @@ import torch
 
 from common.nets import fashion, resnet20
 from demur.classifier import Classifier
-from demur.classifier.conductance import Contributions, along_a_path, is_pooled
+from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled
 from demur.errors import MissingExtraError
 from demur.evidence import Evidence
 

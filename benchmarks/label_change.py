@@ -24,10 +24,10 @@ from common.nets import fashion, resnet20
 from demur.classifier import Classifier
 from demur.evidence import Evidence
 from demur.metrics import auroc
+from demur.signals.early_stopping import truncated
 from demur.signals.label_change_rate import FittedLabelChangeRate, LabelChangeRate, auroc_by_mutants
 from demur.signals.msp import MSP
 from demur.signals.mutants import applied
-from demur.signals.stopping import truncated
 
 BATCH, GAMMA = 128, 0.01
 

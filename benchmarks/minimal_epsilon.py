@@ -25,13 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from common.nets import Subject, fashion, resnet20
-from demur.attacks.directions import of_length_one
-from demur.attacks.losses import cross_entropy
-from demur.attacks.objective import Objective
-from demur.attacks.ray import Ray, RayOutcome, run_ray
-from demur.attacks.roots import ROOTS
+from demur.attacks.core.line_search import ROOTS
+from demur.attacks.core.losses import cross_entropy
+from demur.attacks.core.objective import Objective
+from demur.attacks.ray import Ray, RayOutcome, of_length_one, run_ray
 from demur.classifier import Classifier
-from demur.harden.normalised import Normalised
+from demur.training.learning_loop import Normalised
 
 TOLERANCE, BATCH, WALK = 1e-5, 128, 400
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from demur.audit.loop import audit
-from demur.audit.plan import EpsilonPlan, LipschitzPlan, WherePlan
 from demur.classifier import Classifier
+from demur.pipeline.plan.plan_file import EpsilonPlan, LipschitzPlan, WherePlan
+from demur.pipeline.run.loop import run_plan
 from tests import tiny
 
 NONE = {"epsilon": EpsilonPlan(use=()), "where": WherePlan(), "lipschitz": LipschitzPlan()}
@@ -67,4 +67,4 @@ def source():
 def run(out, of=None, conditions=("clean", "fgsm(eps=0.1)"), **changes):
     """Audit the patterns with every section into a folder."""
     plan = tiny.plan(conditions=conditions, **(EVERY | changes))
-    return audit(plan, out, tiny.Quiet(), of or source(), classifier())
+    return run_plan(plan, out, tiny.Quiet(), of or source(), classifier())

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from demur.attacks.balls import project
-from demur.audit.loop import audit
-from demur.audit.plan import Conditions, ModelPlan, Plan, Policies
+from demur.attacks.core.projections import project
 from demur.classifier import Classifier
 from demur.data import from_tensors, open_data
+from demur.pipeline.plan.plan_file import Conditions, ModelPlan, Plan, Policies
+from demur.pipeline.run.loop import run_plan
 from tests.tiny import Quiet
 
 TRAIN, HELD_OUT = 900, 360
@@ -183,4 +183,4 @@ class Setup:
         names = [f"class {k}" for k in range(self.classes)]
         classifier = Classifier(self.net(), classes=names, input_shape=tuple(held_out.x.shape[1:]), **self.declared)
         source = from_tensors(self.images(held_out.x), self.labels(held_out.y), classes=names, name="setup")
-        return audit(self.plan(), out, Quiet(), source, classifier)
+        return run_plan(self.plan(), out, Quiet(), source, classifier)

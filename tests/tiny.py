@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demur.audit.loop import audit
-from demur.audit.plan import Conditions, DataPlan, Plan, Policies
 from demur.classifier import Classifier
 from demur.data import from_tensors
 from demur.data.source import Row
+from demur.pipeline.plan.plan_file import Conditions, DataPlan, Plan, Policies
+from demur.pipeline.run.loop import run_plan
 
 CLASSES = ("disc", "bar", "cross")
 SHAPE = (1, 8, 8)
@@ -106,7 +106,7 @@ def plan(conditions=CONDITIONS, policies=POLICIES, attacked=120, **changes):
 
 def run(out: Path, of=None, model=None, **changes) -> Path:
     """Audit the patterns into a folder."""
-    return audit(plan(**changes), out, Quiet(), of or source(), model or classifier())
+    return run_plan(plan(**changes), out, Quiet(), of or source(), model or classifier())
 
 
 def hashes(folder: Path) -> dict[str, bytes]:

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import demur
-from demur.cli.progress import shown_progress
+from demur.cli.settings import shown_progress
 from demur.data import Source, build_index, open_data
 from demur.data.fashion import CLASSES
-from demur.harden import Standard, fresh, gather, learn
 from demur.metrics.binomial import wilson
 from demur.metrics.estimate import Estimate
+from demur.training import Standard, fresh, gather, learn
 from demur.zoo.compact_resnet import CompactResNet
 
 SEED = 0

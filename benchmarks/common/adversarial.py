@@ -12,13 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demur.data import Index, Source
-from demur.harden.augment import shifted
-from demur.harden.learn import learn
-from demur.harden.lessons import gather
-from demur.harden.model_file import write_model
-from demur.harden.seeded import fresh
-from demur.harden.split import split
-from demur.harden.standard import Standard
+from demur.training.batches import fresh, gather, shifted
+from demur.training.learning_loop import learn
+from demur.training.model_card import write_model
+from demur.training.standard import Standard
+from demur.training.training_task import split
 from demur.zoo.compact_resnet import CompactResNet
 
 EPS = 0.1

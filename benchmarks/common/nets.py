@@ -16,9 +16,9 @@ from common.counting import Count, Counting
 from demur.adapters import load_model
 from demur.classifier import Classifier
 from demur.data import Source, build_index, open_data
-from demur.harden.normalised import Normalised
-from demur.harden.split import split
 from demur.randomness import Keys
+from demur.training.learning_loop import Normalised
+from demur.training.training_task import split
 
 SHARED = os.environ.get("DEMUR_SHARED")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from demur.analysis import Results, write_results
-from demur.audit.loop import audit as run_plan
-from demur.audit.plan import Plan, read_plan
 from demur.classifier import Classifier
 from demur.data import Source
+from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.run.loop import run_plan as run_plan
 from demur.report import write
 
 Say = Callable[[str], None]

@@ -9,10 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from demur.classifier import Classifier, Look
-from demur.classifier.conductance import Contributions, along_a_path, is_pooled, of_features
-from demur.classifier.dropout import dropping
-from demur.classifier.replay import Change, filters_of
+from demur.classifier import Classifier, ForwardOutput
+from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
+from demur.classifier.modes import dropping
+from demur.classifier.partial_forward import Change, filters_of
 from demur.errors import InputError, ModelError
 from demur.randomness import Keys
 from demur.shapes import Features, Images, Logits, Scores
@@ -201,6 +201,6 @@ class Evidence:
         self.spent[1, index] += backwards
 
     @cached_property
-    def _look(self) -> Look:
+    def _look(self) -> ForwardOutput:
         self.count(forwards=1)
         return self._classifier.look(self.images, self._layers)

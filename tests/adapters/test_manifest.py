@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from demur.adapters.manifest import KEY, manifest_of, manifest_text, training_hashes
+from demur.adapters.weights import KEY, manifest_of, manifest_text, training_hashes
 from demur.errors import ModelError
 
 HASHES = frozenset(hashlib.sha256(bytes([k])).hexdigest() for k in range(5))

@@ -5,10 +5,10 @@ import torch
 from tests import tiny
 
 from demur.analysis import analyse
-from demur.audit.loop import audit
-from demur.audit.plan import read_plan
 from demur.classifier import Classifier
 from demur.data import Row
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.loop import run_plan
 
 CLASSES = ("functional", "scratched", "defective")
 ROWS = 1500
@@ -57,7 +57,7 @@ def run(out, **changes):
     """Audit the modules into a folder."""
     plan = read_plan(None, (), PLAN | {key.replace("__", "."): value for key, value in changes.items()})
     model = Classifier(tiny.Net().eval(), classes=CLASSES, input_shape=tiny.SHAPE)
-    return audit(plan, out, tiny.Quiet(), Modules(), model)
+    return run_plan(plan, out, tiny.Quiet(), Modules(), model)
 
 
 def results(out, **changes):

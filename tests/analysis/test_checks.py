@@ -10,11 +10,11 @@ import torch
 from tests import tiny
 
 from demur.analysis import analyse
-from demur.analysis.accuracy import condition_rows
-from demur.analysis.checks import checks
-from demur.analysis.manipulation import manipulation
-from demur.analysis.run import Run
-from demur.analysis.verdict import state
+from demur.analysis.accuracy.overall import condition_rows
+from demur.analysis.robustness.manipulation import manipulation
+from demur.analysis.run_folder import Run
+from demur.analysis.verdict.checks import checks
+from demur.analysis.verdict.verdict import state
 from demur.errors import RunError
 from demur.records import write_json
 

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from tests.analysis import searches as made
 from tests.analysis.slow import rows_of, same, share, wrong
 
-from demur.analysis.compare import compare
+from demur.analysis.compare_runs import compare
 from demur.errors import InputError, RunError
 
 OTHER = {"model": "zoo:two", "model_sha256": "m2", "plan_sha256": "p2"}

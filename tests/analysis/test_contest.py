@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 import torch
 
-from demur.analysis.contest import Gain, contest, settled
-from demur.analysis.signals import _alike
-from demur.analysis.targets import Target
+from demur.analysis.signals.compare_to_baseline import Gain, contest, is_settled
+from demur.analysis.signals.ranking_targets import Target
+from demur.analysis.signals.signal_ranking import _alike
 from demur.evidence import Evidence
 from demur.metrics.delong import auroc_interval
 from demur.registry import build
@@ -43,7 +43,7 @@ def drawn(seed, others, strength=1.0, own=0.6):
 def judged(scores, positive, fitted=(), groups=None):
     of = target(scores, positive, groups)
     gains = {name: Gain.of(of, name, "msp", fitted=name in fitted) for name in scores if name != "msp"}
-    corrected = settled(gains)
+    corrected = is_settled(gains)
     areas = {name: auroc_interval(values, positive, of.units) for name, values in scores.items()}
     return gains, corrected, contest(of, corrected, areas)
 

@@ -10,9 +10,9 @@ from tests.report import far
 
 from demur.analysis import analyse
 from demur.analysis.csv_tables import csv_tables, flat, write_tables
-from demur.analysis.epsilon import searches
-from demur.analysis.run import Run
-from demur.analysis.searched import ClassSearch, Reach
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile
+from demur.analysis.robustness.minimal_perturbation import ClassSearch, perturbation_tables
+from demur.analysis.run_folder import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
 FILES = {
@@ -25,7 +25,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return searches(Run(made.run(tmp_path_factory.mktemp("csv") / "run")))
+    return perturbation_tables(Run(made.run(tmp_path_factory.mktemp("csv") / "run")))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,6 @@ def test_tables_within_are_left_out(found):
 
 
 def test_a_cell_says_what_lies_above():
-    reach = Reach(value=0.5, low=0.1, high=0.5, above=("value", "high"), n=9)
+    reach = CensoredQuantile(value=0.5, low=0.1, high=0.5, above=("value", "high"), n=9)
     row = ClassSearch(name="ant", n=9, wrong=0, censored=6, lower=reach, median=reach, upper=reach, rank=1)
     assert flat(row)["median_above"] == "value high"

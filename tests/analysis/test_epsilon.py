@@ -12,9 +12,9 @@ from scipy.stats import binom, kruskal
 from tests.analysis import searches as made
 from tests.analysis.slow import rows_of, same
 
-from demur.analysis.epsilon import searches
-from demur.analysis.reach import ecdf, finite, reach
-from demur.analysis.run import Run
+from demur.analysis.robustness.censored_quantiles import censored_quantile, ecdf, finite
+from demur.analysis.robustness.minimal_perturbation import perturbation_tables
+from demur.analysis.run_folder import Run
 from demur.metrics import Estimate
 
 NAMES = (made.RAY, made.L2, made.FMN)
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    return {search.condition: search for search in searches(Run(folder))}
+    return {search.condition: search for search in perturbation_tables(Run(folder))}
 
 
 def changes_of(folder, name):
@@ -123,7 +123,7 @@ def test_a_ranking_that_is_noise_is_called_so(folder, tmp_path):
         made.entry("clean", "clean", 60),
         made.entry(made.RAY, "epsilon", 60, norm="linf", cap=99.0, resolution="fine"),
     ]
-    (search,) = searches(Run(made.written(tmp_path / "run", tables, entries)))
+    (search,) = perturbation_tables(Run(made.written(tmp_path / "run", tables, entries)))
     assert search.ranking.p_value > 0.05
     assert search.ranking.sentence.startswith("The order of the classes may be noise")
     assert search.curve == ()
@@ -153,7 +153,7 @@ def test_at_most_twenty_turns_are_listed(tmp_path):
         made.entry("clean", "clean", n),
         made.entry(made.RAY, "epsilon", n, norm="linf", cap=0.2, resolution="fine"),
     ]
-    (search,) = searches(Run(made.written(tmp_path / "run", tables, entries)))
+    (search,) = perturbation_tables(Run(made.written(tmp_path / "run", tables, entries)))
     assert len(search.flips) == 20
     assert search.ranking.p_value == 1, "all changes are alike"
 
@@ -192,7 +192,7 @@ def test_what_only_the_direction_flips_counts_against_the_attack(tmp_path):
         made.entry(made.L2, "epsilon", 20, norm="l2", cap=9.0, resolution="fine"),
         made.entry(made.FMN, "epsilon", 20, norm="l2"),
     ]
-    row = searches(Run(made.written(tmp_path / "run", tables, entries)))[0].beside[0]
+    row = perturbation_tables(Run(made.written(tmp_path / "run", tables, entries)))[0].beside[0]
     assert (row.ratio.value, row.ratio.n) == (0.0, 19), "9 images at 2, 10 at 0, and one that neither flips"
 
 
@@ -228,7 +228,7 @@ def test_many_images_give_few_points():
 
 def test_groups_are_the_unit(tmp_path):
     folder = made.run(tmp_path / "run", groups=np.arange(160) // 4)
-    search = searches(Run(folder))[0]
+    search = perturbation_tables(Run(folder))[0]
     assert (search.median.unit, search.median.n) == ("group", 40)
     assert same(search.median.value, median_low(changes_of(folder, made.RAY)))
     assert search.ranking.halves.unit == "group"
@@ -243,16 +243,16 @@ def test_searches_of_regions_are_not_among_them(folder, found):
 
 @pytest.mark.parametrize("run", sorted((Path(__file__).parents[1] / "golden").glob("run-v*")), ids=lambda run: run.name)
 def test_a_golden_run_has_none(run):
-    assert searches(Run(run)) == ()
+    assert perturbation_tables(Run(run)) == ()
 
 
 def test_above_the_cap_is_told():
-    found = reach([0.1] * 3 + [np.inf] * 7, cap=0.5)
+    found = censored_quantile([0.1] * 3 + [np.inf] * 7, cap=0.5)
     assert (found.value, found.low, found.high, found.above) == (0.5, 0.1, 0.5, ("value", "high"))
-    found = reach([0.1] * 3 + [np.inf] * 7)
+    found = censored_quantile([0.1] * 3 + [np.inf] * 7)
     assert math.isnan(found.value)
     assert (found.above, found.reason) == (("value", "high"), "more images than that were never flipped")
-    assert reach([]).reason == "no images"
+    assert censored_quantile([]).reason == "no images"
 
 
 def test_an_infinite_number_has_a_reason():

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from tests import tiny
 
 from demur.analysis import analyse
-from demur.analysis.gates import judge, next_step, outcome, units_needed
-from demur.analysis.results import Check, Quantity
+from demur.analysis.quantity import Quantity
+from demur.analysis.verdict.acceptance import gates_next_step, judge_gates, outcome, units_needed
+from demur.analysis.verdict.verdict_tables import Check
 from demur.metrics import wilson
-from demur.registry.gates import SIGNAL, SUBJECTS, read_gate
+from demur.registry.gate_rules import SIGNAL, SUBJECTS, read_gate
 
 
 def quantity(low, value, high, n=100, unit="image"):
@@ -20,7 +21,7 @@ def quantity(low, value, high, n=100, unit="image"):
 
 
 def one(results, key, rule):
-    return judge({key: rule}, results)[0]
+    return judge_gates({key: rule}, results)[0]
 
 
 @pytest.mark.parametrize(
@@ -160,14 +161,16 @@ def test_what_was_not_measured_is_inconclusive_with_the_reason(results, key):
 
 
 def test_the_next_step_names_what_failed_else_what_is_open(results):
-    rows = judge({"clean.accuracy": ">= 0.1", "clean.coverage": "<= 0.0001", "robust.accuracy": ">= 0.1"}, results)
-    assert "clean.coverage <= 0.0001" in next_step(rows)
-    assert "clean.accuracy" not in next_step(rows)
+    rows = judge_gates(
+        {"clean.accuracy": ">= 0.1", "clean.coverage": "<= 0.0001", "robust.accuracy": ">= 0.1"}, results
+    )
+    assert "clean.coverage <= 0.0001" in gates_next_step(rows)
+    assert "clean.accuracy" not in gates_next_step(rows)
     wide = results.model_copy(
         update={"calibration": results.calibration.model_copy(update={"ece": quantity(0, 0.1, 0.9)})}
     )
-    assert next_step(judge({"calibration.ece": "<= 0.2"}, wide)).startswith("Label more images")
-    assert next_step(judge({"clean.accuracy": ">= 0.1"}, results)) is None
+    assert gates_next_step(judge_gates({"calibration.ece": "<= 0.2"}, wide)).startswith("Label more images")
+    assert gates_next_step(judge_gates({"clean.accuracy": ">= 0.1"}, results)) is None
 
 
 def test_sentences_say_what_was_compared(results):

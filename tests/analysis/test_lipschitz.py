@@ -6,9 +6,8 @@ import polars as pl
 import pytest
 from tests.analysis import searches
 
-from demur.analysis.lipschitz import lipschitz
-from demur.analysis.lipschitz_tables import Lipschitz
-from demur.analysis.run import Run
+from demur.analysis.robustness.lipschitz_tables import Lipschitz, lipschitz
+from demur.analysis.run_folder import Run
 from demur.records import write_json
 
 LAYER = {

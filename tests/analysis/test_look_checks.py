@@ -7,9 +7,8 @@ import pytest
 from tests.analysis import looks
 from tests.analysis.looks import FMN, GRAD_CAM, RAY, SMOOTH
 
-from demur.analysis.checks.directions import directions
-from demur.analysis.checks.maps import maps
-from demur.analysis.run import Run
+from demur.analysis.run_folder import Run
+from demur.analysis.verdict.checks import directions, map_checks
 
 LINE = 0.5
 
@@ -20,7 +19,7 @@ def told(found):
 
 def test_runs_without_maps_are_not_asked_about_them(folder):
     run = Run(folder)
-    assert list(maps(run)) == []
+    assert list(map_checks(run)) == []
     assert list(directions(run)) == []
 
 
@@ -33,7 +32,7 @@ def mapped(tmp_path, empty, sanity=None):
 
 @pytest.mark.parametrize(("empty", "state"), [(0, "pass"), (3, "pass"), (4, "warn"), (50, "warn")])
 def test_empty_maps_are_counted_over_all_maps(tmp_path, empty, state):
-    assert told(maps(mapped(tmp_path, empty))) == [("maps are not empty", state, 2 * empty, 150)]
+    assert told(map_checks(mapped(tmp_path, empty))) == [("maps are not empty", state, 2 * empty, 150)]
 
 
 LITTLE, MUCH, UNSURE = [0.1] * 20, [0.9] * 20, [0.1, 0.9] * 10
@@ -54,7 +53,7 @@ def test_maps_that_are_not_shown_to_change_are_named(tmp_path, left, state, stuc
         {"map": name, "sample_ids": looks.named(20), "correlation": found, "limit": 0.5}
         for name, found in zip(names, left, strict=True)
     ]
-    _, check = maps(mapped(tmp_path, 0, sanity))
+    _, check = map_checks(mapped(tmp_path, 0, sanity))
     assert told([check]) == [("maps change with the weights", state, len(stuck), 2)]
     assert [name for name in names if name in check.sentence] == stuck
 

@@ -6,8 +6,8 @@ import json
 import pytest
 from tests import tiny
 
-from demur.analysis.overlays import overlays
-from demur.analysis.run import Run
+from demur.analysis.attribution.map_tables import overlays
+from demur.analysis.run_folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from tests.analysis import modules
 from tests.analysis.slow import answered, auroc, rows_of, same, share, wrong
 
 from demur.analysis import analyse
-from demur.analysis.cost import _per_image
-from demur.analysis.label_quality import _weighted
+from demur.analysis.accuracy.error_direction import _per_image
+from demur.analysis.accuracy.label_quality import _weighted
 from demur.errors import InputError
 from demur.metrics import wilson
+from demur.pipeline.run.loop import run_plan
 
 DEFECTIVE = modules.CLASSES.index("defective")
 
@@ -179,7 +180,7 @@ def test_copies_across_roles_are_counted(tmp_path):
 
     plan = tiny.plan(conditions=("clean",), policies=("certified(risk=0.1)",))
     model = tiny.Classifier(tiny.Net().eval(), classes=modules.CLASSES, input_shape=tiny.SHAPE)
-    folder = tiny.audit(plan, tmp_path / "run", tiny.Quiet(), Doubled(), model)
+    folder = run_plan(plan, tmp_path / "run", tiny.Quiet(), Doubled(), model)
     facts = json.loads((folder / "facts" / "near_duplicates.json").read_text())
     roles = {row["sample_id"]: row["role"] for row in rows_of(folder, "clean")}
     ids = [f"{at:06d}" for at in range(modules.ROWS)]

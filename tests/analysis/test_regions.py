@@ -8,16 +8,15 @@ from tests.analysis import looks
 from tests.analysis.looks import CAP, GRAD_CAM
 from tests.analysis.slow import exact_median_ends, ranked_alike, rows_of, same, share, wilson_ends, wrong
 
-from demur.analysis.regions import _control, pairs
-from demur.analysis.run import Run
-from demur.analysis.where import where
+from demur.analysis.attribution.region_tables import _control, attribution, pairs
+from demur.analysis.run_folder import Run
 
 REGIONS = (GRAD_CAM, "marked")
 
 
 @pytest.fixture(scope="module")
 def found(looked):
-    return where(Run(looked))
+    return attribution(Run(looked))
 
 
 def of(rows, name):
@@ -181,7 +180,7 @@ def leaning(tmp_path, found, n=40, grouped=False):
     for part, sizes in zip(("object", "background"), found, strict=True):
         name = f"ray(norm='l2', part={part!r}, region='grad_cam')"
         maker.search(name, n, [sizes] * n if isinstance(sizes, float) else sizes, part=part, region=GRAD_CAM)
-    (row,) = where(Run(maker.finish())).regions
+    (row,) = attribution(Run(maker.finish())).regions
     return row
 
 
@@ -219,7 +218,7 @@ def test_a_side_alone_is_no_region(tmp_path):
     maker.search("ray(norm='l2', part='object', region='grad_cam')", 20, looks.sizes(1), part="object", region=GRAD_CAM)
     run = Run(maker.finish())
     assert pairs(run) == ()
-    assert where(run) is None
+    assert attribution(run) is None
 
 
 def test_images_of_a_group_have_one_vote(tmp_path):

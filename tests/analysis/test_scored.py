@@ -9,10 +9,10 @@ from tests import tiny
 from tests.analysis.slow import auroc, rows_of, same, share, wrong
 
 from demur.analysis import analyse
-from demur.analysis import corruption_map as module
-from demur.audit.loop import audit
-from demur.audit.plan import Signals
+from demur.analysis.accuracy.overall import _errors
 from demur.metrics.corruption_error import ALEXNET
+from demur.pipeline.plan.plan_file import Signals
+from demur.pipeline.run.loop import run_plan
 from demur.records import read_json
 
 ENTROPY = "activation_entropy(bins=4, layers=['compare'])"
@@ -33,7 +33,7 @@ def scored(tmp_path_factory):
     plan = tiny.plan(conditions=CONDITIONS)
     plan = plan.model_copy(update={"signals": Signals(use=("entropy", "doctor(variant='beta')", SQUEEZING, *FITTED))})
     folder = tmp_path_factory.mktemp("scored") / "run"
-    return audit(plan, folder, tiny.Quiet(), tiny.source(rows=3_000), tiny.classifier())
+    return run_plan(plan, folder, tiny.Quiet(), tiny.source(rows=3_000), tiny.classifier())
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_an_interrupted_run_keeps_the_same_parts(scored, tmp_path):
     (again / "parts" / f"{entries[-1]['shard']}.parquet").unlink()
     plan = tiny.plan(conditions=CONDITIONS)
     plan = plan.model_copy(update={"signals": Signals(use=("entropy", "doctor(variant='beta')", SQUEEZING, *FITTED))})
-    audit(plan, again, tiny.Quiet(), tiny.source(rows=3_000), tiny.classifier())
+    run_plan(plan, again, tiny.Quiet(), tiny.source(rows=3_000), tiny.classifier())
     for path in (scored / "parts").iterdir():
         assert (again / "parts" / path.name).read_bytes() == path.read_bytes()
 
@@ -204,9 +204,9 @@ def test_corruption_errors_need_all_fifteen_and_the_classes_of_imagenet(monkeypa
 
     share_of = type("Share", (), {"value": 0.25})
     cells = {name: dict.fromkeys(range(1, 6), share_of) for name in ALEXNET}
-    errors = module._errors(Known, cells)
+    errors = _errors(Known, cells)
     assert set(errors) == set(ALEXNET)
     assert all(values == [0.75] * 5 for values in errors.values())
-    assert module._errors(type("Few", (), {"classes": ("a", "b")}), cells) == {}
+    assert _errors(type("Few", (), {"classes": ("a", "b")}), cells) == {}
     cells["fog"].pop(3)
-    assert module._errors(Known, cells) == {}
+    assert _errors(Known, cells) == {}

@@ -9,10 +9,10 @@ import pytest
 from tests import tiny
 
 from demur.analysis import analyse
-from demur.analysis.checks import checks
-from demur.analysis.checks.levels import sure_level
-from demur.analysis.checks.trials import RULES
-from demur.analysis.run import Run
+from demur.analysis.run_folder import Run
+from demur.analysis.verdict.checks import checks
+from demur.analysis.verdict.sanity_checks import RULES
+from demur.analysis.verdict.verdict_tables import sure_level
 from demur.records import read_json, write_json
 
 OF = 128

@@ -5,19 +5,20 @@ import math
 import pytest
 from tests.analysis.looks import CLASSES, GRAD_CAM, RAY
 
-from demur.analysis.run import Run
-from demur.analysis.searched import ClassSearch, Reach, Search
-from demur.analysis.trust import EVERYTHING, trust
-from demur.analysis.where import where
+from demur.analysis.attribution.region_tables import attribution
+from demur.analysis.attribution.trust_components import EVERYTHING, trust
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile
+from demur.analysis.robustness.minimal_perturbation import ClassSearch, MinimalPerturbation
+from demur.analysis.run_folder import Run
 
 
 @pytest.fixture(scope="module")
 def found(looked):
-    return where(Run(looked))
+    return attribution(Run(looked))
 
 
 def reached(value, n=30, above=()):
-    return Reach(value=value, low=math.nan, high=math.nan, above=above, n=n)
+    return CensoredQuantile(value=value, low=math.nan, high=math.nan, above=above, n=n)
 
 
 def class_search(name, median):
@@ -26,7 +27,7 @@ def class_search(name, median):
 
 def search(medians, condition=RAY):
     whole = reached(0.4, n=110)
-    return Search(
+    return MinimalPerturbation(
         condition=condition, sentence="", norm="l2", cap=2.0, n=110, wrong=0, censored=0, lower=whole, median=whole,
         upper=whole, right_median=reached(0.5, n=90), smallest=0.1, largest=2.0, scan=5.0, refinement=6.0,
         per_class=tuple(map(class_search, CLASSES, medians)), ranking=None, flips=(), curve=(), beside=(),

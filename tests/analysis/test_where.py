@@ -12,11 +12,11 @@ from tests.analysis import looks
 from tests.analysis.looks import FMN, GRAD_CAM, KNOW_NOTHING, LOCALISATIONS, MEASURES, RAY, SMOOTH
 from tests.analysis.slow import auroc, exact_median_ends, ranked_alike, rows_of, same, wrong
 
-from demur.analysis.run import Run
-from demur.analysis.where import where
-from demur.audit.plan import EpsilonPlan, WherePlan
+from demur.analysis.attribution.region_tables import attribution
+from demur.analysis.run_folder import Run
 from demur.metrics import Resampler, mean
 from demur.metrics.delong import auroc_gain, auroc_interval
+from demur.pipeline.plan.plan_file import EpsilonPlan, WherePlan
 from demur.records import groups, read_json, write_json
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
@@ -25,7 +25,7 @@ MAPS = (GRAD_CAM, SMOOTH)
 
 @pytest.fixture(scope="module")
 def found(looked):
-    return where(Run(looked))
+    return attribution(Run(looked))
 
 
 def map_of(found, name):
@@ -45,7 +45,7 @@ def is_mean(quantity, numbers):
 
 
 def test_runs_without_maps_and_searches_have_no_such_section():
-    assert where(Run(GOLDEN)) is None
+    assert attribution(Run(GOLDEN)) is None
 
 
 def test_the_maps_of_the_plan_in_its_order(found):
@@ -173,7 +173,7 @@ def test_a_map_must_surely_change_with_the_weights(looked, tmp_path, correlation
             }
         ],
     )
-    found = map_of(where(Run(copy)), GRAD_CAM).sanity
+    found = map_of(attribution(Run(copy)), GRAD_CAM).sanity
     assert found.state == state
     assert {"pass": "the map changes", "warn": "not shown to change", "fail": "hardly changes"}[state] in found.sentence
 
@@ -189,7 +189,7 @@ def without(looked, tmp_path, *names):
 
 
 def test_another_search_takes_the_place_of_the_ray(looked, tmp_path):
-    found = where(without(looked, tmp_path, RAY))
+    found = attribution(without(looked, tmp_path, RAY))
     changes = {row["sample_id"]: looks.change(row) for row in rows_of(looked, FMN)}
     rows = [row for row in rows_of(looked, SMOOTH) if changes.get(row["sample_id"], 0) > 0]
     pairs = [(row["explain.gini"], changes[row["sample_id"]]) for row in rows]
@@ -198,7 +198,7 @@ def test_another_search_takes_the_place_of_the_ray(looked, tmp_path):
 
 
 def test_without_any_search_nothing_is_held_against_it(looked, tmp_path):
-    found = where(without(looked, tmp_path, RAY, FMN))
+    found = attribution(without(looked, tmp_path, RAY, FMN))
     assert found.epsilon_of is None
     assert {measure.with_epsilon for row in found.maps for measure in row.measures} == {None}
 
@@ -207,7 +207,7 @@ def test_without_marks_nothing_is_said_of_places(tmp_path):
     maker = looks.Maker(tmp_path / "run")
     maker.clean()
     maker.map(GRAD_CAM, 30, set(), empty=set())
-    assert where(Run(maker.finish())).maps[0].localised == ()
+    assert attribution(Run(maker.finish())).maps[0].localised == ()
 
 
 def test_what_an_audit_writes_is_what_is_read(tmp_path):
@@ -216,7 +216,7 @@ def test_what_an_audit_writes_is_what_is_read(tmp_path):
         "epsilon": EpsilonPlan(use=("ray(norm='l2')",), images=40, curves=0),
         "where": WherePlan(maps=(name,), regions=(name,), hide=("mean",), images=40),
     }
-    found = where(Run(tiny.run(tmp_path / "run", conditions=("clean",), limit=300, **sections)))
+    found = attribution(Run(tiny.run(tmp_path / "run", conditions=("clean",), limit=300, **sections)))
     (look,), (region,) = found.maps, found.regions
     assert (found.epsilon_of, look.name, look.n, look.height, look.width) == (RAY, name, 40, 8, 8)
     assert all(0 < measure.median.n == measure.auroc.n <= 40 - look.empty for measure in look.measures)
@@ -230,14 +230,14 @@ def test_what_an_audit_writes_is_what_is_read(tmp_path):
 
 def test_images_of_a_group_are_one(tmp_path):
     run = Run(looks.looked(tmp_path / "run", grouped=True))
-    found = map_of(where(run), SMOOTH)
+    found = map_of(attribution(run), SMOOTH)
     units = groups(run.rows(SMOOTH))
     for measure in found.measures:
         for quantity in (measure.median, measure.with_epsilon, measure.auroc, measure.gain):
             assert quantity.unit == "group"
             assert quantity.n <= len(set(units)) < 100
     assert found.localised[0].value.unit == found.agreements[0].overlap.unit == "group"
-    sane = map_of(where(run), GRAD_CAM).sanity
+    sane = map_of(attribution(run), GRAD_CAM).sanity
     assert (sane.n, sane.correlation.n, sane.correlation.unit) == (6, 3, "group")
     assert sane.state == "warn", "no interval of three groups"
     numbers = run.rows(SMOOTH)[f"explain.overlap.{GRAD_CAM}"].to_numpy().astype(float)

@@ -2,9 +2,8 @@
 
 from tests.report.scores import share
 
-from demur.analysis.accuracy import worst_class
-from demur.analysis.results import ClassRow, SliceRow
-from demur.analysis.slices import worst_slice
+from demur.analysis.accuracy.overall import ClassRow, worst_class
+from demur.analysis.accuracy.slices import SliceRow, worst_slice
 
 
 def of_class(name, right, covered, risk, n=100):

@@ -1,6 +1,6 @@
 """An objective that counts."""
 
-from demur.attacks.objective import Objective
+from demur.attacks.core.objective import Objective
 
 
 class Counting(Objective):

@@ -12,10 +12,10 @@ from tests.attacks.test_steps import moved
 
 from demur.attacks.apgd import APGD, _windows
 from demur.attacks.apgd_t import APGDT
-from demur.attacks.harness import run
-from demur.attacks.losses import LOSSES, targeted_dlr
-from demur.attacks.objective import Objective
-from demur.attacks.walk import Walk
+from demur.attacks.core.attack_state import AttackState
+from demur.attacks.core.harness import run
+from demur.attacks.core.losses import LOSSES, targeted_dlr
+from demur.attacks.core.objective import Objective
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
 
@@ -81,7 +81,7 @@ def inner_setting(attack, rows):
 
 
 def begun(attack, x, y, keys, logits):
-    given = Walk(
+    given = AttackState(
         x=x, y=y, origin=x, eps=torch.full((len(x),), attack.eps).to(x), seed=keys.seeds("attack"), logits=logits
     )
     return attack.start(given, 0)

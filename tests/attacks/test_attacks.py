@@ -7,19 +7,19 @@ from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 from demur.attacks.apgd import APGD
 from demur.attacks.apgd_t import APGDT
 from demur.attacks.bim import BIM
-from demur.attacks.by_path import ByPath
+from demur.attacks.core.harness import run
+from demur.attacks.core.losses import cross_entropy
+from demur.attacks.core.objective import Objective
 from demur.attacks.cw import CW
 from demur.attacks.ddn import DDN
 from demur.attacks.deepfool import DeepFool
+from demur.attacks.external.callable_attack import ByPath
+from demur.attacks.external.external import run_external
+from demur.attacks.external.libraries import ART, Foolbox, Torchattacks
 from demur.attacks.fgsm import FGSM
 from demur.attacks.fmn import FMN
-from demur.attacks.foreign import run_foreign
-from demur.attacks.harness import run
-from demur.attacks.libraries import ART, Foolbox, Torchattacks
-from demur.attacks.losses import cross_entropy
-from demur.attacks.momentum import MIFGSM
+from demur.attacks.mifgsm import MIFGSM
 from demur.attacks.noise import Noise
-from demur.attacks.objective import Objective
 from demur.attacks.pgd import PGD
 from demur.attacks.spatial import Spatial
 from demur.attacks.square import Square
@@ -142,7 +142,7 @@ def test_an_attack_from_elsewhere_is_held_to_the_same_worst_points(attack, oracl
     x, y = images(oracle, 24), torch.full((24,), oracle.label)
     objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
     keys = Keys.of(0, [str(i) for i in range(24)], repr(attack))
-    outcome = run_foreign(attack, objective, x, y, keys, keep="worst", batch=16)
+    outcome = run_external(attack, objective, x, y, keys, keep="worst", batch=16)
     reached, possible = cross_entropy(outcome.logits, y), cross_entropy(oracle(oracle.worst(x, EPS)), y)
     assert torch.all(reached <= possible + 1e-5)
     assert torch.all(reached >= possible - 0.02 * possible.abs() - 1e-3)

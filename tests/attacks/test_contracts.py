@@ -6,10 +6,10 @@ from tests.attacks.counting import Counting
 from tests.attacks.everyone import EPS, called, in_a_ball, variants
 from torch import nn
 
-from demur.attacks.balls import length
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Trouble
+from demur.attacks.core.attack_state import Trouble
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
+from demur.attacks.core.projections import length
 from demur.classifier import Classifier
 from demur.randomness import Keys
 

@@ -10,9 +10,9 @@ from tests.attacks.test_contracts import SHAPE, Counting, setting
 from torch import nn
 
 from demur.attacks.apgd_t import APGDT
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Trouble
+from demur.attacks.core.attack_state import Trouble
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.attacks.pgd import PGD
 from demur.classifier import Classifier
 from demur.errors import InputError

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
-from demur.attacks.balls import unit
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
+from demur.attacks.core.projections import unit
 from demur.attacks.ensemble import NOT_BROKEN, NOT_RUN, WRONG_ALREADY, Ensemble, run_ensemble
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
 from demur.classifier import Classifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys

@@ -10,12 +10,12 @@ import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 from torch import nn
 
-from demur.attacks.by_path import ByPath, Given
+from demur.attacks.core.attack_state import Trouble
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
+from demur.attacks.external.callable_attack import ByPath, Given
+from demur.attacks.external.external import is_external, run_external
 from demur.attacks.fgsm import FGSM
-from demur.attacks.foreign import is_foreign, run_foreign
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Trouble
 from demur.classifier import Classifier
 from demur.errors import AddressError, InputError, UnknownNameError
 from demur.randomness import Keys
@@ -33,7 +33,7 @@ def setting(oracle=None, rows=ROWS):
 
 def attacked(function, keep="first", batch=8, **rules):
     objective, x, y, keys = setting()
-    return x, run_foreign(
+    return x, run_external(
         Given(function=function, **{"eps": EPS, **rules}), objective, x, y, keys, keep=keep, batch=batch
     )
 
@@ -57,7 +57,7 @@ REACHABLE = (lambda objective, x, y, _: objective.fooled(objective.logits(worst(
 
 def test_an_honest_attack_is_measured_as_demur_measures_its_own():
     objective, x, y, keys = setting()
-    theirs = run_foreign(Given(function=honest, eps=EPS), objective, x, y, keys, batch=8)
+    theirs = run_external(Given(function=honest, eps=EPS), objective, x, y, keys, batch=8)
     ours = run(FGSM(eps=EPS), objective, x, y, keys, batch=8)
     assert 0 < int(theirs.fooled.sum()) < ROWS
     for name in ("x", "logits", "fooled", "linf", "l2", "troubles"):
@@ -179,7 +179,7 @@ def test_what_was_wrong_before_was_not_won_by_the_attack():
     closest = objective.logits(x)[:, 1].argsort(descending=True)[:3]
     y[closest] = 0
     x[closest] = worst(x[closest])
-    outcome = run_foreign(Given(function=undoing, eps=EPS), objective, x, y, keys, keep="worst")
+    outcome = run_external(Given(function=undoing, eps=EPS), objective, x, y, keys, keep="worst")
     assert int((outcome.step == 0).sum()) == 3
     assert not outcome.fooled.any()
     assert not flagged(outcome, Trouble.SILENT).any()
@@ -230,7 +230,7 @@ def test_the_random_state_of_others_is_untouched_and_theirs_comes_from_the_keys(
     assert torch.equal(one.x, two.x)
     objective, x, y, _ = setting()
     other = Keys.of(1, [str(i) for i in range(ROWS)], "foreign")
-    three = run_foreign(Given(function=disturbing, eps=EPS), objective, x, y, other, keep="worst", batch=8)
+    three = run_external(Given(function=disturbing, eps=EPS), objective, x, y, other, keep="worst", batch=8)
     assert not torch.equal(one.x, three.x)
 
 
@@ -267,7 +267,7 @@ def test_training_mode_is_refused_and_undone(switch):
     x, y = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     keys = Keys.of(0, list("abcd"), "")
-    outcome = run_foreign(Given(function=training, eps=EPS), objective, x, y, keys, keep="worst")
+    outcome = run_external(Given(function=training, eps=EPS), objective, x, y, keys, keep="worst")
     assert flagged(outcome, Trouble.CRASHED).all()
     assert all("evaluation mode" in reason for reason in outcome.reasons)
     assert not any(layer.training for layer in module.modules())
@@ -311,7 +311,7 @@ def test_rows_that_are_wrong_already_are_left_alone_unless_the_worst_is_asked_fo
         given.append(len(x))
         return worst(x)
 
-    outcome = run_foreign(Given(function=watching, eps=EPS), objective, x, y, keys, keep=keep, batch=64)
+    outcome = run_external(Given(function=watching, eps=EPS), objective, x, y, keys, keep=keep, batch=64)
     assert given == [ROWS if keep == "worst" else ROWS - 5]
     assert torch.all(outcome.step[:5] == 0)
     if keep == "worst":
@@ -324,7 +324,7 @@ def test_rows_that_are_wrong_already_are_left_alone_unless_the_worst_is_asked_fo
 
 def test_when_all_are_wrong_already_nothing_is_called():
     objective, x, y, keys = setting()
-    outcome = run_foreign(Given(function=None, eps=EPS), objective, x, 1 - y, keys)
+    outcome = run_external(Given(function=None, eps=EPS), objective, x, 1 - y, keys)
     assert outcome.fooled.all()
 
 
@@ -338,7 +338,7 @@ def test_a_success_that_float64_does_not_confirm_is_neither_a_success_nor_a_lost
 
     objective, x, y, keys = setting()
     doubting = Doubting(objective.classifier, "margin")
-    outcome = run_foreign(
+    outcome = run_external(
         Given(function=lambda model, x, y: model(worst(x)) is None or worst(x), eps=EPS), doubting, x, y, keys
     )
     assert torch.equal(flagged(outcome, Trouble.UNCONFIRMED), REACHABLE)
@@ -353,10 +353,10 @@ def test_without_a_ball_any_change_inside_the_box_counts():
 
 
 def test_foreign_attacks_are_told_from_demurs_own():
-    assert is_foreign(Given(function=honest))
-    assert is_foreign(build("attack", "callable(path='a.b:c')"))
-    assert is_foreign(build("attack", "foolbox(attack=LinfPGD)"))
-    assert not is_foreign(FGSM(eps=EPS))
+    assert is_external(Given(function=honest))
+    assert is_external(build("attack", "callable(path='a.b:c')"))
+    assert is_external(build("attack", "foolbox(attack=LinfPGD)"))
+    assert not is_external(FGSM(eps=EPS))
 
 
 def attack_in_a_module(model, x, y):
@@ -368,7 +368,7 @@ def test_a_function_is_found_by_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
     objective, x, y, keys = setting()
-    outcome = run_foreign(ByPath(path="mine:nudge", eps=0.02), objective, x, y, keys, keep="worst")
+    outcome = run_external(ByPath(path="mine:nudge", eps=0.02), objective, x, y, keys, keep="worst")
     torch.testing.assert_close(outcome.x, x + 0.01)
 
 
@@ -383,7 +383,7 @@ def test_a_function_is_found_by_its_path(tmp_path, monkeypatch):
 def test_a_function_that_is_not_there_is_an_error_and_no_crash(path, error, words):
     objective, x, y, keys = setting()
     with pytest.raises(error, match=words):
-        run_foreign(ByPath(path=path, eps=EPS), objective, x, y, keys)
+        run_external(ByPath(path=path, eps=EPS), objective, x, y, keys)
 
 
 @pytest.mark.parametrize(
@@ -424,5 +424,5 @@ def test_a_curved_net_needs_more_than_one_call():
     """The runner's own view of what is reachable agrees with a closed form that is not flat."""
     objective, x, y, keys = setting(Bowl())
     bowl = Bowl()
-    outcome = run_foreign(Given(function=lambda m, x, y: bowl.worst(x, EPS), eps=EPS), objective, x, y, keys)
+    outcome = run_external(Given(function=lambda m, x, y: bowl.worst(x, EPS), eps=EPS), objective, x, y, keys)
     assert torch.equal(outcome.fooled, objective.fooled(objective.logits(bowl.worst(x, EPS)), y))

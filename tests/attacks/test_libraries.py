@@ -7,8 +7,8 @@ import pytest
 import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
-from demur.attacks.foreign import run_foreign
-from demur.attacks.objective import Objective
+from demur.attacks.core.objective import Objective
+from demur.attacks.external.external import run_external
 from demur.classifier import Classifier
 from demur.errors import InputError, MissingExtraError, UnknownNameError
 from demur.randomness import Keys
@@ -23,7 +23,7 @@ def attacked(text, oracle, batch=10):
     y = torch.full((ROWS,), oracle.label)
     objective = Objective(Classifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
     keys = Keys.of(0, [str(i) for i in range(ROWS)], "libraries")
-    return objective, x, y, run_foreign(build("attack", text), objective, x, y, keys, batch=batch)
+    return objective, x, y, run_external(build("attack", text), objective, x, y, keys, batch=batch)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import torch
 from tests.attacks.mnist import needs_shared, robust_mnist
 from tests.oracles import CLASSES, SHAPE, Bowl, Fan, Plane, images
 
-from demur.attacks.balls import inward
+from demur.attacks.core.attack_state import Trouble
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
+from demur.attacks.core.projections import inward
 from demur.attacks.cw import CW
 from demur.attacks.ddn import DDN
 from demur.attacks.deepfool import DeepFool
 from demur.attacks.fmn import FMN
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Trouble
 from demur.classifier import Classifier
 from demur.errors import InputError
 from demur.randomness import Keys

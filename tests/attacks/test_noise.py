@@ -7,9 +7,9 @@ import torch
 from scipy.special import betainc
 from torch import nn
 
-from demur.attacks.harness import run
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.attacks.noise import Noise
-from demur.attacks.objective import Objective
 from demur.classifier import Classifier
 from demur.randomness import Keys
 

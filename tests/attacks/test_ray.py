@@ -7,9 +7,8 @@ import torch
 from tests.attacks.rays import CLEAR, NORMS, ROWS, Along, brute, check, given, unit, way
 from tests.oracles import SHAPE, Bowl, Plane, images
 
-from demur.attacks.directions import of_length_one
-from demur.attacks.ray import Ray, follow, run_ray
-from demur.attacks.roots import ROOTS
+from demur.attacks.core.line_search import ROOTS
+from demur.attacks.ray import Ray, follow, of_length_one, run_ray
 from demur.errors import InputError
 
 

@@ -7,9 +7,9 @@ import torch
 from tests.attacks.rays import NORMS, ROWS, Along, Counting, given
 from tests.oracles import SHAPE, Bowl, Plane, images
 
-from demur.attacks.outcome import Trouble
+from demur.attacks.core.attack_state import Trouble
+from demur.attacks.core.line_search import LineSearch
 from demur.attacks.ray import Ray, run_ray
-from demur.attacks.search import Search
 from demur.errors import InputError, UnknownNameError
 
 
@@ -153,7 +153,7 @@ def test_a_tolerance_beyond_float32_ends_where_numbers_do():
 
 
 def test_a_rule_that_gets_stuck_at_an_end_is_helped_along():
-    search = Search(-torch.ones(2), torch.tensor([0.25, 1.0]), 1e-3, lambda bracket, tolerance: bracket.low)
+    search = LineSearch(-torch.ones(2), torch.tensor([0.25, 1.0]), 1e-3, lambda bracket, tolerance: bracket.low)
     ids, going = torch.arange(2), torch.tensor([True, True])
     while going.any():
         t = search.next[ids]

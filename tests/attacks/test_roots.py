@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.optimize import bisect, brentq
 
-from demur.attacks.roots import ROOTS, Bracket, bisection, chandrupatla, itp
+from demur.attacks.core.line_search import ROOTS, Bracket, bisection, chandrupatla, itp
 
 FUNCTIONS = {
     "line": lambda t: 3 * t - 1,

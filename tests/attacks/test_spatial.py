@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.spatial import Spatial, moved
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
+from demur.attacks.spatial import Spatial, transformed
 from demur.classifier import Classifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
@@ -54,7 +54,7 @@ def test_an_image_is_resampled_as_a_slow_loop_does(shape, padding):
     x = images(4, shape)
     down, right = numbers(0.0, 0.13, -0.2, 0.31), numbers(0.0, -0.07, 0.25, 0.4)
     angle = numbers(0.4, -0.9, 0.05, 2.1)
-    found = moved(x, down, right, angle, padding)
+    found = transformed(x, down, right, angle, padding)
     for row in range(4):
         expected = slowly(x[row], float(down[row]), float(right[row]), float(angle[row]), padding)
         torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-9)
@@ -62,8 +62,8 @@ def test_an_image_is_resampled_as_a_slow_loop_does(shape, padding):
 
 def test_a_quarter_turn_is_anticlockwise_and_a_move_goes_down_and_right():
     x, none = images(1, (2, 6, 6)), numbers(0.0)
-    torch.testing.assert_close(moved(x, none, none, numbers(math.pi / 2)), x.rot90(1, (2, 3)))
-    shifted = moved(x, numbers(1 / 6), numbers(2 / 6), none)
+    torch.testing.assert_close(transformed(x, none, none, numbers(math.pi / 2)), x.rot90(1, (2, 3)))
+    shifted = transformed(x, numbers(1 / 6), numbers(2 / 6), none)
     torch.testing.assert_close(shifted[:, :, 1:, 2:], x[:, :, :-1, :-2])
     assert torch.all(shifted[:, :, :1].abs() < 1e-12)
     assert torch.all(shifted[:, :, :, :2].abs() < 1e-12)
@@ -127,7 +127,7 @@ def test_grid_points_are_all_different_and_reach_both_ends():
     looked = [found[0] for found in seen[-30:]]
     assert len({tuple(found.flatten().tolist()) for found in looked}) == 30
     for share in (-1.0, 1.0):
-        corner = moved(x.double(), *(numbers(share * reach) for reach in (0.2, 0.2, math.radians(20.0))))
+        corner = transformed(x.double(), *(numbers(share * reach) for reach in (0.2, 0.2, math.radians(20.0))))
         assert min(float((corner - found).abs().max()) for found in looked) < 1e-5
 
 
@@ -146,7 +146,7 @@ def test_at_random_more_tries_find_more(steps):
 
 def test_moves_and_turns_stay_within_their_limits(monkeypatch):
     told = []
-    monkeypatch.setattr("demur.attacks.spatial.moved", lambda x, *numbers: (told.append(numbers), x)[1])
+    monkeypatch.setattr("demur.attacks.spatial.transformed", lambda x, *numbers: (told.append(numbers), x)[1])
     attack = Spatial(steps=40, max_translation=0.3, max_rotation=15.0)
     attack_all(attack, Spot(0, 0), light(50), keep="worst")
     for axis, most in ((0, 0.3), (1, 0.3), (2, math.radians(15.0))):

@@ -7,10 +7,10 @@ import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 from torch import nn
 
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
+from demur.attacks.core.attack_state import AttackState, Output
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.attacks.square import Square
-from demur.attacks.walk import Seen, Walk
 from demur.classifier import Classifier
 from demur.errors import InputError
 from demur.randomness import Keys
@@ -29,7 +29,7 @@ def walk_at(shape, rows=7, norm="linf"):
     delta *= EPS[norm] / delta.flatten(1).norm(dim=1, p=math.inf if norm == "linf" else 2)[:, None, None, None] / 1.3
     best = (origin + delta).clamp(0, 1)
     x = (origin - delta).clamp(0, 1)
-    walk = Walk(
+    walk = AttackState(
         x=x,
         y=torch.zeros(rows, dtype=torch.long),
         origin=origin,
@@ -44,7 +44,7 @@ def seen_at(walk, steps):
     loss = torch.tensor([1.0, -1.0] * len(walk))[: len(walk)].double()
     none = torch.empty(0)
     step = torch.tensor(steps)
-    return Seen(logits=walk.logits, loss=loss, gradient=none, jacobian=none, fooled=loss > 9, step=step)
+    return Output(logits=walk.logits, loss=loss, gradient=none, jacobian=none, fooled=loss > 9, step=step)
 
 
 def side_of(share, step, steps, shape):

@@ -6,10 +6,10 @@ from tests.attacks.worst import classifier_of, curved, walled
 from tests.oracles import SHAPE, Plane
 
 from demur.attacks.bim import BIM
-from demur.attacks.harness import run
-from demur.attacks.momentum import MIFGSM
-from demur.attacks.objective import Objective
-from demur.attacks.walk import Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Output
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
+from demur.attacks.mifgsm import MIFGSM
 from demur.errors import InputError
 from demur.randomness import Keys
 
@@ -74,11 +74,11 @@ def test_each_step_is_the_one_of_the_paper(attack, decay, share, make, norm):
 def test_momentum_adds_gradients_of_l1_length_one():
     attack = MIFGSM(eps=0.3, decay=0.5)
     x = torch.full((2, *SHAPE), 0.5)
-    given = Walk(
+    given = AttackState(
         x=x, y=torch.zeros(2).long(), origin=x, eps=torch.full((2,), 0.3), seed=torch.zeros(2).long(), logits=x
     )
     gradient = torch.linspace(-2, 3, 32).view_as(x)
-    seen = Seen(logits=x, loss=x, gradient=gradient, jacobian=x, fooled=x, step=torch.zeros(2).long())
+    seen = Output(logits=x, loss=x, gradient=gradient, jacobian=x, fooled=x, step=torch.zeros(2).long())
     once = attack.advance(attack.start(given, 0), seen)
     unit = gradient / gradient.abs().sum(dim=(1, 2, 3), keepdim=True)
     torch.testing.assert_close(once.velocity, unit)

@@ -5,8 +5,8 @@ import torch
 from tests.attacks.everyone import EPS, called, in_a_ball
 from tests.attacks.worst import ORACLES, classifier_of, contested, inner, walled, worst
 
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.randomness import Keys
 
 ROWS = 12

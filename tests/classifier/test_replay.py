@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from demur.classifier import Classifier
-from demur.classifier.replay import Change, Replay, filters_of
+from demur.classifier.partial_forward import Change, PartialForward, filters_of
 from demur.errors import ModelError
 from demur.zoo.compact_resnet import CompactResNet
 from demur.zoo.resnet import resnet20
@@ -113,7 +113,7 @@ def test_every_mutant_answers_as_a_copy_would(name):
     mutants = [changes_of(net, [layer]) for layer in (layers[-1], layers[0], layers[len(layers) // 2])]
     mutants.append(changes_of(net, layers[-2:]))
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    seen = dict(Replay(net, x[:2]).run(x, mutants))
+    seen = dict(PartialForward(net, x[:2]).run(x, mutants))
     assert sorted(seen) == [0, 1, 2, 3]
     for which, changes in enumerate(mutants):
         expected = spoilt(net, changes)(x)
@@ -123,7 +123,7 @@ def test_every_mutant_answers_as_a_copy_would(name):
 
 
 def test_what_can_be_written_down_is_and_what_cannot_is_one_step():
-    lengths = {name: Replay(steady(make()), pictures(2)).length for name, make in NETS.items()}
+    lengths = {name: PartialForward(steady(make()), pictures(2)).length for name, make in NETS.items()}
     assert lengths["resnet20"] > 60
     assert min(lengths["overwriting"], lengths["measuring"]) > 8
     assert lengths["unreadable"] == lengths["functional"] == 1
@@ -132,7 +132,7 @@ def test_what_can_be_written_down_is_and_what_cannot_is_one_step():
 def test_work_before_the_first_changed_filter_is_done_once():
     net = steady(resnet20())
     calls = []
-    replay = Replay(net, pictures(2))
+    replay = PartialForward(net, pictures(2))
     for name, layer in replay._layers.items():
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_hook(lambda *_, name=name: calls.append(name))
@@ -165,7 +165,7 @@ def test_units_of_linear_layers_stand_in_where_there_are_no_convolutions():
 
 
 def test_batch_normalisation_is_folded():
-    layers = Replay(steady(resnet20()), pictures(2))._layers
+    layers = PartialForward(steady(resnet20()), pictures(2))._layers
     assert not any(isinstance(layers[f"0.{name}"], nn.BatchNorm2d) for name in ("bn1", "layer1.0.bn1", "layer3.2.bn2"))
 
 

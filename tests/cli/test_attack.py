@@ -12,16 +12,16 @@ import pytest
 import torch
 from tests.cli.conftest import refused
 
-from demur.audit.export import read_arrays
-from demur.cli.attack_words import failed, words
+from demur.cli.attack_command import attack_words, failed
+from demur.pipeline.export import read_arrays
 
 PGD = ("--attack", "pgd(eps=[0.02, 0.1], steps=3)", "--limit", "60")
 KILLED = """
 import os, signal, sys
-from demur.audit.export import job
+from demur.pipeline.export.export_folder import ExportFolder
 from demur.cli import main
 
-write, left = job.Folder.write, [{writes}]
+write, left = ExportFolder.write, [{writes}]
 
 def counted(self, name, content):
     left[0] -= 1
@@ -29,7 +29,7 @@ def counted(self, name, content):
         os.kill(os.getpid(), signal.SIGKILL)
     return write(self, name, content)
 
-job.Folder.write = counted
+ExportFolder.write = counted
 sys.argv = ["demur", *sys.argv[1:]]
 main()
 """
@@ -104,13 +104,13 @@ def test_killed_anywhere_the_same_command_comes_to_the_same_bytes(good, data, tm
 
 
 def test_interrupted_is_status_130(demur, good, data, monkeypatch):
-    from demur.audit.export import job
+    from demur.pipeline.export import export_job
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "attack", interrupted)
+        patch.setattr(export_job, "attack_points", interrupted)
         said = demur("attack", good, data, *PGD, "--out", "out")
     assert said.status == 130
     assert said.out == ""
@@ -118,10 +118,10 @@ def test_interrupted_is_status_130(demur, good, data, monkeypatch):
 
 
 def test_answers_that_change_fail_the_measurement(demur, good, data, monkeypatch):
-    from demur.audit.export import checks
+    from demur.pipeline.export import export_job
 
-    ask = checks.ask
-    monkeypatch.setattr(checks, "ask", lambda *given: ask(*given).roll(1, dims=1))
+    ask = export_job.ask
+    monkeypatch.setattr(export_job, "ask", lambda *given: ask(*given).roll(1, dims=1))
     said = demur("attack", good, data, *PGD, "--out", "out", "--no-quantised")
     assert said.status == 1
     assert "✖ Read back: 60 of 60 predictions are others" in said.out
@@ -135,7 +135,7 @@ def test_a_failed_check_at_the_door_is_said(demur, good, data):
     found["models"][0]["checks"] = [check]
     found["unreadable"] = 4
     assert failed(found)
-    assert words(found)[:2] == [
+    assert attack_words(found)[:2] == [
         "4 images could not be read and were not attacked.",
         "✖ net: Asked twice, outputs differ (3 of 9).",
     ]

@@ -62,23 +62,23 @@ def test_the_exit_status_tells_the_state(demur, good, data, options, state, stat
 
 
 def test_a_failed_measurement_is_status_one(demur, good, data, monkeypatch):
-    from demur.audit import loop
+    from demur.pipeline.run import loop
 
-    knock = loop.knock
-    monkeypatch.setattr(loop, "knock", lambda bench: [knock(bench)[0] | {"state": "fail"}])
+    knock = loop.preflight_checks
+    monkeypatch.setattr(loop, "preflight_checks", lambda bench: [knock(bench)[0] | {"state": "fail"}])
     said = demur("audit", good, data, "--set", 'conditions.use=["clean"]', "--risk", "0.2", "--json")
     assert json.loads(said.out)["state"] == "measurement_failed"
     assert said.status == 1
 
 
 def test_an_interrupted_audit_is_status_130_and_says_how_to_go_on(demur, good, data, monkeypatch):
-    from demur.audit.engine import Bench
+    from demur.pipeline.run.job import Job
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bench, "measure", interrupted)
+        patch.setattr(Job, "measure", interrupted)
         said = demur("audit", good, data, *QUICK)
     assert said.status == 130
     assert said.err.splitlines()[-1].startswith("demur: interrupted; the same command continues")
@@ -158,7 +158,7 @@ def test_a_reader_that_leaves_early_is_told_nothing(unbuffered):
 def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
     import time
 
-    from demur.cli.progress import Lines, shown_progress
+    from demur.cli.settings import Lines, shown_progress
 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -175,7 +175,7 @@ def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
-    from demur.cli.progress import Bar, shown_progress
+    from demur.cli.settings import Bar, shown_progress
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with shown_progress() as progress:

@@ -6,8 +6,8 @@ import pytest
 from tests.analysis import searches as made
 from tests.cli.conftest import refused
 
-from demur.analysis.compared import Comparison
-from demur.cli import compare_words
+from demur.analysis.paired_runs import Comparison
+from demur.cli import comparison_words
 
 OTHER = {"model": "zoo:two", "model_sha256": "m2", "plan_sha256": "p2"}
 
@@ -43,7 +43,7 @@ def test_it_says_who_resists_better(demur, runs):
 
 @pytest.mark.parametrize(("few", "named"), [(5, False), (12, True)])
 def test_a_class_of_few_images_is_not_named(demur, tmp_path, monkeypatch, few, named):
-    monkeypatch.setattr(compare_words, "_CLASSES", 5)
+    monkeypatch.setattr(comparison_words, "_CLASSES", 5)
     made.run(tmp_path / "a", few=few)
     made.run(tmp_path / "b", scale=20, seed=1, few=few, facts=OTHER)
     assert ("elk" in demur("compare", tmp_path / "a", tmp_path / "b").out) == named

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from tests.report.gates import gated
 
-from demur.cli.status import status
+from demur.cli.settings import status
 
 PASS, FAIL, OPEN = {"checks.failed": "<= 0"}, {"robust.accuracy": ">= 0.5"}, {"worst_class.accuracy": ">= 0.75"}
 

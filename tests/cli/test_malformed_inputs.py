@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tests import tiny
 from tests.cli.conftest import QUICK, refused
 
-from demur.adapters.manifest import manifest_of, manifest_text
+from demur.adapters.weights import manifest_of, manifest_text
 from demur.data import build_index, open_data
 from demur.errors import RunError
 from demur.records import append_line
@@ -346,13 +346,13 @@ def test_torn_images_in_every_role_go_through_everything(demur, good, tmp_path):
 
 
 def test_an_image_that_goes_while_it_runs_is_not_measured_as_grey(demur, good, folder, address, monkeypatch):
-    from demur.audit import loop
+    from demur.pipeline.run import loop
 
     def knock(bench):
         (folder / bench.index.sample_ids[5]).unlink()
         return []
 
-    monkeypatch.setattr(loop, "knock", knock)
+    monkeypatch.setattr(loop, "preflight_checks", knock)
     said = demur("audit", good, address, *QUICK, "--out", "run")
     assert said.status == 2
     assert "could be read when this run began and cannot be read any more" in said.err

@@ -8,21 +8,21 @@ import sys
 import numpy as np
 import pytest
 
-from demur.cli.train import _found, _recipe
+from demur.cli.train_command import _found, _recipe
 from demur.errors import InputError
-from demur.harden.classwise import scores
+from demur.training.model_card import scores
 
 COMMAND = ["train", "compact_resnet", "digits", "--set", "mirror=False", "--epochs", "2", "--batch", "256"]
 KILLED = """
 import os, signal, sys
-from demur.cli import main, progress
+from demur.cli import main, settings
 
 def advance(self, rows, what, steps=[0]):
     steps[0] += 1
     if steps[0] == {steps}:
         os.kill(os.getpid(), signal.SIGKILL)
 
-progress.Lines.advance = advance
+settings.Lines.advance = advance
 sys.argv = ["demur", *sys.argv[1:]]
 main()
 """

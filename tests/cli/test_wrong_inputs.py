@@ -137,9 +137,9 @@ def test_usage_errors_are_status_two(demur, arguments):
 
 
 def test_an_unfinished_run_has_no_report(demur, good, data, monkeypatch, tmp_path):
-    from demur.audit.engine import Bench
+    from demur.pipeline.run.job import Job
 
-    measure = Bench.measure
+    measure = Job.measure
 
     def stop(self, condition, rows):
         if condition.name != "clean":
@@ -147,7 +147,7 @@ def test_an_unfinished_run_has_no_report(demur, good, data, monkeypatch, tmp_pat
         return measure(self, condition, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Bench, "measure", stop)
+        patch.setattr(Job, "measure", stop)
         demur("audit", good, data, "--out", "run", "--set", 'conditions.use=["clean", "low_light(severity=2)"]')
     refused(demur("report", "run"), "is not finished", "low_light(severity=2) has 0 of 400 rows")
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
-from demur.corruptions.frost_textures import textures
+from demur.corruptions.weather import textures
 
 GREY = np.array([0.299, 0.587, 0.114])
 

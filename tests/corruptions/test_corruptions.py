@@ -11,9 +11,8 @@ from tests.corruptions import slow
 from tests.corruptions.published import PUBLISHED, published
 
 from demur.corruptions import parameter
-from demur.corruptions.fog import heights
-from demur.corruptions.frost_textures import textures
-from demur.corruptions.shot_noise import poisson
+from demur.corruptions.noises import poisson
+from demur.corruptions.weather import heights, textures
 from demur.errors import InputError
 from demur.randomness import Keys
 from demur.registry import build, names, resolve

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.data.columns import Columns, typed
-from demur.data.labels import labels_of
+from demur.data.table_columns import Columns, labels_of, typed
 from demur.errors import DataError
 
 CELLS = st.lists(st.none() | st.text(max_size=8) | st.integers(-999, 999) | st.floats(allow_infinity=False))

@@ -9,8 +9,8 @@ from PIL import Image
 from tests.data.files import save
 
 from demur.data import build_index, open_data
+from demur.data.object_masks import read_annotation
 from demur.data.source import Row, boxed
-from demur.data.voc import read_annotation
 from demur.errors import DataError
 
 HEIGHT, WIDTH = 20, 33

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demur.data.masks import read_mask
+from demur.data.object_masks import read_mask
 
 BLOB = np.zeros((20, 33), np.uint8)
 BLOB[3:11, 20:31] = 255

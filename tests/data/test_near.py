@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate, pad
 
-from demur.data import near, open_data
+from demur.data import open_data
+from demur.data.perceptual_hash import BITS, _blocks, _standard, hashes, near_duplicates, print_of
 
 
 def photographs(rows=60, side=96, seed=0):
@@ -43,7 +44,7 @@ def darker(image):
 
 
 def pairs(images, parts):
-    return near.near_duplicates(near.print_of(images), np.array(parts), images.shape[2:]).tolist()
+    return near_duplicates(print_of(images), np.array(parts), images.shape[2:]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -84,14 +85,14 @@ def test_different_shirts_are_different():
 
 def test_the_hash_alone_would_not_do():
     source = open_data("fashion")
-    prints = near.print_of(torch.stack([row.image for row in source.read(range(500))])) / 255
-    codes = near.hashes(prints)
-    alike = np.bitwise_count(codes[:, None] ^ codes[None]) <= near.BITS
+    prints = print_of(torch.stack([row.image for row in source.read(range(500))])) / 255
+    codes = hashes(prints)
+    alike = np.bitwise_count(codes[:, None] ^ codes[None]) <= BITS
     assert np.triu(alike, 1).sum() > 20
 
 
 def test_block_means_lose_nothing():
-    one, other = near._standard(torch.rand(50, 32, 30)), near._standard(torch.rand(50, 32, 30))
+    one, other = _standard(torch.rand(50, 32, 30)), _standard(torch.rand(50, 32, 30))
     fine = (one - other).square().mean(dim=(1, 2))
-    coarse = (near._blocks(one) - near._blocks(other)).square().mean(dim=1)
+    coarse = (_blocks(one) - _blocks(other)).square().mean(dim=1)
     assert (coarse <= fine + 1e-6).all()

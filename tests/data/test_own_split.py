@@ -5,9 +5,9 @@ import torch
 from tests.data.test_index import Listed
 
 from demur.data import build_index
-from demur.data.roles import SHARES, SHARES_OF_FEW, own_role, role_of, settled
 from demur.data.source import Row
 from demur.errors import DataError
+from demur.splits import SHARES, SHARES_OF_FEW, assign_splits, own_split, split_of
 
 
 def row(number, role=None, group=None, pixel=None, **more):
@@ -21,10 +21,10 @@ def index_of(rows, **options):
 
 @pytest.mark.parametrize("name", ["val", "Validation", " valid ", "calibration", "dev", "VAL"])
 def test_names_of_a_split_are_understood(name):
-    assert own_role(name, "here") == "val"
-    assert own_role("", "here") is own_role(None, "here") is None
+    assert own_split(name, "here") == "val"
+    assert own_split("", "here") is own_split(None, "here") is None
     with pytest.raises(DataError, match="row 3: the split 'holdout' is not understood"):
-        own_role("holdout", "row 3")
+        own_split("holdout", "row 3")
 
 
 def test_an_own_split_wins():
@@ -41,7 +41,7 @@ def test_an_own_split_wins():
 def test_validation_images_tune_and_certify_in_the_usual_proportion(rows):
     shares = SHARES if rows >= 3000 else SHARES_OF_FEW
     units = [f"{number * 2**64 // 10_000:016x}" for number in range(10_000)]
-    found = Counter(settled(["val", "test"] * 5000, units, rows))
+    found = Counter(assign_splits(["val", "test"] * 5000, units, rows))
     assert found["test"] == 5000
     assert found["tune"] / 5000 == pytest.approx(shares["tune"] / (shares["tune"] + shares["certify"]), abs=0.001)
 
@@ -108,8 +108,8 @@ def test_what_else_is_known_is_kept():
 
 
 def test_a_role_among_some_keeps_to_them():
-    assert role_of("ff" * 32, 100, among=("tune", "certify")) == "certify"
-    assert role_of("00" * 32, 100, among=("tune", "certify")) == "tune"
+    assert split_of("ff" * 32, 100, among=("tune", "certify")) == "certify"
+    assert split_of("00" * 32, 100, among=("tune", "certify")) == "tune"
 
 
 def test_an_unreadable_image_keeps_what_is_known_of_it():

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demur.data.pictures import decoded, opened
-from demur.data.rules import Rules
+from demur.data.decoding import Rules, decode_picture, open_picture
 
 GREY = np.array([[0, 51], [102, 255]], dtype=np.uint8)
 
@@ -28,7 +27,7 @@ GREY = np.array([[0, 51], [102, 255]], dtype=np.uint8)
     ],
 )
 def test_modes_keep_their_values(picture, channels, shape):
-    image, error = decoded(picture, channels)
+    image, error = decode_picture(picture, channels)
     assert error is None
     assert image.shape == shape
     torch.testing.assert_close(image[0], torch.tensor([[0, 0.2], [0.4, 1.0]]))
@@ -36,7 +35,7 @@ def test_modes_keep_their_values(picture, channels, shape):
 
 
 def test_black_and_white_is_zero_and_one():
-    image, _ = decoded(Image.fromarray(GREY > 60), None)
+    image, _ = decode_picture(Image.fromarray(GREY > 60), None)
     assert image.tolist() == [[[0.0, 0.0], [1.0, 1.0]]]
 
 
@@ -49,13 +48,13 @@ def test_black_and_white_is_zero_and_one():
     ],
 )
 def test_what_has_no_rule_is_an_error(picture, channels, says):
-    image, error = decoded(picture, channels)
+    image, error = decode_picture(picture, channels)
     assert image is None
     assert re.search(says, error)
 
 
 def test_a_cut_file_is_an_error():
-    assert opened(b"\x89PNG\r\n\x1a\n", None)[1].startswith("cannot decode the image")
+    assert open_picture(b"\x89PNG\r\n\x1a\n", None)[1].startswith("cannot decode the image")
 
 
 def saved(picture, form="PNG", **options):
@@ -65,7 +64,7 @@ def saved(picture, form="PNG", **options):
 
 
 def values(content, in_set=None, /, **rules):
-    image, error = opened(content, in_set, Rules(**rules))
+    image, error = open_picture(content, in_set, Rules(**rules))
     assert error is None, error
     return image
 
@@ -102,12 +101,12 @@ def test_exif_turns_the_picture():
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_twelve_bits_are_never_divided_by_65535(form):
     twelve = saved(Image.fromarray(np.array([[0, 1024, 4095]], np.uint16)), form)
-    image, error = opened(twelve, None)
+    image, error = open_picture(twelve, None)
     assert image is None
     assert "full_scale=4095" in error
     torch.testing.assert_close(values(twelve, full_scale=4095), torch.tensor([[[0, 1024 / 4095, 1]]]))
     torch.testing.assert_close(values(twelve, 3, full_scale=65535)[1], torch.tensor([[0, 1024 / 65535, 4095 / 65535]]))
-    assert "outside 0 to full_scale=1023" in opened(twelve, None, Rules(full_scale=1023))[1]
+    assert "outside 0 to full_scale=1023" in open_picture(twelve, None, Rules(full_scale=1023))[1]
 
 
 def test_sixteen_bits_are_divided_by_65535():
@@ -117,10 +116,10 @@ def test_sixteen_bits_are_divided_by_65535():
 
 def test_floats_have_a_range_only_when_told():
     floats = saved(Image.fromarray(np.array([[0.0, 50.0, 100.0]], np.float32)), "TIFF")
-    assert "no known range" in opened(floats, None)[1]
+    assert "no known range" in open_picture(floats, None)[1]
     assert values(floats, full_scale=100).tolist() == [[[0, 0.5, 1]]]
     infinite = saved(Image.fromarray(np.array([[0.0, np.inf]], np.float32)), "TIFF")
-    assert "not finite" in opened(infinite, None, Rules(full_scale=100))[1]
+    assert "not finite" in open_picture(infinite, None, Rules(full_scale=100))[1]
 
 
 def chunk(kind, body):
@@ -133,17 +132,17 @@ def png(width, height, depth, colour, body):
 
 
 def test_deep_colour_is_an_error_instead_of_a_silent_loss():
-    assert "more than 8 bits per colour" in opened(png(1, 1, 16, 2, bytes(7)), None)[1]
+    assert "more than 8 bits per colour" in open_picture(png(1, 1, 16, 2, bytes(7)), None)[1]
 
 
 def test_a_decompression_bomb_is_an_error():
-    assert "exceeds limit" in opened(png(10_000, 9_000, 8, 0, bytes(1000)), None)[1]
-    assert "exceeds limit" in opened(png(60_000, 60_000, 8, 0, bytes(1000)), None)[1]
+    assert "exceeds limit" in open_picture(png(10_000, 9_000, 8, 0, bytes(1000)), None)[1]
+    assert "exceeds limit" in open_picture(png(60_000, 60_000, 8, 0, bytes(1000)), None)[1]
 
 
 def test_other_programs_are_never_called():
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
-    assert opened(program, None)[1] == "cannot decode the image: cannot identify image file"
+    assert open_picture(program, None)[1] == "cannot decode the image: cannot identify image file"
 
 
 GOOD = {form: saved(Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)), form)
@@ -153,7 +152,7 @@ GOOD = {form: saved(Image.fromarray(np.random.default_rng(0).integers(0, 256, (3
 @pytest.mark.parametrize("form", GOOD)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_cut_picture_is_an_error(form, share):
-    image, error = opened(GOOD[form][: int(len(GOOD[form]) * share)], None)
+    image, error = open_picture(GOOD[form][: int(len(GOOD[form]) * share)], None)
     assert (image is None) == (error is not None)
     if form in ("JPEG", "PNG"):
         assert error.startswith("cannot decode")
@@ -165,7 +164,7 @@ def test_damage_is_a_picture_or_a_reason_and_never_a_traceback(form, damage):
     content = bytearray(GOOD[form])
     for place, value in damage:
         content[int(place * len(content))] = value
-    image, error = opened(bytes(content), None)
+    image, error = open_picture(bytes(content), None)
     assert (image is None) == (error is not None)
     if image is not None:
         assert 0 <= image.min() <= image.max() <= 1

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from demur.data.roles import role_of, unit_hashes
+from demur.splits import split_of, unit_hashes
 
 
 def hashes(count, salt=""):
@@ -19,7 +19,7 @@ def hashes(count, salt=""):
     ],
 )
 def test_roles_have_their_shares(rows, shares):
-    found = Counter(role_of(unit, rows) for unit in unit_hashes(hashes(20_000), [None] * 20_000))
+    found = Counter(split_of(unit, rows) for unit in unit_hashes(hashes(20_000), [None] * 20_000))
     assert set(found) == set(shares)
     for role, share in shares.items():
         assert found[role] / 20_000 == pytest.approx(share, abs=0.012)
@@ -29,7 +29,7 @@ def test_roles_have_their_shares(rows, shares):
     ("place", "role"), [(0.0499, "fit"), (0.0501, "tune"), (0.1999, "tune"), (0.2001, "certify"), (0.6001, "test")]
 )
 def test_the_edges_of_the_roles(place, role):
-    assert role_of(f"{int(place * 2**64):016x}" + "0" * 48, 10_000) == role
+    assert split_of(f"{int(place * 2**64):016x}" + "0" * 48, 10_000) == role
 
 
 def test_a_role_does_not_depend_on_the_other_rows():

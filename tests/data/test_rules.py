@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.data.rules import Rules
+from demur.data.decoding import Rules
 from demur.errors import AddressError
 from demur.registry import Address
 

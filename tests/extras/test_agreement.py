@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from common import peers
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.registry import build
 
 if not peers.installed():

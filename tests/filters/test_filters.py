@@ -10,17 +10,9 @@ from PIL import Image
 from scipy import ndimage
 from scipy.sparse import csr_array
 
-from demur.filters.correlate import correlate
-from demur.filters.edges import inside
-from demur.filters.gaussian import gaussian
-from demur.filters.jpeg import jpeg
-from demur.filters.median import median
-from demur.filters.mixed import mixed
-from demur.filters.motion import motion
-from demur.filters.non_local_means import non_local_means
-from demur.filters.resample import resample
-from demur.filters.sample import sample
-from demur.filters.zoom import zoom
+from demur.filters.convolution import correlate, gaussian_filter, motion, within_edges
+from demur.filters.denoising import jpeg, median_filter, non_local_means
+from demur.filters.sampling import mixed, resample, sample, zoom
 
 MODES = ("nearest", "reflect", "mirror", "wrap")
 NUMPY = {"nearest": "edge", "reflect": "symmetric", "mirror": "reflect", "wrap": "wrap"}
@@ -40,7 +32,7 @@ def each(function, x):
 @pytest.mark.parametrize(("side", "reach"), [(1, 3), (2, 5), (5, 2), (5, 23)])
 def test_what_lies_beyond_an_edge_is_what_numpy_puts_there(edges, side, reach):
     expected = np.pad(np.arange(side), (reach, reach + 1), mode=NUMPY[edges])
-    assert inside(torch.arange(-reach, side + reach + 1), side, edges).tolist() == expected.tolist()
+    assert within_edges(torch.arange(-reach, side + reach + 1), side, edges).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("edges", MODES)
@@ -48,7 +40,7 @@ def test_what_lies_beyond_an_edge_is_what_numpy_puts_there(edges, side, reach):
 def test_the_median_is_scipys(size, edges):
     x = images()
     expected = each(lambda plane: ndimage.median_filter(plane, size, mode=edges), x)
-    np.testing.assert_array_equal(median(x, size, edges).double().numpy(), expected)
+    np.testing.assert_array_equal(median_filter(x, size, edges).double().numpy(), expected)
 
 
 def slow_non_local_means(image, patch, search, strength):
@@ -117,7 +109,7 @@ def test_jpeg_is_pillows(quality, channels):
 def test_the_gaussian_is_scipys(edges, sigma, truncate):
     x = images()
     expected = each(lambda plane: ndimage.gaussian_filter(plane, sigma, mode=edges, truncate=truncate), x)
-    np.testing.assert_allclose(gaussian(x, sigma, edges, truncate).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(gaussian_filter(x, sigma, edges, truncate).numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("edges", MODES)
@@ -186,11 +178,11 @@ def test_mixing_is_a_product_with_the_table():
 
 
 EVERY = {
-    "median": median,
+    "median": median_filter,
     "resample": resample,
     "jpeg": lambda x: jpeg(x, 50),
     "non_local_means": lambda x: non_local_means(x, search=5, strength=0.1),
-    "gaussian": lambda x: gaussian(x, 1.5),
+    "gaussian": lambda x: gaussian_filter(x, 1.5),
     "correlate": lambda x: correlate(x, torch.full((5, 7), 1 / 35)),
     "motion": lambda x: motion(x, radius=4, sigma=2, degrees=torch.full((len(x),), 30.0)),
     "zoom": lambda x: zoom(x, [1, 1.13]),
@@ -214,6 +206,6 @@ def test_a_filter_keeps_shape_and_range_and_each_rows_bytes(function, shape):
 
 def test_comparisons_let_gradients_pass():
     x = images(1, (1, 6, 6)).requires_grad_()
-    for function in (median, resample):
+    for function in (median_filter, resample):
         (gradient,) = torch.autograd.grad(function(x).sum(), x)
         assert float(gradient.abs().sum()) > 0

@@ -8,8 +8,8 @@ import torch
 import demur
 from demur.analysis import write_results
 from demur.api import _Told
-from demur.audit.loop import audit
-from demur.audit.plan import read_plan
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.loop import run_plan
 
 PLAN = {
     "conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "pgd(eps=0.1, keep='worst', steps=3)", "fmn(steps=5)",
@@ -41,6 +41,6 @@ def audited(pictures, shipped) -> Callable[..., demur.Results]:
 
     def run(out, **changes):
         plan = read_plan(None, (), {**PLAN, **{key.replace("__", "."): value for key, value in changes.items()}})
-        return write_results(audit(plan, out, _Told(lambda _: None), pictures, shipped))
+        return write_results(run_plan(plan, out, _Told(lambda _: None), pictures, shipped))
 
     return run

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attacks.checks import check_eps
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_eps
 from demur.classifier import Classifier
 from demur.evidence import Evidence
 from demur.randomness import Keys
@@ -40,10 +40,10 @@ class Brighten:
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def start(self, walk: Walk, restart: int) -> Walk:
+    def start(self, walk: AttackState, restart: int) -> AttackState:
         return walk
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         return walk.at((walk.x + self.eps).clamp(0, 1))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import demur
 from demur.analysis import write_results
-from demur.audit.conditions import conditions
+from demur.pipeline.plan.conditions import conditions
 from demur.records import SCHEMA_VERSION, read
 from demur.registry import build, describe, parse
 from demur.report import write

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIGHT = ["demur", "demur.registry", "demur.cli", "demur.records", "demur.metrics", "demur.policies", "demur.analysis",
-         "demur.report", "demur.audit.plan"]  # fmt: skip
+         "demur.report", "demur.pipeline.plan.plan_file"]  # fmt: skip
 HEAVY = {"torch", "captum", "sklearn", "altair", "vl_convert", "jinja2"}
 
 FORBIDDEN = """

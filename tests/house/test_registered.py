@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.attribution.test_maps import REFERENCES as MAPS
 from tests.corruptions.test_corruptions import REFERENCES as CORRUPTIONS
-from tests.explain.test_maps import REFERENCES as MAPS
 from tests.signals.test_signals import REFERENCES as SIGNALS
 
 from demur.errors import DemurError

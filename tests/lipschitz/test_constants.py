@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from demur.lipschitz.constants import CONSTANTS
-from demur.lipschitz.windows import overlap, overlap_adaptive
+from demur.lipschitz.operation_constants import CONSTANTS, overlap_adaptive, window_overlap
 
 LINE = torch.linspace(-12, 12, 1_200_001, dtype=torch.float64)
 CURVES = {
@@ -84,8 +83,10 @@ def test_windows_over_one_pixel_are_as_many_as_counting_finds(kernel, stride, di
     for start in range(0, 200 - dilation * (kernel - 1), stride):
         for place in range(kernel):
             counts[start + place * dilation] += 1
-    assert overlap(1, kernel, stride, dilation) == max(counts[50:150])
-    assert overlap(2, (kernel, 2), stride, dilation) == max(counts[50:150]) * overlap(1, 2, stride, dilation)
+    assert window_overlap(1, kernel, stride, dilation) == max(counts[50:150])
+    assert window_overlap(2, (kernel, 2), stride, dilation) == max(counts[50:150]) * window_overlap(
+        1, 2, stride, dilation
+    )
 
 
 @pytest.mark.parametrize(("size", "outputs", "expected"), [(8, 4, 1), (8, 3, 2), (7, 1, 1), (3, 6, 2), (4, 7, 3)])
@@ -103,7 +104,7 @@ def test_a_max_pool_is_as_steep_as_the_windows_that_share_a_pixel(options):
     x[0, 0, 4, 4] = 1
     change = functional.max_pool2d(x, **options) - functional.max_pool2d(0 * x, **options)
     assert float(change.norm()) <= constant
-    reached = math.sqrt(overlap(2, options["kernel_size"], options.get("stride", options["kernel_size"]), 1))
+    reached = math.sqrt(window_overlap(2, options["kernel_size"], options.get("stride", options["kernel_size"]), 1))
     assert constant == reached
     best = max(
         float(functional.max_pool2d(torch.eye(81)[place].view(1, 1, 9, 9), **options).norm()) for place in range(81)

@@ -9,7 +9,7 @@ from tests.lipschitz.nets import NETS, Residual, classifier, images
 from torch import nn
 
 from demur.adapters import load_model
-from demur.analysis.lipschitz_tables import LayerNorm
+from demur.analysis.robustness.lipschitz_tables import LayerNorm
 from demur.data import open_data
 from demur.lipschitz import lipschitz_facts, local_norms, upper_bound
 

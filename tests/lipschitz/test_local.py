@@ -4,7 +4,8 @@ from tests.lipschitz.nets import NETS, SHAPE, classifier, images, seeded
 from torch import nn
 
 from demur.classifier import Classifier
-from demur.lipschitz import local, local_norms
+from demur.lipschitz import local_norms, local_slopes
+from demur.lipschitz.local_slopes import DENSE
 
 ids = [net.__name__ for net in NETS]
 
@@ -63,7 +64,7 @@ def test_attention_has_a_norm():
 
 def test_no_more_is_seen_than_is_there_however_the_search_goes_astray(monkeypatch):
     model = many()
-    monkeypatch.setattr(local, "_STEP", 3.0)
+    monkeypatch.setattr(local_slopes, "_STEP", 3.0)
     found, expected = local_norms(model, images()).tolist(), dense(model, images())
     assert all(0.3 * other < one <= other * (1 + 1e-6) for one, other in zip(found, expected, strict=True))
 
@@ -71,14 +72,14 @@ def test_no_more_is_seen_than_is_there_however_the_search_goes_astray(monkeypatc
 def test_many_images_are_taken_a_few_at_a_time(monkeypatch):
     model = classifier(NETS[1])
     whole = local_norms(model, images()).tolist()
-    monkeypatch.setattr(local, "_NUMBERS", 2 * local.DENSE * 192)
+    monkeypatch.setattr(local_slopes, "_NUMBERS", 2 * DENSE * 192)
     assert local_norms(model, images()).tolist() == pytest.approx(whole, rel=1e-5)
 
 
 def test_power_iteration_and_the_whole_jacobian_agree(monkeypatch):
     model = classifier(NETS[1])
     exact = local_norms(model, images())
-    monkeypatch.setattr(local, "DENSE", 3)
+    monkeypatch.setattr(local_slopes, "DENSE", 3)
     assert local_norms(model, images()).tolist() == pytest.approx(exact.tolist(), rel=1e-5)
 
 

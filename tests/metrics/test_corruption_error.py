@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from demur.errors import InputError
-from demur.metrics.corruption_error import (
-    ALEXNET,
-    ALEXNET_CLEAN,
-    mean_corruption_error,
-    relative_corruption_error,
-)
+from demur.metrics.corruption_error import ALEXNET, ALEXNET_CLEAN, mean_corruption_error, relative_corruption_error
 
 
 def measured(seed):

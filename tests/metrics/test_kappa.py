@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from demur.metrics.kappa import kappa
+from demur.metrics.paired import kappa
 
 
 def slow(first, second):

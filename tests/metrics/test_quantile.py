@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from demur.errors import InputError
-from demur.metrics.quantile import FEWEST, fewest, median, quantile, ranks, weighted_quantile
+from demur.metrics.quantiles import FEWEST, fewest, median, order_ranks, quantile, weighted_quantile
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -21,7 +21,7 @@ def within(n, share, low, high):
 @pytest.mark.parametrize("share", SHARES)
 def test_the_interval_holds_what_it_says_and_is_one_that_fits(share):
     for n in range(fewest(share), 80):
-        low, high = ranks(n, share)
+        low, high = order_ranks(n, share)
         assert 1 <= low < high <= n
         assert within(n, share, low, high) >= Fraction(95, 100)
         if low > 1 and high < n:

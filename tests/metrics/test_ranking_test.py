@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import kruskal
 
 from demur.errors import InputError
-from demur.metrics import ranking_test as module
-from demur.metrics.ranking_test import ranking_test
+from demur.metrics import class_ranking_test as module
+from demur.metrics.class_ranking_test import ranking_test
 
 
 def test_the_statistic_is_scipys_under_ties():

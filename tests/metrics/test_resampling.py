@@ -18,7 +18,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
 
 def test_weights_do_not_depend_on_how_they_are_chunked(monkeypatch):
     whole = np.concatenate(list(Resampler(30, replicates=40).weights()))
-    monkeypatch.setattr("demur.metrics.resampling.CHUNK", 90)
+    monkeypatch.setattr("demur.metrics.bootstrap.CHUNK", 90)
     chunks = list(Resampler(30, replicates=40).weights())
     assert len(chunks) == 14
     np.testing.assert_array_equal(np.concatenate(chunks), whole)

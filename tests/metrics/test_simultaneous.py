@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from demur.metrics.delong import auroc_gain, gain_influence
-from demur.metrics.simultaneous import critical_value
+from demur.metrics.multiple_comparisons import critical_value
 
 Z = norm.ppf(0.975)
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from demur.errors import InputError
-from demur.metrics.spearman import rank_correlation, spearman
+from demur.metrics.rank_correlation import rank_correlation, spearman
 
 
 @pytest.mark.parametrize("n", [3, 10, 77])

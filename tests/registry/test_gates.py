@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.errors import InputError, UnknownNameError
-from demur.registry.gates import CONDITION, SIGNAL, SUBJECTS, gates_sha256, read_gate
+from demur.registry.gate_rules import CONDITION, SIGNAL, SUBJECTS, gates_sha256, read_gate
 
 KEYS = [
     *(f"clean.{measure}" for measure in CONDITION),

@@ -8,12 +8,12 @@ from typing import ClassVar
 import pytest
 
 from demur.errors import InputError, UnknownNameError
-from demur.registry import TABLES, build, describe, name_of, named, parse
+from demur.registry import TABLES, build, describe, name_of, parse, registered_as
 from demur.signals.energy import Energy
 from demur.signals.knn import KNN
 from demur.signals.msp import MSP
 from demur.signals.stack import Stack
-from demur.signals.tempered import Tempered
+from demur.signals.temperature import Tempered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Listening:
 
     layers: tuple[str, ...] = ()
     edges: tuple[float, ...] = (0.5,)
-    attacks: tuple[object, ...] = field(default=(), metadata=named("attack"))
+    attacks: tuple[object, ...] = field(default=(), metadata=registered_as("attack"))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from functools import cache
 
 import numpy as np
 
-from demur.analysis.lipschitz_tables import LayerNorm, Lipschitz
-from demur.analysis.searched import Beside, ClassSearch, Confidence, Flip, Ranking, Reach, Search
-from demur.analysis.trust_tables import Trust, TrustRow
+from demur.analysis.attribution.trust_components import TrustComponents, TrustRow
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile
+from demur.analysis.robustness.lipschitz_tables import LayerNorm, Lipschitz
+from demur.analysis.robustness.minimal_perturbation import ClassSearch, Flip, MinimalPerturbation, Ranking
+from demur.analysis.robustness.perturbation_curves import AttackBeside, Confidence
 from tests.report.looking import where
 from tests.report.parts import CLASSES as NAMES
 from tests.report.scores import near, share, undefined
@@ -29,17 +31,19 @@ def reach(values, quantile=0.5, cap=CAP, unit="image"):
     ends = {name: float(min(end, cap)) for name, end in ends.items()}
     if n < 6:
         ends |= {"low": math.nan, "high": math.nan}
-    return Reach(**ends, above=above if n >= 6 else above[:1] * ("value" in above), n=n, unit=unit,
+    return CensoredQuantile(**ends, above=above if n >= 6 else above[:1] * ("value" in above), n=n, unit=unit,
                  reason=None if n >= 6 else FEW)  # fmt: skip
 
 
 def no_end(low=0.01):
     """A median of a search without a cap that most images stood up to."""
-    return Reach(value=math.nan, low=low, high=math.nan, above=("value", "high"), n=50, reason="most never flipped")
+    return CensoredQuantile(
+        value=math.nan, low=low, high=math.nan, above=("value", "high"), n=50, reason="most never flipped"
+    )
 
 
 def no_reach(reason="no images"):
-    return Reach(value=math.nan, low=math.nan, high=math.nan, n=0, reason=reason)
+    return CensoredQuantile(value=math.nan, low=math.nan, high=math.nan, n=0, reason=reason)
 
 
 @cache
@@ -85,7 +89,7 @@ def search(condition="ray", classes=NAMES, norm="linf", unit="image", seed=0, ca
         "resolution": "16 geometric steps to the cap: a first flip between two steps that flips back is not seen",
         "ecdf": ecdf(every, cap),
     }
-    return Search(**(facts | changes))
+    return MinimalPerturbation(**(facts | changes))
 
 
 def one_class(name, values, cap, rank, unit):
@@ -141,7 +145,7 @@ def confidence(cap):
 
 def beside(every, cap, norm, unit):
     found = every / 1.9
-    return Beside(
+    return AttackBeside(
         condition=f"fmn(norm='{norm}')",
         sentence="FMN, the smallest change that flips the answer",
         n=len(every),
@@ -185,7 +189,7 @@ def trust(classes=NAMES, **changes):
         ),
         "classes": rows,
     }  # fmt: skip
-    return Trust(**(facts | changes))
+    return TrustComponents(**(facts | changes))
 
 
 def lipschitz(layers=7, **changes):

@@ -1,7 +1,7 @@
 """Gates of all three outcomes, and labels that were opened before one of them was changed."""
 
-from demur.analysis.gates import judge
-from demur.analysis.results import Opened
+from demur.analysis.verdict.acceptance import judge_gates
+from demur.analysis.verdict.verdict_tables import LabelAccess
 from tests.report.runs import run
 
 RULES = {
@@ -15,7 +15,7 @@ RULES = {
 
 
 def opened(*changed):
-    return Opened(
+    return LabelAccess(
         certify=2,
         test=3,
         first_certify="2026-03-02T10:14:12.000000+00:00",
@@ -30,5 +30,5 @@ def opened(*changed):
 def gated(rules=None, state="issued", changed=()):
     """Results with gates judged on their own numbers."""
     results = run(state)
-    rows = judge(RULES if rules is None else rules, results)
+    rows = judge_gates(RULES if rules is None else rules, results)
     return results.model_copy(update={"gates": rows, "opened": opened(*changed)})

@@ -2,20 +2,9 @@
 
 import math
 
-from demur.analysis.looked import (
-    Agreement,
-    ClassRegion,
-    Hidden,
-    Localised,
-    MapRow,
-    Measure,
-    Overlay,
-    Region,
-    RegionAgreement,
-    Sanity,
-    Where,
-)
-from demur.analysis.searched import Reach
+from demur.analysis.attribution.map_tables import Agreement, Localisation, MapRow, Measure, Overlay, Sanity
+from demur.analysis.attribution.region_tables import Attribution, ClassRegion, Occlusion, Region, RegionAgreement
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from tests.report.parts import CLASSES as NAMES
 from tests.report.parts import thumb
 from tests.report.scores import near, share, undefined
@@ -57,7 +46,7 @@ def picture(at):
 
 
 def localised(name, sentence, value):
-    return Localised(
+    return Localisation(
         measure=name,
         sentence=sentence,
         value=near(value, 0.04, 480),
@@ -119,9 +108,9 @@ def region(name="marked", classes=NAMES, **changes):
         "norm": "l2",
         "cap": 20.0,
         "n": 460,
-        "whole": Reach(value=0.82, low=0.77, high=0.88, n=460),
-        "object": Reach(value=0.95, low=0.9, high=1.02, n=460),
-        "background": Reach(value=1.41, low=1.3, high=1.52, n=460),
+        "whole": CensoredQuantile(value=0.82, low=0.77, high=0.88, n=460),
+        "object": CensoredQuantile(value=0.95, low=0.9, high=1.02, n=460),
+        "background": CensoredQuantile(value=1.41, low=1.3, high=1.52, n=460),
         "difference": near(0.41, 0.06, 460),
         "object_smaller": 330,
         "background_smaller": 118,
@@ -130,7 +119,7 @@ def region(name="marked", classes=NAMES, **changes):
         "effect": near(0.46, 0.07, 460),
         "leans_on": "object",
         "hidden": tuple(
-            Hidden(condition=f"hide(part='{part}', by='{by}')", part=part, by=by, n=460,
+            Occlusion(condition=f"hide(part='{part}', by='{by}')", part=part, by=by, n=460,
                    share=share(0.3, 460), changed=share(0.6, 460),
                    fall=near(0.55 if part == "object" else 0.12, 0.03, 460))
             for part in ("object", "background") for by in ("blur", "mean")
@@ -156,4 +145,4 @@ def where(classes=NAMES, **changes):
             ),
         ),
     }
-    return Where(**(facts | changes))
+    return Attribution(**(facts | changes))

@@ -7,12 +7,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from demur.analysis.results import (
-    Bin,
-    Calibration,
-    Picture,
-    PolicyRow,
-)
+from demur.analysis.accuracy.chart_data import Bin, CalibrationTable, GalleryImage
+from demur.analysis.signals.decision_tables import PolicyRow
 from tests.report.scores import SEEN, near, share, undefined
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -37,7 +33,7 @@ def calibration():
         bins.append(
             Bin(low=edges[at], high=edges[at + 1], n=n, confidence=confidence if n else math.nan, accuracy=accuracy)
         )
-    return Calibration(
+    return CalibrationTable(
         ece=near(0.0214, 0.004, 10000), nll=near(0.244, 0.009, 10000), brier=near(0.126, 0.005, 10000), bins=tuple(bins)
     )
 
@@ -94,7 +90,7 @@ def thumb(at):
 
 def gallery(promised):
     return tuple(
-        Picture(
+        GalleryImage(
             sample_id=f"fashion/test/{1709 + 37 * at:05d}",
             label=CLASSES[(3 * at) % 10],
             predicted=CLASSES[(3 * at + 6) % 10],

@@ -2,18 +2,12 @@
 
 from functools import cache
 
-from demur.analysis.results import (
-    Check,
-    ClassRow,
-    ConditionRow,
-    Manipulation,
-    Promise,
-    Provenance,
-    Refusal,
-    Results,
-    SignalRow,
-    TargetRow,
-)
+from demur.analysis.accuracy.overall import ClassRow, ConditionRow
+from demur.analysis.results import Provenance, Results
+from demur.analysis.robustness.manipulation import Manipulation
+from demur.analysis.signals.signal_ranking import SignalRow, TargetRow
+from demur.analysis.verdict.verdict import Guarantee, RefusalTable
+from demur.analysis.verdict.verdict_tables import Check
 from tests.report.parts import CLASSES, RIGHT, calibration, confusion, gallery, policies
 from tests.report.scores import ANSWERED, SEEN, WRONG, curve, histogram, near, oracle, share, simulated
 
@@ -256,7 +250,7 @@ def run(state):
     if state == "issued":
         return Results(state=state, **(base(True) | {"promise": promise()}))
     refusals = {
-        "too_few_labels": Refusal(
+        "too_few_labels": RefusalTable(
             sentence="Even without a single error 149 answered images are needed; 120 were labelled.",
             risk=0.02,
             delta=0.05,
@@ -264,7 +258,7 @@ def run(state):
             labels_given=120,
             lowest_risk=0.0247,
         ),
-        "model_too_weak": Refusal(
+        "model_too_weak": RefusalTable(
             sentence="At every threshold tried, too many of the answered images were wrong.",
             risk=0.02,
             delta=0.05,
@@ -306,7 +300,7 @@ def promise(**changes):
         "test_risk": share(WRONG / ANSWERED, ANSWERED),
         "unguarded_risk": share(316 / SEEN, SEEN),
     }
-    return Promise(**(facts | changes))
+    return Guarantee(**(facts | changes))
 
 
 STATES = ("issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared")

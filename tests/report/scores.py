@@ -5,7 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from demur.analysis.results import Curve, CurvePoint, Histogram, Quantity
+from demur.analysis.accuracy.chart_data import CurvePoint, Histogram, RiskCoverage
+from demur.analysis.quantity import Quantity
 
 ANSWERED, WRONG, SEEN = 2814, 34, 4012
 
@@ -50,14 +51,14 @@ def curve(name, noise):
     cut = np.unique(np.append(np.linspace(60, SEEN, 160).astype(int), ANSWERED))
     errors = np.cumsum(wrong[order])
     points = tuple(CurvePoint(threshold=score[order][k - 1], coverage=k / SEEN, risk=errors[k - 1] / k) for k in cut)
-    return Curve(signal=name, points=points)
+    return RiskCoverage(signal=name, points=points)
 
 
 def oracle():
     _, wrong = simulated()
     cut = np.linspace(60, SEEN, 120).astype(int)
     right = (~wrong).sum()
-    return Curve(
+    return RiskCoverage(
         signal="oracle",
         points=tuple(CurvePoint(threshold=k / SEEN, coverage=k / SEEN, risk=max(0, k - right) / k) for k in cut),
     )

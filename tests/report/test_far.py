@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from demur.analysis.lipschitz_tables import LayerNorm
-from demur.analysis.looked import Control
+from demur.analysis.attribution.region_tables import Control
+from demur.analysis.robustness.lipschitz_tables import LayerNorm
 from demur.report import render, words
 from tests.report.far import (
     MANY,

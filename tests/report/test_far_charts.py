@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import vl_convert
 
-from demur.report.charts import far
-from demur.report.charts.class_rows import GAP, class_regions, class_sizes
-from demur.report.charts.epsilon import following, standing
+from demur.report.charts import perturbation_charts
+from demur.report.charts.class_charts import GAP, class_regions, class_sizes
+from demur.report.charts.perturbation_charts import following, standing_chart
 from tests.report.far import (
     CAP,
     MANY,
@@ -35,7 +35,7 @@ def rows_of(drawing):
 
 @pytest.mark.parametrize("classes", [NAMES, MANY])
 def test_every_chart_is_drawn_without_a_complaint(classes):
-    drawings = [found for found in far(results(**everything(classes))) if found]
+    drawings = [found for found in perturbation_charts(results(**everything(classes))) if found]
     assert [found.name for found in drawings] == [
         "epsilon-standing-linf", "epsilon-standing-l2", "epsilon-classes-0", "epsilon-confidence-0",
         "epsilon-classes-1", "epsilon-confidence-1", "where-classes-0", "where-classes-1",
@@ -47,7 +47,7 @@ def test_every_chart_is_drawn_without_a_complaint(classes):
 
 
 def test_the_share_that_stands_falls_and_starts_at_the_share_right():
-    drawing = next(iter(standing(results())))
+    drawing = next(iter(standing_chart(results())))
     for name, first in (("ray", 1 - 19 / 274), ("fmn(norm='linf')", 1 - 19 / 274)):
         own = [row for row in rows_of(drawing) if row["search"] == name]
         assert own[0]["standing"] == pytest.approx(first, abs=1e-5)
@@ -113,7 +113,7 @@ def test_the_flat_beginning_of_a_confidence_curve_is_cut():
 
 def test_nothing_to_draw_is_no_chart():
     nothing = search(per_class=(), curve=(), ecdf=(), beside=())
-    assert [found for found in far(results(epsilon=(nothing,), where=None)) if found] == []
+    assert [found for found in perturbation_charts(results(epsilon=(nothing,), where=None)) if found] == []
     lost = search().per_class[1].model_copy(update={"median": no_reach(), "rank": None})
     assert class_sizes(search(per_class=(lost,)), 0) is None
     bare = region().per_class[0].model_copy(update={"difference": undefined("few")})

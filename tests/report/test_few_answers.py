@@ -2,10 +2,10 @@
 
 import sys
 
-from demur.report.charts.risk_coverage import start
-from demur.report.families import Cell, Family
+from demur.report.charts.risk_charts import start
+from demur.report.condition_lines import Cell, Family
 from demur.report.phrases import complement
-from demur.report.verdicts import verdict
+from demur.report.state_words import verdict
 from tests.report.runs import promise, run
 
 

@@ -7,10 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from demur.report import render, words
+from demur.report.acceptance_lines import GateTally
 from demur.report.first_screen import FirstScreen
-from demur.report.gates import GateTally
-from demur.report.junit import junit
-from demur.report.summary import summary
+from demur.report.text_outputs import junit, summary
 from tests.report.gates import RULES, gated
 from tests.report.pages import Page
 from tests.report.runs import STATES, promise, run

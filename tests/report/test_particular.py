@@ -2,16 +2,9 @@
 
 import pytest
 
-from demur.analysis.results import (
-    AtPrevalence,
-    Cost,
-    Direction,
-    DirectionRow,
-    LabelQuality,
-    SecondLabel,
-    Side,
-    SliceRow,
-)
+from demur.analysis.accuracy.error_direction import AtPrevalence, Cost, DirectionRow, ErrorDirection, Side
+from demur.analysis.accuracy.label_quality import LabelQuality, SecondLabel
+from demur.analysis.accuracy.slices import SliceRow
 from demur.report import render, words
 from demur.report.first_screen import FirstScreen
 from tests.report.pages import Page
@@ -46,7 +39,7 @@ def sliced(value, n, right, risk):
 
 SLICES = (sliced("Hamburg", 3000, 0.93, 0.01), sliced("<b>Turin</b>", 600, 0.7, 0.16))
 PARTICULAR = {
-    "direction": Direction(
+    "direction": ErrorDirection(
         positive="bag",
         others="another class",
         measured=share(0.1, 10000),

@@ -2,10 +2,12 @@
 
 import pytest
 
-from demur.analysis.results import Contest, CorruptionMap, PartRow, Rejection, Roc
-from demur.analysis.scored import CorruptionRow
+from demur.analysis.accuracy.overall import CorruptionMap, CorruptionRow
+from demur.analysis.signals.compare_to_baseline import Contest
+from demur.analysis.signals.components import PartRow, Roc
+from demur.analysis.signals.decision_tables import Rejection
 from demur.report import render
-from demur.report.charts import parts
+from demur.report.charts import part_charts
 from demur.report.page import drawings
 from tests.report.pages import Page
 from tests.report.parts import thumb
@@ -117,11 +119,11 @@ def test_what_signals_decline_has_its_longer_side_down(rich, signals):
 
 
 def test_each_parted_signal_has_a_drawing_with_its_own_words(rich):
-    found = parts(rich)
+    found = part_charts(rich)
     assert [drawing.name for drawing in found] == ["parts-0", "parts-1", "parts-2"]
     layers, mutants, squeezers = found
     assert [row["part"] for row in layers.spec["datasets"]["rows"]] == ["one", "two"] * 2
     assert [row["part"] for row in mutants.spec["datasets"]["rows"]] == [1, 10, 100]
     assert {row["hits"] for row in squeezers.spec["datasets"]["rows"]} == {0, 0.3, 1}, "attacks before errors"
     assert "attacks, worst point" in squeezers.alt
-    assert parts(run("issued")) == ()
+    assert part_charts(run("issued")) == ()

@@ -4,13 +4,14 @@ import doctest
 
 import pytest
 
-from demur.analysis.looked import Control
-from demur.report import sizes
+from demur.analysis.attribution.region_tables import Control
+from demur.report import perturbation_words
+from demur.report.perturbation_words import leaning
 from tests.report.looking import near, region
 
 
 def test_the_examples_hold():
-    result = doctest.testmod(sizes)
+    result = doctest.testmod(perturbation_words)
     assert result.attempted > 8
     assert result.failed == 0
 
@@ -32,4 +33,4 @@ def test_the_examples_hold():
 def test_what_the_answer_leans_on(changes, said):
     beaten = changes.pop("control", None)
     control = None if beaten is None else Control(n=460, effect=near(0.3, 0.1, 460), p_value=0.01, beaten=beaten)
-    assert sizes.leaning(region("grad_cam", control=control, **changes)) == said
+    assert leaning(region("grad_cam", control=control, **changes)) == said

@@ -10,8 +10,7 @@ from tests.signals.world import World
 
 from demur.errors import InputError
 from demur.evidence import Evidence
-from demur.signals.activation_entropy import ActivationEntropy
-from demur.signals.histograms import counts_in, entropy_of, quantile_edges, thinned
+from demur.signals.activation_entropy import ActivationEntropy, counts_in, entropy_of, quantile_edges, thinned
 
 EDGES = (0.0, 0.1, 0.35, 0.8, 1.5, 4.0)
 

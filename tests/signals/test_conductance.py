@@ -17,7 +17,7 @@ from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.signals import needs_of
 from demur.signals.conductance import Conductance, Scale, top_maps
-from demur.signals.detector import PRESETS, Detector
+from demur.signals.error_detector import PRESETS, Detector
 
 
 class Pooled(nn.Module):

@@ -5,8 +5,8 @@ import torch
 from tests.signals.world import World
 
 from demur.errors import InputError
-from demur.filters.non_local_means import non_local_means
-from demur.filters.resample import resample
+from demur.filters.denoising import non_local_means
+from demur.filters.sampling import resample
 from demur.signals import needs_of
 from demur.signals.feature_squeezing import FeatureSqueezing, bit_depth
 

@@ -10,9 +10,9 @@ from tests.signals.slow_models import mutant
 from tests.signals.world import World
 
 from demur.errors import InputError, UnknownNameError
+from demur.signals.early_stopping import Stopping, prior, threshold, truncated
 from demur.signals.label_change_rate import LabelChangeRate, auroc_by_mutants
 from demur.signals.mutants import Mutation, applied
-from demur.signals.stopping import Stopping, prior, threshold, truncated
 
 DICE = torch.Generator().manual_seed(5)
 LAYERS = {

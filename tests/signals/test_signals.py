@@ -32,15 +32,13 @@ from demur.signals.label_change_rate import LabelChangeRate
 from demur.signals.mahalanobis import Mahalanobis
 from demur.signals.margin import Margin
 from demur.signals.max_logit import MaxLogit
-from demur.signals.maxlogit_pnorm import MaxLogitPNorm
 from demur.signals.mc_dropout import MCDropout
 from demur.signals.msp import MSP
 from demur.signals.odin import ODIN
-from demur.signals.pnorm import PNorm
+from demur.signals.pnorm import MaxLogitPNorm, PNorm
 from demur.signals.relative_u import RelativeU
 from demur.signals.stack import Stack
-from demur.signals.temperature_scaled import TemperatureScaled
-from demur.signals.tempered import Tempered
+from demur.signals.temperature import TemperatureScaled, Tempered
 from demur.signals.tta import TTA
 from demur.signals.vim import ViM
 

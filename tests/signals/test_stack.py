@@ -15,11 +15,9 @@ from demur.metrics import auroc
 from demur.registry import TABLES
 from demur.signals import Needs, needs_of
 from demur.signals.knn import KNN
-from demur.signals.logistic import Logistic
 from demur.signals.mc_dropout import MCDropout
 from demur.signals.msp import MSP
-from demur.signals.normal_scores import NormalScores
-from demur.signals.parts import Part, folds_of, units_of
+from demur.signals.regression import Logistic, NormalScores, ReferenceFold, folds_of, units_of
 from demur.signals.stack import Stack
 from demur.signals.tta import TTA
 
@@ -194,7 +192,7 @@ def test_parts_of_a_reference_are_its_rows_in_order():
     chosen = torch.arange(70) % 3 == 0
     chosen[32:64] = False  # a whole batch
     with torch.no_grad():
-        found = torch.cat([seen.images for seen in Part(world.reference(), chosen)])
+        found = torch.cat([seen.images for seen in ReferenceFold(world.reference(), chosen)])
     assert torch.equal(found, world.known[chosen])
     units, grouped = units_of(world.reference())
     assert len(set(units)) == 70

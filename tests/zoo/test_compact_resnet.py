@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from demur.harden import fresh
+from demur.training import fresh
 from demur.zoo.compact_resnet import CompactResNet
 
 

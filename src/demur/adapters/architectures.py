@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from demur.adapters import module, zoo
-from demur.adapters.options import Options
+from demur.adapters.address_options import Options
+from demur.adapters.own_module import build_own
 from demur.adapters.weights import load_weights
+from demur.adapters.zoo import build_from_zoo
 from demur.errors import AddressError
 from demur.registry import TABLES, Address
 
 _OPTIONS = ("mean", "std", "features", "name")
 """What may be said of a network to be trained: shape and classes are those of the data, and it puts out logits."""
 
-_BUILDERS = {"module": module.build, "zoo": zoo.build}
+_BUILDERS = {"module": build_own, "zoo": build_from_zoo}
 
 
 @dataclass(frozen=True)

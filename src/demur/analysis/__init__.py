@@ -4,8 +4,8 @@ from pathlib import Path
 
 from demur.analysis.assemble import analyse
 from demur.analysis.csv_tables import write_tables
-from demur.analysis.opened import opened
 from demur.analysis.results import Results
+from demur.analysis.verdict.acceptance import label_access
 from demur.openings import note
 from demur.records import write_atomically
 
@@ -19,7 +19,7 @@ def write_results(run: Path, by: str = "report") -> Results:
     """
     results = analyse(run)
     note(run, "test", by)
-    results = results.model_copy(update={"opened": opened(run)})
+    results = results.model_copy(update={"opened": label_access(run)})
     write_tables(run, results)
     write_atomically(run / "results.json", (results.model_dump_json(indent=1) + "\n").encode())
     return results

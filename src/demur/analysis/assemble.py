@@ -6,32 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from demur.analysis.accuracy import accuracy, class_rows, condition_rows, confusion, worst_class
-from demur.analysis.checks import checks
-from demur.analysis.corruption_map import corruption_map
-from demur.analysis.cost import cost
-from demur.analysis.direction import direction
-from demur.analysis.epsilon import searches
-from demur.analysis.gates import judge
-from demur.analysis.gates import next_step as by_the_gates
-from demur.analysis.label_quality import label_quality
-from demur.analysis.lipschitz import lipschitz
-from demur.analysis.manipulation import manipulation
-from demur.analysis.opened import opened
-from demur.analysis.parts import part_rows, rocs
-from demur.analysis.pictures import calibration, curves, gallery, histograms, oracle_curve
-from demur.analysis.rejection import rejections
+from demur.analysis.accuracy.chart_data import calibration, curves, gallery, histograms, oracle_curve
+from demur.analysis.accuracy.error_direction import cost, direction
+from demur.analysis.accuracy.label_quality import label_quality
+from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, confusion, corruption_map, worst_class
+from demur.analysis.accuracy.slices import slices, worst_slice
+from demur.analysis.attribution.region_tables import attribution
+from demur.analysis.attribution.trust_components import trust
 from demur.analysis.results import Provenance, Results
-from demur.analysis.robustness import attack_rows, robustness
-from demur.analysis.run import Run, wrong
-from demur.analysis.signals import signal_rows
-from demur.analysis.slices import slices, worst_slice
-from demur.analysis.tables import policy_rows
-from demur.analysis.trust import trust
-from demur.analysis.verdict import LAPSES, independence, next_step, not_covered, promise, refusal, state
-from demur.analysis.where import where
+from demur.analysis.robustness.attack_tables import attack_rows, robustness
+from demur.analysis.robustness.lipschitz_tables import lipschitz
+from demur.analysis.robustness.manipulation import manipulation
+from demur.analysis.robustness.minimal_perturbation import perturbation_tables
+from demur.analysis.run_folder import Run
+from demur.analysis.signals.components import part_rows, rocs
+from demur.analysis.signals.decision_tables import policy_rows, rejections
+from demur.analysis.signals.signal_ranking import signal_rows
+from demur.analysis.verdict.acceptance import gates_next_step as by_the_gates
+from demur.analysis.verdict.acceptance import judge_gates, label_access
+from demur.analysis.verdict.checks import checks
+from demur.analysis.verdict.verdict import LAPSES, guarantee, independence, next_step, not_covered, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
+from demur.records import wrong
 
 _RISK = 0.02
 
@@ -52,16 +49,18 @@ def analyse(path: Path) -> Results:
         )
     results = _measured(run)
     results = results.model_copy(update=_particular(run, plan))
-    gates = judge(plan.get("gates", {}), results)
+    gates = judge_gates(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
-    return results.model_copy(update={"gates": gates, "next_step": step or results.next_step, "opened": opened(path)})
+    return results.model_copy(
+        update={"gates": gates, "next_step": step or results.next_step, "opened": label_access(path)}
+    )
 
 
 def _measured(run: Run) -> Results:
     """Everything but what is said of it afterwards."""
     checked, conditions, classes = checks(run), condition_rows(run), class_rows(run)
     found = state(run, checked)
-    made = promise(run)
+    made = guarantee(run)
     refused = refusal(run)
     risk = made.risk if made else refused.risk if refused else _RISK
     signals, contests = signal_rows(run, risk)
@@ -116,7 +115,7 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _far_and_where(run: Run) -> dict[str, Any]:
     """How far one must go, where the model looks, and what both say of every class."""
-    found, looked = searches(run), where(run)
+    found, looked = perturbation_tables(run), attribution(run)
     return {"epsilon": found, "where": looked, "trust": trust(found, looked), "lipschitz": lipschitz(run)}
 
 

@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
-from demur.analysis.searched import Reach
-from demur.analysis.table import Quantity, Table
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.records import write_atomically
 
 Line: TypeAlias = dict[str, str | int | float | bool | None]
@@ -53,9 +53,9 @@ def flat(row: Table) -> Line:
 
 
 def _cells(name: str, value: Any) -> Line:
-    if isinstance(value, Quantity | Reach):
+    if isinstance(value, Quantity | CensoredQuantile):
         ends = {f"{name}_{end}": getattr(value, end) for end in ("low", "high", "n", "unit", "reason")}
-        above = {f"{name}_above": " ".join(value.above)} if isinstance(value, Reach) else {}
+        above = {f"{name}_above": " ".join(value.above)} if isinstance(value, CensoredQuantile) else {}
         return {name: value.value} | ends | above
     if isinstance(value, tuple) and value and all(isinstance(each, str) for each in value):
         return {name: " ".join(value)}

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
-from demur.attacks.balls import anywhere, project, spread, steepest
-from demur.attacks.checks import check_count, check_eps, check_norm, check_steps
-from demur.attacks.losses import check_loss
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_count, check_eps, check_norm, check_steps
+from demur.attacks.core.losses import check_loss
+from demur.attacks.core.projections import per_row, project, random_point, steepest
 
 _ALPHA = 0.75
 """Weight of the new step; the rest is momentum."""
@@ -46,16 +46,16 @@ class APGD:
         check_count("restarts", self.restarts)
         check_loss(self.loss)
 
-    def start(self, walk: Walk, restart: int) -> Walk:
-        return begin(walk, self.norm, restart)
+    def start(self, walk: AttackState, restart: int) -> AttackState:
+        return apgd_start(walk, self.norm, restart)
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
-        return climb(walk, seen, self.norm, self.steps)
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
+        return apgd_step(walk, seen, self.norm, self.steps)
 
 
-def begin(walk: Walk, norm: Norm, restart: int) -> Walk:
+def apgd_start(walk: AttackState, norm: Norm, restart: int) -> AttackState:
     """A random point of the ball, with the books of each row at their beginning."""
-    x = anywhere(walk, norm, "start", restart)
+    x = random_point(walk, norm, "start", restart)
     lowest = torch.full_like(walk.eps, -torch.inf, dtype=torch.float64)
     return walk.at(
         x,
@@ -71,12 +71,12 @@ def begin(walk: Walk, norm: Norm, restart: int) -> Walk:
     )
 
 
-def climb(walk: Walk, seen: Seen, norm: Norm, steps: int) -> Walk:
+def apgd_step(walk: AttackState, seen: Output, norm: Norm, steps: int) -> AttackState:
     """One step of Auto-PGD; the loss may be any, towards a target or not."""
     uphill = steepest(seen.gradient, norm, walk.x)
     higher = seen.loss > walk.best_loss
-    best = torch.where(spread(higher), walk.x, walk.best)
-    best_uphill = torch.where(spread(higher), uphill, walk.best_uphill)
+    best = torch.where(per_row(higher), walk.x, walk.best)
+    best_uphill = torch.where(per_row(higher), uphill, walk.best_uphill)
     best_loss = torch.where(higher, seen.loss, walk.best_loss)
     rises = walk.rises + (seen.loss > walk.last_loss)
 
@@ -84,10 +84,10 @@ def climb(walk: Walk, seen: Seen, norm: Norm, steps: int) -> Walk:
     due = window > 0
     halve = due & ((rises < _RHO * window) | (~walk.halved & (best_loss <= walk.mark)))
     stride = torch.where(halve, walk.stride / 2, walk.stride)
-    here, uphill = torch.where(spread(halve), best, walk.x), torch.where(spread(halve), best_uphill, uphill)
+    here, uphill = torch.where(per_row(halve), best, walk.x), torch.where(per_row(halve), best_uphill, uphill)
 
-    ahead = project(here + spread(stride) * uphill, walk.origin, walk.eps, norm)
-    alpha = spread(torch.where(seen.step == 0, 1.0, _ALPHA).to(here.dtype))
+    ahead = project(here + per_row(stride) * uphill, walk.origin, walk.eps, norm)
+    alpha = per_row(torch.where(seen.step == 0, 1.0, _ALPHA).to(here.dtype))
     x = here + alpha * (ahead - here) + (1 - alpha) * (here - walk.before)
     return walk.at(
         project(x, walk.origin, walk.eps, norm),

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from demur.attacks.apgd import begin, climb
-from demur.attacks.checks import check_count, check_eps, check_norm, check_steps
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.apgd import apgd_start, apgd_step
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_count, check_eps, check_norm, check_steps
 from demur.shapes import Labels
 
 
@@ -42,17 +42,17 @@ class APGDT:
         """One for each target."""
         return self.targets
 
-    def start(self, walk: Walk, restart: int) -> Walk:
-        goals, walk = _goals(walk), begin(walk, self.norm, restart)
+    def start(self, walk: AttackState, restart: int) -> AttackState:
+        goals, walk = _goals(walk), apgd_start(walk, self.norm, restart)
         last = goals.shape[1] - 1
         done = torch.full_like(walk.done, restart > last)
         return walk.at(walk.x, target=goals[:, min(restart, last)], done=done)
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
-        return climb(walk, seen, self.norm, self.steps)
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
+        return apgd_step(walk, seen, self.norm, self.steps)
 
 
-def _goals(walk: Walk) -> Labels:
+def _goals(walk: AttackState) -> Labels:
     """The classes (rows, goals) to climb towards, the likeliest first."""
     if walk.target is not None:
         return walk.target[:, None]

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attacks.balls import project, spread, steepest
-from demur.attacks.checks import check_eps, check_norm, check_positive, check_steps
-from demur.attacks.losses import check_loss
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
+from demur.attacks.core.losses import check_loss
+from demur.attacks.core.projections import per_row, project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class BIM:
         check_norm(self.norm)
         check_eps(self.eps, self.norm)
         check_steps(self.steps)
-        check_positive("step", self.step)
+        check_above_zero("step", self.step)
         check_loss(self.loss)
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         return walk
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         stride = 1.25 * walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
-        uphill = walk.x + spread(stride) * steepest(seen.gradient, self.norm, walk.x)
+        uphill = walk.x + per_row(stride) * steepest(seen.gradient, self.norm, walk.x)
         return walk.at(project(uphill, walk.origin, walk.eps, self.norm))

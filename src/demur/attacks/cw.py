@@ -6,10 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.annealing import cosine
-from demur.attacks.balls import spread
-from demur.attacks.checks import check_at_least_zero, check_count, check_positive
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_above_zero, check_at_least_zero, check_count
+from demur.attacks.core.projections import cosine, per_row
 from demur.shapes import Flags, Images
 
 _WITHIN = 0.99
@@ -45,8 +44,8 @@ class CW:
     def __post_init__(self) -> None:
         check_count("rounds", self.rounds)
         check_count("inner", self.inner)
-        check_positive("step", self.step)
-        check_positive("price", self.price)
+        check_above_zero("step", self.step)
+        check_above_zero("price", self.price)
         check_at_least_zero("kappa", self.kappa)
 
     @property
@@ -54,31 +53,31 @@ class CW:
         """All rounds together."""
         return self.rounds * self.inner
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         w, none = _free(walk.x), torch.zeros_like(walk.x)
         price, high = torch.full_like(walk.eps, self.price), torch.full_like(walk.eps, torch.inf)
         own = {"w": w, "first": none, "second": none, "price": price, "low": price * 0, "high": high}
         return walk.at(_pixels(w), won=torch.zeros_like(walk.done), **own)
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         k = seen.step % self.inner
         wins = seen.fooled & (seen.loss >= self.kappa)
-        objective = 2 * walk.delta - spread(walk.price * ~wins) * seen.gradient
+        objective = 2 * walk.delta - per_row(walk.price * ~wins) * seen.gradient
         slope = objective * 2 * walk.x * (1 - walk.x)
         first, second = 0.9 * walk.first + 0.1 * slope, 0.999 * walk.second + 0.001 * slope.square()
         rate = cosine(self.step, self.step / 100, k, self.inner) * (1 - 0.999 ** (k + 1)).sqrt() / (1 - 0.9 ** (k + 1))
-        w = walk.w - spread(rate) * first / (second.sqrt() + _TINY)
+        w = walk.w - per_row(rate) * first / (second.sqrt() + _TINY)
         moved = walk.at(_pixels(w), w=w, first=first, second=second, won=walk.won | wins)
         over = (k == self.inner - 1) & (seen.step < self.steps - 1)
         return _next_round(moved, over) if over.any() else moved
 
 
-def _next_round(walk: Walk, over: Flags) -> Walk:
+def _next_round(walk: AttackState, over: Flags) -> AttackState:
     """Rows whose round is over begin again at the clean image with another price."""
     low, high = torch.where(walk.won, walk.low, walk.price), torch.where(walk.won, walk.price, walk.high)
     price = torch.where(high.isinf(), low * 10, torch.where(low == 0, high / 10, (low * high).sqrt()))
-    begun = torch.where(spread(over), _free(walk.origin), walk.w)
-    going = spread((~over).to(walk.x))
+    begun = torch.where(per_row(over), _free(walk.origin), walk.w)
+    going = per_row((~over).to(walk.x))
     return walk.at(
         _pixels(begun),
         w=begun,

@@ -5,11 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from demur.attacks.annealing import cosine
-from demur.attacks.balls import spread, unit
-from demur.attacks.checks import check_levels, check_positive, check_share, check_steps
-from demur.attacks.losses import check_loss
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_above_zero, check_grey_levels, check_share, check_steps
+from demur.attacks.core.losses import check_loss
+from demur.attacks.core.projections import cosine, per_row, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +37,16 @@ class DDN:
     def __post_init__(self) -> None:
         check_steps(self.steps)
         check_share("gamma", self.gamma)
-        check_positive("init_norm", self.init_norm)
-        check_levels(self.levels)
+        check_above_zero("init_norm", self.init_norm)
+        check_grey_levels(self.levels)
         check_loss(self.loss)
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         return walk.at(walk.x, radius=torch.full_like(walk.eps, self.init_norm))
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         radius = walk.radius * torch.where(seen.fooled, 1 - self.gamma, 1 + self.gamma)
         stride = cosine(1.0, 0.01, seen.step, self.steps)
-        direction = unit(walk.delta + spread(stride) * unit(seen.gradient))
-        x = (walk.origin + spread(radius) * direction).clamp(0, 1)
+        direction = unit(walk.delta + per_row(stride) * unit(seen.gradient))
+        x = (walk.origin + per_row(radius) * direction).clamp(0, 1)
         return walk.at(x if self.levels is None else (x * (self.levels - 1)).round() / (self.levels - 1), radius=radius)

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from demur.attacks.balls import inward, spread, steepest
-from demur.attacks.checks import check_count, check_norm, check_positive, check_steps
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_above_zero, check_count, check_norm, check_steps
+from demur.attacks.core.projections import inward, per_row, steepest
 
 _DUAL = {"linf": 1.0, "l2": 2.0}
 
@@ -41,21 +41,21 @@ class DeepFool:
         check_norm(self.norm)
         check_steps(self.steps)
         check_count("candidates", self.candidates)
-        check_positive("overshoot", self.overshoot)
+        check_above_zero("overshoot", self.overshoot)
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         wrong = walk.logits.scatter(1, walk.y[:, None], -torch.inf)
         likely = wrong.topk(min(self.candidates, wrong.shape[1] - 1), dim=1).indices
         candidates = likely if walk.target is None else walk.target[:, None]
         return walk.at(walk.x, candidates=candidates, path=torch.zeros_like(walk.x))
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         gap = seen.logits.gather(1, walk.candidates) - seen.logits.gather(1, walk.y[:, None])
         slopes = inward(seen.jacobian, walk.x[:, None])
         steep = torch.linalg.vector_norm(slopes.flatten(2), ord=_DUAL[self.norm], dim=2).clamp(min=1e-12)
         clear = _CLEAR * walk.logits.abs().amax(dim=1, keepdim=True)
         distance, nearest = ((gap.abs() + clear).nan_to_num() / steep).min(dim=1)
         slope = slopes[torch.arange(len(walk)), nearest]
-        path = walk.path + spread(distance) * steepest(slope, self.norm)
+        path = walk.path + per_row(distance) * steepest(slope, self.norm)
         x = (walk.origin + (1 + self.overshoot) * path).clamp(0, 1)
-        return walk.at(torch.where(spread(seen.fooled), walk.x, x), path=path, done=seen.fooled)
+        return walk.at(torch.where(per_row(seen.fooled), walk.x, x), path=path, done=seen.fooled)

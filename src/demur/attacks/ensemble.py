@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.checks import check_eps, check_norm
-from demur.attacks.harness import run
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Keep, Outcome
-from demur.attacks.walk import Attack, Norm
+from demur.attacks.core.attack_state import Attack, Keep, Norm, Outcome
+from demur.attacks.core.harness import run
+from demur.attacks.core.hyperparameters import check_eps, check_norm
+from demur.attacks.core.objective import Objective
 from demur.errors import unknown
 from demur.randomness import Keys
 from demur.registry import build

@@ -5,10 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from demur.attacks.annealing import cosine
-from demur.attacks.balls import inward, length, project, spread, unit
-from demur.attacks.checks import check_norm, check_positive, check_share, check_steps
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_above_zero, check_norm, check_share, check_steps
+from demur.attacks.core.projections import cosine, inward, length, per_row, project, unit
 
 _DUAL: dict[Norm, Norm] = {"linf": "l1", "l2": "l2"}
 _STEP: dict[Norm, float] = {"linf": 10.0, "l2": 1.0}
@@ -43,13 +42,13 @@ class FMN:
     def __post_init__(self) -> None:
         check_norm(self.norm)
         check_steps(self.steps)
-        check_positive("step", self.step)
+        check_above_zero("step", self.step)
         check_share("growth", self.growth)
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - starts at the image itself
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         return walk.at(walk.x, radius=torch.zeros_like(walk.eps), nearest=torch.full_like(walk.eps, torch.inf))
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         gradient = inward(seen.gradient, walk.x) if self.norm == "l2" else seen.gradient
         size, slope = length(walk.delta, self.norm), length(gradient, _DUAL[self.norm]).clamp(min=1e-12)
         nearest = torch.where(seen.fooled, torch.minimum(walk.nearest, size), walk.nearest)
@@ -60,5 +59,5 @@ class FMN:
         radius = torch.where(seen.fooled, torch.minimum(walk.radius * (1 - gamma), nearest), grown)
         across = 2 * radius * (walk.x[0].numel() ** 0.5 if self.norm == "linf" else 1.0)
         stride = across.clamp(max=self.step or _STEP[self.norm]) * cosine(1.0, 0.01, seen.step, self.steps)
-        x = project(walk.x + spread(stride) * unit(gradient), walk.origin, radius, self.norm)
+        x = project(walk.x + per_row(stride) * unit(gradient), walk.origin, radius, self.norm)
         return walk.at(x, radius=radius, nearest=nearest)

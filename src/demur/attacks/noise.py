@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.balls import gaussian, spread, unit
-from demur.attacks.checks import check_eps, check_norm, check_steps
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_eps, check_norm, check_steps
+from demur.attacks.core.projections import gaussian_noise, per_row, unit
 from demur.shapes import Images
 
 
@@ -39,25 +39,25 @@ class Noise:
         check_eps(self.eps, self.norm)
         check_steps(self.steps)
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - never restarted
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
         return walk.at(self._drawn(walk, torch.zeros_like(walk.y)))
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         return walk.at(self._drawn(walk, seen.step + 1))
 
-    def _drawn(self, walk: Walk, turn: Tensor) -> Images:
+    def _drawn(self, walk: AttackState, turn: Tensor) -> Images:
         delta = _in_cube(walk, turn) if self.norm == "linf" else _in_sphere(walk, turn)
-        return (walk.origin + spread(walk.eps) * delta).clamp(0, 1)
+        return (walk.origin + per_row(walk.eps) * delta).clamp(0, 1)
 
 
-def _in_cube(walk: Walk, turn: Tensor) -> Images:
+def _in_cube(walk: AttackState, turn: Tensor) -> Images:
     """A point of the cube [−1, 1]ⁿ: uniform at even turns, a corner at odd ones."""
     share = walk.uniform("noise", walk.x, turn)
     corner = (share >= 0.5).to(share)
-    return 2 * torch.where(spread(turn % 2 == 0), share, corner) - 1
+    return 2 * torch.where(per_row(turn % 2 == 0), share, corner) - 1
 
 
-def _in_sphere(walk: Walk, turn: Tensor) -> Images:
+def _in_sphere(walk: AttackState, turn: Tensor) -> Images:
     """A point of the unit ball: uniform at even turns, of length one at odd ones."""
     radius = walk.uniform("noise radius", walk.eps, turn) ** (1 / math.prod(walk.x.shape[1:]))
-    return spread(torch.where(turn % 2 == 0, radius, 1.0)) * unit(gaussian(walk, "noise", turn))
+    return per_row(torch.where(turn % 2 == 0, radius, 1.0)) * unit(gaussian_noise(walk, "noise", turn))

@@ -1,25 +1,99 @@
-"""The smallest change along one fixed direction."""
+"""The minimal perturbation along one fixed direction: gradient, its sign, random, or a function of one's own."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 
-from demur.attacks.checks import check_eps, check_norm, check_positive, check_steps
-from demur.attacks.directions import at_random, check_direction, direction_of, of_length_one, pointed, words
-from demur.attacks.ledger import Ledger
-from demur.attacks.losses import check_loss
-from demur.attacks.measure import measured
-from demur.attacks.objective import Objective
-from demur.attacks.outcome import Outcome, Trouble
-from demur.attacks.roots import ROOTS
-from demur.attacks.search import Path, Search, confirm, run_search
-from demur.attacks.walk import Needs, Norm
-from demur.errors import unknown
+from demur.attacks.core.attack_state import Needs, Norm, Outcome, Trouble
+from demur.attacks.core.best_points import BestPoints, verified
+from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
+from demur.attacks.core.line_search import ROOTS, LineSearch, Path, confirm, run_search
+from demur.attacks.core.losses import check_loss
+from demur.attacks.core.objective import Objective
+from demur.attacks.core.projections import length, per_row, unit
+from demur.attacks.external.callable_attack import check_path, function_at
+from demur.errors import InputError, unknown
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Logits, Scores
+
+Way: TypeAlias = Callable[[Images, Labels, Images], Tensor]
+"""(images, labels, gradient of the loss) → directions, of any length."""
+
+
+@dataclass(frozen=True)
+class NamedDirection:
+    """What a name stands for.
+
+    `words` are for reports; a direction at random has no `way`, since it needs no gradient.
+    """
+
+    words: str
+    way: Way | None
+
+
+_NAMED: Mapping[str, NamedDirection] = MappingProxyType(
+    {
+        "gradient": NamedDirection("along the gradient of the loss", lambda x, y, gradient: gradient),  # noqa: ARG005 - a way takes all three
+        "random": NamedDirection("in a random direction", None),
+        "sign": NamedDirection("along the sign of the loss gradient", lambda x, y, gradient: gradient.sign()),  # noqa: ARG005 - as above
+    }
+)
+
+
+def check_direction(name: str) -> None:
+    """Refuse a name nobody knows that is no path of a function either."""
+    if ":" in name:
+        check_path("direction", name)
+    elif name not in _NAMED:
+        raise unknown("direction", name, [*_NAMED, "package.module:function"])
+
+
+def direction_of(name: str) -> NamedDirection:
+    """What a name stands for; a path imports its module.
+
+    Raises:
+        AddressError: there is no such module.
+        InputError: it has no such function.
+    """
+    return _NAMED[name] if name in _NAMED else NamedDirection(direction_words(name), function_at("direction", name))
+
+
+def direction_words(name: str) -> str:
+    """The direction in words; nothing is imported."""
+    return _NAMED[name].words if name in _NAMED else f"in the direction that {name} gives"
+
+
+def directed(name: str, way: Way, x: Images, y: Labels, gradient: Images) -> Images:
+    """What a way says of some images.
+
+    Raises:
+        InputError: it is not one direction for each image.
+    """
+    found = torch.as_tensor(way(x, y, gradient)).detach()
+    if found.shape != x.shape:
+        raise InputError(
+            f"the direction {name!r} must give one tensor of the images' own shape, {tuple(x.shape)}; it gave "
+            f"{tuple(found.shape)}."
+        )
+    return found.to(x)
+
+
+def at_random(x: Images, keys: Keys) -> Images:
+    """Standard normal numbers: in L2, once of length one, every direction is as likely as any other."""
+    return keys.normal(x, "direction")
+
+
+def of_length_one(direction: Images, norm: Norm) -> Images:
+    """Rows of length one in `norm`; zero rows stay zero."""
+    if norm == "l2":
+        return unit(direction)
+    return direction / per_row(length(direction, norm).clamp(min=torch.finfo(direction.dtype).tiny))
+
 
 _SPAN = 1024.0
 """The cap over the first point of the scan."""
@@ -60,7 +134,7 @@ class Ray:
         if self.cap is not None:
             check_eps(self.cap, self.norm, "cap")
         check_steps(self.steps)
-        check_positive("tolerance", self.tolerance)
+        check_above_zero("tolerance", self.tolerance)
         if self.root not in ROOTS:
             raise unknown("root", self.root, ROOTS)
         check_loss(self.loss)
@@ -73,7 +147,7 @@ class Ray:
     @property
     def sentence(self) -> str:
         """What is done, for reports."""
-        return f"{{size}} {words(self.direction)} that flips the answer, scanned at {{steps}} sizes"
+        return f"{{size}} {direction_words(self.direction)} that flips the answer, scanned at {{steps}} sizes"
 
     @property
     def resolution(self) -> str:
@@ -141,17 +215,17 @@ def run_ray(
         weights: (rows, 1, height, width) by which the direction is multiplied before its length is made one.
         direction: of each row, in place of the ray's own; no gradient is taken.
     """
-    ledger = Ledger(ray.norm, objective, x, y, None, "nearest")
+    ledger = BestPoints(ray.norm, objective, x, y, None, "nearest")
     with objective.frozen():
         clean, path = _opened(ray, ledger, keys, batch, weights, direction)
-        search = Search(objective.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
+        search = LineSearch(objective.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
         moves = path.direction.flatten(1).any(dim=1)
         stuck = ~moves & (ledger.step < 0)
         ledger.troubles[stuck] |= int(Trouble.ZERO_GRADIENT)
         waiting = ((ledger.step < 0) & moves).nonzero().squeeze(1)
         run_search(search, ledger, path, waiting, batch)
         confirm(search, ledger, path, batch)
-        outcome = measured(ledger, clean, torch.full_like(clean[:, 0], torch.inf))
+        outcome = verified(ledger, clean, torch.full_like(clean[:, 0], torch.inf))
     return RayOutcome(
         outcome=outcome,
         scan=search.scan,
@@ -186,7 +260,7 @@ def follow(
         weights: as in `run_ray`.
         direction: as in `run_ray`.
     """
-    ledger = Ledger(ray.norm, objective, x, y, None, "nearest")
+    ledger = BestPoints(ray.norm, objective, x, y, None, "nearest")
     with objective.frozen():
         path = _opened(ray, ledger, keys, batch, weights, direction)[1]
         rows = torch.arange(len(x), device=x.device).repeat_interleave(len(eps))
@@ -199,7 +273,7 @@ def follow(
 
 
 def _opened(
-    ray: Ray, ledger: Ledger, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
+    ray: Ray, ledger: BestPoints, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
 ) -> tuple[Logits, Path]:
     """The look at the clean images, and where it sends each row."""
     x = ledger.clean
@@ -217,7 +291,7 @@ def _opened(
     return clean, Path(x, of_length_one(weighted.nan_to_num(0.0, 0.0, 0.0), ray.norm))
 
 
-def _gradients(ray: Ray, ledger: Ledger, batch: int) -> tuple[Logits, Images]:
+def _gradients(ray: Ray, ledger: BestPoints, batch: int) -> tuple[Logits, Images]:
     """Answers and directions by one forward and one backward."""
     way = direction_of(ray.direction).way
     assert way is not None
@@ -228,4 +302,4 @@ def _gradients(ray: Ray, ledger: Ledger, batch: int) -> tuple[Logits, Images]:
     ledger.forwards += 1
     ledger.backwards += 1
     ledger.troubles[~gradients.flatten(1).isfinite().all(dim=1)] |= int(Trouble.NONFINITE_GRADIENT)
-    return clean, pointed(ray.direction, way, ledger.clean, ledger.y, gradients.nan_to_num(0.0, 0.0, 0.0))
+    return clean, directed(ray.direction, way, ledger.clean, ledger.y, gradients.nan_to_num(0.0, 0.0, 0.0))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from demur.attacks.checks import check_steps
-from demur.attacks.walk import Needs, Norm, Seen, Walk
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_steps
 from demur.errors import InputError, unknown
 from demur.shapes import Images, Scores
 
@@ -62,20 +62,20 @@ class Spatial:
             f"{self.max_rotation:g}°, {{steps}} times"
         )
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - never restarted
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
         return walk.at(self._moved(walk, torch.zeros_like(walk.y)))
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         return walk.at(self._moved(walk, seen.step + 1))
 
-    def _moved(self, walk: Walk, turn: Tensor) -> Images:
+    def _moved(self, walk: AttackState, turn: Tensor) -> Images:
         share = 2 * walk.uniform("move", walk.x.new_empty(len(walk), 3), turn) - 1
         if self.grid:
             grid = _grid(self.steps + 1).to(share)
             known = turn < len(grid)
             share = torch.where(known[:, None], grid[turn.clamp(max=len(grid) - 1)], share)
         down, right, angle = share.unbind(1)
-        return moved(
+        return transformed(
             walk.origin,
             self.max_translation * down,
             self.max_translation * right,
@@ -84,7 +84,7 @@ class Spatial:
         )
 
 
-def moved(x: Images, down: Scores, right: Scores, angle: Scores, padding: Padding = "zeros") -> Images:
+def transformed(x: Images, down: Scores, right: Scores, angle: Scores, padding: Padding = "zeros") -> Images:
     """Each image turned about its centre, then moved down and to the right.
 
     Args:

@@ -1,4 +1,4 @@
-"""Square attack."""
+"""Square attack, and the squares of pixels at random it is made of."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,11 +6,90 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.balls import length, spread
-from demur.attacks.checks import check_eps, check_norm, check_share, check_steps
-from demur.attacks.tiles import Windows, bumps, largest_odd, signs, tiled
-from demur.attacks.walk import Needs, Norm, Seen, Walk
-from demur.shapes import Images
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_eps, check_norm, check_share, check_steps
+from demur.attacks.core.projections import length, per_row
+from demur.shapes import Flags, Images
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A square in each row: its `side` (rows, 1, 1), and how far pixels lie `down` and `right` from its corner."""
+
+    side: Tensor
+    down: Tensor
+    right: Tensor
+
+    @classmethod
+    def drawn(cls, walk: AttackState, draw: str, side: Tensor, step: Tensor) -> "Windows":
+        """Squares anywhere inside the image."""
+        height, width = walk.x.shape[2:]
+        where = walk.uniform(draw, walk.x.new_empty(len(walk), 2), step)
+        top, left = ((where[:, axis] * (size - side + 1)).long() for axis, size in enumerate((height, width)))
+        rows, columns = (torch.arange(size, device=side.device) for size in (height, width))
+        return cls(side[:, None, None], rows[:, None] - top[:, None, None], columns - left[:, None, None])
+
+    def inside(self) -> Flags:
+        """The pixels of each square, (rows, 1, height, width)."""
+        down = (self.down >= 0) & (self.down < self.side)
+        return (down & (self.right >= 0) & (self.right < self.side))[:, None]
+
+
+def signs(walk: AttackState, draw: str, like: Tensor, step: Tensor | int = 0) -> Tensor:
+    """−1 or 1 with equal chance, shaped as `like`."""
+    return 2 * (walk.uniform(draw, like, step) >= 0.5).to(like) - 1
+
+
+def largest_odd(size: int) -> int:
+    """The largest odd number up to `size`."""
+    return size - 1 + size % 2
+
+
+def bumps(walk: AttackState, windows: Windows, step: Tensor) -> Images:
+    """In each square a bump above a dent or beside one, (rows, 1, height, width), of length one; zero outside."""
+    turned = walk.uniform("turned", walk.eps, step) >= 0.5
+    sides, which = torch.unique(windows.side.flatten(), return_inverse=True)
+    patterns = _patterns(sides).to(walk.x)
+    outside = patterns.shape[1] - 1
+    down, right = (
+        torch.where((place >= 0) & (place < windows.side), place, outside) for place in (windows.down, windows.right)
+    )
+    return patterns[(which + len(sides) * turned)[:, None, None], down, right][:, None]
+
+
+def tiled(walk: AttackState) -> Images:
+    """Bumps and dents all over the image, about five across its shorter side, each turned and signed at random."""
+    channels, height, width = walk.x.shape[1:]
+    side = max(min(height, width) // 5, 1)
+    across = walk.x.new_empty(len(walk), channels, -(-height // side), -(-width // side))
+    turned, sign = walk.uniform("tiles turned", across[:, :1]) >= 0.5, signs(walk, "tiles", across)
+    turned, sign = (tile.repeat_interleave(side, 2).repeat_interleave(side, 3) for tile in (turned, sign))
+    rows, columns = (torch.arange(size, device=walk.x.device) % side for size in (height, width))
+    upright, aside = _patterns(rows.new_tensor([side])).to(walk.x)[:, rows[:, None], columns]
+    crop = (..., slice(height), slice(width))
+    return sign[crop] * torch.where(turned[crop], aside, upright)
+
+
+def _patterns(sides: Tensor) -> Tensor:
+    """A bump above a dent for each side, then each turned, in the corner of a field one longer than the longest.
+
+    At t pixels from the middle of its half the bump is Σ 1/k², k from t + 1 to side/2 + 1. Both halves have the same
+    energy, and the whole has length one.
+    """
+    longest = int(sides.max()) if len(sides) else 0
+    side, place = sides[:, None, None], torch.arange(longest + 1, device=sides.device)
+    down, right, half = place[:, None], place, side // 2
+    upper = down < half
+    middle = torch.where(upper, half // 2, half + (side - half) // 2)
+    away = torch.minimum(torch.maximum((down - middle).abs(), (right - half).abs()), half + 1)
+    sums = torch.cat([place.new_zeros(1).double(), (place + 1).double().pow(-2).cumsum(0)])
+    found = (sums[half + 1] - sums[away]) * ((down < side) & (right < side))
+    parts = [found * upper, found * ~upper]
+    bump, dent = (part / part.square().sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-12) for part in parts)
+    both = bump - dent
+    both = both / both.square().sum(dim=(1, 2), keepdim=True).sqrt()
+    return torch.cat([both, both.mT])
+
 
 _HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Steps of 10,000 after which the share of changed pixels is halved."""
@@ -46,20 +125,20 @@ class Square:
         check_steps(self.steps)
         check_share("share", self.share)
 
-    def start(self, walk: Walk, restart: int) -> Walk:  # noqa: ARG002 - never restarted
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
         delta = signs(walk, "stripes", walk.x[:, :, :1]) if self.norm == "linf" else tiled(walk)
         x = _scaled(walk, delta, self.norm)
         return walk.at(x, best=x, highest=torch.full_like(walk.eps, -torch.inf))
 
-    def advance(self, walk: Walk, seen: Seen) -> Walk:
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
         better = seen.loss > walk.highest
-        best = torch.where(spread(better), walk.x, walk.best)
+        best = torch.where(per_row(better), walk.x, walk.best)
         highest = torch.where(better, seen.loss, walk.highest)
         side = self._side(walk, seen.step)
         x = _recoloured(walk, best, side, seen.step) if self.norm == "linf" else _moved(walk, best, side, seen.step)
         return walk.at(x, best=best, highest=highest)
 
-    def _side(self, walk: Walk, step: Tensor) -> Tensor:
+    def _side(self, walk: AttackState, step: Tensor) -> Tensor:
         """Side of each row's square, in pixels."""
         height, width = walk.x.shape[2:]
         published = step * 10_000 // self.steps
@@ -70,20 +149,20 @@ class Square:
         return (side.clamp(min=3) // 2 * 2 + 1).clamp(max=largest_odd(min(height, width)))
 
 
-def _scaled(walk: Walk, delta: Images, norm: Norm) -> Images:
+def _scaled(walk: AttackState, delta: Images, norm: Norm) -> Images:
     """The image plus a change scaled to the edge of the ball, clipped to the unit box."""
     size = walk.eps / length(delta, norm).clamp(min=_TINY)
-    return (walk.origin + spread(size) * delta).clamp(0, 1)
+    return (walk.origin + per_row(size) * delta).clamp(0, 1)
 
 
-def _recoloured(walk: Walk, best: Images, side: Tensor, step: Tensor) -> Images:
+def _recoloured(walk: AttackState, best: Images, side: Tensor, step: Tensor) -> Images:
     """L∞: one square in which every channel of the change has one value, +eps or −eps."""
     inside = Windows.drawn(walk, "square", side, step).inside()
     colour = signs(walk, "colour", walk.x[:, :, :1, :1], step)
-    return torch.where(inside, (walk.origin + spread(walk.eps) * colour).clamp(0, 1), best)
+    return torch.where(inside, (walk.origin + per_row(walk.eps) * colour).clamp(0, 1), best)
 
 
-def _moved(walk: Walk, best: Images, side: Tensor, step: Tensor) -> Images:
+def _moved(walk: AttackState, best: Images, side: Tensor, step: Tensor) -> Images:
     """L2: a square takes a bump, and the energy of another square, which is emptied."""
     delta = best - walk.origin
     here, there = (Windows.drawn(walk, name, side, step) for name in ("square", "second square"))
@@ -92,7 +171,7 @@ def _moved(walk: Walk, best: Images, side: Tensor, step: Tensor) -> Images:
     kept = delta * inside
     bump = bump + kept / _energy(kept).sqrt().clamp(min=_TINY)
     left = (walk.eps**2 - length(delta, "l2") ** 2).clamp(min=0) / delta.shape[1]
-    energy = spread(left) + _energy(delta * (inside | emptied))
+    energy = per_row(left) + _energy(delta * (inside | emptied))
     bump = bump * (energy / _energy(bump).clamp(min=_TINY)).sqrt()
     return _scaled(walk, torch.where(inside, bump, delta * ~emptied), "l2")
 

@@ -2,7 +2,7 @@
 
 from demur.classifier.classifier import Classifier
 from demur.classifier.contract import Output
-from demur.classifier.labels import check_labels
-from demur.classifier.look import Look
+from demur.classifier.outputs import ForwardOutput
+from demur.classifier.validation import check_labels
 
-__all__ = ["Classifier", "Look", "Output", "check_labels"]
+__all__ = ["Classifier", "ForwardOutput", "Output", "check_labels"]

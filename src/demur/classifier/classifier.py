@@ -10,16 +10,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from demur.classifier.contract import Contract, Output
-from demur.classifier.doors import check_images, check_mode, check_output, check_weights
-from demur.classifier.fingerprint import fingerprint
-from demur.classifier.freezing import frozen
-from demur.classifier.intake import Intake
-from demur.classifier.look import Look
-from demur.classifier.outputs import columns, to_logits
-from demur.classifier.penultimate import find
-from demur.classifier.replay import Replay
-from demur.classifier.taps import heard, layer_names, outputs_of
+from demur.classifier.contract import Contract, Output, fingerprint
+from demur.classifier.hooks import find_penultimate, kept_output, layer_names, outputs_of
+from demur.classifier.modes import frozen
+from demur.classifier.outputs import ForwardOutput, columns, to_logits
+from demur.classifier.partial_forward import PartialForward
+from demur.classifier.preprocessing import Preprocessing
+from demur.classifier.validation import check_images, check_mode, check_output, check_weights
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
 
@@ -72,9 +69,9 @@ class Classifier:
         check_weights(module)
         check_mode(module)
         probe = _probe(self.input_shape, self.device, _dtype(module))
-        self._intake = Intake.of(module, self._contract, self.device, probe.dtype)
+        self._intake = Preprocessing.of(module, self._contract, self.device, probe.dtype)
         check_output(self._answer_of_probe(probe), self._contract)
-        self._penultimate = find(module, self._intake(probe), output, features)
+        self._penultimate = find_penultimate(module, self._intake(probe), output, features)
 
     def __repr__(self) -> str:
         return f"Classifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
@@ -178,9 +175,9 @@ class Classifier:
         return mean.view(1, -1, 1, 1).expand(1, *self.input_shape).to(self.device, _dtype(self._module))
 
     @cached_property
-    def replay(self) -> Replay:
+    def replay(self) -> PartialForward:
         """The module as a list of steps, to be run again with some filters replaced."""
-        return Replay(self._module, self.prepare(_probe(self.input_shape, self.device, _dtype(self._module))))
+        return PartialForward(self._module, self.prepare(_probe(self.input_shape, self.device, _dtype(self._module))))
 
     def features(self, images: Images) -> Features:
         """Penultimate features (rows, width)."""
@@ -190,12 +187,12 @@ class Classifier:
         """The outputs of named layers, rows first."""
         return self.look(images, layers).activations
 
-    def look(self, images: Images, layers: Sequence[str] = ()) -> Look:
+    def look(self, images: Images, layers: Sequence[str] = ()) -> ForwardOutput:
         """Logits, features and the outputs of named layers by one pass; no hook is left behind."""
         rows = len(images)
         with outputs_of(self._module, layers, rows) as kept, self._penultimate.read(self._module, rows) as features:
             logits = self.logits(images)
-            return Look(logits, features(), {name: heard(kept, name) for name in layers})
+            return ForwardOutput(logits, features(), {name: kept_output(kept, name) for name in layers})
 
     def frozen(self) -> AbstractContextManager[None]:
         """The weights require no gradient inside; as before afterwards. Enter it once around many gradients."""

@@ -1,11 +1,14 @@
-"""What a model's outputs mean, turned into logits."""
+"""What a model's outputs mean, and everything one forward pass shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from demur.classifier.contract import Output
 from demur.errors import ModelError
-from demur.shapes import Logits
+from demur.shapes import Features, Logits
 
 
 def columns(raw: object) -> Tensor:
@@ -55,3 +58,29 @@ def spoken(logits: Logits, output: Output) -> list[Tensor]:
     if output == "sigmoid":
         return [logits.sigmoid()]
     return [logits, logits.log_softmax(dim=1)] if output == "logits" else [logits]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardOutput:
+    """Logits, penultimate features where the model has them, and the outputs of the layers asked for."""
+
+    logits: Logits
+    penultimate: Features | None
+    activations: Mapping[str, Tensor]
+
+    @property
+    def features(self) -> Features:
+        """Penultimate features (rows, width); a ModelError where the model has none that are known."""
+        if self.penultimate is None:
+            raise ModelError(
+                "this model has no linear last layer whose input could serve as features. "
+                "Name the layer whose output should: features='LAYER'."
+            )
+        return self.penultimate
+
+    def rows(self, index: Tensor) -> "ForwardOutput":
+        """The look at some rows."""
+        features = None if self.penultimate is None else self.penultimate[index]
+        return ForwardOutput(
+            self.logits[index], features, {name: kept[index] for name, kept in self.activations.items()}
+        )

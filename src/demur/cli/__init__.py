@@ -12,14 +12,11 @@ import sys
 import typer
 
 from demur import __version__
-from demur.cli.attack import attack
-from demur.cli.audit import audit
-from demur.cli.compare import compare
-from demur.cli.explain import explain
-from demur.cli.lists import list_names
-from demur.cli.plan import plan
-from demur.cli.report import report
-from demur.cli.train import train
+from demur.cli.attack_command import attack
+from demur.cli.audit_command import audit
+from demur.cli.explain_command import explain
+from demur.cli.run_commands import compare, list_names, plan, report
+from demur.cli.train_command import train
 from demur.errors import DemurError
 
 _INTERRUPTED = 130

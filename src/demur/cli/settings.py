@@ -1,12 +1,16 @@
-"""Options that several commands share, and the plan they make together."""
+"""Options that several commands share, progress on stderr, and how a command that measured something ends."""
 
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from demur.audit.plan import Plan
+    from demur.pipeline.plan.plan_file import Plan
 
 Model = Annotated[
     str | None, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?mean=…&std=…")
@@ -38,7 +42,7 @@ def read(
     prevalence: str | None = None,
 ) -> "Plan":
     """The plan of a command line: options over --set over the file over defaults."""
-    from demur.audit.plan import read_plan
+    from demur.pipeline.plan.plan_file import read_plan
 
     given: dict[str, Any] = {
         "model.address": model,
@@ -50,3 +54,93 @@ def read(
     }
     found = read_plan(plan, settings or (), {key: value for key, value in given.items() if value is not None})
     return found if risk is None else found.at_risk(risk)
+
+
+if TYPE_CHECKING:
+    from demur.analysis import Results
+
+
+def status(results: "Results") -> int:
+    """0 passed · 1 a gate or the measurement failed, or nothing could be certified · 3 inconclusive.
+
+    Gates that are all passed are criteria enough: without a promise asked for they decide alone.
+    """
+    outcomes = {row.outcome for row in results.gates}
+    if "fail" in outcomes or results.state not in {"issued", "undeclared"}:
+        return 1
+    if "inconclusive" in outcomes or (results.state == "undeclared" and not outcomes):
+        return 3
+    return 0
+
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+    from demur.pipeline.run.loop import Progress
+
+_EVERY = 10.0
+"""Seconds between two plain lines."""
+
+
+@contextmanager
+def shown_progress() -> Iterator["Progress"]:
+    """A progress display that suits stderr."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(24),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        yield Bar(shown)
+
+
+class Bar:
+    """A moving bar."""
+
+    def __init__(self, shown: "RichProgress") -> None:
+        self._shown = shown
+        self._task = shown.add_task("starting", total=None)
+
+    def start(self, rows: int) -> None:
+        """Begin counting."""
+        self._shown.reset(self._task, total=rows)
+
+    def advance(self, rows: int, what: str) -> None:
+        """Count on."""
+        self._shown.update(self._task, advance=rows, description=what)
+
+    def say(self, what: str) -> None:
+        """Tell what is being done."""
+        self._shown.update(self._task, description=what)
+
+
+class Lines:
+    """A line now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._rows = self._done = 0
+        self._began = self._said = time.monotonic()
+
+    def start(self, rows: int) -> None:
+        """Begin counting."""
+        self._rows, self._began = rows, time.monotonic()
+
+    def advance(self, rows: int, what: str) -> None:
+        """Count on, and say so if it has been quiet for a while."""
+        self._done += rows
+        now = time.monotonic()
+        if now - self._said >= _EVERY:
+            self._said = now
+            left = (now - self._began) / self._done * (self._rows - self._done)
+            print(f"{self._done / self._rows:4.0%}  about {left:.0f} s left  {what}", file=sys.stderr, flush=True)
+
+    def say(self, what: str) -> None:
+        """Tell what is being done."""
+        print(what, file=sys.stderr, flush=True)

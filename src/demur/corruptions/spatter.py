@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from demur.corruptions import check_severity, parameter
-from demur.corruptions.colour import paint
-from demur.filters.gaussian import gaussian
+from demur.corruptions.pixel_values import paint
+from demur.filters.convolution import gaussian_filter
 from demur.randomness import Keys
 from demur.shapes import Images
 
@@ -72,9 +72,9 @@ class Spatter:
 
     def __call__(self, x: Images, keys: Keys) -> Images:
         mean, deviation, sigma, least, look, mud = parameter(self, min(x.shape[2:]))
-        liquid = gaussian(mean + deviation * keys.normal(x[:, :1], "spatter"), sigma)
+        liquid = gaussian_filter(mean + deviation * keys.normal(x[:, :1], "spatter"), sigma)
         if mud:
-            cover = gaussian((liquid > least).to(x), look)
+            cover = gaussian_filter((liquid > least).to(x), look)
             cover = cover.masked_fill(cover < 0.8, 0)
             return (x * (1 - cover) + paint(_MUD, x) * cover).clamp(0, 1)
         drops = liquid.masked_fill(liquid < least, 0).clamp(0, 1)

@@ -5,11 +5,11 @@ A source is a stream; an index is one look through it that fixes ids, roles and 
 
 from demur.data.index import Index, build_index
 from demur.data.memory import from_dataset, from_tensors
-from demur.data.roles import Role
 from demur.data.source import Row, Source
 from demur.registry import Address, resolve
+from demur.splits import Split
 
-__all__ = ["Index", "Role", "Row", "Source", "build_index", "from_dataset", "from_tensors", "open_data"]
+__all__ = ["Index", "Row", "Source", "Split", "build_index", "from_dataset", "from_tensors", "open_data"]
 
 
 def open_data(text: str) -> Source:

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data import rules
-from demur.data.arrays import ArraySource, array_source
-from demur.data.held import Held, held
-from demur.data.rules import Rules
+from demur.data.array_files import ArraySource, Held, array_source, held
+from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.source import UNREAD, Row, path_of, spelled
 from demur.errors import AddressError, DataError
 from demur.registry import Address
@@ -42,7 +40,7 @@ class Records:
 
 def open_source(address: Address) -> ArraySource:
     """Open a folder; ids are `file/position`, and the images of the training files are training images."""
-    address.only(("split", *rules.OPTIONS))
+    address.only(("split", *DECODE_OPTIONS))
     folder, split = path_of(address), address.options.get("split", "test")
     if split not in _FILES:
         raise AddressError(f"`split` of CIFAR-10 is test, train or all; got {split!r}.")

@@ -3,26 +3,24 @@
 import posixpath
 from collections.abc import Sequence
 
-from demur.data import columns, marks, refuse, rules
-from demur.data.columns import Columns, Facts, known, typed
-from demur.data.labels import labels_of
-from demur.data.listed import Files, ListedSource, listed_source
-from demur.data.marks import folders_of, marks_of
-from demur.data.parts import part_of
-from demur.data.rules import Rules
+from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.data.image_list import Files, ListedSource, listed_source
+from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.source import path_of, spelled
-from demur.data.table import TextTable, read_table
+from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split, typed
+from demur.data.task_refusals import multi_label
+from demur.data.text_table import TextTable, read_table
 from demur.errors import DataError
 from demur.registry import Address
 
 
 def open_source(address: Address) -> ListedSource:
     """Open a file; paths are relative to its folder, and ids are paths."""
-    address.only(("image", "label", "classes", "split", *marks.OPTIONS, *columns.OPTIONS, *rules.OPTIONS))
+    address.only(("image", "label", "classes", "split", *MASK_OPTIONS, *COLUMN_OPTIONS, *DECODE_OPTIONS))
     path, options = path_of(address), address.options
     table = read_table(path)
-    files = known(options["image"], table.header, str(path)) if "image" in options else table.path_column()
-    label = known(options.get("label", _label(table)), table.header, str(path))
+    files = columns_in(options["image"], table.header, str(path)) if "image" in options else table.path_column()
+    label = columns_in(options.get("label", _label(table)), table.header, str(path))
     read = Columns.of(table.header, options, str(path))
     written = typed(table.columns[label])
     classes = options["classes"].split(",") if "classes" in options else ()
@@ -33,7 +31,7 @@ def open_source(address: Address) -> ListedSource:
         facts.row(at, name, labels.number(written[at], table.where(at)), table.where(at))
         for at, name in enumerate(names)
     ]
-    kept = part_of(rows, options.get("split"), str(path))
+    kept = rows_in_split(rows, options.get("split"), str(path))
     picked = [rows[at] for at in kept]
     load = Files(path.parent, tuple(names[at] for at in kept))
     chosen = Rules.of(options)
@@ -68,7 +66,7 @@ def _label(table: TextTable) -> str:
     """The usual name, unless the table has one column of yes and no per class."""
     flags = [name for name, cells in table.columns.items() if _flagged(cells)]
     if "label" not in table.columns and len(flags) > 1:
-        raise refuse.multi_label(str(table.path), f"the columns {', '.join(flags[:6])} hold 0 and 1, one class each")
+        raise multi_label(str(table.path), f"the columns {', '.join(flags[:6])} hold 0 and 1, one class each")
     return "label"
 
 

@@ -13,9 +13,8 @@ cells there.
 from importlib.util import find_spec
 from pathlib import Path
 
-from demur.data import rules
-from demur.data.listed import Files, ListedSource, listed_source
-from demur.data.rules import Rules
+from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.data.image_list import Files, ListedSource, listed_source
 from demur.data.source import UNREAD, Row, located, spelled
 from demur.errors import AddressError, DataError, missing_extra
 from demur.registry import Address
@@ -28,7 +27,7 @@ MODULES = (60,) * 20 + (54,) + (60,) * 9 + (50,) + (60,) * 5 + (72,) + (60,) * 3
 
 def open_source(address: Address) -> ListedSource:
     """Open the images of the package `elpv-dataset`; groups are modules unless `group=none`."""
-    address.only(("group", *rules.OPTIONS))
+    address.only(("group", *DECODE_OPTIONS))
     group = address.options.get("group", "module")
     if located(address) or group not in ("module", "none"):
         raise AddressError(f"the address of this set is elpv or elpv?group=none; got {spelled(address)!r}.")

@@ -50,10 +50,10 @@ def open_source(address: Address) -> IdxSource:
         raise DataError(f"`split` of an IDX folder is 'train' or 'test'; got {split!r}.")
     names = address.options.get("classes")
     name = f"idx:{address.location}?split={split}" + (f"&classes={names}" if names else "")
-    return open_folder(Path(address.location), split, name, tuple(names.split(",")) if names else None)
+    return open_idx(Path(address.location), split, name, tuple(names.split(",")) if names else None)
 
 
-def open_folder(folder: Path, split: str, address: str, classes: tuple[str, ...] | None = None) -> IdxSource:
+def open_idx(folder: Path, split: str, address: str, classes: tuple[str, ...] | None = None) -> IdxSource:
     """Read the image and the label file of one split into memory, as bytes."""
     images = _read(_find(folder, f"{_STEMS[split]}-images-idx3-ubyte"), axes=3)
     labels = _read(_find(folder, f"{_STEMS[split]}-labels-idx1-ubyte"), axes=1)

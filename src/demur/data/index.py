@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.roles import OwnRole, Role, settled, unit_hashes
 from demur.data.source import Box, Row, Source, shaped
 from demur.errors import DataError
+from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
 _CHUNK = 4096
 
@@ -48,11 +48,11 @@ class Index:
     labels: NDArray[np.int64]
     groups: tuple[str | None, ...]
     contents: tuple[str, ...]
-    roles: tuple[Role, ...]
+    roles: tuple[Split, ...]
     errors: tuple[str | None, ...]
     sha256: str
     duplicates: int
-    splits: tuple[OwnRole | None, ...] = ()
+    splits: tuple[OwnSplit | None, ...] = ()
     meta: Mapping[str, tuple[str | float | None, ...]] = field(default_factory=dict)
     labels2: tuple[int | None, ...] = ()
     weights: tuple[float | None, ...] = ()
@@ -89,7 +89,7 @@ class Index:
             told["marks of objects"] = self.marks
         return {name: _digest(json.dumps(values).encode()) for name, values in told.items()}
 
-    def rows_of(self, role: Role) -> NDArray[np.int64]:
+    def rows_of(self, role: Split) -> NDArray[np.int64]:
         """Where in this index the rows of a role are."""
         return np.array([row for row, own in enumerate(self.roles) if own == role], dtype=np.int64)
 
@@ -147,7 +147,7 @@ def _trains(one: _Seen) -> bool:
     return one.row.role == "train"
 
 
-def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], roles: Sequence[Role]) -> Index:
+def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], roles: Sequence[Split]) -> Index:
     contents = [one.content for one in kept]
     rows = [one.row for one in kept]
     names = dict.fromkeys(name for row in rows for name in row.meta)
@@ -239,14 +239,14 @@ def _check_groups(seen: Sequence[_Seen]) -> None:
             )
 
 
-def _roles(seen: Sequence[_Seen], rows: int) -> list[Role]:
+def _roles(seen: Sequence[_Seen], rows: int) -> list[Split]:
     """The role of every row of the source, kept or not, so that leaving rows out moves no other."""
     units = unit_hashes([one.content for one in seen], [one.row.group for one in seen])
-    return settled([one.row.role for one in seen], units, rows)
+    return assign_splits([one.row.role for one in seen], units, rows)
 
 
-def _leaks(kept: Sequence[_Seen], seen: Sequence[_Seen], roles: Sequence[Role]) -> int:
-    serves: dict[str, set[Role]] = {}
+def _leaks(kept: Sequence[_Seen], seen: Sequence[_Seen], roles: Sequence[Split]) -> int:
+    serves: dict[str, set[Split]] = {}
     for one in seen:
         serves.setdefault(one.content, set()).add(roles[one.position])
     return sum(roles[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)

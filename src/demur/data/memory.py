@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from demur.data.pictures import decoded
+from demur.data.decoding import decode_picture
 from demur.data.source import Row
 from demur.errors import DataError
 
@@ -116,7 +116,7 @@ def _item(dataset: Dataset[Any], position: int, name: str) -> tuple[Any, Any]:
 
 def _as_tensor(image: object, channels: int | None) -> tuple[Tensor | None, str | None]:
     if isinstance(image, Image):
-        return decoded(image, channels)
+        return decode_picture(image, channels)
     if not isinstance(image, Tensor):
         raise DataError(
             f"images must be float tensors in [0, 1] or Pillow images; got {type(image).__name__}. Convert them in the "

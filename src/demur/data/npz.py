@@ -1,26 +1,109 @@
-"""NumPy archives: `npz:FILE` with the arrays `images`, `labels` and, if wanted, `groups` and `split`.
+"""NumPy archives: `npz:FILE` with the arrays `images`, `labels` and, if wanted, `groups` and `split`; never pickled."""
 
-Images are (rows, height, width) or with channels last or second, as uint8, uint16 or floats in [0, 1].
-"""
-
-from collections.abc import Mapping
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data import refuse, rules
-from demur.data.archive import Stored, stored
-from demur.data.arrays import ArraySource, array_source, check_rules
-from demur.data.labels import Labels, labels_of
-from demur.data.parts import part_of
-from demur.data.roles import own_role
-from demur.data.rules import Rules
+from demur.data.array_files import ArraySource, Held, array_source, check_rules, held
+from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.source import UNREAD, Row, path_of, spelled
+from demur.data.table_columns import Labels, labels_of, rows_in_split
+from demur.data.task_refusals import multi_label, segmentation
 from demur.errors import AddressError, DataError
 from demur.registry import Address
+from demur.splits import own_split
+
+_LOCAL_HEADER = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An array in a file; called with a position, it reads that item."""
+
+    file: Held
+    start: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __call__(self, position: int) -> NDArray[Any]:
+        """The item at a position."""
+        return self._read(position, 1).reshape(self.shape[1:])
+
+    def whole(self) -> NDArray[Any]:
+        """All of it."""
+        return self._read(0, len(self))
+
+    def _read(self, position: int, count: int) -> NDArray[Any]:
+        size = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        content = self.file(self.start + position * size, count * size)
+        return np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
+
+
+def stored(path: Path, names: Sequence[str]) -> dict[str, Stored]:
+    """Those arrays of an archive that it has; a compressed one is unpacked into a temporary file.
+
+    Raises:
+        DataError: no archive, a damaged one, or an array of Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            return {name: _array(path, archive, members[name]) for name in names if name in members}
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"cannot read {path} as an NPZ archive: {error}. Write it with numpy.savez(file, images=…, labels=…)."
+        ) from None
+
+
+def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+    if info.compress_type == zipfile.ZIP_STORED:
+        with path.open("rb") as file:
+            return _described(file, _start(file, info), info, path)
+    with archive.open(info) as packed, tempfile.TemporaryFile(prefix="demur-") as file:
+        shutil.copyfileobj(packed, file, 1 << 20)
+        file.flush()
+        return _described(file, 0, info, path)
+
+
+def _start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
+    """Where a stored member begins: behind its local header, whose lengths the directory does not repeat."""
+    file.seek(info.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    if header[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile("a member does not begin where the directory says")
+    lengths = (int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little"))
+    return info.header_offset + _LOCAL_HEADER + sum(lengths)
+
+
+def _described(file: BinaryIO, start: int, info: zipfile.ZipInfo, path: Path) -> Stored:
+    file.seek(start)
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    what = f"the array {info.filename!r} of {path}"
+    if dtype.hasobject:
+        raise DataError(
+            f"{what} holds Python objects, which are stored as a pickle; opening one can run any code. Save numbers or "
+            "text, for instance labels.astype('U')."
+        )
+    if not shape or (fortran and len(shape) > 1):
+        raise DataError(f"{what} must have rows that lie one after the other. Save numpy.ascontiguousarray(…) of it.")
+    needed = file.tell() - start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if needed > info.file_size:
+        raise DataError(f"{what} announces {needed} bytes and holds {info.file_size}: it is cut short. Fetch it again.")
+    return Stored(held(file), file.tell(), dtype, shape)
+
 
 _CHANNELS = (1, 3)
 _AXES = {"nhw": (0, 1), "nhwc": (0, 1, 2), "nchw": (1, 2, 0)}
@@ -48,7 +131,7 @@ class Pictures:
 
 def open_source(address: Address) -> ArraySource:
     """Open an archive; ids are positions, and nothing pickled in it is read."""
-    address.only(("classes", "layout", "split", *rules.OPTIONS))
+    address.only(("classes", "layout", "split", *DECODE_OPTIONS))
     path, options, chosen = path_of(address), address.options, Rules.of(address.options)
     arrays = stored(path, ("images", "labels", "groups", "split"))
     for name in ("images", "labels"):
@@ -58,7 +141,7 @@ def open_source(address: Address) -> ArraySource:
     layout = _layout(images, options.get("layout"), path)
     check_rules(spelled(address), images.dtype, chosen)
     rows, labels = _rows(path, arrays, options["classes"].split(",") if "classes" in options else [])
-    kept = part_of(rows, options.get("split"), str(path))
+    kept = rows_in_split(rows, options.get("split"), str(path))
     pictures = Pictures(images, layout, tuple(kept))
     return array_source(spelled(address), labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
 
@@ -96,7 +179,7 @@ def _rows(path: Path, arrays: Mapping[str, Stored], declared: list[str]) -> tupl
             None,
             labels.number(label, f"{path}, row {at}"),
             group=None if group is None else str(group),
-            role=own_role(None if split is None else str(split), f"{path}, row {at}"),
+            role=own_split(None if split is None else str(split), f"{path}, row {at}"),
             error=UNREAD,
         )
         for at, (label, group, split) in enumerate(zip(written, groups, splits, strict=True))
@@ -107,7 +190,7 @@ def _rows(path: Path, arrays: Mapping[str, Stored], declared: list[str]) -> tupl
 def _plain(labels: Stored, path: Path) -> list[object]:
     shape = labels.shape
     if len(shape) == 2 and shape[1] > 1:
-        raise refuse.multi_label(str(path), f"the array 'labels' has {shape[1]} columns")
+        raise multi_label(str(path), f"the array 'labels' has {shape[1]} columns")
     if len(shape) > 2:
-        raise refuse.segmentation(str(path), f"the array 'labels' has the shape {shape}, one value per pixel")
+        raise segmentation(str(path), f"the array 'labels' has the shape {shape}, one value per pixel")
     return labels.whole().reshape(-1).tolist()

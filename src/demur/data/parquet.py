@@ -11,14 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from demur.data import columns, refuse, rules
-from demur.data.columns import Columns, Facts, known
-from demur.data.held import spooled
-from demur.data.labels import labels_of
-from demur.data.listed import ListedSource, Picked, listed_source
-from demur.data.parts import part_of
-from demur.data.rules import Rules
+from demur.data.array_files import spooled
+from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.data.image_list import ListedSource, Picked, listed_source
 from demur.data.source import path_of, spelled
+from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
+from demur.data.task_refusals import detection, multi_label, segmentation
 from demur.errors import DataError
 from demur.registry import Address
 
@@ -33,7 +31,7 @@ def open_source(address: Address) -> ListedSource:
     Class names come from `classes=a,b,…`, else from the schema's metadata (key `classes`, or Hugging Face's), else from
     the labels themselves.
     """
-    address.only(("image", "label", "classes", "split", *columns.OPTIONS, *rules.OPTIONS))
+    address.only(("image", "label", "classes", "split", *COLUMN_OPTIONS, *DECODE_OPTIONS))
     path, options = path_of(address), address.options
     schema = _schema(path)
     image, label = options.get("image", "image"), options.get("label", "label")
@@ -47,7 +45,7 @@ def open_source(address: Address) -> ListedSource:
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")
         for at, value in enumerate(cells[label])
     ]
-    kept = part_of(rows, options.get("split"), str(path))
+    kept = rows_in_split(rows, options.get("split"), str(path))
     load = Picked(spooled(_contents(path, image, schema[image], len(rows))), tuple(kept))
     return listed_source(spelled(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
 
@@ -80,18 +78,18 @@ def _damaged(path: Path, error: BaseException) -> DataError:
 def _check(path: Path, schema: pl.Schema, image: str, label: str) -> None:
     boxes = sorted(_BOXES & set(schema))
     if boxes and label not in schema:
-        raise refuse.detection(str(path), f"it has the column {boxes[0]!r} and no column {label!r}")
+        raise detection(str(path), f"it has the column {boxes[0]!r} and no column {label!r}")
     for column in (image, label):
-        known(column, schema.names(), str(path))
+        columns_in(column, schema.names(), str(path))
     if not _encoded(schema[image]):
         raise DataError(
             f"the column {image!r} of {path} holds {schema[image]}; images must be encoded bytes, or a struct with the "
             "field `bytes`. Name another column with ?image=…."
         )
     if _encoded(schema[label]):
-        raise refuse.segmentation(str(path), f"the column {label!r} holds images")
+        raise segmentation(str(path), f"the column {label!r} holds images")
     if isinstance(schema[label], (pl.List, pl.Array)):
-        raise refuse.multi_label(str(path), f"the column {label!r} holds {schema[label]}")
+        raise multi_label(str(path), f"the column {label!r} holds {schema[label]}")
 
 
 def _encoded(kind: pl.DataType) -> bool:

@@ -9,9 +9,9 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from demur.data.roles import OwnRole
 from demur.errors import AddressError
 from demur.registry import Address
+from demur.splits import OwnSplit
 
 Meta: TypeAlias = Mapping[str, str | float | None]
 """What else is known of an image: site, age, camera, …; text or finite numbers."""
@@ -47,7 +47,7 @@ class Row:
     group: str | None = None
     error: str | None = None
     meta: Meta = field(default_factory=lambda: MappingProxyType({}))
-    role: OwnRole | None = None
+    role: OwnSplit | None = None
     label2: int | None = None
     weight: float | None = None
     box: Box | None = None

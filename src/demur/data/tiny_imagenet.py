@@ -7,9 +7,8 @@ Le and Yang (2015), "Tiny ImageNet visual recognition challenge". 200 classes in
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from demur.data import rules
-from demur.data.listed import Files, ListedSource, listed_source
-from demur.data.rules import Rules
+from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.data.image_list import Files, ListedSource, listed_source
 from demur.data.source import UNREAD, Box, Row, path_of, spelled
 from demur.errors import AddressError, DataError
 from demur.registry import Address
@@ -19,7 +18,7 @@ _SIDE = 64
 
 def open_source(address: Address) -> ListedSource:
     """Open the folder that holds `wnids.txt`; ids are paths, and `meta.synset` is the class's number in WordNet."""
-    address.only(("split", *rules.OPTIONS))
+    address.only(("split", *DECODE_OPTIONS))
     root, split = path_of(address), address.options.get("split", "val")
     if split not in ("val", "train", "all"):
         raise AddressError(

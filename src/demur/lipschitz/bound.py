@@ -7,11 +7,9 @@ from torch import Tensor
 
 from demur.classifier import Classifier
 from demur.errors import DemurError
-from demur.lipschitz.graph import Walk
-from demur.lipschitz.layers import Row, layer_rows
-from demur.lipschitz.norms import Norm
-from demur.lipschitz.pieces import Piece, Step
-from demur.lipschitz.trace import NoBound, Trace
+from demur.lipschitz.call_graph import NoBound, SlopeWalk, Trace
+from demur.lipschitz.linear_layers import LayerRow, Piece, Step, layer_rows
+from demur.lipschitz.operator_norms import Norm
 from demur.randomness import Keys
 
 _NORMALISATION = "normalisation"
@@ -30,7 +28,7 @@ class Bound:
 
     upper: float | None
     reason: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[LayerRow, ...]
     norms: dict[Piece, Norm] = field(repr=False)
 
 
@@ -49,7 +47,7 @@ def upper_bound(classifier: Classifier) -> Bound:
         reason = f"a step of {precise.name} failed on zeros: {str(error).partition(chr(10))[0][:200].rstrip('.')}"
     norms |= {row.piece: row.piece.norm(probe) for row in layers if row.piece not in norms}
     known = {row.piece for row in layers}
-    merged = [Row(piece.name, "merged", piece) for piece in norms if piece not in known and piece.steps]
+    merged = [LayerRow(piece.name, "merged", piece) for piece in norms if piece not in known and piece.steps]
     return Bound(upper, reason, (*layers, *merged), norms)
 
 
@@ -61,7 +59,7 @@ def _walked(classifier: Classifier, probe: Tensor, norms: dict[Piece, Norm]) -> 
     if std is not None:
         divisor = probe.new_tensor(std).view(1, -1, 1, 1)
         first = first.then(Step(f"%{_NORMALISATION}", lambda x: x / divisor, (_NORMALISATION,)))
-    upper = Walk(Trace.of(classifier.module, probe), norms).bound(first)
+    upper = SlopeWalk(Trace.of(classifier.module, probe), norms).bound(first)
     if not math.isfinite(upper):
         raise NoBound("the constants of its layers multiply to more than a number can hold")
     return upper

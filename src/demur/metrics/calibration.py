@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax, softmax
 
 from demur.errors import InputError
+from demur.metrics.binomial import mean, proportion
 from demur.metrics.estimate import Estimate
-from demur.metrics.proportion import proportion
 from demur.metrics.ranking import Floats, Value, ratio
 
 
@@ -66,3 +67,24 @@ def _bins(confidence: Floats, bins: int) -> NDArray[np.intp]:
             "Calibration is defined for probabilities only, not for scores such as energy."
         )
     return np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+
+
+def brier(logits: ArrayLike, labels: ArrayLike, weights: Floats | None = None) -> Value:
+    """Mean squared distance ‖p − e_y‖² of the probabilities to the truth, 0 to 2: high when sure and wrong.
+
+    From logits (n, classes) by softmax in float64; NaN for no rows.
+    Brier (1950), "Verification of forecasts expressed in terms of probability".
+    """
+    scores, truth = np.asarray(logits, np.float64), np.asarray(labels, np.intp)
+    distance = softmax(scores, axis=1)
+    distance[np.arange(len(truth)), truth] -= 1
+    return mean((distance**2).sum(axis=1), weights)
+
+
+def nll(logits: ArrayLike, labels: ArrayLike, weights: Floats | None = None) -> Value:
+    """Mean −log p of the true class, in nats: high when the truth was thought unlikely.
+
+    From logits (n, classes) by log-softmax in float64, so that saturated errors stay finite; NaN for no rows.
+    """
+    scores, truth = np.asarray(logits, np.float64), np.asarray(labels, np.intp)
+    return mean(-log_softmax(scores, axis=1)[np.arange(len(truth)), truth], weights)

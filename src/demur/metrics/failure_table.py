@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from demur.metrics.binomial import mean, proportion
+from demur.metrics.bootstrap import Resampler
 from demur.metrics.estimate import Estimate
-from demur.metrics.proportion import mean, proportion
 from demur.metrics.ranking import Floats, Value
-from demur.metrics.resampling import Resampler
 
 
 @dataclass(frozen=True, kw_only=True)

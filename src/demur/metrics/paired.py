@@ -1,8 +1,4 @@
-"""Two measurements of the same images, image by image.
-
-A difference is positive where the first is the smaller; ±∞ where only one of the two is above the cap, 0, a tie, where
-both are.
-"""
+"""Two measurements of the same images, image by image, and how far two labellers agree."""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, ndtri
 
 from demur.errors import InputError
-from demur.metrics.design import effective_size
+from demur.metrics.binomial import effective_size
 from demur.metrics.estimate import Estimate, Unit
-from demur.metrics.quantile import median
-from demur.metrics.ranking import Floats
+from demur.metrics.quantiles import median
+from demur.metrics.ranking import Floats, Value, ratio
 
 _Z = float(ndtri(0.975))
 
@@ -120,3 +116,28 @@ def _turned(sums: NDArray[np.int64]) -> float:
         law, size = further, size + int(step)
     places = np.abs(np.arange(-size, size + 1))
     return min(1.0, float(law[places >= abs(int(sums.sum()))].sum()))
+
+
+def kappa(first: ArrayLike, second: ArrayLike, weights: Floats | None = None) -> Value:
+    """(pₒ − pₑ) / (1 − pₑ): 1 for the same labels, 0 for agreement by chance; NaN where one class is all there is.
+
+    pₒ is the share of equal labels, pₑ what it would be if each labeller kept their shares of classes and guessed.
+    Cohen (1960), "A coefficient of agreement for nominal scales".
+
+    >>> kappa([0, 0, 1, 1], [0, 0, 1, 0])
+    0.5
+    """
+    one, other = np.asarray(first), np.asarray(second)
+    own = np.ones((1, len(one))) if weights is None else np.atleast_2d(weights)
+    total = own.sum(axis=1)
+    observed = ratio(own @ (one == other), total)
+    size = int(max(one.max(initial=0), other.max(initial=0))) + 1
+    expected = (_shares(one, own, size) * _shares(other, own, size)).sum(axis=1)
+    found = ratio(observed - expected, 1 - expected)
+    return float(found[0]) if weights is None or weights.ndim == 1 else found
+
+
+def _shares(labels: NDArray[Any], weights: Floats, size: int) -> Floats:
+    """The weighted share of each class, (replicates, classes)."""
+    counts = weights @ np.eye(size)[labels]
+    return ratio(counts, weights.sum(axis=1, keepdims=True))

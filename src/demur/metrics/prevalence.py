@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from demur.errors import InputError
-from demur.metrics.design import effective_size
+from demur.metrics.binomial import effective_size
 from demur.metrics.estimate import Estimate, Unit
 
 _ALPHA = 0.05

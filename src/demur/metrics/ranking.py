@@ -1,10 +1,11 @@
-"""Cumulative counts along a ranking by doubt: what every risk-coverage metric is made of."""
+"""How well a score ranks errors: AUROC, AUPR, FPR@95, risk-coverage curves, AURC, AUGRC, working points."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma
 
 from demur.errors import InputError
 
@@ -81,3 +82,173 @@ def _check(score: Floats, wrong: NDArray[np.bool_]) -> None:
             f"`doubt` must be a number on every row; got NaN on {undefined} of {len(score)}. "
             "Leave out the rows whose score is undefined, and report how many there were."
         )
+
+
+def augrc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """Area under the share of all images that are accepted and wrong, over coverage: high (½) when errors are certain.
+
+    Equals (1 − AUROC_f)·acc·(1 − acc) + ½(1 − acc)², so with one classifier it ranks signals as AUROC does, and across
+    classifiers it also counts accuracy. Trapezoids over distinct scores; NaN for no rows.
+    Traub et al. (2024), arXiv:2407.01032.
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    here = steps.accepted - before(steps.accepted)
+    area = (here * (steps.wrong + before(steps.wrong))).sum(axis=1) / 2
+    return steps.value(ratio(area, steps.total[:, 0] ** 2))
+
+
+def aupr(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """Average precision of flagging the most doubted first, positives = wrong: high (1) when errors come first.
+
+    Σ (recallₖ − recallₖ₋₁)·precisionₖ over distinct scores, equal scores flagged together. A random score gives the
+    error rate, so it says nothing across models of different accuracy; NaN without a wrong answer.
+    Davis & Goadrich (2006), "The relationship between precision-recall and ROC curves".
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    here = steps.wrong - before(steps.wrong)
+    caught = steps.total_wrong - before(steps.wrong)
+    flagged = steps.total - before(steps.accepted)
+    precision = caught / flagged.clip(min=1e-300)
+    return steps.value(ratio((here * precision).sum(axis=1), steps.total_wrong[:, 0]))
+
+
+CONVENTION = "mean selective risk over k = 1 … n accepted, ties averaged"
+
+
+def aurc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """Average selective risk: high when the surest answers are wrong.
+
+    Convention, "mean selective risk over k": (1/n)·Σₖ (errors among the k surest)/k for k = 1 … n, in expectation over
+    random orders of equal scores. Others end the curve otherwise or divide by n − 1, 2 % apart at n = 200.
+    NaN for no rows. Geifman, Uziel & El-Yaniv (2019), arXiv:1805.08206.
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    start, errors = before(steps.accepted), before(steps.wrong)
+    here, wrong_here = steps.accepted - start, steps.wrong - errors
+    # The k surest, when k falls inside a tie, hold errors + share·(k − start) mistakes on average; sum that / k over k.
+    share = np.divide(wrong_here, here, out=np.zeros_like(here), where=here > 0)
+    harmonic = _harmonic(steps.accepted)
+    area = ((errors - share * start) * (harmonic - before(harmonic)) + wrong_here).sum(axis=1)
+    return steps.value(ratio(area, steps.total[:, 0]))
+
+
+def _harmonic(counts: Floats) -> Floats:
+    """H_k = Σ 1/j for j ≤ k; fractional counts take the smooth extension."""
+    whole = np.rint(counts)
+    if not np.array_equal(whole, counts):
+        return digamma(counts + 1) - digamma(1.0)
+    table = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, 1 + int(whole.max(initial=0))))])
+    return table[whole.astype(np.intp)]
+
+
+def auroc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """The chance that a wrong answer is doubted more than a right one, ties counting half: high (1) when all are.
+
+    ½ for a score that knows nothing; NaN without a wrong or without a right answer.
+    Hanley & McNeil (1982), "The meaning and use of the area under a ROC curve".
+
+    >>> auroc([0.1, 0.2, 0.3, 0.3], [False, False, False, True])
+    0.8333333333333334
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    right = steps.accepted - steps.wrong
+    below_or_half = (right + before(right)) / 2
+    here = steps.wrong - before(steps.wrong)
+    pairs = steps.total_wrong * (steps.total - steps.total_wrong)
+    return steps.value(ratio((here * below_or_half).sum(axis=1), pairs[:, 0]))
+
+
+CAUGHT = 0.95
+
+
+def fpr95(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """The share of right answers flagged when at least 95 % of the wrong ones are: high when doubt is wasted.
+
+    Convention: positives = wrong, flagged = doubt ≥ threshold, the highest threshold whose TPR is ≥ .95 (others take
+    the right answers as positives). NaN without a wrong or without a right answer.
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    caught = steps.total_wrong - before(steps.wrong)
+    enough = caught >= steps.total_wrong * (CAUGHT - 1e-12)
+    right = steps.accepted - steps.wrong
+    flagged = right[:, -1:] - before(right)
+    least = np.where(enough, flagged, np.inf).min(axis=1, initial=np.inf)
+    rights = (steps.total - steps.total_wrong)[:, 0]
+    return steps.value(ratio(least, rights * (steps.total_wrong[:, 0] > 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class RiskCurve:
+    """Coverage and selective risk at each threshold: accept where doubt ≤ threshold. Three arrays of one length."""
+
+    threshold: Floats
+    coverage: Floats
+    risk: Floats
+
+    def __len__(self) -> int:
+        return len(self.threshold)
+
+    def thinned(self, points: int) -> "RiskCurve":
+        """At most `points` of the points, evenly spread over coverage, both ends kept."""
+        if len(self) <= points:
+            return self
+        wanted = np.linspace(self.coverage[0], self.coverage[-1], points)
+        keep = np.unique(nearest(self.coverage, wanted))
+        return RiskCurve(self.threshold[keep], self.coverage[keep], self.risk[keep])
+
+
+def risk_coverage(doubt: ArrayLike, wrong: ArrayLike, points: int = 200) -> RiskCurve:
+    """The risk-coverage curve of a score, one point per distinct score, thinned to at most `points`."""
+    steps = Steps.of(doubt, wrong)
+    accepted, errors = steps.accepted[0], steps.wrong[0]
+    return RiskCurve(steps.scores, accepted / max(1, len(np.asarray(wrong))), errors / accepted).thinned(points)
+
+
+def oracle(wrong: ArrayLike, points: int = 200) -> RiskCurve:
+    """The curve of a score that knows every error: risk 0 up to the accuracy. Thresholds are the coverage itself."""
+    errors = np.sort(np.asarray(wrong, bool))
+    return risk_coverage(np.arange(1, len(errors) + 1) / max(1, len(errors)), errors, points)
+
+
+def random_risk(wrong: ArrayLike) -> float:
+    """The risk of a score that knows nothing, at any coverage: the error rate; NaN for no rows."""
+    errors = np.asarray(wrong, np.float64)
+    return float(errors.mean()) if len(errors) else float("nan")
+
+
+def coverage_at_risk(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, risk: float) -> Value:
+    """The largest coverage whose observed selective risk is at most `risk`: high when much can be answered.
+
+    Optimistic: a threshold picked so breaks its promise on about half of new samples; a certificate does not.
+    0 where no threshold qualifies; NaN for no rows.
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    kept = np.where(steps.wrong <= steps.accepted * risk * (1 + 1e-12), steps.accepted, 0.0)
+    return steps.value(ratio(kept.max(axis=1, initial=0.0), steps.total[:, 0]))
+
+
+def risk_at_coverage(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, coverage: float) -> Value:
+    """The share of wrong answers at the lowest threshold that answers at least `coverage`: high when doubt is blind.
+
+    NaN for no rows.
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    if not len(steps.scores):
+        return steps.value(np.full(len(steps.accepted), np.nan))
+    first = (steps.accepted >= steps.total * coverage * (1 - 1e-12)).argmax(axis=1)[:, None]
+    # A coverage of 0 and leading rows of weight 0 would stop where nothing is answered yet.
+    first = np.maximum(first, (steps.accepted > 0).argmax(axis=1)[:, None])
+    wrongs, accepted = (np.take_along_axis(counts, first, axis=1)[:, 0] for counts in (steps.wrong, steps.accepted))
+    return steps.value(ratio(wrongs, accepted))
+
+
+def selective_risk(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, threshold: float) -> Value:
+    """The share of wrong answers among those with doubt ≤ `threshold`: high when the threshold is too lax.
+
+    NaN where nothing is accepted.
+    """
+    steps = Steps.of(doubt, wrong, weights)
+    last = int(np.searchsorted(steps.scores, threshold, side="right")) - 1
+    if last < 0:
+        return steps.value(np.full(len(steps.accepted), np.nan))
+    return steps.value(ratio(steps.wrong[:, last], steps.accepted[:, last]))

@@ -4,14 +4,12 @@ An answer is accepted iff its doubt is at most a threshold. `Certified` fits one
 plain data and travels as JSON.
 """
 
-from demur.policies.calibration import Calibration
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
-from demur.policies.certified import Certified
-from demur.policies.choose import choose_signal
-from demur.policies.gaps import ACCEPT_ALL, Gaps, threshold_near
+from demur.policies.certified import Certified, choose_signal
+from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, Gaps, threshold_near
 from demur.policies.policy import Policy
+from demur.policies.policy_json import dump_policy, load_policy
 from demur.policies.rule import Rule
-from demur.policies.store import dump_policy, load_policy
 from demur.policies.threshold import Threshold
 
 __all__ = [

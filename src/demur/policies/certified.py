@@ -1,14 +1,125 @@
-"""The certified threshold: a promise about the share of wrong answers."""
+"""The certified threshold: a bound on the share of wrong answers among the answered, or why none can be given."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from demur.errors import InputError
-from demur.metrics.binomial import check_levels, risk_upper_bound
-from demur.policies.calibration import Calibration
+from demur.metrics.binomial import (
+    check_levels,
+    labels_without_error,
+    power,
+    power_start,
+    risk_lower_bound,
+    risk_upper_bound,
+)
+from demur.metrics.bootstrap import Resampler
+from demur.metrics.ranking import auroc
 from demur.policies.certificate import Certificate, Refusal
-from demur.policies.fixed_sequence import Passed, Sequence, climb, lay_out
-from demur.policies.gaps import Gaps
-from demur.policies.refusal import refuse
+from demur.policies.fixed_sequence import (
+    STEP,
+    Calibration,
+    Gaps,
+    Passed,
+    Start,
+    ThresholdSequence,
+    fixed_sequence,
+    lay_out,
+    starts,
+)
+from demur.policies.policy import Flags, Scores, column
+
+CHANCE = 0.9
+GROWTH = 1.05
+_DOUBT = 0.05
+
+
+def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -> Refusal:
+    """Say whether labels are missing or the model is too weak.
+
+    Too few labels: fewer than even a faultless model needs, or some larger number exists at which the procedure would
+    pass with probability ≥ .9 were the risks those seen so far, or the labels cannot tell. Too weak: at every coverage
+    wide enough to judge the risk is shown to lie above the target, one-sided at 95 %. Once nothing is promised all
+    labels may be read, so tune and certify rows are taken together: an early failure on the certify rows then speaks
+    against the model.
+    """
+    seen = _together(tune, certify)
+    least = labels_without_error(risk, delta)
+    needed = _labels_needed(seen, max(len(certify) + 1, least), risk, delta)
+    counts = _counts(seen, least)
+    if needed is None and len(certify) < least:
+        needed = _round_up(power_start(risk, delta))
+    weak = needed is None and all(risk_lower_bound(wrong, answered, _DOUBT) > risk for answered, wrong in counts)
+    lowest = min((wrong / answered for answered, wrong in counts), default=math.nan)
+    return Refusal(
+        reason="model_too_weak" if weak else "too_few_labels",
+        risk=risk,
+        delta=delta,
+        labels_given=len(certify),
+        labels_needed=needed,
+        lowest_risk=lowest,
+        unit=certify.unit,
+        sentence=_sentence(certify, needed, lowest, risk, weak=weak),
+    )
+
+
+def _together(tune: Calibration, certify: Calibration) -> Calibration:
+    return Calibration(np.append(tune.scores, certify.scores), np.append(tune.wrong, certify.wrong))
+
+
+def _labels_needed(seen: Calibration, least: int, risk: float, delta: float) -> int | None:
+    """The smallest number of certify rows, in steps of 5 %, at which one of the starts would pass nine times in ten.
+
+    A risk seen on fewer answers than a faultless model needs says too little to build on.
+    """
+    gaps, fewest = Gaps.of(seen.scores), labels_without_error(risk, delta)
+    m, most = float(least), 3 * power_start(risk, delta) * len(seen) / fewest
+    while m <= most:
+        chances = (_chance(seen, gaps, start, int(m), risk, fewest) for start in starts(int(m), risk, delta))
+        if max(chances) >= CHANCE:
+            return _round_up(int(m))
+        m *= GROWTH
+    return None
+
+
+def _chance(seen: Calibration, gaps: Gaps, start: Start, m: int, risk: float, fewest: int) -> float:
+    """The chance that the first test of a sequence passes, 0 where too few answers were seen to guess its risk."""
+    answered, wrong = seen.counts(float(gaps.near(start.coverage)))
+    if answered < fewest:
+        return 0.0
+    return power(round(m * answered / len(seen)), risk, start.level, wrong / answered)
+
+
+def _counts(seen: Calibration, fewest: int) -> list[tuple[int, int]]:
+    """How many are answered and how many of these are wrong, at every coverage of at least `fewest` answers."""
+    coverages = np.append(np.arange(min(1.0, fewest / max(1, len(seen))), 1, STEP), 1.0)
+    counts = [seen.counts(float(threshold)) for threshold in Gaps.of(seen.scores).near(coverages)]
+    return [(answered, wrong) for answered, wrong in counts if answered]
+
+
+def _round_up(count: int) -> int:
+    """Two significant digits: more would be pretended."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // unit) * unit
+
+
+def _sentence(certify: Calibration, needed: int | None, lowest: float, risk: float, *, weak: bool) -> str:
+    opening = f"No threshold can be promised to keep wrong answers at or below {_percent(risk)}: "
+    units = f"labelled {certify.unit}s"
+    if needed is not None:
+        return f"{opening}{len(certify):,} {units} are too few; about {needed:,} would be needed."
+    if math.isnan(lowest):
+        return f"{opening}its score is infinite on every one of {len(certify):,} {units}."
+    if not weak:
+        return f"{opening}{len(certify):,} {units} are too few to tell whether it could; more are needed to tell."
+    return f"{opening}at every threshold more are wrong, {_percent(lowest)} at best, and more {units} would not help."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +137,7 @@ class Certified:
     def __post_init__(self) -> None:
         check_levels(self.risk, self.delta)
 
-    def plan(self, tune: Calibration, m: int) -> tuple[Sequence, ...]:
+    def plan(self, tune: Calibration, m: int) -> tuple[ThresholdSequence, ...]:
         """The thresholds that `m` certify units will be asked about, in order; no label is read."""
         return lay_out(Gaps.of(tune.one_per_group().scores), m, self.risk, self.delta)
 
@@ -42,7 +153,7 @@ class Certified:
             )
         tune, certify = tune.one_per_group(), certify.one_per_group()
         sequences = self.plan(tune, len(certify))
-        climbed = [climb(sequence, certify, self.risk) for sequence in sequences]
+        climbed = [fixed_sequence(sequence, certify, self.risk) for sequence in sequences]
         reached = [passed for passed, _ in climbed if passed is not None]
         if not reached:
             return refuse(tune, certify, self.risk, self.delta)
@@ -50,7 +161,7 @@ class Certified:
         return self._certificate(best, certify, sequences, tests=sum(tests for _, tests in climbed))
 
     def _certificate(
-        self, best: Passed, certify: Calibration, sequences: tuple[Sequence, ...], tests: int
+        self, best: Passed, certify: Calibration, sequences: tuple[ThresholdSequence, ...], tests: int
     ) -> Certificate:
         return Certificate(
             threshold=best.threshold,
@@ -69,3 +180,24 @@ class Certified:
                 f"{len(sequences)} label-free start(s), each at level {best.level:g}"
             ),
         )
+
+
+FEWEST_ERRORS = 30
+
+
+def choose_signal(scores: Scores, wrong: Flags, groups: NDArray[Any] | None = None, baseline: str = "msp") -> str:
+    """The signal that ranks errors best on the tune rows, if it is clearly better than `baseline`; else `baseline`.
+
+    Clearly better: the paired bootstrap interval of its AUROC gain lies above 0 (with one classifier AUROC and AUGRC
+    agree). The largest gain wins, name order breaks ties. With fewer than 30 errors any ranking is noise: the baseline.
+    """
+    reference = column(scores, baseline)
+    if np.count_nonzero(wrong) < FEWEST_ERRORS:
+        return baseline
+    resampler = Resampler(len(wrong), groups)
+    best, best_gain = baseline, 0.0
+    for name in sorted(set(scores) - {baseline}):
+        gain = resampler.gain(auroc, column(scores, name), reference, wrong)
+        if gain.low > 0 and gain.value > best_gain:
+            best, best_gain = name, gain.value
+    return best

@@ -1,12 +1,118 @@
-"""Fixed-sequence testing: which thresholds are tested, in which order, and how far one gets."""
+"""Fixed-sequence testing of thresholds that stand in gaps between scores."""
 
+import hashlib
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from demur.errors import InputError
 from demur.metrics.binomial import p_value, power_start
-from demur.policies.calibration import Calibration
-from demur.policies.gaps import ACCEPT_ALL, Gaps
+from demur.metrics.estimate import Unit
+from demur.metrics.ranking import nearest
+from demur.policies.policy import Flags, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Scores of one signal (higher = more doubt) with what was wrong; `groups` names each row's unit of independence.
+
+    `ids` (sample ids) decide which row stands for its group; without them it is the first one.
+    """
+
+    scores: Floats
+    wrong: Flags
+    groups: NDArray[Any] | None = None
+    ids: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name, rows in (("wrong", self.wrong), ("groups", self.groups), ("ids", self.ids)):
+            if rows is not None and len(rows) != len(self.scores):
+                raise InputError(f"`{name}` must have one entry per score; got {len(rows)} for {len(self.scores)}.")
+        undefined = int(np.isnan(self.scores).sum())
+        if undefined:
+            raise InputError(
+                f"a promise needs a score on every row; got NaN on {undefined} of {len(self.scores)}. "
+                "Choose a signal that is defined everywhere, or leave these rows out and say so."
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def unit(self) -> Unit:
+        """What counts as one independent observation."""
+        return "image" if self.groups is None else "group"
+
+    def one_per_group(self) -> "Calibration":
+        """One row of each group, so that rows are independent: the one whose id has the smallest hash.
+
+        The choice sees neither labels nor scores. Itself where there are no groups.
+        """
+        if self.groups is None:
+            return self
+        order = np.arange(len(self)) if self.ids is None else np.argsort([_hash(name) for name in self.ids])
+        keep = order[np.unique(np.asarray(self.groups)[order], return_index=True)[1]]
+        ids = None if self.ids is None else [self.ids[row] for row in keep]
+        return Calibration(self.scores[keep], self.wrong[keep], self.groups[keep], ids)
+
+    def counts(self, threshold: float) -> tuple[int, int]:
+        """How many rows a threshold answers, and how many of these are wrong."""
+        answered = self.scores <= threshold
+        return int(answered.sum()), int((answered & self.wrong).sum())
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(str(name).encode(), digest_size=8).digest()
+
+
+ACCEPT_ALL = sys.float_info.max
+"""The threshold of full coverage: every finite doubt is accepted. Finite itself, so that it survives JSON."""
+
+ABSOLUTE = 1e-4
+RELATIVE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Gaps:
+    """Usable thresholds, ascending, with the share of the scores at or below each; the last one accepts everything.
+
+    The same image scores a few last bits differently in another batch, so a threshold set at a score decides that image
+    by chance. A threshold is the midpoint of a gap between neighbouring scores that is at least 1e-4 wide, or at least
+    1e-3 of the larger end where both ends have one sign. The second door matters: the doubts of a saturated network are
+    far below 1e-4, where their error is relative too, and an absolute gap alone would forbid every strict threshold.
+    """
+
+    thresholds: Floats
+    coverages: Floats
+
+    @classmethod
+    def of(cls, scores: ArrayLike) -> "Gaps":
+        """The usable thresholds of a sample of scores."""
+        ordered = np.sort(np.asarray(scores, np.float64))
+        ordered = ordered[np.isfinite(ordered)]
+        low, high = ordered[:-1], ordered[1:]
+        gap = high - low
+        relative = (gap >= RELATIVE * np.maximum(np.abs(low), np.abs(high))) & (np.sign(low) * np.sign(high) > 0)
+        middle = low + gap / 2
+        usable = np.flatnonzero(((gap >= ABSOLUTE) | relative) & (low < middle) & (middle < high))
+        return cls(
+            thresholds=np.append(middle[usable], ACCEPT_ALL),
+            coverages=np.append((usable + 1) / max(1, np.size(scores)), 1.0),
+        )
+
+    def near(self, coverages: ArrayLike) -> Floats:
+        """The usable threshold whose coverage is closest to each of `coverages`, the lower one on a tie."""
+        return self.thresholds[nearest(self.coverages, np.asarray(coverages, np.float64))]
+
+
+def threshold_near(scores: ArrayLike, coverage: float) -> float:
+    """The usable threshold that accepts about `coverage` of `scores`."""
+    return float(Gaps.of(scores).near(coverage))
+
 
 STEP = 0.02
 
@@ -20,7 +126,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class ThresholdSequence:
     """Thresholds to test from strict to lax, each at `level`, until one fails.
 
     Because testing stops at the first failure, the chance of ever passing a threshold whose risk is too high is at most
@@ -53,7 +159,7 @@ def starts(m: int, risk: float, delta: float) -> tuple[Start, ...]:
     return tuple(Start(min(1.0, count / max(1, m)), delta / len(answers)) for count in answers)
 
 
-def lay_out(gaps: Gaps, m: int, risk: float, delta: float) -> tuple[Sequence, ...]:
+def lay_out(gaps: Gaps, m: int, risk: float, delta: float) -> tuple[ThresholdSequence, ...]:
     """The sequences to test on `m` certify rows: coverage grows by 2 % of the tune rows up to full coverage.
 
     Sees the tune scores and the number of certify rows, nothing else, so each later binomial test is exact.
@@ -62,11 +168,11 @@ def lay_out(gaps: Gaps, m: int, risk: float, delta: float) -> tuple[Sequence, ..
     for start in starts(m, risk, delta):
         steps = gaps.near(np.arange(start.coverage, 1, STEP))
         thresholds = np.unique(np.append(steps, ACCEPT_ALL)) if start.coverage < 1 else np.array([ACCEPT_ALL])
-        sequences.append(Sequence(tuple(float(threshold) for threshold in thresholds), start.level))
+        sequences.append(ThresholdSequence(tuple(float(threshold) for threshold in thresholds), start.level))
     return tuple(sequences)
 
 
-def climb(sequence: Sequence, certify: Calibration, risk: float) -> tuple[Passed | None, int]:
+def fixed_sequence(sequence: ThresholdSequence, certify: Calibration, risk: float) -> tuple[Passed | None, int]:
     """The laxest threshold reached without a failure, if any, and how many tests that took."""
     passed = None
     for tests, threshold in enumerate(sequence.thresholds, start=1):

@@ -6,8 +6,8 @@ free. Adding an attack, signal, corruption, map, policy, data source or architec
 """
 
 from demur.registry.addresses import Address
-from demur.registry.making import build, describe, name_of, named
-from demur.registry.names import Call, canonical, parse
+from demur.registry.building import build, describe, name_of, registered_as
+from demur.registry.call_syntax import Call, canonical, parse
 from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, lookup, names, resolve
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "describe",
     "lookup",
     "name_of",
-    "named",
     "names",
     "parse",
+    "registered_as",
     "resolve",
 ]

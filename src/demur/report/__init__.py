@@ -22,7 +22,7 @@ def render(results: Results) -> str:
 def words(results: Results) -> str:
     """The first screen as plain text: at most 13 lines of at most 100 columns."""
     from demur.report.first_screen import FirstScreen
-    from demur.report.plain_text import plain_text
+    from demur.report.text_outputs import plain_text
 
     return plain_text(FirstScreen.of(results))
 
@@ -49,8 +49,7 @@ def write(run: Path) -> Path:
             f"results.json must follow the schema of this version of demur; {str(source)!r} does not ({first}). "
             "Run the audit again, or read it with the version that wrote it."
         ) from None
-    from demur.report.junit import junit
-    from demur.report.summary import summary
+    from demur.report.text_outputs import junit, summary
 
     target = run / "report.html"
     for path, text in (

@@ -3,13 +3,15 @@
 import math
 from dataclasses import dataclass
 
-from demur.analysis.results import Check, ClassRow, Manipulation, Promise, Provenance, Results, State
-from demur.report.direction import which_way, which_way_short, worst_slice
-from demur.report.families import Family, families
-from demur.report.gates import GateTally
-from demur.report.phrases import DASH, called, count, frequency, percent, plural, scale, size_of
-from demur.report.purpose import undeclared
-from demur.report.verdicts import Verdict, honest, kept, verdict
+from demur.analysis.accuracy.overall import ClassRow
+from demur.analysis.results import Provenance, Results
+from demur.analysis.robustness.manipulation import Manipulation
+from demur.analysis.verdict.verdict import Guarantee, State
+from demur.analysis.verdict.verdict_tables import Check
+from demur.report.acceptance_lines import GateTally, undeclared
+from demur.report.condition_lines import Family, families, which_way, which_way_short, worst_slice_line
+from demur.report.phrases import DASH, count, frequency, percent, plain_name, plural, scale, size_of
+from demur.report.state_words import Verdict, honest, kept, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Hundred:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trust:
+class TrustLine:
     """How many checks of the measurement itself passed, warned and failed."""
 
     passed: int
@@ -73,7 +75,7 @@ class FirstScreen:
     manipulation_note: str | None
     not_covered: tuple[str, ...]
     lapses: tuple[str, ...]
-    trust: Trust
+    trust: TrustLine
     gates: GateTally | None
     next_step: str
 
@@ -96,7 +98,7 @@ class FirstScreen:
             hundreds=_hundreds(results, promise),
             worst=_worst(results.worst_class),
             worst_detail=_worst_detail(results.worst_class) if promise else None,
-            worst_slice=worst_slice(results),
+            worst_slice=worst_slice_line(results),
             direction=which_way(results),
             direction_short=which_way_short(results),
             corruptions=families(results.conditions, "corruption", promised=promise is not None),
@@ -115,14 +117,14 @@ class FirstScreen:
 
 def subject(made: Provenance) -> str:
     """What was audited on what."""
-    return f"{called(made.model)} on {called(made.data)}"
+    return f"{plain_name(made.model)} on {plain_name(made.data)}"
 
 
 def _next_hands(results: Results) -> str:
     return str(results.purpose.get("abstentions_go_to") or "a person")
 
 
-def _behaviour(promise: Promise, hands: str) -> str:
+def _behaviour(promise: Guarantee, hands: str) -> str:
     coverage = promise.coverage.value
     base = scale(coverage)
     answered = round(coverage * base)
@@ -130,7 +132,7 @@ def _behaviour(promise: Promise, hands: str) -> str:
     return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
 
 
-def _check(promise: Promise) -> str:
+def _check(promise: Guarantee) -> str:
     unseen = "images" if promise.unit == "image" else "groups, one image of each"
     return (
         f"Check on {count(promise.test_n)} unseen {unseen}: "
@@ -146,7 +148,7 @@ def _without(results: Results) -> str:
     return f"{lead}: {frequency(bare)} answers are wrong."
 
 
-def _hundreds(results: Results, promise: Promise | None) -> tuple[Hundred, ...]:
+def _hundreds(results: Results, promise: Guarantee | None) -> tuple[Hundred, ...]:
     bare = results.promise.unguarded_risk.value if results.promise else 1 - results.test_accuracy.value
     if math.isnan(bare) or results.state == "measurement_failed":
         return ()
@@ -235,10 +237,10 @@ def _change(size: float, norm: str) -> str:
     return f"{percent(size).replace('.0 %', ' %')} of full brightness per pixel"
 
 
-def _trust(results: Results) -> Trust:
+def _trust(results: Results) -> TrustLine:
     states = [check.state for check in results.checks]
     ordered = sorted(results.checks, key=lambda check: ("fail", "warn", "pass").index(check.state))
-    return Trust(
+    return TrustLine(
         passed=states.count("pass"),
         warned=states.count("warn"),
         failed=states.count("fail"),

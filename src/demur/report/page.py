@@ -10,27 +10,39 @@ from importlib.resources import files
 import jinja2
 import vl_convert
 
-from demur.analysis.looked import Where
-from demur.analysis.results import Quantity, Results
-from demur.report import phrases, sizes
+from demur.analysis.attribution.region_tables import Attribution
+from demur.analysis.quantity import Quantity, by_chance
+from demur.analysis.results import Results
+from demur.report import phrases
+from demur.report.acceptance_lines import MISSING, GateTally, declarations, gate_value
 from demur.report.charts import (
     Drawing,
     against_eps,
     against_severity,
-    far,
-    histograms,
-    parts,
-    reliability,
-    risk_coverage,
+    histogram_charts,
+    part_charts,
+    perturbation_charts,
+    reliability_chart,
+    risk_coverage_chart,
 )
-from demur.report.charts.histograms import first_signal
-from demur.report.charts.risk_coverage import start
-from demur.report.direction import other
+from demur.report.charts.risk_charts import start
+from demur.report.charts.score_charts import first_signal
+from demur.report.condition_lines import other
 from demur.report.first_screen import FirstScreen
-from demur.report.gates import GateTally, measured
 from demur.report.glossary import GLOSSARY
-from demur.report.purpose import MISSING, declarations
-from demur.report.verdicts import honest
+from demur.report.perturbation_words import (
+    change,
+    half_flips,
+    leaning,
+    magnitude,
+    moved_spread,
+    perturbation_size,
+    reach_spread,
+    searched_by,
+    size_words,
+    who_stands,
+)
+from demur.report.state_words import honest
 
 CONTENTS = (
     ("making", "How it was made"),
@@ -67,34 +79,34 @@ FILTERS = {
         "headed",
         "measure",
         "percent",
-        "pixels",
-        "price",
+        "pixel_words",
+        "cost_words",
         "plural",
         "readable",
         "signed",
-        "called",
-        "scaled",
+        "plain_name",
+        "scaled_words",
         "significant",
         "size",
         "size_of",
-        "spread",
+        "spread_words",
         "unbroken",
     )
 }
 FILTERS |= {
     function.__name__: function
     for function in (
-        sizes.by_chance,
-        sizes.change,
-        sizes.half_flips,
-        sizes.leaning,
-        sizes.magnitude,
-        sizes.moved,
-        sizes.moved_spread,
-        sizes.reach,
-        sizes.reach_spread,
-        sizes.searched_by,
-        sizes.who_stands,
+        by_chance,
+        change,
+        half_flips,
+        leaning,
+        magnitude,
+        size_words,
+        moved_spread,
+        perturbation_size,
+        reach_spread,
+        searched_by,
+        who_stands,
     )
 }
 
@@ -151,13 +163,13 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
 def drawings(results: Results) -> Mapping[str, Drawing]:
     """The charts there is something to draw for, by name."""
     found = [
-        risk_coverage(results) if results.curves else None,
-        histograms(results) if results.histograms else None,
-        reliability(results) if any(bin_.n for bin_ in results.calibration.bins) else None,
+        risk_coverage_chart(results) if results.curves else None,
+        histogram_charts(results) if results.histograms else None,
+        reliability_chart(results) if any(bin_.n for bin_ in results.calibration.bins) else None,
         against_eps(results),
         None if results.corruption_map else against_severity(results),
-        *parts(results),
-        *far(results),
+        *part_charts(results),
+        *perturbation_charts(results),
     ]
     return {drawing.name: drawing for drawing in found if drawing}
 
@@ -183,7 +195,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS, measured=measured)
+    environment.filters.update(FILTERS, measured=gate_value)
     environment.filters["other"] = other
     environment.tests["undefined_number"] = _undefined
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
@@ -209,7 +221,7 @@ def _raw(results: Results) -> str:
     return without.model_dump_json(indent=1)
 
 
-def _without(where: Where) -> Where:
+def _without(where: Attribution) -> Attribution:
     """The maps without their pictures, which are on the page already."""
     gone = {"image": None, "overlay": None}
     maps = [(found, tuple(picture.model_copy(update=gone) for picture in found.pictures)) for found in where.maps]

@@ -3,7 +3,7 @@
 import math
 import re
 
-from demur.analysis.results import Quantity
+from demur.analysis.quantity import Quantity
 
 DASH = "—"
 _BASES = (100, 1000, 10_000)
@@ -19,7 +19,7 @@ _MEASURES = {
 }
 
 
-def scaled(quantity: Quantity, times: float) -> Quantity:
+def scaled_words(quantity: Quantity, times: float) -> Quantity:
     """A quantity in a smaller unit, such as thousandths."""
     value, low, high = (times * number for number in (quantity.value, quantity.low, quantity.high))
     return quantity.model_copy(update={"value": value, "low": low, "high": high})
@@ -48,11 +48,11 @@ def plural(number: int, noun: str) -> str:
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def called(address: str) -> str:
+def plain_name(address: str) -> str:
     """The telling part of an address: an architecture's, factory's or file's name.
 
-    >>> called("zoo:resnet20@weights/w.safetensors?mean=.5"), called("parquet:data/test.parquet"), called("fashion")
-    ('resnet20', 'test.parquet', 'fashion')
+    >>> plain_name("zoo:resnet20@weights/w.safetensors?mean=.5"), plain_name("parquet:data/test.parquet")
+    ('resnet20', 'test.parquet')
     """
     place = address.partition("?")[0].partition("@")[0]
     return re.split(r"[:/]", place.rstrip("/"))[-1] or address
@@ -133,10 +133,10 @@ def significant(value: float) -> str:
     return DASH if math.isnan(value) else f"{value:.4g}".replace("-", "−")
 
 
-def pixels(eps: float) -> str:
+def pixel_words(eps: float) -> str:
     """A distance in the [0, 1] pixel range: short decimals as they are, others in steps of 1/255.
 
-    >>> pixels(0.1), pixels(8 / 255), pixels(0.0213)
+    >>> pixel_words(0.1), pixel_words(8 / 255), pixel_words(0.0213)
     ('0.1', '8/255', '5.4/255')
     """
     if math.isnan(eps):
@@ -153,7 +153,7 @@ def size_of(change: float, norm: str) -> str:
     ('8/255', 'L2 1.23', '—')
     """
     if norm == "linf" or math.isnan(change):
-        return pixels(change)
+        return pixel_words(change)
     return f"{norm.upper()} {change:.3g}"
 
 
@@ -171,10 +171,10 @@ def size(quantity: Quantity, norm: str) -> str:
     return f"{size_of(quantity.value, norm)} ({ends})"
 
 
-def price(passes: float, milliseconds: float | None) -> str:
+def cost_words(passes: float, milliseconds: float | None) -> str:
     """What a signal costs for an image beyond the look that all share.
 
-    >>> price(0, None), price(3, 1.234), price(119, 0.012)
+    >>> cost_words(0, None), cost_words(3, 1.234), cost_words(119, 0.012)
     ('none', '3 passes, 1.2 ms', '119 passes, <0.1 ms')
     """
     asked = "none" if not passes else f"{passes:.4g} pass{'' if passes == 1 else 'es'}"
@@ -200,10 +200,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def spread(quantity: Quantity, *, share: bool, digits: int = 3) -> str:
+def spread_words(quantity: Quantity, *, share: bool, digits: int = 3) -> str:
     """The interval of a quantity, empty where there is none.
 
-    >>> spread(Quantity(value=0.9, low=0.88, high=0.92, n=1000), share=True)
+    >>> spread_words(Quantity(value=0.9, low=0.88, high=0.92, n=1000), share=True)
     '88.0–92.0'
     """
     if math.isnan(quantity.low) or math.isnan(quantity.high):

@@ -11,8 +11,8 @@ from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.shapes import Features, Flags, Labels, Scores
 from demur.signals import GRADIENT, Needs
-from demur.signals.detector import Detector, Estimator, FittedDetector
-from demur.signals.parts import units_of
+from demur.signals.error_detector import Detector, Estimator, FittedDetector
+from demur.signals.regression import units_of
 
 _ENOUGH = 10
 """Reference images of a class below which its maps are scaled as those of all classes are."""

@@ -9,10 +9,8 @@ import torch
 
 from demur.errors import InputError
 from demur.evidence import Evidence
-from demur.filters.jpeg import jpeg
-from demur.filters.median import median
-from demur.filters.non_local_means import non_local_means
-from demur.filters.resample import resample
+from demur.filters.denoising import jpeg, median_filter, non_local_means
+from demur.filters.sampling import resample
 from demur.shapes import Images, Scores
 from demur.signals import Needs
 
@@ -90,7 +88,7 @@ class FeatureSqueezing:
         if self.bits:
             yield "bits", partial(bit_depth, bits=self.bits)
         if self.median:
-            yield "median", partial(median, size=self.median)
+            yield "median", partial(median_filter, size=self.median)
         if self.strength:
             yield "strength", partial(non_local_means, strength=self.strength, search=self.search)
         if self.resample:

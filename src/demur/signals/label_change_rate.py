@@ -12,10 +12,9 @@ from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.shapes import Flags, Labels, Scores
 from demur.signals import Needs
-from demur.signals.acceptance import accept, answers
+from demur.signals.early_stopping import RULES, Stopping
 from demur.signals.msp import MSP
-from demur.signals.mutants import Mutation
-from demur.signals.stopping import RULES, Stopping
+from demur.signals.mutants import Mutation, accept, answers_well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +112,13 @@ class FittedLabelChangeRate:
             rows = (~self.rule.enough(changed, asked, doubt)).nonzero()[:, 0]
             if not len(rows):
                 break
-            changed[rows] += (answers(self.mutation, seen, numbers, rows) != own[rows]).sum(dim=0)
+            changed[rows] += (answers_well(self.mutation, seen, numbers, rows) != own[rows]).sum(dim=0)
             asked[rows] += len(numbers)
         return changed, asked
 
     def changes(self, seen: Evidence) -> Tensor:
         """Whether each mutant changes the answer, (mutants, rows), none left out."""
-        return answers(self.mutation, seen, self.numbers) != seen.logits.argmax(dim=1)
+        return answers_well(self.mutation, seen, self.numbers) != seen.logits.argmax(dim=1)
 
 
 def auroc_by_mutants(changes: Tensor, wrong: Flags, counts: Sequence[int]) -> dict[int, float]:

@@ -8,7 +8,7 @@ from demur.errors import InputError, unknown
 from demur.evidence import Evidence
 from demur.shapes import Scores
 from demur.signals import Needs
-from demur.signals.softmax import entropy
+from demur.signals.probabilities import softmax_entropy
 
 _SCORES = ("entropy", "mutual_information")
 
@@ -40,5 +40,5 @@ class MCDropout:
 
     def __call__(self, seen: Evidence) -> Scores:
         log_p = seen.dropout_logits(self.n, seen.keys).double().log_softmax(dim=2)
-        total = entropy(log_p.logsumexp(dim=0) - math.log(self.n))
-        return total if self.score == "entropy" else total - entropy(log_p).mean(dim=0)
+        total = softmax_entropy(log_p.logsumexp(dim=0) - math.log(self.n))
+        return total if self.score == "entropy" else total - softmax_entropy(log_p).mean(dim=0)

@@ -10,7 +10,7 @@ from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.shapes import Logits, Scores
 from demur.signals import GRADIENT, Needs
-from demur.signals.softmax import missing
+from demur.signals.probabilities import missing
 
 
 @dataclass(frozen=True, kw_only=True)

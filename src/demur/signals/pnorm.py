@@ -1,13 +1,17 @@
-"""The largest logit as a share of the length of all."""
+"""The largest logit as a share of the p-norm of all, with p given or tuned."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from demur.errors import InputError
 from demur.evidence import Evidence
-from demur.shapes import Scores
+from demur.metrics import auroc
+from demur.shapes import Labels, Scores
+from demur.signals import Signal
+from demur.signals.msp import MSP
 
 _TINY = 1e-300
 
@@ -38,3 +42,52 @@ class PNorm:
         size = centred.abs().amax(dim=1).clamp(min=_TINY)  # taken out, so that no power over- or underflows
         length = torch.linalg.vector_norm(centred / size[:, None], ord=self.p, dim=1).clamp(min=1)
         return -(largest / size) / length
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxLogitPNorm:
+    """The largest centred logit over the p-norm of all, p tuned, sign turned: high when it does not stand out.
+
+    The p from 0 to `largest` that ranks the errors among the reference images best, by AUROC; maximum softmax
+    probability, where none ranks them better than that does or there is nothing to rank.
+
+    Cattelan & Silva (2024), arXiv:2305.15508.
+    """
+
+    unit: ClassVar[str] = "share of the norm"
+
+    largest: int = 9
+
+    def __post_init__(self) -> None:
+        if self.largest < 0:
+            raise InputError(f"maxlogit_pnorm: `largest` must be at least 0; got {self.largest}.")
+
+    def fit(self, reference: Iterable[Evidence], labels: Labels) -> "Tuned":
+        candidates: list[Signal] = [MSP(), *(PNorm(p=p) for p in range(self.largest + 1))]
+        scores, answers = [], []
+        for seen in reference:
+            scores.append(torch.stack([signal(seen) for signal in candidates]))
+            answers.append(seen.logits.argmax(dim=1))
+        wrong = (torch.cat(answers) != labels).numpy()
+        if wrong.all() or not wrong.any():
+            return Tuned(chosen=MSP(), p=None)
+        found = [auroc(doubt.numpy(force=True), wrong) for doubt in torch.cat(scores, dim=1)]
+        best = max(range(len(candidates)), key=found.__getitem__)  # of equals the first, so msp before any p
+        return Tuned(chosen=candidates[best], p=best - 1 if best else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The signal that was chosen; `p` is None where that is maximum softmax probability."""
+
+    unit: ClassVar[str] = MaxLogitPNorm.unit
+
+    chosen: Signal
+    p: int | None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return {"p": self.p}
+
+    def __call__(self, seen: Evidence) -> Scores:
+        return self.chosen(seen)

@@ -16,17 +16,15 @@ from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.metrics import Estimate
 from demur.metrics.delong import auroc_gain
-from demur.registry import name_of, named
+from demur.registry import name_of, registered_as
 from demur.shapes import Flags, Labels, Scores
 from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
 from demur.signals.energy import Energy
 from demur.signals.entropy import Entropy
-from demur.signals.logistic import Logistic
 from demur.signals.margin import Margin
 from demur.signals.max_logit import MaxLogit
 from demur.signals.msp import MSP
-from demur.signals.normal_scores import NormalScores
-from demur.signals.parts import Part, folds_of, units_of
+from demur.signals.regression import Logistic, NormalScores, ReferenceFold, folds_of, units_of
 
 FEWEST = 10
 """Errors, and right answers, below which nothing is learned from a reference."""
@@ -47,7 +45,7 @@ class Stack:
     unit: ClassVar[str] = "log-odds"
 
     signals: tuple[AnySignal, ...] = field(
-        default=(MSP(), Entropy(), Margin(), MaxLogit(), Energy()), metadata=named("signal")
+        default=(MSP(), Entropy(), Margin(), MaxLogit(), Energy()), metadata=registered_as("signal")
     )
     folds: int = 5
     penalty: float = 1.0
@@ -98,9 +96,9 @@ class Stack:
         answers = torch.empty_like(labels)
         for k in torch.unique(fold):
             inside = fold == k
-            ready = _ready(self.signals, Part(reference, ~inside), labels[~inside])
+            ready = _ready(self.signals, ReferenceFold(reference, ~inside), labels[~inside])
             start, rows = 0, inside.nonzero()[:, 0]
-            for seen in Part(reference, inside):
+            for seen in ReferenceFold(reference, inside):
                 here = rows[start : start + len(seen)]
                 start += len(seen)
                 scores[here] = _columns(ready, seen).detach()

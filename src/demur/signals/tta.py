@@ -11,7 +11,7 @@ from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.shapes import Images, Scores
 from demur.signals import Needs
-from demur.signals.softmax import missing
+from demur.signals.probabilities import missing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Xiao, Rasul and Vollgraf (2017), arXiv:1708.07747. MIT licence, in the NOTICE be
 
 from pathlib import Path
 
-from demur.data.idx import IdxSource, open_folder
+from demur.data.idx import IdxSource, open_idx
 from demur.errors import AddressError
 from demur.registry import Address
 
@@ -31,4 +31,4 @@ def open_source(address: Address) -> IdxSource:
             f"`fashion` is bundled and takes no location; got {address.location!r}. Write `fashion` alone, or "
             f"`idx:{address.location}` to read a folder of IDX files."
         )
-    return open_folder(Path(__file__).parent, "test", "fashion", CLASSES)
+    return open_idx(Path(__file__).parent, "test", "fashion", CLASSES)

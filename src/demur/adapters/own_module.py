@@ -1,0 +1,96 @@
+"""`module:PKG.MOD:FACTORY[@FILE.safetensors][?…]`: one's own architecture, importable or in the current directory."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from demur.adapters.address_options import Options
+from demur.adapters.weights import learned_from, load_weights
+from demur.classifier import Classifier
+from demur.errors import AddressError, ModelError, unknown
+from demur.registry import Address
+
+
+def load_own(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
+    """The classifier at a `module:` address."""
+    options = Options.read(address, classes, input_shape)
+    module = build_own(address.location, options.input_shape[0], len(options.classes))
+    if address.weights is not None:
+        load_weights(module, address.weights)
+    return options.wrap(module, learned_from(address.weights))
+
+
+def build_own(location: str, channels: int, classes: int) -> nn.Module:
+    """What FACTORY returns, or FACTORY itself where it is a module already.
+
+    A factory with parameters called `channels` or `classes` is told the numbers of the data.
+    """
+    name, colon, attribute = location.partition(":")
+    if not colon or not name or not attribute:
+        raise AddressError(
+            f"module:{location} must name a Python module and what builds the network in it. "
+            "Write module:PKG.MOD:FACTORY, such as module:mynets.resnet:resnet20."
+        )
+    made = getattr(_imported(name), attribute, None)
+    if made is None:
+        raise AddressError(f"module:{location}: {unknown('factory', attribute, _public(name))}")
+    if not isinstance(made, nn.Module):
+        made = _called(made, location, {"channels": channels, "classes": classes})
+    if not isinstance(made, nn.Module):
+        raise ModelError(
+            f"module:{location} must give a torch.nn.Module; it gave a {type(made).__name__}. "
+            "Name a class of modules or a function that returns one."
+        )
+    return made
+
+
+def _imported(name: str) -> object:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AddressError(
+            f"cannot import {name!r} ({error}). A module: address names a Python module that is installed or lies in "
+            "the current directory."
+        ) from error
+    except Exception as error:  # importing runs foreign code
+        raise ModelError(
+            f"the Python module {name!r} cannot be imported: {_said(error)}. Correct it; python -c 'import {name}' "
+            "shows where it fails."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """A TypeError says what was wrong; of others the kind says half."""
+    return str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
+
+
+def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
+    if not callable(factory):
+        return factory
+    told = {name: value for name, value in known.items() if name in _parameters(factory)}
+    try:
+        return factory(**told)
+    except Exception as error:  # foreign code may raise anything
+        how = f"with {' and '.join(f'{name}={value}' for name, value in told.items())}" if told else "without arguments"
+        raise ModelError(
+            f"module:{location} is called {how}, and that failed: {_said(error)}. Write a function without parameters "
+            "other than `channels` and `classes` that builds the network, and name it."
+        ) from error
+
+
+def _parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(factory).parameters
+    except ValueError:  # some built-in callables have none to show
+        return {}
+
+
+def _public(name: str) -> list[str]:
+    return [attribute for attribute in vars(sys.modules[name]) if not attribute.startswith("_")]

@@ -1,0 +1,195 @@
+"""Which way the model errs, and what its answers cost with and without the guard."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.quantity import Quantity, Table
+from demur.analysis.run_folder import Flags, Floats, Run, share
+from demur.metrics import Estimate, Resampler, mean, wilson
+from demur.metrics.prevalence import (
+    ClassRate,
+    error_rate_at,
+    negative_predictive,
+    positive_predictive,
+    selective_risk_at,
+)
+from demur.records import groups, wrong
+from demur.registry.error_costs import DECLINED, read_costs, read_prevalence
+
+
+class Side(Table):
+    """The images on one side of a decision, and how many are taken for the other side.
+
+    `taken` is of all `n` held-out images under the condition, every one answered, `test_taken` of the `test_n` test
+    ones. With the guard, over test rows: `slipped` are answered and taken for the other side, `passed_on` are declined,
+    both of all; `among_answered` is of the answered ones.
+    """
+
+    n: int
+    taken: Quantity
+    test_n: int
+    test_taken: Quantity
+    slipped: Quantity | None
+    among_answered: Quantity | None
+    passed_on: Quantity | None
+
+
+class DirectionRow(Table):
+    """One condition: positives that are missed (escapes), and the others that raise a false alarm (overkill)."""
+
+    condition: str
+    kind: Literal["clean", "attack", "corruption"]
+    sentence: str
+    missed: Side
+    alarmed: Side
+
+
+class AtPrevalence(Table):
+    """What answers are worth when positives are as common as `prevalence` says, with or without the guard.
+
+    `risk` is the share of wrong answers; `ppv` of the answers "positive" that are right, `npv` of the others.
+    """
+
+    guarded: bool
+    prevalence: float
+    ppv: Quantity
+    npv: Quantity
+    risk: Quantity
+
+
+class ErrorDirection(Table):
+    """Which way the model errs; the first row is the clean one. `measured` is the share of positives in these data."""
+
+    positive: str
+    others: str
+    measured: Quantity
+    rows: tuple[DirectionRow, ...]
+    at: tuple[AtPrevalence, ...]
+
+
+class Cost(Table):
+    """Expected cost per clean test image: right answers cost nothing, other errors than those of `matrix` cost 1."""
+
+    matrix: dict[str, float]
+    unguarded: Quantity
+    guarded: Quantity | None
+
+
+ANOTHER = "another class"
+
+
+def direction(run: Run, data: Mapping[str, Any]) -> ErrorDirection | None:
+    """Misses and false alarms under every condition; None where the plan's `[data]` names no positive class."""
+    name = data.get("positive")
+    if name is None:
+        return None
+    positive, clean = run.classes.index(name), run.rows("clean")
+    others = [other for other in run.classes if other != name]
+    return ErrorDirection(
+        positive=name,
+        others=others[0] if len(others) == 1 else ANOTHER,
+        measured=share((clean["label"] == positive).to_numpy(), clean),
+        rows=tuple(_row(run, entry, positive) for entry in run.conditions()),
+        at=_at(run, positive, data["prevalence"]) if "prevalence" in data else (),
+    )
+
+
+def _row(run: Run, entry: Mapping[str, Any], positive: int) -> DirectionRow:
+    rows, test = run.rows(entry["name"]), run.rows(entry["name"], "test")
+    answered = None if run.guard is None else run.answered(run.guard, test)
+    missed, alarmed = (_side(rows, test, answered, positive, inside=inside) for inside in (True, False))
+    return DirectionRow(
+        condition=entry["name"], kind=entry["kind"], sentence=entry["sentence"], missed=missed, alarmed=alarmed
+    )
+
+
+def _side(rows: pl.DataFrame, test: pl.DataFrame, answered: Flags | None, positive: int, *, inside: bool) -> Side:
+    own = rows.filter((pl.col("label") == positive) == inside)
+    of_side = ((test["label"] == positive) == inside).to_numpy()
+    mine = test.filter(of_side)
+    crossed = _crossed(mine, positive)
+    given = None if answered is None else answered[of_side]
+    return Side(
+        n=len(own),
+        taken=share(_crossed(own, positive), own),
+        test_n=len(mine),
+        test_taken=share(crossed, mine),
+        slipped=None if given is None else share(crossed & given, mine),
+        among_answered=None if given is None else share(crossed[given], mine.filter(given)),
+        passed_on=None if given is None else share(~given, mine),
+    )
+
+
+def _crossed(rows: pl.DataFrame, positive: int) -> Flags:
+    """Which rows are taken for the other side; a mix-up among the others is none."""
+    return ((rows["predicted"] == positive) != (rows["label"] == positive)).to_numpy()
+
+
+def _at(run: Run, positive: int, text: str) -> tuple[AtPrevalence, ...]:
+    _, prevalence = read_prevalence(text, run.classes[positive])
+    bare = _worth(run.rows("clean"), None, positive, prevalence)
+    if run.guard is None:
+        return (bare,)
+    test = run.rows("clean", "test")
+    return (_worth(test, run.answered(run.guard, test), positive, prevalence), bare)
+
+
+def _worth(rows: pl.DataFrame, answered: Flags | None, positive: int, prevalence: float) -> AtPrevalence:
+    """Rates within each side, put together at the prevalence; a declined image is no answer at all."""
+    given = rows["label"].is_not_null().to_numpy() if answered is None else answered
+    called, errors = (rows["predicted"] == positive).to_numpy(), wrong(rows)
+    hit, alarm = _rates(rows, given & called, positive)
+    miss, clear = _rates(rows, given & ~called, positive)
+    faults, rights = _rates(rows, given & errors, positive), _rates(rows, given & ~errors, positive)
+    risk = error_rate_at(faults, prevalence) if answered is None else selective_risk_at(faults, rights, prevalence)
+    return AtPrevalence(
+        guarded=answered is not None,
+        prevalence=prevalence,
+        ppv=Quantity.of(positive_predictive(hit, alarm, prevalence)),
+        npv=Quantity.of(negative_predictive(miss, clear, prevalence)),
+        risk=Quantity.of(risk),
+    )
+
+
+def _rates(rows: pl.DataFrame, flags: Flags, positive: int) -> tuple[ClassRate, ClassRate]:
+    """Of the positives, and of the others."""
+    inside, units = (rows["label"] == positive).to_numpy(), groups(rows)
+    one, other = (ClassRate.of(flags[own], None if units is None else units[own]) for own in (inside, ~inside))
+    return one, other
+
+
+_OTHER = 1.0
+
+
+def cost(run: Run, matrix: Mapping[str, float]) -> Cost | None:
+    """Mean cost of a clean test image; None where the plan has no costs."""
+    if not matrix:
+        return None
+    test = run.rows("clean", "test")
+    table = np.full((len(run.classes), len(run.classes)), _OTHER)
+    np.fill_diagonal(table, 0.0)
+    for (true, answer), price in read_costs(matrix, run.classes).items():
+        table[run.classes.index(true), run.classes.index(answer)] = price
+    paid = table[test["label"].to_numpy(), test["predicted"].to_numpy()]
+    guarded = None
+    if run.guard is not None:
+        declined = matrix.get(DECLINED, 0.0)
+        spent = np.where(run.answered(run.guard, test), paid, declined)
+        guarded = _per_image(spent, test, max(declined, float(table.max())))
+    return Cost(
+        matrix=dict(matrix),
+        unguarded=_per_image(paid, test, float(table.max())),
+        guarded=guarded,
+    )
+
+
+def _per_image(paid: Floats, rows: pl.DataFrame, dearest: float) -> Quantity:
+    """A bootstrapped mean; where nothing was paid, what could have been missed is taken to be the dearest."""
+    found = Resampler(len(rows), groups(rows)).estimate(mean, paid)
+    if not paid.any() and len(rows):
+        high = dearest * wilson(0, found.n).high
+        found = Estimate(value=0.0, low=0.0, high=high, n=found.n, unit=found.unit)
+    return Quantity.of(found)

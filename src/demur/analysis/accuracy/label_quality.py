@@ -1,0 +1,104 @@
+"""How good the labels are: what a second labeller says, and how sure each label is."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.accuracy.overall import FEWEST_ANSWERED, accuracy
+from demur.analysis.quantity import Quantity, Table
+from demur.analysis.run_folder import Flags, Floats, Run, independent_rows, score, share
+from demur.metrics import Resampler, mean
+from demur.metrics.delong import auroc_interval
+from demur.metrics.paired import kappa
+from demur.metrics.ranking import Value
+from demur.records import SECOND, WEIGHT, groups, wrong
+
+
+class SecondLabel(Table):
+    """How far a second labeller agrees, and the results on the images where both do.
+
+    `pairs` images have two labels, `n` of them twice the same; the promise is checked on those of the test split.
+    """
+
+    pairs: int
+    agreement: Quantity
+    kappa: Quantity
+    n: int
+    accuracy: Quantity
+    auroc: Quantity
+    answered: int | None
+    answered_wrong: int | None
+    risk: Quantity | None
+    holds: bool | None
+
+
+class LabelQuality(Table):
+    """What is known of the labels themselves; `weighted_accuracy` counts an image by how sure its label is."""
+
+    second: SecondLabel | None
+    weighted: int
+    weighted_accuracy: Quantity | None
+
+
+_BASELINE = "msp"
+
+
+def label_quality(run: Run) -> LabelQuality | None:
+    """Agreement and results on the agreed labels, weighted accuracy; None where neither is known."""
+    clean = run.rows("clean")
+    twice = _given(clean, SECOND)
+    weighed = _given(clean, WEIGHT)
+    if not len(twice) and not len(weighed):
+        return None
+    return LabelQuality(
+        second=_second(run, twice) if len(twice) else None,
+        weighted=len(weighed),
+        weighted_accuracy=_weighted(weighed) if len(weighed) else None,
+    )
+
+
+def _given(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    return rows.filter(pl.col(column).is_not_null()) if column in rows.columns else rows.clear()
+
+
+def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
+    same = (twice["label"] == twice[SECOND]).to_numpy()
+    agreed = twice.filter(same)
+    labels = twice["label"].to_numpy(), twice[SECOND].to_numpy()
+    test = agreed.filter(pl.col("role") == "test")
+    answered = None if run.guard is None else run.answered(run.guard, test)
+    return SecondLabel(
+        pairs=len(twice),
+        agreement=share(same, twice),
+        kappa=Quantity.of(Resampler(len(twice), groups(twice)).estimate(kappa, *labels)),
+        n=len(agreed),
+        accuracy=accuracy(agreed),
+        auroc=Quantity.of(auroc_interval(score(agreed, _BASELINE), wrong(agreed), groups(agreed))),
+        **_promise(run, test, answered),
+    )
+
+
+def _promise(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str, Any]:
+    """The promise, checked on agreed test labels; certified it was on all of them."""
+    if run.guard is None or answered is None:
+        return dict.fromkeys(("answered", "answered_wrong", "risk", "holds"))
+    accepted, units = test.filter(answered), independent_rows(test)
+    given = units.filter(run.answered(run.guard, units))
+    errors = int(wrong(given).sum())
+    holds = errors <= run.guard.certificate.risk * len(given) if len(given) >= FEWEST_ANSWERED else None
+    return {
+        "answered": len(given),
+        "answered_wrong": errors,
+        "risk": share(wrong(accepted), accepted),
+        "holds": holds,
+    }
+
+
+def _weighted(rows: pl.DataFrame) -> Quantity:
+    own = np.asarray(rows[WEIGHT].to_numpy(), np.float64)
+
+    def weighted(right: Flags, weights: Floats | None = None) -> Value:
+        return mean(right, own if weights is None else weights * own)
+
+    return Quantity.of(Resampler(len(rows), groups(rows)).estimate(weighted, ~wrong(rows)))

@@ -1,0 +1,220 @@
+"""Accuracy: overall, per condition at the frozen threshold, per class, and by corruption and severity."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.robustness.attack_tables import is_fooled, is_sized
+from demur.analysis.run_folder import Run, independent_rows, share
+from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
+from demur.policies import CertifiedThreshold
+from demur.records import wrong
+
+
+class CorruptionRow(Table):
+    """Accuracy under one corruption at severities 1 to 5, null where one was not run, and what it looks like."""
+
+    family: str
+    accuracy: tuple[Quantity | None, ...]
+    thumb: str | None
+
+
+class CorruptionMap(Table):
+    """Families of corruption by severity. `mean` is the accuracy over all that ran, each counted once.
+
+    The corruption errors are in hundredths of AlexNet's on ImageNet, and null for other images than of its 1,000
+    classes or where not all 15 common corruptions ran at all severities.
+    """
+
+    rows: tuple[CorruptionRow, ...]
+    mean: float
+    original: str | None
+    mean_corruption_error: Number | None
+    relative_corruption_error: Number | None
+
+
+class ClassRow(Table):
+    """One class: all of its clean test rows, and those the guard lets through."""
+
+    name: str
+    n: int
+    accuracy: Quantity
+    coverage: Quantity | None
+    risk: Quantity | None
+
+
+class ConditionRow(Table):
+    """One condition at the frozen threshold. `holds`: the promised risk is kept (null without a promise)."""
+
+    condition: str
+    family: str
+    kind: Literal["clean", "attack", "corruption"]
+    sentence: str
+    severity: float
+    n: int
+    accuracy: Quantity
+    answered: int | None
+    answered_wrong: int | None
+    coverage: Quantity | None
+    risk: Quantity | None
+    holds: bool | None
+    forwards: int
+    backwards: int
+
+
+FEWEST_ANSWERED = 20
+"""A share of fewer answers is no ground for a judgement."""
+
+
+def accuracy(rows: pl.DataFrame) -> Quantity:
+    """The share of right answers."""
+    return share(~wrong(rows), rows)
+
+
+def condition_rows(run: Run) -> tuple[ConditionRow, ...]:
+    """Every condition: accuracy over all of its rows, and what the guard answers of its test rows."""
+    return tuple(_condition(run, entry) for entry in run.conditions())
+
+
+def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
+    rows = run.rows(entry["name"])
+    return ConditionRow(
+        condition=entry["name"],
+        family=entry["family"],
+        kind=entry["kind"],
+        sentence=entry["sentence"],
+        severity=entry["severity"],
+        n=len(rows),
+        accuracy=share(~is_fooled(rows, entry), rows),
+        forwards=int(rows["forwards"].sum()),
+        backwards=int(rows["backwards"].sum()),
+        **_at_threshold(run, entry),
+    )
+
+
+def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the guard makes of a condition; undefined where the points kept are not all of the size it is judged at."""
+    if run.guard is None or is_sized(entry):
+        return dict.fromkeys(("answered", "answered_wrong", "coverage", "risk", "holds"))
+    return _guarded(run, run.guard, run.rows(entry["name"], "test"), judged=entry.get("keep") != "nearest")
+
+
+def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
+    """What the guard makes of test rows: counts by the unit of the promise, shares of all rows.
+
+    `holds` compares the share of wrong answers seen with the one promised. It stays open below 20 answers, and where an
+    attack looks for the nearest point, for there no size of change was fixed.
+    """
+    answered = run.answered(guard, test)
+    accepted, units = test.filter(answered), independent_rows(test)
+    given = units.filter(run.answered(guard, units))
+    errors = int(wrong(given).sum())
+    told = judged and len(given) >= FEWEST_ANSWERED
+    return {
+        "answered": len(given),
+        "answered_wrong": errors,
+        "coverage": share(answered, test),
+        "risk": share(wrong(accepted), accepted),
+        "holds": errors <= guard.certificate.risk * len(given) if told else None,
+    }
+
+
+def class_rows(run: Run) -> tuple[ClassRow, ...]:
+    """Every class over clean test rows, by true label."""
+    test = run.rows("clean", "test")
+    answered = None if run.guard is None else run.answered(run.guard, test)
+    return tuple(_class(test, answered, k, name) for k, name in enumerate(run.classes))
+
+
+def _class(test: pl.DataFrame, answered: Any, k: int, name: str) -> ClassRow:
+    of_class = (test["label"] == k).to_numpy()
+    rows = test.filter(of_class)
+    if answered is None:
+        return ClassRow(name=name, n=len(rows), accuracy=accuracy(rows), coverage=None, risk=None)
+    accepted = test.filter(of_class & answered)
+    return ClassRow(
+        name=name,
+        n=len(rows),
+        accuracy=accuracy(rows),
+        coverage=share(answered[of_class], rows),
+        risk=share(wrong(accepted), accepted),
+    )
+
+
+def worst_class(rows: tuple[ClassRow, ...]) -> ClassRow | None:
+    """The class with the most wrong among its answered images, else the least accurate one.
+
+    Classes of fewer than 20 images are left out if there are others. If the guard answers fewer than 20 images of any
+    class, all are ranked by accuracy: the class it declines almost wholly would escape a ranking of answers.
+    """
+    large = [row for row in rows if row.n >= FEWEST_ANSWERED] or [row for row in rows if row.n]
+    if large and all(row.risk and enough_answered(row.coverage, row.n) for row in large):
+        return max(large, key=lambda row: row.risk.value if row.risk else 0.0)
+    return min(large, key=lambda row: row.accuracy.value, default=None)
+
+
+def enough_answered(coverage: Quantity | None, n: int) -> bool:
+    """Whether at least 20 of `n` images are answered."""
+    return coverage is not None and coverage.value * n >= FEWEST_ANSWERED - 1e-9
+
+
+def confusion(run: Run) -> tuple[tuple[int, ...], ...]:
+    """Counts of clean held-out rows: one row per label, one column per prediction."""
+    rows, size = run.rows("clean"), len(run.classes)
+    counts = np.zeros((size, size), dtype=int)
+    np.add.at(counts, (rows["label"].to_numpy(), rows["predicted"].to_numpy()), 1)
+    return tuple(tuple(int(count) for count in row) for row in counts)
+
+
+SEVERITIES = (1, 2, 3, 4, 5)
+FEWEST = 4
+"""Families below which the chart of accuracy against severity says the same."""
+_IMAGENET = 1000
+
+
+def corruption_map(run: Run) -> CorruptionMap | None:
+    """The map; None where fewer than four families of corruption ran at a severity."""
+    cells: dict[str, dict[int, Quantity]] = {}
+    for entry in run.conditions("corruption"):
+        if entry["severity"] in SEVERITIES:
+            cells.setdefault(entry["family"], {})[int(entry["severity"])] = accuracy(run.rows(entry["name"]))
+    if len(cells) < FEWEST:
+        return None
+    original, pictures = _pictures(run)
+    errors = _errors(run, cells)
+    return CorruptionMap(
+        rows=tuple(
+            CorruptionRow(
+                family=family,
+                accuracy=tuple(found.get(severity) for severity in SEVERITIES),
+                thumb=pictures.get(family),
+            )
+            for family, found in cells.items()
+        ),
+        mean=float(np.mean([cell.value for found in cells.values() for cell in found.values()])),
+        original=original,
+        mean_corruption_error=mean_corruption_error(errors) if errors else None,
+        relative_corruption_error=(
+            relative_corruption_error(errors, float(wrong(run.rows("clean")).mean())) if errors else None
+        ),
+    )
+
+
+def _errors(run: Run, cells: Mapping[str, Mapping[int, Quantity]]) -> dict[str, list[float]]:
+    """Errors of the 15 common corruptions; nothing where one is missing or the classes cannot be ImageNet's."""
+    complete = all(len(cells.get(family, {})) == len(SEVERITIES) for family in ALEXNET)
+    if not complete or len(run.classes) != _IMAGENET:
+        return {}
+    return {family: [1 - cells[family][severity].value for severity in SEVERITIES] for family in ALEXNET}
+
+
+def _pictures(run: Run) -> tuple[str | None, dict[str, str]]:
+    """The one image kept, as it is and under each family."""
+    facts = run.noted("corruptions")
+    if facts is None:
+        return None, {}
+    found = {family: run.thumb(name) for family, name in facts["thumbs"].items()}
+    return run.thumb(facts["original"]), {family: thumb for family, thumb in found.items() if thumb}

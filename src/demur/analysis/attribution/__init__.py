@@ -1,0 +1,1 @@
+"""Attribution result tables: maps, regions, components of trust."""

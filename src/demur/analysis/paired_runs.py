@@ -1,0 +1,212 @@
+"""Two runs on the same images, side by side: differences are second − first, positive where the second does better."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.robustness.attack_tables import minimal_change, stage_names
+from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, finite
+from demur.analysis.robustness.perturbation_curves import Entry, attack_searches, section_searches
+from demur.analysis.run_folder import Floats, Run, share
+from demur.metrics.multiple_comparisons import holm
+from demur.metrics.paired import mcnemar, paired
+from demur.metrics.quantiles import FEWEST
+from demur.records import groups
+
+
+class RunRow(Table):
+    """One run of those compared; `letter` is what it is called in sentences."""
+
+    letter: str
+    path: str
+    model: str
+    model_sha256: str
+    plan_sha256: str
+
+
+class Shares(Table):
+    """Images that each model has right: `only_first` are wrong with the second, `only_second` with the first.
+
+    `p_value` is McNemar's exact one, with groups that of turning whole groups.
+    """
+
+    n: int
+    first: Quantity
+    second: Quantity
+    only_first: int
+    only_second: int
+    p_value: Number
+    difference: Quantity
+
+
+class Standing(Table):
+    """Images still right under an ensemble of attacks at the size both runs report."""
+
+    condition: str
+    sentence: str
+    norm: str
+    eps: float
+    shares: Shares
+
+
+class Changes(Table):
+    """Smallest changes of the same images: medians, and on how many images the one or the other model's is larger.
+
+    `p_value` is the sign test's, `difference` the median of the differences, `effect` the share where the second's is
+    larger minus the share where the first's is.
+    """
+
+    n: int
+    first: CensoredQuantile
+    second: CensoredQuantile
+    first_larger: int
+    second_larger: int
+    ties: int
+    p_value: Number
+    difference: Quantity
+    effect: Quantity
+
+
+class ClassChanges(Table):
+    """One class; `p_value` holds for all classes asked at once, and is null for those of fewer than six images."""
+
+    name: str
+    changes: Changes
+    p_value: Number
+
+
+class SearchPair(Table):
+    """One search that both runs have, over every image, and over those that both models had right.
+
+    What is wrong already counts as 0. `cap` is the smaller of the two; changes above it count as never found. `better`
+    is said only where p is at most 5 %.
+    """
+
+    condition: str
+    sentence: str
+    norm: str
+    cap: Number
+    every: Changes
+    right: Changes
+    per_class: tuple[ClassChanges, ...]
+    better: Literal["first", "second"] | None
+    verdict: str
+
+
+class ModelPair(Table):
+    """The first run of all and one other; the verdict is about right answers, and the first of the `searches`."""
+
+    first: str
+    second: str
+    accuracy: Shares
+    standing: tuple[Standing, ...]
+    searches: tuple[SearchPair, ...]
+    notes: tuple[str, ...]
+    verdict: str
+
+
+class Comparison(Table):
+    """Runs on the same images, each but the first against the first."""
+
+    schema_version: Literal[1] = 1
+    data: str
+    data_sha256: str
+    classes: tuple[str, ...]
+    runs: tuple[RunRow, ...]
+    pairs: tuple[ModelPair, ...]
+
+
+_FIRST, _SECOND = "first", "second"
+_NEVER = "on too many images only one of the two was ever flipped"
+
+
+@dataclass(frozen=True)
+class PairedRuns:
+    """Two runs on the same data, image by image."""
+
+    first: Run
+    second: Run
+
+    def joined(self, condition: str, value: Callable[[Run, pl.DataFrame], ArrayLike]) -> pl.DataFrame:
+        """The images both runs have under a condition, with what `value` makes of each run's rows."""
+        one, other = self.first.rows(condition), self.second.rows(condition)
+        one = one.with_columns(pl.Series(_FIRST, np.asarray(value(self.first, one))))
+        other = other.with_columns(pl.Series(_SECOND, np.asarray(value(self.second, other))))
+        return one.join(other.select("sample_id", _SECOND), on="sample_id", how="inner", maintain_order="left")
+
+    def shared(self, found: Callable[[Run], Iterator[Entry]]) -> Iterator[tuple[Entry, Entry]]:
+        """The conditions of a sort that both runs have, in the order of the first."""
+        known = {entry["name"]: entry for entry in found(self.second)}
+        return ((entry, known[entry["name"]]) for entry in found(self.first) if entry["name"] in known)
+
+
+def searched(run: Run) -> Iterator[Entry]:
+    """Every search for the smallest change of whole images that was not confined to a target."""
+    yield from attack_searches(run)
+    yield from section_searches(run)
+
+
+def ensembles(run: Run) -> Iterator[Entry]:
+    """Every ensemble of attacks, strongest at one size."""
+    for entry in run.conditions("attack", "nearest"):
+        if entry["severity"] and stage_names(run.rows(entry["name"])):
+            yield entry
+
+
+def shares(rows: pl.DataFrame) -> Shares:
+    """Which images each of two models has right."""
+    first, second = (rows[name].to_numpy() for name in (_FIRST, _SECOND))
+    found = mcnemar(first, second, groups(rows))
+    return Shares(
+        n=found.n,
+        first=share(first, rows),
+        second=share(second, rows),
+        only_first=found.larger,
+        only_second=found.smaller,
+        p_value=found.p_value,
+        difference=Quantity.of(found.effect),
+    )
+
+
+def paired_changes(rows: pl.DataFrame, cap: float | None) -> Changes:
+    """The smallest changes of two models."""
+    first, second = (capped(rows[name].to_numpy(), cap) for name in (_FIRST, _SECOND))
+    units = groups(rows)
+    found = paired(first, second, units)
+    return Changes(
+        n=found.n,
+        first=censored_quantile(first, units, cap),
+        second=censored_quantile(second, units, cap),
+        first_larger=found.larger,
+        second_larger=found.smaller,
+        ties=found.ties,
+        p_value=found.p_value,
+        difference=finite(found.difference, _NEVER),
+        effect=Quantity.of(found.effect),
+    )
+
+
+def class_changes(rows: pl.DataFrame, cap: float | None, classes: tuple[str, ...]) -> tuple[ClassChanges, ...]:
+    """The same class by class, of classes that have images; p-values by Holm."""
+    found = [
+        (classes[k], paired_changes(own, cap)) for (k,), own in sorted(rows.group_by("label", maintain_order=True))
+    ]
+    asked = [each.p_value if each.first.n >= FEWEST else np.nan for _, each in found]
+    return tuple(
+        ClassChanges(name=name, changes=each, p_value=p) for (name, each), p in zip(found, holm(asked), strict=True)
+    )
+
+
+def smallest_of(_: Run, rows: pl.DataFrame) -> Floats:
+    """The smallest change of each row."""
+    return minimal_change(rows)
+
+
+def capped(found: Floats, cap: float | None) -> Floats:
+    """Changes above the cap are infinite."""
+    return found if cap is None else np.where(found > cap + ROUNDING, np.inf, found)

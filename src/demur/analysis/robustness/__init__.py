@@ -1,0 +1,1 @@
+"""Attacks, minimal perturbations and Lipschitz bounds as tables."""

@@ -1,0 +1,112 @@
+"""How fast the answer can change, as an audit measured it, beside the minimal perturbations found."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.robustness.attack_tables import minimal_change
+from demur.analysis.robustness.perturbation_curves import attack_searches
+from demur.analysis.run_folder import Run
+from demur.metrics.quantiles import median
+from demur.records import groups
+
+
+class LayerNorm(Table):
+    """One linear piece of the network: the layers folded into it and its operator norm in L2."""
+
+    name: str
+    layers: tuple[str, ...]
+    kind: str
+    norm: Number
+    iterations: int
+    converged: bool
+
+
+class Lipschitz(Table):
+    """From L2 of pixels in [0, 1] to L2 of logits.
+
+    `upper` is the product through the network, null with the `reason` where a layer has no known constant; `lower` the
+    largest norm of the Jacobian seen, `median` of the seen ones. `certified` is the median radius that `upper` proves,
+    `found` the median smallest L2 change where a search found one; both of the images that were right.
+    """
+
+    layers: tuple[LayerNorm, ...]
+    upper: Number
+    reason: str | None
+    lower: Number
+    median: Quantity
+    images: int
+    certified: Number
+    found: Number
+    found_by: str | None
+    sentence: str
+
+
+_SENTENCE = (
+    "A change of the image moves the logits by at most the upper bound times its size, and near some image by at least "
+    "the steepest slope. The bound multiplies the norms of all layers, though hardly any change is stretched by all."
+)
+
+
+def lipschitz(run: Run) -> Lipschitz | None:
+    """The table of layers and bounds; None where the plan asked for none."""
+    facts = run.noted("lipschitz")
+    if facts is None:
+        return None
+    upper, seen = facts["upper"], _seen(facts)
+    found, by = _found(run, seen)
+    return Lipschitz(
+        layers=tuple(LayerNorm(**layer) for layer in facts["layers"]),
+        upper=upper,
+        reason=facts["reason"],
+        lower=float(seen["lower"].to_numpy().max()) if len(seen) else math.nan,
+        median=_median_slope(run, seen),
+        images=len(seen),
+        certified=_certified(seen, upper),
+        found=found,
+        found_by=by,
+        sentence=_SENTENCE,
+    )
+
+
+def _seen(facts: Mapping[str, Any]) -> pl.DataFrame:
+    """One row per image whose slope was measured; no margin where the answer was wrong."""
+    schema = {"sample_id": pl.String, "lower": pl.Float64, "margin": pl.Float64}
+    columns = dict(zip(schema, (facts["sample_ids"], facts["lower"], facts["margins"]), strict=True))
+    return pl.DataFrame(columns, schema=schema).filter(pl.col("lower").is_not_null())
+
+
+def _median_slope(run: Run, seen: pl.DataFrame) -> Quantity:
+    rows = run.rows("clean").join(seen, on="sample_id", how="inner", maintain_order="left")
+    return Quantity.of(median(rows["lower"].to_numpy(), groups(rows)))
+
+
+def _certified(seen: pl.DataFrame, upper: float | None) -> float:
+    """The radius margin/(√2·upper), median of the images that were right; Tsuzuku et al. (2018), arXiv:1802.04034."""
+    margin = seen["margin"].drop_nulls().median()
+    return margin / (math.sqrt(2) * upper) if upper and isinstance(margin, float) else math.nan
+
+
+def _found(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
+    """The smallest median, over the same images that were right, of the L2 searches that looked at all of them."""
+    right = seen.filter(pl.col("margin").is_not_null())
+    medians: dict[str, float] = {}
+    for name in _searches(run):
+        rows = run.rows(name).join(right, on="sample_id", how="semi")
+        value = median(minimal_change(rows)).value if len(rows) == len(right) else math.nan
+        if np.isfinite(value):
+            medians[name] = value
+    if not medians:
+        return math.nan, None
+    by = min(medians, key=medians.__getitem__)
+    return medians[by], by
+
+
+def _searches(run: Run) -> Iterator[str]:
+    """Searches in L2 that were confined to no target, size or part of the image."""
+    whole = (entry for entry in run.conditions("epsilon") if entry["part"] in {None, "whole"})
+    return (entry["name"] for entry in (*attack_searches(run), *whole) if entry["norm"] == "l2")

@@ -1,0 +1,121 @@
+"""Curves over the size of a change: attacks beside rays, the label's probability along a ray."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.robustness.attack_tables import is_unlimited, minimal_change
+from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, ecdf, finite
+from demur.analysis.run_folder import Run, mean_over, share
+from demur.metrics.quantiles import median, weighted_quantile
+from demur.records import groups
+
+Entry = Mapping[str, Any]
+"""What run.json says of one condition."""
+
+
+def section_searches(run: Run) -> Iterator[Entry]:
+    """Those of the plan's section on it; what is confined to a region is none of them."""
+    return (entry for entry in run.conditions("epsilon") if entry["region"] is None)
+
+
+def attack_searches(run: Run) -> Iterator[Entry]:
+    """Those among the attacks; what is confined to a size or a target is none of them."""
+    return (
+        entry for entry in run.conditions("attack", "nearest") if is_unlimited(entry) and entry.get("target") is None
+    )
+
+
+def is_direction(entry: Entry) -> bool:
+    """Whether a search follows one direction: then it has a cap, and a scan of some resolution."""
+    return entry["resolution"] is not None
+
+
+def minimal_changes(run: Run, entry: Entry, name: str) -> pl.DataFrame:
+    """The smallest change of each image by sample id, as a column of some name; null where none could be searched."""
+    rows = run.rows(entry["name"])
+    return pl.DataFrame({"sample_id": rows["sample_id"], name: pl.Series(minimal_change(rows)).fill_nan(None)})
+
+
+class Confidence(Table):
+    """The probability of the label along the direction: its mean with interval, and the middle half of the images."""
+
+    eps: float
+    mean: Quantity
+    lower: Number
+    upper: Number
+    standing: Quantity
+
+
+class AttackBeside(Table):
+    """A search by a stronger attack on the same images; `ratio` is the median of direction ÷ attack, image by image.
+
+    `upheld` is the share of images on which the attack's change is no larger than the direction's. `ecdf` is as that of
+    `Search`.
+    """
+
+    condition: str
+    sentence: str
+    n: int
+    median: CensoredQuantile
+    ratio: Quantity
+    upheld: Quantity
+    ecdf: tuple[tuple[float, float], ...] = ()
+
+
+def beside(run: Run, direction: Entry) -> tuple[AttackBeside, ...]:
+    """Every other search for the smallest change in the norm of a direction that shares images with it."""
+    attacks = (*attack_searches(run), *(entry for entry in section_searches(run) if not is_direction(entry)))
+    found = (_beside(run, direction, entry) for entry in attacks if entry["norm"] == direction["norm"])
+    return tuple(each for each in found if each is not None)
+
+
+def _beside(run: Run, direction: Entry, entry: Entry) -> AttackBeside | None:
+    """The ratio is 0 where the attack alone found nothing, infinite where the direction did; none where both."""
+    both = run.rows(direction["name"]).select("sample_id", "group")
+    for name, each in (("along", direction), ("attack", entry)):
+        both = both.join(minimal_changes(run, each, name), on="sample_id", maintain_order="left")
+    if both.is_empty():
+        return None
+    along, attack = (both[name].to_numpy() for name in ("along", "attack"))
+    right = (along > 0) & (attack > 0)
+    known = right & (np.isfinite(along) | np.isfinite(attack))
+    return AttackBeside(
+        condition=entry["name"],
+        sentence=entry["sentence"],
+        n=len(both),
+        median=censored_quantile(attack, groups(both)),
+        ratio=finite(
+            median(along[known] / attack[known], groups(both.filter(known))),
+            "too many images were flipped by the attack alone",
+        ),
+        upheld=share(attack[right] <= along[right] + ROUNDING, both.filter(right)),
+        ecdf=ecdf(attack),
+    )
+
+
+def followed(run: Run, condition: str) -> tuple[Confidence, ...]:
+    """One row per size at which the images of a search were followed; none where they were not."""
+    known = (found for found in run.noted("curves") or () if found["condition"] == condition)
+    return next((_points(run, found) for found in known), ())
+
+
+def _points(run: Run, found: Mapping[str, Any]) -> tuple[Confidence, ...]:
+    ids = pl.DataFrame({"sample_id": found["sample_ids"]}, schema={"sample_id": pl.String})
+    rows = ids.join(run.rows(found["condition"]), on="sample_id", how="left", maintain_order="left")
+    if rows.is_empty():
+        return ()
+    confidence, right = np.array(found["confidence"], np.float64), np.array(found["standing"], bool)
+    return tuple(
+        Confidence(
+            eps=eps,
+            mean=mean_over(confidence[:, at], rows),
+            lower=weighted_quantile(confidence[:, at], 0.25),
+            upper=weighted_quantile(confidence[:, at], 0.75),
+            standing=share(right[:, at], rows),
+        )
+        for at, eps in enumerate(found["eps"])
+    )

@@ -1,0 +1,201 @@
+"""A run folder, opened for reading: rows, shares, means and ranks."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from demur.analysis.quantity import Quantity
+from demur.errors import RunError
+from demur.metrics import Resampler, mean, proportion
+from demur.metrics.estimate import counted
+from demur.metrics.quantiles import FEWEST
+from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
+from demur.records import groups, read, read_json, read_parts, wrong
+
+Flags: TypeAlias = NDArray[np.bool_]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def score(rows: pl.DataFrame, signal: str) -> Floats:
+    """One signal's scores, higher = more doubt."""
+    return np.asarray(rows[f"signal.{signal}"].to_numpy(), np.float64)
+
+
+def share(flags: Flags, rows: pl.DataFrame) -> Quantity:
+    """The share of rows that are flagged, with its interval, per image or per group."""
+    return Quantity.of(proportion(flags, groups(rows)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything an audit left behind; `conditions` and `signals` are the facts the audit wrote about them."""
+
+    path: Path
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """The content of run.json."""
+        return read_json(self.path / "run.json")
+
+    @cached_property
+    def fitted(self) -> Sequence[Mapping[str, Any]]:
+        """Every policy of the plan, fitted or refused."""
+        return read_json(self.path / "facts" / "policies.json")
+
+    def noted(self, name: str) -> Any:
+        """What `facts/<name>.json` says, which not every audit has something to say in; None where there is none."""
+        path = self.path / "facts" / f"{name}.json"
+        return read_json(path) if path.exists() else None
+
+    def thumb(self, name: str) -> str | None:
+        """A picture of `thumbs/` as a data URI; None where it was not kept."""
+        path = self.path / "thumbs" / name
+        return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.exists() else None
+
+    @cached_property
+    def _tables(self) -> Mapping[str, pl.DataFrame]:
+        """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
+        everyone, attacked = sum(self.facts["roles"].values()), self.facts["attacked"]
+        done = read_json(self.path / "manifest.json")
+        tables = {}
+        for entry in self.facts["conditions"]:
+            name = entry["name"]
+            planned = entry.get("rows", attacked if entry["kind"] == "attack" else everyone)
+            rows = sum(shard["rows"] for shard in done if shard["condition"] == name)
+            if rows != planned:
+                raise RunError(
+                    f"{self.path} is not finished: the condition {name} has {rows} of {planned} rows. "
+                    "Run the audit to its end; the same command continues."
+                )
+            table = _with_parts(self.path, name) if planned else read(self.path, "clean").clear()
+            tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
+        return tables
+
+    def rows(self, condition: str, role: str | None = None) -> pl.DataFrame:
+        """The readable rows of a condition, of one role if asked."""
+        rows = self._tables[condition].filter(pl.col("error").is_null())
+        return rows if role is None else rows.filter(pl.col("role") == role)
+
+    @cached_property
+    def failed(self) -> int:
+        """How many images could not be read."""
+        return self._tables["clean"]["error"].count()
+
+    @cached_property
+    def passes(self) -> tuple[int, int]:
+        """All forwards and backwards made."""
+        sums = [
+            table.select(pl.col("forwards").sum(), pl.col("backwards").sum()).row(0) for table in self._tables.values()
+        ]
+        return sum(int(forward) for forward, _ in sums), sum(int(backward) for _, backward in sums)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels."""
+        return tuple(self.facts["classes"])
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Canonical names of the signals."""
+        return tuple(entry["name"] for entry in self.facts["signals"])
+
+    def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
+        """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
+
+        Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
+        are measured on images of their own, without signals.
+        """
+        kinds = {kind} if kind else {"clean", "attack", "corruption"}
+        return [
+            entry
+            for entry in self.facts["conditions"]
+            if entry["kind"] in kinds and (keep is None or (entry["kind"] == "attack" and entry["keep"] == keep))
+        ]
+
+    @cached_property
+    def policies(self) -> Mapping[str, Policy]:
+        """Fitted policies by name; refused ones are left out."""
+        return {entry["name"]: load_policy(entry["policy"]) for entry in self.fitted if "policy" in entry}
+
+    @cached_property
+    def guard(self) -> CertifiedThreshold | None:
+        """The first certified threshold, None where none was issued."""
+        return next((policy for policy in self.policies.values() if isinstance(policy, CertifiedThreshold)), None)
+
+    @cached_property
+    def refusal(self) -> Mapping[str, Any] | None:
+        """Why the first certified threshold was refused."""
+        return next((entry["refusal"] for entry in self.fitted if "refusal" in entry), None)
+
+    def answered(self, policy: Policy, rows: pl.DataFrame) -> Flags:
+        """Which rows a policy answers."""
+        return policy.accepts({name: score(rows, name) for name in policy.signals})
+
+
+def _with_parts(path: Path, condition: str) -> pl.DataFrame:
+    """The rows of a condition, with the parts of their scores where they were kept and are of the same rows."""
+    table, parts = read(path, condition), read_parts(path, condition)
+    if parts is None or not parts["sample_id"].equals(table["sample_id"]):
+        return table
+    return table.hstack(parts.drop("sample_id"))
+
+
+def independent_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """One image of each group, chosen by its id alone as the certificate does; all rows where none has a group."""
+    every = np.arange(len(rows), dtype=np.float64)
+    ids = rows["sample_id"].to_list()
+    one = Calibration(scores=every, wrong=wrong(rows), groups=groups(rows), ids=ids).one_per_group()
+    return rows[one.scores.astype(np.intp)]
+
+
+def values(rows: pl.DataFrame, column: str) -> Floats:
+    """A column in double precision, NaN where it was not measured; all NaN where no row has it."""
+    if column not in rows.columns:
+        return np.full(len(rows), np.nan)
+    return rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def rows_with(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """The rows on which all these columns were measured."""
+    finite = np.ones(len(rows), bool)
+    for column in columns:
+        finite &= np.isfinite(values(rows, column))
+    return rows.filter(finite)
+
+
+def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
+    """The mean of a column over the rows on which it was measured."""
+    known = rows_with(rows, column)
+    return mean_over(values(known, column), known)
+
+
+def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
+    """The mean of a number per row, bootstrapped over images or whole groups; no interval below six of them."""
+    found = Resampler(len(rows), groups(rows)).estimate(mean, numbers)
+    if 0 < found.n < FEWEST:
+        reason = f"no 95 % interval from {counted(found.n, found.unit)}"
+        found = replace(found, low=np.nan, high=np.nan, reason=reason)
+    return Quantity.of(found)
+
+
+def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:
+    """Each class's place by its value, 1 for the smallest, or the largest; ties share the better place.
+
+    None for classes of fewer than six units, for whom there is no 95 % interval, and for undefined values.
+
+    >>> class_ranks([0.2, 0.1, 0.1, 0.0], [9, 9, 9, 5])
+    [3, 1, 1, None]
+    """
+    told = np.array([n >= FEWEST and not np.isnan(value) for value, n in zip(values, counts, strict=True)], bool)
+    signed = np.asarray(values, np.float64) * (-1 if largest else 1)
+    places = np.zeros(len(told), np.intp)
+    places[told] = rankdata(signed[told], method="min")
+    return [int(place) or None for place in places]

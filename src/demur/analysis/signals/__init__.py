@@ -1,0 +1,1 @@
+"""How well each uncertainty score ranks errors, attacks and shifts."""

@@ -1,0 +1,105 @@
+"""Which signals beat the baseline, when all that were compared are considered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from demur.analysis.quantity import Table
+from demur.analysis.run_folder import Floats, score
+from demur.analysis.scored import TargetName
+from demur.analysis.signals.ranking_targets import Target
+from demur.metrics import Estimate
+from demur.metrics.delong import auroc_gain, gain_influence
+from demur.metrics.multiple_comparisons import critical_value
+
+
+class Contest(Table):
+    """Which of the `compared` signals beat the baseline at a target, all of them considered, and which lose to it.
+
+    Of those that are `better` the `blind` are not shown to find failures better than chance.
+    """
+
+    target: TargetName
+    compared: int
+    better: tuple[str, ...]
+    blind: tuple[str, ...]
+    worse: tuple[str, ...]
+    sentence: str
+
+
+_CHANCE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Gain:
+    """A difference of AUROC to the baseline, and what each unit of all rows adds to its error."""
+
+    estimate: Estimate
+    influence: Floats
+
+    @classmethod
+    def of(cls, target: Target, signal: str, baseline: str, *, fitted: bool) -> "Gain":
+        """Over all rows, or where the signal was fitted over those held back; other units then add nothing."""
+        part = target.only(target.held_back) if fitted else target
+        ours = score(part.rows, signal), score(part.rows, baseline), part.positive, part.units
+        own = gain_influence(*ours)
+        return cls(auroc_gain(*ours), _spread(target, own) if fitted else own)
+
+
+def _spread(target: Target, own: Floats) -> Floats:
+    """What units held back add, at their places among all units."""
+    if target.units is None:
+        everything = np.zeros(len(target.rows))
+        everything[target.held_back] = own
+        return everything
+    units = np.unique(target.units)
+    everything = np.zeros(len(units))
+    everything[np.isin(units, target.units[target.held_back])] = own
+    return everything
+
+
+def is_settled(gains: Mapping[str, Gain]) -> dict[str, Estimate]:
+    """Gains with intervals that hold together; without an interval where a gain alone has none."""
+    told = {name: gain for name, gain in gains.items() if not np.isnan(gain.estimate.low)}
+    times = critical_value(np.stack([gain.influence for gain in told.values()])) if told else np.nan
+    return {name: _widened(gain, times) if name in told else replace(gain.estimate) for name, gain in gains.items()}
+
+
+def _widened(gain: Gain, times: float) -> Estimate:
+    half = times * float(np.sqrt(np.square(gain.influence).sum()))
+    value = gain.estimate.value
+    return replace(gain.estimate, low=value - half, high=value + half)
+
+
+def contest(target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate]) -> Contest:
+    """Who wins and who loses, in words; `areas` are the AUROCs, for one may win and still know nothing."""
+    better = tuple(sorted((n for n, e in corrected.items() if e.low > 0), key=lambda n: -corrected[n].value))
+    untold = sum(np.isnan(estimate.low) for estimate in corrected.values())
+    blind = tuple(name for name in better if not areas[name].low > _CHANCE)
+    return Contest(
+        target=target.name,
+        compared=len(corrected),
+        better=better,
+        blind=blind,
+        worse=tuple(name for name, estimate in corrected.items() if estimate.high < 0),
+        sentence=_words(better, blind, compared=len(corrected), untold=int(untold)),
+    )
+
+
+def _words(better: tuple[str, ...], blind: tuple[str, ...], *, compared: int, untold: int) -> str:
+    if not compared:
+        return "No other signal was compared with the baseline here."
+    if untold == compared:
+        return "Too few failures were seen here to compare any signal with the baseline."
+    if not better:
+        return "No signal beats the baseline here."
+    seeing = tuple(name for name in better if name not in blind)
+    if not seeing:
+        return "Every signal that beats the baseline here is still no better than a coin."
+    told = f"{_listed(seeing)} {'beats' if len(seeing) == 1 else 'beat'} the baseline here."
+    return f"{told} {len(blind)} more rank above it and are no better than a coin." if blind else told
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

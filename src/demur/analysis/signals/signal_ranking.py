@@ -1,0 +1,184 @@
+"""How well each signal ranks what it should tell (error, attack, shift), and what it costs."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from demur.analysis.quantity import Quantity, Table
+from demur.analysis.run_folder import Floats, Run, score
+from demur.analysis.scored import TargetName
+from demur.analysis.signals.compare_to_baseline import Contest, Gain, contest, is_settled
+from demur.analysis.signals.ranking_targets import Target, targets
+from demur.errors import RunError
+from demur.metrics import Estimate, Resampler, augrc, aupr, aurc, coverage_at_risk, fpr95
+from demur.metrics.delong import auroc_interval
+from demur.records import read_json
+
+
+class TargetRow(Table):
+    """How well one signal finds one target; `gain` is its AUROC minus that of msp on the same rows, paired.
+
+    `corrected` is the same gain with an interval that holds for all signals compared at once; `beats` says that it lies
+    above 0. Both are null for the baseline and for signals that rank as an earlier one does.
+    """
+
+    target: TargetName
+    positives: int
+    negatives: int
+    auroc: Quantity
+    gain: Quantity | None
+    augrc: Quantity | None
+    aurc: Quantity | None
+    aupr: Quantity | None
+    fpr95: Quantity | None
+    coverage_at_risk: Quantity | None
+    corrected: Quantity | None = None
+    beats: bool | None = None
+
+
+class SignalRow(Table):
+    """One signal against every target. AURC and AUGRC belong to the error target only.
+
+    `fitted_on` is the number of images a fitted signal learned from, null for others; it is scored on test rows only.
+    `ranks_as` names an earlier signal that puts all rows in the same order. `passes` and `milliseconds` are the price
+    of an image beyond the look that all signals share; times were taken on one batch, null where none were.
+    """
+
+    name: str
+    sentence: str
+    unit: str
+    targets: tuple[TargetRow, ...]
+    fitted_on: int | None = None
+    ranks_as: str | None = None
+    passes: float = 0.0
+    milliseconds: float | None = None
+
+
+BASELINE = "msp"
+_REPLICATES = 500
+_MANY, _FEWER = 20_000, 200
+"""From so many rows on, so many resamples are enough."""
+
+
+def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Contest, ...]]:
+    """Every signal against every target the run has rows for, and who beats the baseline there.
+
+    Fitted signals are scored on test rows only, others on all held-out rows.
+    """
+    entries, found = run.facts["signals"], tuple(targets(run))
+    alike = _alike(run.signals, found)
+    columns, contests = [], []
+    for target in found:
+        gains = {
+            entry["name"]: Gain.of(target, entry["name"], BASELINE, fitted=_fitted(entry))
+            for entry in entries
+            if entry["name"] != BASELINE and entry["name"] not in alike
+        }
+        corrected = is_settled(gains)
+        areas = {entry["name"]: _area(target, entry) for entry in entries}
+        columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
+        contests.append(contest(target, corrected, areas))
+    times = _milliseconds(run)
+    rows = tuple(
+        SignalRow(
+            name=entry["name"],
+            sentence=entry["sentence"],
+            unit=entry["unit"],
+            targets=tuple(column[place] for column in columns),
+            fitted_on=entry["bank"]["rows"] if _fitted(entry) else None,
+            ranks_as=alike.get(entry["name"]),
+            passes=entry.get("passes", 0.0),
+            milliseconds=times.get(entry["name"]),
+        )
+        for place, entry in enumerate(entries)
+    )
+    return rows, tuple(contests)
+
+
+def _fitted(entry: Mapping[str, Any]) -> bool:
+    return "bank" in entry
+
+
+def _scored(target: Target, entry: Mapping[str, Any]) -> Target:
+    """The rows of a target that a signal is scored on."""
+    return target.only(target.held_back) if _fitted(entry) else target
+
+
+def _area(target: Target, entry: Mapping[str, Any]) -> Estimate:
+    part = _scored(target, entry)
+    return auroc_interval(score(part.rows, entry["name"]), part.positive, part.units)
+
+
+def _row(
+    target: Target,
+    entry: Mapping[str, Any],
+    risk: float,
+    gains: Mapping[str, Gain],
+    corrected: Mapping[str, Estimate],
+    areas: Mapping[str, Estimate],
+) -> TargetRow:
+    name, part = entry["name"], _scored(target, entry)
+    doubt, positive = score(part.rows, name), part.positive
+    replicates = _FEWER if len(part.rows) > _MANY else _REPLICATES
+    resampler = Resampler(len(part.rows), part.units, replicates=replicates)
+    found = resampler.estimates(_metrics(part, risk), doubt, positive)
+    gain = gains.get(name)
+    if gain is None and name != BASELINE:
+        gain = Gain.of(target, name, BASELINE, fitted=_fitted(entry))
+    told = corrected.get(name)
+    return TargetRow(
+        target=part.name,
+        positives=int(positive.sum()),
+        negatives=int((~positive).sum()),
+        auroc=part.quantity(areas[name]),
+        gain=None if gain is None else part.quantity(gain.estimate),
+        corrected=None if told is None else part.quantity(told),
+        beats=None if told is None or np.isnan(told.low) else bool(told.low > 0),
+        **{metric: part.quantity(found[metric]) if metric in found else None for metric in _RESAMPLED},
+    )
+
+
+_RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
+
+
+def _metrics(target: Target, risk: float) -> Mapping[str, Any]:
+    """AUGRC, AURC and coverage at risk speak of answers, so of the error target only."""
+    if target.name == "shift":
+        return {"fpr95": fpr95}
+    if target.name == "error":
+        at_risk = partial(coverage_at_risk, risk=risk)
+        return {"aupr": aupr, "fpr95": fpr95, "augrc": augrc, "aurc": aurc, "coverage_at_risk": at_risk}
+    return {"aupr": aupr, "fpr95": fpr95}
+
+
+def _alike(names: Sequence[str], found: Sequence[Target]) -> dict[str, str]:
+    """Signal → the first one that puts the rows of all targets in the same order as it does."""
+    ranks = {name: _ranks(np.concatenate([score(target.rows, name) for target in found])) for name in names}
+    alike: dict[str, str] = {}
+    for place, name in enumerate(names):
+        same = (other for other in names[:place] if other not in alike and _same(ranks[other], ranks[name]))
+        first = next(same, None)
+        if first is not None:
+            alike[name] = first
+    return alike
+
+
+def _ranks(scores: Floats) -> Floats:
+    return np.asarray(rankdata(scores), np.float64)
+
+
+def _same(ours: Floats, theirs: Floats) -> bool:
+    """Rounding may tie or swap two neighbours."""
+    return len(ours) > 1 and bool(np.abs(ours - theirs).max() <= 1)
+
+
+def _milliseconds(run: Run) -> Mapping[str, float]:
+    """What each signal took for an image; nothing where no times were kept."""
+    try:
+        times = read_json(run.path / "timings" / "signals.json")
+    except RunError:
+        return {}
+    return {name: 1000 * seconds for name, seconds in times["signals"].items()}

@@ -1,0 +1,1 @@
+"""The final verdict: what is guaranteed, which checks and acceptance rules passed."""

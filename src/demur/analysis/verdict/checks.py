@@ -1,0 +1,177 @@
+"""All checks of the measurement, and those of data, rays, maps and the promise."""
+
+from collections.abc import Iterator
+from functools import reduce
+
+import polars as pl
+
+from demur.analysis.attribution.map_tables import sanities
+from demur.analysis.robustness.attack_tables import known_as
+from demur.analysis.robustness.perturbation_curves import (
+    Entry,
+    attack_searches,
+    is_direction,
+    minimal_changes,
+    section_searches,
+)
+from demur.analysis.run_folder import Run, independent_rows, values
+from demur.analysis.verdict.attack_checks import attack_checks
+from demur.analysis.verdict.sanity_checks import sanity_checks
+from demur.analysis.verdict.verdict_tables import Check, level, sure_level
+from demur.metrics import p_value, wilson
+from demur.records import EXPLAIN, read_json, wrong
+
+_FEWEST_ERRORS = 30
+
+
+def data(run: Run) -> Iterator[Check]:
+    """Whether the labels are the model's, images could be read, and there are errors to learn from."""
+    rows = run.rows("clean")
+    total = len(rows) + run.failed
+    right = int((~wrong(rows)).sum())
+    chance = 1 / len(run.classes)
+    yield Check(
+        name="labels fit the model",
+        state="pass" if wilson(right, len(rows)).low > chance else "warn",
+        sentence=f"The model is right far more often than guessing ({chance:.0%})",
+        count=right,
+        of=len(rows),
+    )
+    yield Check(
+        name="readable images",
+        state=level(run.failed, total, 0, 0.05),
+        sentence="Images that could not be read and were left out",
+        count=run.failed,
+        of=total,
+    )
+    errors = len(rows) - right
+    yield Check(
+        name="enough errors",
+        state="fail" if errors == 0 else "warn" if errors < _FEWEST_ERRORS else "pass",
+        sentence="Wrong answers to rank signals by; below 30 a ranking is noise",
+        count=errors,
+        of=len(rows),
+    )
+
+
+def copies(run: Run) -> Iterator[Check]:
+    """Images that serve two ends; runs of earlier versions did not look for them."""
+    facts = run.noted("near_duplicates")
+    if facts is None:
+        return
+    yield Check(
+        name="near-duplicates stay together",
+        state=level(facts["test_images"], facts["test"], 0, 0.01),
+        sentence="Test images of which another split holds a near-duplicate",
+        count=facts["test_images"],
+        of=facts["test"],
+    )
+    if facts["copies"]:
+        total = sum(run.facts["roles"].values())
+        yield Check(
+            name="copies stay together",
+            state=level(facts["copies"], total, 0, 0.01),
+            sentence="Images of which the given split puts an exact copy elsewhere",
+            count=facts["copies"],
+            of=total,
+        )
+
+
+_SLACK = 0.95
+_MANY = 0.05
+
+
+def directions(run: Run) -> Iterator[Check]:
+    """Whether attacks find changes as small as a search along a straight line, of the same images and norm.
+
+    A line is one of the ways an attack may go, so its smallest change can only be an upper bound.
+    """
+    searches = [*section_searches(run)]
+    straight = [entry for entry in searches if is_direction(entry)]
+    for entry in (*(entry for entry in searches if not is_direction(entry)), *attack_searches(run)):
+        lines = [minimal_changes(run, line, "line") for line in straight if line["norm"] == entry["norm"]]
+        if lines:
+            yield _shorter(minimal_changes(run, entry, "attack"), reduce(_either, lines), entry)
+
+
+def _either(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """The smaller of two lines' changes of the same images."""
+    return pl.concat([one, other]).group_by("sample_id", maintain_order=True).min()
+
+
+def _shorter(attack: pl.DataFrame, line: pl.DataFrame, entry: Entry) -> Check:
+    """A twentieth more is no sign of weakness: an attack ends on one side of the edge, and counts its steps."""
+    both = attack.join(line, on="sample_id")
+    found, along = both["attack"].to_numpy(), both["line"].to_numpy()
+    behind = int((along < _SLACK * found).sum())
+    return Check(
+        name="attacks go no further than lines",
+        state=sure_level(behind, len(both), _MANY, 1.0),
+        sentence=f"Images that a straight line flips by a clearly smaller change than {known_as(entry['family'])} does",
+        count=behind,
+        of=len(both),
+    )
+
+
+_MANY_EMPTY = 0.05
+
+
+def map_checks(run: Run) -> Iterator[Check]:
+    """Whether maps show anything, and anything of the weights."""
+    entries = run.conditions("map")
+    if not entries:
+        return
+    tables = [run.rows(entry["name"]) for entry in entries]
+    empty, total = sum(int((values(rows, f"{EXPLAIN}empty") > 0).sum()) for rows in tables), sum(map(len, tables))
+    yield Check(
+        name="maps are not empty",
+        state=sure_level(empty, total, _MANY_EMPTY, 1.0),
+        sentence="Maps that are zero everywhere and left out of what is said of maps",
+        count=empty,
+        of=total,
+    )
+    sane = sanities(run)
+    if sane:
+        stuck = [name for name, found in sane.items() if found.state != "pass"]
+        named = f" ({', '.join(stuck)})" if stuck else ""
+        yield Check(
+            name="maps change with the weights",
+            state="warn" if stuck else "pass",
+            sentence=f"Kinds of map not shown to change when the weights are drawn at random{named}",
+            count=len(stuck),
+            of=len(sane),
+        )
+
+
+_LUCK = 0.01
+"""Chance below which so many wrong answers are taken for a broken promise."""
+
+
+def guarantee_checks(run: Run) -> Iterator[Check]:
+    """Whether as few answers are wrong on the test split as was promised."""
+    if run.guard is None:
+        return
+    test = independent_rows(run.rows("clean", "test"))
+    accepted = test.filter(run.answered(run.guard, test))
+    of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
+    errors, risk = int(wrong(accepted).sum()), run.guard.certificate.risk
+    broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < _LUCK
+    yield Check(
+        name="unseen images confirm the promise",
+        state="fail" if broken else "warn" if errors > risk * len(accepted) else "pass",
+        sentence=f"Wrong among the answered images of the untouched test split{of_group}",
+        count=errors,
+        of=len(accepted),
+    )
+
+
+def checks(run: Run) -> tuple[Check, ...]:
+    """Every check the run has data for, the model's first, the attacks' and the maps' next, the promise's last.
+
+    Records speak of all attacked images, so a trial of the same name on some of them is left out.
+    """
+    door = [Check(**entry) for entry in read_json(run.path / "facts" / "door.json")]
+    recorded = [*door, *data(run), *copies(run), *attack_checks(run), *directions(run), *map_checks(run)]
+    names = {check.name for check in recorded}
+    tried = (check for check in sanity_checks(run) if check.name not in names)
+    return (*recorded, *tried, *guarantee_checks(run))

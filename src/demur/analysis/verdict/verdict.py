@@ -1,0 +1,159 @@
+"""The final verdict: the state, the promise or the refusal, what is not covered, what to do next."""
+
+from typing import Literal
+
+from demur.analysis.accuracy.overall import ConditionRow
+from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.run_folder import Run, independent_rows, share
+from demur.analysis.verdict.verdict_tables import Check
+from demur.records import wrong
+
+
+class Guarantee(Table):
+    """A certified threshold, and what the untouched test split says of it.
+
+    `test_n`, `test_answered` and `test_wrong` count the `unit` of the promise: one image of each group where there are
+    groups. The shares are of all test images, with intervals by the same unit.
+    """
+
+    signal: str
+    threshold: float
+    risk: float
+    delta: float
+    certify_n: int
+    certify_answered: int
+    certify_wrong: int
+    test_n: int
+    test_answered: int
+    test_wrong: int
+    coverage: Quantity
+    test_risk: Quantity
+    unguarded_risk: Quantity
+    unit: Literal["image", "group"] = "image"
+
+
+class RefusalTable(Table):
+    """Why no threshold was certified, and what would be needed (`labels_needed` is null where no number can be named).
+
+    `provable` is the smallest risk so few labels could prove if no answer were wrong; `supported` the smallest of a few
+    rounder risks at which these very labels would have passed. It was looked up afterwards, so it promises nothing.
+    """
+
+    sentence: str
+    risk: float
+    delta: float
+    labels_needed: int | None
+    labels_given: int
+    lowest_risk: Number
+    unit: Literal["image", "group"] = "image"
+    provable: float | None = None
+    supported: float | None = None
+
+
+State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
+
+
+def state(run: Run, checked: tuple[Check, ...]) -> State:
+    """One of five: a failed check outweighs everything."""
+    if any(check.state == "fail" for check in checked):
+        return "measurement_failed"
+    if run.guard is not None:
+        return "issued"
+    if run.refusal is None:
+        return "undeclared"
+    return "too_few_labels" if run.refusal["reason"] == "too_few_labels" else "model_too_weak"
+
+
+def guarantee(run: Run) -> Guarantee | None:
+    """The certificate, and what the untouched test split says of it."""
+    if run.guard is None:
+        return None
+    certificate, test = run.guard.certificate, run.rows("clean", "test")
+    answered = run.answered(run.guard, test)
+    accepted, units = test.filter(answered), independent_rows(test)
+    given = units.filter(run.answered(run.guard, units))
+    return Guarantee(
+        signal=run.guard.signal,
+        threshold=certificate.threshold,
+        risk=certificate.risk,
+        delta=certificate.delta,
+        certify_n=certificate.m,
+        certify_answered=certificate.answered,
+        certify_wrong=certificate.wrong,
+        test_n=len(units),
+        test_answered=len(given),
+        test_wrong=int(wrong(given).sum()),
+        coverage=share(answered, test),
+        test_risk=share(wrong(accepted), accepted),
+        unguarded_risk=share(wrong(test), test),
+        unit=certificate.unit,
+    )
+
+
+def refusal(run: Run) -> RefusalTable | None:
+    """Why nothing was certified."""
+    if run.guard is not None or run.refusal is None:
+        return None
+    found = run.refusal
+    return RefusalTable(**{name: found[name] for name in RefusalTable.model_fields if name in found})
+
+
+def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
+    """What the promise says nothing about, with what was measured of it."""
+    shifted = (row for row in conditions if row.holds is False and row.kind == "corruption")
+    broken = list(dict.fromkeys(_family(row.family) for row in shifted))
+    seen = f": {_listed(broken)} broke it" if broken else ""
+    each = "all answers together" if groups is None else "all answers together, one image of each new group"
+    return (
+        f"Images unlike the labelled ones{seen}",
+        "Images changed on purpose",
+        "Things that belong to none of the classes",
+        f"Any single class: the promise is about {each}",
+    )
+
+
+LAPSES = ("model, preprocessing, signal or threshold change", "images come from another source")
+
+
+def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
+    """The one thing to do now."""
+    failed = ", ".join(check.name for check in checked if check.state == "fail")
+    needed = None if run.refusal is None else run.refusal["labels_needed"]
+    unit = "image" if run.refusal is None else run.refusal["unit"]
+    more = f"about {needed:,} {unit}s for certification alone" if needed else "more are needed to tell"
+    steps: dict[State, str] = {
+        "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
+        "issued": (
+            "Put the threshold in front of the model, send what it declines to a person, and audit again when the "
+            "model, the camera or the place changes."
+        ),
+        "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
+        "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
+        "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels would not help."),
+    }
+    return steps[found]
+
+
+def _hint(run: Run) -> str:
+    """The risk these labels would have borne, as a hint for a plan that fresh labels decide."""
+    supported = None if run.refusal is None else run.refusal.get("supported")
+    return (
+        ""
+        if supported is None
+        else f" (these labels would bear {supported * 100:.0f} %: declare it, and prove it on fresh ones)"
+    )
+
+
+def _family(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def independence(groups: int | None) -> str:
+    """What was taken for one independent observation."""
+    if groups is None:
+        return "images assumed independent: no group (patient, module, lot, camera) was given"
+    return f"{groups:,} groups taken for independent; roles, intervals and the promise follow them"

@@ -1,0 +1,1 @@
+"""What every attack shares: harness, state, best points, objective, projections, losses, line search."""

@@ -1,0 +1,182 @@
+"""Each row's best point and what it cost, and the last word on it: distances, box, ball and class."""
+
+import torch
+from torch import Tensor
+
+from demur.attacks.core.attack_state import AttackState, Keep, Norm, Outcome, Output, Trouble
+from demur.attacks.core.objective import Objective
+from demur.attacks.core.projections import length
+from demur.shapes import Flags, Images, Labels, Logits, Scores
+
+
+class BestPoints:
+    """Per-row tensors the loop writes into; `ids` are row numbers into them.
+
+    A point's `worth` decides which one is kept: its loss under `worst`, minus its distance, if it fools, under
+    `nearest`, and being the first that fools under `first`. `checked` marks kept points whose logits come from a pass
+    of their own, `settled` those that were confirmed in float64. `closest` is the answer at the point where success was
+    nearest, by `lead`, whichever point is kept.
+    """
+
+    def __init__(self, norm: Norm, objective: Objective, x: Images, y: Labels, goal: Labels | None, keep: Keep) -> None:
+        rows, device = len(x), x.device
+        self.objective, self.clean, self.y, self.goal, self.keep = objective, x, y, goal, keep
+        self.norm: Norm = norm
+        self.x = x.clone()
+        self.logits = self.closest = torch.empty(0, device=device)
+        self.lead = torch.full((rows,), -torch.inf, device=device)
+        self.worth = torch.full((rows,), -torch.inf, device=device)
+        self.checked = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.settled = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.step = torch.full((rows,), -1, device=device)
+        self.loss_start = torch.full((rows,), torch.nan, device=device)
+        self.forwards = torch.zeros(rows, dtype=torch.int32, device=device)
+        self.backwards = torch.zeros(rows, dtype=torch.int32, device=device)
+        self.troubles = torch.zeros(rows, dtype=torch.int32, device=device)
+        self.trace = torch.empty(rows, 0, device=device)
+
+    def opened(self, batch: int) -> tuple[Logits, Tensor]:
+        """Look at the clean images: the answers, and the rows worth attacking.
+
+        Under `worst` these are all, else those that do not succeed already; rows whose goal is −1 never are.
+        """
+        everyone = torch.arange(len(self.x), device=self.x.device)
+        clean = self.forward(everyone, self.x, batch)
+        self.logits, self.closest = clean.clone(), clean.clone()
+        done = self.reached(clean, everyone)
+        self.step[done] = 0
+        wanted = torch.ones_like(done) if self.keep == "worst" else ~done
+        if self.goal is not None:
+            wanted &= self.goal >= 0
+        return clean, everyone[wanted]
+
+    def traced(self, looks: int) -> None:
+        """Keep the loss of every look, `looks` at most."""
+        self.trace = torch.full((len(self.x), looks), torch.nan, device=self.x.device)
+
+    def reached(self, logits: Logits, ids: Tensor) -> Flags:
+        """Which of some rows succeed with these logits."""
+        return self.objective.fooled(logits, self.y[ids], self._goal(ids))
+
+    def loss(self, logits: Logits, ids: Tensor) -> Scores:
+        """The objective's own loss of some rows, whatever class an attack climbs towards for the moment."""
+        return self.objective.loss(logits, self.y[ids], self._goal(ids))
+
+    def _goal(self, ids: Tensor) -> Labels | None:
+        return None if self.goal is None else self.goal[ids]
+
+    def forward(self, ids: Tensor, x: Images, batch: int) -> Logits:
+        """Logits of some rows at some points, in full batches, one forward each."""
+        self.forwards[ids] += 1
+        return torch.cat([self.objective.logits(part) for part in torch.split(x, batch)])
+
+    def note(self, ids: Tensor, walk: AttackState, seen: Output, before: int) -> None:
+        """Book one look inside the loop: what it cost, and the point if it is the best so far.
+
+        `before` are the steps of earlier restarts.
+        """
+        self.forwards[ids] += 1
+        self.backwards[ids] += seen.jacobian.shape[1] if seen.jacobian.numel() else int(seen.gradient.numel() > 0)
+        begins = (seen.step == 0) & self.loss_start[ids].isnan()
+        self.loss_start[ids[begins]] = self.loss(seen.logits[begins], ids[begins]).float()
+        if self.trace.shape[1]:
+            self.trace[ids, seen.step + before] = seen.loss.float()
+        self._distrust(ids, seen.jacobian if seen.jacobian.numel() else seen.gradient)
+        self.offer(ids, walk.x, seen.logits, seen.step + before, checked=False)
+
+    def _distrust(self, ids: Tensor, gradient: Tensor) -> None:
+        if gradient.numel():
+            largest = gradient.flatten(1).abs().amax(dim=1)
+            self.troubles[ids[largest == 0]] |= int(Trouble.ZERO_GRADIENT)
+            self.troubles[ids[~largest.isfinite()]] |= int(Trouble.NONFINITE_GRADIENT)
+
+    def offer(self, ids: Tensor, x: Images, logits: Logits, step: Tensor, *, checked: bool) -> None:
+        """Keep the points that are worth more than what is kept so far."""
+        self.approach(ids, logits)
+        fooled = self.reached(logits, ids)
+        newly = fooled & (self.step[ids] < 0)
+        self.step[ids[newly]] = step[newly]
+        worth = self._worth(ids, x, logits, fooled)
+        better = (worth > self.worth[ids]).nonzero().squeeze(1)
+        rows = ids[better]
+        self.worth[rows] = worth[better]
+        self.x[rows] = x[better]
+        self.logits[rows] = logits[better]
+        self.checked[rows] = checked
+
+    def approach(self, ids: Tensor, logits: Logits) -> None:
+        """Book how near some rows have come to success, and their answers there."""
+        lead = self.objective.lead(logits, self.y[ids], self._goal(ids)).to(self.lead)
+        nearer = (lead > self.lead[ids]).nonzero().squeeze(1)
+        self.lead[ids[nearer]] = lead[nearer]
+        self.closest[ids[nearer]] = logits[nearer]
+
+    def _worth(self, ids: Tensor, x: Images, logits: Logits, fooled: Flags) -> Scores:
+        if self.keep == "worst":
+            return self.loss(logits, ids).float()
+        worth = (
+            -length(x - self.clean[ids], self.norm).float()
+            if self.keep == "nearest"
+            else self.worth.new_zeros(len(ids))
+        )
+        return worth.masked_fill(~fooled, -torch.inf)
+
+
+_ROUNDING = 1e-6
+"""Float32 rounding of x + eps at the edge of a ball, in pixel fractions."""
+
+
+def verified(ledger: BestPoints, clean: Logits, eps: Scores) -> Outcome:
+    """Measure the kept points; what broke the rules or cannot be confirmed goes back to its clean image.
+
+    Args:
+        ledger: the books of the run, closed with this.
+        clean: what the model answers to the clean images.
+        eps: the radius of each row's ball, infinite where there is none.
+    """
+    everyone = torch.arange(len(ledger.x), device=ledger.x.device)
+    outside = ~inside_ball(ledger.x, ledger.clean, eps, ledger.norm)
+    claimed = (ledger.step >= 0) & ~outside & (ledger.keep != "worst")
+    unconfirmed = claimed & ~_stands(ledger, everyone)
+    back = outside | unconfirmed
+    ledger.troubles[outside] |= int(Trouble.OUTSIDE)
+    ledger.troubles[unconfirmed] |= int(Trouble.UNCONFIRMED)
+    x = torch.where(back[:, None, None, None], ledger.clean, ledger.x)
+    logits = torch.where(back[:, None], clean, ledger.logits)
+    return Outcome(
+        x=x,
+        logits=logits,
+        fooled=ledger.reached(logits, everyone),
+        linf=length(x - ledger.clean, "linf"),
+        l2=length(x - ledger.clean, "l2"),
+        l1=length(x - ledger.clean, "l1"),
+        closest=ledger.closest,
+        step=ledger.step,
+        loss_start=ledger.loss_start,
+        loss_kept=ledger.loss(logits, everyone).float(),
+        forwards=ledger.forwards,
+        backwards=ledger.backwards,
+        troubles=ledger.troubles,
+        trace=ledger.trace,
+    )
+
+
+def inside_ball(x: Images, origin: Images, eps: Scores, norm: Norm) -> Flags:
+    """Rows that are finite, in the unit box and in the ball round their origin, but for rounding."""
+    flat = x.flatten(1)
+    box = flat.isfinite().all(dim=1) & (flat.amin(dim=1) >= 0) & (flat.amax(dim=1) <= 1)
+    slack = _ROUNDING if norm == "linf" else _ROUNDING * flat.shape[1] ** 0.5
+    return box & (length(x - origin, norm) <= eps + slack)
+
+
+def _stands(ledger: BestPoints, everyone: Tensor) -> Flags:
+    """Which rows succeed at their kept points; those that do by little are asked again in float64."""
+    goal = ledger.goal
+    stands = ledger.reached(ledger.logits, everyone)
+    close = ledger.objective.near(ledger.logits, ledger.y, goal) & (ledger.forwards > 1) & ~ledger.settled
+    ids = close.nonzero().squeeze(1)
+    if len(ids):
+        ledger.forwards[ids] += 1
+        aim = None if goal is None else goal[ids]
+        stands[ids] = ledger.objective.confirmed(ledger.x[ids], ledger.y[ids], aim)
+    return stands

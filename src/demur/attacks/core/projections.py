@@ -1,0 +1,79 @@
+"""The geometry of balls round rows of images, and how the steps of an attack shrink."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from demur.attacks.core.attack_state import AttackState, Norm
+from demur.shapes import Images, Scores
+
+_TINY = 1e-12
+_ORDER = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}
+
+
+def per_row(values: Tensor) -> Tensor:
+    """One number per row, shaped to meet images (rows, 1, 1, 1)."""
+    return values[:, None, None, None]
+
+
+def length(rows: Tensor, norm: Norm) -> Scores:
+    """Length of each row; the largest change of any pixel for perturbations that have no norm of their own."""
+    return torch.linalg.vector_norm(rows.flatten(1), ord=_ORDER.get(norm, torch.inf), dim=1)
+
+
+def unit(rows: Images) -> Images:
+    """Rows of L2 length one; zero rows stay zero.
+
+    However short they are: the gradient at a confident answer may be 1e-30 long, and its squares are no numbers.
+    """
+    rows = rows / per_row(length(rows, "linf").clamp(min=torch.finfo(rows.dtype).tiny))
+    return rows / per_row(length(rows, "l2").clamp(min=_TINY))
+
+
+def steepest(gradient: Images, norm: Norm, x: Images | None = None) -> Images:
+    """The direction of length one in `norm` along which a linear function rises fastest.
+
+    Of the directions that lead from `x` into the unit box, if it is given: for L2, what points out of it is clipped and
+    takes its share of the length with it. For L∞ the clipping takes nothing from the other pixels.
+    """
+    if norm == "linf":
+        return gradient.sign()
+    return unit(gradient if x is None else inward(gradient, x))
+
+
+def inward(gradient: Tensor, x: Images) -> Tensor:
+    """What is left of a gradient where the unit box ends: nothing leads below 0 or above 1."""
+    out = ((x <= 0) & (gradient < 0)) | ((x >= 1) & (gradient > 0))
+    return gradient.masked_fill(out, 0.0)
+
+
+def project(x: Images, origin: Images, eps: Scores, norm: Norm) -> Images:
+    """Into the ball of radius `eps` round `origin`, then the unit box.
+
+    Clipping to the box never leads out of a ball round a point of the box.
+    """
+    if norm == "linf":
+        return x.clamp((origin - per_row(eps)).clamp(min=0), (origin + per_row(eps)).clamp(max=1))
+    delta = x - origin
+    shrink = (eps / length(delta, norm).clamp(min=_TINY)).clamp(max=1)
+    return (origin + delta * per_row(shrink)).clamp(0, 1)
+
+
+def random_point(walk: AttackState, norm: Norm, draw: str, step: Tensor | int = 0) -> Images:
+    """A point of each row's ball and the unit box at random: uniform for L∞; for L2 a direction and a radius."""
+    if norm == "linf":
+        low, high = (walk.origin - per_row(walk.eps)).clamp(min=0), (walk.origin + per_row(walk.eps)).clamp(max=1)
+        return low + (high - low) * walk.uniform(draw, walk.x, step)
+    radius = walk.eps * walk.uniform(f"{draw} radius", walk.eps, step)
+    return (walk.origin + per_row(radius) * unit(gaussian_noise(walk, draw, step))).clamp(0, 1)
+
+
+def gaussian_noise(walk: AttackState, draw: str, step: Tensor | int = 0) -> Images:
+    """Standard normal numbers, by the inverse of their distribution at the middles of 2²⁴ equal shares."""
+    return 2**0.5 * torch.erfinv(2 * walk.uniform(draw, walk.x, step) - (1 - 2**-24))
+
+
+def cosine(begin: float, end: float, step: Tensor, steps: int) -> Scores:
+    """Half a cosine from `begin` at step 0 towards `end`, which it would reach at step `steps`."""
+    return end + (begin - end) * (1 + torch.cos(math.pi * step / steps)) / 2

@@ -1,0 +1,1 @@
+"""Attacks of other libraries and functions of one's own, judged by demur."""

@@ -1,0 +1,112 @@
+"""Attacks that are a function of one's own."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from torch import Tensor, nn
+
+from demur.attacks.core.attack_state import Norm
+from demur.attacks.core.hyperparameters import check_external
+from demur.attacks.external.counting_model import CountingModel
+from demur.attacks.external.external import Bound
+from demur.errors import AddressError, InputError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A function (model, x, y) → x′, held to the rules of a ball.
+
+    The model is a module that answers images in [0, 1] with logits; x, y and x′ are tensors, or x′ is an array.
+    """
+
+    steps: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1
+    loss: ClassVar[str] = "margin"
+    sentence: ClassVar[str] = "{size}, searched by a function of one's own"
+
+    function: Callable[[nn.Module, Tensor, Tensor], Any]
+    eps: float | None = None
+    norm: Norm = "linf"
+
+    def __post_init__(self) -> None:
+        check_external(self.eps, self.norm)
+
+    def bind(self, model: CountingModel) -> Bound:
+        return partial(self.function, model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByPath:
+    """A function (model, x, y) → x′ that a plan names: `callable(path='package.module:function', eps=2/255)`.
+
+    The Python module is installed or lies in the current directory. An attack made for one defence finds what general
+    ones miss.
+
+    Tramèr et al. (2020), arXiv:2002.08347.
+    """
+
+    steps: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1
+    loss: ClassVar[str] = "margin"
+
+    path: str
+    eps: float | None = None
+    norm: Norm = "linf"
+
+    def __post_init__(self) -> None:
+        check_external(self.eps, self.norm)
+        check_path("path", self.path)
+
+    @property
+    def sentence(self) -> str:
+        """What is done, for reports."""
+        return f"{{size}}, searched by {self.path}"
+
+    def bind(self, model: CountingModel) -> Bound:
+        return partial(function_at("path", self.path), model)
+
+
+def check_path(field: str, path: str) -> None:
+    """Refuse what is not written like the path of a function."""
+    module, _, function = path.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), function)):
+        raise InputError(f"`{field}` names a function as package.module:function; got {path!r}.")
+
+
+def function_at(field: str, path: str) -> Callable[..., Any]:
+    """The function a field names; this imports its module.
+
+    Raises:
+        AddressError: there is no such module.
+        InputError: it cannot be imported, or has no such function.
+    """
+    name, _, attribute = path.partition(":")
+    known = vars(_imported(field, name))
+    found = known.get(attribute)
+    if not callable(found):
+        public = [each for each, value in known.items() if callable(value) and not each.startswith("_")]
+        raise unknown(f"function in {name}:", attribute, public)
+    return cast(Callable[..., Any], found)
+
+
+def _imported(field: str, name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AddressError(
+            f"cannot import {name!r} ({error}). The attack's `{field}` names a Python module that is installed or lies "
+            "in the current directory."
+        ) from error
+    except Exception as error:  # importing runs foreign code
+        raise InputError(
+            f"the Python module {name!r} cannot be imported: {type(error).__name__}: {error}. Correct it; "
+            f"python -c 'import {name}' shows where it fails."
+        ) from error

@@ -1,0 +1,176 @@
+"""Attacks of other libraries: they are given a model, and nothing they say is believed."""
+
+import contextlib
+import io
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demur.attacks.core.attack_state import Keep, Norm, Outcome, Trouble
+from demur.attacks.core.best_points import BestPoints, inside_ball, verified
+from demur.attacks.core.objective import Objective
+from demur.attacks.external.counting_model import CountingModel
+from demur.randomness import Keys
+from demur.shapes import Flags, Images, Labels, Scores
+
+
+@contextmanager
+def isolated(module: nn.Module, seed: int) -> Iterator[None]:
+    """Random numbers of PyTorch, NumPy and Python come from `seed` inside and go on as before afterwards.
+
+    So do the modes of the module's layers and which of its weights take gradients, also after an exception. Autograd is
+    on; warnings are not shown and what is printed to stdout, which belongs to results, is dropped.
+    """
+    modes = [(layer, layer.training) for layer in module.modules()]
+    thawed = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    numbers, python = np.random.get_state(), random.getstate()  # noqa: NPY002 - it is the state others draw from
+    with contextlib.ExitStack() as room:
+        room.enter_context(torch.random.fork_rng())
+        room.enter_context(torch.enable_grad())
+        room.enter_context(warnings.catch_warnings())
+        room.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        warnings.simplefilter("ignore")
+        try:
+            _seed(seed)
+            yield
+        finally:
+            np.random.set_state(numbers)  # noqa: NPY002 - it is the state others draw from
+            random.setstate(python)
+            for layer, training in modes:
+                layer.training = training
+            for parameter, takes in thawed:
+                parameter.requires_grad = takes
+
+
+def _seed(seed: int) -> None:
+    """Foreign code knows no keys: it draws from global state, so that is what must depend on them."""
+    torch.manual_seed(seed)  # noqa: TID251 - see above
+    np.random.seed(seed)  # noqa: TID251, NPY002 - see above
+    random.seed(seed)
+
+
+Bound: TypeAlias = Callable[[Tensor, Tensor], object]
+"""(x, y) → x′, as a tensor or an array."""
+
+_LONGEST = 300
+"""Characters of a reason."""
+
+
+@runtime_checkable
+class ExternalAttack(Protocol):
+    """A frozen dataclass that knows how to call somebody else's attack.
+
+    `norm` and `eps` are the rules its output is held to; `eps` is None where there is no ball.
+    """
+
+    @property
+    def norm(self) -> Norm:
+        """What its perturbations are measured in."""
+        ...
+
+    @property
+    def eps(self) -> float | None:
+        """Radius of the ball, a fraction of the [0, 1] pixel range; None: unbounded."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """What is done, for reports, with `{size}` for how much may change."""
+        ...
+
+    def bind(self, model: CountingModel) -> Bound:
+        """The attack on a model, made afresh for every batch; what it raises is told to the user."""
+        ...
+
+
+def is_external(attack: object) -> TypeGuard[ExternalAttack]:
+    """Whether an attack is for `run_foreign`, and not for the harness."""
+    return isinstance(attack, ExternalAttack)
+
+
+def run_external(
+    attack: ExternalAttack,
+    objective: Objective,
+    x: Images,
+    y: Labels,
+    keys: Keys,
+    *,
+    keep: Keep = "first",
+    batch: int = 128,
+) -> Outcome:
+    """Let a foreign attack loose on every row, in batches, and judge what it returns as the harness judges its own.
+
+    What left the ball, the unit box or the finite numbers is discarded; what succeeds by little is confirmed in
+    float64. A batch it fails on is flagged CRASHED, with the reason in `reasons`, and the next one follows. A row is
+    flagged SILENT if the model was shown a point that succeeds within the rules and the returned one does not: the
+    attack had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The step of a
+    success is 1: what happens inside is not known. Global random state is set from the batch's keys and restored, so
+    results depend on which rows share a batch, and on nothing else.
+
+    Args:
+        attack: what to run.
+        objective: what it is aimed at.
+        x: clean images in [0, 1].
+        y: true labels.
+        keys: one key per row.
+        keep: under `worst`, returned points are kept whether or not they succeed.
+        batch: rows per call.
+    """
+    ledger = BestPoints(attack.norm, objective, x, y, None, keep)
+    eps = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
+    met, reasons = torch.zeros_like(y, dtype=torch.bool), [""] * len(x)
+    with objective.frozen():
+        clean, waiting = ledger.opened(batch)
+        ledger.loss_start = objective.loss(clean, y).float()
+        for ids in torch.split(waiting, batch) if len(waiting) else ():
+            met[ids], reason = _attacked(attack, ledger, eps[ids], keys, ids)
+            for row in ids.tolist():
+                reasons[row] = reason
+        outcome = replace(verified(ledger, clean, eps), reasons=tuple(reasons))
+    told = outcome.fooled | (outcome.step == 0) | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
+    outcome.troubles[met & ~told] |= int(Trouble.SILENT)
+    return outcome
+
+
+def _attacked(attack: ExternalAttack, ledger: BestPoints, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
+    """One batch: which rows were seen to succeed, and why the attack failed if it did."""
+    x, y = ledger.clean[ids], ledger.y[ids]
+    shown = CountingModel(ledger.objective, x, y, eps, attack.norm)
+    seed = int(keys.rows(ids.tolist()).seeds("foreign").sum()) % 2**32
+    returned, reason = _called(attack, shown, x, y, seed)
+    ledger.forwards[ids] += shown.forwards
+    ledger.backwards[ids] += shown.backwards
+    if returned is None:
+        ledger.troubles[ids] |= int(Trouble.CRASHED)
+        return shown.fooled, reason
+    allowed = inside_ball(returned, x, eps, attack.norm)
+    ledger.troubles[ids[~allowed]] |= int(Trouble.OUTSIDE)
+    if allowed.any():
+        rows, points = ids[allowed], returned[allowed]
+        ledger.offer(rows, points, ledger.forward(rows, points, len(ids)), torch.ones_like(rows), checked=True)
+    return shown.fooled, reason
+
+
+def _called(attack: ExternalAttack, shown: CountingModel, x: Images, y: Labels, seed: int) -> tuple[Images | None, str]:
+    """What the attack returned, or None and the first line of the reason."""
+    with isolated(shown, seed):
+        call = attack.bind(shown)
+        try:
+            return _images(call(x.clone(), y.clone()), x), ""
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything, and the next batch may do
+            said = str(error).strip().partition("\n")[0]
+            return None, f"{type(error).__name__}: {said}"[:_LONGEST]
+
+
+def _images(returned: object, like: Images) -> Images:
+    found = torch.as_tensor(returned).detach()
+    if found.shape != like.shape:
+        raise ValueError(f"it returned the shape {tuple(found.shape)} for images of the shape {tuple(like.shape)}")
+    return found.to(like)

@@ -1,0 +1,52 @@
+"""Iterative fast gradient sign method with momentum."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
+from demur.attacks.core.losses import check_loss
+from demur.attacks.core.projections import length, per_row, project, steepest
+
+
+@dataclass(frozen=True, kw_only=True)
+class MIFGSM:
+    """Steepest ascent along a running sum of gradients of L1 length one, held inside a ball and the unit box.
+
+    g ← decay·g + ∇/‖∇‖₁, then a step along sign g for L∞ and along g/‖g‖₂ for L2, times `step`, which is a fraction of
+    the [0, 1] pixel range and defaults to eps/steps. It starts at the image itself. Its points carry over to other
+    models better than those of steps without memory.
+
+    Dong et al. (2018), arXiv:1710.06081.
+    """
+
+    needs: ClassVar[Needs] = "gradient"
+    restarts: ClassVar[int] = 1
+    sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps with momentum"
+
+    eps: float
+    norm: Norm = "linf"
+    steps: int = 10
+    step: float | None = None
+    decay: float = 1.0
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        check_eps(self.eps, self.norm)
+        check_steps(self.steps)
+        check_above_zero("step", self.step)
+        check_above_zero("decay", self.decay)
+        check_loss(self.loss)
+
+    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
+        return walk.at(walk.x, velocity=torch.zeros_like(walk.x))
+
+    def advance(self, walk: AttackState, seen: Output) -> AttackState:
+        size = length(seen.gradient, "l1").clamp(min=torch.finfo(walk.x.dtype).tiny)
+        velocity = self.decay * walk.velocity + seen.gradient / per_row(size)
+        stride = walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
+        uphill = walk.x + per_row(stride) * steepest(velocity, self.norm, walk.x)
+        return walk.at(project(uphill, walk.origin, walk.eps, self.norm), velocity=velocity)

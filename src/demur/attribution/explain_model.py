@@ -1,0 +1,131 @@
+"""The classifier at an address, where no data say which classes and which size it is for."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from demur.adapters import load_model
+from demur.adapters.address_options import Options
+from demur.adapters.own_module import build_own
+from demur.adapters.weights import read_weights
+from demur.adapters.zoo import build_from_zoo
+from demur.attribution.explain_run import PictureFile
+from demur.classifier import Classifier
+from demur.data.decoding import Rules
+from demur.data.image_list import reason
+from demur.errors import AddressError, DataError, InputError, ModelError
+from demur.registry import Address
+
+_BUILDERS: Mapping[str, Callable[[str, int, int], nn.Module]] = {"module": build_own, "zoo": build_from_zoo}
+_SHIPPED = ((1, 28, 28), 10)
+_GUESS = 2
+
+Shape = tuple[int, int, int]
+
+
+def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = None) -> Classifier:
+    """The classifier at an address; what the address leaves open is found out where that can be done for sure.
+
+    Classes come from the option `classes`, from `names`, a file with one name a line, or are counted and called "0",
+    "1", …; channels from `channels` or `mean`, else from the pictures; the size from `size`, else from the pictures
+    where all have the same.
+
+    Raises:
+        AddressError: the address leads nowhere, or leaves open what cannot be found out.
+        ModelError: what is there breaks the contract of a classifier.
+    """
+    address = Address.parse(text, "model")
+    if names is not None and (address.scheme == "fashion" or "classes" in address.options):
+        raise InputError(f"the classes of {text!r} are named already. Leave out --classes {names}, or the other names.")
+    if address.scheme == "fashion":
+        shape, count = _SHIPPED
+        return load_model(text, classes=_numbers(count), input_shape=shape)
+    shape = _shape(address, pictures)
+    given = _named(names) if names else None
+    if given is None and "classes" not in address.options:
+        given = _numbers(_counted(address, text, shape))
+    return load_model(text, classes=given or ("0", "1"), input_shape=shape)
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def _named(path: Path) -> tuple[str, ...]:
+    try:
+        names = tuple(" ".join(line.split()) for line in path.read_text().splitlines() if line.strip())
+    except OSError as error:
+        why = reason(error)
+    except UnicodeDecodeError:
+        why = "it is no text in UTF-8"
+    else:
+        return names
+    raise InputError(f"--classes takes a text file with one class name a line; {path} cannot be read: {why}.")
+
+
+def _shape(address: Address, pictures: Sequence[PictureFile]) -> Shape:
+    """(channels, height, width) as the address has them, and where it leaves them open as the pictures have them."""
+    options = Options.read(address, ("0", "1"), (0, 0, 0))
+    channels, height, width = options.input_shape
+    channels = channels or len(options.mean or options.std or ())
+    if channels and height:
+        return channels, height, width
+    seen = _shapes(pictures)
+    if not height:
+        height, width = _one_size(seen, address)
+    return channels or max(shape[0] for shape in seen), height, width
+
+
+def _shapes(pictures: Sequence[PictureFile]) -> list[Shape]:
+    answers = [picture.read(Rules())[0] for picture in pictures]
+    shapes = [(image.shape[0], image.shape[1], image.shape[2]) for image, _ in answers if image is not None]
+    if not shapes:
+        raise DataError(f"none of {len(pictures)} images can be read; the first says: {answers[0][1]}.")
+    return shapes
+
+
+def _one_size(shapes: Sequence[Shape], address: Address) -> tuple[int, int]:
+    sizes = sorted({shape[1:] for shape in shapes})
+    if len(sizes) > 1:
+        small, large = ("×".join(map(str, size)) for size in (sizes[0], sizes[-1]))
+        raise AddressError(
+            f"the images come in {len(sizes)} sizes, from {small} to {large}, and {address.scheme}:{address.location} "
+            "does not say which it reads. Write it at the end of the address: ?size=224, or ?size=HEIGHTxWIDTH."
+        )
+    return sizes[0]
+
+
+def _counted(address: Address, text: str, shape: Shape) -> int:
+    """How many classes a model answers with: what fits its weights, else what comes out."""
+    if address.scheme not in _BUILDERS:
+        raise AddressError(
+            f"{text!r} does not say its classes. Write them at its end: ?classes=cat,dog, or give --classes FILE."
+        )
+    build = _BUILDERS[address.scheme]
+    made = build(address.location, shape[0], _GUESS)
+    if address.weights is not None:
+        heads = list(_heads(made.state_dict(), read_weights(address.weights)))
+        if heads:
+            return heads[-1]
+    return max(_GUESS, _width(made, shape, text))
+
+
+def _heads(built: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[int]:
+    """What stands where the network has the guessed number of classes."""
+    for name, tensor in built.items():
+        other = found.get(name, tensor)
+        if tensor.ndim and other.ndim == tensor.ndim and other.shape[1:] == tensor.shape[1:] and len(tensor) == _GUESS:
+            yield len(other)
+
+
+def _width(made: nn.Module, shape: Shape, text: str) -> int:
+    try:
+        with torch.no_grad():
+            return int(made.eval()(torch.zeros(2, *shape)).shape[-1])
+    except Exception as error:  # foreign code may raise anything
+        raise ModelError(
+            f"{text!r} does not say its classes, and the model could not be asked with images of shape {shape}: "
+            f"{str(error).partition(chr(10))[0][:200]}. Write ?classes=…, ?size=… and ?channels=… at its end."
+        ) from error

@@ -1,0 +1,63 @@
+"""Grad-CAM: which cells of a layer speak for a class."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from demur.attribution.target_layers import defined, last_grid, score_of
+from demur.classifier import Classifier
+from demur.errors import ModelError
+from demur.randomness import Keys
+from demur.shapes import Heat, Images, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCAM:
+    """ReLU of a layer's maps, weighted by the mean slope of the class's logit along each: high where they speak for it.
+
+    On the grid of the layer, in logits. Without a `layer` it is the last one with a grid of more than one cell that
+    feeds the answer, found by a look at two made-up images; `resolved` finds it once. A map may be zero everywhere,
+    where all of the layer speaks against the class: that is a result, not a failure.
+    Selvaraju et al. (2017), arXiv:1610.02391.
+    """
+
+    sentence: ClassVar[str] = "where the maps of a layer speak for the class"
+    gradients: ClassVar[int] = 1
+
+    layer: str = ""
+
+    def resolved(self, classifier: Classifier) -> "GradCAM":
+        """The same map with its layer by name."""
+        return self if self.layer else GradCAM(layer=last_grid(classifier))
+
+    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
+        maps, slopes = _slopes(classifier, images, classes, self.resolved(classifier).layer)
+        weights = slopes.mean(dim=(2, 3), keepdim=True)
+        return defined((weights * maps).sum(dim=1).relu())
+
+
+def _slopes(classifier: Classifier, images: Images, classes: Labels, layer: str) -> tuple[Tensor, Tensor]:
+    """A layer's maps (rows, maps, height, width), and the slope of the class's logit along each of their cells.
+
+    Raises:
+        UnknownNameError: there is no such layer.
+        ModelError: what it puts out are no maps, or they do not feed the answer.
+    """
+    with classifier.frozen(), torch.enable_grad():
+        look = classifier.look(images.detach().requires_grad_(), [layer])
+        maps = look.activations[layer]
+        if maps.ndim != 4 or maps.shape[2] * maps.shape[3] == 1:
+            raise ModelError(
+                f"grad_cam needs a layer whose output has a grid of more than one cell, (rows, maps, height, width); "
+                f"{layer!r} puts out {tuple(maps.shape)}. Name an earlier layer."
+            )
+        total = score_of(classifier, classes)(look.logits).sum()
+        (slopes,) = torch.autograd.grad(total, maps, allow_unused=True) if maps.requires_grad else (None,)
+    if slopes is None:
+        raise ModelError(
+            f"grad_cam needs a layer that the answer depends on; {layer!r} is called, but nothing of it reaches the "
+            "logits by a way that has a gradient. Name another layer."
+        )
+    return maps.detach().to(images.dtype), slopes.to(images.dtype)

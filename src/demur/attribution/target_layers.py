@@ -1,0 +1,128 @@
+"""What a map is taken of: the layer, the logit of a class, and what becomes of signs."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from demur.classifier import Classifier
+from demur.errors import InputError, ModelError
+from demur.randomness import Keys
+from demur.shapes import Heat, Images, Labels, Logits, Scores
+
+_PROBED = 2
+
+
+def last_grid(classifier: Classifier) -> str:
+    """The name of the last layer called whose output has a grid of more than one cell and feeds the answer.
+
+    Of layers that pass on the same output the outermost is named, `layer4` rather than `layer4.1`.
+
+    Raises:
+        ModelError: there is none.
+    """
+    x = probe(classifier, _PROBED)
+    for layer in reversed(_grids(classifier, x)):
+        if _feeds(classifier, x, layer):
+            return layer
+    raise ModelError(
+        f"grad_cam needs a layer whose output has a grid of more than one cell; no layer of {classifier.name} that "
+        "feeds its answer has one. Use a map of the image itself: gradient, smooth_grad or integrated_gradients."
+    )
+
+
+def probe(classifier: Classifier, rows: int) -> Images:
+    """Made-up images, always the same: each pixel is drawn alone."""
+    weight = next(classifier.module.parameters(), torch.zeros(()))
+    like = torch.zeros(rows, *classifier.input_shape, device=classifier.device)
+    dtype = weight.dtype if weight.dtype == torch.float64 else torch.float32
+    return Keys.of(0, [str(row) for row in range(rows)], "probe").uniform(like, "pixels").to(dtype)
+
+
+def _grids(classifier: Classifier, x: Images) -> list[str]:
+    """Layers whose last output is such a grid, in the order in which they put it out."""
+    last: dict[str, bool] = {}
+    with ExitStack() as hooks:
+        for name, layer in classifier.module.named_modules():
+            if name:
+                hooks.enter_context(layer.register_forward_hook(_note(last, name)))
+        with torch.no_grad():
+            classifier.logits(x)
+    return [name for name, is_grid in last.items() if is_grid]
+
+
+def _note(last: dict[str, bool], name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
+    def hook(_layer: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+        last.pop(name, None)  # a layer called again moves to the end
+        last[name] = isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1
+
+    return hook
+
+
+def _feeds(classifier: Classifier, x: Images, layer: str) -> bool:
+    with classifier.frozen(), torch.enable_grad():
+        look = classifier.look(x.detach().requires_grad_(), [layer])
+        maps = look.activations[layer]
+        if not (maps.requires_grad and look.logits.requires_grad):
+            return False
+        (slopes,) = torch.autograd.grad(look.logits.sum(), maps, allow_unused=True)
+    return slopes is not None
+
+
+def score_of(classifier: Classifier, classes: Labels) -> Callable[[Logits], Scores]:
+    """The function from logits to the one number of each row that is explained: the logit of the given class.
+
+    Where logits are known up to one constant per row only (a model that puts out probabilities, or one number for two
+    classes) it is taken less the mean of the row, which no such constant moves. So a probability of 1 still has a
+    gradient, and a single number z speaks as −z/2 for the first class.
+    """
+    free = _known_up_to_a_constant(classifier)
+
+    def score(logits: Logits) -> Scores:
+        centre = logits.mean(dim=1) if free else 0.0
+        return logits.gather(1, classes[:, None].to(logits.device, torch.int64))[:, 0] - centre
+
+    return score
+
+
+def gradient(classifier: Classifier, images: Images, classes: Labels) -> Images:
+    """∂(logit of the class)/∂(pixel), signed, by one forward and one backward pass."""
+    return classifier.loss_gradient(images, score_of(classifier, classes))[1]
+
+
+def _known_up_to_a_constant(classifier: Classifier) -> bool:
+    output = classifier.contract.output
+    return output in {"probabilities", "logit"} or (output == "sigmoid" and len(classifier.classes) == 2)
+
+
+Sign = Literal["absolute", "positive"]
+"""`absolute` keeps the size of what speaks for or against the class, `positive` only what speaks for it."""
+
+
+def check_sign(name: str, sign: str) -> None:
+    """Refuse a sign nobody knows."""
+    if sign not in get_args(Sign):
+        raise InputError(f"{name}: `sign` must be {' or '.join(map(repr, get_args(Sign)))}; got {sign!r}.")
+
+
+def strongest(values: Images, sign: Sign) -> Heat:
+    """The largest of the channels at each pixel: slopes of different channels do not add up to anything."""
+    return defined(unsigned(values, sign).amax(dim=1))
+
+
+def summed(values: Images, sign: Sign) -> Heat:
+    """The sum over the channels at each pixel, sign and all: contributions to one logit add up."""
+    return defined(unsigned(values.sum(dim=1), sign))
+
+
+def unsigned(values: Tensor, sign: Sign) -> Tensor:
+    """Not negative any more."""
+    return values.abs() if sign == "absolute" else values.clamp(min=0)
+
+
+def defined(heat: Heat) -> Heat:
+    """The map itself, all zero in rows where a value is infinite or no number: such a row shows nothing."""
+    whole = heat.isfinite().flatten(start_dim=1).all(dim=1)
+    return torch.where(whole[:, None, None], heat, torch.zeros_like(heat))

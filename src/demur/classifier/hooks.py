@@ -1,0 +1,166 @@
+"""Hooks that keep what passes through layers and never outlive the call; where the features are read."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from demur.classifier.contract import Output
+from demur.classifier.outputs import against_zero, columns, spoken
+from demur.errors import ModelError, unknown
+from demur.shapes import Features
+
+
+@contextmanager
+def outputs_of(module: nn.Module, layers: Sequence[str], rows: int) -> Iterator[Mapping[str, Tensor]]:
+    """Fills the mapping with the first `rows` rows each named layer puts out while the context is open."""
+    kept: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name in layers:
+            hooks.enter_context(submodule(module, name).register_forward_hook(_keep_output(kept, name, rows)))
+        yield kept
+
+
+@contextmanager
+def inputs_of(module: nn.Module, layers: Sequence[str], rows: int) -> Iterator[Mapping[str, Tensor]]:
+    """Fills the mapping with the first `rows` rows each named layer takes in while the context is open."""
+    kept: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name in layers:
+            hooks.enter_context(submodule(module, name).register_forward_pre_hook(_keep_input(kept, name, rows)))
+        yield kept
+
+
+def layer_names(module: nn.Module) -> tuple[str, ...]:
+    """The names of all layers inside a module."""
+    return tuple(name for name, _ in module.named_modules() if name)
+
+
+def submodule(module: nn.Module, name: str) -> nn.Module:
+    """A layer by name; an unknown name fails with the nearest known one."""
+    layers = dict(module.named_modules())
+    if not name or name not in layers:
+        raise unknown("layer", name, layer_names(module))
+    return layers[name]
+
+
+def kept_output(kept: Mapping[str, Tensor], name: str) -> Tensor:
+    """What was kept of a layer; a layer that was never called is an error."""
+    if name not in kept:
+        raise ModelError(
+            f"the layer {name!r} is part of the model but was not called when it answered, so it has no activations. "
+            "Name a layer that its forward calls."
+        )
+    return kept[name]
+
+
+def _keep_output(kept: dict[str, Tensor], name: str, rows: int) -> Callable[..., Tensor]:
+    def hook(_layer: nn.Module, _inputs: tuple[Any, ...], output: object) -> Tensor:
+        kept[name], onward = _fork(name, output, rows)
+        return onward
+
+    return hook
+
+
+def _keep_input(kept: dict[str, Tensor], name: str, rows: int) -> Callable[..., tuple[Any, ...]]:
+    def hook(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        kept[name], onward = _fork(name, inputs[0] if inputs else None, rows)
+        return onward, *inputs[1:]
+
+    return hook
+
+
+def _fork(name: str, passing: object, rows: int) -> tuple[Tensor, Tensor]:
+    """What is kept, and a copy that travels on in its place.
+
+    The kept tensor stays on the way to the logits, so gradients with respect to it exist, and an in-place ReLU
+    behind the layer changes the copy only.
+    """
+    if not isinstance(passing, Tensor):
+        raise ModelError(
+            f"the layer {name!r} passes a {type(passing).__name__}, not one tensor, so it cannot be listened to. "
+            "Name a layer inside it."
+        )
+    if len(passing) == rows:
+        return passing, passing.clone()
+    kept = passing[:rows]
+    return kept, torch.cat([kept, passing[rows:]])
+
+
+_TOLERANCE = 1e-4  # relative to the largest output: room for another kernel, not for another layer
+
+
+@dataclass(frozen=True, eq=False)
+class Penultimate:
+    """The input of the linear `head`, or else the output of a named `layer`."""
+
+    head: nn.Linear | None = None
+    head_name: str = ""
+    layer: str | None = None
+
+    @contextmanager
+    def read(self, module: nn.Module, rows: int) -> Iterator[Callable[[], Features | None]]:
+        """A context around a forward pass; afterwards the function gives its features, None where unknown."""
+        if self.layer is not None:
+            with outputs_of(module, [self.layer], rows) as kept:
+                yield lambda: vectors(kept_output(kept, self.layer or ""))
+        elif self.head is not None:
+            with inputs_of(module, [self.head_name], rows) as kept:
+                yield lambda: vectors(kept_output(kept, self.head_name))
+        else:
+            yield lambda: None
+
+    def weights(self) -> tuple[Tensor, Tensor] | None:
+        """Weight (classes, width) and bias (classes), so that features·weightᵀ + bias are the logits.
+
+        For probabilities they are the logits up to one constant per row. A head of one unit gets a zero row first.
+        """
+        if self.head is None:
+            return None
+        weight = self.head.weight.detach()
+        bias = weight.new_zeros(len(weight)) if self.head.bias is None else self.head.bias.detach()
+        if len(weight) == 1:
+            return against_zero(weight.T).T, against_zero(bias[:, None])[0]
+        return weight, bias
+
+
+def find_penultimate(module: nn.Module, probe: Tensor, output: Output, named: str | None) -> Penultimate:
+    """The penultimate features of a module, by one forward pass of prepared images.
+
+    The head is the last `nn.Linear`, in module order, that the pass shows to produce the model's answer; its input is
+    the features. With `named`, features are that layer's output, and the head is kept only if it reads just them.
+    """
+    linear = [name for name in layer_names(module) if isinstance(submodule(module, name), nn.Linear)]
+    layers = [named] if named else []
+    rows = len(probe)
+    with torch.no_grad(), inputs_of(module, linear, rows) as taken, outputs_of(module, layers, rows) as put:
+        raw = columns(module(probe))
+    head_name = next((name for name in reversed(linear) if _answers(module, name, taken, raw, output)), "")
+    head = submodule(module, head_name) if head_name else None
+    assert head is None or isinstance(head, nn.Linear)
+    if named is None:
+        return Penultimate(head=head, head_name=head_name)
+    features = vectors(kept_output(put, named))
+    same = head is not None and _close(features, taken[head_name])
+    return Penultimate(head=head if same else None, head_name=head_name if same else "", layer=named)
+
+
+def vectors(activation: Tensor) -> Features:
+    """One vector per row: maps are averaged over their pixels, anything else is flattened."""
+    return activation.mean(dim=(2, 3)) if activation.ndim == 4 else activation.flatten(start_dim=1)
+
+
+def _answers(module: nn.Module, name: str, taken: Mapping[str, Tensor], raw: Tensor, output: Output) -> bool:
+    if name not in taken or taken[name].ndim != 2:
+        return False
+    last = submodule(module, name)(taken[name])
+    return any(_close(answer, raw) for answer in spoken(last, output))
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    return bool((one - other).abs().max() <= _TOLERANCE * max(1.0, float(other.abs().max())))

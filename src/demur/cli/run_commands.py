@@ -1,0 +1,74 @@
+"""`demur report`, `demur compare`, `demur plan`, `demur list`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demur.cli.settings import Batch, Data, Limit, Model, PlanFile, Prevalence, Risk, Seed, Settings, read, status
+from demur.errors import unknown
+from demur.registry import TABLES, names
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote.")],
+    json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
+) -> None:
+    """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
+    from demur.analysis import write_results
+    from demur.errors import RunError
+    from demur.report import words, write
+
+    if not (run / "run.json").exists():
+        raise RunError(
+            f"{run} is not a run folder: it has no run.json. Name a folder that an audit has begun, such as one under "
+            "runs/."
+        )
+    results = write_results(run)
+    page = write(run)
+    print((run / "results.json").read_text() if json else f"{words(results)}\nReport: {page}")
+    raise typer.Exit(status(results))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; each is compared with the first.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
+) -> None:
+    """Compare audits of several models on the same images: right answers, and how far the images must change."""
+    from demur.analysis.compare_runs import compare
+    from demur.cli.comparison_words import compare_words
+    from demur.openings import note
+
+    found = compare(runs)
+    for run in runs:
+        note(run, "test", "compare")
+    print(found.model_dump_json(indent=1) if json else "\n".join(compare_words(found)))
+
+
+def plan(
+    model: Model = None,
+    data: Data = None,
+    plan: PlanFile = None,
+    set_: Settings = None,
+    limit: Limit = None,
+    risk: Risk = None,
+    batch: Batch = None,
+    seed: Seed = None,
+    prevalence: Prevalence = None,
+) -> None:
+    """Print the resolved plan as TOML, every default written out."""
+    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
+    from demur.data import open_data
+    from demur.pipeline.run.loop import resolve
+
+    print(resolve(chosen, open_data(chosen.data.address)).toml(), end="")
+
+
+def list_names(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(TABLES)}.")] = None,
+) -> None:
+    """List the names that plans and addresses may use."""
+    if kind is not None and kind not in TABLES:
+        raise unknown("kind", kind, TABLES)
+    for each in TABLES if kind is None else (kind,):
+        print(f"{each:<12}{' '.join(names(each))}")

@@ -1,0 +1,141 @@
+"""A folder with one sub-folder per class, or with train, val and test folders of such: `folder:PATH`.
+
+A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`,
+`label2`, `label_weight`; every other column is meta data. `?masks=FOLDER` and `?boxes=FOLDER` tell where the objects
+are.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from demur.data.csv_file import names_of
+from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.data.image_list import Files, ListedSource, listed_source
+from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
+from demur.data.source import UNREAD, Row, path_of, spelled
+from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
+from demur.data.task_refusals import layouts
+from demur.data.text_table import read_table
+from demur.errors import DataError
+from demur.registry import Address
+from demur.splits import SPLIT_NAMES, OwnSplit
+
+TABLE = "metadata.csv"
+
+_CLUTTER = {"thumbs.db", "desktop.ini"}
+_KNOWN = {"group", "split", "label", "label2", "label_weight"}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """The folder of a class, in one part of the set."""
+
+    folder: Path
+    role: OwnSplit | None
+
+    @property
+    def name(self) -> str:
+        """The class."""
+        return self.folder.name
+
+
+def open_source(address: Address) -> ListedSource:
+    """Open a folder; classes are its sub-folders in alphabetical order, ids are paths below it."""
+    address.only(("split", "classes", *MASK_OPTIONS, *DECODE_OPTIONS))
+    root, options = path_of(address), address.options
+    if not root.is_dir():
+        raise DataError(
+            f"there is no folder {root}; expected one with a sub-folder of images per class. Check the path."
+        )
+    beside = folders_of(options, root)
+    apart = frozenset(map(os.path.realpath, beside.values()))
+    layouts(root, apart)
+    kinds = _kinds(root, apart)
+    above = (os.path.realpath(root),)
+    found = [(kind, path.relative_to(root).as_posix()) for kind in kinds for path in _files(kind.folder, above, apart)]
+    declared = (
+        options["classes"].split(",") if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
+    )
+    labels = Labels(tuple(declared), numbered=False)
+    rows = [Row(name, None, labels.number(kind.name, name), role=kind.role, error=UNREAD) for kind, name in found]
+    rows = _told(rows, root, labels)
+    kept = rows_in_split(rows, options.get("split"), str(root))
+    load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
+    marked = marks_of(beside, root, picked, labels.classes, chosen)
+    return listed_source(spelled(address), labels.classes, picked, load, chosen, marked)
+
+
+def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:
+    """The class folders; those below train, val and test where every top folder is called so and has folders."""
+    tops = _folders(root, apart)
+    if not tops:
+        table = f" Its {TABLE} may list them: csv:{root / TABLE}." if (root / TABLE).is_file() else ""
+        raise DataError(
+            f"{root} has no sub-folders; it must have one per class, holding the images of that class.{table}"
+        )
+    if all(top.name.lower() in SPLIT_NAMES and _folders(top, apart) for top in tops):
+        return [_Kind(kind, SPLIT_NAMES[top.name.lower()]) for top in tops for kind in _folders(top, apart)]
+    return [_Kind(top, None) for top in tops]
+
+
+def _folders(root: Path, apart: Collection[str]) -> list[Path]:
+    """The folders inside that may hold images."""
+    inside = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(path for path in inside if os.path.realpath(path) not in apart)
+
+
+def _files(folder: Path, above: Sequence[str], apart: Collection[str]) -> Iterator[Path]:
+    """Every file below but in the folders apart, links followed; a link that leads back up would never end."""
+    real = os.path.realpath(folder)
+    if real in apart:
+        return
+    if real in above:
+        raise DataError(
+            f"{folder} leads back to a folder that it lies in, so that reading it would never end. Remove the link."
+        )
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in _CLUTTER:
+            continue
+        if path.is_dir():
+            yield from _files(path, (*above, real), apart)
+        else:
+            yield path
+
+
+def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[str]:
+    names = sorted({kind.name for kind in filled})
+    empty = sorted({kind.name for kind in kinds} - set(names))
+    if empty:
+        raise DataError(
+            f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or "
+            "fill it."
+        )
+    return names
+
+
+def _told(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
+    """The rows with what `metadata.csv` says of them; its split wins over the folders'."""
+    if not (root / TABLE).is_file():
+        return list(rows)
+    table = read_table(root / TABLE)
+    files = table.path_column()
+    at = {name: line for line, name in enumerate(names_of(table, files))}
+    missing = sorted(set(at) - {row.sample_id for row in rows})
+    if missing:
+        raise DataError(
+            f"{table.where(at[missing[0]])}: there is no image {missing[0]!r} in {root} ({len(missing)} such lines). "
+            "Correct the paths; they are relative to the folder."
+        )
+    others = [name for name in table.header if name not in {files, *_KNOWN} and not name.startswith("meta.")]
+    facts = Facts.of(Columns.of(table.header, {}, str(table.path), meta=others), table.columns, labels)
+    lines = [at.get(row.sample_id) for row in rows]
+    return [
+        row if line is None else _joined(row, facts.row(line, row.sample_id, row.label, table.where(line)))
+        for row, line in zip(rows, lines, strict=True)
+    ]
+
+
+def _joined(row: Row, said: Row) -> Row:
+    return replace(said, role=said.role or row.role)

@@ -1,0 +1,129 @@
+"""Encoded images listed one by one and decoded as they are read: the source behind folders, CSV and Parquet files."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from demur.data.decoding import Decoded, Rules, open_picture
+from demur.data.source import Row
+from demur.errors import DataError
+
+Load: TypeAlias = Callable[[int], bytes]
+"""The encoded image at a position; an `OSError` says why there is none."""
+
+Marked: TypeAlias = Callable[[Row], Row]
+"""Adds to a row that was read where its object is."""
+
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images in files of their own; called with a position, it reads one."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def __call__(self, position: int) -> bytes:
+        """The bytes of a regular file; a pipe or device would wait for ever."""
+        path = self.root / self.names[position]
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("not a regular file")
+        return path.read_bytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """Some of the images that a load reads."""
+
+    load: Load
+    positions: tuple[int, ...]
+
+    def __call__(self, position: int) -> bytes:
+        """The encoded image at a position among those picked."""
+        return self.load(self.positions[position])
+
+
+@dataclass(frozen=True, eq=False)
+class ListedSource:
+    """Rows that are known before their images are read.
+
+    Attributes:
+        listed: the rows, their images not read yet.
+        load: reads the encoded image at a position.
+        rules: how it becomes a tensor.
+        marked: adds to a row that was read where its object is.
+    """
+
+    address: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    listed: tuple[Row, ...]
+    load: Load
+    rules: Rules
+    marked: Marked | None = None
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def read(self, positions: Sequence[int]) -> Iterator[Row]:
+        """The rows at these positions, in any order at the same cost."""
+        for position in positions:
+            image, error = _decoded(self.load, position, self.input_shape[0], self.rules)
+            row = self.listed[position].showing(image, error)
+            yield row if self.marked is None else self.marked(row)
+
+
+def listed_source(
+    address: str,
+    classes: Sequence[str],
+    listed: Sequence[Row],
+    load: Load,
+    rules: Rules,
+    marked: Marked | None = None,
+) -> ListedSource:
+    """A source whose image shape is the usual one of a sample spread over the rows.
+
+    Raises:
+        DataError: no image of the sample can be read, or no size is usual among them.
+    """
+    shape = _usual_shape(address, len(listed), load, rules)
+    return ListedSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
+
+
+def reason(error: OSError) -> str:
+    """What went wrong with a file, without its path."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _decoded(load: Load, position: int, channels: int | None, rules: Rules) -> Decoded:
+    try:
+        content = load(position)
+    except OSError as error:
+        return None, f"cannot read the file: {reason(error)}"
+    return open_picture(content, channels, rules) if content else (None, "no image bytes")
+
+
+def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int, int, int]:
+    """The most common shape of the sample, so that one odd image does not decide for all."""
+    sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
+    answers = [_decoded(load, position, None, rules) for position in sample]
+    shapes = Counter(tuple(image.shape) for image, _ in answers if image is not None)
+    if not shapes:
+        first = f"; the first says: {answers[0][1]}" if answers else ""
+        raise DataError(
+            f"none of {len(sample)} images of {address}, taken from all over the set, can be read{first}. Check the "
+            "address and its options."
+        )
+    (channels, height, width), usual = shapes.most_common(1)[0]
+    if usual * 2 < sum(shapes.values()):
+        raise DataError(
+            f"the images of {address} come in many sizes: of {sum(shapes.values())} looked at, the most common, "
+            f"{height}×{width}, fits {usual}. A classifier takes one size: write ?size=HEIGHTxWIDTH, with &crop=center "
+            "to cut instead of stretching."
+        )
+    return (channels, height, width)

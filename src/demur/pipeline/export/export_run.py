@@ -1,0 +1,274 @@
+"""From models, data and attacks to a folder of adversarial images."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demur.adapters import load_model
+from demur.attacks.core.attack_state import Attack
+from demur.attacks.ensemble import Ensemble
+from demur.attacks.external.external import ExternalAttack
+from demur.attacks.ray import Ray
+from demur.classifier import Classifier
+from demur.data import Index, Source, build_index, open_data
+from demur.errors import InputError, ModelError
+from demur.pipeline.export.export_figures import matrix
+from demur.pipeline.export.export_folder import ExportFolder, file_slug, open_export, unique
+from demur.pipeline.export.export_job import ExportJob, export_attack
+from demur.pipeline.export.point_files import Rows, check_suffix
+from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
+from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.preflight import preflight_checks
+from demur.pipeline.run.attack_rows import try_attacks
+from demur.pipeline.run.job import Job, on_device
+from demur.pipeline.run.loop import Progress
+from demur.records import SCHEMA_VERSION
+from demur.registry import CORRUPTIONS, lookup, parse
+
+_BESIDES = 4
+"""Looks at the clean image, the last point, the kept point, and at it in float64."""
+
+
+def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
+    """The attacks the texts name, lists expanded to one each.
+
+    Raises:
+        UnknownNameError: a name or field nobody knows.
+        InputError: no attack at all, or a field's value breaks its rule.
+    """
+    for text in texts:
+        name = parse(text).name
+        if name in CORRUPTIONS or name == CLEAN.name:
+            raise InputError(
+                f"{name!r} is a condition of an audit and no attack. Name an attack, such as pgd(eps=8/255)."
+            )
+        lookup("attack", name)
+    if not texts:
+        raise InputError("no attack was named. Give at least one, such as --attack 'pgd(eps=8/255)'.")
+    return tuple(found for found in conditions(texts, shape) if found.attack is not None)
+
+
+def passes_at_most(condition: Condition) -> int:
+    """Passes an image may take at most, backwards counted like forwards; 1 where the attack is somebody else's."""
+    attack = condition.attack
+    assert attack is not None
+    if isinstance(attack, Ensemble):
+        return sum(_price(stage.attack) for stage in attack.stages)
+    return 1 if isinstance(attack, ExternalAttack) else _price(attack)
+
+
+def _price(attack: Attack | Ray) -> int:
+    match attack.needs:
+        case "loss":
+            look = 1
+        case "gradient":
+            look = 2
+        case "jacobian":
+            look = 1 + int(vars(attack)["candidates"])
+    return _BESIDES + look * attack.steps * attack.restarts
+
+
+def export(
+    models: Sequence[Classifier | str],
+    data: Source | str,
+    attacks: Sequence[str],
+    out: Path | str,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    batch: int = 128,
+    device: str | None = None,
+    suffix: str = "safetensors",
+    quantised: bool = True,
+    trust_labels: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Attack models, write what was found, read it back and ask again; return the path of `attack.json`.
+
+    The same call again continues what was interrupted and measures nothing twice.
+
+    Args:
+        models: classifiers or their addresses. With more than one, each is attacked, and asked about the points of the
+            others.
+        data: a source or its address; held-out rows are attacked, of which images the models learned from are none.
+        attacks: such as `"pgd(eps=[2/255, 8/255])"`; a list is one attack for each value.
+        out: the folder, made if it is not there.
+        limit: attack only so many readable images, those with the smallest content hashes.
+        seed: of everything random; with the seed of an audit the points are the audit's.
+        batch: images per pass.
+        device: where the models run, by default where they are.
+        suffix: `"safetensors"` or `"npz"`.
+        quantised: also write the images in 8 bits, and count the successes that this loses.
+        trust_labels: go on with a model that is no better than guessing.
+        progress: told how far it is.
+
+    Raises:
+        InputError: something given cannot be used; nothing was measured.
+        RunError: the folder belongs to other work.
+    """
+    progress = progress or _Quiet()
+    check_suffix(suffix)
+    source = open_data(data) if isinstance(data, str) else data
+    found = attacks_of(attacks, source.input_shape)
+    classifiers = _opened(models, source, device)
+    for classifier in classifiers:
+        try_attacks(found, classifier)
+    progress.say("reading the images")
+    index = build_index(source, exclude=frozenset[str]().union(*(c.learned_from for c in classifiers)), held_out=True)
+    given = {"data.address": source.address, "seed": seed, "batch": batch, "model.trust_labels": trust_labels}
+    plan = read_plan(None, (), given, shipped=False)
+    task = _Task(plan, source, index, classifiers, found, chosen(index, limit), suffix, quantised)
+    progress.say("checking the model at the door")
+    told = task.told([preflight_checks(bench) for bench in task.benches])
+    with open_export(Path(out), task.request(limit), told) as folder:
+        task.run(folder, progress)
+        return folder.path / "attack.json"
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Everything that is to be done."""
+
+    plan: Plan
+    source: Source
+    index: Index
+    classifiers: Sequence[Classifier]
+    conditions: Sequence[Condition]
+    rows: Rows
+    suffix: str
+    quantised: bool
+
+    @property
+    def benches(self) -> tuple[Job, ...]:
+        return tuple(Job(self.plan, classifier, self.source, self.index, {}) for classifier in self.classifiers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return unique([file_slug(classifier.name) for classifier in self.classifiers])
+
+    @property
+    def jobs(self) -> list[ExportJob]:
+        places = unique([file_slug(condition.name) for condition in self.conditions])
+        return [
+            ExportJob(number, bench, condition, self.rows, f"{name}/{place}", self.suffix, self.quantised)
+            for number, (bench, name) in enumerate(zip(self.benches, self.names, strict=True))
+            for condition, place in zip(self.conditions, places, strict=True)
+        ]
+
+    def request(self, limit: int | None) -> dict[str, Any]:
+        """What makes it another run: everything that the files depend on."""
+        ids, contents = ([each[row] for row in self.rows] for each in (self.index.sample_ids, self.index.contents))
+        rows = json.dumps([ids, contents, self.index.labels[self.rows].tolist()]).encode()
+        return {
+            "models": [classifier.sha256 for classifier in self.classifiers],
+            "data": self.index.sha256,
+            "rows": hashlib.sha256(rows).hexdigest(),
+            "attacks": [condition.name for condition in self.conditions],
+            "limit": limit,
+            "seed": self.plan.seed,
+            "batch": self.plan.batch,
+            "format": self.suffix,
+            "quantised": self.quantised,
+        }
+
+    def told(self, doors: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+        """What else is to be known: names, addresses, versions, what was found at the door."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "data": self.source.address,
+            "images": len(self.rows),
+            "unreadable": sum(error is not None for error in self.index.errors),
+            "classes": list(self.source.classes),
+            "models": [
+                {"name": name, "parameters": classifier.parameters, "sha256": classifier.sha256, "checks": list(checks)}
+                for name, classifier, checks in zip(self.names, self.classifiers, doors, strict=True)
+            ],
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
+            },
+        }
+
+    def run(self, folder: ExportFolder, progress: Progress) -> None:
+        """Whatever is not finished yet."""
+        jobs, carried = self.jobs, len(self.classifiers) > 1
+        asked = len(self.classifiers) * len(self.rows)
+        prices = {condition.name: passes_at_most(condition) for condition in self.conditions}
+        progress.say(self.cost(prices))
+        progress.start(len(self.rows) * sum(prices[job.condition.name] for job in jobs) + carried * asked * len(jobs))
+        for job in jobs:
+            tell = partial(_tell, progress, prices[job.condition.name], f"{job.model_name}: {job.condition.sentence}")
+            if folder.finished(job.model, job.condition.name):
+                tell(len(self.rows))
+            else:
+                export_attack(job, folder, tell)
+        if not folder.note()["finished"]:
+            folder.close(
+                [self._carried(condition, folder, progress) for condition in self.conditions] if carried else []
+            )
+
+    def _carried(self, condition: Condition, folder: ExportFolder, progress: Progress) -> Mapping[str, Any]:
+        own = [job for job in self.jobs if job.condition == condition]
+        files = [(folder.path / job.arrays, folder.path / job.table) for job in own]
+        tell = partial(_tell, progress, 1, "asking every model about all points", len(self.rows))
+        return matrix(condition, self.benches, files, tell)
+
+    def cost(self, prices: Mapping[str, int]) -> str:
+        """What this may cost, in words."""
+        models, attacks, images = len(self.classifiers), len(self.conditions), len(self.rows)
+        passes = models * images * sum(prices.values())
+        size = models * attacks * images * int(np.prod(self.source.input_shape)) * (4 + self.quantised)
+        return (
+            f"{models} model{'s' * (models > 1)} × {attacks} attack{'s' * (attacks > 1)} × {images:,} images: at most "
+            f"about {passes:,} passes, and {size / 1e6:,.0f} MB of files"
+        )
+
+
+def _tell(progress: Progress, each: int, what: str, rows: int) -> None:
+    progress.advance(each * rows, what)
+
+
+def chosen(index: Index, limit: int | None) -> Rows:
+    """The readable rows with the smallest content hashes, in the order of the source."""
+    if limit is not None and limit < 1:
+        raise InputError(f"`limit` must be at least 1; got {limit}.")
+    readable = [row for row in range(len(index)) if index.errors[row] is None]
+    ranked = sorted(readable, key=lambda row: (index.contents[row], index.sample_ids[row]))
+    return np.array(sorted(ranked[:limit]), dtype=np.int64)
+
+
+def _opened(models: Sequence[Classifier | str], source: Source, device: str | None) -> tuple[Classifier, ...]:
+    found = [
+        load_model(model, classes=source.classes, input_shape=source.input_shape) if isinstance(model, str) else model
+        for model in models
+    ]
+    first, *others = found
+    for other in others:
+        if (other.input_shape, len(other.classes)) != (first.input_shape, len(first.classes)):
+            raise ModelError(
+                f"models can be asked about each other's images only if they read the same shape and know as many "
+                f"classes; {first.name} has {first.input_shape} and {len(first.classes)}, {other.name} has "
+                f"{other.input_shape} and {len(other.classes)}. Leave {other.name} out."
+            )
+    return tuple(found if device is None else (on_device(classifier, device) for classifier in found))
+
+
+class _Quiet:
+    """Progress that nobody watches."""
+
+    def start(self, rows: int) -> None:
+        """Nobody counts."""
+
+    def advance(self, rows: int, what: str) -> None:
+        """Nobody counts."""
+
+    def say(self, what: str) -> None:
+        """Nobody listens."""

@@ -1,0 +1,1 @@
+"""The TOML plan, its conditions and sections, and how it is resolved."""

@@ -1,0 +1,232 @@
+"""What a classifier is put through: clean images, attacks, corruptions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, TypeAlias
+
+from demur.attacks.core.attack_state import Attack, Keep
+from demur.attacks.ensemble import Ensemble
+from demur.attacks.external.external import ExternalAttack
+from demur.attacks.ray import Ray
+from demur.attribution import AttributionMap
+from demur.attribution.occlusion import OccludedBy, Part
+from demur.corruptions import Corruption, parameter
+from demur.errors import InputError, unknown
+from demur.pipeline.plan.target_classes import check_target, target_words
+from demur.registry import ATTACKS, CORRUPTIONS, Call, build, describe, parse
+
+Shape = tuple[int, int, int]
+
+Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+
+AnyAttack: TypeAlias = Attack | Ensemble | ExternalAttack | Ray
+
+_KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "nearest"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition of an audit, and the words for it.
+
+    `name` is its canonical text. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
+    attacks that look for the smallest perturbation and for corruptions given by their parameter.
+
+    Besides what is counted as a condition in tables there are searches for the smallest change (`epsilon`), maps of
+    where the model looks (`map`) and images with a part hidden (`intervention`), each on images of its own. Of these
+    `part` and `region` say which part of the image is meant and who says what the object is, `by` how it is hidden.
+    """
+
+    name: str
+    family: str
+    kind: Kind
+    severity: float
+    sentence: str
+    attack: AnyAttack | None = None
+    corruption: Corruption | None = None
+    keep: Keep = "first"
+    target: str | None = None
+    map: AttributionMap | None = None
+    part: Part | None = None
+    region: str | None = None
+    by: OccludedBy | None = None
+
+    @property
+    def norm(self) -> str | None:
+        """The norm an attack measures itself in."""
+        return None if self.attack is None else self.attack.norm
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is one of the conditions proper, under which every signal is scored."""
+        return self.kind in {"clean", "attack", "corruption"}
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether the smallest change of each image is looked for, however large it may be."""
+        if isinstance(self.attack, Ensemble):
+            return self.attack.curve
+        return self.keep == "nearest" and not self.severity
+
+
+CLEAN = Condition(
+    name="clean",
+    family="clean",
+    kind="clean",
+    severity=0.0,
+    sentence="The images as they are: accuracy on all held-out ones, answers on the test split",
+)
+
+
+def default_conditions(shape: Shape) -> tuple[str, ...]:
+    """The conditions of a plan that names none: attacks at five sizes of change, three corruptions at five severities.
+
+    The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The ensemble gives every image its
+    smallest change, hence accuracy at every size, and is strongest at the reported one; there the worst points of PGD
+    are kept, which the attack target of the signals is scored on.
+    """
+    sizes, reported = _sizes(shape)
+    severities = "[1, 2, 3, 4, 5]"
+    return (
+        "clean",
+        f"fgsm(eps=[{', '.join(sizes)}])",
+        f"pgd(eps={reported}, keep='worst', steps=20)",
+        f"ensemble(eps={reported})",
+        *(f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light")),
+    )
+
+
+def _sizes(shape: Shape) -> tuple[tuple[str, ...], str]:
+    channels, height, width = shape
+    if channels == 1 and min(height, width) <= 32:
+        return ("0.05", "0.1", "0.2", "0.3"), "0.05"
+    return ("0.5/255", "1/255", "2/255", "4/255", "8/255"), "2/255"
+
+
+def conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
+    """Every condition the texts name, lists expanded to one condition each, clean first and none twice.
+
+    Raises:
+        UnknownNameError: a name or field nobody knows.
+        InputError: a field's value breaks its rule.
+    """
+    found = {CLEAN.name: CLEAN}
+    for text in texts:
+        for call in _expand(parse(text)):
+            condition = _condition(call, shape)
+            found.setdefault(condition.name, condition)
+    return tuple(found.values())
+
+
+def _expand(call: Call) -> Iterator[Call]:
+    """A list on a field is one call for each of its values."""
+    for name, value in call.fields.items():
+        if value == []:
+            raise InputError(
+                f"`{name}` of {call.name} is an empty list, so nothing would be measured. Give it a value."
+            )
+    choices = [value if isinstance(value, list) else [value] for value in call.fields.values()]
+    for values in product(*choices):
+        yield Call(call.name, dict(zip(call.fields, values, strict=True)))
+
+
+def _condition(call: Call, shape: Shape) -> Condition:
+    if call.name == CLEAN.name:
+        if call.fields:
+            raise InputError(f"the clean condition takes no fields; got {', '.join(call.fields)}.")
+        return CLEAN
+    if call.name in ATTACKS:
+        return _attack(call)
+    if call.name in CORRUPTIONS:
+        return _corruption(call, shape)
+    raise unknown("condition", call.name, ["clean", *ATTACKS, *CORRUPTIONS])
+
+
+def _attack(call: Call) -> Condition:
+    fields = dict(call.fields)
+    asked, target = fields.pop("keep", None), fields.pop("target", None)
+    attack: AnyAttack = build("attack", Call(call.name, fields))
+    keep, usual = _keep(asked, attack), _keep(None, attack)
+    if target is not None:
+        check_target(target, attack)
+    extra = {**({} if keep == usual else {"keep": keep}), **({} if target is None else {"target": target})}
+    said = ("" if keep == usual else f", {keep} point kept") + (f", towards {target_words(target)}" if target else "")
+    sentence = attack.sentence.format(size=_size(attack), steps=steps_of(attack)) + said
+    return Condition(
+        name=describe(call.name, attack, **extra),
+        family=call.name,
+        kind="attack",
+        severity=attack.eps or 0.0,
+        sentence=sentence[:1].upper() + sentence[1:],
+        attack=attack,
+        keep=keep,
+        target=target,
+    )
+
+
+def steps_of(attack: AnyAttack) -> int:
+    """Looks at an image at most; nobody knows how many a foreign attack takes, so it counts as one."""
+    if isinstance(attack, ExternalAttack):
+        return 1
+    return attack.steps if isinstance(attack, Ensemble) else attack.steps * attack.restarts
+
+
+def _size(attack: AnyAttack) -> str:
+    """How much an attack may change, in words."""
+    if attack.norm == "none":
+        return "the image changed without limit"
+    if attack.eps is None:
+        return (
+            "the smallest change of any pixel"
+            if attack.norm == "linf"
+            else f"the smallest {attack.norm.upper()} change"
+        )
+    if attack.norm == "linf":
+        return f"every pixel changed by at most {eps_words(attack.eps)}"
+    return f"the image changed by at most {attack.eps:.3g} in {attack.norm.upper()}"
+
+
+def _keep(asked: Any, attack: AnyAttack) -> Keep:
+    """An attack that searches for the smallest change keeps its nearest success, others their first unless told."""
+    searches = isinstance(attack, Ensemble) or (attack.eps is None and attack.norm != "none")
+    if asked is None:
+        return "nearest" if searches else "first"
+    if asked not in _KEEPS:
+        raise unknown("value of `keep`", str(asked), _KEEPS)
+    if isinstance(attack, Ensemble) and asked != "nearest":
+        raise InputError(
+            f"an ensemble keeps the nearest success of its attacks, so `keep` must be 'nearest'; got {asked!r}. Name "
+            "one attack, such as pgd, to keep another point."
+        )
+    if isinstance(attack, Ray) and asked != "nearest":
+        raise InputError(
+            f"a ray looks for the first flip along it, so `keep` must be 'nearest'; got {asked!r}. Name another "
+            "attack, such as fgsm, to keep another point."
+        )
+    if asked == "nearest" and attack.norm == "none":
+        raise InputError("changes without a norm have no size, so `keep` cannot be 'nearest'. Keep 'first' or 'worst'.")
+    return _KEEPS[asked]
+
+
+def _corruption(call: Call, shape: Shape) -> Condition:
+    corruption: Corruption = build("corruption", call)
+    return Condition(
+        name=describe(call.name, corruption),
+        family=call.name if corruption.value is None else f"{call.name} {corruption.value:g}",
+        kind="corruption",
+        severity=float(corruption.severity or 0),
+        sentence=corruption.sentence.format(value=parameter(corruption, min(shape[1:]))),
+        corruption=corruption,
+    )
+
+
+def eps_words(eps: float) -> str:
+    """An eps as people say it: k/255 for small half-integers k, else a percentage of the pixel range.
+
+    >>> eps_words(2 / 255), eps_words(0.05)
+    ('2/255', '5 % of the pixel range')
+    """
+    steps = eps * 255
+    if steps <= 16 and abs(steps * 2 - round(steps * 2)) < 1e-6:
+        return f"{steps:g}/255"
+    return f"{eps * 100:.3g} % of the pixel range"

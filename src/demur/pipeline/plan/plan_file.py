@@ -1,0 +1,322 @@
+"""The plan: everything an audit will do, as TOML that a person can read and a hash can pin."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from demur.errors import InputError, unknown
+from demur.registry import TABLES, build, lookup, parse
+from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
+from demur.registry.tables import CENTRED, MARKED
+
+HIDINGS = ("blur", "mean")
+_RULES = {
+    "tuple_type": "input should be a list, in brackets",
+    "model_type": "input should be a table of keys",
+}
+"""What pydantic says of Python types, in words of TOML."""
+
+
+class Section(BaseModel):
+    """Base of the plan's tables: frozen and closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Purpose(Section):
+    """What the classifier is for; a missing entry is reported as not declared."""
+
+    intended_use: str | None = None
+    population: str | None = None
+    acquisition: str | None = None
+    abstentions_go_to: str | None = None
+    threat_model: str | None = None
+
+
+class ModelPlan(Section):
+    """The classifier. `trust_labels` overrides the refusal of a model that scores like chance."""
+
+    address: str = "fashion"
+    trust_labels: bool = False
+
+
+class DataPlan(Section):
+    """The labelled held-out images; `limit` keeps the N with the smallest hashes.
+
+    `positive` names the class that must not be missed, `prevalence` how common it is in use, as in `positive=0.005`.
+    """
+
+    address: str = "fashion"
+    limit: int | None = Field(default=None, ge=20)
+    positive: str | None = None
+    prevalence: str | None = None
+
+
+class Conditions(Section):
+    """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes.
+
+    `surrogate` is the address of a similar model without defence: points that fool it are tried on this one.
+    """
+
+    use: tuple[str, ...] = Field(default=(), strict=False)
+    attacked: int = Field(default=1000, ge=1)
+    surrogate: str | None = None
+
+
+class Signals(Section):
+    """Scores of doubt; `msp`, the baseline, is always among them."""
+
+    use: tuple[str, ...] = Field(default=("msp", "entropy", "margin", "max_logit", "energy"), strict=False)
+
+
+class Policies(Section):
+    """Rules that decide to answer or to abstain."""
+
+    use: tuple[str, ...] = Field(
+        default=("certified(risk=0.02, delta=0.05)", "rule(confidence=0.6, entropy=1.0)"), strict=False
+    )
+
+
+class EpsilonPlan(Section):
+    """How far one must go: searches for the smallest change, on held-out images of any role, those attacked first.
+
+    `use` names rays and other attacks that search; without it a plan that names no conditions has `ray`. `curves`
+    images have their confidence followed along each ray.
+    """
+
+    use: tuple[str, ...] | None = Field(default=None, strict=False)
+    images: int = Field(default=1000, ge=1)
+    curves: int = Field(default=64, ge=0)
+
+
+class WherePlan(Section):
+    """Where the model looks, on the first `images` of those that `epsilon` is about.
+
+    `maps` are kinds of maps. `regions` say what counts as the object: maps, `marked` for the boxes and masks of the
+    data, or `centred` for a blob in the middle, which the others must beat. `hide` is how a region is hidden. What is
+    not given is nothing, or in a plan that names no conditions the usual.
+    """
+
+    maps: tuple[str, ...] | None = Field(default=None, strict=False)
+    regions: tuple[str, ...] | None = Field(default=None, strict=False)
+    hide: tuple[str, ...] | None = Field(default=None, strict=False)
+    images: int = Field(default=500, ge=1)
+
+
+class LipschitzPlan(Section):
+    """How fast the answer can change: norms of the layers, and of the Jacobian at so many images; 0 leaves it out."""
+
+    images: int | None = Field(default=None, ge=0)
+
+
+class Plan(Section):
+    """A whole audit. `batch` is part of the plan because the last bits of a logit depend on it."""
+
+    version: Literal[1] = 1
+    seed: int = 0
+    batch: int = Field(default=128, ge=2)
+    purpose: Purpose = Purpose()
+    model: ModelPlan = ModelPlan()
+    data: DataPlan = DataPlan()
+    conditions: Conditions = Conditions()
+    epsilon: EpsilonPlan = EpsilonPlan()
+    where: WherePlan = WherePlan()
+    lipschitz: LipschitzPlan = LipschitzPlan()
+    signals: Signals = Signals()
+    policies: Policies = Policies()
+    costs: dict[str, float] = Field(default_factory=dict)
+    gates: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("gates", mode="before")
+    @classmethod
+    def _whole_keys(cls, value: Any) -> Any:
+        """TOML reads the dots of an unquoted key as tables within tables; a gate's key is one text."""
+        return dict(_leaves(value)) if isinstance(value, Mapping) else value
+
+    def toml(self) -> str:
+        """The canonical text: every key, in order, nothing left to a default."""
+        return _toml(self.model_dump(exclude_none=True))
+
+    def at_risk(self, risk: float) -> "Plan":
+        """The same plan with every certified threshold at another risk; with one added where it has none.
+
+        Raises:
+            InputError: the risk is no share.
+        """
+        if not 0 < risk < 1:
+            raise InputError(
+                f"the risk must be a share strictly between 0 and 1; got {risk:g}. Write 2 in 100 as 0.02."
+            )
+        kept = [text for text in self.policies.use if parse(text).name != "certified"]
+        deltas = [
+            parse(text).fields.get("delta", 0.05) for text in self.policies.use if parse(text).name == "certified"
+        ]
+        certified = (f"certified(risk={risk:.8g}, delta={delta:.8g})" for delta in dict.fromkeys(deltas or [0.05]))
+        return self.model_copy(update={"policies": Policies(use=(*certified, *kept))})
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical text."""
+        return hashlib.sha256(self.toml().encode()).hexdigest()
+
+    @property
+    def gates_sha256(self) -> str:
+        """Hash of the acceptance rules alone."""
+        return gates_sha256(self.gates)
+
+
+_SETTING = re.compile(r'((?:"[^"]*"|[^="])+)=(.*)', re.DOTALL)
+_PART = re.compile(r'"([^"]*)"|([^."]+)')
+
+
+def read_plan(
+    path: Path | None,
+    settings: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    *,
+    shipped: bool = True,
+) -> Plan:
+    """A plan from a TOML file, `key=value` settings over it, and changes by dotted key over both.
+
+    Without a file, the classifier that comes with demur comes with its purpose; with `shipped=False` it does not,
+    since something else will stand in for it or for its images.
+
+    Raises:
+        InputError: the file does not parse, or a value breaks its rule.
+        UnknownNameError: a key, attack, corruption, signal or policy that nobody knows; the nearest is offered.
+    """
+    tree = {} if path is None else _read_toml(path)
+    for setting in settings:
+        match = _SETTING.fullmatch(setting)
+        if not match:
+            raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {setting!r}.")
+        _put(tree, match[1].strip(), _literal(match[2].strip()))
+    for key, value in (changes or {}).items():
+        _put(tree, key, value)
+    try:
+        plan = Plan.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error) from None
+    _check_names(plan)
+    return _purposeful(plan) if shipped and path is None else plan
+
+
+def _purposeful(plan: Plan) -> Plan:
+    """The shipped classifier on its own images has a purpose, where nothing else is said; another's is not known."""
+    if (plan.model.address, plan.data.address) != ("fashion", "fashion"):
+        return plan
+    known = tomllib.loads((files("demur.pipeline") / "shipped.toml").read_text(encoding="utf-8"))["purpose"]
+    return plan.model_copy(update={"purpose": Purpose(**known | plan.purpose.model_dump(exclude_none=True))})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read the plan {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the plan {path} is not valid TOML: {error}.") from None
+
+
+def _literal(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = (quoted or bare for quoted, bare in _PART.findall(key))
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"plan key {key!r}: {part!r} is a value, not a table.")
+    tree[last] = value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explain(error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *path, last = first["loc"]
+        section: Any = Plan
+        for part in path:
+            section = section.model_fields[str(part)].annotation
+        where = f" in [{'.'.join(map(str, path))}]" if path else ""
+        return unknown(f"plan key{where}", str(last), section.model_fields)
+    rule = _RULES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}")
+    way_out = f' Write {key}="{first["input"]}", quotes included.' if first["type"] == "string_type" else ""
+    return InputError(f"plan key {key!r}: {rule}; got {first['input']!r}.{way_out}")
+
+
+def _check_names(plan: Plan) -> None:
+    for text in plan.signals.use:
+        lookup("signal", parse(text).name)
+    for text in plan.policies.use:
+        build("policy", text)
+    known = {"clean", *TABLES["attack"], *TABLES["corruption"]}
+    for text in plan.conditions.use:
+        if parse(text).name not in known:
+            raise unknown("condition", parse(text).name, known)
+    _check_looks(plan)
+    for key, rule in plan.gates.items():
+        _check_gate(read_gate(key, rule), plan, known)
+
+
+def _check_looks(plan: Plan) -> None:
+    for text in plan.epsilon.use or ():
+        lookup("attack", parse(text).name)
+    for text in plan.where.maps or ():
+        lookup("map", parse(text).name)
+    for text in plan.where.regions or ():
+        if parse(text).name not in {MARKED, CENTRED, *TABLES["map"]}:
+            raise unknown("region", text, [MARKED, CENTRED, *TABLES["map"]])
+    for text in plan.where.hide or ():
+        if text not in HIDINGS:
+            raise unknown("way to hide a region", text, HIDINGS)
+
+
+def _check_gate(gate: Gate, plan: Plan, conditions: Iterable[str]) -> None:
+    """A gate is about something the plan measures; without conditions of its own a plan may have any."""
+    if gate.signal is not None:
+        measured = {"msp", *(parse(text).name for text in plan.signals.use)}
+        if parse(gate.signal).name not in measured:
+            raise unknown("signal of a gate", gate.signal, measured)
+    if gate.condition is not None:
+        families = {"clean", *(parse(text).name for text in plan.conditions.use)} if plan.conditions.use else conditions
+        if parse(gate.condition).name not in families:
+            raise unknown("subject of a gate", gate.condition, {*families, *SUBJECTS, "signals.msp"})
+
+
+def _toml(tree: Mapping[str, Any], prefix: str = "") -> str:
+    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.").rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    import json
+
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes one more than JSON

@@ -1,0 +1,185 @@
+"""What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from demur.attribution import AttributionMap
+from demur.attribution.target_layers import last_grid
+from demur.classifier import Classifier, check_labels
+from demur.data import Index, Source
+from demur.data.perceptual_hash import near_duplicates, print_of
+from demur.errors import DataError, InputError, ModelError
+from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.run.job import Job
+from demur.randomness import Keys
+from demur.registry import build
+from demur.registry.tables import CENTRED, MARKED
+
+_PROBED = 512
+
+
+@dataclass(frozen=True)
+class PreflightCheck:
+    """One check of the measurement: pass, warn or fail, and how many of how many."""
+
+    name: str
+    state: str
+    sentence: str
+    count: int
+    of: int
+
+
+def preflight_checks(bench: Job) -> list[dict[str, Any]]:
+    """Refuse a model or data that cannot be measured; say what was found of the rest.
+
+    Raises:
+        ModelError, DataError: the contract is broken, or the labels are not the model's.
+    """
+    _fit(bench)
+    rows = _probe(bench)
+    x, y = bench.load(rows)
+    bench.classifier.check(x)
+    with torch.no_grad():
+        together = bench.classifier.logits(x)
+        again = bench.classifier.logits(x)
+        alone = torch.cat([bench.classifier.logits(x[i : i + 1]) for i in range(min(32, len(x)))])
+    if not torch.isfinite(together).all():
+        raise ModelError(
+            "the model's outputs must be finite; some of the first images gave NaN or infinity. Check the weights."
+        )
+    check_labels(
+        together.argmax(dim=1).cpu(), y.cpu(), bench.classifier.classes, trust_labels=bench.plan.model.trust_labels
+    )
+    return [asdict(answer) for answer in (_repeats(together, again), _alone(together[: len(alone)], alone))]
+
+
+def _probe(bench: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
+    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None]
+    spread = np.linspace(0, len(readable) - 1, min(_PROBED, len(readable))).astype(np.int64)
+    return np.asarray(readable, dtype=np.int64)[np.unique(spread)]
+
+
+def _fit(bench: Job) -> None:
+    model, data = bench.classifier, bench.source
+    if tuple(model.input_shape) != tuple(data.input_shape):
+        raise DataError(
+            f"the model reads images of (channels, height, width) = {tuple(model.input_shape)} and {data.address} has "
+            f"{tuple(data.input_shape)}. Name data of the model's shape, or the model that belongs to this data."
+        )
+    if len(model.classes) != len(data.classes):
+        raise DataError(
+            f"the model has {len(model.classes)} classes and {data.address} has {len(data.classes)}. "
+            "Name data with the model's classes, or the model that belongs to this data."
+        )
+    if model.classes != data.classes and set(model.classes) == set(data.classes):
+        k = next(k for k, pair in enumerate(zip(model.classes, data.classes, strict=True)) if len(set(pair)) == 2)
+        raise DataError(
+            f"the model and {data.address} must order their classes alike; class {k} is {model.classes[k]!r} to the "
+            f"model and {data.classes[k]!r} to the data. Correct whichever is wrong, such as "
+            f"?classes={','.join(model.classes)}."
+        )
+
+
+def _repeats(together: torch.Tensor, again: torch.Tensor) -> PreflightCheck:
+    moved = int((together != again).any(dim=1).sum())
+    state = "fail" if moved else "pass"
+    said = "differ" if moved else "are the same"
+    return PreflightCheck(
+        "deterministic", state, f"Asked twice about the same images, the model's outputs {said}", moved, len(together)
+    )
+
+
+def _alone(together: torch.Tensor, alone: torch.Tensor) -> PreflightCheck:
+    moved = int((together.argmax(dim=1) != alone.argmax(dim=1)).sum())
+    drift = float((together - alone).abs().max())
+    state = "fail" if moved else "warn" if drift > 1e-3 else "pass"
+    said = f"An image gets the same answer alone as in a batch (logits differ by at most {drift:.1g})"
+    return PreflightCheck(
+        "alone or in a batch",
+        state,
+        said
+        if not moved
+        else f"An image alone is answered otherwise than in a batch (logits differ by up to {drift:.1g})",
+        moved,
+        len(alone),
+    )
+
+
+_TRIED = 2
+_LOOKED = 256
+
+
+def has_maps(classifier: Classifier) -> bool:
+    """Whether the model has a layer with a grid of more than one cell, which Grad-CAM needs."""
+    try:
+        last_grid(classifier)
+    except ModelError:
+        return False
+    return True
+
+
+def try_maps(bench: Job, found: Iterable[Condition]) -> None:
+    """Refuse maps that this model cannot give, and regions that the data do not mark, before anything is measured.
+
+    Raises:
+        ModelError: the model lacks the layer a map is of.
+        InputError: `marked`, of data without boxes or masks.
+    """
+    wanted = {condition.region for condition in found if condition.region}
+    maps = [condition.map for condition in found if condition.map]
+    maps += [build("map", region) for region in wanted - {MARKED, CENTRED}]
+    for each in maps:
+        _try(bench.classifier, each)
+    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][:_LOOKED]
+    if MARKED in wanted and not bench.marks(readable)[1].any():
+        raise InputError(
+            f"[where] asks for the region {MARKED!r}, and none of the first {len(readable)} images of "
+            f"{bench.source.address} has a box or a mask. Name a map such as grad_cam instead, or say where the marks "
+            "are: ?masks=FOLDER or ?boxes=FOLDER."
+        )
+
+
+def _try(classifier: Classifier, found: AttributionMap) -> None:
+    x = torch.full((_TRIED, *classifier.input_shape), 0.5, device=classifier.device)
+    y = torch.zeros(_TRIED, dtype=torch.long, device=classifier.device)
+    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "door"))
+
+
+_EXAMPLES = 20
+
+
+def near_duplicate_facts(source: Source, index: Index) -> dict[str, Any]:
+    """Counts of near-duplicates across roles, images the model was trained on among them, and some of the pairs."""
+    prints, ids, roles = _prints(source, index)
+    _, height, width = source.input_shape
+    pairs = near_duplicates(prints, np.array(roles), (height, width))
+    touched = [row for row in np.unique(pairs) if roles[row] == "test"]
+    between = Counter("-".join(sorted((roles[one], roles[other]))) for one, other in pairs)
+    return {
+        "pairs": len(pairs),
+        "between": dict(sorted(between.items())),
+        "test_images": len(touched),
+        "test": roles.count("test"),
+        "copies": index.leaks,
+        "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
+    }
+
+
+def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
+    """Prints, ids and roles of the readable rows that take part, and of those the model was trained on."""
+    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.roles, strict=True))}
+    positions = sorted(serves)
+    side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
+    prints = torch.empty(len(positions), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
+    ids, roles = list[str](), list[str]()
+    for position, row in zip(positions, source.read(positions), strict=True):
+        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
+            prints[len(ids)] = print_of(row.image[None])[0]
+            ids.append(row.sample_id)
+            roles.append(serves[position])
+    return prints[: len(ids)], ids, roles

@@ -1,0 +1,1 @@
+"""The loop over conditions and shards, from a job to record rows."""

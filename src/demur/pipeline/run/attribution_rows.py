@@ -1,0 +1,135 @@
+"""Where the model looks, measured: maps, searches weighted to one part of the image, parts hidden."""
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from demur.attribution.grids import centred
+from demur.attribution.localisation import agreement_columns, map_columns
+from demur.attribution.occlusion import enlarged, has_both_parts, object_mask, occluded, weights
+from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.run.attack_rows import run_attack
+from demur.pipeline.run.job import IndexRows, Job
+from demur.pipeline.run.record_rows import ForwardScores, record_table
+from demur.records import EXPLAIN
+from demur.registry import build
+from demur.registry.tables import CENTRED, MARKED
+from demur.shapes import Flags, Heat, Images, Labels, Logits
+
+
+def measure_shard(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """The record rows of some index rows under anything that is measured."""
+    match condition.kind:
+        case "map":
+            return _mapped(bench, condition, rows)
+        case "intervention":
+            return _hidden(bench, condition, rows)
+        case "epsilon":
+            return _searched(bench, condition, rows)
+        case _:
+            return bench.measure(condition, rows)
+
+
+def _mapped(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """Measures of one map, and how it agrees with the plan's first."""
+    assert condition.map is not None
+    x, y = bench.load(rows)
+    answers = clean_logits(bench, x)
+    heat = maps_of(bench, condition.name, x, answers.argmax(dim=1), rows)
+    marks, marked = bench.marks(rows)
+    columns = map_columns(heat, marks, marked, bench.keys(rows, condition.name))
+    first = next(iter(bench.plan.where.maps or ()))
+    gradients = condition.map.gradients
+    if first != condition.name:
+        other = maps_of(bench, first, x, answers.argmax(dim=1), rows)
+        columns |= agreement_columns(heat, other, first)
+        gradients += _price(first)
+    return _table(bench, condition, rows, y, _shown(answers, 1, gradients), columns)
+
+
+def _hidden(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """What hiding a part does to the answer and to its probability; nothing where the part is not known."""
+    assert condition.by is not None
+    assert condition.part in {"object", "background"}
+    x, y = bench.load(rows)
+    clean = clean_logits(bench, x)
+    mask = object_mask(_region(bench, condition.region, x, clean.argmax(dim=1), rows))
+    known = has_both_parts(mask)
+    batches = zip(torch.split(x, bench.plan.batch), torch.split(mask, bench.plan.batch), strict=True)
+    changed = torch.cat([occluded(*batch, condition.part, condition.by) for batch in batches])
+    after = clean_logits(bench, changed)
+    answer = clean.argmax(dim=1, keepdim=True)
+    fall = _share(clean, answer) - _share(after, answer)
+    gone = (mask if condition.part == "object" else ~mask).flatten(1).double().mean(dim=1).cpu()
+    columns = {
+        f"{EXPLAIN}{name}": v.masked_fill(~known.cpu(), torch.nan) for name, v in (("fall", fall), ("hidden", gone))
+    }
+    shard = _table(bench, condition, rows, y, _shown(after, 2, _price(condition.region)), columns)
+    return _unknown(shard, known, ["predicted", "margin"])
+
+
+def _searched(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """A search, weighted to the object or its background where one is asked for."""
+    x, y = bench.load(rows)
+    weight, known, looks, gradients = None, torch.ones(len(x), dtype=torch.bool), 0, 0
+    if condition.region is not None and condition.part in {"object", "background"}:
+        answers = clean_logits(bench, x).argmax(dim=1)
+        heat = _region(bench, condition.region, x, answers, rows)
+        weight, known = weights(heat, condition.part), has_both_parts(heat)
+        looks, gradients = 1, _price(condition.region)
+    keys = bench.keys(rows, condition.name)
+    found = run_attack(condition, bench.classifier, x, y, keys, batch=bench.plan.batch, weights=weight)
+    shown = _shown(found.outcome.logits.cpu(), looks, gradients)
+    shard = record_table(condition, bench.identity(rows), y.cpu(), shown, found, bench.errors(rows))
+    return _unknown(shard, known, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
+
+
+def _region(bench: Job, region: str | None, x: Images, answers: Labels, rows: IndexRows) -> Heat:
+    """Where the object is, in the size of the image: as a map shows it, as a mark that is 1 on it, or a blob."""
+    assert region is not None
+    if region == MARKED:
+        return bench.marks(rows)[0].to(x)
+    if region == CENTRED:
+        return centred(x[:, 0])
+    return enlarged(maps_of(bench, region, x, answers, rows), (x.shape[2], x.shape[3]))
+
+
+def maps_of(bench: Job, name: str, x: Images, classes: Labels, rows: IndexRows) -> Heat:
+    """A map of some images, the same wherever it is asked for."""
+    found, keys = build("map", name), bench.keys(rows, name)
+    batches = torch.split(torch.arange(len(x)), bench.plan.batch)
+    return torch.cat([found(bench.classifier, x[b], classes[b], keys.rows(b.tolist())) for b in batches])
+
+
+def clean_logits(bench: Job, x: Images) -> Logits:
+    """What the model answers, batch by batch; on the CPU."""
+    with torch.no_grad():
+        return torch.cat([bench.classifier.logits(part) for part in torch.split(x, bench.plan.batch)]).cpu()
+
+
+def _share(logits: Logits, classes: Tensor) -> Tensor:
+    return logits.double().softmax(dim=1).gather(1, classes)[:, 0]
+
+
+def _price(region: str | None) -> int:
+    """Gradients by which a region is found."""
+    return 0 if region in (None, MARKED, CENTRED) else build("map", region).gradients
+
+
+def _table(
+    bench: Job, condition: Condition, rows: IndexRows, y: Labels, shown: ForwardScores, columns: dict[str, Tensor]
+) -> pl.DataFrame:
+    looked = {name: values.cpu() for name, values in columns.items()}
+    return record_table(condition, bench.identity(rows), y.cpu(), shown, None, bench.errors(rows), looked)
+
+
+def _shown(logits: Logits, looks: int, gradients: int) -> ForwardScores:
+    """Answers without scores, and the forwards and backwards that each took."""
+    spent = torch.tensor([[looks + gradients], [gradients]]).expand(2, len(logits))
+    return ForwardScores(logits=logits, scores={}, spent=spent)
+
+
+def _unknown(shard: pl.DataFrame, known: Flags, names: list[str]) -> pl.DataFrame:
+    """Null what was measured where nobody knows where the object is."""
+    flags = pl.Series(known.cpu().numpy())
+    return shard.with_columns(pl.when(flags).then(pl.col(name)).alias(name) for name in names if name in shard.columns)

@@ -1,0 +1,164 @@
+"""What an audit leaves beside the rows: confidence along rays, sanity of maps, pictures, norms."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from PIL import Image
+
+from demur.attacks.core.objective import Objective
+from demur.attacks.ray import Ray, follow
+from demur.attribution.overlay import Pixels, overlay
+from demur.attribution.weight_randomisation import FAILS, correlation_with_random, with_random_weights
+from demur.lipschitz.local_slopes import lipschitz_facts
+from demur.pipeline.plan.conditions import CLEAN, Condition
+from demur.pipeline.run.attribution_rows import clean_logits, maps_of
+from demur.pipeline.run.job import IndexRows, Job
+from demur.pipeline.run.run_writer import RunWriter
+from demur.pipeline.run.shards import section_rows
+from demur.records import write_atomically, write_json
+from demur.shapes import Images
+
+_GALLERY = 24
+_SIDE = 112
+_MOST = 6_000
+_SHOWN, _FAMILIES = 3, 4
+
+
+def save_thumbs(bench: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
+    """Write `thumbs/<n>.webp` and `facts/gallery.json` for the wrong clean answers with the least msp doubt."""
+    worst = (
+        clean.with_row_index("row")
+        .filter(pl.col("error").is_null() & (pl.col("predicted") != pl.col("label")))
+        .sort("signal.msp", "sample_id")
+        .head(_GALLERY)
+    )
+    rows: Sequence[int] = worst["row"].to_list()
+    if rows:
+        images, _ = bench.load(rows)
+        for number, image in enumerate(images.cpu()):
+            write_atomically(folder.path / "thumbs" / f"{number}.webp", webp(image))
+    write_json(folder.path / "facts" / "gallery.json", worst["sample_id"].to_list())
+
+
+def save_corruption_thumbs(bench: Job, folder: RunWriter, row: int, found: Sequence[Condition]) -> None:
+    """Write `thumbs/original.webp`, `thumbs/<family>.webp` and `facts/corruptions.json`: one image under each family.
+
+    Each is shown at the severity nearest to 3 that the plan has; nothing is written for fewer than four families.
+    """
+    chosen: dict[str, Condition] = {}
+    for condition in (each for each in found if each.kind == "corruption"):
+        known = chosen.get(condition.family, condition)
+        if condition.severity and abs(condition.severity - _SHOWN) <= abs(known.severity - _SHOWN):
+            chosen[condition.family] = condition
+    if len(chosen) < _FAMILIES:
+        return
+    pictures = {"original": bench.shown(CLEAN, row), **{name: bench.shown(chosen[name], row) for name in chosen}}
+    for name, picture in pictures.items():
+        write_atomically(folder.path / "thumbs" / f"{name}.webp", webp(picture.cpu()))
+    thumbs = {family: f"{family}.webp" for family in chosen}
+    facts = {"sample_id": bench.index.sample_ids[row], "original": "original.webp", "thumbs": thumbs}
+    write_json(folder.path / "facts" / "corruptions.json", facts)
+
+
+def webp(image: Images) -> bytes:
+    """At most 6 kB: enlarged without smoothing when tiny, and coded more coarsely until it fits."""
+    array = (image.clamp(0, 1) * 255).round().to(dtype=image.dtype).numpy().astype(np.uint8)
+    pixels = array[0] if len(array) == 1 else np.moveaxis(array[:3], 0, 2)
+    picture = Image.fromarray(pixels)
+    scale = _SIDE / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+    for quality in (80, 60, 40, 20, 5):
+        buffer = io.BytesIO()
+        picture.save(buffer, "webp", quality=quality)
+        if buffer.tell() <= _MOST:
+            break
+    return buffer.getvalue()
+
+
+_OCTAVES = 17
+"""From the cap down to 2⁻¹⁷ of it, 0.002/255 of the pixel range: undefended nets of large images flip below 0.1/255."""
+
+_SANITY = 32
+_PICTURES = 4
+_CHOSEN_FROM = 128
+
+
+def curve_facts(bench: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
+    """The label's probability along each ray of [epsilon], from no change to the cap, of the first few images."""
+    rows = section_rows(bench.index, bench.plan.conditions.attacked, bench.plan.epsilon.curves)
+    rays = [condition for condition in found if isinstance(condition.attack, Ray) and condition.region is None]
+    return [_curve(bench, condition, rows) for condition in rays]
+
+
+def _curve(bench: Job, condition: Condition, rows: IndexRows) -> dict[str, Any]:
+    ray = condition.attack
+    assert isinstance(ray, Ray)
+    x, y = bench.load(rows)
+    cap = ray.reach(x[0].numel())
+    eps = torch.cat([torch.zeros(1), cap * 2 ** torch.linspace(-_OCTAVES, 0, 2 * _OCTAVES + 1)])
+    confidence, standing = follow(
+        ray, Objective(bench.classifier, ray.loss), x, y, bench.keys(rows, condition.name), eps, batch=bench.plan.batch
+    )
+    return {
+        "condition": condition.name,
+        "eps": eps.tolist(),
+        "sample_ids": [bench.index.sample_ids[row] for row in rows],
+        "labels": y.tolist(),
+        "confidence": [[float(f"{p:.6g}") for p in row] for row in confidence.tolist()],
+        "standing": standing.tolist(),
+    }
+
+
+def sanity_facts(bench: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
+    """How each map of a few images correlates with that of the same net with random weights; null where undefined."""
+    rows = section_rows(bench.index, bench.plan.conditions.attacked, min(_SANITY, bench.plan.where.images))
+    x, _ = bench.load(rows)
+    classes = clean_logits(bench, x).argmax(dim=1).to(x.device)
+    other, facts = with_random_weights(bench.classifier), []
+    for condition in (each for each in found if each.map is not None):
+        assert condition.map is not None
+        alike = correlation_with_random(
+            condition.map, bench.classifier, other, x, classes, bench.keys(rows, condition.name)
+        )
+        known = [None if value != value else float(f"{value:.6g}") for value in alike.tolist()]
+        ids = [bench.index.sample_ids[row] for row in rows]
+        facts.append({"map": condition.name, "sample_ids": ids, "correlation": known, "limit": FAILS})
+    return facts
+
+
+def overlay_facts(bench: Job, folder: RunWriter, found: Sequence[Condition]) -> dict[str, list[dict[str, str]]]:
+    """Pictures of each map over the same few images, half of them answered wrong as far as there are such."""
+    rows = section_rows(bench.index, bench.plan.conditions.attacked, min(_CHOSEN_FROM, bench.plan.where.images))
+    x, y = bench.load(rows)
+    answers = clean_logits(bench, x).argmax(dim=1).to(y.device)
+    right = answers == y
+    chosen = torch.cat([flags.nonzero()[:_PICTURES, 0] for flags in (right, ~right)]).tolist()
+    for number, at in enumerate(chosen):
+        write_atomically(folder.path / "thumbs" / f"map-{number}.webp", webp(x[at].cpu()))
+    facts: dict[str, list[dict[str, str]]] = {}
+    for kind, name in enumerate(condition.name for condition in found if condition.map is not None):
+        heats = maps_of(bench, name, x[chosen], answers[chosen], rows[chosen])
+        facts[name] = [
+            _picture(bench, folder, rows[at], f"map-{number}", kind, overlay(x[at], heat))
+            for number, (at, heat) in enumerate(zip(chosen, heats, strict=True))
+        ]
+    return facts
+
+
+def _picture(bench: Job, folder: RunWriter, row: int, stem: str, kind: int, drawn: Pixels) -> dict[str, str]:
+    file = f"{stem}-{kind}.webp"
+    write_atomically(folder.path / "thumbs" / file, webp(torch.from_numpy(drawn).permute(2, 0, 1) / 255))
+    return {"sample_id": bench.index.sample_ids[row], "image": f"{stem}.webp", "overlay": file}
+
+
+def norm_facts(bench: Job) -> dict[str, Any]:
+    """Norms of the layers and of the Jacobian at the first few images."""
+    rows = section_rows(bench.index, bench.plan.conditions.attacked, int(bench.plan.lipschitz.images or 0))
+    x, y = bench.load(rows)
+    ids = [bench.index.sample_ids[row] for row in rows]
+    return lipschitz_facts(bench.classifier, x, y, ids, batch=bench.plan.batch)

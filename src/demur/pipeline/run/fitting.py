@@ -1,0 +1,252 @@
+"""Signals and policies of a plan: built, checked, priced, and fitted on the rows that are there for it."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from demur.data import Index
+from demur.errors import InputError
+from demur.evidence import Evidence
+from demur.pipeline.run.job import Job
+from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
+from demur.randomness import Keys
+from demur.records import groups, wrong
+from demur.registry import build, describe, parse
+from demur.shapes import Labels
+from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
+from demur.splits import FEW
+
+
+def fit_policies(texts: Sequence[str], clean: pl.DataFrame, signals: Sequence[str]) -> list[dict[str, Any]]:
+    """Every policy of a plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+
+    The signal of a certified threshold is chosen on the tune rows: msp unless another is clearly better there.
+    """
+    fitted = []
+    for text in texts:
+        policy = build("policy", text)
+        fitted.append(
+            {"name": text, **(_certify(policy, clean, signals) if isinstance(policy, Certified) else _fixed(policy))}
+        )
+    return fitted
+
+
+def _fixed(policy: Any) -> dict[str, Any]:
+    return {"policy": dump_policy(policy)}
+
+
+def _certify(policy: Certified, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
+    readable = clean.filter(pl.col("error").is_null())
+    tune, certify = (readable.filter(pl.col("role") == role) for role in ("tune", "certify"))
+    scores = {name: tune[f"signal.{name}"].to_numpy() for name in signals}
+    signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
+    answer = policy.fit(_calibration(tune, signal), _calibration(certify, signal))
+    match answer:
+        case Certificate():
+            return {"signal": signal, "tune": len(tune), "policy": dump_policy(answer.on(signal))}
+        case Refusal():
+            support = _support(policy, _calibration(tune, signal), _calibration(certify, signal))
+            return {"signal": signal, "tune": len(tune), "refusal": {**_plain(vars(answer)), **support}}
+
+
+_ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+
+def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict[str, float | None]:
+    """What these labels could prove at best, and the smallest rounder risk they would have passed at.
+
+    The labels are open once a promise was refused, so this is a hint for the next plan and no promise.
+    """
+    laxer = (replace(policy, risk=risk) for risk in _ROUNDER if risk > policy.risk)
+    passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify), Certificate))
+    units = len(certify.one_per_group())
+    return {
+        "provable": 1 - policy.delta ** (1 / units) if units else None,
+        "supported": next(passed, None) if len(tune) and units else None,
+    }
+
+
+def _calibration(rows: pl.DataFrame, signal: str) -> Calibration:
+    return Calibration(
+        scores=rows[f"signal.{signal}"].to_numpy(),
+        wrong=wrong(rows),
+        groups=groups(rows),
+        ids=rows["sample_id"].to_list(),
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+
+
+_TRIED = 4
+
+
+def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
+    """Canonical name → signal."""
+    built = ((parse(text), build("signal", text)) for text in texts)
+    return {describe(call.name, signal): signal for call, signal in built}
+
+
+def try_signals(bench: Job) -> None:
+    """Refuse signals that these images cannot fit, or that this model cannot serve, before anything is measured.
+
+    Raises:
+        InputError: there are no rows to fit on, or the model lacks what a signal reads.
+    """
+    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][:_TRIED]
+    x, _ = bench.load(readable)
+    for name, signal in bench.signals.items():
+        if isinstance(signal, Fittable) and not len(_fit_rows(bench.index)):
+            raise _nothing_to_fit_on(name, len(bench.index))
+        if needs_of(signal) != LOGITS:
+            with torch.no_grad(), _named(name):
+                _try(signal, next(bench.evidence(x, _keys(bench, readable))))
+
+
+def _nothing_to_fit_on(name: str, rows: int) -> InputError:
+    why = f"They are 5 in 100 from {FEW:,} images on; there are {rows:,}, all needed to promise and to test. "
+    way_out = "Leave the signal out, bring more images, or mark some as fit in a split of your own."
+    if rows >= FEW:
+        why, way_out = "The split of your own has none. ", "Leave the signal out, or mark some as fit in your split."
+    return InputError(
+        f"signal {name!r} must be fitted, on images that serve nothing else (role fit), and there are none. "
+        f"{why}{way_out}"
+    )
+
+
+def _try(signal: AnySignal, seen: Evidence) -> None:
+    needs = needs_of(signal)
+    if needs.features:
+        _ = seen.features
+    for layer in needs.layers:
+        seen.activations(layer)
+    if not isinstance(signal, Fittable):
+        signal(seen)
+
+
+def prices(signals: Mapping[str, AnySignal], rows: int, reference: int) -> Iterator[str]:
+    """One sentence for each signal that asks the model again: what that comes to for so many rows."""
+    for name, signal in signals.items():
+        needs = needs_of(signal)
+        if needs.passes:
+            total = needs.passes * rows
+            yield (
+                f"{name} asks the model up to {needs.passes:,.4g} more times about each image: {total:,.0f} passes "
+                f"over {rows:,} images under all conditions"
+            )
+        if needs.fitting:
+            yield f"fitting {name} takes about {needs.fitting * reference:,.0f} passes over {reference:,} images"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Clean evidence of the fit rows, batch by batch, anew each time; memory stays flat."""
+
+    bench: Job
+
+    def __iter__(self) -> Iterator[Evidence]:
+        index = self.bench.index
+        grouped = index.group_count is not None
+        for batch in _batches(_fit_rows(index), self.bench.plan.batch):
+            units = [index.groups[row] or f"image {index.sample_ids[row]}" for row in batch]
+            groups = units if grouped else None
+            x, _ = self.bench.load(batch)
+            yield from self.bench.evidence(x, _keys(self.bench, batch), groups=groups)
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of its rows, in order."""
+        return torch.from_numpy(self.bench.index.labels[_fit_rows(self.bench.index)].astype("int64"))
+
+
+def fit_signals(bench: Job) -> Job:
+    """The bench with every signal that must be fitted fitted: a pure function of the plan, the model and the fit rows.
+
+    Raises:
+        InputError: the rows do not have what a signal must learn from.
+    """
+    reference, found = Reference(bench), dict[str, Signal]()
+    for name, signal in bench.signals.items():
+        if isinstance(signal, Fittable):
+            with torch.no_grad(), _named(name):
+                found[name] = signal.fit(reference, reference.labels)
+    return replace(bench, fitted=found)
+
+
+def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:
+    """What `run.json` says of a signal; of a fitted one also which rows it was fitted on."""
+    facts = {
+        "name": name,
+        "unit": signal.unit,
+        "sentence": (signal.__doc__ or name).partition("\n")[0],
+        "passes": needs_of(signal).passes,
+        **({"made_of": signal.made_of} if isinstance(signal, MadeOf) else {}),
+    }
+    if not isinstance(signal, Fittable):
+        return facts
+    ids = [index.sample_ids[row] for row in _fit_rows(index)]
+    sha256 = hashlib.sha256("\x1f".join(ids).encode()).hexdigest()
+    return {**facts, "bank": {"role": "fit", "rows": len(ids), "ids_sha256": sha256}}
+
+
+def seconds_per_image(bench: Job) -> dict[str, Any]:
+    """How long each signal takes for an image of one batch beyond the look that all share, the second time it is asked.
+
+    Outside every promise of identity.
+    """
+    rows = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][: bench.plan.batch]
+    seen = next(bench.evidence(bench.load(rows)[0], _keys(bench, rows)))
+    with torch.no_grad():
+        look = _seconds(lambda: next(bench.evidence(seen.images, seen.keys)).logits)
+        own = {name: _seconds(partial(signal, seen)) for name, signal in bench.ready.items()}
+    return {"images": len(rows), "look": look / len(rows), "signals": {k: s / len(rows) for k, s in own.items()}}
+
+
+def _seconds(work: Callable[[], Tensor]) -> float:
+    work()
+    begun = time.perf_counter()
+    work().cpu()
+    return time.perf_counter() - begun
+
+
+def fit_facts(bench: Job) -> list[dict[str, Any]]:
+    """What fitted signals tell of their fitting, as plain JSON values."""
+    return [
+        {"name": name, "facts": dict(signal.facts)}
+        for name, signal in bench.fitted.items()
+        if isinstance(signal, Telling)
+    ]
+
+
+def _fit_rows(index: Index) -> NDArray[np.int64]:
+    return np.array([row for row in index.rows_of("fit") if index.errors[row] is None], dtype=np.int64)
+
+
+def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _keys(bench: Job, rows: Sequence[int] | NDArray[np.int64]) -> Keys:
+    return Keys.of(bench.plan.seed, [bench.index.sample_ids[row] for row in rows], "fit")
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """A refusal names the signal it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"signal {name!r}: {error}") from error

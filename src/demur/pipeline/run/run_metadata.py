@@ -1,0 +1,121 @@
+"""What `run.json` says of a run, and whether a folder was begun with the same model, images and rows."""
+
+import math
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from demur.attacks.ray import Ray
+from demur.attribution.compactness import MEASURES
+from demur.attribution.localisation import LOCALISATIONS
+from demur.errors import RunError
+from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.run.fitting import signal_facts
+from demur.pipeline.run.job import Job
+from demur.pipeline.run.run_writer import RunWriter
+from demur.pipeline.run.shards import attacked_rows, measured_conditions, rows_of
+from demur.records import SCHEMA_VERSION, read_json, write_json
+
+
+def write_metadata(bench: Job, folder: RunWriter) -> None:
+    """Write `run.json`; an interrupted run goes on only with what it was begun with.
+
+    Raises:
+        RunError: the model, the images or what is known of them changed.
+    """
+    facts = _facts(bench)
+    path = folder.path / "run.json"
+    if path.exists():
+        _check_same(folder, read_json(path), facts)
+    write_json(path, facts)
+
+
+def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Shards are by position and keep what was known of their rows, so a run goes on with the same rows only."""
+    changed = [key.partition("_")[0] for key in ("model_sha256", "data_sha256") if before.get(key) != now[key]]
+    rows = before.get("rows_sha256", {})
+    moved = [name for name, sha256 in now["rows_sha256"].items() if rows.get(name) != sha256]
+    if changed:
+        raise RunError(
+            f"{folder.path} was begun with another {' and '.join(changed)} (its hash changed). Choose another folder "
+            "with --out."
+        )
+    if moved:
+        raise RunError(
+            f"{folder.path} was begun with the same images and labels, and with other {', '.join(moved)} or in another "
+            "order. Its records and these rows must not be mixed: choose another folder with --out."
+        )
+
+
+def _facts(bench: Job) -> dict[str, Any]:
+    plan, model, index = bench.plan, bench.classifier, bench.index
+    found = measured_conditions(plan, bench.source.input_shape)
+    counts = [len(rows_of(condition, plan, index)) for condition in found]
+    attacked = any(condition.kind == "attack" for condition in found)
+    values = math.prod(model.input_shape)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "plan_sha256": plan.sha256,
+        "gates_sha256": plan.gates_sha256,
+        "seed": plan.seed,
+        "model": plan.model.address,
+        "model_sha256": model.sha256,
+        "parameters": model.parameters,
+        "input_shape": list(model.input_shape),
+        "classes": list(model.classes),
+        "data": plan.data.address,
+        "data_sha256": index.sha256,
+        "rows_sha256": index.rows_sha256,
+        "roles": {role: len(index.rows_of(role)) for role in ("fit", "tune", "certify", "test")},
+        "duplicates": index.duplicates,
+        "excluded": index.excluded,
+        "groups": index.group_count,
+        "attacked": len(attacked_rows(index, plan.conditions.attacked)) if attacked else 0,
+        "conditions": [_condition_facts(c, rows, values) for c, rows in zip(found, counts, strict=True)],
+        "signals": [signal_facts(name, signal, index) for name, signal in bench.signals.items()],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
+        },
+    }
+
+
+def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[str, Any]:
+    return {
+        "name": condition.name,
+        "family": condition.family,
+        "kind": condition.kind,
+        "severity": condition.severity,
+        "keep": condition.keep,
+        "target": condition.target,
+        "norm": condition.norm,
+        "unlimited": condition.unlimited,
+        "sentence": condition.sentence,
+        "rows": rows,
+        **_section_facts(condition, values),
+    }
+
+
+def _section_facts(condition: Condition, values: int) -> Mapping[str, Any]:
+    """What is said of searches, maps and hidden parts besides."""
+    attack = condition.attack
+    match condition.kind:
+        case "epsilon":
+            ray = attack if isinstance(attack, Ray) else None
+            return {
+                "cap": None if ray is None else ray.reach(values),
+                "resolution": None if ray is None else ray.resolution,
+                "part": condition.part,
+                "region": condition.region,
+            }
+        case "map":
+            return {
+                "map": condition.name,
+                "measures": [{"name": n, "sentence": s, "doubt": d} for n, (s, d) in MEASURES.items()],
+                "localisations": [{"name": n, "sentence": s} for n, (s, _) in LOCALISATIONS.items()],
+            }
+        case "intervention":
+            return {"part": condition.part, "by": condition.by, "region": condition.region}
+        case _:
+            return {}

@@ -1,0 +1,69 @@
+"""Trials of the measurement itself, on a few of the attacked images: raw counts, to be judged by the analysis.
+
+They ask what an attacked table cannot answer: would twice the steps have found more, does noise find what gradients do
+not, is there a gradient at all, does the model answer the same twice.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demur.attacks.ensemble import Ensemble
+from demur.classifier import Classifier
+from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.run.job import Job
+from demur.pipeline.sanity.answer_trials import answer_findings, gradient_findings, pixel_findings
+from demur.pipeline.sanity.attack_trials import attack_findings, lead_of, reach_findings
+from demur.pipeline.sanity.trial_sample import Finding, TrialSample
+
+MOST = 128
+_FEWEST = 48
+_SHARE = 8
+
+
+def sample_size(attacked: int) -> int:
+    """How many images trials are made on: an eighth of the attacked ones, at least 48, at most 128.
+
+    A trial costs an image about as many passes as the attacks do, so an eighth keeps trials near a tenth of the cost.
+    """
+    return min(MOST, max(_FEWEST, attacked // _SHARE))
+
+
+def trials(
+    bench: Job, found: Sequence[Condition], rows: NDArray[np.int64], surrogate: Classifier | None = None
+) -> dict[str, Any]:
+    """Every trial that a plan has use for.
+
+    Args:
+        bench: model and data.
+        found: the conditions of the plan.
+        rows: index rows to try on, chosen by hash.
+        surrogate: a similar model, such as the one before hardening, whose adversarial points might carry over.
+
+    Returns:
+        The content of `facts/trials.json`: the findings with their samples, and what they cost in passes.
+    """
+    known: dict[str, Any] = {"samples": len(rows), "trusted": bench.plan.model.trust_labels}
+    if surrogate is not None:
+        known["surrogate_sha256"] = surrogate.sha256
+    if not len(rows):
+        return {**known, "forwards": 0, "backwards": 0, "findings": []}
+    lab = TrialSample(bench, rows)
+    findings = [{**asdict(each), "count": len(each.samples)} for each in _all(lab, found, surrogate)]
+    return {**known, "forwards": lab.forwards, "backwards": lab.backwards, "findings": findings}
+
+
+def _all(lab: TrialSample, found: Sequence[Condition], surrogate: Classifier | None) -> Iterator[Finding]:
+    yield from pixel_findings(lab)
+    yield from answer_findings(lab)
+    if not any(condition.attack for condition in found):
+        return
+    yield from gradient_findings(lab)
+    yield from reach_findings(found)
+    lead = lead_of(found)
+    if lead is not None:
+        blind = not any(isinstance(c.attack, Ensemble) or c.family == "square" for c in found)
+        yield from attack_findings(lab, lead, blind=blind, surrogate=surrogate)

@@ -1,0 +1,106 @@
+"""From a name to the thing it describes, and back."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from demur.errors import InputError, UnknownNameError, unknown
+from demur.registry.call_syntax import Call, canonical, parse
+from demur.registry.tables import TABLES, resolve
+
+KIND = "kind"
+"""The key of a field's metadata that says of which kind the name is that it takes."""
+
+
+def registered_as(kind: str) -> Mapping[str, str]:
+    """Metadata of a dataclass field that takes a registered thing, or a tuple of them: `tempered(signal=energy)`."""
+    return {KIND: kind}
+
+
+def build(kind: str, text: str | Call) -> Any:
+    """The thing a canonical name describes, such as `build("signal", "energy(temperature=2)")`.
+
+    Raises:
+        UnknownNameError: the name or one of its fields is unknown; the nearest known one is offered.
+        InputError: a field's value breaks its rule.
+    """
+    call = parse(text) if isinstance(text, str) else text
+    factory = resolve(kind, call.name)
+    known = {field.name: field for field in dataclasses.fields(factory)}
+    given = {}
+    for name, value in call.fields.items():
+        if name not in known:
+            raise UnknownNameError(f"{kind} {call.name!r}: {unknown('field', name, known)}")
+        given[name] = _made(known[name], value, f"{kind} {call.name!r}")
+    for name, field in known.items():
+        if field.default is dataclasses.MISSING and name not in call.fields:
+            raise InputError(f"{kind} {call.name!r} needs a value for `{name}`. Write {call.name}({name}=…).")
+    return factory(**given)
+
+
+def describe(name: str, thing: Any, **extra: Any) -> str:
+    """The canonical text of a registered dataclass instance: its fields that differ from their defaults, and extras.
+
+    >>> describe("energy", build("signal", "energy(temperature=2)"))
+    'energy(temperature=2)'
+    """
+    return canonical(name, {**_changed(thing), **extra})
+
+
+def name_of(kind: str, thing: Any) -> str:
+    """The canonical text of an instance whose name is not at hand."""
+    return str(_called(kind, thing))
+
+
+def _changed(thing: Any) -> dict[str, Any]:
+    return {
+        field.name: _shown(field, getattr(thing, field.name))
+        for field in dataclasses.fields(thing)
+        if getattr(thing, field.name) != field.default
+    }
+
+
+def _shown(field: Any, value: Any) -> Any:
+    kind = field.metadata.get(KIND)
+    if kind is None:
+        return value
+    return [_called(kind, each) for each in value] if isinstance(value, tuple) else _called(kind, value)
+
+
+def _called(kind: str, thing: Any) -> Call:
+    line = f"{type(thing).__module__}:{type(thing).__qualname__}"
+    for name, known in TABLES[kind].items():
+        if known == line:
+            return Call(name, _changed(thing))
+    raise InputError(f"{line} has no name among the {kind}s, so no plan can name it. Add it to the registry's table.")
+
+
+def _made(field: Any, value: Any, where: str) -> Any:
+    """The value of a field as its class wants it; lists become tuples, nested names what they describe."""
+    many = get_origin(field.type) is tuple
+    wanted = get_args(field.type)[0] if many else field.type
+    kind = field.metadata.get(KIND)
+    values = value if many and isinstance(value, list) else [value]
+    if many != isinstance(value, list) or not all(_fits(each, wanted, kind) for each in values):
+        types = " or ".join(each.__name__ for each in get_args(wanted) or [wanted])
+        name = "a name" if wanted is Call else f"of type {types}"
+        name = f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind else name
+        said = f"a list, each {name}" if many else name
+        raise InputError(f"{where}: `{field.name}` must be {said}; got {_written(value)}.")
+    made = [build(kind, each) for each in values] if kind else values
+    return tuple(made) if many else made[0]
+
+
+def _fits(value: object, wanted: Any, kind: str | None) -> bool:
+    """Whether a value is of a field's type; a whole number passes for a float, a bool for no number."""
+    if kind is not None or wanted is Call or isinstance(value, Call):
+        return (kind is not None or wanted is Call) and isinstance(value, Call)
+    if isinstance(value, bool):
+        return wanted is bool
+    if get_origin(wanted) is Literal:  # which of them it may be is the class's to say
+        return isinstance(value, str)
+    return isinstance(value, wanted) or (isinstance(value, int) and isinstance(float(value), wanted))
+
+
+def _written(value: object) -> str:
+    return str(value) if isinstance(value, Call) else repr(value)

@@ -1,0 +1,169 @@
+"""Conditions, direction of error and slices, in one sentence each."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from demur.analysis.accuracy.error_direction import ANOTHER, Side
+from demur.analysis.accuracy.overall import ConditionRow
+from demur.analysis.accuracy.slices import SliceRow
+from demur.analysis.results import Results
+from demur.report.phrases import count, frequency, percent, pixel_words, plural, readable
+
+_PER = 1000
+
+
+def which_way(results: Results) -> str | None:
+    """Positives that escape and false alarms, per thousand; None where no class is the positive one."""
+    found = results.direction
+    if found is None:
+        return None
+    clean = found.rows[0]
+    guarded = results.promise is not None
+    lead = f"Of {count(_PER)} images of “{found.positive}”"
+    return (
+        f"{lead} {_taken(clean.missed, f'called {other(found.others)}', guarded=guarded)}. "
+        f"False alarms: {_taken(clean.alarmed, f'of {count(_PER)} others', guarded=guarded)} "
+        f"(measured on {count(_size(clean.missed, guarded=guarded))} and "
+        f"{plural(_size(clean.alarmed, guarded=guarded), 'image')})."
+    )
+
+
+def other(name: str) -> str:
+    """The other answer: a class in quotes, or that it is any of several."""
+    return name if name == ANOTHER else f"“{name}”"
+
+
+def which_way_short(results: Results) -> str | None:
+    """The same for a line of a terminal."""
+    found = results.direction
+    if found is None:
+        return None
+    clean, guarded = found.rows[0], results.promise is not None
+    missed, alarmed = (_briefly(side, guarded=guarded) for side in (clean.missed, clean.alarmed))
+    return f"of {count(_PER)} “{found.positive}” {missed} missed; false alarms in {count(_PER)} others: {alarmed}."
+
+
+def _bare(side: Side, *, guarded: bool) -> float:
+    """What is taken for the other side without the guard, of the same images as with it."""
+    return side.test_taken.value if guarded else side.taken.value
+
+
+def _size(side: Side, *, guarded: bool) -> int:
+    return side.test_n if guarded else side.n
+
+
+def _briefly(side: Side, *, guarded: bool) -> str:
+    taken = _bare(side, guarded=guarded)
+    if taken != taken:
+        return "—"
+    bare = count(round(_PER * taken))
+    if not guarded or side.slipped is None or side.slipped.value != side.slipped.value:
+        return bare
+    return f"{bare} (guarded {count(round(_PER * side.slipped.value))})"
+
+
+def _taken(side: Side, what: str, *, guarded: bool) -> str:
+    taken = _bare(side, guarded=guarded)
+    if taken != taken:
+        return f"an unknown number are {what}: there are no such images"
+    bare = f"{count(round(_PER * taken))} {'are ' if what.startswith('called') else ''}{what}"
+    slipped, passed = side.slipped, side.passed_on
+    if not guarded or slipped is None or passed is None or slipped.value != slipped.value:
+        return bare
+    return (
+        f"{bare}; with the guard {count(round(_PER * slipped.value))}, "
+        f"and {count(round(_PER * passed.value))} go to a person"
+    )
+
+
+def worst_slice_line(results: Results) -> str | None:
+    """The slice that fares worst, with its size."""
+    row = results.worst_slice
+    if row is None:
+        return None
+    guarded = results.promise is not None and row.risk is not None and row.risk.value == row.risk.value
+    errors, n = (row.test_accuracy, row.test_n) if guarded else (row.accuracy, row.n)
+    said = f"{slice_name(row)}: {percent(1 - errors.value, 0)} of {plural(n, 'image')} wrong when all are answered"
+    return f"{said}; {frequency(row.risk.value)} with the guard." if guarded and row.risk else f"{said}."
+
+
+def slice_name(row: SliceRow) -> str:
+    """A slice by its column and value."""
+    return f"{row.column} {row.value}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One severity: the sign says whether the promise holds there, the text has the counts."""
+
+    level: str
+    holds: bool | None
+    text: str
+    sentence: str
+
+    @property
+    def sign(self) -> str:
+        """✔, ✖, or a dot where nothing was promised."""
+        return {True: "✔", False: "✖", None: "·"}[self.holds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """All severities of one kind of condition, mildest first."""
+
+    name: str
+    measure: str
+    cells: tuple[Cell, ...]
+    promised: bool = False
+
+    @property
+    def summary(self) -> str:
+        """Where the promise stops holding, with the counts there."""
+        if not self.promised:
+            worst = self.cells[-1]
+            return f"{self.name} {worst.text} right" + (f" at {self.measure} {worst.level}" if worst.level else "")
+        broken = next((at for at, cell in enumerate(self.cells) if cell.holds is False), None)
+        if broken is None:
+            return self._unbroken()
+        cell = self.cells[broken]
+        kept = f"✔ to {self.cells[broken - 1].level}, " if broken and self.cells[broken - 1].holds else ""
+        if not cell.level:
+            return f"{self.name} ✖ ({cell.text})"
+        return f"{self.name} {kept}✖ from {cell.level} ({cell.text})"
+
+    def _unbroken(self) -> str:
+        """No severity is seen to break the promise, but one with few answers says nothing."""
+        held = [cell for cell in self.cells if cell.holds]
+        if len(held) == len(self.cells):
+            return f"{self.name} ✔ at every {self.measure}" if self.cells[0].level else f"{self.name} ✔"
+        few = next(cell for cell in self.cells if cell.holds is None)
+        kept = f"✔ to {held[-1].level}, " if held else ""
+        return f"{self.name} {kept}too few answers to tell{f' at {few.level}' if few.level else ''} ({few.text})"
+
+
+def families(rows: Iterable[ConditionRow], kind: str, *, promised: bool) -> tuple[Family, ...]:
+    """The families of one kind in their first-seen order; without a promise the cells show accuracy."""
+    chosen = [row for row in rows if row.kind == kind]
+    order = {name: at for at, name in reversed(list(enumerate(row.family for row in chosen)))}
+    chosen.sort(key=lambda row: (order[row.family], row.severity))
+    return tuple(
+        Family(
+            name=readable(name),
+            measure="change" if kind == "attack" else "severity",
+            cells=tuple(_cell(row, promised=promised) for row in group),
+            promised=promised,
+        )
+        for name, group in groupby(chosen, key=lambda row: row.family)
+    )
+
+
+def _cell(row: ConditionRow, *, promised: bool) -> Cell:
+    level = "" if not row.severity else pixel_words(row.severity) if row.kind == "attack" else f"{row.severity:g}"
+    if not promised or row.answered is None or row.answered_wrong is None:
+        right = percent(row.accuracy.value, 0)
+        return Cell(level=level, holds=None, text=right, sentence=f"{row.sentence}: {right} of {count(row.n)} right")
+    sentence = f"{row.sentence}: {count(row.answered_wrong)} wrong of {count(row.answered)} answered"
+    return Cell(
+        level=level, holds=row.holds, text=f"{count(row.answered_wrong)}/{count(row.answered)}", sentence=sentence
+    )

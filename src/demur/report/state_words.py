@@ -1,0 +1,158 @@
+"""The five states an audit can end in, each with its own honest words."""
+
+import math
+from dataclasses import dataclass
+
+from demur.analysis.results import Results
+from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
+from demur.report.phrases import at_most, count, percent, plural
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A state as a word and a sign, the answer to "may I use it?", and the promise or why there is none."""
+
+    sign: str
+    word: str
+    tone: str
+    answer: str
+    headline: str
+    note: str
+
+
+SIGNS: dict[State, tuple[str, str, str]] = {
+    "issued": ("✔", "Promise issued", "good"),
+    "too_few_labels": ("✖", "Refused: too few labels", "stop"),
+    "model_too_weak": ("✖", "Refused: model too weak", "stop"),
+    "measurement_failed": ("⚠", "Measurement failed", "fail"),
+    "undeclared": ("?", "Criteria not declared", "open"),
+}
+
+
+def verdict(results: Results) -> Verdict:
+    """The state of an audit in words."""
+    sign, word, tone = SIGNS[results.state]
+    answer, headline, note = _TEXTS[results.state](results)
+    return Verdict(sign=sign, word=word, tone=tone, answer=answer, headline=headline, note=note)
+
+
+def honest(results: Results) -> Results:
+    """The results without a promise, and without conditions that keep it, unless the state is "issued"."""
+    if results.state == "issued":
+        return results
+    conditions = tuple(row.model_copy(update={"holds": None}) for row in results.conditions)
+    return results.model_copy(update={"promise": None, "conditions": conditions})
+
+
+def kept(promise: Guarantee) -> bool:
+    """Whether the share of wrong answers on the untouched test split is at most the promised one."""
+    return promise.test_wrong <= promise.risk * promise.test_answered
+
+
+def _issued(results: Results) -> tuple[str, str, str]:
+    promise = results.promise
+    if promise is None:
+        raise ValueError("results in state 'issued' must hold a promise; there is none. Rebuild results.json.")
+    return (
+        _use(results, promise),
+        f"When it answers, at most {at_most(promise.risk)} answers are wrong",
+        f"{percent(1 - promise.delta, 0)} confidence; {plural(promise.certify_n, f'labelled {promise.unit}')}",
+    )
+
+
+def _use(results: Results, promise: Guarantee) -> str:
+    """May I use it? A promise is not enough where a rule of one's own says no."""
+    failed = any(row.outcome == "fail" for row in results.gates)
+    if not failed and not kept(promise):
+        return "Not yet: the check found more errors."
+    return _barred(results) or "Yes, with the guard on, for images like those measured."
+
+
+def _barred(results: Results) -> str | None:
+    outcomes = {row.outcome for row in results.gates}
+    if "fail" in outcomes:
+        return "No: a gate failed."
+    return "Not yet: a gate is inconclusive." if "inconclusive" in outcomes else None
+
+
+def _too_few(results: Results) -> tuple[str, str, str]:
+    refusal = _refusal(results)
+    needed = f"about {count(refusal.labels_needed)} are needed" if refusal.labels_needed else "more are needed to tell"
+    return (
+        "Not yet. Let a person check every answer.",
+        (
+            f"No promise: {plural(refusal.labels_given, f'labelled {refusal.unit}')} cannot prove "
+            f"“at most {at_most(refusal.risk)} wrong”; {needed}"
+        ),
+        _support(refusal),
+    )
+
+
+def _too_weak(results: Results) -> tuple[str, str, str]:
+    refusal = _refusal(results)
+    lowest = refusal.lowest_risk
+    best = f"; the lowest seen is {at_most(_upwards(lowest))}" if lowest > refusal.risk else ""
+    return (
+        "No. Let a person check every answer.",
+        f"No promise: it cannot keep wrong answers at or below {at_most(refusal.risk)}{best}",
+        _support(refusal),
+    )
+
+
+def _support(refusal: RefusalTable) -> str:
+    """What these data can support instead."""
+    given = plural(refusal.labels_given, f"labelled {refusal.unit}")
+    parts = []
+    if refusal.provable is not None:
+        parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
+    if refusal.supported is not None:
+        parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a promise)")
+    return f"What they support: {'; '.join(parts)}." if parts else refusal.sentence
+
+
+def _failed(results: Results) -> tuple[str, str, str]:
+    broken = [check.sentence for check in results.checks if check.state == "fail"]
+    return (
+        "Unknown. Do not rely on any number below.",
+        "No promise: the measurement itself did not pass its checks",
+        " ".join(f"{sentence.rstrip('.')}." for sentence in broken or ["A check of the measurement failed"]),
+    )
+
+
+def _undeclared(results: Results) -> tuple[str, str, str]:
+    return (
+        _barred(results)
+        or (
+            "All gates are passed; nobody has said yet how often it may be wrong."
+            if results.gates
+            else "Undecided. Nobody has said yet how often it may be wrong."
+        ),
+        "No promise was asked for: the plan names no share of wrong answers that is acceptable",
+        (
+            f"On unseen images {percent(results.test_accuracy.value)} of its answers are right; "
+            "whether that is enough is yours to declare."
+        ),
+    )
+
+
+def _upwards(risk: float) -> float:
+    """A risk with two digits that does not claim less than it is."""
+    base = 100 if risk >= 0.05 else 1000
+    return math.ceil(risk * base) / base
+
+
+def _refusal(results: Results) -> RefusalTable:
+    if results.refusal is None:
+        raise ValueError(
+            f"results in state {results.state!r} must hold a refusal; there is none. Rebuild results.json."
+        )
+    return results.refusal
+
+
+_TEXTS = {
+    "issued": _issued,
+    "too_few_labels": _too_few,
+    "model_too_weak": _too_weak,
+    "measurement_failed": _failed,
+    "undeclared": _undeclared,
+}

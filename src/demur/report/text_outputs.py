@@ -1,0 +1,256 @@
+"""The same results outside the page: JUnit XML, Markdown, a terminal."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Literal
+from xml.etree import ElementTree as ET
+
+from demur.analysis.accuracy.overall import ConditionRow
+from demur.analysis.quantity import Quantity
+from demur.analysis.results import Results
+from demur.report.acceptance_lines import MISSING, SIGNS, declarations, in_words
+from demur.report.first_screen import FirstScreen
+from demur.report.phrases import DASH, count, percent, spread_words
+from demur.report.state_words import honest, verdict
+
+_CONTROL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One test case; `kind` is None when it passed."""
+
+    name: str
+    kind: Literal["failure", "error", "skipped"] | None
+    message: str
+
+
+def junit(results: Results) -> str:
+    """The whole document; characters XML cannot hold are replaced."""
+    suites = (("promise", [_promise(results)]), ("gates", _gate_cases(results)), ("checks", _checks(results)))
+    root = ET.Element("testsuites", name="demur")
+    for name, cases in suites:
+        if cases:
+            root.append(_suite(name, cases, results))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _promise(results: Results) -> Case:
+    said = verdict(results)
+    kinds: dict[str, Literal["failure", "error", "skipped"] | None] = {
+        "issued": None,
+        "undeclared": "skipped",
+        "measurement_failed": "error",
+    }
+    return Case(name="promise", kind=kinds.get(results.state, "failure"), message=f"{said.headline}. {said.note}")
+
+
+def _gate_cases(results: Results) -> list[Case]:
+    return [
+        Case(
+            name=f"{row.key} {row.rule}",
+            kind={"pass": None, "fail": "failure", "inconclusive": "error"}[row.outcome],
+            message=": ".join(part for part in (row.of, in_words(row), row.sentence) if part),
+        )
+        for row in results.gates
+    ]
+
+
+def _checks(results: Results) -> list[Case]:
+    return [
+        Case(
+            name=check.name,
+            kind="failure" if check.state == "fail" else None,
+            message=f"{check.sentence}{'' if check.count is None else f': {check.count} of {check.of}'}",
+        )
+        for check in results.checks
+    ]
+
+
+def _suite(name: str, cases: Iterable[Case], results: Results) -> ET.Element:
+    kinds = [case.kind for case in cases]
+    suite = ET.Element(
+        "testsuite",
+        name=f"demur.{name}",
+        tests=str(len(kinds)),
+        failures=str(kinds.count("failure")),
+        errors=str(kinds.count("error")),
+        skipped=str(kinds.count("skipped")),
+        time="0",
+        timestamp=results.provenance.started,
+    )
+    for case in cases:
+        element = ET.SubElement(suite, "testcase", classname=f"demur.{name}", name=_legal(case.name), time="0")
+        if case.kind:
+            ET.SubElement(element, case.kind, message=_legal(case.message))
+        else:
+            ET.SubElement(element, "system-out").text = _legal(case.message)
+    return suite
+
+
+def _legal(text: str) -> str:
+    return _CONTROL.sub("\ufffd", text)
+
+
+SUMMARY_LINES = 80
+_GATES = 20
+
+
+def summary(results: Results) -> str:
+    """The whole document; what does not fit is counted."""
+    first, shown = FirstScreen.of(results), honest(results)
+    head = [*_head(first), *_purpose(results), *_gates(results, first)]
+    tail = ["", f"**Next step.** {_text(first.next_step)}"]
+    return "\n".join([*head, *_condition_lines(shown.conditions, SUMMARY_LINES - len(head) - len(tail)), *tail]) + "\n"
+
+
+def _head(first: FirstScreen) -> Iterator[str]:
+    said = first.verdict
+    yield f"## {said.sign} {said.word}: {_text(first.subject)}"
+    yield from ("", f"**{_text(said.answer)}** {_text(said.headline)} ({_text(said.note.rstrip('.'))}).", "")
+    poor = "; ".join(family.summary for family in first.corruptions)
+    points = (
+        first.behaviour,
+        first.check,
+        first.without,
+        f"Worst class: {first.worst}",
+        f"Poor images: {poor}." if poor else None,
+        f"Manipulation: {' '.join(first.manipulation)}",
+        f"Not covered: {'; '.join(first.not_covered)}.",
+        f"Measurement: {first.trust.sentence}",
+    )
+    yield from (f"- {_text(point)}" for point in points if point)
+
+
+def _purpose(results: Results) -> Iterator[str]:
+    declared = declarations(results.purpose)
+    yield from _table(("Purpose", ""), ((label, _text(text) if text else f"**{MISSING}**") for label, text in declared))
+    if results.opened:
+        yield from ("", f"{results.opened.sentence}.")
+
+
+def _gates(results: Results, first: FirstScreen) -> Iterator[str]:
+    if first.gates is None:
+        return
+    rows = [
+        (
+            _code(row.key),
+            _code(row.rule),
+            " ".join(SIGNS[row.outcome]),
+            _text(in_words(row) + (f", {row.of}" if row.of else "")),
+        )
+        for row in sorted(results.gates, key=lambda row: ("fail", "inconclusive", "pass").index(row.outcome))
+    ]
+    yield from _table(("Gate", "Rule", "Result", "Measured"), rows[:_GATES])
+    yield from _rest(len(rows) - _GATES, "gates")
+    if first.gates.changed:
+        yield from ("", f"**✖ Changed after the test was opened:** {_text('; '.join(first.gates.changed[:_GATES]))}")
+
+
+def _condition_lines(rows: Sequence[ConditionRow], room: int) -> Iterator[str]:
+    most = room - 4 if len(rows) > room - 3 else len(rows)
+    cells = (
+        (
+            _code(row.condition),
+            count(row.n),
+            _number(row.accuracy),
+            _number(row.coverage),
+            _number(row.risk),
+            {True: "✔ holds", False: "✖ broken", None: DASH}[row.holds],
+        )
+        for row in rows[:most]
+    )
+    yield from _table(("Condition", "Images", "Accuracy", "Answered", "Share wrong", "Promise"), cells)
+    yield from _rest(len(rows) - most, "conditions")
+
+
+def _number(quantity: Quantity | None) -> str:
+    if quantity is None:
+        return DASH
+    return f"{percent(quantity.value)} {spread_words(quantity, share=True)}".strip()
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A blank line, two lines of heads, one line for each row."""
+    yield from ("", f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}")
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _rest(left: int, what: str) -> Iterator[str]:
+    if left > 0:
+        yield f"| and {left} more {what} in the report |"
+
+
+def _text(text: str) -> str:
+    """One line in which no character of a name becomes a table, a tag or a link."""
+    return re.sub(r"([|<\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """A name as it is typed; only what would end the cell or the code is replaced."""
+    typed = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{typed}`"
+
+
+COLUMNS = 100
+LINES = 14
+
+
+def plain_text(first: FirstScreen) -> str:
+    """At most 14 lines of at most 100 columns; the next step takes what room is left."""
+    lines = [line for text, room in _paragraphs(first) for line in _fit(text, room)]
+    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", LINES - len(lines))])
+
+
+def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
+    """Each paragraph with the most lines it may take: 13 together.
+
+    What only some audits have takes its line from what is not covered, then from the conditions, then from the lapses.
+    """
+    verdict, particular = first.verdict, list(_particular(first))
+    yield f"{verdict.sign} {verdict.word}: {first.subject}. {verdict.answer}", 1
+    if first.behaviour:
+        yield f"{verdict.headline} ({verdict.note}).", 2
+        yield f"{first.behaviour} {first.without}", 1
+        yield str(first.check), 1
+    else:
+        yield f"{verdict.headline}.", 2
+        yield verdict.note, 1
+        yield first.without, 1
+    yield f"Worst class: {first.worst}", 1
+    yield _conditions(first), 2 if len(particular) < 2 else 1
+    yield f"Manipulation: {first.manipulation_short}", 1
+    yield (
+        f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.not_covered))}",
+        1 if particular else 2,
+    )
+    if len(particular) < 3:
+        yield f"Lapses: {_listed(first.lapses)}", 1
+    yield f"Measurement: {first.trust.sentence}", 1
+    yield from ((text, 1) for text in particular)
+
+
+def _particular(first: FirstScreen) -> Iterable[str]:
+    if first.direction_short:
+        yield f"Direction: {first.direction_short}"
+    if first.worst_slice:
+        yield f"Worst slice: {first.worst_slice}"
+    if first.gates:
+        yield f"Gates: {first.gates.sentence}"
+
+
+def _conditions(first: FirstScreen) -> str:
+    lead = "At the same threshold" if first.behaviour else "Under poor conditions"
+    return f"{lead}: {'; '.join(family.summary for family in first.corruptions) or 'nothing was measured'}."
+
+
+def _listed(items: tuple[str, ...]) -> str:
+    return "; ".join(item.rstrip(".") for item in items) or "nothing was named"
+
+
+def _fit(text: str, most: int) -> list[str]:
+    lines = wrap(text, COLUMNS, subsequent_indent="  ", max_lines=most, placeholder=" …", break_long_words=True)
+    return lines or [""]

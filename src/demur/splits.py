@@ -1,0 +1,128 @@
+"""The roles of held-out rows, fixed by hash before anybody looks.
+
+A role belongs to a unit: the rows linked, directly or through others, by equal content or by an equal group. It depends
+on the unit's own hash, so another seed, a limit or other rows never move it, but for the one time that a set grows past
+3,000 rows and gets other shares. A user's own split wins.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from demur.errors import DataError
+
+Split: TypeAlias = Literal["train", "fit", "tune", "certify", "test"]
+
+OwnSplit: TypeAlias = Literal["train", "fit", "tune", "certify", "test", "val"]
+"""What a user's own split can say; `val` serves to tune and to certify."""
+
+SPLIT_NAMES: Mapping[str, OwnSplit] = {
+    "train": "train",
+    "training": "train",
+    "fit": "fit",
+    "tune": "tune",
+    "certify": "certify",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "calibration": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The names of splits that are understood, in small letters."""
+
+FEW = 3_000
+"""Below this many rows no signal is fitted and there is no `fit` role."""
+
+SHARES: Mapping[Split, float] = {"fit": 0.05, "tune": 0.15, "certify": 0.40, "test": 0.40}
+SHARES_OF_FEW: Mapping[Split, float] = {"fit": 0.0, "tune": 0.20, "certify": 0.50, "test": 0.30}
+
+
+def split_of(unit_hash: str, rows: int, among: Sequence[Split] = ("fit", "tune", "certify", "test")) -> Split:
+    """The role of a unit in a set of so many rows; with `among`, one of these, in the usual proportion.
+
+    >>> split_of("ff" * 32, rows=10_000)
+    'test'
+    """
+    shares = {role: share for role, share in (SHARES if rows >= FEW else SHARES_OF_FEW).items() if role in among}
+    place = int(unit_hash[:16], 16) / 2**64 * sum(shares.values())
+    edge = 0.0
+    for role, share in shares.items():
+        edge += share
+        if place < edge:
+            return role
+    return among[-1]
+
+
+def own_split(name: str | None, where: str) -> OwnSplit | None:
+    """What the name of a split means; no name means that demur shares the row out.
+
+    >>> own_split("Validation", "row 3")
+    'val'
+    """
+    text = (name or "").strip().lower()
+    if not text:
+        return None
+    if text not in SPLIT_NAMES:
+        raise DataError(
+            f"{where}: the split {name!r} is not understood. Write one of {', '.join(SPLIT_NAMES)}, or nothing."
+        )
+    return SPLIT_NAMES[text]
+
+
+def assign_splits(own: Sequence[OwnSplit | None], units: Sequence[str], rows: int) -> list[Split]:
+    """The role of each row of a set of so many held-out rows, from the user's split and the hash of its unit.
+
+    A split that names one held-out part only, `test` or `val`, says which rows are held out and not what they serve:
+    they are shared out by hash.
+    """
+    alone = set(own) - {"train"} in ({"test"}, {"val"})
+    return [
+        _role(None if alone and name != "train" else name, unit, rows) for name, unit in zip(own, units, strict=True)
+    ]
+
+
+def _role(own: OwnSplit | None, unit: str, rows: int) -> Split:
+    if own is None:
+        return split_of(unit, rows)
+    return split_of(unit, rows, among=("tune", "certify")) if own == "val" else own
+
+
+def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> list[str]:
+    """For each row the hash of its unit: the smallest one of its groups' names or, without groups, its content's."""
+    units = _units(contents, groups)
+    own = [
+        _salted("group", group) if group is not None else _salted("content", content)
+        for content, group in zip(contents, groups, strict=True)
+    ]
+    smallest: dict[tuple[int, bool], str] = {}
+    for unit, group, value in zip(units, groups, own, strict=True):
+        key = (unit, group is not None)
+        smallest[key] = min(value, smallest.get(key, value))
+    return [smallest.get((unit, True)) or smallest[unit, False] for unit in units]
+
+
+def _units(contents: Sequence[str], groups: Sequence[str | None]) -> list[int]:
+    """The number of each row's connected component, rows being linked through what they share."""
+    names: dict[tuple[str, str], int] = {}
+    links = [(row, _number(names, ("content", content))) for row, content in enumerate(contents)]
+    links += [(row, _number(names, ("group", group))) for row, group in enumerate(groups) if group is not None]
+    rows, shared = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    size = len(contents) + len(names)
+    graph = coo_matrix((np.ones(len(links), dtype=np.int8), (rows, shared + len(contents))), shape=(size, size))
+    components: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return [int(component) for component in components[: len(contents)]]
+
+
+def _number(names: dict[tuple[str, str], int], name: tuple[str, str]) -> int:
+    return names.setdefault(name, len(names))
+
+
+def _salted(kind: str, text: str) -> str:
+    return hashlib.sha256(f"role\x1f{kind}\x1f{text}".encode()).hexdigest()

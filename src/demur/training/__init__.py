@@ -1,0 +1,23 @@
+"""Training recipes: (architecture, data, recipe) → weights. What they leave is audited like any other model.
+
+A recipe says what one step is; `learn` owns the loop, `train` the folder.
+"""
+
+from demur.training.batches import TrainingImages, fresh, gather, seeded_torch
+from demur.training.learning_loop import Quiet, TrainingProgress, learn
+from demur.training.standard import Recipe, Standard
+from demur.training.training_run import Trained, train
+
+__all__ = [
+    "Quiet",
+    "Recipe",
+    "Standard",
+    "Trained",
+    "TrainingImages",
+    "TrainingProgress",
+    "fresh",
+    "gather",
+    "learn",
+    "seeded_torch",
+    "train",
+]

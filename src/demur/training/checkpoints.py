@@ -1,0 +1,155 @@
+"""Where a training stands after each epoch, on disk, and the folder it is in."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from demur.errors import RunError
+from demur.records import locked, read_json, refuse_foreign, write_atomically, write_json
+
+
+class Forgetful:
+    """No checkpoints."""
+
+    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> int:  # noqa: ARG002
+        """Nothing was kept."""
+        return 0
+
+    def keep(self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The last whole epoch in a folder of its own: `checkpoint.json` names the file of tensors and its hash.
+
+    The tensors are written first and the JSON is renamed into place, so a kill at any moment leaves one epoch or the
+    next, never a part. Kept are the weights, what the optimizer remembers, and both streams of random numbers.
+    """
+
+    folder: Path
+
+    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> int:
+        """Put everything back as it was; how many epochs that was after.
+
+        Raises:
+            RunError: the tensors are missing or damaged.
+        """
+        from safetensors.torch import load
+
+        note = self.folder / "checkpoint.json"
+        if not note.exists():
+            return 0
+        entry = read_json(note)
+        tensors = load(self._whole(entry["tensors"], entry["sha256"]))
+        student.load_state_dict(_under("student.", tensors))
+        _refill(optimizer, _under("optimizer.", tensors))
+        dice.set_state(tensors["dice"])
+        torch.random.set_rng_state(tensors["global"])
+        return int(entry["epochs"])
+
+    def keep(self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+        """Replace what an earlier epoch kept."""
+        from safetensors.torch import save
+
+        tensors = {
+            **{f"student.{name}": value for name, value in student.state_dict().items()},
+            **{f"optimizer.{name}": value for name, value in _remembered(optimizer).items()},
+            "dice": dice.get_state(),
+            "global": torch.random.get_rng_state(),
+        }
+        content = save({name: value.contiguous() for name, value in tensors.items()})
+        name = f"epoch-{epochs:04d}.safetensors"
+        write_atomically(self.folder / name, content)
+        entry = {"epochs": epochs, "tensors": name, "sha256": hashlib.sha256(content).hexdigest()}
+        write_json(self.folder / "checkpoint.json", entry)
+        self._sweep({"checkpoint.json", name})
+
+    def forget(self) -> None:
+        """Remove what was kept, the note first."""
+        (self.folder / "checkpoint.json").unlink(missing_ok=True)
+        if self.folder.exists():
+            self._sweep(set())
+
+    def _sweep(self, kept: set[str]) -> None:
+        """Remove the rest: older epochs, and what a kill left half written."""
+        for path in self.folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    def _whole(self, name: str, sha256: str) -> bytes:
+        path = self.folder / name
+        content = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise RunError(
+                f"the checkpoint {path} is {'damaged' if content else 'missing'}. Start over with --restart."
+            )
+        return content
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _remembered(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Its tensors by `number of the parameter.what`."""
+    return {
+        f"{number}.{what}": value
+        for number, parameter in enumerate(_parameters(optimizer))
+        for what, value in optimizer.state[parameter].items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _refill(optimizer: torch.optim.Optimizer, remembered: dict[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
+    for name, value in remembered.items():
+        number, _, what = name.partition(".")
+        parameter = parameters[int(number)]
+        alike = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        optimizer.state[parameter][what] = alike.detach()
+
+
+NOTE = "training.json"
+CHECKPOINT = "checkpoint"
+
+
+@contextmanager
+def open_training(path: Path, task: Mapping[str, str], *, restart: bool) -> Iterator[Path]:
+    """The folder of a task, locked; made if it is not there. With `restart`, an earlier task is given up.
+
+    Raises:
+        InputError: the folder cannot be written.
+        RunError: another process trains into it, or it belongs to another training or an audit.
+    """
+    with locked(path):
+        refuse_foreign(path, NOTE)
+        if restart:
+            Checkpoints(path / CHECKPOINT).forget()  # before the note changes: a kill in between must not mix the two
+        else:
+            _check_same(path, task)
+        write_json(path / NOTE, dict(task))
+        yield path
+
+
+def _check_same(path: Path, task: Mapping[str, str]) -> None:
+    if not (path / NOTE).exists():
+        return
+    before = read_json(path / NOTE)
+    changed = [
+        f"{key}: {before.get(key)} before, {value} now" for key, value in task.items() if before.get(key) != value
+    ]
+    if changed:
+        raise RunError(
+            f"{path} belongs to another training ({'; '.join(changed)}). Choose another folder with --out, or give up "
+            "the earlier training with --restart."
+        )

@@ -1,0 +1,85 @@
+"""A training from an address of data to a folder with weights, manifest and card."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from demur.adapters.weights import manifest_of
+from demur.data import Source, open_data
+from demur.records import write_atomically
+from demur.training.checkpoints import CHECKPOINT, Checkpoints, open_training
+from demur.training.learning_loop import Normalised, Quiet, TrainingProgress, evaluate, learn, normalised
+from demur.training.model_card import Scores, card, write_model
+from demur.training.training_task import TrainingTask
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves.
+
+    Attributes:
+        weights: the safetensors file; manifest and card lie beside it.
+        address: the model address of the trained classifier.
+        learned: how many images it has learned from.
+        scores: how it does on rows set aside that may be looked at; None where there are none.
+    """
+
+    weights: Path
+    address: str
+    learned: int
+    scores: Scores | None
+
+
+def train(
+    architecture: str,
+    data: Source | str,
+    *,
+    recipe: str = "standard",
+    seed: int = 0,
+    out: Path | None = None,
+    restart: bool = False,
+    progress: TrainingProgress | None = None,
+) -> Trained:
+    """Train an architecture on data by a recipe, and describe what came of it.
+
+    The same call again continues a training that was interrupted, from the last whole epoch, and comes to the same
+    bytes. What the weights were learned from is listed beside them, so that an audit can leave it out.
+
+    Args:
+        architecture: a name of the zoo, or `module:PKG.MOD:FACTORY`; `@FILE.safetensors` are weights to start from.
+        data: a source or its address. Its own split is respected; else 60 % are learned from.
+        recipe: such as `standard(epochs=10)`.
+        seed: of everything random.
+        out: the folder; by default one under `models` that the same task finds again.
+        restart: give up what the folder holds.
+        progress: told how far it is.
+
+    Raises:
+        InputError: something given cannot be used.
+        RunError: the folder belongs to another training, or the training has diverged.
+    """
+    progress = progress or Quiet()
+    progress.say("reading the images")
+    task = TrainingTask.of(architecture, open_data(data) if isinstance(data, str) else data, recipe, seed)
+    with open_training(out or task.folder, task.note(), restart=restart) as folder:
+        checkpoints = Checkpoints(folder / CHECKPOINT)
+        options = task.architecture.options
+        wrapped = Normalised(task.network, options.mean, options.std)
+        state = learn(task.recipe, wrapped, task.lessons(), seed, progress=progress, checkpoints=checkpoints)
+        task.network.load_state_dict(normalised(state))
+        progress.say("measuring on images set aside")
+        return _leave(task, folder)
+
+
+def _leave(task: TrainingTask, folder: Path) -> Trained:
+    """Measure the trained network; write manifest, weights and card. A card that names these weights is kept."""
+    weights = folder / "model.safetensors"
+    classifier, parts, address = task.classifier(), task.parts, task.architecture.trained(str(weights))
+    found = evaluate(classifier, task.source, task.index, parts.tuned)
+    write_atomically(manifest_of(weights), task.manifest)
+    write_model(weights, task.network.state_dict(), task.metadata())
+    page = weights.with_suffix(".md")
+    if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text()):
+        told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
+        write_atomically(page, card(told, classifier, weights, task.index, parts, found).encode())
+    return Trained(weights, address, len(parts.learned), found)

@@ -1,0 +1,96 @@
+import fcntl
+import json
+
+import pytest
+from tests import tiny
+
+from demur.errors import InputError, RunError
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.run.run_writer import RunWriter, open_run
+
+
+def open_and_close(path, plan):
+    with open_run(path, plan) as folder:
+        return folder
+
+
+def test_a_second_writer_is_refused_and_the_lock_goes_with_its_holder(tmp_path):
+    taken = pytest.raises(RunError, match=r"another process is writing into .*run.*--out")
+    with open_run(tmp_path / "run", Plan()), taken:
+        open_and_close(tmp_path / "run", Plan())
+    open_and_close(tmp_path / "run", Plan())
+
+
+def test_the_lock_goes_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), open_run(tmp_path, Plan()):
+        raise ZeroDivisionError
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_folder_of_another_plan_is_refused_with_what_differs(tmp_path):
+    open_and_close(tmp_path, Plan())
+    (tmp_path / "manifest.json").write_text("[]")
+    with pytest.raises(RunError, match="belongs to another plan") as caught:
+        open_and_close(tmp_path, Plan(seed=3))
+    assert "seed = 3" in str(caught.value)
+    assert "seed = 0" in str(caught.value)
+    assert "batch" not in str(caught.value)
+    assert "--out" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_which_nothing_was_measured_may_be_taken_by_another_plan(tmp_path):
+    """A plan that was refused and corrected need not look for another place."""
+    open_and_close(tmp_path, Plan())
+    open_and_close(tmp_path, Plan(seed=3))
+    assert "seed = 3" in (tmp_path / "plan.toml").read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write the folder .*file/run: Not a directory. .*--out DIR"):
+        open_and_close(tmp_path / "file" / "run", Plan())
+
+
+def test_what_a_killed_writer_left_is_swept_away_and_nothing_else(tmp_path):
+    litter = ["records/.c000-s0000.parquet.ab12_xyz", "thumbs/.3.webp.abcdefgh", ".manifest.json.abcdefgh"]
+    kept = ["records/c000-s0000.parquet", "facts/door.json", ".results.json.abcdefgh", "records/.own"]
+    for name in (*litter, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    open_and_close(tmp_path, Plan())
+    assert [name for name in litter if (tmp_path / name).exists()] == []
+    assert [name for name in kept if not (tmp_path / name).exists()] == []
+
+
+def test_log_lines_are_appended_as_json(tmp_path):
+    with open_run(tmp_path, Plan()) as folder:
+        folder.log("started")
+        folder.log("finished", seconds=1.5)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["started", "finished"]
+    assert lines[1]["seconds"] == 1.5
+
+
+@pytest.mark.parametrize("harm", ["cut", "removed", "swapped", "unlisted"])
+def test_a_damaged_shard_is_measured_again(tmp_path, harm):
+    small = {"conditions": ("clean", "low_light(severity=1)")}
+    folder = tiny.run(tmp_path / "run", tiny.source(520), **small)
+    before = tiny.hashes(folder)
+    shard, other = folder / "records" / "c000-s0001.parquet", folder / "records" / "c001-s0000.parquet"
+    match harm:
+        case "cut":
+            shard.write_bytes(shard.read_bytes()[:-9])
+        case "removed":
+            shard.unlink()
+        case "swapped":
+            shard.write_bytes(other.read_bytes())
+        case "unlisted":
+            entries = json.loads((folder / "manifest.json").read_text())
+            (folder / "manifest.json").write_text(json.dumps(entries[1:]))
+    assert len(RunWriter(folder).shards()) == 3
+    kept = other.stat().st_mtime_ns
+    tiny.run(folder, tiny.source(520), **small)
+    assert tiny.hashes(folder) == before
+    assert other.stat().st_mtime_ns == kept, "an intact shard was written again"
