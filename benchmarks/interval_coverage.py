@@ -2,10 +2,10 @@
 
     python benchmarks/interval_coverage.py [--quick]
 
-In each data set images are right with a probability that a hidden difficulty decides, and a doubt score follows the
-difficulty with noise. In groups the difficulty has a part that all images of a group share. The truth is computed on a
-very large sample of the same law. Printed is the share of data sets whose interval holds the truth, beside the band in
-which that share lies with probability 95 % if the interval is exact.
+In each data set images are right with a probability that a hidden difficulty decides, and a uncertainty score follows
+the difficulty with noise. In groups the difficulty has a part that all images of a group share. The truth is computed
+on a very large sample of the same law. Printed is the share of data sets whose interval holds the truth, beside the
+band in which that share lies with probability 95 % if the interval is exact.
 """
 
 import argparse
@@ -24,14 +24,14 @@ Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArra
 
 
 def draw(generator: np.random.Generator, groups: int, size: int, shared: float) -> Rows:
-    """Doubt of two signals, wrong, and the group of each image; `shared` is the group's part in the difficulty."""
+    """Two uncertainty scores, wrong, and the group of each image; `shared` is the group's part in the difficulty."""
     units = np.repeat(np.arange(groups), size)
     own, common = generator.normal(size=groups * size), generator.normal(size=groups)[units]
     difficulty = np.sqrt(1 - shared) * own + np.sqrt(shared) * common
     wrong = generator.random(len(units)) < 1 / (1 + np.exp(2.0 - 1.5 * difficulty))
-    doubt = difficulty + 0.8 * generator.normal(size=len(units))
+    uncertainty = difficulty + 0.8 * generator.normal(size=len(units))
     other = difficulty + 1.2 * generator.normal(size=len(units))
-    return doubt, other, wrong, units
+    return uncertainty, other, wrong, units
 
 
 def measures(grouped: bool) -> dict[str, Callable[[Rows], Estimate]]:  # noqa: FBT001 - a two-way table
@@ -43,11 +43,11 @@ def measures(grouped: bool) -> dict[str, Callable[[Rows], Estimate]]:  # noqa: F
 
 
 def truth(shared: float, size: int) -> dict[str, float]:
-    doubt, other, wrong, _ = draw(np.random.default_rng(1), 2_000_000 // size, size, shared)
+    uncertainty, other, wrong, _ = draw(np.random.default_rng(1), 2_000_000 // size, size, shared)
     return {
         "accuracy": float(1 - wrong.mean()),
-        "auroc": float(auroc(doubt, wrong)),
-        "auroc gain": float(auroc(doubt, wrong)) - float(auroc(other, wrong)),
+        "auroc": float(auroc(uncertainty, wrong)),
+        "auroc gain": float(auroc(uncertainty, wrong)) - float(auroc(other, wrong)),
     }
 
 

@@ -99,7 +99,7 @@ def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, obje
         f"{subject.name}, {images} images, {mutants} mutants of {fitted.tried} tried on {known} others: {fitting:.0f} s"
     )
     whole = Evidence(model, x)
-    own, doubt = whole.logits.argmax(dim=1), MSP()(whole)
+    own, uncertainty = whole.logits.argmax(dim=1), MSP()(whole)
     spoilt = copies(fitted, whole, subject.network)
     ratios, stopped = [], []
     for _ in range(pairs):
@@ -113,7 +113,7 @@ def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, obje
         )
     different = int((changes != (answers != own)).sum())
     share, limit = changes.double().mean(dim=0), fitted.rule.limit / mutants
-    expected = fitted.rule.expected(*counts, doubt)
+    expected = fitted.rule.expected(*counts, uncertainty)
     half = 0.5 / mutants
     agreement = float(((expected >= limit - half) == (share >= limit - half)).double().mean())
     asked = float(counts[1].double().mean())
@@ -121,7 +121,7 @@ def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, obje
     print(f"  with stopping {asked:.1f} mutants on average, {agreement:.2%} decided as all {mutants} decide")
     wrong = own != y
     ranks = {
-        "msp": auroc(doubt.numpy(), wrong.numpy()),
+        "msp": auroc(uncertainty.numpy(), wrong.numpy()),
         "all mutants": auroc(share.numpy(), wrong.numpy()),
         "stopping": auroc(expected.numpy(), wrong.numpy()),
     }
@@ -129,7 +129,7 @@ def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, obje
     steps = [count for count in (10, 20, 30, 50, 70, 100) if count <= mutants]
     by_mutants = auroc_by_mutants(changes, wrong, steps)
     print("  by mutants: " + ", ".join(f"{count}: {value:.3f}" for count, value in by_mutants.items()))
-    tested, open_still = sequential_test(fitted, changes, doubt)
+    tested, open_still = sequential_test(fitted, changes, uncertainty)
     print(f"  Wald's test instead: {tested:.1f} mutants on average, {open_still:.0%} of images still open at the end")
     return {
         "model": subject.name,
@@ -148,12 +148,12 @@ def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, obje
     }
 
 
-def sequential_test(fitted: FittedLabelChangeRate, changes: Tensor, doubt: Tensor) -> tuple[float, float]:
+def sequential_test(fitted: FittedLabelChangeRate, changes: Tensor, uncertainty: Tensor) -> tuple[float, float]:
     """Mutants that Wald's test asks on average, and the share of images it leaves open, from what all mutants said."""
     rule = type(fitted.rule)("sprt", len(changes), fitted.rule.limit)
     changed, asked = torch.zeros(2, changes.shape[1], dtype=torch.int64)
     for part in rule.blocks(range(len(changes))):
-        rows = (~rule.enough(changed, asked, doubt)).nonzero()[:, 0]
+        rows = (~rule.enough(changed, asked, uncertainty)).nonzero()[:, 0]
         changed[rows] += changes[part.start : part.stop, rows].sum(dim=0)
         asked[rows] += len(part)
     return float(asked.double().mean()), truncated(rule, changed, asked)

@@ -3,7 +3,7 @@
     python benchmarks/signals.py [--quick] [--rows N] [--only NAME…]
 
 The look that all signals share is timed once, on full batches; then each signal on evidence that has been looked at, so
-its figure is what it adds. Signals that must be fitted are fitted on the images of the role fit. CPU seconds are those
+its figure is what it adds. Signals that must be fitted are fitted on the images of the split fit. CPU seconds are those
 of the process. AUROC is against errors, on the images scored.
 """
 
@@ -81,7 +81,7 @@ def measure(signal: AnySignal, reference: Rows, rows: Rows) -> Figures:
     seen, _ = looked(rows)
     ready(seen[0].rows(torch.arange(2)))  # what is imported or built on first use
     begun, cpu = time.perf_counter(), time.process_time()
-    doubt = torch.cat([ready(each) for each in seen])
+    uncertainty = torch.cat([ready(each) for each in seen])
     cpu, seconds = time.process_time() - cpu, time.perf_counter() - begun
     wrong = torch.cat([each.logits for each in seen]).argmax(dim=1) != rows.labels
     spent = torch.cat([each.spent for each in seen], dim=1).double()
@@ -92,7 +92,7 @@ def measure(signal: AnySignal, reference: Rows, rows: Rows) -> Figures:
         fitting_seconds=fitting if isinstance(signal, Fittable) else 0.0,
         passes=needs_of(signal).passes,
         spent=float((spent[0] + 1.25 * spent[1]).mean()) - 1,
-        auroc=float(auroc(doubt.numpy(), wrong.numpy())),
+        auroc=float(auroc(uncertainty.numpy(), wrong.numpy())),
     )
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Solar cells, twice: shared out by module, and at random as if cells of one module knew nothing of each other.
-# Needs pip install 'demur[elpv]'. A promise of 2 % is refused; the report says what these data can support.
+# Needs pip install 'demur[elpv]'. A guarantee of 2 % is refused; the report says what these data can support.
 set -euo pipefail
 
 for group in module none; do

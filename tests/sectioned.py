@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from demur.classifier import Classifier
-from demur.pipeline.plan.plan_file import EpsilonPlan, LipschitzPlan, WherePlan
+from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan, LipschitzPlan
 from demur.pipeline.run.loop import run_plan
 from tests import tiny
 
-NONE = {"epsilon": EpsilonPlan(use=()), "where": WherePlan(), "lipschitz": LipschitzPlan()}
+NONE = {"epsilon": EpsilonPlan(use=()), "attribution": AttributionPlan(), "lipschitz": LipschitzPlan()}
 EVERY = {
     "epsilon": EpsilonPlan(use=("ray", "fmn(norm='l2', steps=10)"), images=150, curves=12),
-    "where": WherePlan(maps=("grad_cam", "gradient"), regions=("grad_cam", "marked", "centred"), images=90),
+    "attribution": AttributionPlan(maps=("grad_cam", "gradient"), regions=("grad_cam", "marked", "centred"), images=90),
     "lipschitz": LipschitzPlan(images=6),
 }
 

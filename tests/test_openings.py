@@ -19,7 +19,7 @@ def test_an_opening_says_who_opened_what_and_when(tmp_path):
     note(run, "certify", "audit")
     note(run, "test", "report")
     first, second = openings(run)
-    assert (first["role"], first["by"], second["role"], second["by"]) == ("certify", "audit", "test", "report")
+    assert (first["split"], first["by"], second["split"], second["by"]) == ("certify", "audit", "test", "report")
     assert first["at"] < second["at"]
     assert second["run"] == "a"
     assert second["gates"] == {"clean.accuracy": ">= 0.5"}

@@ -14,7 +14,7 @@ def shard(condition="clean", rows=4):
     return frame(
         {
             "sample_id": [f"{k:03d}" for k in range(rows)],
-            "role": ["test"] * rows,
+            "split": ["test"] * rows,
             "label": list(range(rows)),
             "condition": [condition] * rows,
             "predicted": [0] * rows,

@@ -110,6 +110,6 @@ def run(out: Path, of=None, model=None, **changes) -> Path:
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
-    """The content of everything an audit promises to write the same again."""
-    promised = ("plan.toml", "run.json", "manifest.json", "records/*", "facts/*", "thumbs/*")
-    return {str(path.relative_to(folder)): path.read_bytes() for glob in promised for path in folder.glob(glob)}
+    """The content of everything an audit guarantees to write the same again."""
+    guaranteed = ("plan.toml", "run.json", "manifest.json", "records/*", "facts/*", "thumbs/*")
+    return {str(path.relative_to(folder)): path.read_bytes() for glob in guaranteed for path in folder.glob(glob)}

@@ -100,9 +100,11 @@ def main() -> None:
             clean, attacked = (entropies(monitor, looks(model, images, layer)) for images in (x, bad))
             columns.append(clean[1])
             write(layer, clean, attacked)
-        doubt = [torch.cat([MSP()(Evidence(model, part)) for part in images.split(128)]).numpy() for images in (x, bad)]
+        uncertainty = [
+            torch.cat([MSP()(Evidence(model, part)) for part in images.split(128)]).numpy() for images in (x, bad)
+        ]
     sys.stdout.write(f"mutual information of the two layers: {mutual_information(*columns):.2f} bits\n")
-    sys.stdout.write(f"msp rejects {rejected(*doubt)} of attacked images where it rejects 30 % of clean ones\n")
+    sys.stdout.write(f"msp rejects {rejected(*uncertainty)} of attacked images where it rejects 30 % of clean ones\n")
 
 
 def write(layer: str, clean: tuple[np.ndarray, np.ndarray], attacked: tuple[np.ndarray, np.ndarray]) -> None:

@@ -203,4 +203,4 @@ class Evidence:
     @cached_property
     def _look(self) -> ForwardOutput:
         self.count(forwards=1)
-        return self._classifier.look(self.images, self._layers)
+        return self._classifier.forward_output(self.images, self._layers)

@@ -1,8 +1,8 @@
-"""When the labels of the certify and test roles were opened, under which plan and gates, and how often.
+"""When the labels of the certify and test splits were opened, under which plan and gates, and how often.
 
-An opening is one line of JSON in `opened.jsonl`: `at`, `role`, `by`, `run`, the hashes of data, model and plan, and the
-gates. It is appended to the file beside the run folders, where all runs on the same images meet, and the lines about
-these images are kept in the run folder too, so that the folder alone can tell.
+An opening is one line of JSON in `opened.jsonl`: `at`, `split`, `by`, `run`, the hashes of data, model and plan, and
+the gates. It is appended to the file beside the run folders, where all runs on the same images meet, and the lines
+about these images are kept in the run folder too, so that the folder alone can tell.
 """
 
 import json
@@ -20,8 +20,8 @@ FILE = "opened.jsonl"
 Opening = Mapping[str, Any]
 
 
-def note(run: Path, role: Literal["certify", "test"], by: str) -> None:
-    """Write down that a command opens the labels of a role.
+def note(run: Path, split: Literal["certify", "test"], by: str) -> None:
+    """Write down that a command opens the labels of a split.
 
     Where the folder of the run folder cannot be written the line says so in `scope`, and only this run is counted.
 
@@ -31,7 +31,7 @@ def note(run: Path, role: Literal["certify", "test"], by: str) -> None:
     facts, beside = read_json(run / "run.json"), run.resolve().parent / FILE
     line = {
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "role": role,
+        "split": split,
         "by": by,
         "run": run.resolve().name,
         **{name: facts[name] for name in ("data_sha256", "model_sha256", "plan_sha256")},

@@ -6,11 +6,11 @@
     parts/         the same shards: `part.<name>.<part>`, what the score of a signal is made of, where it has parts
     facts/         what is not a row: fits, checks
 
-Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more doubt)
-come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of numbers), for
-attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is kept) and
-`passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones `target`, for
-those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why).
+Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more
+uncertainty) come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of
+numbers), for attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is
+kept) and `passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones
+`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why).
 A failed sample is a row with `error` set and everything measured null.
 """
 
@@ -34,11 +34,11 @@ from demur.errors import InputError, RunError
 
 SCHEMA_VERSION = 1
 
-ROLES = ("train", "fit", "tune", "certify", "test")
+SPLITS = ("train", "fit", "tune", "certify", "test")
 
 COLUMNS: Mapping[str, pl.DataType] = {
     "sample_id": pl.String(),
-    "role": pl.Enum(ROLES),
+    "split": pl.Enum(SPLITS),
     "label": pl.Int32(),
     "group": pl.String(),
     "condition": pl.String(),
@@ -61,7 +61,7 @@ COLUMNS: Mapping[str, pl.DataType] = {
 
 SECOND, WEIGHT, META = "label2", "label_weight", "meta."
 
-KNOWN: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
+METADATA: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 """What may be known of a row besides; columns that begin with `META` are text."""
 
 
@@ -87,9 +87,9 @@ PART = "part."
 """Columns that begin so are float64 and go to `parts/`."""
 
 
-def is_known(name: str) -> bool:
+def is_metadata(name: str) -> bool:
     """Whether a column is one of those that say more of a row than every data set does."""
-    return name in KNOWN or name.startswith(META)
+    return name in METADATA or name.startswith(META)
 
 
 def wrong(rows: pl.DataFrame) -> NDArray[np.bool_]:
@@ -114,9 +114,9 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
         for name, dtype in COLUMNS.items()
     ]
     known = [
-        pl.Series(name, values, dtype=KNOWN.get(name, pl.String()))
+        pl.Series(name, values, dtype=METADATA.get(name, pl.String()))
         for name, values in columns.items()
-        if is_known(name)
+        if is_metadata(name)
     ]
     staged = [
         pl.Series(name, values, dtype=STAGED.get(name, pl.Int32()))

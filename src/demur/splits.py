@@ -1,8 +1,8 @@
-"""The roles of held-out rows, fixed by hash before anybody looks.
+"""The splits of held-out rows, fixed by hash before anybody looks.
 
-A role belongs to a unit: the rows linked, directly or through others, by equal content or by an equal group. It depends
-on the unit's own hash, so another seed, a limit or other rows never move it, but for the one time that a set grows past
-3,000 rows and gets other shares. A user's own split wins.
+A split belongs to a unit: the rows linked, directly or through others, by equal content or by an equal group. It
+depends on the unit's own hash, so another seed, a limit or other rows never move it, but for the one time that a set
+grows past 3,000 rows and gets other shares. A user's own split wins.
 """
 
 import hashlib
@@ -38,25 +38,25 @@ SPLIT_NAMES: Mapping[str, OwnSplit] = {
 """The names of splits that are understood, in small letters."""
 
 FEW = 3_000
-"""Below this many rows no signal is fitted and there is no `fit` role."""
+"""Below this many rows no signal is fitted and there is no `fit` split."""
 
 SHARES: Mapping[Split, float] = {"fit": 0.05, "tune": 0.15, "certify": 0.40, "test": 0.40}
 SHARES_OF_FEW: Mapping[Split, float] = {"fit": 0.0, "tune": 0.20, "certify": 0.50, "test": 0.30}
 
 
 def split_of(unit_hash: str, rows: int, among: Sequence[Split] = ("fit", "tune", "certify", "test")) -> Split:
-    """The role of a unit in a set of so many rows; with `among`, one of these, in the usual proportion.
+    """The split of a unit in a set of so many rows; with `among`, one of these, in the usual proportion.
 
     >>> split_of("ff" * 32, rows=10_000)
     'test'
     """
-    shares = {role: share for role, share in (SHARES if rows >= FEW else SHARES_OF_FEW).items() if role in among}
+    shares = {split: share for split, share in (SHARES if rows >= FEW else SHARES_OF_FEW).items() if split in among}
     place = int(unit_hash[:16], 16) / 2**64 * sum(shares.values())
     edge = 0.0
-    for role, share in shares.items():
+    for split, share in shares.items():
         edge += share
         if place < edge:
-            return role
+            return split
     return among[-1]
 
 
@@ -77,18 +77,18 @@ def own_split(name: str | None, where: str) -> OwnSplit | None:
 
 
 def assign_splits(own: Sequence[OwnSplit | None], units: Sequence[str], rows: int) -> list[Split]:
-    """The role of each row of a set of so many held-out rows, from the user's split and the hash of its unit.
+    """The split of each row of a set of so many held-out rows, from the user's split and the hash of its unit.
 
     A split that names one held-out part only, `test` or `val`, says which rows are held out and not what they serve:
     they are shared out by hash.
     """
     alone = set(own) - {"train"} in ({"test"}, {"val"})
     return [
-        _role(None if alone and name != "train" else name, unit, rows) for name, unit in zip(own, units, strict=True)
+        _split(None if alone and name != "train" else name, unit, rows) for name, unit in zip(own, units, strict=True)
     ]
 
 
-def _role(own: OwnSplit | None, unit: str, rows: int) -> Split:
+def _split(own: OwnSplit | None, unit: str, rows: int) -> Split:
     if own is None:
         return split_of(unit, rows)
     return split_of(unit, rows, among=("tune", "certify")) if own == "val" else own

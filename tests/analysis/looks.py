@@ -25,17 +25,17 @@ def named(n):
 
 
 def images(*, grouped=False):
-    """Labels, answers and doubt of every image: many cats, some dogs, five eels, no fox."""
+    """Labels, answers and uncertainty of every image: many cats, some dogs, five eels, no fox."""
     draw = np.random.default_rng(11)
     label = draw.permutation(np.repeat([0, 1, 2], [75, 40, 5]))
     predicted = np.where(draw.uniform(size=ROWS) < 0.2, (label + 1) % 3, label)
     return {
         "sample_id": named(ROWS),
-        "role": ["certify" if k % 2 else "test" for k in range(ROWS)],
+        "split": ["certify" if k % 2 else "test" for k in range(ROWS)],
         "label": label.tolist(),
         "group": [f"lot {k // 4}" if k % 7 else None for k in range(ROWS)] if grouped else [None] * ROWS,
         "predicted": predicted.tolist(),
-        "doubt": (0.3 * (predicted != label) + draw.uniform(0, 0.6, ROWS)).tolist(),
+        "uncertainty": (0.3 * (predicted != label) + draw.uniform(0, 0.6, ROWS)).tolist(),
     }
 
 
@@ -52,7 +52,9 @@ class Maker:
         return self.draw.permutation(n)
 
     def add(self, name, kind, rows, columns, family=None, **facts):
-        own = {key: [self.images[key][k] for k in rows] for key in ("sample_id", "role", "label", "group", "predicted")}
+        own = {
+            key: [self.images[key][k] for k in rows] for key in ("sample_id", "split", "label", "group", "predicted")
+        }
         base = {"condition": [name] * len(rows), "error": [None] * len(rows), **own}
         shard = f"c{len(self.entries):03d}-s0000"
         signals = pl.DataFrame({key: value for key, value in columns.items() if key.startswith("signal.")})
@@ -64,7 +66,7 @@ class Maker:
         self.entries.append(usual | known | facts)
 
     def clean(self):
-        self.add("clean", "clean", range(ROWS), {"signal.msp": self.images["doubt"]})
+        self.add("clean", "clean", range(ROWS), {"signal.msp": self.images["uncertainty"]})
 
     def search(self, name, n, smallest, kind="epsilon", unknown=(), **facts):
         """`smallest` of each image by number: infinite where none was found up to the cap."""
@@ -93,15 +95,17 @@ class Maker:
         for other in others:
             for kind in ("agreement", "overlap"):
                 columns[f"explain.{kind}.{other}"] = self._numbers(rows, empty)
-        measures = [{"name": m, "sentence": f"{m} in words", "doubt": doubt} for m, doubt in MEASURES.items()]
+        measures = [
+            {"name": m, "sentence": f"{m} in words", "uncertainty": uncertainty} for m, uncertainty in MEASURES.items()
+        ]
         ways = [{"name": way, "sentence": f"{way} in words"} for way in LOCALISATIONS]
         self.add(name, "map", rows, columns, map=name, measures=measures, localisations=ways)
 
-    def hide(self, part, by, region, n, unknown=()):
+    def occlude(self, part, by, region, n, unknown=()):
         rows = self.some(n)
         answers = np.where(self.draw.uniform(size=n) < 0.3, 2, [self.images["predicted"][k] for k in rows])
         fall = [None if k in unknown else float(self.draw.uniform(-0.1, 0.8)) for k in rows]
-        name = f"hide(by={by!r}, part={part!r}, region={region!r})"
+        name = f"occlude(by={by!r}, part={part!r}, region={region!r})"
         columns = {
             "predicted": answers.tolist(),
             "explain.fall": fall,
@@ -113,8 +117,8 @@ class Maker:
         return [None if k in without else float(self.draw.uniform(0, 1)) for k in rows]
 
     def finish(self, **facts):
-        roles = {role: self.images["role"].count(role) for role in ("fit", "tune", "certify", "test")}
-        run = {"classes": list(CLASSES), "roles": roles, "attacked": 0, "signals": [], "conditions": self.entries}
+        splits = {split: self.images["split"].count(split) for split in ("fit", "tune", "certify", "test")}
+        run = {"classes": list(CLASSES), "splits": splits, "attacked": 0, "signals": [], "conditions": self.entries}
         write_json(self.out / "run.json", run)
         write_json(self.out / "manifest.json", self.shards)
         for name, content in facts.items():
@@ -149,7 +153,7 @@ def looked(out, *, grouped=False):
             maker.search(name, 100, found, family="ray", part=part, region=region, unknown=unknown)
         for by in ("blur", "mean"):
             for part in ("object", "background"):
-                maker.hide(part, by, region, 100, unknown)
+                maker.occlude(part, by, region, 100, unknown)
     correlation = [0.1, 0.2, None, -0.1, 0.3, 0.15, 0.05]
     return maker.finish(
         sanity=[{"map": GRAD_CAM, "sample_ids": named(7), "correlation": correlation, "limit": 0.5}],

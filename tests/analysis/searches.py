@@ -32,7 +32,7 @@ def written(folder, tables, entries, **facts):
             sha = write_shard(folder, name, rows)
             shards.append({"shard": name, "condition": one["name"], "rows": len(rows), "sha256": sha})
     n = len(tables["clean"])
-    known = {"classes": list(CLASSES), "roles": {"test": n}, "attacked": n, "signals": [], "conditions": entries}
+    known = {"classes": list(CLASSES), "splits": {"test": n}, "attacked": n, "signals": [], "conditions": entries}
     known |= {"groups": None, "model": "zoo:one", "model_sha256": "m1", "data": "digits", "data_sha256": "d1"}
     known |= {"plan_sha256": "p1", "input_shape": [3, 8, 8]} | facts
     write_json(folder / "run.json", known)
@@ -48,7 +48,7 @@ def rows(ids, labels, changes, condition, *, predicted=None, groups=None, norm="
     censored = np.isinf(changes)
     columns = {
         "sample_id": list(ids),
-        "role": ["test"] * len(ids),
+        "split": ["test"] * len(ids),
         "label": labels.tolist(),
         "condition": [condition] * len(ids),
         "norm": [norm] * len(ids),

@@ -7,11 +7,11 @@ from statistics import correlation
 import polars as pl
 
 
-def rows_of(folder, condition, role=None):
+def rows_of(folder, condition, split=None):
     entries = json.loads((folder / "manifest.json").read_text())
     shards = [entry["shard"] for entry in entries if entry["condition"] == condition]
     rows = [row for shard in shards for row in pl.read_parquet(folder / "records" / f"{shard}.parquet").to_dicts()]
-    return [row for row in rows if row["error"] is None and role in {None, row["role"]}]
+    return [row for row in rows if row["error"] is None and split in {None, row["split"]}]
 
 
 def wrong(row):

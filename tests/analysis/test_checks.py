@@ -23,9 +23,9 @@ WRONG, RIGHT = (pl.col("label") + 1) % 3, pl.col("label")
 
 @pytest.fixture
 def doctored(folder, tmp_path):
-    """A function that copies the run and changes columns of some conditions' first rows, or of a role's."""
+    """A function that copies the run and changes columns of some conditions' first rows, or of a split's."""
 
-    def change(prefix, share=1.0, role=None, **columns):
+    def change(prefix, share=1.0, split=None, **columns):
         copy = tmp_path / "run"
         if not copy.exists():
             shutil.copytree(folder, copy)
@@ -35,8 +35,8 @@ def doctored(folder, tmp_path):
                 path = copy / "records" / f"{entry['shard']}.parquet"
                 table = pl.read_parquet(path)
                 chosen = pl.int_range(pl.len()) < share * pl.len()
-                if role is not None:
-                    chosen = pl.col("role") == role
+                if split is not None:
+                    chosen = pl.col("split") == split
                 table.with_columns(
                     pl.when(chosen).then(value).otherwise(pl.col(name)).cast(table.schema[name]).alias(name)
                     for name, value in columns.items()
@@ -70,8 +70,8 @@ def test_a_run_without_attacks_is_not_asked_about_them(tmp_path):
         "answers repeat",
         "answers are steady",
         "outputs are no probabilities",
-        "doubt can be told",
-        "unseen images confirm the promise",
+        "uncertainty can be told",
+        "unseen images confirm the guarantee",
     }
 
 
@@ -108,18 +108,18 @@ def test_a_check_fires(doctored, name, expected, prefix, share, columns):
     assert (state(run, checked) == "measurement_failed") is any(each.state == "fail" for each in checked)
 
 
-def test_a_broken_promise_is_a_failed_measurement(doctored):
-    results = analyse(doctored("clean", role="test", predicted=WRONG))
-    found = named(results.checks, "unseen images confirm the promise")
+def test_a_broken_guarantee_is_a_failed_measurement(doctored):
+    results = analyse(doctored("clean", split="test", predicted=WRONG))
+    found = named(results.checks, "unseen images confirm the guarantee")
     assert (found.state, found.count) == ("fail", found.of)
     assert results.state == "measurement_failed"
-    assert "unseen images confirm the promise" in results.next_step
+    assert "unseen images confirm the guarantee" in results.next_step
 
 
 def test_a_failed_check_at_the_door_counts(doctored):
     copy = doctored("no condition")
-    door = json.loads((copy / "facts" / "door.json").read_text())
-    write_json(copy / "facts" / "door.json", [door[0] | {"state": "fail"}, *door[1:]])
+    door = json.loads((copy / "facts" / "preflight.json").read_text())
+    write_json(copy / "facts" / "preflight.json", [door[0] | {"state": "fail"}, *door[1:]])
     run = Run(copy)
     assert state(run, checks(run)) == "measurement_failed"
 
@@ -138,7 +138,7 @@ def test_an_interval_without_an_upper_end_says_why(doctored):
 def test_too_few_labels(tmp_path):
     found = analyse(tiny.run(tmp_path, conditions=("clean",), policies=("certified(risk=0.001)",)))
     assert found.state == "too_few_labels"
-    assert found.promise is None
+    assert found.guarantee is None
     assert found.refusal.labels_needed > found.refusal.labels_given > 0
     assert f"{found.refusal.labels_needed:,}" in found.next_step
     assert {row.holds for row in found.conditions} == {None}
@@ -157,7 +157,7 @@ def test_model_too_weak(tmp_path):
 def test_undeclared(tmp_path):
     found = analyse(tiny.run(tmp_path, conditions=("clean",), policies=("rule",)))
     assert found.state == "undeclared"
-    assert found.promise is None
+    assert found.guarantee is None
     assert found.refusal is None
     assert "--risk" in found.next_step
     assert found.policies
@@ -214,10 +214,10 @@ def test_a_damaged_file_is_named(doctored, name, content):
         analyse(run)
 
 
-def test_the_check_of_the_promise_counts_groups(doctored):
+def test_the_check_of_the_guarantee_counts_groups(doctored):
     """Two hundred copies of one wrong image are one observation."""
-    run = doctored("clean", role="test", group=pl.lit("one lot"), predicted=WRONG)
-    found = named(checks(Run(run)), "unseen images confirm the promise")
+    run = doctored("clean", split="test", group=pl.lit("one lot"), predicted=WRONG)
+    found = named(checks(Run(run)), "unseen images confirm the guarantee")
     assert found.of <= 1
     assert found.state != "fail"
 

@@ -19,7 +19,7 @@ def target(scores, positive, groups=None):
     rows = pl.DataFrame(
         {
             "sample_id": [str(row) for row in range(len(positive))],
-            "role": ["test" if row % 2 else "tune" for row in range(len(positive))],
+            "split": ["test" if row % 2 else "tune" for row in range(len(positive))],
             "group": pl.Series(groups, dtype=pl.String)
             if groups
             else pl.Series([None] * len(positive), dtype=pl.String),

@@ -105,9 +105,9 @@ def test_a_signal_s_gate_reads_its_target(results, measure):
 
 def test_the_gates_of_the_whole_audit_read_their_tables(results):
     expected = {
-        "promise.issued": quantity(1, 1, 1, 1),
-        "promise.coverage": results.promise.coverage,
-        "promise.risk": results.promise.test_risk,
+        "guarantee.issued": quantity(1, 1, 1, 1),
+        "guarantee.coverage": results.guarantee.coverage,
+        "guarantee.risk": results.guarantee.test_risk,
         "robust.accuracy": results.manipulation.robust_accuracy,
         "robust.distance": results.manipulation.median_distance,
         "calibration.ece": results.calibration.ece,
@@ -118,7 +118,7 @@ def test_the_gates_of_the_whole_audit_read_their_tables(results):
     }
     assert {key.partition(".")[0] for key in expected} | {"worst_class"} == set(SUBJECTS)
     for key, value in expected.items():
-        assert one(results, key, "true" if key == "promise.issued" else "<= 1").value == value, key
+        assert one(results, key, "true" if key == "guarantee.issued" else "<= 1").value == value, key
 
 
 def test_a_rule_on_the_worst_class_is_asked_of_every_class(results):
@@ -141,15 +141,15 @@ def test_a_failed_measurement_decides_no_gate_but_those_on_itself(results):
     assert one(broken, "clean.accuracy", ">= 0.1").outcome == "inconclusive"
     assert "the measurement failed" in one(broken, "clean.accuracy", ">= 0.1").sentence
     assert one(broken, "checks.failed", "<= 0").outcome == "fail"
-    assert one(broken, "promise.issued", "true").outcome == "fail"
+    assert one(broken, "guarantee.issued", "true").outcome == "fail"
 
 
-@pytest.mark.parametrize("key", ["clean.risk", "worst_class.coverage", "promise.risk", "robust.accuracy"])
+@pytest.mark.parametrize("key", ["clean.risk", "worst_class.coverage", "guarantee.risk", "robust.accuracy"])
 def test_what_was_not_measured_is_inconclusive_with_the_reason(results, key):
     without = {"coverage": None, "risk": None}
     bare = results.model_copy(
         update={
-            "promise": None,
+            "guarantee": None,
             "manipulation": None,
             "conditions": tuple(row.model_copy(update=without) for row in results.conditions),
             "per_class": tuple(row.model_copy(update=without) for row in results.per_class),
@@ -185,13 +185,13 @@ def test_sentences_say_what_was_compared(results):
 
 
 def test_the_gates_of_a_plan_are_in_its_results(tmp_path):
-    gates = {"clean.accuracy": ">= 0.5", "low_light.accuracy": ">= 0.999", "promise.issued": "true"}
+    gates = {"clean.accuracy": ">= 0.5", "low_light.accuracy": ">= 0.999", "guarantee.issued": "true"}
     folder = tiny.run(tmp_path / "run", conditions=("clean", "low_light(severity=1)"), gates=gates)
     results = analyse(folder)
     assert [(row.key, row.rule) for row in results.gates] == [
         ("clean.accuracy", ">= 0.5"),
         ("low_light(severity=1).accuracy", ">= 0.999"),
-        ("promise.issued", "true"),
+        ("guarantee.issued", "true"),
     ]
     assert [row.outcome for row in results.gates] == ["pass", "fail", "pass"]
     assert results.next_step.startswith("Do not use it by your own rules (low_light(severity=1).accuracy >= 0.999)")

@@ -49,13 +49,13 @@ def test_gates_that_stood_before_are_not_called_changed(run, tmp_path):
 
 def test_a_changed_a_new_and_a_dropped_gate_are_told(run):
     run("a", {"clean.accuracy": ">= 0.9", "checks.failed": "<= 0"})
-    found = run("b", {"clean.accuracy": ">= 0.5", "promise.issued": "true"})
+    found = run("b", {"clean.accuracy": ">= 0.5", "guarantee.issued": "true"})
     assert found.changed == (
         "checks.failed: dropped, was <= 0",
         "clean.accuracy: >= 0.5, was >= 0.9",
-        "promise.issued: true, not asked before",
+        "guarantee.issued: true, not asked before",
     )
-    later = run("c", {"clean.accuracy": ">= 0.5", "promise.issued": "true"}, seed=1)
+    later = run("c", {"clean.accuracy": ">= 0.5", "guarantee.issued": "true"}, seed=1)
     assert later.changed == found.changed, "a change stays visible however often the new gates are used"
 
 

@@ -34,7 +34,7 @@ def test_misses_and_false_alarms(folder, results, condition):
     row = next(row for row in results.direction.rows if row.condition == condition)
     for side, inside in ((row.missed, True), (row.alarmed, False)):
         own = [each for each in rows_of(folder, condition) if (each["label"] == DEFECTIVE) == inside]
-        test = [each for each in own if each["role"] == "test"]
+        test = [each for each in own if each["split"] == "test"]
         given = [each for each in test if answered(folder, each)]
         assert side.n == len(own)
         assert same(side.taken.value, share(map(crossed, own)))
@@ -84,7 +84,7 @@ def test_slices(folder, results):
     assert list(by_site) == ["Hamburg", "Leipzig", "Turin"]
     for site, row in by_site.items():
         own = [each for each in clean if each["meta.site"] == site]
-        test = [each for each in own if each["role"] == "test"]
+        test = [each for each in own if each["split"] == "test"]
         given = [each for each in test if answered(folder, each)]
         assert (row.n, row.test_n) == (len(own), len(test))
         assert same(row.accuracy.value, 1 - share(map(wrong, own)))
@@ -109,15 +109,15 @@ def test_results_on_agreed_labels(folder, results):
     found = results.label_quality.second
     twice = [each for each in rows_of(folder, "clean") if each["label2"] is not None]
     agreed = [each for each in twice if each["label"] == each["label2"]]
-    given = [each for each in agreed if each["role"] == "test" and answered(folder, each)]
+    given = [each for each in agreed if each["split"] == "test" and answered(folder, each)]
     assert (found.pairs, found.n, found.answered) == (len(twice), len(agreed), len(given))
     assert same(found.agreement.value, len(agreed) / len(twice))
     assert found.kappa.low < found.kappa.value < found.kappa.high < found.agreement.high
     assert same(found.accuracy.value, 1 - share(map(wrong, agreed)))
     assert found.answered_wrong == sum(map(wrong, given))
     assert found.holds == (found.answered_wrong <= 0.1 * len(given))
-    doubts = [[each["signal.msp"] for each in agreed if wrong(each) == flag] for flag in (True, False)]
-    assert found.auroc.value == pytest.approx(auroc(*doubts))
+    uncertainties = [[each["signal.msp"] for each in agreed if wrong(each) == flag] for flag in (True, False)]
+    assert found.auroc.value == pytest.approx(auroc(*uncertainties))
 
 
 def test_accuracy_weighted_by_the_labels(folder, results):
@@ -182,12 +182,12 @@ def test_copies_across_roles_are_counted(tmp_path):
     model = tiny.Classifier(tiny.Net().eval(), classes=modules.CLASSES, input_shape=tiny.SHAPE)
     folder = run_plan(plan, tmp_path / "run", tiny.Quiet(), Doubled(), model)
     facts = json.loads((folder / "facts" / "near_duplicates.json").read_text())
-    roles = {row["sample_id"]: row["role"] for row in rows_of(folder, "clean")}
+    splits = {row["sample_id"]: row["split"] for row in rows_of(folder, "clean")}
     ids = [f"{at:06d}" for at in range(modules.ROWS)]
-    torn = [(ids[at], ids[at - 100]) for at in range(100) if roles[ids[at]] != roles[ids[at - 100]]]
+    torn = [(ids[at], ids[at - 100]) for at in range(100) if splits[ids[at]] != splits[ids[at - 100]]]
     assert facts["pairs"] == pytest.approx(len(torn), abs=5)
-    touched = {one for pair in torn for one in pair if roles[one] == "test"}
+    touched = {one for pair in torn for one in pair if splits[one] == "test"}
     (check,) = (each for each in analyse(folder).checks if each.name == "near-duplicates stay together")
     assert check.count == pytest.approx(len(touched), abs=5)
-    assert (check.state, check.of) == ("fail", sum(role == "test" for role in roles.values()))
+    assert (check.state, check.of) == ("fail", sum(split == "test" for split in splits.values()))
     assert np.isin([pair[0] for pair in facts["examples"]], ids).all()

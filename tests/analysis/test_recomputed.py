@@ -18,8 +18,8 @@ def facts(folder):
 
 
 def test_accuracy(folder, results):
-    for found, role in ((results.accuracy, None), (results.test_accuracy, "test")):
-        rows = rows_of(folder, "clean", role)
+    for found, split in ((results.accuracy, None), (results.test_accuracy, "test")):
+        rows = rows_of(folder, "clean", split)
         assert found.n == len(rows)
         assert same(found.value, share(not wrong(row) for row in rows))
         assert found.low < found.value < found.high
@@ -43,19 +43,19 @@ def test_conditions_at_the_frozen_threshold(folder, results):
     assert {row.holds for row in results.conditions} == {True, False, None}, "the fixture must show all three"
 
 
-def test_the_promise_and_what_the_test_split_says_of_it(folder, results):
+def test_the_guarantee_and_what_the_test_split_says_of_it(folder, results):
     test = rows_of(folder, "clean", "test")
     accepted = [row for row in test if answered(folder, row)]
     certify = rows_of(folder, "clean", "certify")
     sure = [row for row in certify if answered(folder, row)]
-    promise = results.promise
-    assert (promise.test_n, promise.test_answered) == (len(test), len(accepted))
-    assert promise.test_wrong == sum(map(wrong, accepted))
-    assert (promise.certify_n, promise.certify_answered) == (len(certify), len(sure))
-    assert promise.certify_wrong == sum(map(wrong, sure))
-    assert same(promise.coverage.value, len(accepted) / len(test))
-    assert same(promise.test_risk.value, share(map(wrong, accepted)))
-    assert same(promise.unguarded_risk.value, share(map(wrong, test)))
+    guarantee = results.guarantee
+    assert (guarantee.test_n, guarantee.test_answered) == (len(test), len(accepted))
+    assert guarantee.test_wrong == sum(map(wrong, accepted))
+    assert (guarantee.certify_n, guarantee.certify_answered) == (len(certify), len(sure))
+    assert guarantee.certify_wrong == sum(map(wrong, sure))
+    assert same(guarantee.coverage.value, len(accepted) / len(test))
+    assert same(guarantee.test_risk.value, share(map(wrong, accepted)))
+    assert same(guarantee.unguarded_risk.value, share(map(wrong, test)))
 
 
 def test_classes(folder, results):
@@ -99,7 +99,7 @@ def test_the_failure_table(folder, results):
 
 
 def targets(folder):
-    """The rows a signal should doubt and those it should not, by target."""
+    """The rows a signal should uncertainty and those it should not, by target."""
     clean = rows_of(folder, "clean")
     yield "error", [row for row in clean if wrong(row)], [row for row in clean if not wrong(row)]
     for target, name in (("attack", ROBUST), ("attack_oblivious", "fmn(steps=10)")):
@@ -143,7 +143,7 @@ def test_augrc_is_the_identity_of_auroc_and_accuracy(folder, results):
         assert error.augrc.value == pytest.approx(identity, abs=1e-12)
 
 
-def test_coverage_at_the_promised_risk(folder, results):
+def test_coverage_at_the_guaranteed_risk(folder, results):
     rows = rows_of(folder, "clean")
     for signal in results.signals:
         scores = [row[f"signal.{signal.name}"] for row in rows]
@@ -289,9 +289,9 @@ def test_a_group_where_given_is_the_unit_everywhere(tmp_path):
     folder = tiny.run(tmp_path / "run", tiny.source(groups=groups))
     found = write_results(folder)
     assert found.provenance.groups == tiny.ROWS // 3
-    assert found.promise is None or found.promise.unit == "group"
+    assert found.guarantee is None or found.guarantee.unit == "group"
     for each in quantities(json.loads(found.model_dump_json())):
         assert each["unit"] == "group" or each["n"] == 0, each
-    roles = {}
+    splits = {}
     for row in rows_of(folder, "clean"):
-        assert roles.setdefault(row["group"], row["role"]) == row["role"], "a group was split between roles"
+        assert splits.setdefault(row["group"], row["split"]) == row["split"], "a group was split between splits"

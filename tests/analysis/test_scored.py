@@ -50,7 +50,7 @@ def test_fitted_signals_are_scored_on_test_rows_only(scored, found):
         error = signal.targets[0]
         assert (error.positives, error.negatives) == (len(errors), len(others))
         assert same(error.auroc.value, auroc(errors, others))
-        assert signal.fitted_on == (read_json(scored / "run.json")["roles"]["fit"] if signal.name in FITTED else None)
+        assert signal.fitted_on == (read_json(scored / "run.json")["splits"]["fit"] if signal.name in FITTED else None)
         if signal.name in FITTED:
             baseline = auroc(*([r["signal.msp"] for r in rows if wrong(r) is kind] for kind in (True, False)))
             assert same(error.gain.value, auroc(errors, others) - baseline)
@@ -144,7 +144,7 @@ def test_parts_cost_no_pass_beyond_those_of_the_score(scored, found):
 def test_each_part_is_ranked_by_itself(scored, found):
     test, parts = rows_of(scored, "clean"), parts_of(scored, "clean")
     errors = {row.part: row for row in found.parts if row.target == "error"}
-    held_back = [row["role"] == "test" for row in test]
+    held_back = [row["split"] == "test" for row in test]
     for part, column, chosen in (
         ("bits", f"part.{SQUEEZING}.bits", [True] * len(test)),
         ("compare", f"part.{ENTROPY}.compare", held_back),

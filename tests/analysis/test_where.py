@@ -16,7 +16,7 @@ from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.run_folder import Run
 from demur.metrics import Resampler, mean
 from demur.metrics.delong import auroc_gain, auroc_interval
-from demur.pipeline.plan.plan_file import EpsilonPlan, WherePlan
+from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan
 from demur.records import groups, read_json, write_json
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
@@ -88,7 +88,7 @@ def test_whether_a_measure_goes_with_the_smallest_change_and_tells_of_errors(loo
     assert row.with_epsilon.n == len(pairs)
     assert same(row.with_epsilon.value, ranked_alike(pairs))
 
-    doubt = [MEASURES[measure] * each[f"explain.{measure}"] for each in rows]
+    uncertainty = [MEASURES[measure] * each[f"explain.{measure}"] for each in rows]
     by_id = {each["sample_id"]: each["signal.msp"] for each in rows_of(looked, "clean")}
     msp, failed = [by_id[each["sample_id"]] for each in rows], [wrong(each) for each in rows]
 
@@ -96,10 +96,10 @@ def test_whether_a_measure_goes_with_the_smallest_change_and_tells_of_errors(loo
         kinds = ([s for s, flag in zip(scores, failed, strict=True) if flag is kind] for kind in (True, False))
         return auroc(*kinds)
 
-    assert same(row.auroc.value, area(doubt))
-    assert same(row.gain.value, area(doubt) - area(msp))
-    assert same(row.auroc.low, auroc_interval(doubt, failed).low)
-    assert same(row.gain.high, auroc_gain(doubt, msp, failed).high)
+    assert same(row.auroc.value, area(uncertainty))
+    assert same(row.gain.value, area(uncertainty) - area(msp))
+    assert same(row.auroc.low, auroc_interval(uncertainty, failed).low)
+    assert same(row.gain.high, auroc_gain(uncertainty, msp, failed).high)
     assert row.auroc.n == row.gain.n == len(rows)
 
 
@@ -214,7 +214,7 @@ def test_what_an_audit_writes_is_what_is_read(tmp_path):
     name = "gradient_x_input"
     sections = {
         "epsilon": EpsilonPlan(use=("ray(norm='l2')",), images=40, curves=0),
-        "where": WherePlan(maps=(name,), regions=(name,), hide=("mean",), images=40),
+        "attribution": AttributionPlan(maps=(name,), regions=(name,), occlude=("mean",), images=40),
     }
     found = attribution(Run(tiny.run(tmp_path / "run", conditions=("clean",), limit=300, **sections)))
     (look,), (region,) = found.maps, found.regions

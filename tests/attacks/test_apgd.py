@@ -38,7 +38,7 @@ def projected(x, origin, eps, norm):
 
 
 def reference(module, loss, start, origin, attack):
-    """Losses met by one image on its walk, by the paper's algorithm box.
+    """Losses met by one image on its state, by the paper's algorithm box.
 
     The check of the step size follows the look at x(w_j), as in the authors' runs, so that going back to the best point
     costs no look.

@@ -10,7 +10,7 @@ from demur.attacks.core.projections import gaussian_noise, length, project, rand
 ROWS = 64
 
 
-def walk(eps=0.1, level=0.5, shape=(3, 8, 8)):
+def state(eps=0.1, level=0.5, shape=(3, 8, 8)):
     x = torch.full((ROWS, *shape), level)
     y = torch.zeros(ROWS, dtype=torch.long)
     radii = torch.full((ROWS,), eps)
@@ -18,7 +18,7 @@ def walk(eps=0.1, level=0.5, shape=(3, 8, 8)):
 
 
 def test_normal_numbers_are_normal_and_differ_from_row_to_row_and_step_to_step():
-    first, second = gaussian_noise(walk(), "a", 0), gaussian_noise(walk(), "a", 1)
+    first, second = gaussian_noise(state(), "a", 0), gaussian_noise(state(), "a", 1)
     assert first.isfinite().all()
     assert kstest(first.flatten().numpy(), "norm").pvalue > 0.001
     assert (first.flatten(1) @ first.flatten(1).T / 192 - torch.eye(ROWS)).fill_diagonal_(0).abs().max() < 0.35
@@ -26,16 +26,16 @@ def test_normal_numbers_are_normal_and_differ_from_row_to_row_and_step_to_step()
 
 
 def test_points_of_an_l2_ball_have_uniform_radii_and_those_of_a_cube_uniform_pixels():
-    radii = length(random_point(walk(0.1), "l2", "start") - 0.5, "l2") / 0.1
+    radii = length(random_point(state(0.1), "l2", "start") - 0.5, "l2") / 0.1
     assert kstest(radii.numpy(), "uniform").pvalue > 0.001
-    pixels = (random_point(walk(0.1), "linf", "start") - 0.4) / 0.2
+    pixels = (random_point(state(0.1), "linf", "start") - 0.4) / 0.2
     assert kstest(pixels.flatten().numpy(), "uniform").pvalue > 0.001
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_a_projection_lies_in_ball_and_box_and_leaves_what_does_alone(norm, level):
-    begun = walk(0.3, level)
+    begun = state(0.3, level)
     far = begun.x + 2 * gaussian_noise(begun, "far")
     near = project(far, begun.x, begun.eps, norm)
     assert torch.all(length(near - begun.x, norm) <= 0.3 + 1e-6)

@@ -1,4 +1,4 @@
-"""Looks, restarts, traces and second opinions: what the core promises every attack and whoever runs one."""
+"""Looks, restarts, traces and second opinions: what the core guarantees every attack and whoever runs one."""
 
 import copy
 from dataclasses import dataclass, field
@@ -34,13 +34,13 @@ class Watching:
     enough: int = 99
     shown: list = field(default_factory=list)
 
-    def start(self, walk, restart):
-        candidates = torch.stack([(walk.y + 1) % 5, (walk.y + 3) % 5], dim=1)
-        return walk.at(walk.x, candidates=candidates)
+    def start(self, state, restart):
+        candidates = torch.stack([(state.y + 1) % 5, (state.y + 3) % 5], dim=1)
+        return state.at(state.x, candidates=candidates)
 
-    def advance(self, walk, seen):
-        self.shown.append((walk, seen))
-        return walk.at((walk.x + self.by).clamp(0, 1), done=seen.step + 1 >= self.enough)
+    def advance(self, state, seen):
+        self.shown.append((state, seen))
+        return state.at((state.x + self.by).clamp(0, 1), done=seen.step + 1 >= self.enough)
 
 
 def run_watching(attack, keep="worst", wrong=0, **options):
@@ -114,11 +114,11 @@ def test_a_trace_has_the_loss_of_every_look_and_nothing_after_the_last():
 def test_a_jacobian_is_the_gradient_of_each_candidate_and_is_paid_for():
     attack = Watching(needs="jacobian", steps=2)
     objective, _, _, outcome = run_watching(attack)
-    walk, seen = attack.shown[-1]
-    leaf = walk.x.clone().requires_grad_()
+    state, seen = attack.shown[-1]
+    leaf = state.x.clone().requires_grad_()
     logits = objective.classifier.logits(leaf)
     for k in range(2):
-        gap = logits.gather(1, walk.candidates[:, k : k + 1]) - logits.gather(1, walk.y[:, None])
+        gap = logits.gather(1, state.candidates[:, k : k + 1]) - logits.gather(1, state.y[:, None])
         (slow,) = torch.autograd.grad(gap.sum(), leaf, retain_graph=True)
         torch.testing.assert_close(seen.jacobian[:, k], slow)
     assert seen.gradient.numel() == 0

@@ -40,11 +40,11 @@ class Jump:
     eps: float | None = 0.1
     steps: int = 3
 
-    def start(self, walk, restart):
-        return walk
+    def start(self, state, restart):
+        return state
 
-    def advance(self, walk, seen):
-        return walk.at(walk.x + self.by)
+    def advance(self, state, seen):
+        return state.at(state.x + self.by)
 
 
 @pytest.mark.parametrize("keep", ["first", "worst", "nearest"])
@@ -140,7 +140,7 @@ def test_a_gradient_that_is_zero_or_not_finite_is_told():
 
 
 def test_the_kept_point_is_worst_over_the_walk_not_the_last():
-    """A walk that overshoots the plane of highest loss must return the best point it met."""
+    """A state that overshoots the plane of highest loss must return the best point it met."""
     objective, x, y, keys = setting(Bowl())
     far = run(Jump(by=0.03, eps=None, steps=12), objective, x, y, keys, keep="worst", batch=16)
     for steps in range(1, 13):

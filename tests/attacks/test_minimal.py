@@ -107,7 +107,7 @@ def test_an_image_already_wrong_is_at_distance_zero(attack):
 
 
 class Flat(torch.nn.Module):
-    """Never in doubt, never with a slope."""
+    """Never in uncertainty, never with a slope."""
 
     def forward(self, x):
         z = x.flatten(1).sum(dim=1) * 0

@@ -61,7 +61,7 @@ def test_a_rule_closes_on_the_root_that_scipy_finds(rule, tolerance):
 
 @pytest.mark.parametrize("blind", [False, True])
 @pytest.mark.parametrize(("rule", "most"), [(bisection, 0), (itp, 1), (chandrupatla, 17)], ids=["b", "itp", "c"])
-def test_no_function_takes_more_looks_than_the_rule_promises(rule, most, blind):
+def test_no_function_takes_more_looks_than_the_rule_guarantees(rule, most, blind):
     looks = narrowed(rule, FUNCTIONS.values(), 1e-5, blind=blind).asked
     assert torch.all(looks <= math.ceil(math.log2(1e5)) + most)
     if rule is bisection:

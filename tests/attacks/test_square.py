@@ -22,14 +22,14 @@ STEPS = [0, 3, 40, 150, 400, 700, 999]
 
 
 def walk_at(shape, rows=7, norm="linf"):
-    """A walk that has come some way: a clean image, a best point inside the ball, a candidate better for half."""
+    """A state that has come some way: a clean image, a best point inside the ball, a candidate better for half."""
     generator = torch.Generator().manual_seed(3)
     origin = torch.rand(rows, *shape, generator=generator).double()
     delta = torch.randn(rows, *shape, generator=generator).double()
     delta *= EPS[norm] / delta.flatten(1).norm(dim=1, p=math.inf if norm == "linf" else 2)[:, None, None, None] / 1.3
     best = (origin + delta).clamp(0, 1)
     x = (origin - delta).clamp(0, 1)
-    walk = AttackState(
+    state = AttackState(
         x=x,
         y=torch.zeros(rows, dtype=torch.long),
         origin=origin,
@@ -37,14 +37,14 @@ def walk_at(shape, rows=7, norm="linf"):
         seed=Keys.of(1, [str(row) for row in range(rows)], "").seeds("attack"),
         logits=torch.zeros(rows, 2),
     )
-    return walk.at(x, best=best, highest=torch.zeros(rows).double())
+    return state.at(x, best=best, highest=torch.zeros(rows).double())
 
 
-def seen_at(walk, steps):
-    loss = torch.tensor([1.0, -1.0] * len(walk))[: len(walk)].double()
+def seen_at(state, steps):
+    loss = torch.tensor([1.0, -1.0] * len(state))[: len(state)].double()
     none = torch.empty(0)
     step = torch.tensor(steps)
-    return Output(logits=walk.logits, loss=loss, gradient=none, jacobian=none, fooled=loss > 9, step=step)
+    return Output(logits=state.logits, loss=loss, gradient=none, jacobian=none, fooled=loss > 9, step=step)
 
 
 def side_of(share, step, steps, shape):
@@ -52,22 +52,22 @@ def side_of(share, step, steps, shape):
     return round(math.sqrt(share / 2**halvings * shape[1] * shape[2]))
 
 
-def corner(walk, draw, side, step):
+def corner(state, draw, side, step):
     """Top and left of the row's square."""
-    share = walk.uniform(draw, walk.x.new_empty(len(walk), 2), step)[0]
-    return int(share[0] * (walk.x.shape[2] - side + 1)), int(share[1] * (walk.x.shape[3] - side + 1))
+    share = state.uniform(draw, state.x.new_empty(len(state), 2), step)[0]
+    return int(share[0] * (state.x.shape[2] - side + 1)), int(share[1] * (state.x.shape[3] - side + 1))
 
 
-def sign_of(walk, step):
-    return torch.where(walk.uniform("colour", walk.x[:, :, :1, :1], step)[0, :, 0, 0] < 0.5, -1.0, 1.0)
+def sign_of(state, step):
+    return torch.where(state.uniform("colour", state.x[:, :, :1, :1], step)[0, :, 0, 0] < 0.5, -1.0, 1.0)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 6, 9), (2, 12, 5)], ids=str)
 def test_a_step_in_the_cube_is_that_of_the_algorithm_box(shape):
-    walk = walk_at(shape)
-    moved = Square(eps=EPS["linf"], share=0.5).advance(walk, seen_at(walk, STEPS))
+    state = walk_at(shape)
+    moved = Square(eps=EPS["linf"], share=0.5).advance(state, seen_at(state, STEPS))
     for row, step in enumerate(STEPS):
-        one, turn = walk.rows(torch.tensor([row])), torch.tensor([step])
+        one, turn = state.rows(torch.tensor([row])), torch.tensor([step])
         best = one.x[0] if row % 2 == 0 else one.best[0]
         side = min(max(side_of(0.5, step, 1000, shape), 1), *shape[1:])
         top, left = corner(one, "square", side, turn)
@@ -101,11 +101,11 @@ def eta(side):
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 6, 9), (2, 12, 5), (1, 3, 4)], ids=str)
 def test_a_step_in_the_sphere_is_that_of_the_algorithm_box(shape):
-    walk, eps = walk_at(shape, norm="l2"), EPS["l2"]
-    moved = Square(eps=eps, norm="l2").advance(walk, seen_at(walk, STEPS))
+    state, eps = walk_at(shape, norm="l2"), EPS["l2"]
+    moved = Square(eps=eps, norm="l2").advance(state, seen_at(state, STEPS))
     odd = min(shape[1:]) - 1 + min(shape[1:]) % 2
     for row, step in enumerate(STEPS):
-        one, turn = walk.rows(torch.tensor([row])), torch.tensor([step])
+        one, turn = state.rows(torch.tensor([row])), torch.tensor([step])
         delta = (one.x if row % 2 == 0 else one.best)[0] - one.origin[0]
         side = max(side_of(0.8, step, 1000, shape), 3)
         side = min(side + 1 - side % 2, odd)
@@ -128,10 +128,10 @@ def test_a_step_in_the_sphere_is_that_of_the_algorithm_box(shape):
 
 @pytest.mark.parametrize(("step", "part"), PUBLISHED)
 def test_squares_shrink_by_the_published_schedule_whatever_the_number_of_steps(step, part):
-    walk = walk_at((1, 64, 64), rows=1)
+    state = walk_at((1, 64, 64), rows=1)
     for steps in (10_000, 40_000):
         attack = Square(eps=0.1, steps=steps)
-        side = attack._side(walk, torch.tensor([step * steps // 10_000]))
+        side = attack._side(state, torch.tensor([step * steps // 10_000]))
         assert int(side) == max(round(math.sqrt(0.8 / part * 64 * 64)), 1)
 
 

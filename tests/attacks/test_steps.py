@@ -36,7 +36,7 @@ def moved(x, origin, direction, stride, eps, norm):
 
 
 def walk_of(attack, oracle, x, decay, stride):
-    """Every point of one image's walk."""
+    """Every point of one image's state."""
     points, velocity = [x], torch.zeros_like(x)
     for _ in range(attack.steps):
         gradient = gradient_at(oracle, points[-1], oracle.label)

@@ -121,4 +121,4 @@ def test_place_does_not_depend_on_company(size):
 
 def test_the_table_names_what_is_measured():
     assert [*LOCALISATIONS, "covered"] == list(localisation(uniform(2, 2), box((4, 4), 0, 0, 2, 2)))
-    assert {doubt for _, doubt in LOCALISATIONS.values()} == {-1}
+    assert {uncertainty for _, uncertainty in LOCALISATIONS.values()} == {-1}

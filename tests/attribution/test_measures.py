@@ -242,5 +242,5 @@ def test_measures_of_a_map_do_not_depend_on_its_company(size):
 
 def test_the_table_names_what_is_measured():
     assert list(compactness(uniform(4, 4))) == list(MEASURES)
-    assert {doubt for _, doubt in MEASURES.values()} == {-1, 1}
+    assert {uncertainty for _, uncertainty in MEASURES.values()} == {-1, 1}
     assert compactness(torch.zeros(0, 4, 4))["gini"].shape == (0,)

@@ -139,7 +139,7 @@ def test_a_model_that_cuts_the_gradient_is_named():
 def test_one_look_shows_everything_and_leaves_no_hook(rows):
     module, x = net(), images(rows)
     maps = module.conv(x)
-    look = wrapped(module).look(x, ("conv", "norm", "head"))
+    look = wrapped(module).forward_output(x, ("conv", "norm", "head"))
     assert hooks_on(module) == 0
     torch.testing.assert_close(look.activations["conv"], maps, atol=1e-5, rtol=1e-5)  # the ReLU behind is in place
     torch.testing.assert_close(look.features, module.norm(maps.relu()).mean(dim=(2, 3)), atol=1e-5, rtol=1e-5)
@@ -149,7 +149,7 @@ def test_one_look_shows_everything_and_leaves_no_hook(rows):
 
 @pytest.mark.parametrize("rows", [1, 4])
 def test_activations_lie_on_the_way_to_the_logits(rows):
-    look = wrapped().look(images(rows), ("conv",))
+    look = wrapped().forward_output(images(rows), ("conv",))
     (gradient,) = torch.autograd.grad(look.logits[:, 0].sum(), look.activations["conv"])
     assert gradient.shape == look.activations["conv"].shape
     assert gradient.abs().sum() > 0
@@ -159,7 +159,7 @@ def test_a_look_is_one_pass():
     module, passes = net(), []
     classifier = wrapped(module)
     handle = module.register_forward_hook(lambda *_: passes.append(1))
-    classifier.look(images(), ("conv",))
+    classifier.forward_output(images(), ("conv",))
     handle.remove()
     assert len(passes) == 1
 
@@ -168,9 +168,9 @@ def test_no_hook_is_left_after_an_exception():
     module = net()
     classifier = wrapped(module)
     with pytest.raises(RuntimeError):
-        classifier.look(images(shape=(2, 8, 8)), ("conv", "norm"))
+        classifier.forward_output(images(shape=(2, 8, 8)), ("conv", "norm"))
     with pytest.raises(UnknownNameError, match="Did you mean 'conv'"):
-        classifier.look(images(), ("norm", "conf"))
+        classifier.forward_output(images(), ("norm", "conf"))
     assert hooks_on(module) == 0
 
 

@@ -69,7 +69,7 @@ def test_one_logit_becomes_two_classes():
 )
 def test_the_head_reproduces_the_logits_from_the_features(end, classes, output):
     found = classifier(net(classes=classes, end=end), CLASSES[: max(classes, 2)], output=output)
-    look = found.look(images())
+    look = found.forward_output(images())
     weight, bias = found.head
     shift = look.logits - (look.features @ weight.T + bias)
     torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), atol=1e-4, rtol=0)

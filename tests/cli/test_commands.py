@@ -65,7 +65,7 @@ def test_a_failed_measurement_is_status_one(demur, good, data, monkeypatch):
     from demur.pipeline.run import loop
 
     knock = loop.preflight_checks
-    monkeypatch.setattr(loop, "preflight_checks", lambda bench: [knock(bench)[0] | {"state": "fail"}])
+    monkeypatch.setattr(loop, "preflight_checks", lambda job: [knock(job)[0] | {"state": "fail"}])
     said = demur("audit", good, data, "--set", 'conditions.use=["clean"]', "--risk", "0.2", "--json")
     assert json.loads(said.out)["state"] == "measurement_failed"
     assert said.status == 1

@@ -75,7 +75,7 @@ def test_every_comparison_is_counted_as_an_opening(demur, tmp_path):
     folders = [made.run(tmp_path / "runs" / name, seed=at) for at, name in enumerate(("one", "two"))]
     demur("compare", *folders)
     lines = [json.loads(line) for line in (tmp_path / "runs" / "opened.jsonl").read_text().splitlines()]
-    assert [(line["run"], line["role"], line["by"]) for line in lines] == [
+    assert [(line["run"], line["split"], line["by"]) for line in lines] == [
         ("one", "test", "compare"),
         ("two", "test", "compare"),
     ]

@@ -320,7 +320,7 @@ def torn_everywhere():
     )
 
 
-def test_torn_images_in_every_role_go_through_everything(demur, good, tmp_path):
+def test_torn_images_in_every_split_go_through_everything(demur, good, tmp_path):
     torn_everywhere().write_parquet(tmp_path / "torn.parquet")
     said = demur(
         "audit", good, f"parquet:{tmp_path}/torn.parquet?classes={','.join(tiny.CLASSES)}", "--out", "run",
@@ -332,13 +332,13 @@ def test_torn_images_in_every_role_go_through_everything(demur, good, tmp_path):
     assert said.status in {0, 1, 3}, said
     table = pl.read_parquet(tmp_path / "run" / "records" / "*.parquet")
     torn = table.filter(pl.col("condition") == "clean", pl.col("error").is_not_null())
-    assert set(torn["role"]) == {"tune", "certify", "test"}
+    assert set(torn["split"]) == {"tune", "certify", "test"}
     attacked = table.filter(pl.col("condition").str.contains("eps|fmn"))
     assert len(attacked)
     assert attacked["error"].null_count() == len(attacked)
     results = shown(tmp_path / "run", "cannot decode the image", failed=60, rows=420, units=210)
-    assert results["promise"]["certify_n"] <= 360
-    tested = table.filter(pl.col("condition") == "clean", pl.col("role") == "test", pl.col("error").is_null())
+    assert results["guarantee"]["certify_n"] <= 360
+    tested = table.filter(pl.col("condition") == "clean", pl.col("split") == "test", pl.col("error").is_null())
     assert sum(row["n"] for row in results["per_class"]) == len(tested)
     assert results["direction"] is not None
     assert not set(torn["sample_id"]) & set(json.loads((tmp_path / "run" / "facts" / "gallery.json").read_text()))
@@ -348,8 +348,8 @@ def test_torn_images_in_every_role_go_through_everything(demur, good, tmp_path):
 def test_an_image_that_goes_while_it_runs_is_not_measured_as_grey(demur, good, folder, address, monkeypatch):
     from demur.pipeline.run import loop
 
-    def knock(bench):
-        (folder / bench.index.sample_ids[5]).unlink()
+    def knock(job):
+        (folder / job.index.sample_ids[5]).unlink()
         return []
 
     monkeypatch.setattr(loop, "preflight_checks", knock)

@@ -14,7 +14,7 @@ def test_fashion_is_whole():
     assert Counter(index.labels.tolist()) == dict.fromkeys(range(10), 1000)
     assert index.duplicates == 0
     assert index.sha256 == "3dc4c4077163a77c6cb702f342e1197dafe8d7fe9ee2ce39796b8bc42a2ca62c"
-    assert {role: index.roles.count(role) for role in ("fit", "tune", "certify", "test")} == {
+    assert {split: index.splits.count(split) for split in ("fit", "tune", "certify", "test")} == {
         "fit": 473,
         "tune": 1464,
         "certify": 3998,

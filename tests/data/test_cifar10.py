@@ -24,17 +24,17 @@ def test_the_test_file_is_the_default(folder):
         expected = torch.tensor(RECORDS[50 + position, 1:].reshape(3, 32, 32) / 255, dtype=torch.float32)
         torch.testing.assert_close(row.image, expected)
         assert (row.sample_id, row.label) == (f"test_batch/{position:05d}", position)
-    assert "tune" in build_index(source).roles
+    assert "tune" in build_index(source).splits
 
 
 def test_all_files_keep_their_split(folder):
     source = open_data(f"cifar10:{folder}?split=all&size=8&colour=grey")
     index = build_index(source)
     assert source.input_shape == (1, 8, 8)
-    assert index.roles[:50] == ("train",) * 50
-    assert "train" not in index.roles[50:]
+    assert index.splits[:50] == ("train",) * 50
+    assert "train" not in index.splits[50:]
     last = next(open_data(f"cifar10:{folder}?split=train").read([42]))
-    assert (last.sample_id, last.role) == ("data_batch_5/00002", "train")
+    assert (last.sample_id, last.split) == ("data_batch_5/00002", "train")
     expected = torch.tensor(RECORDS[42, 1:].reshape(3, 32, 32) / 255, dtype=torch.float32)
     torch.testing.assert_close(last.image, expected)
 

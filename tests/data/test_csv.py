@@ -32,7 +32,7 @@ def test_columns_are_read(write):
     assert source.classes == ("cat", "dog")
     assert [row.label for row in rows] == [1, 0, 0, 1]
     assert [row.group for row in rows] == ["p1", "p1", "p2", None]
-    assert [row.role for row in rows] == ["val", "val", "test", None]
+    assert [row.split for row in rows] == ["val", "val", "test", None]
     assert [row.label2 for row in rows] == [0, None, 0, 1]
     assert [row.weight for row in rows] == [0.25, None, 1.0, 1.0]
     assert rows[2].meta == {"site": "south", "age": None}

@@ -37,12 +37,12 @@ def test_an_at_sign_belongs_to_the_path(tmp_path):
 def test_a_split_in_folders_is_respected(tmp_path):
     save(tmp_path, [f"{part}/{kind}/{n}.png" for part in ("train", "Val", "test") for kind in "ab" for n in range(3)])
     rows = rows_of(f"folder:{tmp_path}")
-    assert {row.sample_id.partition("/")[0]: row.role for row in rows} == {
+    assert {row.sample_id.partition("/")[0]: row.split for row in rows} == {
         "train": "train",
         "Val": "val",
         "test": "test",
     }
-    assert [row.role for row in rows_of(f"folder:{tmp_path}?split=test")] == ["test"] * 6
+    assert [row.split for row in rows_of(f"folder:{tmp_path}?split=test")] == ["test"] * 6
     index = build_index(open_data(f"folder:{tmp_path}"))
     assert len(index.rows_of("train")) == 6
     assert len(index.rows_of("test")) == 6
@@ -63,9 +63,9 @@ def test_a_table_beside_says_more(tmp_path):
         "dog/b.png;p2;test;dog;1;007;12.5;z\n"
     )
     first, plain, third, fourth = rows_of(f"folder:{tmp_path}")
-    assert (first.group, first.role, first.label2, first.weight) == ("p1", "val", 1, 0.5)
+    assert (first.group, first.split, first.label2, first.weight) == ("p1", "val", 1, 0.5)
     assert first.meta == {"site": "north", "age": 31.0, "a,b": "x"}
-    assert (plain.group, plain.role, plain.meta) == (None, None, {})
+    assert (plain.group, plain.split, plain.meta) == (None, None, {})
     assert (third.label2, third.weight, third.meta["age"]) == (None, None, None)
     assert fourth.meta == {"site": "007", "age": 12.5, "a,b": "z"}
     index = build_index(open_data(f"folder:{tmp_path}"))

@@ -52,7 +52,7 @@ def test_the_hash_of_a_set_ignores_order_and_heeds_labels_and_pixels():
     assert shuffled.sha256 == plain.sha256
     assert build_index(source_of(images, [1, *labels[1:]])).sha256 != plain.sha256
     assert build_index(source_of(torch.cat([images[:49], images_of(1, 9)]), labels)).sha256 != plain.sha256
-    assert [shuffled.roles[int(at)] for at in order.argsort()] == list(plain.roles)
+    assert [shuffled.splits[int(at)] for at in order.argsort()] == list(plain.splits)
 
 
 def test_arrays_follow_the_source():
@@ -62,14 +62,14 @@ def test_arrays_follow_the_source():
     assert index.sample_ids[3] == "000003"
     assert index.labels.tolist() == [0, 1] * 5
     assert index.group_count == 5
-    assert sorted(np.concatenate([index.rows_of(role) for role in ("tune", "certify", "test")])) == list(range(10))
+    assert sorted(np.concatenate([index.rows_of(split) for split in ("tune", "certify", "test")])) == list(range(10))
 
 
 def test_duplicates_are_counted_and_kept_together():
     images = images_of(200)
     index = build_index(source_of(torch.cat([images, images])))
     assert index.duplicates == 200
-    assert index.roles[:200] == index.roles[200:]
+    assert index.splits[:200] == index.splits[200:]
     assert build_index(source_of(images)).duplicates == 0
 
 
@@ -77,8 +77,8 @@ def test_groups_move_whole():
     groups = [f"module {row % 20}" for row in range(400)]
     index = build_index(source_of(images_of(400), groups=groups))
     for name in set(groups):
-        assert len({role for role, group in zip(index.roles, groups, strict=True) if group == name}) == 1
-    assert len(set(index.roles)) == 3
+        assert len({split for split, group in zip(index.splits, groups, strict=True) if group == name}) == 1
+    assert len(set(index.splits)) == 3
 
 
 def test_a_limit_keeps_the_same_rows_in_any_order():
@@ -95,7 +95,7 @@ def test_a_limit_keeps_the_same_rows_in_any_order():
 
 def test_a_limit_says_nothing_about_roles():
     index = build_index(source_of(images_of(2000)), limit=400)
-    shares = [len(index.rows_of(role)) / 400 for role in ("tune", "certify", "test")]
+    shares = [len(index.rows_of(split)) / 400 for split in ("tune", "certify", "test")]
     assert shares == pytest.approx([0.2, 0.5, 0.3], abs=0.08)
 
 
@@ -103,12 +103,12 @@ def test_a_limit_above_the_size_keeps_everything():
     assert len(build_index(source_of(images_of(10)), limit=50)) == 10
 
 
-def test_a_limit_moves_no_role():
+def test_a_limit_moves_no_split():
     """What is tested later must not certify now."""
     whole, part = (build_index(source_of(images_of(3000)), limit=limit) for limit in (None, 500))
-    of = dict(zip(whole.sample_ids, whole.roles, strict=True))
-    assert "fit" in whole.roles
-    assert [of[name] for name in part.sample_ids] == list(part.roles)
+    of = dict(zip(whole.sample_ids, whole.splits, strict=True))
+    assert "fit" in whole.splits
+    assert [of[name] for name in part.sample_ids] == list(part.splits)
 
 
 def test_unreadable_and_odd_sized_images_are_rows():

@@ -49,7 +49,7 @@ def test_groups_and_split_and_names_are_read(write):
     rows = list(open_data(address).read(range(6)))
     assert open_data(address).classes == ("cat", "dog")
     assert [row.group for row in rows] == ["1", "2", "2", "3", "4", "1"]
-    assert [row.role for row in rows] == splits.tolist()
+    assert [row.split for row in rows] == splits.tolist()
     picked = open_data(address + "?split=test")
     assert [row.sample_id for row in picked.read(range(3))] == ["000001", "000002", "000004"]
     torch.testing.assert_close(next(picked.read([2])).image, rows[4].image)

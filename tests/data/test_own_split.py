@@ -10,9 +10,9 @@ from demur.errors import DataError
 from demur.splits import SHARES, SHARES_OF_FEW, assign_splits, own_split, split_of
 
 
-def row(number, role=None, group=None, pixel=None, **more):
+def row(number, split=None, group=None, pixel=None, **more):
     value = (number if pixel is None else pixel) / 100_000
-    return Row(f"{number}", torch.full((1, 2, 2), value), number % 2, group, role=role, **more)
+    return Row(f"{number}", torch.full((1, 2, 2), value), number % 2, group, split=split, **more)
 
 
 def index_of(rows, **options):
@@ -28,12 +28,12 @@ def test_names_of_a_split_are_understood(name):
 
 
 def test_an_own_split_wins():
-    roles = ["train", "test", "val", "fit", "tune", "certify"]
-    index = index_of([row(number, roles[number % 6]) for number in range(600)])
-    for number, role in enumerate(index.roles):
-        own = roles[number % 6]
-        assert role in ("tune", "certify") if own == "val" else role == own
-    shared = Counter(index.roles[2::6])
+    splits = ["train", "test", "val", "fit", "tune", "certify"]
+    index = index_of([row(number, splits[number % 6]) for number in range(600)])
+    for number, split in enumerate(index.splits):
+        own = splits[number % 6]
+        assert split in ("tune", "certify") if own == "val" else split == own
+    shared = Counter(index.splits[2::6])
     assert shared["tune"] / 100 == pytest.approx(0.2 / 0.7, abs=0.13)
 
 
@@ -50,14 +50,14 @@ def test_validation_images_tune_and_certify_in_the_usual_proportion(rows):
 def test_a_single_held_out_part_is_shared_out_by_hash(part):
     index = index_of([row(number, part if number % 2 else "train") for number in range(400)])
     plain = index_of([row(number) for number in range(400)])
-    assert index.roles[::2] == ("train",) * 200
-    assert index.roles[1::2] == plain.roles[1::2]
+    assert index.splits[::2] == ("train",) * 200
+    assert index.splits[1::2] == plain.splits[1::2]
 
 
 def test_rows_without_a_split_are_shared_out_and_the_others_stay():
     index = index_of([row(number, "test" if number < 50 else None) for number in range(400)])
-    assert index.roles[:50] == ("test",) * 50
-    assert set(index.roles[50:]) == {"tune", "certify", "test"}
+    assert index.splits[:50] == ("test",) * 50
+    assert set(index.splits[50:]) == {"tune", "certify", "test"}
 
 
 def test_a_torn_group_is_refused_by_name():
@@ -79,10 +79,10 @@ def test_equal_images_across_a_split_are_counted():
 
 def test_training_rows_count_for_nothing_when_left_out():
     rows = [row(number, "train" if number < 3000 else "test") for number in range(3400)]
-    assert "fit" not in index_of(rows).roles
+    assert "fit" not in index_of(rows).splits
     index = index_of(rows, held_out=True, limit=100)
     assert len(index) == 100
-    assert "train" not in index.roles
+    assert "train" not in index.splits
 
 
 def test_contents_can_be_excluded():
@@ -90,7 +90,7 @@ def test_contents_can_be_excluded():
     whole = index_of(rows)
     index = index_of(rows, exclude=frozenset(whole.contents[:30]))
     assert (index.excluded, len(index)) == (30, 70)
-    assert index.roles == whole.roles[30:]
+    assert index.splits == whole.splits[30:]
     assert whole.excluded == 0
     with pytest.raises(DataError, match="none of the 100 images of listed is left: 100 were trained on"):
         index_of(rows, exclude=frozenset(whole.contents))
@@ -114,7 +114,7 @@ def test_a_role_among_some_keeps_to_them():
 
 def test_an_unreadable_image_keeps_what_is_known_of_it():
     broken = Row("x", None, 0, "g", "cut short", {"site": "a"}, "test", 1, 0.5)
-    odd = Row("y", torch.zeros(1, 3, 3), 1, "h", meta={"site": "b"}, role="test")
+    odd = Row("y", torch.zeros(1, 3, 3), 1, "h", meta={"site": "b"}, split="test")
     index = index_of([row(0, "test"), row(1, "test"), broken, odd])
     assert index.meta["site"] == (None, None, "a", "b")
     assert index.groups[2:] == ("g", "h")

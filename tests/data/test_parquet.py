@@ -159,7 +159,7 @@ def test_group_split_second_label_weight_and_meta_are_columns(write, table):
         pl.Series("meta.site", ["a", "b", None, "a", "b", "a"]),
     )
     rows = list(open_data(write(few) + "?meta=age").read(range(6)))
-    assert [row.role for row in rows] == ["train", "train", "val", "val", "test", None]
+    assert [row.split for row in rows] == ["train", "train", "val", "val", "test", None]
     assert [row.label2 for row in rows] == [0, 1, 2, 0, 1, None]
     assert [row.weight for row in rows] == [1.0, 0.5, None, 1.0, 1.0, 0.0]
     assert rows[0].meta == {"site": "a", "age": 30.0}

@@ -21,15 +21,15 @@ def hashes(count, salt=""):
 def test_roles_have_their_shares(rows, shares):
     found = Counter(split_of(unit, rows) for unit in unit_hashes(hashes(20_000), [None] * 20_000))
     assert set(found) == set(shares)
-    for role, share in shares.items():
-        assert found[role] / 20_000 == pytest.approx(share, abs=0.012)
+    for split, share in shares.items():
+        assert found[split] / 20_000 == pytest.approx(share, abs=0.012)
 
 
 @pytest.mark.parametrize(
-    ("place", "role"), [(0.0499, "fit"), (0.0501, "tune"), (0.1999, "tune"), (0.2001, "certify"), (0.6001, "test")]
+    ("place", "split"), [(0.0499, "fit"), (0.0501, "tune"), (0.1999, "tune"), (0.2001, "certify"), (0.6001, "test")]
 )
-def test_the_edges_of_the_roles(place, role):
-    assert split_of(f"{int(place * 2**64):016x}" + "0" * 48, 10_000) == role
+def test_the_edges_of_the_roles(place, split):
+    assert split_of(f"{int(place * 2**64):016x}" + "0" * 48, 10_000) == split
 
 
 def test_a_role_does_not_depend_on_the_other_rows():

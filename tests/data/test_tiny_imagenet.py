@@ -43,7 +43,7 @@ def test_boxes_follow_the_size(folder):
 def test_the_training_part_is_for_training(folder):
     source = open_data(f"tiny-imagenet:{folder}?split=all")
     rows = list(source.read(range(12)))
-    assert [row.role for row in rows] == ["train"] * 6 + ["val"] * 6
+    assert [row.split for row in rows] == ["train"] * 6 + ["val"] * 6
     assert rows[0].sample_id == "train/n01/images/n01_0.JPEG"
     assert rows[0].box == (0, 10, 64, 59)
     assert len(open_data(f"tiny-imagenet:{folder}?split=train")) == 6

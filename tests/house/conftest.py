@@ -16,7 +16,7 @@ PLAN = {
                        "gaussian_noise(severity=3)"],
     "policies.use": ["certified(risk=0.3, delta=0.1)", "certified", "rule"],
     "epsilon.use": ["ray"], "epsilon.images": 24, "epsilon.curves": 4,
-    "where.maps": ["grad_cam", "smooth_grad(n=2)"], "where.regions": ["grad_cam"], "where.images": 24,
+    "attribution.maps": ["grad_cam", "smooth_grad(n=2)"], "attribution.regions": ["grad_cam"], "attribution.images": 24,
     "lipschitz.images": 4,
 }  # fmt: skip
 

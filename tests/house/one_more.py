@@ -19,8 +19,8 @@ class Range:
 
     scale: float = 1.0
 
-    def __call__(self, seen: Evidence) -> Scores:
-        z = seen.logits.double()
+    def __call__(self, output: Evidence) -> Scores:
+        z = output.logits.double()
         return -self.scale * (z.amax(dim=1) - z.amin(dim=1))
 
 
@@ -40,11 +40,11 @@ class Brighten:
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:
-        return walk
+    def start(self, state: AttackState, restart: int) -> AttackState:
+        return state
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        return walk.at((walk.x + self.eps).clamp(0, 1))
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        return state.at((state.x + self.eps).clamp(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)

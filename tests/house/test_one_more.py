@@ -27,7 +27,7 @@ def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
 
 def test_another_map_is_measured_and_found_to_look_at_no_weights(audited, tmp_path, monkeypatch):
     monkeypatch.setitem(MAPS, "brightness", f"{one_more.__name__}:Brightness")
-    asked = {"where__maps": ["brightness(power=2.0)"], "where__images": 12}
+    asked = {"attribution__maps": ["brightness(power=2.0)"], "attribution__images": 12}
     found = audited(tmp_path / "run", conditions__use=["clean"], policies__use=["certified"], **asked).where.maps[0]
     assert (found.name, found.sentence) == ("brightness(power=2.0)", one_more.Brightness.sentence)
     assert (found.n, found.height, found.width) == (12, 28, 28)

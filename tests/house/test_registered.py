@@ -31,7 +31,7 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "score": "mutual_information", "balance": 0.7, "folds": 3, "penalty": 2.0,
           "signals": ("energy(temperature=2.0)", "stack(signals=[msp, knn(k=5)])"),
           "risk": 0.05, "delta": 0.1, "confidence": 0.7, "entropy": 0.5, "signal": "energy(temperature=2.0)",
-          "doubt": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
+          "uncertainty": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
           "shift": 0, "balanced": True, "norm": "l2", "as_published": True, "restarts": 2, "decay": 0.5, "targets": 3,
           "rounds": 3, "inner": 30, "price": 2.0, "kappa": 1.5, "levels": 256, "init_norm": 0.5, "candidates": 4,
           "overshoot": 0.05, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,

@@ -41,7 +41,7 @@ def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first,
     }
     assert "clean" not in moved
     assert {"gaussian_noise(severity=3)", "smooth_grad(n=2)"} <= moved
-    assert not {"ray", "hide(by='mean', part='object', region='grad_cam')"} & moved
+    assert not {"ray", "occlude(by='mean', part='object', region='grad_cam')"} & moved
 
 
 def test_the_batch_size_does_not_matter(audited, first, tmp_path):
@@ -49,7 +49,7 @@ def test_the_batch_size_does_not_matter(audited, first, tmp_path):
     audited(tmp_path / "batch", batch=7)
     one, other = read(first), read(tmp_path / "batch")
     assert_frame_equal(
-        one.select("sample_id", "condition", "role", "error"), other.select("sample_id", "condition", "role", "error")
+        one.select("sample_id", "condition", "split", "error"), other.select("sample_id", "condition", "split", "error")
     )
     decisions = ["predicted", "epsilon.censored", "step"]
     moved = pl.any_horizontal((one[name] != other[name]).fill_null(value=False) for name in decisions)

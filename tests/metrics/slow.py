@@ -4,47 +4,53 @@ import itertools
 import math
 
 
-def auroc(doubt, wrong):
-    pairs = [(d, e) for d, w in zip(doubt, wrong, strict=True) if w for e, v in zip(doubt, wrong, strict=True) if not v]
+def auroc(uncertainty, wrong):
+    pairs = [
+        (d, e)
+        for d, w in zip(uncertainty, wrong, strict=True)
+        if w
+        for e, v in zip(uncertainty, wrong, strict=True)
+        if not v
+    ]
     return sum((d > e) + 0.5 * (d == e) for d, e in pairs) / len(pairs) if pairs else math.nan
 
 
-def aupr(doubt, wrong):
+def aupr(uncertainty, wrong):
     errors = sum(wrong)
     if not errors:
         return math.nan
     total = 0.0
-    for threshold in set(doubt):
-        flagged = [w for d, w in zip(doubt, wrong, strict=True) if d >= threshold]
-        here = sum(w for d, w in zip(doubt, wrong, strict=True) if d == threshold)
+    for threshold in set(uncertainty):
+        flagged = [w for d, w in zip(uncertainty, wrong, strict=True) if d >= threshold]
+        here = sum(w for d, w in zip(uncertainty, wrong, strict=True) if d == threshold)
         total += here / errors * sum(flagged) / len(flagged)
     return total
 
 
-def fpr95(doubt, wrong):
+def fpr95(uncertainty, wrong):
     errors, rights = sum(wrong), len(wrong) - sum(wrong)
     if not errors or not rights:
         return math.nan
-    for threshold in sorted(set(doubt), reverse=True):
-        flagged = [w for d, w in zip(doubt, wrong, strict=True) if d >= threshold]
+    for threshold in sorted(set(uncertainty), reverse=True):
+        flagged = [w for d, w in zip(uncertainty, wrong, strict=True) if d >= threshold]
         if 100 * sum(flagged) >= 95 * errors:
             return (len(flagged) - sum(flagged)) / rights
     raise AssertionError
 
 
-def augrc(doubt, wrong):
-    n, points = len(doubt), [(0.0, 0.0)]
-    for threshold in sorted(set(doubt)):
-        accepted = [w for d, w in zip(doubt, wrong, strict=True) if d <= threshold]
+def augrc(uncertainty, wrong):
+    n, points = len(uncertainty), [(0.0, 0.0)]
+    for threshold in sorted(set(uncertainty)):
+        accepted = [w for d, w in zip(uncertainty, wrong, strict=True) if d <= threshold]
         points.append((len(accepted) / n, sum(accepted) / n))
     return sum((x - u) * (y + v) / 2 for (u, v), (x, y) in itertools.pairwise(points))
 
 
-def aurc(doubt, wrong):
+def aurc(uncertainty, wrong):
     """The expectation over tie orders, one accepted row at a time."""
-    n, total, sure, mistakes = len(doubt), 0.0, 0, 0.0
-    for score in sorted(set(doubt)):
-        tie = [w for d, w in zip(doubt, wrong, strict=True) if d == score]
+    n, total, sure, mistakes = len(uncertainty), 0.0, 0, 0.0
+    for score in sorted(set(uncertainty)):
+        tie = [w for d, w in zip(uncertainty, wrong, strict=True) if d == score]
         for _ in tie:
             sure += 1
             mistakes += sum(tie) / len(tie)
@@ -52,25 +58,25 @@ def aurc(doubt, wrong):
     return total / n
 
 
-def coverage_at_risk(doubt, wrong, risk):
+def coverage_at_risk(uncertainty, wrong, risk):
     best = 0.0
-    for threshold in doubt:
-        accepted = [w for d, w in zip(doubt, wrong, strict=True) if d <= threshold]
+    for threshold in uncertainty:
+        accepted = [w for d, w in zip(uncertainty, wrong, strict=True) if d <= threshold]
         if sum(accepted) <= risk * len(accepted):
-            best = max(best, len(accepted) / len(doubt))
+            best = max(best, len(accepted) / len(uncertainty))
     return best
 
 
-def risk_at_coverage(doubt, wrong, coverage):
-    for threshold in sorted(doubt):
-        accepted = [w for d, w in zip(doubt, wrong, strict=True) if d <= threshold]
-        if len(accepted) >= coverage * len(doubt):
+def risk_at_coverage(uncertainty, wrong, coverage):
+    for threshold in sorted(uncertainty):
+        accepted = [w for d, w in zip(uncertainty, wrong, strict=True) if d <= threshold]
+        if len(accepted) >= coverage * len(uncertainty):
             return sum(accepted) / len(accepted)
     raise AssertionError
 
 
-def selective_risk(doubt, wrong, threshold):
-    accepted = [w for d, w in zip(doubt, wrong, strict=True) if d <= threshold]
+def selective_risk(uncertainty, wrong, threshold):
+    accepted = [w for d, w in zip(uncertainty, wrong, strict=True) if d <= threshold]
     return sum(accepted) / len(accepted) if accepted else math.nan
 
 

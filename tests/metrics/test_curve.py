@@ -8,12 +8,12 @@ from demur.metrics import oracle, random_risk, risk_coverage, selective_risk
 
 def test_a_point_is_what_its_threshold_does():
     rng = np.random.default_rng(0)
-    doubt, wrong = rng.integers(0, 30, 300), rng.random(300) < 0.2
-    curve = risk_coverage(doubt, wrong)
+    uncertainty, wrong = rng.integers(0, 30, 300), rng.random(300) < 0.2
+    curve = risk_coverage(uncertainty, wrong)
     assert len(curve) == 30
     for threshold, coverage, risk in zip(curve.threshold, curve.coverage, curve.risk, strict=True):
-        assert coverage == np.mean(doubt <= threshold)
-        assert risk == selective_risk(doubt, wrong, threshold=threshold)
+        assert coverage == np.mean(uncertainty <= threshold)
+        assert risk == selective_risk(uncertainty, wrong, threshold=threshold)
 
 
 def test_thinning_keeps_the_ends_and_spreads_the_rest():

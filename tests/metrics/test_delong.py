@@ -17,15 +17,15 @@ def rows(n=600, seed=0, ties=False):
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_the_value_is_auroc(ties):
-    doubt, _, positive = rows(ties=ties)
-    pairs = doubt[positive][:, None] - doubt[~positive][None]
+    uncertainty, _, positive = rows(ties=ties)
+    pairs = uncertainty[positive][:, None] - uncertainty[~positive][None]
     slow = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
-    assert auroc_interval(doubt, positive).value == pytest.approx(slow, abs=1e-12)
+    assert auroc_interval(uncertainty, positive).value == pytest.approx(slow, abs=1e-12)
 
 
 def test_the_variance_is_the_textbook_one():
-    doubt, _, positive = rows(n=80)
-    above, below = doubt[positive], doubt[~positive]
+    uncertainty, _, positive = rows(n=80)
+    above, below = uncertainty[positive], uncertainty[~positive]
     wins = (above[:, None] > below[None]) + 0.5 * (above[:, None] == below[None])
     of_positive, of_negative = wins.mean(axis=1), wins.mean(axis=0)
     value = wins.mean()
@@ -33,17 +33,17 @@ def test_the_variance_is_the_textbook_one():
         np.square(of_positive - value).sum() / len(above) ** 2 + np.square(of_negative - value).sum() / len(below) ** 2
     )
     error = np.sqrt(spread * 80 / 79)
-    found = auroc_interval(doubt, positive)
+    found = auroc_interval(uncertainty, positive)
     z = (np.log(found.high / (1 - found.high)) - np.log(found.low / (1 - found.low))) / 2
     assert z == pytest.approx(1.959964 * error / (value * (1 - value)), rel=1e-5)
 
 
 def test_intervals_agree_with_the_bootstrap():
-    doubt, other, positive = rows(n=2000)
+    uncertainty, other, positive = rows(n=2000)
     resampler = Resampler(2000, replicates=2000)
     for fast, slow in (
-        (auroc_interval(doubt, positive), resampler.estimate(auroc, doubt, positive)),
-        (auroc_gain(doubt, other, positive), resampler.gain(auroc, doubt, other, positive)),
+        (auroc_interval(uncertainty, positive), resampler.estimate(auroc, uncertainty, positive)),
+        (auroc_gain(uncertainty, other, positive), resampler.gain(auroc, uncertainty, other, positive)),
     ):
         assert fast.value == pytest.approx(slow.value, abs=1e-12)
         assert fast.low == pytest.approx(slow.low, abs=0.006)
@@ -51,17 +51,17 @@ def test_intervals_agree_with_the_bootstrap():
 
 
 def test_rows_copied_within_their_unit_say_nothing_new():
-    doubt, other, positive = rows(n=300)
+    uncertainty, other, positive = rows(n=300)
     units = np.arange(300)
     once, many = (
-        auroc_interval(doubt, positive, units),
-        auroc_interval(np.tile(doubt, 5), np.tile(positive, 5), np.tile(units, 5)),
+        auroc_interval(uncertainty, positive, units),
+        auroc_interval(np.tile(uncertainty, 5), np.tile(positive, 5), np.tile(units, 5)),
     )
     assert (once.low, once.high, once.n, once.unit) == pytest.approx((many.low, many.high, 300, "group"))
-    believed = auroc_interval(np.tile(doubt, 5), np.tile(positive, 5))
+    believed = auroc_interval(np.tile(uncertainty, 5), np.tile(positive, 5))
     assert believed.high - believed.low < 0.6 * (many.high - many.low)
-    gain = auroc_gain(np.tile(doubt, 5), np.tile(other, 5), np.tile(positive, 5), np.tile(units, 5))
-    assert gain.low == pytest.approx(auroc_gain(doubt, other, positive).low, abs=1e-9)
+    gain = auroc_gain(np.tile(uncertainty, 5), np.tile(other, 5), np.tile(positive, 5), np.tile(units, 5))
+    assert gain.low == pytest.approx(auroc_gain(uncertainty, other, positive).low, abs=1e-9)
 
 
 def test_one_kind_of_rows_is_undefined_with_a_reason():
@@ -73,9 +73,9 @@ def test_one_kind_of_rows_is_undefined_with_a_reason():
 
 @pytest.mark.parametrize(("errors", "told"), [(1, False), (9, False), (10, True)])
 def test_few_errors_give_no_interval(errors, told):
-    doubt = np.random.default_rng(0).random(400)
+    uncertainty = np.random.default_rng(0).random(400)
     positive = np.arange(400) < errors
-    for found in (auroc_interval(doubt, positive), auroc_gain(doubt, doubt[::-1], positive)):
+    for found in (auroc_interval(uncertainty, positive), auroc_gain(uncertainty, uncertainty[::-1], positive)):
         assert np.isfinite(found.value)
         assert (np.isfinite(found.low) and np.isfinite(found.high)) == told
         assert told or f"only {errors} image" in found.reason

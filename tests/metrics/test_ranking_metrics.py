@@ -38,33 +38,39 @@ every_metric = pytest.mark.parametrize(("metric", "reference"), METRICS.values()
 
 
 def columns(rows):
-    doubt, wrong = zip(*rows, strict=True)
-    return np.array(doubt, float), np.array(wrong, bool)
+    uncertainty, wrong = zip(*rows, strict=True)
+    return np.array(uncertainty, float), np.array(wrong, bool)
 
 
 @every_metric
 @given(rows=ROWS)
 def test_a_metric_equals_its_definition_under_heavy_ties(metric, reference, rows):
-    doubt, wrong = columns(rows)
-    np.testing.assert_allclose(metric(doubt, wrong), reference(list(doubt), list(map(int, wrong))), atol=1e-12)
+    uncertainty, wrong = columns(rows)
+    np.testing.assert_allclose(
+        metric(uncertainty, wrong), reference(list(uncertainty), list(map(int, wrong))), atol=1e-12
+    )
 
 
 @every_metric
 def test_a_metric_equals_its_definition_without_ties(metric, reference):
     rng = np.random.default_rng(0)
-    doubt, wrong = rng.normal(size=150), rng.random(150) < 0.3
-    np.testing.assert_allclose(metric(doubt, wrong), reference(list(doubt), list(map(int, wrong))), atol=1e-12)
+    uncertainty, wrong = rng.normal(size=150), rng.random(150) < 0.3
+    np.testing.assert_allclose(
+        metric(uncertainty, wrong), reference(list(uncertainty), list(map(int, wrong))), atol=1e-12
+    )
 
 
 @every_metric
 @given(rows=ROWS, seed=st.integers(0, 99))
 def test_a_weight_is_a_repeated_row(metric, reference, rows, seed):
-    doubt, wrong = columns(rows)
-    weights = np.random.default_rng(seed).integers(0, 4, size=(3, len(doubt))).astype(float)
+    uncertainty, wrong = columns(rows)
+    weights = np.random.default_rng(seed).integers(0, 4, size=(3, len(uncertainty))).astype(float)
     weights[:, 0] += 1
-    repeated = [metric(np.repeat(doubt, times.astype(int)), np.repeat(wrong, times.astype(int))) for times in weights]
-    np.testing.assert_allclose(metric(doubt, wrong, weights=weights), repeated, atol=1e-12)
-    single = metric(doubt, wrong, weights=weights[0])
+    repeated = [
+        metric(np.repeat(uncertainty, times.astype(int)), np.repeat(wrong, times.astype(int))) for times in weights
+    ]
+    np.testing.assert_allclose(metric(uncertainty, wrong, weights=weights), repeated, atol=1e-12)
+    single = metric(uncertainty, wrong, weights=weights[0])
     assert isinstance(single, float)
     np.testing.assert_allclose(single, repeated[0], atol=1e-12)
 
@@ -72,9 +78,9 @@ def test_a_weight_is_a_repeated_row(metric, reference, rows, seed):
 @every_metric
 @given(rows=ROWS, seed=st.integers(0, 99))
 def test_the_order_of_rows_does_not_matter(metric, reference, rows, seed):
-    doubt, wrong = columns(rows)
-    order = np.random.default_rng(seed).permutation(len(doubt))
-    np.testing.assert_allclose(metric(doubt[order], wrong[order]), metric(doubt, wrong), atol=1e-12)
+    uncertainty, wrong = columns(rows)
+    order = np.random.default_rng(seed).permutation(len(uncertainty))
+    np.testing.assert_allclose(metric(uncertainty[order], wrong[order]), metric(uncertainty, wrong), atol=1e-12)
 
 
 @every_metric
@@ -90,44 +96,46 @@ def test_a_score_of_nan_is_refused(metric, reference):
 
 @given(rows=ROWS)
 def test_augrc_is_fixed_by_auroc_and_accuracy(rows):
-    doubt, wrong = columns(rows)
+    uncertainty, wrong = columns(rows)
     accuracy = 1 - wrong.mean()
     spread = accuracy * (1 - accuracy)
-    expected = ((1 - auroc(doubt, wrong)) * spread if spread else 0) + (1 - accuracy) ** 2 / 2
-    np.testing.assert_allclose(augrc(doubt, wrong), expected, atol=1e-12)
+    expected = ((1 - auroc(uncertainty, wrong)) * spread if spread else 0) + (1 - accuracy) ** 2 / 2
+    np.testing.assert_allclose(augrc(uncertainty, wrong), expected, atol=1e-12)
 
 
 def test_aurc_is_the_mean_over_all_orders_of_a_tie():
-    doubt, wrong = [0, 1, 1, 1, 2], np.array([0, 1, 0, 0, 1])
+    uncertainty, wrong = [0, 1, 1, 1, 2], np.array([0, 1, 0, 0, 1])
     orders = [[0, *tie, 4] for tie in itertools.permutations([1, 2, 3])]
     means = [np.mean(np.cumsum(wrong[order]) / np.arange(1, 6)) for order in orders]
-    np.testing.assert_allclose(aurc(doubt, wrong), np.mean(means), atol=1e-14)
+    np.testing.assert_allclose(aurc(uncertainty, wrong), np.mean(means), atol=1e-14)
 
 
 def test_aurc_extends_smoothly_to_fractional_weights():
-    doubt, wrong = np.array([0.0, 1, 1, 2]), np.array([False, True, False, True])
-    at = [aurc(doubt, wrong, weights=np.full(4, weight)) for weight in (1, 1 + 1e-9)]
+    uncertainty, wrong = np.array([0.0, 1, 1, 2]), np.array([False, True, False, True])
+    at = [aurc(uncertainty, wrong, weights=np.full(4, weight)) for weight in (1, 1 + 1e-9)]
     np.testing.assert_allclose(at[0], at[1], atol=1e-7)
 
 
 def test_auroc_and_aupr_agree_with_scikit_learn():
     rng = np.random.default_rng(1)
-    doubt, wrong = rng.integers(0, 40, 500), rng.random(500) < 0.2
+    uncertainty, wrong = rng.integers(0, 40, 500), rng.random(500) < 0.2
     weights = rng.integers(1, 5, 500).astype(float)
-    np.testing.assert_allclose(auroc(doubt, wrong, weights), roc_auc_score(wrong, doubt, sample_weight=weights))
     np.testing.assert_allclose(
-        aupr(doubt, wrong, weights), average_precision_score(wrong, doubt, sample_weight=weights)
+        auroc(uncertainty, wrong, weights), roc_auc_score(wrong, uncertainty, sample_weight=weights)
+    )
+    np.testing.assert_allclose(
+        aupr(uncertainty, wrong, weights), average_precision_score(wrong, uncertainty, sample_weight=weights)
     )
 
 
 def test_a_constant_score_knows_nothing():
-    doubt, wrong = np.zeros(100), np.arange(100) < 20
-    assert auroc(doubt, wrong) == 0.5
-    assert aupr(doubt, wrong) == pytest.approx(0.2)
-    assert fpr95(doubt, wrong) == 1
-    assert augrc(doubt, wrong) == pytest.approx(0.1)
-    assert aurc(doubt, wrong) == pytest.approx(0.2)
-    assert len(risk_coverage(doubt, wrong)) == 1
+    uncertainty, wrong = np.zeros(100), np.arange(100) < 20
+    assert auroc(uncertainty, wrong) == 0.5
+    assert aupr(uncertainty, wrong) == pytest.approx(0.2)
+    assert fpr95(uncertainty, wrong) == 1
+    assert augrc(uncertainty, wrong) == pytest.approx(0.1)
+    assert aurc(uncertainty, wrong) == pytest.approx(0.2)
+    assert len(risk_coverage(uncertainty, wrong)) == 1
 
 
 def test_a_perfect_score_reaches_the_ideal():

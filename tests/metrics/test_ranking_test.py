@@ -1,4 +1,4 @@
-"""Whether classes differ: the statistic against scipy, the p-value against its promise, under ties and groups."""
+"""Whether classes differ: the statistic against scipy, the p-value against its guarantee, under ties and groups."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def test_real_differences_are_found_and_both_halves_show_them():
     assert found.halves.low <= found.halves.value <= found.halves.high
 
 
-def test_noise_is_called_so_as_often_as_promised(monkeypatch):
+def test_noise_is_called_so_as_often_as_guaranteed(monkeypatch):
     monkeypatch.setattr(module, "PERMUTATIONS", 99)
     monkeypatch.setattr(module, "SPLITS", 5)
     rng = np.random.default_rng(3)

@@ -9,8 +9,8 @@ from demur.metrics import Resampler, auroc, mean, proportion
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     rng = np.random.default_rng(0)
-    doubt, wrong = rng.random(200), rng.random(200) < 0.3
-    first, again, other = (Resampler(200, seed=seed).estimate(auroc, doubt, wrong) for seed in (1, 1, 2))
+    uncertainty, wrong = rng.random(200), rng.random(200) < 0.3
+    first, again, other = (Resampler(200, seed=seed).estimate(auroc, uncertainty, wrong) for seed in (1, 1, 2))
     assert first == again
     assert first != other
     assert first.low < first.value < first.high
@@ -37,13 +37,13 @@ def test_a_group_is_drawn_as_a_whole():
 
 def test_a_gain_is_paired():
     rng = np.random.default_rng(0)
-    doubt, wrong = rng.random(400), rng.random(400) < 0.3
+    uncertainty, wrong = rng.random(400), rng.random(400) < 0.3
     resampler = Resampler(400)
-    same = resampler.gain(auroc, doubt, doubt, wrong)
+    same = resampler.gain(auroc, uncertainty, uncertainty, wrong)
     assert (same.value, same.low, same.high) == (0, 0, 0)
-    better = resampler.gain(auroc, doubt + wrong, doubt, wrong)
+    better = resampler.gain(auroc, uncertainty + wrong, uncertainty, wrong)
     assert better.low > 0
-    assert resampler.gain(auroc, doubt, doubt + wrong, wrong).value == -better.value
+    assert resampler.gain(auroc, uncertainty, uncertainty + wrong, wrong).value == -better.value
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -51,17 +51,17 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     hits = 0
     for _ in range(200):
         wrong = rng.random(150) < 0.4
-        doubt = rng.normal(size=150) + wrong
-        found = Resampler(150, replicates=200).estimate(auroc, doubt, wrong)
+        uncertainty = rng.normal(size=150) + wrong
+        found = Resampler(150, replicates=200).estimate(auroc, uncertainty, wrong)
         hits += found.low <= 0.7602 <= found.high  # Φ(1/√2)
     assert 0.89 <= hits / 200 <= 0.99
 
 
 def test_several_metrics_share_their_draws():
     rng = np.random.default_rng(0)
-    doubt, wrong = rng.random(100), rng.random(100) < 0.3
-    both = Resampler(100).estimates({"a": auroc, "b": auroc}, doubt, wrong)
-    assert both["a"] == both["b"] == Resampler(100).estimate(auroc, doubt, wrong)
+    uncertainty, wrong = rng.random(100), rng.random(100) < 0.3
+    both = Resampler(100).estimates({"a": auroc, "b": auroc}, uncertainty, wrong)
+    assert both["a"] == both["b"] == Resampler(100).estimate(auroc, uncertainty, wrong)
 
 
 def test_an_undefined_metric_says_why():

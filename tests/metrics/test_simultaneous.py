@@ -41,10 +41,10 @@ def test_the_same_numbers_come_whatever_the_scale_and_twice():
 def test_the_influence_of_units_is_the_error_of_the_gain(grouped):
     rng = np.random.default_rng(2)
     positive = rng.random(600) < 0.3
-    doubt, other = rng.normal(size=600) + positive, rng.normal(size=600) + positive
+    uncertainty, other = rng.normal(size=600) + positive, rng.normal(size=600) + positive
     units = np.arange(600) // 3 if grouped else None
-    influence = gain_influence(doubt, other, positive, units)
-    gain = auroc_gain(doubt, other, positive, units)
+    influence = gain_influence(uncertainty, other, positive, units)
+    gain = auroc_gain(uncertainty, other, positive, units)
     assert influence.shape == (200 if grouped else 600,)
     assert Z * np.sqrt(np.square(influence).sum()) == pytest.approx((gain.high - gain.low) / 2, rel=1e-9)
-    assert not gain_influence(doubt, other, np.ones(600, bool), units).any()
+    assert not gain_influence(uncertainty, other, np.ones(600, bool), units).any()

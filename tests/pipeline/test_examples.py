@@ -37,7 +37,7 @@ def test_the_plan_of_system_002_asks_what_it_asked():
     plan = read_plan(EXAMPLES / "reference-systems/002-minimum-epsilon.toml")
     assert plan.conditions.use == ("clean", "fmn(steps=20)")
     assert plan.epsilon.use == ("ray", "ray(direction='gradient', norm='l2')")
-    assert plan.where.regions == ("grad_cam", "marked", "centred")
+    assert plan.attribution.regions == ("grad_cam", "marked", "centred")
     assert plan.signals.use == ("msp",)
     assert plan != Plan()
 

@@ -420,7 +420,7 @@ def test_attacks_from_elsewhere_are_exported_with_what_they_lost_and_why(tmp_pat
 def test_the_table_says_of_each_row_what_the_record_does(whole):
     note, folder = whole
     table = pl.read_parquet(folder / entry_of(note, ATTACKS[1])["files"]["table"]["file"])
-    assert {"sample_id", "role", "group", "epsilon.minimal", "clean.predicted", "fooled", "rounded.predicted"} <= set(
+    assert {"sample_id", "split", "group", "epsilon.minimal", "clean.predicted", "fooled", "rounded.predicted"} <= set(
         table.columns
     )
     assert json.loads(json.dumps(note)) == note

@@ -55,7 +55,7 @@ def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path):
 
 def test_what_a_killed_writer_left_is_swept_away_and_nothing_else(tmp_path):
     litter = ["records/.c000-s0000.parquet.ab12_xyz", "thumbs/.3.webp.abcdefgh", ".manifest.json.abcdefgh"]
-    kept = ["records/c000-s0000.parquet", "facts/door.json", ".results.json.abcdefgh", "records/.own"]
+    kept = ["records/c000-s0000.parquet", "facts/preflight.json", ".results.json.abcdefgh", "records/.own"]
     for name in (*litter, *kept):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -67,13 +67,13 @@ def test_corrupted_rows_are_drawn_by_seed_sample_and_condition(finished):
 
 def test_attacks_take_test_rows_with_the_smallest_hashes(finished):
     index = build_index(tiny.source())
-    test = [row for row in range(len(index)) if index.roles[row] == "test"]
+    test = [row for row in range(len(index)) if index.splits[row] == "test"]
     smallest = sorted(test, key=lambda row: index.contents[row])[:120]
     expected = [index.sample_ids[row] for row in sorted(smallest)]
     for name in ("fgsm(eps=0.05)", "pgd(eps=0.1, steps=4)", "fmn(steps=10)"):
         rows = read(finished, name)
         assert rows["sample_id"].to_list() == expected
-        assert set(rows["role"]) == {"test"}
+        assert set(rows["split"]) == {"test"}
 
 
 def test_a_larger_subset_contains_a_smaller_one_and_stops_at_the_test_rows():
@@ -100,42 +100,42 @@ def test_attacked_rows_obey_their_ball(finished):
 def test_the_facts_say_what_was_run(finished):
     facts = read_json(finished / "run.json")
     index = build_index(tiny.source())
-    assert facts["roles"] == {role: len(index.rows_of(role)) for role in ("fit", "tune", "certify", "test")}
+    assert facts["splits"] == {split: len(index.rows_of(split)) for split in ("fit", "tune", "certify", "test")}
     assert facts["model_sha256"] == tiny.classifier().sha256
     assert facts["data_sha256"] == index.sha256
     assert facts["classes"] == list(tiny.CLASSES)
     assert [signal["name"] for signal in facts["signals"]] == ["msp", "entropy", "margin", "max_logit", "energy"]
     assert all(signal["sentence"].count(": high when ") == 1 and signal["unit"] for signal in facts["signals"])
     assert facts["plan_sha256"] == Plan.sha256.fget(resolve(tiny.plan(), tiny.source()))
-    door = read_json(finished / "facts" / "door.json")
+    door = read_json(finished / "facts" / "preflight.json")
     assert [check["state"] for check in door] == ["pass", "pass"]
     events = [json.loads(line)["event"] for line in (finished / "log.jsonl").read_text().splitlines()]
     assert events == ["started", "certify and test labels opened", "finished"]
 
 
-def changed_labels(role, share=0.5):
-    """Labels of which a share is moved on by one within a role."""
+def changed_labels(split, share=0.5):
+    """Labels of which a share is moved on by one within a split."""
     index, (_, labels) = build_index(tiny.source()), tiny.images_and_labels()
-    rows = index.rows_of(role)
+    rows = index.rows_of(split)
     moved = labels.clone()
     moved[rows[: int(len(rows) * share)]] = (labels[rows[: int(len(rows) * share)]] + 1) % 3
     return tiny.source(labels=moved)
 
 
 @pytest.fixture(scope="module")
-def promised(tmp_path_factory):
-    """What is fitted with the labels as they are: a promise, a refusal and a rule."""
+def guaranteed(tmp_path_factory):
+    """What is fitted with the labels as they are: a guarantee, a refusal and a rule."""
     folder = tiny.run(tmp_path_factory.mktemp("fitted") / "run", policies=THREE, **CLEAN)
     return read_json(folder / "facts" / "policies.json")
 
 
-@pytest.mark.parametrize(("role", "moved"), [("test", []), ("tune", [1]), ("certify", [0, 1])])
-def test_policies_are_fitted_on_tune_and_certify_only(promised, tmp_path, role, moved):
-    """Labels of tune rows place no threshold, so they move what a refusal says and not the promise."""
-    folder = tiny.run(tmp_path, changed_labels(role, 0.3), policies=THREE, **CLEAN)
+@pytest.mark.parametrize(("split", "moved"), [("test", []), ("tune", [1]), ("certify", [0, 1])])
+def test_policies_are_fitted_on_tune_and_certify_only(guaranteed, tmp_path, split, moved):
+    """Labels of tune rows place no threshold, so they move what a refusal says and not the guarantee."""
+    folder = tiny.run(tmp_path, changed_labels(split, 0.3), policies=THREE, **CLEAN)
     found = read_json(folder / "facts" / "policies.json")
-    assert ["policy" in entry for entry in promised] == [True, False, True]
-    assert [k for k in range(3) if found[k] != promised[k]] == moved
+    assert ["policy" in entry for entry in guaranteed] == [True, False, True]
+    assert [k for k in range(3) if found[k] != guaranteed[k]] == moved
 
 
 def test_policies_are_frozen_before_any_other_condition(tmp_path, monkeypatch):
@@ -169,7 +169,7 @@ def test_an_unreadable_image_is_a_row_with_a_reason(tmp_path):
         assert {int(key) for key in bad["sample_id"]} == unreadable
         assert set(bad["error"]) == {"torn file"}
         assert len(rows) == tiny.ROWS
-        assert bad["label"].null_count() == bad["role"].null_count() == 0
+        assert bad["label"].null_count() == bad["split"].null_count() == 0
         for column in ("predicted", "margin", "logit.0", "signal.msp", "signal.energy", "forwards"):
             assert bad[column].null_count() == 2
             assert rows[column].null_count() == 2
@@ -186,7 +186,7 @@ def test_the_seed_moves_what_is_random_and_nothing_else(tmp_path):
         )
     }
     runs = [tiny.run(tmp_path / str(k), seed=seed, **chosen) for k, seed in enumerate((0, 1, 0))]
-    tables = [read(run).drop("role") for run in runs]
+    tables = [read(run).drop("split") for run in runs]
     for name in chosen["conditions"]:
         own = conditions([name], tiny.SHAPE)[-1].name
         first, second, third = (table.filter(pl.col("condition") == own) for table in tables)

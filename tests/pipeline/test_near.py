@@ -17,7 +17,7 @@ class Split(Modules):
 
     def read(self, positions):
         for at, row in zip(positions, super().read(positions), strict=True):
-            yield type(row)(row.sample_id, row.image, row.label, role="train" if at >= 300 else "test")
+            yield type(row)(row.sample_id, row.image, row.label, split="train" if at >= 300 else "test")
 
 
 def test_rows_the_split_trains_on_are_compared_though_they_take_no_part():

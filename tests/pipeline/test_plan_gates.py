@@ -51,7 +51,7 @@ def test_unquoted_keys_and_settings_mean_the_same(tmp_path):
         ({"claen.accuracy": ">= 0.8"}, "Did you mean 'clean'?"),
         ({"gaussian_blur(severity=1).accuracy": ">= 0.8"}, "unknown subject of a gate 'gaussian_blur(severity=1)'"),
         ({"signals.entropi.auroc": ">= 0.8"}, "unknown signal of a gate 'entropi'. Did you mean 'entropy'?"),
-        ({"promis.risk": "<= 0.1"}, "Did you mean 'promise'?"),
+        ({"promis.risk": "<= 0.1"}, "Did you mean 'guarantee'?"),
         ({"clean.accuracy": 0.8}, "plan key 'gates.clean.accuracy'"),
         ({"pgd(.accuracy": ">= 0.8"}, "cannot read the name 'pgd('"),
     ],
@@ -125,5 +125,5 @@ def test_plan_and_gates_are_on_disk_before_certify_labels_are_opened(tmp_path, m
     folder = tiny.run(tmp_path / "run", **SMALL, gates={"clean.accuracy": ">= 0.5"})
     assert seen["gates"] == {"clean.accuracy": ">= 0.5"}
     assert seen["gates_sha256"] == gates_sha256(seen["gates"])
-    assert [entry["role"] for entry in seen["openings"]] == ["certify"]
+    assert [entry["split"] for entry in seen["openings"]] == ["certify"]
     assert json.loads((folder / "run.json").read_text())["gates_sha256"] == seen["gates_sha256"]

@@ -24,8 +24,8 @@ def some(order=slice(None), groups=None):
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (lambda: some(torch.arange(299, -1, -1)), "images, labels, roles"),
-        (lambda: some(groups=[str(k // 2) for k in range(300)]), "roles, groups"),
+        (lambda: some(torch.arange(299, -1, -1)), "images, labels, splits"),
+        (lambda: some(groups=[str(k // 2) for k in range(300)]), "splits, groups"),
     ],
 )
 @pytest.mark.parametrize("interrupted", [True, False])

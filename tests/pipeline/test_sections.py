@@ -17,7 +17,7 @@ from demur.attribution.grad_cam import GradCAM
 from demur.attribution.occlusion import OccludedBy, enlarged, has_both_parts, object_mask, occluded, weights
 from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
-from demur.pipeline.plan.plan_file import HIDINGS, EpsilonPlan, Plan, WherePlan, read_plan
+from demur.pipeline.plan.plan_file import OCCLUSIONS, AttributionPlan, EpsilonPlan, Plan, read_plan
 from demur.pipeline.plan.sections import occlusion_conditions
 from demur.pipeline.run.loop import resolve
 from demur.pipeline.run.shards import attacked_rows, section_rows
@@ -27,7 +27,7 @@ from demur.records import read, read_json
 RAY = "ray"
 OBJECT = "ray(norm='l2', part='object', region='grad_cam')"
 MARKED = "ray(norm='l2', part='background', region='marked')"
-HIDE = "hide(by='mean', part='object', region='grad_cam')"
+HIDE = "occlude(by='mean', part='object', region='grad_cam')"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def answers(x):
         return sectioned.classifier().logits(x)
 
 
-def test_searched_images_are_the_attacked_ones_and_then_others_of_any_role():
+def test_searched_images_are_the_attacked_ones_and_then_others_of_any_split():
     index = build_index(tiny.source())
     attacked = set(attacked_rows(index, 100).tolist())
     few, more, all_ = (set(section_rows(index, 100, count).tolist()) for count in (40, 250, 10**6))
@@ -59,7 +59,7 @@ def test_searched_images_are_the_attacked_ones_and_then_others_of_any_role():
     assert len(few) == 40
     others = sorted(all_ - attacked, key=lambda row: index.contents[row])
     assert more == attacked | set(others[:150])
-    assert {index.roles[row] for row in more} == {"tune", "certify", "test"}
+    assert {index.splits[row] for row in more} == {"tune", "certify", "test"}
 
 
 def test_unreadable_images_are_not_searched():
@@ -189,8 +189,10 @@ def test_hiding_records_how_far_the_clean_answer_falls(looked):
 
 
 def test_every_way_to_hide_can_be_planned():
-    assert get_args(OccludedBy) == HIDINGS
-    assert {each.by for each in occlusion_conditions(WherePlan(regions=("grad_cam",), hide=HIDINGS))} == set(HIDINGS)
+    assert get_args(OccludedBy) == OCCLUSIONS
+    assert {
+        each.by for each in occlusion_conditions(AttributionPlan(regions=("grad_cam",), occlude=OCCLUSIONS))
+    } == set(OCCLUSIONS)
 
 
 def test_facts_beside_the_rows(looked):
@@ -210,26 +212,33 @@ def test_facts_beside_the_rows(looked):
 def test_a_plan_without_conditions_has_the_usual_sections():
     found = resolve(Plan(), tiny.source())
     assert found.epsilon.use == ("ray",)
-    assert (found.where.maps, found.where.regions) == (("grad_cam", "gradient"), ("grad_cam", "centred"))
-    assert (found.where.hide, found.lipschitz.images) == (("blur", "mean"), 64)
-    assert resolve(Plan(), sectioned.source()).where.regions == ("grad_cam", "marked", "centred")
+    assert (found.attribution.maps, found.attribution.regions) == (("grad_cam", "gradient"), ("grad_cam", "centred"))
+    assert (found.attribution.occlude, found.lipschitz.images) == (("blur", "mean"), 64)
+    assert resolve(Plan(), sectioned.source()).attribution.regions == ("grad_cam", "marked", "centred")
     assert resolve(found, tiny.source()) == found
 
 
 def test_a_plan_with_conditions_has_the_sections_it_names():
     found = resolve(tiny.plan(), tiny.source())
-    assert (found.epsilon.use, found.where.maps, found.where.regions, found.where.hide) == ((), (), (), ())
+    assert (found.epsilon.use, found.attribution.maps, found.attribution.regions, found.attribution.occlude) == (
+        (),
+        (),
+        (),
+        (),
+    )
     assert found.lipschitz.images == 0
-    named = resolve(tiny.plan(where=WherePlan(maps=("smooth_grad(n=25)",), regions=("grad_cam",))), tiny.source())
-    assert (named.where.maps, named.where.hide) == (("smooth_grad",), ("blur", "mean"))
+    named = resolve(
+        tiny.plan(attribution=AttributionPlan(maps=("smooth_grad(n=25)",), regions=("grad_cam",))), tiny.source()
+    )
+    assert (named.attribution.maps, named.attribution.occlude) == (("smooth_grad",), ("blur", "mean"))
 
 
 def test_a_model_without_pixels_inside_has_maps_of_the_image_alone(tmp_path):
     plan = Plan(conditions=tiny.plan().conditions.model_copy(update={"use": ()}), lipschitz={"images": 0}, batch=64)
     found = resolve(plan, tiny.source(), spatial=False)
-    assert (found.where.maps, found.where.regions) == (("gradient",), ())
+    assert (found.attribution.maps, found.attribution.regions) == (("gradient",), ())
     with pytest.raises(ModelError, match="grad_cam needs a layer"):
-        tiny.run(tmp_path / "run", where=WherePlan(maps=("grad_cam",)))
+        tiny.run(tmp_path / "run", attribution=AttributionPlan(maps=("grad_cam",)))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +248,7 @@ def test_a_model_without_pixels_inside_has_maps_of_the_image_alone(tmp_path):
         ({"epsilon": EpsilonPlan(use=("fmn(target='bar')",))}, "without a target"),
         ({"epsilon": EpsilonPlan(use=("gaussian_noise(severity=1)",))}, "searches for the smallest change"),
         ({"epsilon": EpsilonPlan(use=("fmn(steps=10)",))}, "keep it in one of the two"),
-        ({"where": WherePlan(regions=("marked",))}, "has a box or a mask"),
+        ({"attribution": AttributionPlan(regions=("marked",))}, "has a box or a mask"),
     ],
 )
 def test_what_a_section_refuses(changes, said, tmp_path):
@@ -254,9 +263,9 @@ def test_what_a_section_refuses(changes, said, tmp_path):
     ("key", "value", "nearest"),
     [
         ("epsilon.use", ["raj"], "ray"),
-        ("where.maps", ["grad_cams"], "grad_cam"),
-        ("where.regions", ["markt"], "marked"),
-        ("where.hide", ["blurr"], "blur"),
+        ("attribution.maps", ["grad_cams"], "grad_cam"),
+        ("attribution.regions", ["markt"], "marked"),
+        ("attribution.occlude", ["blurr"], "blur"),
     ],
 )
 def test_unknown_names_are_refused_when_the_plan_is_read(key, value, nearest):

@@ -65,7 +65,7 @@ def measured(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bench():
+def job():
     source, wanted = tiny.source(rows=ROWS), plan(*FITTED, *OF_FEATURES)
     resolved = resolve(wanted, source)
     return Job(resolved, model(), source, build_index(source), signals_of(resolved.signals.use))
@@ -87,7 +87,7 @@ def test_a_fitted_signal_names_the_rows_it_was_fitted_on(measured):
     index = build_index(tiny.source(rows=ROWS))
     ids = [index.sample_ids[row] for row in index.rows_of("fit")]
     assert 100 < len(ids) < 300
-    bank = {"role": "fit", "rows": len(ids), "ids_sha256": hashlib.sha256("\x1f".join(ids).encode()).hexdigest()}
+    bank = {"split": "fit", "rows": len(ids), "ids_sha256": hashlib.sha256("\x1f".join(ids).encode()).hexdigest()}
     for entry in read_json(measured / "run.json")["signals"]:
         assert entry.get("bank") == (bank if entry["name"] in {*FITTED, *OF_FEATURES} else None)
 
@@ -99,18 +99,18 @@ def test_what_was_fitted_is_written_down(measured):
     stack = facts["stack(folds=3, signals=[msp, relative_u])"]
     assert [each["name"] for each in stack["signals"]] == ["msp", "relative_u"]
     gain = stack["auroc_gain_over_msp"]
-    assert gain["n"] == read_json(measured / "run.json")["roles"]["fit"]
+    assert gain["n"] == read_json(measured / "run.json")["splits"]["fit"]
     assert gain["low"] < gain["value"] < gain["high"]
 
 
-def test_the_records_hold_what_a_signal_fitted_by_hand_says(measured, bench):
-    index, source = bench.index, bench.source
+def test_the_records_hold_what_a_signal_fitted_by_hand_says(measured, job):
+    index, source = job.index, job.source
     fit, clean = index.rows_of("fit"), read(measured, "clean").head(200)
     known = [row.image for row in source.read(fit.tolist())]
     new = [row.image for row in source.read([int(key) for key in clean["sample_id"]])]
     with torch.no_grad():
-        reference = Evidence(bench.classifier, torch.stack(known), features=True)
-        seen = Evidence(bench.classifier, torch.stack(new), features=True)
+        reference = Evidence(job.classifier, torch.stack(known), features=True)
+        seen = Evidence(job.classifier, torch.stack(new), features=True)
         for name in ("knn(k=5)", "temperature_scaled", "relative_u"):
             labels = torch.from_numpy(index.labels[fit].astype("int64"))
             expected = build("signal", name).fit([reference], labels)(seen)
@@ -127,26 +127,26 @@ def test_passes_are_counted_where_they_are_made(measured):
     assert attacked["forwards"].min() >= 1 + 1 + 4 + 2
 
 
-def test_fitting_sees_the_fit_rows_and_no_other_label(bench):
-    seen = list(Reference(bench))
-    index = bench.index
+def test_fitting_sees_the_fit_rows_and_no_other_label(job):
+    seen = list(Reference(job))
+    index = job.index
     rows = index.rows_of("fit").tolist()
     images = torch.cat([each.images for each in seen])
-    assert torch.equal(images, torch.stack([row.image for row in bench.source.read(rows)]))
-    assert Reference(bench).labels.tolist() == index.labels[rows].tolist()
+    assert torch.equal(images, torch.stack([row.image for row in job.source.read(rows)]))
+    assert Reference(job).labels.tolist() == index.labels[rows].tolist()
     assert all(each.groups is None for each in seen)
-    assert all(len(each) <= bench.plan.batch for each in seen)
+    assert all(len(each) <= job.plan.batch for each in seen)
     assert seen[0].keys == Keys.of(0, [index.sample_ids[row] for row in rows[: len(seen[0])]], "fit")
 
 
-@pytest.mark.parametrize(("role", "moved"), [("fit", True), ("tune", False), ("certify", False), ("test", False)])
-def test_only_labels_of_fit_rows_move_a_fitted_signal(bench, role, moved):
+@pytest.mark.parametrize(("split", "moved"), [("fit", True), ("tune", False), ("certify", False), ("test", False)])
+def test_only_labels_of_fit_rows_move_a_fitted_signal(job, split, moved):
     _, labels = tiny.images_and_labels(ROWS)
-    rows = bench.index.rows_of(role)[::2]
+    rows = job.index.rows_of(split)[::2]
     labels[rows] = (labels[rows] + 1) % 3
     source = tiny.source(rows=ROWS, labels=labels)
-    other = Job(bench.plan, bench.classifier, source, build_index(source), bench.signals)
-    one, two = (fit_signals(each).fitted["temperature_scaled"].facts for each in (bench, other))
+    other = Job(job.plan, job.classifier, source, build_index(source), job.signals)
+    one, two = (fit_signals(each).fitted["temperature_scaled"].facts for each in (job, other))
     assert (one != two) is moved
 
 
@@ -155,7 +155,7 @@ def test_groups_reach_the_folds(tmp_path):
     for source, unit in ((tiny.source(rows=ROWS, groups=groups), "group"), (tiny.source(rows=ROWS), "image")):
         folder = run(tmp_path / unit, "stack", of=source)
         (facts,) = read_json(folder / "facts" / "signals.json")
-        gain, rows = facts["facts"]["auroc_gain_over_msp"], read_json(folder / "run.json")["roles"]["fit"]
+        gain, rows = facts["facts"]["auroc_gain_over_msp"], read_json(folder / "run.json")["splits"]["fit"]
         assert gain["unit"] == unit
         assert (gain["n"] < rows) is (unit == "group")
 
@@ -230,8 +230,8 @@ def test_few_images_have_none_to_fit_on(signal, tmp_path):
 class Split:
     """The tiny source with a split of its own."""
 
-    def __init__(self, whole, roles):
-        self._whole, self._roles = whole, roles
+    def __init__(self, whole, splits):
+        self._whole, self._roles = whole, splits
         self.address, self.classes, self.input_shape = whole.address, whole.classes, whole.input_shape
 
     def __len__(self):
@@ -239,7 +239,7 @@ class Split:
 
     def read(self, positions):
         for row in self._whole.read(positions):
-            yield replace(row, role=self._roles[int(row.sample_id) % len(self._roles)])
+            yield replace(row, split=self._roles[int(row.sample_id) % len(self._roles)])
 
 
 def test_a_split_of_ones_own_may_set_images_aside(tmp_path):
@@ -265,7 +265,7 @@ def test_the_price_is_said_before_the_work_and_counted_in_it(tmp_path):
 
     said, progress = [], Told()
     folder = run(tmp_path, "tta", "energy", "stack(signals=[msp, tta])", progress=progress)
-    reference = read_json(folder / "run.json")["roles"]["fit"]
+    reference = read_json(folder / "run.json")["splits"]["fit"]
     price = "asks the model up to 5 more times about each image: 15,000 passes over 3,000 images under all conditions"
     stack = "stack(signals=[msp, tta])"
     fitting = f"fitting {stack} takes about {5 * reference:,} passes over {reference} images"
@@ -280,7 +280,7 @@ def test_a_default_plan_has_no_signal_with_a_price():
     assert math.isclose(build("signal", "odin").needs.passes, 3.25)
 
 
-def test_a_missing_extra_has_its_install_line(bench, monkeypatch):
+def test_a_missing_extra_has_its_install_line(job, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.covariance", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'demur\[signals\]'"):
-        fit_signals(bench)
+        fit_signals(job)

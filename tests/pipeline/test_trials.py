@@ -22,7 +22,7 @@ from demur.registry import build
 ATTACKED = ("clean", "fgsm(eps=0.1)", "pgd(eps=0.1, keep='worst', steps=10)")
 
 
-def bench(model=None, use=ATTACKED):
+def job(model=None, use=ATTACKED):
     source = tiny.source(400)
     plan = resolve(tiny.plan(conditions=use), source)
     return Job(plan, model or tiny.classifier(), source, build_index(source), signals_of(plan.signals.use))
@@ -57,14 +57,14 @@ def eighths(x):
 
 
 def test_a_sound_net_gives_no_finding_and_the_same_twice():
-    facts = tried(bench())
+    facts = tried(job())
     assert {name: count for name, count in counts(facts).items() if count} == {}
-    assert facts == tried(bench())
+    assert facts == tried(job())
     assert facts["samples"] == 48
 
 
 def test_every_pass_is_counted(monkeypatch):
-    of, seen = bench(), {"forwards": 0, "backwards": 0}
+    of, seen = job(), {"forwards": 0, "backwards": 0}
     prepare, gradients = Classifier.prepare, Classifier.loss_gradients
 
     def forward(self, images):
@@ -82,7 +82,7 @@ def test_every_pass_is_counted(monkeypatch):
 
 
 def test_findings_name_their_samples():
-    of = bench(changed(eighths))
+    of = job(changed(eighths))
     facts = tried(of)
     (found,) = (finding for finding in facts["findings"] if finding["name"] == "zero_gradient.margin")
     chosen = {of.index.sample_ids[row] for row in attacked_rows(of.index, 48)}
@@ -92,7 +92,7 @@ def test_findings_name_their_samples():
 
 def test_behind_rounding_everything_blind_finds_more():
     """Gradients are zero, so PGD stays at its random start, and an attack without a sense for them does better."""
-    found = counts(tried(bench(changed(eighths), use=("clean", "pgd(eps=0.2, steps=10)"))))
+    found = counts(tried(job(changed(eighths), use=("clean", "pgd(eps=0.2, steps=10)"))))
     assert found["flat"] >= 40
     assert found["noise"] >= 5
     assert found["blind"] >= 10
@@ -103,60 +103,60 @@ def test_behind_rounding_everything_blind_finds_more():
 
 def test_images_that_fell_need_no_end():
     """The logit of a pattern falls all the way to the edge of the ball, long after the answer is wrong."""
-    assert counts(tried(bench(use=("clean", "mifgsm(eps=0.1, loss='logit', steps=20)"))))["unfinished"] >= 10
-    assert counts(tried(bench(use=("clean", "mifgsm(eps=0.45, loss='logit', steps=20)"))))["unfinished"] == 0
+    assert counts(tried(job(use=("clean", "mifgsm(eps=0.1, loss='logit', steps=20)"))))["unfinished"] >= 10
+    assert counts(tried(job(use=("clean", "mifgsm(eps=0.45, loss='logit', steps=20)"))))["unfinished"] == 0
 
 
 def test_a_net_of_fine_waves_wavers():
     waves = changed(lambda x: x + 0.3 * (2000 * x).sin())
-    assert counts(tried(bench(waves)))["wavering"] >= 40
+    assert counts(tried(job(waves)))["wavering"] >= 40
 
 
 def test_images_of_black_and_white_alone_are_told():
-    lab = TrialSample(bench(), attacked_rows(bench().index, 5))
-    lab.x = torch.full_like(lab.x, 0.5)
-    lab.x[0], lab.x[1], lab.x[2, :, ::2], lab.x[2, :, 1::2] = 0, 1, 0, 1
-    lab.x[3, :, :7] = 1  # an eighth keeps a shade
-    (found,) = pixel_findings(lab)
-    assert found.samples == tuple(lab.ids[:3])
+    sample = TrialSample(job(), attacked_rows(job().index, 5))
+    sample.x = torch.full_like(sample.x, 0.5)
+    sample.x[0], sample.x[1], sample.x[2, :, ::2], sample.x[2, :, 1::2] = 0, 1, 0, 1
+    sample.x[3, :, :7] = 1  # an eighth keeps a shade
+    (found,) = pixel_findings(sample)
+    assert found.samples == tuple(sample.ids[:3])
 
 
 def test_an_ensemble_asks_square_itself():
-    assert "blind" not in counts(tried(bench(use=("clean", "ensemble(eps=0.1, preset='quick')"))))
+    assert "blind" not in counts(tried(job(use=("clean", "ensemble(eps=0.1, preset='quick')"))))
 
 
 def test_a_loss_at_its_ceiling_on_wrong_answers_is_not_flat():
-    assert counts(tried(bench(use=("clean", "apgd(eps=0.1, loss='dlr', steps=20)"))))["flat"] == 0
+    assert counts(tried(job(use=("clean", "apgd(eps=0.1, loss='dlr', steps=20)"))))["flat"] == 0
 
 
 def test_without_attacks_only_images_and_answers_are_tried():
-    facts = tried(bench(use=("clean",)))
+    facts = tried(job(use=("clean",)))
     assert set(counts(facts)) == {"black_and_white", "repeats", "wavering", "squeezed", "certain"}
     assert facts["backwards"] == 0
 
 
 def test_no_images_are_no_findings():
-    assert tried(bench(), rows=0)["findings"] == []
+    assert tried(job(), rows=0)["findings"] == []
 
 
 def test_points_of_a_smooth_net_carry_over_to_the_same_net_behind_rounding():
-    found = counts(tried(bench(changed(eighths)), surrogate=tiny.classifier()))
+    found = counts(tried(job(changed(eighths)), surrogate=tiny.classifier()))
     assert found["transfer"] >= 3
-    assert counts(tried(bench(), surrogate=tiny.classifier()))["transfer"] == 0
+    assert counts(tried(job(), surrogate=tiny.classifier()))["transfer"] == 0
 
 
 def test_an_attack_that_is_cut_short_falls_behind_twice_its_steps():
     """Steps of a quarter of eps lead from a random point to the edge in eight, not in two."""
-    short = counts(tried(bench(use=("clean", "pgd(eps=0.2, step=0.05, steps=2)"))))
+    short = counts(tried(job(use=("clean", "pgd(eps=0.2, step=0.05, steps=2)"))))
     assert short["more_steps"] >= 2
     assert short["one_step"] >= 2
-    assert counts(tried(bench(use=("clean", "pgd(eps=0.2, step=0.05, steps=10)"))))["more_steps"] == 0
+    assert counts(tried(job(use=("clean", "pgd(eps=0.2, step=0.05, steps=10)"))))["more_steps"] == 0
 
 
 def test_a_net_that_looks_at_its_batch_does_not_repeat():
-    lab = TrialSample(bench(changed(lambda x: x - 0.5 * x.mean(dim=0))), attacked_rows(bench().index, 20))
-    assert _moved(lab).sum() >= 15
-    assert not _moved(TrialSample(bench(), attacked_rows(bench().index, 20))).any()
+    sample = TrialSample(job(changed(lambda x: x - 0.5 * x.mean(dim=0))), attacked_rows(job().index, 20))
+    assert _moved(sample).sum() >= 15
+    assert not _moved(TrialSample(job(), attacked_rows(job().index, 20))).any()
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,6 @@ def test_a_killed_run_keeps_whole_trials_and_makes_missing_ones_again(tmp_path):
 
 @pytest.mark.parametrize(("attack", "random"), [("pgd(eps=0.1, steps=5)", True), ("bim(eps=0.1, steps=5)", False)])
 def test_another_start_is_tried_where_there_is_one(attack, random):
-    of = bench()
+    of = job()
     found = trials(of, conditions(("clean", attack), tiny.SHAPE), attacked_rows(of.index, 48))
     assert ("more_restarts" in {each["name"] for each in found["findings"]}) is random

@@ -1,4 +1,4 @@
-"""The promise: kept as often as it says, blind to what it must not see, refused when it cannot be made."""
+"""The guarantee: kept as often as it says, blind to what it must not see, refused when it cannot be made."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ def exponential(sureness):
 
 
 def true_risk(threshold):
-    """Of the exponential profile, where doubt is uniform on [0, 1]."""
-    doubt = min(threshold, 1.0)
-    return 0.1 * (np.exp(-6 * (1 - doubt)) - np.exp(-6)) / doubt
+    """Of the exponential profile, where uncertainty is uniform on [0, 1]."""
+    uncertainty = min(threshold, 1.0)
+    return 0.1 * (np.exp(-6 * (1 - uncertainty)) - np.exp(-6)) / uncertainty
 
 
 def draw(rng, rows, profile=exponential):
-    doubt = rng.random(rows)
-    return Calibration(doubt, rng.random(rows) < profile(1 - doubt))
+    uncertainty = rng.random(rows)
+    return Calibration(uncertainty, rng.random(rows) < profile(1 - uncertainty))
 
 
 def fit_many(trials, m, profile=exponential, seed=0, **fields):
@@ -33,7 +33,7 @@ def fit_many(trials, m, profile=exponential, seed=0, **fields):
 @pytest.mark.parametrize(
     ("m", "risk", "low", "high"), [(1000, 0.02, 0.28, 0.42), (2000, 0.02, 0.48, 0.58), (5000, 0.02, 0.57, 0.62)]
 )
-def test_the_promise_is_kept_and_covers_what_it_can(m, risk, low, high):
+def test_the_guarantee_is_kept_and_covers_what_it_can(m, risk, low, high):
     found = fit_many(400, m, risk=risk)
     thresholds = [each.threshold for each in found if isinstance(each, Certificate)]
     broken = sum(true_risk(threshold) > risk for threshold in thresholds) / len(found)
@@ -42,7 +42,7 @@ def test_the_promise_is_kept_and_covers_what_it_can(m, risk, low, high):
     assert low <= coverage <= high
 
 
-def test_the_promise_is_kept_where_every_threshold_is_on_the_edge():
+def test_the_guarantee_is_kept_where_every_threshold_is_on_the_edge():
     found = fit_many(300, 1500, profile=lambda sureness: np.full_like(sureness, 0.0201))
     broken = sum(isinstance(each, Certificate) for each in found) / len(found)
     assert 0 < broken <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(found))
@@ -200,7 +200,7 @@ def test_a_score_without_gaps_can_only_be_certified_whole():
     assert Certified(risk=0.2).fit(constant, constant).threshold == ACCEPT_ALL
 
 
-def test_a_score_that_is_always_infinite_promises_nothing():
+def test_a_score_that_is_always_infinite_guarantees_nothing():
     hopeless = Calibration(np.full(1000, np.inf), np.zeros(1000, bool))
     found = Certified().fit(hopeless, hopeless)
     assert np.isnan(found.lowest_risk)

@@ -15,7 +15,7 @@ CERTIFICATE = Certificate(
 )  # fmt: skip
 FITTED = [
     Threshold(),
-    Threshold(signal="energy(temperature=2)", doubt=-3),
+    Threshold(signal="energy(temperature=2)", uncertainty=-3),
     Rule(entropy=0.5),
     CERTIFICATE.on("entropy"),
 ]
@@ -40,7 +40,7 @@ def test_what_is_accepted_has_no_reason_and_what_is_not_has_one(policy):
 
 
 def test_a_threshold_accepts_its_own_score():
-    policy = Threshold(doubt=0.4)
+    policy = Threshold(uncertainty=0.4)
     scores = {"msp": np.array([0.4, np.nextafter(0.4, 1), 0.1])}
     assert policy.accepts(scores).tolist() == [True, False, True]
     assert policy.reasons(scores).tolist() == ["", "low_confidence", ""]
@@ -63,7 +63,7 @@ def test_a_certified_threshold_applies_its_certificate():
 
 def test_accepting_all_accepts_every_finite_score():
     scores = {"energy": np.array([1e300, -1e300, np.inf, np.nan])}
-    assert Threshold(signal="energy", doubt=ACCEPT_ALL).accepts(scores).tolist() == [True, True, False, False]
+    assert Threshold(signal="energy", uncertainty=ACCEPT_ALL).accepts(scores).tolist() == [True, True, False, False]
 
 
 def test_a_missing_signal_is_named():
@@ -93,7 +93,13 @@ def test_only_fitted_policies_are_stored():
 
 @pytest.mark.parametrize(
     "text",
-    ["threshold(doubt=1/0.0)", "rule(confidence=60)", "rule(entropy=-1)", "certified(risk=2)", "certified(delta=0)"],
+    [
+        "threshold(uncertainty=1/0.0)",
+        "rule(confidence=60)",
+        "rule(entropy=-1)",
+        "certified(risk=2)",
+        "certified(delta=0)",
+    ],
 )
 def test_a_field_out_of_range_is_refused(text):
     with pytest.raises(InputError):
@@ -103,9 +109,9 @@ def test_a_field_out_of_range_is_refused(text):
 def test_no_threshold_is_infinite_or_nan():
     for value in (np.inf, np.nan):
         with pytest.raises(InputError, match="must be finite"):
-            Threshold(doubt=value)
+            Threshold(uncertainty=value)
 
 
 def test_names_build_and_describe_policies():
-    for text in ("certified(risk=0.01)", "rule(confidence=0.7)", "threshold(doubt=0.2)"):
+    for text in ("certified(risk=0.01)", "rule(confidence=0.7)", "threshold(uncertainty=0.2)"):
         assert registry.describe(text.partition("(")[0], registry.build("policy", text)) == text

@@ -16,7 +16,7 @@ KEYS = [
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_measure_reads_back_from_its_one_spelling(key):
-    gate = read_gate(key, "true" if key == "promise.issued" else ">= 0.25")
+    gate = read_gate(key, "true" if key == "guarantee.issued" else ">= 0.25")
     assert f"{gate.subject}.{gate.measure}" == key
     assert read_gate(key, gate.rule) == gate
 
@@ -46,8 +46,8 @@ def test_a_rule_compares_as_it_is_written(bar, relation, value):
 
 def test_a_fraction_and_one_spelling():
     assert read_gate("clean.accuracy", ">=4 / 5").rule == read_gate("clean.accuracy", ">= 0.80").rule == ">= 0.8"
-    assert read_gate("promise.issued", " true").rule == "true"
-    assert read_gate("promise.issued", "false").holds(0.0)
+    assert read_gate("guarantee.issued", " true").rule == "true"
+    assert read_gate("guarantee.issued", "false").holds(0.0)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_fraction_and_one_spelling():
         ("clean.acuracy", ">= 0.8", "Did you mean 'clean.accuracy'?"),
         ("signals.msp.aurocc", ">= 0.8", "Did you mean 'signals.msp.auroc'?"),
         ("checks.fail", "<= 0", "Did you mean 'checks.failed'?"),
-        ("promis.issued", "true", "Did you mean 'promise.issued'?"),
+        ("promis.issued", "true", "Did you mean 'guarantee.issued'?"),
         ("clean.accuracy", "0.8", "a rule is >=, <=, > or < and a number"),
         ("clean.accuracy", ">= 80 %", "Write 80 % as 0.80"),
         ("clean.accuracy", ">= 80", "must compare with a number in [0, 1]"),
@@ -65,7 +65,7 @@ def test_a_fraction_and_one_spelling():
         ("clean.accuracy", ">= 1/0", "does not parse"),
         ("clean.accuracy", ">= 0.1.2", "does not parse"),
         ("clean.accuracy", "true", "a rule is"),
-        ("promise.issued", ">= 1", 'write "true" or "false"'),
+        ("guarantee.issued", ">= 1", 'write "true" or "false"'),
     ],
 )
 def test_a_gate_that_does_not_read_says_why(key, rule, words):

@@ -9,7 +9,7 @@ from tests.report.webdriver import chromium
 
 @pytest.fixture(scope="package")
 def page():
-    """The rich report: a promise issued and kept."""
+    """The rich report: a guarantee issued and kept."""
     return render(run("issued"))
 
 

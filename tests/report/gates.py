@@ -8,7 +8,7 @@ RULES = {
     "clean.accuracy": ">= 0.9",
     "worst_class.accuracy": ">= 0.75",
     "robust.accuracy": ">= 0.5",
-    "promise.issued": "true",
+    "guarantee.issued": "true",
     "signals.msp.auroc": ">= 0.915",
     "checks.failed": "<= 0",
 }

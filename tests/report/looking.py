@@ -119,7 +119,7 @@ def region(name="marked", classes=NAMES, **changes):
         "effect": near(0.46, 0.07, 460),
         "leans_on": "object",
         "hidden": tuple(
-            Occlusion(condition=f"hide(part='{part}', by='{by}')", part=part, by=by, n=460,
+            Occlusion(condition=f"occlude(part='{part}', by='{by}')", part=part, by=by, n=460,
                    share=share(0.3, 460), changed=share(0.6, 460),
                    fall=near(0.55 if part == "object" else 0.12, 0.03, 460))
             for part in ("object", "background") for by in ("blur", "mean")

@@ -88,14 +88,14 @@ def thumb(at):
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def gallery(promised):
+def gallery(guaranteed):
     return tuple(
         GalleryImage(
             sample_id=f"fashion/test/{1709 + 37 * at:05d}",
             label=CLASSES[(3 * at) % 10],
             predicted=CLASSES[(3 * at + 6) % 10],
             confidence=0.9994 - at * 0.004,
-            answered=at < 18 if promised else None,
+            answered=at < 18 if guaranteed else None,
             thumb=thumb(at),
         )
         for at in range(24)

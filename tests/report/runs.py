@@ -54,7 +54,7 @@ def signal(name):
     )
 
 
-def conditions(promised):
+def conditions(guaranteed):
     rows = [("clean", "clean", "clean", "images as they are", 0, 0.9212, 0.7014, 0.0121)]
     plans = {
         "gaussian_noise": (
@@ -108,10 +108,10 @@ def conditions(promised):
                     0.99 - right,
                 )
             )
-    return tuple(condition(*row, promised=promised) for row in rows)
+    return tuple(condition(*row, guaranteed=guaranteed) for row in rows)
 
 
-def condition(name, family, kind, sentence, severity, right, covered, risk, promised):
+def condition(name, family, kind, sentence, severity, right, covered, risk, guaranteed):
     n = 1500 if kind == "attack" else SEEN
     answered = ANSWERED if kind == "clean" else round(covered * n)
     wrong = WRONG if kind == "clean" else round(answered * risk)
@@ -123,24 +123,24 @@ def condition(name, family, kind, sentence, severity, right, covered, risk, prom
         severity=severity,
         n=n,
         accuracy=share(right, n),
-        answered=answered if promised else None,
-        answered_wrong=wrong if promised else None,
-        coverage=share(answered / n, n) if promised else None,
-        risk=share(wrong / answered, answered) if promised else None,
-        holds=risk <= 0.02 if promised else None,
+        answered=answered if guaranteed else None,
+        answered_wrong=wrong if guaranteed else None,
+        coverage=share(answered / n, n) if guaranteed else None,
+        risk=share(wrong / answered, answered) if guaranteed else None,
+        holds=risk <= 0.02 if guaranteed else None,
         forwards=n * 20,
         backwards=n * 20 if kind == "attack" else 0,
     )
 
 
-def classes(promised):
+def classes(guaranteed):
     return tuple(
         ClassRow(
             name=name,
             n=401,
             accuracy=share(right, 401),
-            coverage=share(right**2 * 0.85, 401) if promised else None,
-            risk=share((1 - right) / 4, 300) if promised else None,
+            coverage=share(right**2 * 0.85, 401) if guaranteed else None,
+            risk=share((1 - right) / 4, 300) if guaranteed else None,
         )
         for name, right in zip(CLASSES, RIGHT, strict=True)
     )
@@ -154,7 +154,7 @@ def provenance(**changes):
         "input_shape": (1, 28, 28),
         "data": "fashion",
         "data_sha256": "51b7" * 16,
-        "roles": {"fit": 496, "tune": 1492, "certify": 4000, "test": SEEN},
+        "splits": {"fit": 496, "tune": 1492, "certify": 4000, "test": SEEN},
         "duplicates": 3,
         "groups": None,
         "independence": "images assumed independent",
@@ -186,7 +186,7 @@ CHECKS = (
     Check(
         name="rows", state="pass", sentence="Every image was measured under every condition.", count=168_000, of=168_000
     ),
-    Check(name="roles", state="pass", sentence="No image is in two splits."),
+    Check(name="splits", state="pass", sentence="No image is in two splits."),
     Check(
         name="attack strength",
         state="warn",
@@ -203,23 +203,23 @@ PURPOSE = {
 }
 
 
-def base(promised):
+def base(guaranteed):
     """The rich fixture, without a state."""
     return {
         "provenance": provenance(),
         "classes": CLASSES,
         "accuracy": share(0.9205, 10000),
         "test_accuracy": share(1 - 316 / SEEN, SEEN),
-        "promise": None,
+        "guarantee": None,
         "refusal": None,
-        "worst_class": classes(promised)[6],
-        "conditions": conditions(promised),
+        "worst_class": classes(guaranteed)[6],
+        "conditions": conditions(guaranteed),
         "manipulation": Manipulation(
             norm="linf",
             median_distance=near(0.0273, 0.0011, 1500),
             eps=0.1,
             attacked=1500,
-            answered_wrong=1063 if promised else None,
+            answered_wrong=1063 if guaranteed else None,
             robust_accuracy=share(0.11, 1500),
             sentence="The attacker knew the model but not the guard; one who knows both does more harm.",
         ),
@@ -228,7 +228,7 @@ def base(promised):
             "images changed on purpose",
             "any single class alone",
         ),
-        "lapses": ("the model, its preprocessing or the threshold changes", "the images drift from those measured"),
+        "void_when": ("the model, its preprocessing or the threshold changes", "the images drift from those measured"),
         "checks": CHECKS,
         "next_step": "Label 500 images from your own cameras and run the audit on them before use.",
         "signals": tuple(signal(name) for name in SIGNALS),
@@ -237,10 +237,10 @@ def base(promised):
         "random_risk": 316 / SEEN,
         "histograms": tuple(histogram(name) for name in SIGNALS),
         "calibration": calibration(),
-        "per_class": classes(promised),
+        "per_class": classes(guaranteed),
         "confusion": confusion(),
         "policies": policies(),
-        "gallery": gallery(promised),
+        "gallery": gallery(guaranteed),
         "purpose": PURPOSE,
     }
 
@@ -248,7 +248,7 @@ def base(promised):
 @cache
 def run(state):
     if state == "issued":
-        return Results(state=state, **(base(True) | {"promise": promise()}))
+        return Results(state=state, **(base(True) | {"guarantee": guarantee()}))
     refusals = {
         "too_few_labels": RefusalTable(
             sentence="Even without a single error 149 answered images are needed; 120 were labelled.",
@@ -270,7 +270,7 @@ def run(state):
     failed = Check(name="rows", state="fail", sentence="812 of 4,012 images could not be read.", count=812, of=4012)
     steps = {
         "too_few_labels": "Label about 340 more images of the same kind and run the audit again.",
-        "model_too_weak": "Train longer or on more images, or ask for a promise of 12 in 100 with --risk 0.12.",
+        "model_too_weak": "Train longer or on more images, or ask for a guarantee of 12 in 100 with --risk 0.12.",
         "measurement_failed": "Repair the 812 unreadable files, then run the audit again.",
         "undeclared": "Say how often it may be wrong, for example: demur audit --risk 0.02",
     }
@@ -284,7 +284,7 @@ def run(state):
     return Results(state=state, **(base(False) | changes))
 
 
-def promise(**changes):
+def guarantee(**changes):
     facts = {
         "signal": "msp",
         "threshold": float(simulated()[0][ANSWERED - 1]),

@@ -30,10 +30,12 @@ def undefined(reason, n=0):
 
 @cache
 def simulated():
-    """Doubt and outcome of the test rows, with the promised point exact: 34 wrong of the 2,814 least doubted."""
+    """Uncertainty and outcome of the test rows, with the guaranteed point exact: 34 wrong of the 2,814 least
+    doubted.
+    """
     rng = np.random.default_rng(7)
     rank = np.arange(SEEN)
-    doubt = np.sort(rng.beta(0.35, 1.6, SEEN))
+    uncertainty = np.sort(rng.beta(0.35, 1.6, SEEN))
     wrong = np.zeros(SEEN, bool)
     wrong[
         rng.choice(
@@ -41,12 +43,16 @@ def simulated():
         )
     ] = True
     wrong[ANSWERED + rng.choice(SEEN - ANSWERED, 282, replace=False)] = True
-    return doubt, wrong
+    return uncertainty, wrong
 
 
 def curve(name, noise):
-    doubt, wrong = simulated()
-    score = doubt if name == "msp" else doubt + np.random.default_rng(len(name)).normal(0, 0.02 + abs(noise), SEEN)
+    uncertainty, wrong = simulated()
+    score = (
+        uncertainty
+        if name == "msp"
+        else uncertainty + np.random.default_rng(len(name)).normal(0, 0.02 + abs(noise), SEEN)
+    )
     order = np.argsort(score)
     cut = np.unique(np.append(np.linspace(60, SEEN, 160).astype(int), ANSWERED))
     errors = np.cumsum(wrong[order])
@@ -65,10 +71,10 @@ def oracle():
 
 
 def histogram(name):
-    doubt, wrong = simulated()
+    uncertainty, wrong = simulated()
     rng = np.random.default_rng(3)
     edges = np.linspace(0, 1, 31)
-    groups = [doubt[~wrong], doubt[wrong], rng.beta(0.9, 1.2, 6000), rng.beta(0.5, 2.2, 1500)]
+    groups = [uncertainty[~wrong], uncertainty[wrong], rng.beta(0.9, 1.2, 6000), rng.beta(0.5, 2.2, 1500)]
     counts = [tuple(int(c) for c in np.histogram(group, edges)[0]) for group in groups]
     return Histogram(
         signal=name, edges=tuple(edges), right=counts[0], wrong=counts[1], corrupted=counts[2], attacked=counts[3]

@@ -1,4 +1,4 @@
-"""Where too few were answered nothing is said; the slider starts where the promise does."""
+"""Where too few were answered nothing is said; the slider starts where the guarantee does."""
 
 import sys
 
@@ -6,12 +6,12 @@ from demur.report.charts.risk_charts import start
 from demur.report.condition_lines import Cell, Family
 from demur.report.phrases import complement
 from demur.report.state_words import verdict
-from tests.report.runs import promise, run
+from tests.report.runs import guarantee, run
 
 
 def family(*holds):
     cells = tuple(Cell(level=str(at), holds=each, text="0/9", sentence="") for at, each in enumerate(holds, 1))
-    return Family(name="fog", measure="severity", cells=cells, promised=True).summary
+    return Family(name="fog", measure="severity", cells=cells, guaranteed=True).summary
 
 
 def test_no_sign_where_nothing_can_be_told():
@@ -24,14 +24,14 @@ def test_no_sign_where_nothing_can_be_told():
 def test_the_slider_starts_at_the_last_point_that_is_answered():
     results = run("issued")
     curve = results.curves[0]
-    everything = results.model_copy(update={"promise": promise(threshold=sys.float_info.max)})
+    everything = results.model_copy(update={"guarantee": guarantee(threshold=sys.float_info.max)})
     assert start(everything) == (curve.signal, len(curve.points) - 1)
     above = curve.points[7].threshold + 0.9 * (curve.points[8].threshold - curve.points[7].threshold)
-    assert start(results.model_copy(update={"promise": promise(threshold=above)})) == (curve.signal, 7)
+    assert start(results.model_copy(update={"guarantee": guarantee(threshold=above)})) == (curve.signal, 7)
 
 
 def test_the_share_of_right_answers_has_the_interval_of_the_wrong_ones():
-    risk = promise().test_risk
+    risk = guarantee().test_risk
     right = complement(risk)
     assert (right.low, right.value, right.high) == (1 - risk.high, 1 - risk.value, 1 - risk.low)
 

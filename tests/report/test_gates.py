@@ -12,7 +12,7 @@ from demur.report.first_screen import FirstScreen
 from demur.report.text_outputs import junit, summary
 from tests.report.gates import RULES, gated
 from tests.report.pages import Page
-from tests.report.runs import STATES, promise, run
+from tests.report.runs import STATES, guarantee, run
 
 HOSTILE = "</td>|`<b>`\n[x](y)\x00"
 
@@ -41,9 +41,9 @@ def test_without_gates_there_is_no_word_of_them(page):
 
 def test_the_first_screen_counts_gates_and_no_longer_says_yes():
     first = FirstScreen.of(gated())
-    assert first.verdict.word == "Promise issued"
+    assert first.verdict.word == "Guarantee issued"
     assert first.verdict.answer == "No: a gate failed."
-    broken = gated().model_copy(update={"promise": promise(test_wrong=90)})
+    broken = gated().model_copy(update={"guarantee": guarantee(test_wrong=90)})
     assert FirstScreen.of(broken).verdict.answer == "No: a gate failed."
     open_ = FirstScreen.of(gated({"worst_class.accuracy": ">= 0.75"}))
     assert open_.verdict.answer == "Not yet: a gate is inconclusive."
@@ -107,11 +107,11 @@ def test_what_the_plan_declares_is_not():
     assert "No intended use" not in html
 
 
-def test_junit_has_a_case_for_the_promise_every_gate_and_every_check():
+def test_junit_has_a_case_for_the_guarantee_every_gate_and_every_check():
     results = gated()
     root = ET.fromstring(junit(results).encode())
     suites = {suite.get("name"): suite for suite in root.iter("testsuite")}
-    assert set(suites) == {"demur.promise", "demur.gates", "demur.checks"}
+    assert set(suites) == {"demur.guarantee", "demur.gates", "demur.checks"}
     outcome = {
         case.get("name"): next((child.tag for child in case), None) for case in suites["demur.gates"].iter("testcase")
     }
@@ -135,9 +135,9 @@ def test_junit_has_a_case_for_the_promise_every_gate_and_every_check():
         ("undeclared", "skipped"),
     ],
 )
-def test_the_promise_is_a_case_of_its_own(state, tag):
+def test_the_guarantee_is_a_case_of_its_own(state, tag):
     root = ET.fromstring(junit(run(state)).encode())
-    case = next(case for case in root.iter("testcase") if case.get("name") == "promise")
+    case = next(case for case in root.iter("testcase") if case.get("name") == "guarantee")
     assert [child.tag for child in case] == [tag]
 
 

@@ -10,7 +10,7 @@ import pytest
 from demur.report import render
 from demur.report.charts import against_eps
 from tests.report.pages import Page
-from tests.report.runs import STATES, base, promise, run
+from tests.report.runs import STATES, base, guarantee, run
 from tests.report.scores import undefined
 
 SECTIONS = (
@@ -18,7 +18,7 @@ SECTIONS = (
     "policies", "checks", "gallery", "glossary", "raw",
 )  # fmt: skip
 WORDS = {
-    "issued": "Promise issued",
+    "issued": "Guarantee issued",
     "too_few_labels": "Refused: too few labels",
     "model_too_weak": "Refused: model too weak",
     "measurement_failed": "Measurement failed",
@@ -93,7 +93,7 @@ def test_every_picture_has_words(page):
     assert all(image["alt"] for image in parts.all("img"))
     drawn = [attrs for attrs in parts.all("div") if attrs.get("class") == "canvas"]
     assert len(drawn) == 5
-    assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawn)
+    assert all(attrs["split"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawn)
 
 
 def test_ids_are_unique(page):
@@ -109,7 +109,7 @@ def test_hostile_names_stay_text():
             "worst_class": results.worst_class.model_copy(update={"name": HOSTILE}),
             "gallery": (results.gallery[0].model_copy(update={"sample_id": HOSTILE, "label": HOSTILE}),),
             "conditions": tuple(row.model_copy(update={"family": HOSTILE}) for row in results.conditions),
-            "promise": promise(signal=HOSTILE),
+            "guarantee": guarantee(signal=HOSTILE),
             "curves": (results.curves[0].model_copy(update={"signal": HOSTILE}),),
             "purpose": {"intended_use": HOSTILE},
             "next_step": HOSTILE,
@@ -133,7 +133,17 @@ def test_an_undefined_number_is_a_dash_with_its_reason():
 
 
 def test_a_page_of_almost_nothing_still_stands():
-    empty = ("signals", "curves", "histograms", "policies", "gallery", "checks", "not_covered", "lapses", "per_class")
+    empty = (
+        "signals",
+        "curves",
+        "histograms",
+        "policies",
+        "gallery",
+        "checks",
+        "not_covered",
+        "void_when",
+        "per_class",
+    )
     bare = dict.fromkeys(empty, ()) | {"oracle": None, "worst_class": None, "manipulation": None}
     conditions = {"conditions": run("undeclared").conditions[:1]}
     parts = Page(render(run("undeclared").model_copy(update=bare | conditions)))
@@ -148,8 +158,10 @@ def test_an_attack_without_a_bound_has_no_place_on_the_eps_axis():
     assert {row["family"] for row in drawing.spec["datasets"]["rows"]} == {"fgsm", "pgd"}
 
 
-def test_a_promise_is_shown_only_when_it_was_issued():
-    broken = run("measurement_failed").model_copy(update={"promise": promise(), "conditions": base(True)["conditions"]})
+def test_a_guarantee_is_shown_only_when_it_was_issued():
+    broken = run("measurement_failed").model_copy(
+        update={"guarantee": guarantee(), "conditions": base(True)["conditions"]}
+    )
     text = Page(render(broken)).text
     assert "at most 2 in 100" not in text
     assert "✔ holds" not in text

@@ -120,7 +120,7 @@ def test_the_direction_in_words():
     )
 
 
-def test_without_a_promise_no_guard_is_spoken_of():
+def test_without_a_guarantee_no_guard_is_spoken_of():
     first = FirstScreen.of(results("model_too_weak"))
     assert first.direction == (
         "Of 1,000 images of “bag” 23 are called another class. False alarms: 12 of 1,000 others "
@@ -147,5 +147,5 @@ def test_words_still_fit_a_terminal():
     assert lines[-1].startswith("Next: ")
 
 
-def test_a_promise_that_the_mixture_in_use_may_break_is_said():
+def test_a_guarantee_that_the_mixture_in_use_may_break_is_said():
     assert "these rates do not show that it holds for this one" in render(results())

@@ -5,7 +5,7 @@ import pytest
 from demur.report import words
 from demur.report.first_screen import FirstScreen
 from tests.report.far import no_end, no_reach, search
-from tests.report.runs import STATES, base, condition, promise, run
+from tests.report.runs import STATES, base, condition, guarantee, run
 from tests.report.scores import share, undefined
 
 
@@ -28,10 +28,10 @@ def test_words_fit_even_when_everything_is_long():
     assert sum(line.endswith("…") for line in lines) >= 3
 
 
-def test_the_promise_in_words():
+def test_the_guarantee_in_words():
     lines = words(run("issued")).splitlines()
     assert lines[:4] == [
-        "✔ Promise issued: fashion on fashion. Yes, with the guard on, for images like those measured.",
+        "✔ Guarantee issued: fashion on fashion. Yes, with the guard on, for images like those measured.",
         "When it answers, at most 2 in 100 answers are wrong (95 % confidence; 4,000 labelled images).",
         "It answers 70 of 100 images; 30 go to a person. Without the guard: 8 in 100 answers are wrong.",
         "Check on 4,012 unseen images: 34 wrong of 2,814 answered.",
@@ -63,8 +63,8 @@ def test_a_refusal_never_understates_what_could_be_kept():
 
 
 @pytest.mark.parametrize(("wrong", "kept"), [(34, True), (56, True), (57, False)])  # 2 % of 2,800 are 56
-def test_the_check_says_whether_the_promise_was_kept(wrong, kept):
-    results = run("issued").model_copy(update={"promise": promise(test_wrong=wrong, test_answered=2800)})
+def test_the_check_says_whether_the_guarantee_was_kept(wrong, kept):
+    results = run("issued").model_copy(update={"guarantee": guarantee(test_wrong=wrong, test_answered=2800)})
     first = FirstScreen.of(results)
     assert first.kept is kept
     assert first.verdict.answer.startswith("Yes") is kept
@@ -81,7 +81,7 @@ def test_hundreds_add_up_to_a_hundred():
 
 def severities(*risks):
     rows = (
-        condition(f"fog(severity={at})", "fog", "corruption", f"fog {at}", at, 0.9, 0.5, risk, promised=True)
+        condition(f"fog(severity={at})", "fog", "corruption", f"fog {at}", at, 0.9, 0.5, risk, guaranteed=True)
         for at, risk in enumerate(risks, 1)
     )
     return FirstScreen.of(run("issued").model_copy(update={"conditions": tuple(rows)})).corruptions[0]
@@ -131,8 +131,10 @@ def test_a_class_that_is_never_answered_has_no_risk():
     )
 
 
-def test_a_failed_measurement_shows_no_promise_in_words():
-    broken = run("measurement_failed").model_copy(update={"promise": promise(), "conditions": base(True)["conditions"]})
+def test_a_failed_measurement_shows_no_guarantee_in_words():
+    broken = run("measurement_failed").model_copy(
+        update={"guarantee": guarantee(), "conditions": base(True)["conditions"]}
+    )
     said = words(broken)
     assert "at most" not in said
     assert "✔" not in said

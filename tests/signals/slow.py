@@ -16,9 +16,9 @@ def softmax(z):
     return e / e.sum()
 
 
-def pairs_won(doubt, wrong):
+def pairs_won(uncertainty, wrong):
     """AUROC by counting pairs."""
-    wins = [(bad > good) + (bad == good) / 2 for bad in doubt[wrong] for good in doubt[~wrong]]
+    wins = [(bad > good) + (bad == good) / 2 for bad in uncertainty[wrong] for good in uncertainty[~wrong]]
     return float(np.mean(wins))
 
 

@@ -117,8 +117,8 @@ def test_layers_may_be_weighed_by_what_they_teach_of_errors(world):
     assert found.facts["rows"] == 160
     assert found.facts["wrong"] == world.wrong.sum()
     with torch.no_grad():
-        doubt = found(world.evidence())
-    assert ((doubt > 0) & (doubt < 1)).all()
+        uncertainty = found(world.evidence())
+    assert ((uncertainty > 0) & (uncertainty < 1)).all()
     assert "held_out_auroc" not in fitted(world).facts
     assert (found.unit, ActivationEntropy(fusion="learned").unit) == ("probability of an error",) * 2
     assert (fitted(world).unit, ActivationEntropy().unit) == ("standard deviations",) * 2

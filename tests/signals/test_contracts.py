@@ -141,10 +141,10 @@ def shipped():
 
 
 @pytest.mark.parametrize("name", ON_THE_SHIPPED)
-def test_higher_is_more_doubt(name, shipped):
+def test_higher_is_more_uncertainty(name, shipped):
     reference, known, seen, labels = shipped
     signal = build("signal", name)
     with torch.no_grad():
-        doubt = (signal.fit([reference], known) if isinstance(signal, Fittable) else signal)(seen)
+        uncertainty = (signal.fit([reference], known) if isinstance(signal, Fittable) else signal)(seen)
         wrong = seen.logits.argmax(dim=1) != labels
-    assert doubt[wrong].mean() > doubt[~wrong].mean()
+    assert uncertainty[wrong].mean() > uncertainty[~wrong].mean()

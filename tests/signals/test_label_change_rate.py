@@ -158,16 +158,16 @@ def test_no_stopping_is_the_share_of_all(world):
 
 
 def drawn(rows, mutants, sure, unsure, seed=0):
-    """Changes (mutants, rows) and doubts, sure images first."""
+    """Changes (mutants, rows) and uncertainties, sure images first."""
     rng = np.random.default_rng(seed)
     rates = np.concatenate([rng.beta(*sure, rows // 2), rng.beta(*unsure, rows // 2)])
     return torch.from_numpy(rng.uniform(size=(mutants, rows)) < rates), torch.linspace(0, 1, rows).double()
 
 
-def shown(rule, changes, doubt):
+def shown(rule, changes, uncertainty):
     changed, asked = torch.zeros(2, changes.shape[1], dtype=torch.int64)
     for part in rule.blocks(range(len(changes))):
-        rows = (~rule.enough(changed, asked, doubt)).nonzero()[:, 0]
+        rows = (~rule.enough(changed, asked, uncertainty)).nonzero()[:, 0]
         changed[rows] += changes[part.start : part.stop, rows].sum(dim=0)
         asked[rows] += len(part)
     return changed, asked
@@ -175,11 +175,11 @@ def shown(rule, changes, doubt):
 
 def test_one_in_a_hundred_decisions_at_most_differs_from_that_of_all_mutants():
     sure, unsure = (0.5, 20.0), (1.2, 3.0)
-    changes, doubt = drawn(20_000, 100, sure, unsure)
+    changes, uncertainty = drawn(20_000, 100, sure, unsure)
     rule = Stopping("predictive", 100, limit=11, cut=0.5, sure=sure, unsure=unsure)
-    changed, asked = shown(rule, changes, doubt)
+    changed, asked = shown(rule, changes, uncertainty)
     all_decide = changes.sum(dim=0) >= 11
-    stopped_decide = rule.expected(changed, asked, doubt) >= 0.105
+    stopped_decide = rule.expected(changed, asked, uncertainty) >= 0.105
     assert (all_decide == stopped_decide).double().mean() >= 0.99
     assert asked.double().mean() < 40
 

@@ -289,7 +289,7 @@ def test_energy_refuses_a_temperature_that_is_none(temperature):
         ("knn(k=0)", "`k` must be at least 1; got 0"),
         ("maxlogit_pnorm(largest=-1)", "`largest` must be at least 0; got -1"),
         ("mc_dropout(n=1)", "`n` must be at least 2 passes; got 1"),
-        ("mc_dropout(score='doubt')", "unknown score of mc_dropout 'doubt'"),
+        ("mc_dropout(score='uncertainty')", "unknown score of mc_dropout 'uncertainty'"),
         ("odin(temperature=0)", "`temperature` must be positive and finite; got 0"),
         ("odin(eps=2)", "`eps` is a fraction of the pixel range, from 0 to 1; got 2"),
         ("pnorm(p=-1)", "`p` must be at least 0; got -1"),
@@ -332,9 +332,9 @@ def test_without_errors_maxlogit_pnorm_is_msp(world):
 
 @pytest.mark.parametrize("p", [0, 1, 3])
 def test_the_p_that_ranks_the_errors_best_is_found_and_told(p, world):
-    doubt = scores(PNorm(p=p), world.known_logits)
+    uncertainty = scores(PNorm(p=p), world.known_logits)
     answers = torch.from_numpy(world.known_logits.argmax(axis=1))
-    labels = torch.where(torch.from_numpy(doubt > np.quantile(doubt, 0.8)), (answers + 1) % 4, answers)
+    labels = torch.where(torch.from_numpy(uncertainty > np.quantile(uncertainty, 0.8)), (answers + 1) % 4, answers)
     with torch.no_grad():
         fitted = MaxLogitPNorm().fit(world.reference(), labels)
         assert fitted.facts == {"p": p}
@@ -390,5 +390,5 @@ def test_figures_of_resnet20_on_cifar10():
         "max_logit": 0.826,
         "energy": 0.823,
     }
-    doubts = {name: scores(build("signal", name), logits) for name in ("msp", "entropy")}
-    assert round(1 - Rule(confidence=0.6, entropy=1.0).accepts(doubts).mean(), 3) == 0.060
+    uncertainties = {name: scores(build("signal", name), logits) for name in ("msp", "entropy")}
+    assert round(1 - Rule(confidence=0.6, entropy=1.0).accepts(uncertainties).mean(), 3) == 0.060

@@ -41,9 +41,9 @@ class Told:
     def read(self, positions):
         for position, row in zip(positions, self._whole.read(positions), strict=True):
             bad = position in self._unreadable
-            role = None if self._splits is None else self._splits[position]
+            split = None if self._splits is None else self._splits[position]
             image, error = (None, "cut short") if bad else (row.image, None)
-            yield Row(row.sample_id, image, row.label, row.group, error, role=role)
+            yield Row(row.sample_id, image, row.label, row.group, error, split=split)
 
 
 def same(left, right):

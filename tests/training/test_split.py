@@ -18,14 +18,14 @@ def ids(index, rows):
     return {index.sample_ids[row] for row in rows}
 
 
-def test_sixty_per_cent_are_learned_and_an_audit_sees_the_others_in_every_role():
+def test_sixty_per_cent_are_learned_and_an_audit_sees_the_others_in_every_split():
     source = bars(ROWS)
     index = build_index(source)
     parts = split(index)
     assert len(parts.learned) / ROWS == pytest.approx(0.6, abs=0.04)
     rest = audited(source, parts, index)
     assert len(rest) == ROWS - len(parts.learned)
-    shares = {role: len(rest.rows_of(role)) / len(rest) for role in ("tune", "certify", "test")}
+    shares = {split: len(rest.rows_of(split)) / len(rest) for split in ("tune", "certify", "test")}
     assert shares == pytest.approx({"tune": 0.2, "certify": 0.5, "test": 0.3}, abs=0.05)
 
 

@@ -10,7 +10,7 @@ from demur.classifier import Classifier
 from demur.errors import AddressError
 from demur.registry import Address
 
-KNOWN = ("mean", "std", "output", "features", "channels", "size", "classes", "name")
+METADATA = ("mean", "std", "output", "features", "channels", "size", "classes", "name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Options:
     @classmethod
     def read(cls, address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "Options":
         """The options of an address; an unknown one fails with the nearest known one."""
-        address.only(KNOWN)
+        address.only(METADATA)
         given = address.options
         channels, height, width = input_shape
         if "channels" in given:

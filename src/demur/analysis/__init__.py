@@ -19,7 +19,7 @@ def write_results(run: Path, by: str = "report") -> Results:
     """
     results = analyse(run)
     note(run, "test", by)
-    results = results.model_copy(update={"opened": label_access(run)})
+    results = results.model_copy(update={"label_access": label_access(run)})
     write_tables(run, results)
     write_atomically(run / "results.json", (results.model_dump_json(indent=1) + "\n").encode())
     return results

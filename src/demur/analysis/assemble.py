@@ -25,7 +25,7 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.acceptance import gates_next_step as by_the_gates
 from demur.analysis.verdict.acceptance import judge_gates, label_access
 from demur.analysis.verdict.checks import checks
-from demur.analysis.verdict.verdict import LAPSES, guarantee, independence, next_step, not_covered, refusal, state
+from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, not_covered, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.records import wrong
@@ -52,7 +52,7 @@ def analyse(path: Path) -> Results:
     gates = judge_gates(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
     return results.model_copy(
-        update={"gates": gates, "next_step": step or results.next_step, "opened": label_access(path)}
+        update={"gates": gates, "next_step": step or results.next_step, "label_access": label_access(path)}
     )
 
 
@@ -70,13 +70,13 @@ def _measured(run: Run) -> Results:
         classes=run.classes,
         accuracy=accuracy(run.rows("clean")),
         test_accuracy=accuracy(run.rows("clean", "test")),
-        promise=made,
+        guarantee=made,
         refusal=refused,
         worst_class=worst_class(classes),
         conditions=conditions,
         manipulation=manipulation(run),
         not_covered=not_covered(conditions, run.facts["groups"]),
-        lapses=LAPSES,
+        void_when=VOID_WHEN,
         checks=checked,
         next_step=next_step(found, checked, run),
         signals=signals,
@@ -170,7 +170,7 @@ _COPIED = (
     "input_shape",
     "data",
     "data_sha256",
-    "roles",
+    "splits",
     "duplicates",
     "groups",
     "attacked",

@@ -84,7 +84,7 @@ def _far(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
 
 
 def _looked(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
-    where = results.where
+    where = results.attribution
     if where is None:
         return
     yield "where-maps", map(flat, where.maps)

@@ -1,7 +1,7 @@
 """What an audit found, as typed tables: the content of `results.json` and all that a report may show.
 
 Shares and risks are fractions in [0, 1]; eps and distances are fractions of the [0, 1] pixel range; scores are
-"higher = more doubt". An undefined number is null in JSON and its `reason` says why.
+"higher = more uncertainty". An undefined number is null in JSON and its `reason` says why.
 """
 
 from typing import Any, Literal
@@ -35,7 +35,7 @@ class Provenance(Table):
     input_shape: tuple[int, int, int]
     data: str
     data_sha256: str
-    roles: dict[str, int]
+    splits: dict[str, int]
     duplicates: int
     excluded: int = 0
     groups: int | None
@@ -63,13 +63,13 @@ class Results(Table):
     classes: tuple[str, ...]
     accuracy: Quantity
     test_accuracy: Quantity
-    promise: Guarantee | None
+    guarantee: Guarantee | None
     refusal: RefusalTable | None
     worst_class: ClassRow | None
     conditions: tuple[ConditionRow, ...]
     manipulation: Manipulation | None
     not_covered: tuple[str, ...]
-    lapses: tuple[str, ...]
+    void_when: tuple[str, ...]
     checks: tuple[Check, ...]
     next_step: str
     signals: tuple[SignalRow, ...]
@@ -84,7 +84,7 @@ class Results(Table):
     gallery: tuple[GalleryImage, ...]
     purpose: dict[str, Any]
     gates: tuple[GateRow, ...] = ()
-    opened: LabelAccess | None = None
+    label_access: LabelAccess | None = None
     direction: ErrorDirection | None = None
     cost: Cost | None = None
     slices: tuple[SliceRow, ...] = ()
@@ -98,6 +98,6 @@ class Results(Table):
     parts: tuple[PartRow, ...] = ()
     rocs: tuple[Roc, ...] = ()
     epsilon: tuple[MinimalPerturbation, ...] = ()
-    where: Attribution | None = None
+    attribution: Attribution | None = None
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None

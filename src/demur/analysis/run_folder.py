@@ -25,7 +25,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 def score(rows: pl.DataFrame, signal: str) -> Floats:
-    """One signal's scores, higher = more doubt."""
+    """One signal's scores, higher = more uncertainty."""
     return np.asarray(rows[f"signal.{signal}"].to_numpy(), np.float64)
 
 
@@ -63,7 +63,7 @@ class Run:
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
         """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
-        everyone, attacked = sum(self.facts["roles"].values()), self.facts["attacked"]
+        everyone, attacked = sum(self.facts["splits"].values()), self.facts["attacked"]
         done = read_json(self.path / "manifest.json")
         tables = {}
         for entry in self.facts["conditions"]:
@@ -79,10 +79,10 @@ class Run:
             tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
         return tables
 
-    def rows(self, condition: str, role: str | None = None) -> pl.DataFrame:
-        """The readable rows of a condition, of one role if asked."""
+    def rows(self, condition: str, split: str | None = None) -> pl.DataFrame:
+        """The readable rows of a condition, of one split if asked."""
         rows = self._tables[condition].filter(pl.col("error").is_null())
-        return rows if role is None else rows.filter(pl.col("role") == role)
+        return rows if split is None else rows.filter(pl.col("split") == split)
 
     @cached_property
     def failed(self) -> int:

@@ -1,4 +1,4 @@
-"""What signals of doubt came to, on paper: against the baseline, under each condition, part by part."""
+"""What uncertainty signals came to, on paper: against the baseline, under each condition, part by part."""
 
 from typing import Literal
 

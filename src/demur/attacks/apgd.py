@@ -46,18 +46,18 @@ class APGD:
         check_count("restarts", self.restarts)
         check_loss(self.loss)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:
-        return apgd_start(walk, self.norm, restart)
+    def start(self, state: AttackState, restart: int) -> AttackState:
+        return apgd_start(state, self.norm, restart)
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        return apgd_step(walk, seen, self.norm, self.steps)
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        return apgd_step(state, output, self.norm, self.steps)
 
 
-def apgd_start(walk: AttackState, norm: Norm, restart: int) -> AttackState:
+def apgd_start(state: AttackState, norm: Norm, restart: int) -> AttackState:
     """A random point of the ball, with the books of each row at their beginning."""
-    x = random_point(walk, norm, "start", restart)
-    lowest = torch.full_like(walk.eps, -torch.inf, dtype=torch.float64)
-    return walk.at(
+    x = random_point(state, norm, "start", restart)
+    lowest = torch.full_like(state.eps, -torch.inf, dtype=torch.float64)
+    return state.at(
         x,
         before=x,
         best=x,
@@ -65,40 +65,40 @@ def apgd_start(walk: AttackState, norm: Norm, restart: int) -> AttackState:
         best_loss=lowest,
         mark=lowest,
         last_loss=-lowest,
-        rises=torch.zeros_like(walk.y),
-        halved=torch.zeros_like(walk.y, dtype=torch.bool),
-        stride=2 * walk.eps,
+        rises=torch.zeros_like(state.y),
+        halved=torch.zeros_like(state.y, dtype=torch.bool),
+        stride=2 * state.eps,
     )
 
 
-def apgd_step(walk: AttackState, seen: Output, norm: Norm, steps: int) -> AttackState:
+def apgd_step(state: AttackState, output: Output, norm: Norm, steps: int) -> AttackState:
     """One step of Auto-PGD; the loss may be any, towards a target or not."""
-    uphill = steepest(seen.gradient, norm, walk.x)
-    higher = seen.loss > walk.best_loss
-    best = torch.where(per_row(higher), walk.x, walk.best)
-    best_uphill = torch.where(per_row(higher), uphill, walk.best_uphill)
-    best_loss = torch.where(higher, seen.loss, walk.best_loss)
-    rises = walk.rises + (seen.loss > walk.last_loss)
+    uphill = steepest(output.gradient, norm, state.x)
+    higher = output.loss > state.best_loss
+    best = torch.where(per_row(higher), state.x, state.best)
+    best_uphill = torch.where(per_row(higher), uphill, state.best_uphill)
+    best_loss = torch.where(higher, output.loss, state.best_loss)
+    rises = state.rises + (output.loss > state.last_loss)
 
-    window = torch.tensor(_windows(steps), device=walk.y.device)[seen.step]
+    window = torch.tensor(_windows(steps), device=state.y.device)[output.step]
     due = window > 0
-    halve = due & ((rises < _RHO * window) | (~walk.halved & (best_loss <= walk.mark)))
-    stride = torch.where(halve, walk.stride / 2, walk.stride)
-    here, uphill = torch.where(per_row(halve), best, walk.x), torch.where(per_row(halve), best_uphill, uphill)
+    halve = due & ((rises < _RHO * window) | (~state.halved & (best_loss <= state.mark)))
+    stride = torch.where(halve, state.stride / 2, state.stride)
+    here, uphill = torch.where(per_row(halve), best, state.x), torch.where(per_row(halve), best_uphill, uphill)
 
-    ahead = project(here + per_row(stride) * uphill, walk.origin, walk.eps, norm)
-    alpha = per_row(torch.where(seen.step == 0, 1.0, _ALPHA).to(here.dtype))
-    x = here + alpha * (ahead - here) + (1 - alpha) * (here - walk.before)
-    return walk.at(
-        project(x, walk.origin, walk.eps, norm),
+    ahead = project(here + per_row(stride) * uphill, state.origin, state.eps, norm)
+    alpha = per_row(torch.where(output.step == 0, 1.0, _ALPHA).to(here.dtype))
+    x = here + alpha * (ahead - here) + (1 - alpha) * (here - state.before)
+    return state.at(
+        project(x, state.origin, state.eps, norm),
         before=here,
         best=best,
         best_uphill=best_uphill,
         best_loss=best_loss,
-        mark=torch.where(due | (seen.step == 0), best_loss, walk.mark),
-        last_loss=torch.where(halve, best_loss, seen.loss),
+        mark=torch.where(due | (output.step == 0), best_loss, state.mark),
+        last_loss=torch.where(halve, best_loss, output.loss),
         rises=rises.masked_fill(due, 0),
-        halved=torch.where(due, halve, walk.halved),
+        halved=torch.where(due, halve, state.halved),
         stride=stride,
     )
 

@@ -42,19 +42,19 @@ class APGDT:
         """One for each target."""
         return self.targets
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:
-        goals, walk = _goals(walk), apgd_start(walk, self.norm, restart)
+    def start(self, state: AttackState, restart: int) -> AttackState:
+        goals, state = _goals(state), apgd_start(state, self.norm, restart)
         last = goals.shape[1] - 1
-        done = torch.full_like(walk.done, restart > last)
-        return walk.at(walk.x, target=goals[:, min(restart, last)], done=done)
+        done = torch.full_like(state.done, restart > last)
+        return state.at(state.x, target=goals[:, min(restart, last)], done=done)
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        return apgd_step(walk, seen, self.norm, self.steps)
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        return apgd_step(state, output, self.norm, self.steps)
 
 
-def _goals(walk: AttackState) -> Labels:
+def _goals(state: AttackState) -> Labels:
     """The classes (rows, goals) to climb towards, the likeliest first."""
-    if walk.target is not None:
-        return walk.target[:, None]
-    wrong = walk.logits.scatter(1, walk.y[:, None], -torch.inf)
+    if state.target is not None:
+        return state.target[:, None]
+    wrong = state.logits.scatter(1, state.y[:, None], -torch.inf)
     return wrong.argsort(dim=1, descending=True, stable=True)[:, :-1]

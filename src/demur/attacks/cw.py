@@ -53,40 +53,40 @@ class CW:
         """All rounds together."""
         return self.rounds * self.inner
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
-        w, none = _free(walk.x), torch.zeros_like(walk.x)
-        price, high = torch.full_like(walk.eps, self.price), torch.full_like(walk.eps, torch.inf)
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
+        w, none = _free(state.x), torch.zeros_like(state.x)
+        price, high = torch.full_like(state.eps, self.price), torch.full_like(state.eps, torch.inf)
         own = {"w": w, "first": none, "second": none, "price": price, "low": price * 0, "high": high}
-        return walk.at(_pixels(w), won=torch.zeros_like(walk.done), **own)
+        return state.at(_pixels(w), won=torch.zeros_like(state.done), **own)
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        k = seen.step % self.inner
-        wins = seen.fooled & (seen.loss >= self.kappa)
-        objective = 2 * walk.delta - per_row(walk.price * ~wins) * seen.gradient
-        slope = objective * 2 * walk.x * (1 - walk.x)
-        first, second = 0.9 * walk.first + 0.1 * slope, 0.999 * walk.second + 0.001 * slope.square()
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        k = output.step % self.inner
+        wins = output.fooled & (output.loss >= self.kappa)
+        objective = 2 * state.delta - per_row(state.price * ~wins) * output.gradient
+        slope = objective * 2 * state.x * (1 - state.x)
+        first, second = 0.9 * state.first + 0.1 * slope, 0.999 * state.second + 0.001 * slope.square()
         rate = cosine(self.step, self.step / 100, k, self.inner) * (1 - 0.999 ** (k + 1)).sqrt() / (1 - 0.9 ** (k + 1))
-        w = walk.w - per_row(rate) * first / (second.sqrt() + _TINY)
-        moved = walk.at(_pixels(w), w=w, first=first, second=second, won=walk.won | wins)
-        over = (k == self.inner - 1) & (seen.step < self.steps - 1)
+        w = state.w - per_row(rate) * first / (second.sqrt() + _TINY)
+        moved = state.at(_pixels(w), w=w, first=first, second=second, won=state.won | wins)
+        over = (k == self.inner - 1) & (output.step < self.steps - 1)
         return _next_round(moved, over) if over.any() else moved
 
 
-def _next_round(walk: AttackState, over: Flags) -> AttackState:
+def _next_round(state: AttackState, over: Flags) -> AttackState:
     """Rows whose round is over begin again at the clean image with another price."""
-    low, high = torch.where(walk.won, walk.low, walk.price), torch.where(walk.won, walk.price, walk.high)
+    low, high = torch.where(state.won, state.low, state.price), torch.where(state.won, state.price, state.high)
     price = torch.where(high.isinf(), low * 10, torch.where(low == 0, high / 10, (low * high).sqrt()))
-    begun = torch.where(per_row(over), _free(walk.origin), walk.w)
-    going = per_row((~over).to(walk.x))
-    return walk.at(
+    begun = torch.where(per_row(over), _free(state.origin), state.w)
+    going = per_row((~over).to(state.x))
+    return state.at(
         _pixels(begun),
         w=begun,
-        first=walk.first * going,
-        second=walk.second * going,
-        price=torch.where(over, price, walk.price),
-        low=torch.where(over, low, walk.low),
-        high=torch.where(over, high, walk.high),
-        won=walk.won & ~over,
+        first=state.first * going,
+        second=state.second * going,
+        price=torch.where(over, price, state.price),
+        low=torch.where(over, low, state.low),
+        high=torch.where(over, high, state.high),
+        won=state.won & ~over,
     )
 
 

@@ -41,12 +41,14 @@ class DDN:
         check_grey_levels(self.levels)
         check_loss(self.loss)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
-        return walk.at(walk.x, radius=torch.full_like(walk.eps, self.init_norm))
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
+        return state.at(state.x, radius=torch.full_like(state.eps, self.init_norm))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        radius = walk.radius * torch.where(seen.fooled, 1 - self.gamma, 1 + self.gamma)
-        stride = cosine(1.0, 0.01, seen.step, self.steps)
-        direction = unit(walk.delta + per_row(stride) * unit(seen.gradient))
-        x = (walk.origin + per_row(radius) * direction).clamp(0, 1)
-        return walk.at(x if self.levels is None else (x * (self.levels - 1)).round() / (self.levels - 1), radius=radius)
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        radius = state.radius * torch.where(output.fooled, 1 - self.gamma, 1 + self.gamma)
+        stride = cosine(1.0, 0.01, output.step, self.steps)
+        direction = unit(state.delta + per_row(stride) * unit(output.gradient))
+        x = (state.origin + per_row(radius) * direction).clamp(0, 1)
+        return state.at(
+            x if self.levels is None else (x * (self.levels - 1)).round() / (self.levels - 1), radius=radius
+        )

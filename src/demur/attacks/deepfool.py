@@ -43,19 +43,19 @@ class DeepFool:
         check_count("candidates", self.candidates)
         check_above_zero("overshoot", self.overshoot)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
-        wrong = walk.logits.scatter(1, walk.y[:, None], -torch.inf)
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
+        wrong = state.logits.scatter(1, state.y[:, None], -torch.inf)
         likely = wrong.topk(min(self.candidates, wrong.shape[1] - 1), dim=1).indices
-        candidates = likely if walk.target is None else walk.target[:, None]
-        return walk.at(walk.x, candidates=candidates, path=torch.zeros_like(walk.x))
+        candidates = likely if state.target is None else state.target[:, None]
+        return state.at(state.x, candidates=candidates, path=torch.zeros_like(state.x))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        gap = seen.logits.gather(1, walk.candidates) - seen.logits.gather(1, walk.y[:, None])
-        slopes = inward(seen.jacobian, walk.x[:, None])
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        gap = output.logits.gather(1, state.candidates) - output.logits.gather(1, state.y[:, None])
+        slopes = inward(output.jacobian, state.x[:, None])
         steep = torch.linalg.vector_norm(slopes.flatten(2), ord=_DUAL[self.norm], dim=2).clamp(min=1e-12)
-        clear = _CLEAR * walk.logits.abs().amax(dim=1, keepdim=True)
+        clear = _CLEAR * state.logits.abs().amax(dim=1, keepdim=True)
         distance, nearest = ((gap.abs() + clear).nan_to_num() / steep).min(dim=1)
-        slope = slopes[torch.arange(len(walk)), nearest]
-        path = walk.path + per_row(distance) * steepest(slope, self.norm)
-        x = (walk.origin + (1 + self.overshoot) * path).clamp(0, 1)
-        return walk.at(torch.where(per_row(seen.fooled), walk.x, x), path=path, done=seen.fooled)
+        slope = slopes[torch.arange(len(state)), nearest]
+        path = state.path + per_row(distance) * steepest(slope, self.norm)
+        x = (state.origin + (1 + self.overshoot) * path).clamp(0, 1)
+        return state.at(torch.where(per_row(output.fooled), state.x, x), path=path, done=output.fooled)

@@ -32,9 +32,9 @@ class FGSM:
         check_eps(self.eps, self.norm)
         check_loss(self.loss)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
-        return walk
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
+        return state
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        uphill = walk.x + per_row(walk.eps) * steepest(seen.gradient, self.norm, walk.x)
-        return walk.at(project(uphill, walk.origin, walk.eps, self.norm))
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        uphill = state.x + per_row(state.eps) * steepest(output.gradient, self.norm, state.x)
+        return state.at(project(uphill, state.origin, state.eps, self.norm))

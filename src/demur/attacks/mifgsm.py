@@ -41,12 +41,12 @@ class MIFGSM:
         check_above_zero("decay", self.decay)
         check_loss(self.loss)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
-        return walk.at(walk.x, velocity=torch.zeros_like(walk.x))
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
+        return state.at(state.x, velocity=torch.zeros_like(state.x))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        size = length(seen.gradient, "l1").clamp(min=torch.finfo(walk.x.dtype).tiny)
-        velocity = self.decay * walk.velocity + seen.gradient / per_row(size)
-        stride = walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
-        uphill = walk.x + per_row(stride) * steepest(velocity, self.norm, walk.x)
-        return walk.at(project(uphill, walk.origin, walk.eps, self.norm), velocity=velocity)
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        size = length(output.gradient, "l1").clamp(min=torch.finfo(state.x.dtype).tiny)
+        velocity = self.decay * state.velocity + output.gradient / per_row(size)
+        stride = state.eps / self.steps if self.step is None else state.eps.new_full((len(state),), self.step)
+        uphill = state.x + per_row(stride) * steepest(velocity, self.norm, state.x)
+        return state.at(project(uphill, state.origin, state.eps, self.norm), velocity=velocity)

@@ -39,25 +39,25 @@ class Noise:
         check_eps(self.eps, self.norm)
         check_steps(self.steps)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
-        return walk.at(self._drawn(walk, torch.zeros_like(walk.y)))
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
+        return state.at(self._drawn(state, torch.zeros_like(state.y)))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        return walk.at(self._drawn(walk, seen.step + 1))
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        return state.at(self._drawn(state, output.step + 1))
 
-    def _drawn(self, walk: AttackState, turn: Tensor) -> Images:
-        delta = _in_cube(walk, turn) if self.norm == "linf" else _in_sphere(walk, turn)
-        return (walk.origin + per_row(walk.eps) * delta).clamp(0, 1)
+    def _drawn(self, state: AttackState, turn: Tensor) -> Images:
+        delta = _in_cube(state, turn) if self.norm == "linf" else _in_sphere(state, turn)
+        return (state.origin + per_row(state.eps) * delta).clamp(0, 1)
 
 
-def _in_cube(walk: AttackState, turn: Tensor) -> Images:
+def _in_cube(state: AttackState, turn: Tensor) -> Images:
     """A point of the cube [−1, 1]ⁿ: uniform at even turns, a corner at odd ones."""
-    share = walk.uniform("noise", walk.x, turn)
+    share = state.uniform("noise", state.x, turn)
     corner = (share >= 0.5).to(share)
     return 2 * torch.where(per_row(turn % 2 == 0), share, corner) - 1
 
 
-def _in_sphere(walk: AttackState, turn: Tensor) -> Images:
+def _in_sphere(state: AttackState, turn: Tensor) -> Images:
     """A point of the unit ball: uniform at even turns, of length one at odd ones."""
-    radius = walk.uniform("noise radius", walk.eps, turn) ** (1 / math.prod(walk.x.shape[1:]))
-    return per_row(torch.where(turn % 2 == 0, radius, 1.0)) * unit(gaussian_noise(walk, "noise", turn))
+    radius = state.uniform("noise radius", state.eps, turn) ** (1 / math.prod(state.x.shape[1:]))
+    return per_row(torch.where(turn % 2 == 0, radius, 1.0)) * unit(gaussian_noise(state, "noise", turn))

@@ -38,10 +38,10 @@ class PGD:
         check_above_zero("step", self.step)
         check_loss(self.loss)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:
-        return walk.at(random_point(walk, self.norm, "start", restart))
+    def start(self, state: AttackState, restart: int) -> AttackState:
+        return state.at(random_point(state, self.norm, "start", restart))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        stride = 2.5 * walk.eps / self.steps if self.step is None else walk.eps.new_full((len(walk),), self.step)
-        uphill = walk.x + per_row(stride) * steepest(seen.gradient, self.norm, walk.x)
-        return walk.at(project(uphill, walk.origin, walk.eps, self.norm))
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        stride = 2.5 * state.eps / self.steps if self.step is None else state.eps.new_full((len(state),), self.step)
+        uphill = state.x + per_row(stride) * steepest(output.gradient, self.norm, state.x)
+        return state.at(project(uphill, state.origin, state.eps, self.norm))

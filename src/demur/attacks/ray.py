@@ -105,7 +105,7 @@ class Ray:
 
     The ray is x(t) = clip(x + t·d, 0, 1) with d of length one in `norm`. A scan looks at `steps` points from cap/1024
     to the cap, each as many times as far as the one before it, and stops at the first flip; a root search then narrows
-    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen, nor
+    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not output, nor
     one by less than 10⁻⁵ of the largest logit: a flip is a clear one, as for all attacks. The direction is fixed at the
     image itself, so the size is an upper bound on the smallest change there is.
 
@@ -153,11 +153,11 @@ class Ray:
     def resolution(self) -> str:
         """What the scan can see, in words."""
         if self.steps == 1:
-            return "the first flip is looked for between nothing and the cap, seen only if it lasts up to the cap"
+            return "the first flip is looked for between nothing and the cap, output only if it lasts up to the cap"
         return (
             f"the first flip is looked for at {self.steps} sizes from 1/{_SPAN:.0f} of the cap to the cap, each "
             f"{_SPAN ** (1 / (self.steps - 1)):.3g} times the one before; one that returns between two of them is not "
-            f"seen. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
+            f"output. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
         )
 
     def reach(self, values: int) -> float:
@@ -215,23 +215,23 @@ def run_ray(
         weights: (rows, 1, height, width) by which the direction is multiplied before its length is made one.
         direction: of each row, in place of the ray's own; no gradient is taken.
     """
-    ledger = BestPoints(ray.norm, objective, x, y, None, "nearest")
+    best = BestPoints(ray.norm, objective, x, y, None, "nearest")
     with objective.frozen():
-        clean, path = _opened(ray, ledger, keys, batch, weights, direction)
+        clean, path = _opened(ray, best, keys, batch, weights, direction)
         search = LineSearch(objective.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
         moves = path.direction.flatten(1).any(dim=1)
-        stuck = ~moves & (ledger.step < 0)
-        ledger.troubles[stuck] |= int(Trouble.ZERO_GRADIENT)
-        waiting = ((ledger.step < 0) & moves).nonzero().squeeze(1)
-        run_search(search, ledger, path, waiting, batch)
-        confirm(search, ledger, path, batch)
-        outcome = verified(ledger, clean, torch.full_like(clean[:, 0], torch.inf))
+        stuck = ~moves & (best.step < 0)
+        best.troubles[stuck] |= int(Trouble.ZERO_GRADIENT)
+        waiting = ((best.step < 0) & moves).nonzero().squeeze(1)
+        run_search(search, best, path, waiting, batch)
+        confirm(search, best, path, batch)
+        outcome = verified(best, clean, torch.full_like(clean[:, 0], torch.inf))
     return RayOutcome(
         outcome=outcome,
         scan=search.scan,
         refine=search.refine,
         low=search.bracket.low,
-        high=search.bracket.high.masked_fill(ledger.step == 0, 0.0),
+        high=search.bracket.high.masked_fill(best.step == 0, 0.0),
     )
 
 
@@ -260,9 +260,9 @@ def follow(
         weights: as in `run_ray`.
         direction: as in `run_ray`.
     """
-    ledger = BestPoints(ray.norm, objective, x, y, None, "nearest")
+    best = BestPoints(ray.norm, objective, x, y, None, "nearest")
     with objective.frozen():
-        path = _opened(ray, ledger, keys, batch, weights, direction)[1]
+        path = _opened(ray, best, keys, batch, weights, direction)[1]
         rows = torch.arange(len(x), device=x.device).repeat_interleave(len(eps))
         lengths = eps.to(x).repeat(len(x))
         parts = zip(torch.split(rows, batch), torch.split(lengths, batch), strict=True)
@@ -273,33 +273,31 @@ def follow(
 
 
 def _opened(
-    ray: Ray, ledger: BestPoints, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
+    ray: Ray, best: BestPoints, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
 ) -> tuple[Logits, Path]:
     """The look at the clean images, and where it sends each row."""
-    x = ledger.clean
+    x = best.clean
     if given is None and ray.needs == "gradient":
-        clean, direction = _gradients(ray, ledger, batch)
+        clean, direction = _gradients(ray, best, batch)
     else:
         everyone = torch.arange(len(x), device=x.device)
-        clean, direction = ledger.forward(everyone, x, batch), at_random(x, keys) if given is None else given.to(x)
+        clean, direction = best.forward(everyone, x, batch), at_random(x, keys) if given is None else given.to(x)
     weighted = direction if weights is None else direction * weights.to(x)
     broken = ~weighted.flatten(1).isfinite().all(dim=1)
-    ledger.troubles[broken] |= int(Trouble.NONFINITE_GRADIENT)
-    ledger.logits, ledger.closest = clean.clone(), clean.clone()
-    ledger.loss_start = ledger.objective.loss(clean, ledger.y).float()
-    ledger.step[ledger.objective.fooled(clean, ledger.y)] = 0
+    best.troubles[broken] |= int(Trouble.NONFINITE_GRADIENT)
+    best.logits, best.closest = clean.clone(), clean.clone()
+    best.loss_start = best.objective.loss(clean, best.y).float()
+    best.step[best.objective.fooled(clean, best.y)] = 0
     return clean, Path(x, of_length_one(weighted.nan_to_num(0.0, 0.0, 0.0), ray.norm))
 
 
-def _gradients(ray: Ray, ledger: BestPoints, batch: int) -> tuple[Logits, Images]:
+def _gradients(ray: Ray, best: BestPoints, batch: int) -> tuple[Logits, Images]:
     """Answers and directions by one forward and one backward."""
     way = direction_of(ray.direction).way
     assert way is not None
-    parts = zip(torch.split(ledger.clean, batch), torch.split(ledger.y, batch), strict=True)
-    clean, gradients = (
-        torch.cat(found) for found in zip(*(ledger.objective.climb(x, y) for x, y in parts), strict=True)
-    )
-    ledger.forwards += 1
-    ledger.backwards += 1
-    ledger.troubles[~gradients.flatten(1).isfinite().all(dim=1)] |= int(Trouble.NONFINITE_GRADIENT)
-    return clean, directed(ray.direction, way, ledger.clean, ledger.y, gradients.nan_to_num(0.0, 0.0, 0.0))
+    parts = zip(torch.split(best.clean, batch), torch.split(best.y, batch), strict=True)
+    clean, gradients = (torch.cat(found) for found in zip(*(best.objective.climb(x, y) for x, y in parts), strict=True))
+    best.forwards += 1
+    best.backwards += 1
+    best.troubles[~gradients.flatten(1).isfinite().all(dim=1)] |= int(Trouble.NONFINITE_GRADIENT)
+    return clean, directed(ray.direction, way, best.clean, best.y, gradients.nan_to_num(0.0, 0.0, 0.0))

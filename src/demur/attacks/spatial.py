@@ -62,21 +62,21 @@ class Spatial:
             f"{self.max_rotation:g}°, {{steps}} times"
         )
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
-        return walk.at(self._moved(walk, torch.zeros_like(walk.y)))
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
+        return state.at(self._moved(state, torch.zeros_like(state.y)))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        return walk.at(self._moved(walk, seen.step + 1))
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        return state.at(self._moved(state, output.step + 1))
 
-    def _moved(self, walk: AttackState, turn: Tensor) -> Images:
-        share = 2 * walk.uniform("move", walk.x.new_empty(len(walk), 3), turn) - 1
+    def _moved(self, state: AttackState, turn: Tensor) -> Images:
+        share = 2 * state.uniform("move", state.x.new_empty(len(state), 3), turn) - 1
         if self.grid:
             grid = _grid(self.steps + 1).to(share)
             known = turn < len(grid)
             share = torch.where(known[:, None], grid[turn.clamp(max=len(grid) - 1)], share)
         down, right, angle = share.unbind(1)
         return transformed(
-            walk.origin,
+            state.origin,
             self.max_translation * down,
             self.max_translation * right,
             math.radians(self.max_rotation) * angle,
@@ -91,7 +91,7 @@ def transformed(x: Images, down: Scores, right: Scores, angle: Scores, padding: 
         x: images.
         down: a share of the height, per row.
         right: a share of the width, per row.
-        angle: radians, anticlockwise as seen, per row.
+        angle: radians, anticlockwise as output, per row.
         padding: what comes into view: black, or the image mirrored at its edge.
     """
     height, width = x.shape[2:]

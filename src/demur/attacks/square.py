@@ -21,10 +21,10 @@ class Windows:
     right: Tensor
 
     @classmethod
-    def drawn(cls, walk: AttackState, draw: str, side: Tensor, step: Tensor) -> "Windows":
+    def drawn(cls, state: AttackState, draw: str, side: Tensor, step: Tensor) -> "Windows":
         """Squares anywhere inside the image."""
-        height, width = walk.x.shape[2:]
-        where = walk.uniform(draw, walk.x.new_empty(len(walk), 2), step)
+        height, width = state.x.shape[2:]
+        where = state.uniform(draw, state.x.new_empty(len(state), 2), step)
         top, left = ((where[:, axis] * (size - side + 1)).long() for axis, size in enumerate((height, width)))
         rows, columns = (torch.arange(size, device=side.device) for size in (height, width))
         return cls(side[:, None, None], rows[:, None] - top[:, None, None], columns - left[:, None, None])
@@ -35,9 +35,9 @@ class Windows:
         return (down & (self.right >= 0) & (self.right < self.side))[:, None]
 
 
-def signs(walk: AttackState, draw: str, like: Tensor, step: Tensor | int = 0) -> Tensor:
+def signs(state: AttackState, draw: str, like: Tensor, step: Tensor | int = 0) -> Tensor:
     """−1 or 1 with equal chance, shaped as `like`."""
-    return 2 * (walk.uniform(draw, like, step) >= 0.5).to(like) - 1
+    return 2 * (state.uniform(draw, like, step) >= 0.5).to(like) - 1
 
 
 def largest_odd(size: int) -> int:
@@ -45,11 +45,11 @@ def largest_odd(size: int) -> int:
     return size - 1 + size % 2
 
 
-def bumps(walk: AttackState, windows: Windows, step: Tensor) -> Images:
+def bumps(state: AttackState, windows: Windows, step: Tensor) -> Images:
     """In each square a bump above a dent or beside one, (rows, 1, height, width), of length one; zero outside."""
-    turned = walk.uniform("turned", walk.eps, step) >= 0.5
+    turned = state.uniform("turned", state.eps, step) >= 0.5
     sides, which = torch.unique(windows.side.flatten(), return_inverse=True)
-    patterns = _patterns(sides).to(walk.x)
+    patterns = _patterns(sides).to(state.x)
     outside = patterns.shape[1] - 1
     down, right = (
         torch.where((place >= 0) & (place < windows.side), place, outside) for place in (windows.down, windows.right)
@@ -57,15 +57,15 @@ def bumps(walk: AttackState, windows: Windows, step: Tensor) -> Images:
     return patterns[(which + len(sides) * turned)[:, None, None], down, right][:, None]
 
 
-def tiled(walk: AttackState) -> Images:
+def tiled(state: AttackState) -> Images:
     """Bumps and dents all over the image, about five across its shorter side, each turned and signed at random."""
-    channels, height, width = walk.x.shape[1:]
+    channels, height, width = state.x.shape[1:]
     side = max(min(height, width) // 5, 1)
-    across = walk.x.new_empty(len(walk), channels, -(-height // side), -(-width // side))
-    turned, sign = walk.uniform("tiles turned", across[:, :1]) >= 0.5, signs(walk, "tiles", across)
+    across = state.x.new_empty(len(state), channels, -(-height // side), -(-width // side))
+    turned, sign = state.uniform("tiles turned", across[:, :1]) >= 0.5, signs(state, "tiles", across)
     turned, sign = (tile.repeat_interleave(side, 2).repeat_interleave(side, 3) for tile in (turned, sign))
-    rows, columns = (torch.arange(size, device=walk.x.device) % side for size in (height, width))
-    upright, aside = _patterns(rows.new_tensor([side])).to(walk.x)[:, rows[:, None], columns]
+    rows, columns = (torch.arange(size, device=state.x.device) % side for size in (height, width))
+    upright, aside = _patterns(rows.new_tensor([side])).to(state.x)[:, rows[:, None], columns]
     crop = (..., slice(height), slice(width))
     return sign[crop] * torch.where(turned[crop], aside, upright)
 
@@ -125,22 +125,26 @@ class Square:
         check_steps(self.steps)
         check_share("share", self.share)
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
-        delta = signs(walk, "stripes", walk.x[:, :, :1]) if self.norm == "linf" else tiled(walk)
-        x = _scaled(walk, delta, self.norm)
-        return walk.at(x, best=x, highest=torch.full_like(walk.eps, -torch.inf))
+    def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - never restarted
+        delta = signs(state, "stripes", state.x[:, :, :1]) if self.norm == "linf" else tiled(state)
+        x = _scaled(state, delta, self.norm)
+        return state.at(x, best=x, highest=torch.full_like(state.eps, -torch.inf))
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
-        better = seen.loss > walk.highest
-        best = torch.where(per_row(better), walk.x, walk.best)
-        highest = torch.where(better, seen.loss, walk.highest)
-        side = self._side(walk, seen.step)
-        x = _recoloured(walk, best, side, seen.step) if self.norm == "linf" else _moved(walk, best, side, seen.step)
-        return walk.at(x, best=best, highest=highest)
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        better = output.loss > state.highest
+        best = torch.where(per_row(better), state.x, state.best)
+        highest = torch.where(better, output.loss, state.highest)
+        side = self._side(state, output.step)
+        x = (
+            _recoloured(state, best, side, output.step)
+            if self.norm == "linf"
+            else _moved(state, best, side, output.step)
+        )
+        return state.at(x, best=best, highest=highest)
 
-    def _side(self, walk: AttackState, step: Tensor) -> Tensor:
+    def _side(self, state: AttackState, step: Tensor) -> Tensor:
         """Side of each row's square, in pixels."""
-        height, width = walk.x.shape[2:]
+        height, width = state.x.shape[2:]
         published = step * 10_000 // self.steps
         halvings = torch.bucketize(published, torch.tensor(_HALVED, device=step.device))
         side = (self.share * 0.5**halvings * height * width).sqrt().round().long()
@@ -149,31 +153,31 @@ class Square:
         return (side.clamp(min=3) // 2 * 2 + 1).clamp(max=largest_odd(min(height, width)))
 
 
-def _scaled(walk: AttackState, delta: Images, norm: Norm) -> Images:
+def _scaled(state: AttackState, delta: Images, norm: Norm) -> Images:
     """The image plus a change scaled to the edge of the ball, clipped to the unit box."""
-    size = walk.eps / length(delta, norm).clamp(min=_TINY)
-    return (walk.origin + per_row(size) * delta).clamp(0, 1)
+    size = state.eps / length(delta, norm).clamp(min=_TINY)
+    return (state.origin + per_row(size) * delta).clamp(0, 1)
 
 
-def _recoloured(walk: AttackState, best: Images, side: Tensor, step: Tensor) -> Images:
+def _recoloured(state: AttackState, best: Images, side: Tensor, step: Tensor) -> Images:
     """L∞: one square in which every channel of the change has one value, +eps or −eps."""
-    inside = Windows.drawn(walk, "square", side, step).inside()
-    colour = signs(walk, "colour", walk.x[:, :, :1, :1], step)
-    return torch.where(inside, (walk.origin + per_row(walk.eps) * colour).clamp(0, 1), best)
+    inside = Windows.drawn(state, "square", side, step).inside()
+    colour = signs(state, "colour", state.x[:, :, :1, :1], step)
+    return torch.where(inside, (state.origin + per_row(state.eps) * colour).clamp(0, 1), best)
 
 
-def _moved(walk: AttackState, best: Images, side: Tensor, step: Tensor) -> Images:
+def _moved(state: AttackState, best: Images, side: Tensor, step: Tensor) -> Images:
     """L2: a square takes a bump, and the energy of another square, which is emptied."""
-    delta = best - walk.origin
-    here, there = (Windows.drawn(walk, name, side, step) for name in ("square", "second square"))
+    delta = best - state.origin
+    here, there = (Windows.drawn(state, name, side, step) for name in ("square", "second square"))
     inside, emptied = here.inside(), there.inside()
-    bump = bumps(walk, here, step) * signs(walk, "colour", walk.x[:, :, :1, :1], step)
+    bump = bumps(state, here, step) * signs(state, "colour", state.x[:, :, :1, :1], step)
     kept = delta * inside
     bump = bump + kept / _energy(kept).sqrt().clamp(min=_TINY)
-    left = (walk.eps**2 - length(delta, "l2") ** 2).clamp(min=0) / delta.shape[1]
+    left = (state.eps**2 - length(delta, "l2") ** 2).clamp(min=0) / delta.shape[1]
     energy = per_row(left) + _energy(delta * (inside | emptied))
     bump = bump * (energy / _energy(bump).clamp(min=_TINY)).sqrt()
-    return _scaled(walk, torch.where(inside, bump, delta * ~emptied), "l2")
+    return _scaled(state, torch.where(inside, bump, delta * ~emptied), "l2")
 
 
 def _energy(delta: Images) -> Tensor:

@@ -38,10 +38,10 @@ _SLACK = 1e-9
 
 
 class Measured(NamedTuple):
-    """What a measure says, and which way it is read as doubt: +1 where high is taken for doubt, −1 where low is."""
+    """What a measure says, and its sign as an uncertainty score: +1 where high is uncertain, −1 where low is."""
 
     sentence: str
-    doubt: Literal[-1, 1]
+    uncertainty: Literal[-1, 1]
 
 
 MEASURES: Mapping[str, Measured] = MappingProxyType(

@@ -46,14 +46,14 @@ def _slopes(classifier: Classifier, images: Images, classes: Labels, layer: str)
         ModelError: what it puts out are no maps, or they do not feed the answer.
     """
     with classifier.frozen(), torch.enable_grad():
-        look = classifier.look(images.detach().requires_grad_(), [layer])
-        maps = look.activations[layer]
+        output = classifier.forward_output(images.detach().requires_grad_(), [layer])
+        maps = output.activations[layer]
         if maps.ndim != 4 or maps.shape[2] * maps.shape[3] == 1:
             raise ModelError(
                 f"grad_cam needs a layer whose output has a grid of more than one cell, (rows, maps, height, width); "
                 f"{layer!r} puts out {tuple(maps.shape)}. Name an earlier layer."
             )
-        total = score_of(classifier, classes)(look.logits).sum()
+        total = score_of(classifier, classes)(output.logits).sum()
         (slopes,) = torch.autograd.grad(total, maps, allow_unused=True) if maps.requires_grad else (None,)
     if slopes is None:
         raise ModelError(

@@ -63,11 +63,11 @@ def _note(last: dict[str, bool], name: str) -> Callable[[nn.Module, tuple[Any, .
 
 def _feeds(classifier: Classifier, x: Images, layer: str) -> bool:
     with classifier.frozen(), torch.enable_grad():
-        look = classifier.look(x.detach().requires_grad_(), [layer])
-        maps = look.activations[layer]
-        if not (maps.requires_grad and look.logits.requires_grad):
+        output = classifier.forward_output(x.detach().requires_grad_(), [layer])
+        maps = output.activations[layer]
+        if not (maps.requires_grad and output.logits.requires_grad):
             return False
-        (slopes,) = torch.autograd.grad(look.logits.sum(), maps, allow_unused=True)
+        (slopes,) = torch.autograd.grad(output.logits.sum(), maps, allow_unused=True)
     return slopes is not None
 
 

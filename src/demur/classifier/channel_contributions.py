@@ -35,21 +35,21 @@ class Contributions:
         return cls(torch.cat([part.maps for part in parts]), torch.cat([part.gap for part in parts]))
 
 
-def of_features(classifier: Classifier, head: Tensor, look: ForwardOutput, classes: Labels) -> Contributions:
+def of_features(classifier: Classifier, head: Tensor, output: ForwardOutput, classes: Labels) -> Contributions:
     """The closed form where logits are linear in the features: W[c, k]·(hₖ − hₖ at the origin).
 
     The gradient is the same all along the path, so one look is exact. `head` is W, (classes, width).
     """
-    maps = head[classes] * (look.features - classifier.features(classifier.origin))
+    maps = head[classes] * (output.features - classifier.features(classifier.origin))
     return Contributions(maps, torch.zeros_like(maps[:, 0]))
 
 
-def is_pooled(look: ForwardOutput, layer: str) -> bool:
+def is_pooled(output: ForwardOutput, layer: str) -> bool:
     """Whether a layer's maps, averaged over their pixels, are the features."""
-    found = vectors(look.activations[layer])
-    if look.penultimate is None or found.shape != look.penultimate.shape:
+    found = vectors(output.activations[layer])
+    if output.penultimate is None or found.shape != output.penultimate.shape:
         return False
-    return bool((found - look.penultimate).abs().max() <= _SAME * look.penultimate.abs().max())
+    return bool((found - output.penultimate).abs().max() <= _SAME * output.penultimate.abs().max())
 
 
 def along_a_path(classifier: Classifier, images: Images, layer: str, classes: Labels, steps: int) -> Contributions:

@@ -181,13 +181,13 @@ class Classifier:
 
     def features(self, images: Images) -> Features:
         """Penultimate features (rows, width)."""
-        return self.look(images).features
+        return self.forward_output(images).features
 
     def activations(self, images: Images, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """The outputs of named layers, rows first."""
-        return self.look(images, layers).activations
+        return self.forward_output(images, layers).activations
 
-    def look(self, images: Images, layers: Sequence[str] = ()) -> ForwardOutput:
+    def forward_output(self, images: Images, layers: Sequence[str] = ()) -> ForwardOutput:
         """Logits, features and the outputs of named layers by one pass; no hook is left behind."""
         rows = len(images)
         with outputs_of(self._module, layers, rows) as kept, self._penultimate.read(self._module, rows) as features:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 def status(results: "Results") -> int:
     """0 passed · 1 a gate or the measurement failed, or nothing could be certified · 3 inconclusive.
 
-    Gates that are all passed are criteria enough: without a promise asked for they decide alone.
+    Gates that are all passed are criteria enough: without a guarantee asked for they decide alone.
     """
     outcomes = {row.outcome for row in results.gates}
     if "fail" in outcomes or results.state not in {"issued", "undeclared"}:

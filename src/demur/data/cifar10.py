@@ -59,7 +59,7 @@ def open_source(address: Address) -> ArraySource:
 def _rows(path: Path) -> Iterator[Row]:
     labels = np.memmap(path, np.uint8, mode="r")[::_RECORD].tolist()
     for at, label in enumerate(labels):
-        yield Row(f"{path.stem}/{at:05d}", None, label, role="test" if path.name == _TEST else "train", error=UNREAD)
+        yield Row(f"{path.stem}/{at:05d}", None, label, split="test" if path.name == _TEST else "train", error=UNREAD)
 
 
 def _checked(folder: Path, name: str) -> Path:

@@ -33,7 +33,7 @@ class _Kind:
     """The folder of a class, in one part of the set."""
 
     folder: Path
-    role: OwnSplit | None
+    split: OwnSplit | None
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ def open_source(address: Address) -> ListedSource:
         options["classes"].split(",") if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
     )
     labels = Labels(tuple(declared), numbered=False)
-    rows = [Row(name, None, labels.number(kind.name, name), role=kind.role, error=UNREAD) for kind, name in found]
+    rows = [Row(name, None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found]
     rows = _told(rows, root, labels)
     kept = rows_in_split(rows, options.get("split"), str(root))
     load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
@@ -138,4 +138,4 @@ def _told(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
 
 
 def _joined(row: Row, said: Row) -> Row:
-    return replace(said, role=said.role or row.role)
+    return replace(said, split=said.split or row.split)

@@ -1,4 +1,4 @@
-"""One look through a source that fixes ids, labels, hashes and roles before anything is measured."""
+"""One look through a source that fixes ids, labels, hashes and splits before anything is measured."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ class Index:
         labels: the class of each row.
         groups: the unit of independence of each row, None where none was given.
         contents: SHA-256 of each row's decoded pixels and shape; of its id where it could not be read.
-        roles: train, fit, tune, certify or test.
-        splits: what the user's own split calls each row, None where it says nothing.
+        splits: train, fit, tune, certify or test.
+        own_splits: what the user's own split calls each row, None where it says nothing.
         errors: why a row could not be read, else None.
         sha256: hash of the set of (content, label), whatever the order.
         duplicates: rows whose content another row had before them.
@@ -48,11 +48,11 @@ class Index:
     labels: NDArray[np.int64]
     groups: tuple[str | None, ...]
     contents: tuple[str, ...]
-    roles: tuple[Split, ...]
+    splits: tuple[Split, ...]
     errors: tuple[str | None, ...]
     sha256: str
     duplicates: int
-    splits: tuple[OwnSplit | None, ...] = ()
+    own_splits: tuple[OwnSplit | None, ...] = ()
     meta: Mapping[str, tuple[str | float | None, ...]] = field(default_factory=dict)
     labels2: tuple[int | None, ...] = ()
     weights: tuple[float | None, ...] = ()
@@ -78,7 +78,7 @@ class Index:
             "ids": self.sample_ids,
             "images": self.contents,
             "labels": self.labels.tolist(),
-            "roles": self.roles,
+            "splits": self.splits,
             "groups": self.groups,
             "second labels": self.labels2,
             "label weights": self.weights,
@@ -89,9 +89,9 @@ class Index:
             told["marks of objects"] = self.marks
         return {name: _digest(json.dumps(values).encode()) for name, values in told.items()}
 
-    def rows_of(self, role: Split) -> NDArray[np.int64]:
-        """Where in this index the rows of a role are."""
-        return np.array([row for row, own in enumerate(self.roles) if own == role], dtype=np.int64)
+    def rows_of(self, split: Split) -> NDArray[np.int64]:
+        """Where in this index the rows of a split are."""
+        return np.array([row for row, own in enumerate(self.splits) if own == split], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def build_index(
 
     Args:
         source: the set.
-        limit: keep only so many rows, those with the smallest content hashes; roles stay those of the whole set.
+        limit: keep only so many rows, those with the smallest content hashes; splits stay those of the whole set.
         progress: told now and then.
         exclude: contents, as in `Index.contents`, that take no part; those a model was trained on.
         held_out: leave out the rows that the user's own split trains on.
@@ -138,16 +138,16 @@ def build_index(
             f"none of the {len(seen)} images of {source.address} is left: {excluded} were trained on by the model and "
             "the split calls the others training images. Give images that were held out."
         )
-    roles = _roles(seen, sum(not _trains(one) for one in kept))
-    found = _index(seen, kept if limit is None else _smallest(kept, limit), roles)
+    splits = _roles(seen, sum(not _trains(one) for one in kept))
+    found = _index(seen, kept if limit is None else _smallest(kept, limit), splits)
     return replace(found, excluded=excluded, learned=learned)
 
 
 def _trains(one: _Seen) -> bool:
-    return one.row.role == "train"
+    return one.row.split == "train"
 
 
-def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], roles: Sequence[Split]) -> Index:
+def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], splits: Sequence[Split]) -> Index:
     contents = [one.content for one in kept]
     rows = [one.row for one in kept]
     names = dict.fromkeys(name for row in rows for name in row.meta)
@@ -157,17 +157,17 @@ def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], roles: Sequence[Split])
         labels=np.array([row.label for row in rows], dtype=np.int64),
         groups=tuple(row.group for row in rows),
         contents=tuple(contents),
-        roles=tuple(roles[one.position] for one in kept),
+        splits=tuple(splits[one.position] for one in kept),
         errors=tuple(one.row.error for one in kept),
         sha256=_digest("\n".join(sorted(f"{one.content} {one.row.label}" for one in kept)).encode()),
         duplicates=len(contents) - len(set(contents)),
-        splits=tuple(row.role for row in rows),
+        own_splits=tuple(row.split for row in rows),
         meta={name: tuple(row.meta.get(name) for row in rows) for name in names},
         labels2=tuple(row.label2 for row in rows),
         weights=tuple(row.weight for row in rows),
         boxes=tuple(row.box for row in rows),
         marks=tuple(one.mark for one in kept),
-        leaks=_leaks(kept, seen, roles),
+        leaks=_leaks(kept, seen, splits),
     )
 
 
@@ -230,9 +230,9 @@ def _check_groups(seen: Sequence[_Seen]) -> None:
     """A group is a unit of independence: parts of one on both sides of a split would know of each other."""
     parts: dict[str, str | None] = {}
     for one in seen:
-        group, role = one.row.group, one.row.role
-        if group is not None and parts.setdefault(group, role) != role:
-            told, other = (name or "no split" for name in (parts[group], role))
+        group, split = one.row.group, one.row.split
+        if group is not None and parts.setdefault(group, split) != split:
+            told, other = (name or "no split" for name in (parts[group], split))
             raise DataError(
                 f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {other!r}, others of "
                 f"the group are in {told!r}. A group must lie in one part as a whole; move it, or correct the groups."
@@ -240,20 +240,20 @@ def _check_groups(seen: Sequence[_Seen]) -> None:
 
 
 def _roles(seen: Sequence[_Seen], rows: int) -> list[Split]:
-    """The role of every row of the source, kept or not, so that leaving rows out moves no other."""
+    """The split of every row of the source, kept or not, so that leaving rows out moves no other."""
     units = unit_hashes([one.content for one in seen], [one.row.group for one in seen])
-    return assign_splits([one.row.role for one in seen], units, rows)
+    return assign_splits([one.row.split for one in seen], units, rows)
 
 
-def _leaks(kept: Sequence[_Seen], seen: Sequence[_Seen], roles: Sequence[Split]) -> int:
+def _leaks(kept: Sequence[_Seen], seen: Sequence[_Seen], splits: Sequence[Split]) -> int:
     serves: dict[str, set[Split]] = {}
     for one in seen:
-        serves.setdefault(one.content, set()).add(roles[one.position])
-    return sum(roles[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)
+        serves.setdefault(one.content, set()).add(splits[one.position])
+    return sum(splits[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)
 
 
 def _smallest(kept: Sequence[_Seen], limit: int) -> list[_Seen]:
-    """Chosen by a hash of its own, so that being kept says nothing about the role; in source order."""
+    """Chosen by a hash of its own, so that being kept says nothing about the split; in source order."""
     ranked = sorted(kept, key=lambda one: (_digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
     return sorted(ranked[:limit], key=lambda one: one.position)
 

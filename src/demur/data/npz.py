@@ -179,7 +179,7 @@ def _rows(path: Path, arrays: Mapping[str, Stored], declared: list[str]) -> tupl
             None,
             labels.number(label, f"{path}, row {at}"),
             group=None if group is None else str(group),
-            role=own_split(None if split is None else str(split), f"{path}, row {at}"),
+            split=own_split(None if split is None else str(split), f"{path}, row {at}"),
             error=UNREAD,
         )
         for at, (label, group, split) in enumerate(zip(written, groups, splits, strict=True))

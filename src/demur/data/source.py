@@ -34,7 +34,7 @@ class Row:
         group: the unit of independence: patient, module, lot, camera.
         error: why there is no image.
         meta: what else is known.
-        role: the user's own split; None where demur shares the row out by hash.
+        split: the user's own split; None where demur shares the row out by hash.
         label2: what a second labeller said.
         weight: how sure the label is, 0 and up.
         box: where the object is.
@@ -47,7 +47,7 @@ class Row:
     group: str | None = None
     error: str | None = None
     meta: Meta = field(default_factory=lambda: MappingProxyType({}))
-    role: OwnSplit | None = None
+    split: OwnSplit | None = None
     label2: int | None = None
     weight: float | None = None
     box: Box | None = None

@@ -156,7 +156,7 @@ class Facts:
             group=text(group),
             error=UNREAD,
             meta={name: values[at] for name, values in self.meta.items()},
-            role=own_split(text(split), where),
+            split=own_split(text(split), where),
             label2=None if text(second) is None else self.labels.number(second, where),
             weight=_weight(weight, where),
         )
@@ -216,9 +216,9 @@ def rows_in_split(rows: Sequence[Row], split: str | None, where: str) -> list[in
     if split is None or split == "all":
         return list(range(len(rows)))
     wanted = own_split(split, f"?split={split}")
-    kept = [at for at, row in enumerate(rows) if row.role == wanted]
+    kept = [at for at, row in enumerate(rows) if row.split == wanted]
     if not kept:
-        there = ", ".join(sorted({row.role for row in rows if row.role})) or "no split"
+        there = ", ".join(sorted({row.split for row in rows if row.split})) or "no split"
         raise DataError(
             f"{where} has no rows of the split {split!r}; it has {there}. Leave ?split= out to take all rows."
         )

@@ -46,7 +46,7 @@ def _validation(root: Path, synsets: Sequence[str], chosen: Rules) -> Iterator[R
             )
         name = f"val/images/{cells[0]}"
         yield Row(
-            name, None, numbers[cells[1]], role="val", error=UNREAD, meta={"synset": cells[1]},
+            name, None, numbers[cells[1]], split="val", error=UNREAD, meta={"synset": cells[1]},
             box=_box(cells[2:], chosen, f"{path}, line {line}"),
         )  # fmt: skip
 
@@ -56,7 +56,7 @@ def _train(root: Path, synsets: Sequence[str], chosen: Rules) -> Iterator[Row]:
         path = root / "train" / synset / f"{synset}_boxes.txt"
         for line, cells in enumerate((text.split("\t") for text in _lines(path)), 1):
             yield Row(
-                f"train/{synset}/images/{cells[0]}", None, number, role="train", error=UNREAD, meta={"synset": synset},
+                f"train/{synset}/images/{cells[0]}", None, number, split="train", error=UNREAD, meta={"synset": synset},
                 box=_box(cells[1:], chosen, f"{path}, line {line}"),
             )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Arrays → numbers with intervals.
 
-`doubt` scores are higher = more doubt, `wrong` is one flag per row, an answer is accepted where doubt ≤ threshold. A
-metric takes optional row weights: none or (n,) give a float, (replicates, n) gives one number per replicate.
+`uncertainty` scores are higher = more uncertainty, `wrong` is one flag per row, an answer is accepted where
+uncertainty ≤ threshold. A metric takes optional row weights: none or (n,) give a float, (replicates, n) gives one
+number per replicate.
 """
 
 from demur.metrics.binomial import (

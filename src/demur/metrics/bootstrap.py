@@ -72,13 +72,13 @@ class Resampler:
                 draws[name].append(np.asarray(metric(*arrays, weights=weights)))
         return {name: self._interval(float(metrics[name](*arrays)), np.concatenate(draws[name])) for name in metrics}
 
-    def gain(self, metric: Metric, doubt: ArrayLike, baseline: ArrayLike, wrong: ArrayLike) -> Estimate:
-        """`metric(doubt)` minus `metric(baseline)`, paired: high when `doubt` has the higher metric."""
+    def gain(self, metric: Metric, uncertainty: ArrayLike, baseline: ArrayLike, wrong: ArrayLike) -> Estimate:
+        """`metric(uncertainty)` minus `metric(baseline)`, paired: high when `uncertainty` has the higher metric."""
 
         def difference(ours: ArrayLike, theirs: ArrayLike, errors: ArrayLike, weights: Floats | None = None) -> Value:
             return metric(ours, errors, weights=weights) - metric(theirs, errors, weights=weights)
 
-        return self.estimate(difference, doubt, baseline, wrong)
+        return self.estimate(difference, uncertainty, baseline, wrong)
 
     def _interval(self, value: float, draws: Floats) -> Estimate:
         if np.isnan(value):

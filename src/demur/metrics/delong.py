@@ -23,7 +23,7 @@ FEWEST = 10
 """With fewer units of either kind the normal approximation is not to be trusted, and no interval is given."""
 
 
-def auroc_interval(doubt: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None) -> Estimate:
+def auroc_interval(uncertainty: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None) -> Estimate:
     """AUROC with its 95 % interval, computed on the logit scale so that it stays inside [0, 1].
 
     `units` names each row's unit of independence; without it every row is one. The ends are NaN, with a reason, where
@@ -33,7 +33,7 @@ def auroc_interval(doubt: ArrayLike, positive: ArrayLike, units: NDArray[Any] | 
     count, unit = _count(flags, units)
     if flags.all() or not flags.any():
         return Estimate.undefined("undefined here: all rows are of one kind", n=count, unit=unit)
-    value, influence = _auroc(np.asarray(doubt, np.float64), flags)
+    value, influence = _auroc(np.asarray(uncertainty, np.float64), flags)
     error = _standard_error(influence, units)
     reason = _too_few(flags, units, unit) or (None if 0 < value < 1 else "no interval: the ranking is perfect here")
     if reason:
@@ -44,14 +44,14 @@ def auroc_interval(doubt: ArrayLike, positive: ArrayLike, units: NDArray[Any] | 
 
 
 def auroc_gain(
-    doubt: ArrayLike, baseline: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None
+    uncertainty: ArrayLike, baseline: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None
 ) -> Estimate:
-    """AUROC of `doubt` minus that of `baseline` on the same rows, with the 95 % interval of the paired difference."""
+    """AUROC of `uncertainty` minus that of `baseline` on the same rows, with the 95 % interval of the difference."""
     flags = np.asarray(positive, bool)
     count, unit = _count(flags, units)
     if flags.all() or not flags.any():
         return Estimate.undefined("undefined here: all rows are of one kind", n=count, unit=unit)
-    ours, our_influence = _auroc(np.asarray(doubt, np.float64), flags)
+    ours, our_influence = _auroc(np.asarray(uncertainty, np.float64), flags)
     theirs, their_influence = _auroc(np.asarray(baseline, np.float64), flags)
     half = _Z * _standard_error(our_influence - their_influence, units)
     value, reason = ours - theirs, _too_few(flags, units, unit)
@@ -61,7 +61,7 @@ def auroc_gain(
 
 
 def gain_influence(
-    doubt: ArrayLike, baseline: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None
+    uncertainty: ArrayLike, baseline: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None
 ) -> Floats:
     """What each unit, in sorted order, adds to the error of `auroc_gain`.
 
@@ -71,17 +71,17 @@ def gain_influence(
     count, _ = _count(flags, units)
     if flags.all() or not flags.any():
         return np.zeros(count)
-    _, ours = _auroc(np.asarray(doubt, np.float64), flags)
+    _, ours = _auroc(np.asarray(uncertainty, np.float64), flags)
     _, theirs = _auroc(np.asarray(baseline, np.float64), flags)
     return _by_unit(ours - theirs, units) * float(np.sqrt(count / max(1, count - 1)))
 
 
-def _auroc(doubt: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:
+def _auroc(uncertainty: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:
     """AUROC and each row's share in its error."""
-    above, below = np.sort(doubt[positive]), np.sort(doubt[~positive])
-    placement = np.empty(len(doubt))
-    placement[positive] = _below(below, doubt[positive])
-    placement[~positive] = 1 - _below(above, doubt[~positive])
+    above, below = np.sort(uncertainty[positive]), np.sort(uncertainty[~positive])
+    placement = np.empty(len(uncertainty))
+    placement[positive] = _below(below, uncertainty[positive])
+    placement[~positive] = 1 - _below(above, uncertainty[~positive])
     value = float(placement[positive].mean())
     return value, (placement - value) / np.where(positive, len(above), len(below))
 

@@ -28,9 +28,9 @@ class Steps:
     single: bool
 
     @classmethod
-    def of(cls, doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> "Steps":
+    def of(cls, uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> "Steps":
         """Sort once, then add up."""
-        score, error = np.asarray(doubt, np.float64), np.asarray(wrong, bool)
+        score, error = np.asarray(uncertainty, np.float64), np.asarray(wrong, bool)
         _check(score, error)
         rows = np.ones((1, len(score))) if weights is None else np.atleast_2d(np.asarray(weights, np.float64))
         order = np.argsort(score, kind="stable")
@@ -75,36 +75,38 @@ def nearest(ascending: Floats, wanted: Floats) -> NDArray[np.intp]:
 
 def _check(score: Floats, wrong: NDArray[np.bool_]) -> None:
     if score.ndim != 1 or score.shape != wrong.shape:
-        raise InputError(f"`doubt` and `wrong` must be one number per row; got shapes {score.shape} and {wrong.shape}.")
+        raise InputError(
+            f"`uncertainty` and `wrong` must be one number per row; got shapes {score.shape} and {wrong.shape}."
+        )
     undefined = int(np.isnan(score).sum())
     if undefined:
         raise InputError(
-            f"`doubt` must be a number on every row; got NaN on {undefined} of {len(score)}. "
+            f"`uncertainty` must be a number on every row; got NaN on {undefined} of {len(score)}. "
             "Leave out the rows whose score is undefined, and report how many there were."
         )
 
 
-def augrc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+def augrc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
     """Area under the share of all images that are accepted and wrong, over coverage: high (½) when errors are certain.
 
     Equals (1 − AUROC_f)·acc·(1 − acc) + ½(1 − acc)², so with one classifier it ranks signals as AUROC does, and across
     classifiers it also counts accuracy. Trapezoids over distinct scores; NaN for no rows.
     Traub et al. (2024), arXiv:2407.01032.
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     here = steps.accepted - before(steps.accepted)
     area = (here * (steps.wrong + before(steps.wrong))).sum(axis=1) / 2
     return steps.value(ratio(area, steps.total[:, 0] ** 2))
 
 
-def aupr(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+def aupr(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
     """Average precision of flagging the most doubted first, positives = wrong: high (1) when errors come first.
 
     Σ (recallₖ − recallₖ₋₁)·precisionₖ over distinct scores, equal scores flagged together. A random score gives the
     error rate, so it says nothing across models of different accuracy; NaN without a wrong answer.
     Davis & Goadrich (2006), "The relationship between precision-recall and ROC curves".
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     here = steps.wrong - before(steps.wrong)
     caught = steps.total_wrong - before(steps.wrong)
     flagged = steps.total - before(steps.accepted)
@@ -115,14 +117,14 @@ def aupr(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> V
 CONVENTION = "mean selective risk over k = 1 … n accepted, ties averaged"
 
 
-def aurc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+def aurc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
     """Average selective risk: high when the surest answers are wrong.
 
     Convention, "mean selective risk over k": (1/n)·Σₖ (errors among the k surest)/k for k = 1 … n, in expectation over
     random orders of equal scores. Others end the curve otherwise or divide by n − 1, 2 % apart at n = 200.
     NaN for no rows. Geifman, Uziel & El-Yaniv (2019), arXiv:1805.08206.
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     start, errors = before(steps.accepted), before(steps.wrong)
     here, wrong_here = steps.accepted - start, steps.wrong - errors
     # The k surest, when k falls inside a tie, hold errors + share·(k − start) mistakes on average; sum that / k over k.
@@ -141,7 +143,7 @@ def _harmonic(counts: Floats) -> Floats:
     return table[whole.astype(np.intp)]
 
 
-def auroc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+def auroc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
     """The chance that a wrong answer is doubted more than a right one, ties counting half: high (1) when all are.
 
     ½ for a score that knows nothing; NaN without a wrong or without a right answer.
@@ -150,7 +152,7 @@ def auroc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> 
     >>> auroc([0.1, 0.2, 0.3, 0.3], [False, False, False, True])
     0.8333333333333334
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     right = steps.accepted - steps.wrong
     below_or_half = (right + before(right)) / 2
     here = steps.wrong - before(steps.wrong)
@@ -161,13 +163,13 @@ def auroc(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> 
 CAUGHT = 0.95
 
 
-def fpr95(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
-    """The share of right answers flagged when at least 95 % of the wrong ones are: high when doubt is wasted.
+def fpr95(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """The share of right answers flagged when at least 95 % of the wrong ones are: high when uncertainty is wasted.
 
-    Convention: positives = wrong, flagged = doubt ≥ threshold, the highest threshold whose TPR is ≥ .95 (others take
-    the right answers as positives). NaN without a wrong or without a right answer.
+    Convention: positives = wrong, flagged = uncertainty ≥ threshold, the highest threshold whose TPR is ≥ .95 (others
+    take the right answers as positives). NaN without a wrong or without a right answer.
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     caught = steps.total_wrong - before(steps.wrong)
     enough = caught >= steps.total_wrong * (CAUGHT - 1e-12)
     right = steps.accepted - steps.wrong
@@ -179,7 +181,7 @@ def fpr95(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> 
 
 @dataclass(frozen=True, eq=False)
 class RiskCurve:
-    """Coverage and selective risk at each threshold: accept where doubt ≤ threshold. Three arrays of one length."""
+    """Coverage and selective risk at each threshold: accept where uncertainty ≤ threshold. Arrays of one length."""
 
     threshold: Floats
     coverage: Floats
@@ -197,9 +199,9 @@ class RiskCurve:
         return RiskCurve(self.threshold[keep], self.coverage[keep], self.risk[keep])
 
 
-def risk_coverage(doubt: ArrayLike, wrong: ArrayLike, points: int = 200) -> RiskCurve:
+def risk_coverage(uncertainty: ArrayLike, wrong: ArrayLike, points: int = 200) -> RiskCurve:
     """The risk-coverage curve of a score, one point per distinct score, thinned to at most `points`."""
-    steps = Steps.of(doubt, wrong)
+    steps = Steps.of(uncertainty, wrong)
     accepted, errors = steps.accepted[0], steps.wrong[0]
     return RiskCurve(steps.scores, accepted / max(1, len(np.asarray(wrong))), errors / accepted).thinned(points)
 
@@ -216,23 +218,25 @@ def random_risk(wrong: ArrayLike) -> float:
     return float(errors.mean()) if len(errors) else float("nan")
 
 
-def coverage_at_risk(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, risk: float) -> Value:
+def coverage_at_risk(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, risk: float) -> Value:
     """The largest coverage whose observed selective risk is at most `risk`: high when much can be answered.
 
-    Optimistic: a threshold picked so breaks its promise on about half of new samples; a certificate does not.
+    Optimistic: a threshold picked so breaks its guarantee on about half of new samples; a certificate does not.
     0 where no threshold qualifies; NaN for no rows.
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     kept = np.where(steps.wrong <= steps.accepted * risk * (1 + 1e-12), steps.accepted, 0.0)
     return steps.value(ratio(kept.max(axis=1, initial=0.0), steps.total[:, 0]))
 
 
-def risk_at_coverage(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, coverage: float) -> Value:
-    """The share of wrong answers at the lowest threshold that answers at least `coverage`: high when doubt is blind.
+def risk_at_coverage(
+    uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, coverage: float
+) -> Value:
+    """The share of wrong answers at the lowest threshold that answers at least `coverage`: high for a blind score.
 
     NaN for no rows.
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     if not len(steps.scores):
         return steps.value(np.full(len(steps.accepted), np.nan))
     first = (steps.accepted >= steps.total * coverage * (1 - 1e-12)).argmax(axis=1)[:, None]
@@ -242,12 +246,14 @@ def risk_at_coverage(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None 
     return steps.value(ratio(wrongs, accepted))
 
 
-def selective_risk(doubt: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, threshold: float) -> Value:
-    """The share of wrong answers among those with doubt ≤ `threshold`: high when the threshold is too lax.
+def selective_risk(
+    uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None, *, threshold: float
+) -> Value:
+    """The share of wrong answers among those with uncertainty ≤ `threshold`: high when the threshold is too lax.
 
     NaN where nothing is accepted.
     """
-    steps = Steps.of(doubt, wrong, weights)
+    steps = Steps.of(uncertainty, wrong, weights)
     last = int(np.searchsorted(steps.scores, threshold, side="right")) - 1
     if last < 0:
         return steps.value(np.full(len(steps.accepted), np.nan))

@@ -34,38 +34,38 @@ class PreflightCheck:
     of: int
 
 
-def preflight_checks(bench: Job) -> list[dict[str, Any]]:
+def preflight_checks(job: Job) -> list[dict[str, Any]]:
     """Refuse a model or data that cannot be measured; say what was found of the rest.
 
     Raises:
         ModelError, DataError: the contract is broken, or the labels are not the model's.
     """
-    _fit(bench)
-    rows = _probe(bench)
-    x, y = bench.load(rows)
-    bench.classifier.check(x)
+    _fit(job)
+    rows = _probe(job)
+    x, y = job.load(rows)
+    job.classifier.check(x)
     with torch.no_grad():
-        together = bench.classifier.logits(x)
-        again = bench.classifier.logits(x)
-        alone = torch.cat([bench.classifier.logits(x[i : i + 1]) for i in range(min(32, len(x)))])
+        together = job.classifier.logits(x)
+        again = job.classifier.logits(x)
+        alone = torch.cat([job.classifier.logits(x[i : i + 1]) for i in range(min(32, len(x)))])
     if not torch.isfinite(together).all():
         raise ModelError(
             "the model's outputs must be finite; some of the first images gave NaN or infinity. Check the weights."
         )
     check_labels(
-        together.argmax(dim=1).cpu(), y.cpu(), bench.classifier.classes, trust_labels=bench.plan.model.trust_labels
+        together.argmax(dim=1).cpu(), y.cpu(), job.classifier.classes, trust_labels=job.plan.model.trust_labels
     )
     return [asdict(answer) for answer in (_repeats(together, again), _alone(together[: len(alone)], alone))]
 
 
-def _probe(bench: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
-    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None]
+def _probe(job: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
+    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None]
     spread = np.linspace(0, len(readable) - 1, min(_PROBED, len(readable))).astype(np.int64)
     return np.asarray(readable, dtype=np.int64)[np.unique(spread)]
 
 
-def _fit(bench: Job) -> None:
-    model, data = bench.classifier, bench.source
+def _fit(job: Job) -> None:
+    model, data = job.classifier, job.source
     if tuple(model.input_shape) != tuple(data.input_shape):
         raise DataError(
             f"the model reads images of (channels, height, width) = {tuple(model.input_shape)} and {data.address} has "
@@ -123,7 +123,7 @@ def has_maps(classifier: Classifier) -> bool:
     return True
 
 
-def try_maps(bench: Job, found: Iterable[Condition]) -> None:
+def try_maps(job: Job, found: Iterable[Condition]) -> None:
     """Refuse maps that this model cannot give, and regions that the data do not mark, before anything is measured.
 
     Raises:
@@ -134,12 +134,12 @@ def try_maps(bench: Job, found: Iterable[Condition]) -> None:
     maps = [condition.map for condition in found if condition.map]
     maps += [build("map", region) for region in wanted - {MARKED, CENTRED}]
     for each in maps:
-        _try(bench.classifier, each)
-    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][:_LOOKED]
-    if MARKED in wanted and not bench.marks(readable)[1].any():
+        _try(job.classifier, each)
+    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None][:_LOOKED]
+    if MARKED in wanted and not job.marks(readable)[1].any():
         raise InputError(
-            f"[where] asks for the region {MARKED!r}, and none of the first {len(readable)} images of "
-            f"{bench.source.address} has a box or a mask. Name a map such as grad_cam instead, or say where the marks "
+            f"[attribution] asks for the region {MARKED!r}, and none of the first {len(readable)} images of "
+            f"{job.source.address} has a box or a mask. Name a map such as grad_cam instead, or say where the marks "
             "are: ?masks=FOLDER or ?boxes=FOLDER."
         )
 
@@ -147,39 +147,39 @@ def try_maps(bench: Job, found: Iterable[Condition]) -> None:
 def _try(classifier: Classifier, found: AttributionMap) -> None:
     x = torch.full((_TRIED, *classifier.input_shape), 0.5, device=classifier.device)
     y = torch.zeros(_TRIED, dtype=torch.long, device=classifier.device)
-    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "door"))
+    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "preflight"))
 
 
 _EXAMPLES = 20
 
 
 def near_duplicate_facts(source: Source, index: Index) -> dict[str, Any]:
-    """Counts of near-duplicates across roles, images the model was trained on among them, and some of the pairs."""
-    prints, ids, roles = _prints(source, index)
+    """Counts of near-duplicates across splits, images the model was trained on among them, and some of the pairs."""
+    prints, ids, splits = _prints(source, index)
     _, height, width = source.input_shape
-    pairs = near_duplicates(prints, np.array(roles), (height, width))
-    touched = [row for row in np.unique(pairs) if roles[row] == "test"]
-    between = Counter("-".join(sorted((roles[one], roles[other]))) for one, other in pairs)
+    pairs = near_duplicates(prints, np.array(splits), (height, width))
+    touched = [row for row in np.unique(pairs) if splits[row] == "test"]
+    between = Counter("-".join(sorted((splits[one], splits[other]))) for one, other in pairs)
     return {
         "pairs": len(pairs),
         "between": dict(sorted(between.items())),
         "test_images": len(touched),
-        "test": roles.count("test"),
+        "test": splits.count("test"),
         "copies": index.leaks,
         "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
     }
 
 
 def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Prints, ids and roles of the readable rows that take part, and of those the model was trained on."""
-    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.roles, strict=True))}
+    """Prints, ids and splits of the readable rows that take part, and of those the model was trained on."""
+    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
     positions = sorted(serves)
     side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
     prints = torch.empty(len(positions), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
-    ids, roles = list[str](), list[str]()
+    ids, splits = list[str](), list[str]()
     for position, row in zip(positions, source.read(positions), strict=True):
         if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
             prints[len(ids)] = print_of(row.image[None])[0]
             ids.append(row.sample_id)
-            roles.append(serves[position])
-    return prints[: len(ids)], ids, roles
+            splits.append(serves[position])
+    return prints[: len(ids)], ids, splits

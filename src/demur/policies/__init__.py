@@ -1,7 +1,7 @@
 """Scores → accept or abstain: thresholds, rules, certificates.
 
-An answer is accepted iff its doubt is at most a threshold. `Certified` fits one from labelled rows; a fitted policy is
-plain data and travels as JSON.
+An answer is accepted iff its uncertainty is at most a threshold. `Certified` fits one from labelled rows; a fitted
+policy is plain data and travels as JSON.
 """
 
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal

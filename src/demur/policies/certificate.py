@@ -1,4 +1,4 @@
-"""A promise about a threshold, or the refusal to make one."""
+"""A guarantee about a threshold, or the refusal to make one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ class Certificate:
 
     Holds for data exchangeable with the certify rows: not for shifted or manipulated images. `answered` of `m` certify
     units (`unit`) were answered and `wrong` of these were wrong; `bound` is the largest risk that leaves plausible at
-    the `level` of the test. Where the unit is a group, the promise is about one image of a new group.
+    the `level` of the test. Where the unit is a group, the guarantee is about one image of a new group.
     """
 
     threshold: float
@@ -30,13 +30,13 @@ class Certificate:
     procedure: str
 
     def on(self, signal: str) -> "CertifiedThreshold":
-        """The policy that keeps this promise, on the signal it was made for."""
+        """The policy that keeps this guarantee, on the signal it was made for."""
         return CertifiedThreshold(signal=signal, certificate=self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CertifiedThreshold:
-    """Answers iff the doubt of `signal` is at most the certified threshold."""
+    """Answers iff the uncertainty of `signal` is at most the certified threshold."""
 
     signal: str
     certificate: Certificate
@@ -47,7 +47,7 @@ class CertifiedThreshold:
         return (self.signal,)
 
     def accepts(self, scores: Scores) -> Flags:
-        """Doubt ≤ threshold."""
+        """Uncertainty ≤ threshold."""
         return column(scores, self.signal) <= self.certificate.threshold
 
     def reasons(self, scores: Scores) -> Reasons:
@@ -57,7 +57,7 @@ class CertifiedThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """No threshold can be promised, and why.
+    """No threshold can be guaranteed, and why.
 
     `labels_needed` is an estimate of the certify units that would do, None where no number can be named;
     `lowest_risk` is the smallest share of wrong answers seen at a coverage wide enough to tell, NaN if none was.

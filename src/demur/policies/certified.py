@@ -42,7 +42,7 @@ def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -
 
     Too few labels: fewer than even a faultless model needs, or some larger number exists at which the procedure would
     pass with probability ≥ .9 were the risks those seen so far, or the labels cannot tell. Too weak: at every coverage
-    wide enough to judge the risk is shown to lie above the target, one-sided at 95 %. Once nothing is promised all
+    wide enough to judge the risk is shown to lie above the target, one-sided at 95 %. Once nothing is guaranteed all
     labels may be read, so tune and certify rows are taken together: an early failure on the certify rows then speaks
     against the model.
     """
@@ -107,7 +107,7 @@ def _round_up(count: int) -> int:
 
 
 def _sentence(certify: Calibration, needed: int | None, lowest: float, risk: float, *, weak: bool) -> str:
-    opening = f"No threshold can be promised to keep wrong answers at or below {_percent(risk)}: "
+    opening = f"No threshold can be guaranteed to keep wrong answers at or below {_percent(risk)}: "
     units = f"labelled {certify.unit}s"
     if needed is not None:
         return f"{opening}{len(certify):,} {units} are too few; about {needed:,} would be needed."
@@ -126,9 +126,9 @@ def _percent(share: float) -> str:
 class Certified:
     """The laxest threshold of which it can be shown that at most `risk` of its answers are wrong.
 
-    The promise fails with probability at most `delta` over the draw of the certify rows. Thresholds are tested by exact
-    binomial tails in a sequence fixed before any certify label is read (`fixed_sequence`), or nothing is promised.
-    Angelopoulos et al. (2021), arXiv:2110.01052 (fixed-sequence testing of a risk).
+    The guarantee fails with probability at most `delta` over the draw of the certify rows. Thresholds are tested by
+    exact binomial tails in a sequence fixed before any certify label is read (`fixed_sequence`), or nothing is
+    guaranteed. Angelopoulos et al. (2021), arXiv:2110.01052 (fixed-sequence testing of a risk).
     """
 
     risk: float = 0.02
@@ -142,7 +142,7 @@ class Certified:
         return lay_out(Gaps.of(tune.one_per_group().scores), m, self.risk, self.delta)
 
     def fit(self, tune: Calibration, certify: Calibration) -> Certificate | Refusal:
-        """A promise from two disjoint sets of rows, or a refusal. Grouped rows are reduced to one per group.
+        """A guarantee from two disjoint sets of rows, or a refusal. Grouped rows are reduced to one per group.
 
         The signal and everything else must have been chosen without the certify rows.
         """

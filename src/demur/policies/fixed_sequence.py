@@ -18,7 +18,7 @@ from demur.policies.policy import Flags, Floats
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores of one signal (higher = more doubt) with what was wrong; `groups` names each row's unit of independence.
+    """Scores of one signal (higher = more uncertainty) with what was wrong; `groups` names each row's independent unit.
 
     `ids` (sample ids) decide which row stands for its group; without them it is the first one.
     """
@@ -35,7 +35,7 @@ class Calibration:
         undefined = int(np.isnan(self.scores).sum())
         if undefined:
             raise InputError(
-                f"a promise needs a score on every row; got NaN on {undefined} of {len(self.scores)}. "
+                f"a guarantee needs a score on every row; got NaN on {undefined} of {len(self.scores)}. "
                 "Choose a signal that is defined everywhere, or leave these rows out and say so."
             )
 
@@ -70,7 +70,7 @@ def _hash(name: str) -> bytes:
 
 
 ACCEPT_ALL = sys.float_info.max
-"""The threshold of full coverage: every finite doubt is accepted. Finite itself, so that it survives JSON."""
+"""The threshold of full coverage: every finite uncertainty is accepted. Finite itself, so that it survives JSON."""
 
 ABSOLUTE = 1e-4
 RELATIVE = 1e-3
@@ -82,8 +82,9 @@ class Gaps:
 
     The same image scores a few last bits differently in another batch, so a threshold set at a score decides that image
     by chance. A threshold is the midpoint of a gap between neighbouring scores that is at least 1e-4 wide, or at least
-    1e-3 of the larger end where both ends have one sign. The second door matters: the doubts of a saturated network are
-    far below 1e-4, where their error is relative too, and an absolute gap alone would forbid every strict threshold.
+    1e-3 of the larger end where both ends have one sign. The second door matters: the uncertainties of a saturated
+    network are far below 1e-4, where their error is relative too, and an absolute gap alone would forbid every strict
+    threshold.
     """
 
     thresholds: Floats

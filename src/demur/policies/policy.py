@@ -12,11 +12,11 @@ Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
 Reasons: TypeAlias = NDArray[np.str_]
 Scores: TypeAlias = Mapping[str, Floats]
-"""Canonical signal name → one score per row, higher = more doubt."""
+"""Canonical signal name → one score per row, higher = more uncertainty."""
 
 
 class Policy(Protocol):
-    """Scores in, accept or abstain out: an answer is accepted iff its doubt is at most a threshold.
+    """Scores in, accept or abstain out: an answer is accepted iff its uncertainty is at most a threshold.
 
     A row whose score is NaN is never accepted.
     """
@@ -50,7 +50,7 @@ def reason_for(signal: str) -> str:
     return falls.get(name, f"high_{name}")
 
 
-def explain(doubt: Floats, threshold: float, signal: str) -> Reasons:
+def explain(uncertainty: Floats, threshold: float, signal: str) -> Reasons:
     """Reason codes of one signal against one threshold."""
-    above = np.where(doubt <= threshold, "", reason_for(signal))
-    return np.where(np.isnan(doubt), "undefined_score", above)
+    above = np.where(uncertainty <= threshold, "", reason_for(signal))
+    return np.where(np.isnan(uncertainty), "undefined_score", above)

@@ -22,8 +22,8 @@ KINDS: Mapping[str, type[Any]] = {
 def dump_policy(policy: Policy) -> dict[str, Any]:
     """Plain values that `load_policy` reads back.
 
-    >>> dump_policy(Threshold(doubt=0.25))
-    {'policy': 'threshold', 'signal': 'msp', 'doubt': 0.25}
+    >>> dump_policy(Threshold(uncertainty=0.25))
+    {'policy': 'threshold', 'signal': 'msp', 'uncertainty': 0.25}
     """
     for kind, cls in KINDS.items():
         if isinstance(policy, cls):

@@ -13,8 +13,9 @@ from demur.policies.policy import Flags, Reasons, Scores, column, explain
 class Rule:
     """Withholds an answer iff confidence < `confidence` or entropy > `entropy` (nats), both strictly.
 
-    Confidence is read as the doubt of `msp`, 1 − p_max, so the first half is "doubt > 1 − `confidence`" in float64. A
-    doubt computed as −expm1(log p_max) keeps digits that p_max has lost, which only matters within rounding of a tie.
+    Confidence is read as the uncertainty of `msp`, 1 − p_max, so the first half is "uncertainty > 1 − `confidence`" in
+    float64. A uncertainty computed as −expm1(log p_max) keeps digits that p_max has lost, which only matters within
+    rounding of a tie.
     """
 
     confidence: float = 0.6

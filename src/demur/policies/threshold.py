@@ -9,15 +9,15 @@ from demur.policies.policy import Flags, Reasons, Scores, column, explain
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """Answers iff the doubt of `signal` is at most `doubt`, in the signal's own unit."""
+    """Answers iff the uncertainty of `signal` is at most `uncertainty`, in the signal's own unit."""
 
     signal: str = "msp"
-    doubt: float = 0.4
+    uncertainty: float = 0.4
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.doubt):
+        if not math.isfinite(self.uncertainty):
             raise InputError(
-                f"`doubt` of a threshold on {self.signal!r} must be finite; got {self.doubt}. "
+                f"`uncertainty` of a threshold on {self.signal!r} must be finite; got {self.uncertainty}. "
                 "To answer always, write the largest float, demur.policies.ACCEPT_ALL."
             )
 
@@ -27,9 +27,9 @@ class Threshold:
         return (self.signal,)
 
     def accepts(self, scores: Scores) -> Flags:
-        """Doubt ≤ threshold."""
-        return column(scores, self.signal) <= self.doubt
+        """Uncertainty ≤ threshold."""
+        return column(scores, self.signal) <= self.uncertainty
 
     def reasons(self, scores: Scores) -> Reasons:
         """Empty where accepted."""
-        return explain(column(scores, self.signal), self.doubt, self.signal)
+        return explain(column(scores, self.signal), self.uncertainty, self.signal)

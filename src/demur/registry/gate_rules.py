@@ -29,7 +29,7 @@ SIGNAL: Mapping[str, Kind] = {
 """Measures of one signal: against errors, and its AUROC against attacked and corrupted images."""
 
 SUBJECTS: Mapping[str, Mapping[str, Kind]] = {
-    "promise": {"issued": "flag", "coverage": "share", "risk": "share"},
+    "guarantee": {"issued": "flag", "coverage": "share", "risk": "share"},
     "robust": {"accuracy": "share", "distance": "share"},
     "worst_class": _ANSWERS,
     "calibration": {"ece": "share", "nll": "number", "brier": "number"},
@@ -93,7 +93,7 @@ def read_gate(key: str, rule: str) -> Gate:
     """
     subject, dot, measure = key.strip().rpartition(".")
     if not dot or not subject:
-        raise InputError(f"a gate's key is SUBJECT.MEASURE, such as clean.accuracy or promise.issued; got {key!r}.")
+        raise InputError(f"a gate's key is SUBJECT.MEASURE, such as clean.accuracy or guarantee.issued; got {key!r}.")
     measures = SIGNAL if subject.startswith("signals.") else SUBJECTS.get(subject, CONDITION)
     if measure not in measures:
         others = [] if subject in SUBJECTS else [f"{name}.{one}" for name, known in SUBJECTS.items() for one in known]

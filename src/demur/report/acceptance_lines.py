@@ -27,7 +27,7 @@ class GateTally:
     @classmethod
     def of(cls, results: Results) -> "GateTally | None":
         """The tally of an audit; None where its plan has no gates and never had."""
-        changed = _changed(results.opened)
+        changed = _changed(results.label_access)
         if not results.gates and not changed:
             return None
         outcomes = [row.outcome for row in results.gates]

@@ -19,7 +19,7 @@ def which_way(results: Results) -> str | None:
     if found is None:
         return None
     clean = found.rows[0]
-    guarded = results.promise is not None
+    guarded = results.guarantee is not None
     lead = f"Of {count(_PER)} images of “{found.positive}”"
     return (
         f"{lead} {_taken(clean.missed, f'called {other(found.others)}', guarded=guarded)}. "
@@ -39,7 +39,7 @@ def which_way_short(results: Results) -> str | None:
     found = results.direction
     if found is None:
         return None
-    clean, guarded = found.rows[0], results.promise is not None
+    clean, guarded = found.rows[0], results.guarantee is not None
     missed, alarmed = (_briefly(side, guarded=guarded) for side in (clean.missed, clean.alarmed))
     return f"of {count(_PER)} “{found.positive}” {missed} missed; false alarms in {count(_PER)} others: {alarmed}."
 
@@ -82,7 +82,7 @@ def worst_slice_line(results: Results) -> str | None:
     row = results.worst_slice
     if row is None:
         return None
-    guarded = results.promise is not None and row.risk is not None and row.risk.value == row.risk.value
+    guarded = results.guarantee is not None and row.risk is not None and row.risk.value == row.risk.value
     errors, n = (row.test_accuracy, row.test_n) if guarded else (row.accuracy, row.n)
     said = f"{slice_name(row)}: {percent(1 - errors.value, 0)} of {plural(n, 'image')} wrong when all are answered"
     return f"{said}; {frequency(row.risk.value)} with the guard." if guarded and row.risk else f"{said}."
@@ -95,7 +95,7 @@ def slice_name(row: SliceRow) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One severity: the sign says whether the promise holds there, the text has the counts."""
+    """One severity: the sign says whether the guarantee holds there, the text has the counts."""
 
     level: str
     holds: bool | None
@@ -104,7 +104,7 @@ class Cell:
 
     @property
     def sign(self) -> str:
-        """✔, ✖, or a dot where nothing was promised."""
+        """✔, ✖, or a dot where nothing was guaranteed."""
         return {True: "✔", False: "✖", None: "·"}[self.holds]
 
 
@@ -115,12 +115,12 @@ class Family:
     name: str
     measure: str
     cells: tuple[Cell, ...]
-    promised: bool = False
+    guaranteed: bool = False
 
     @property
     def summary(self) -> str:
-        """Where the promise stops holding, with the counts there."""
-        if not self.promised:
+        """Where the guarantee stops holding, with the counts there."""
+        if not self.guaranteed:
             worst = self.cells[-1]
             return f"{self.name} {worst.text} right" + (f" at {self.measure} {worst.level}" if worst.level else "")
         broken = next((at for at, cell in enumerate(self.cells) if cell.holds is False), None)
@@ -133,7 +133,7 @@ class Family:
         return f"{self.name} {kept}✖ from {cell.level} ({cell.text})"
 
     def _unbroken(self) -> str:
-        """No severity is seen to break the promise, but one with few answers says nothing."""
+        """No severity is seen to break the guarantee, but one with few answers says nothing."""
         held = [cell for cell in self.cells if cell.holds]
         if len(held) == len(self.cells):
             return f"{self.name} ✔ at every {self.measure}" if self.cells[0].level else f"{self.name} ✔"
@@ -142,8 +142,8 @@ class Family:
         return f"{self.name} {kept}too few answers to tell{f' at {few.level}' if few.level else ''} ({few.text})"
 
 
-def families(rows: Iterable[ConditionRow], kind: str, *, promised: bool) -> tuple[Family, ...]:
-    """The families of one kind in their first-seen order; without a promise the cells show accuracy."""
+def families(rows: Iterable[ConditionRow], kind: str, *, guaranteed: bool) -> tuple[Family, ...]:
+    """The families of one kind in their first-seen order; without a guarantee the cells show accuracy."""
     chosen = [row for row in rows if row.kind == kind]
     order = {name: at for at, name in reversed(list(enumerate(row.family for row in chosen)))}
     chosen.sort(key=lambda row: (order[row.family], row.severity))
@@ -151,16 +151,16 @@ def families(rows: Iterable[ConditionRow], kind: str, *, promised: bool) -> tupl
         Family(
             name=readable(name),
             measure="change" if kind == "attack" else "severity",
-            cells=tuple(_cell(row, promised=promised) for row in group),
-            promised=promised,
+            cells=tuple(_cell(row, guaranteed=guaranteed) for row in group),
+            guaranteed=guaranteed,
         )
         for name, group in groupby(chosen, key=lambda row: row.family)
     )
 
 
-def _cell(row: ConditionRow, *, promised: bool) -> Cell:
+def _cell(row: ConditionRow, *, guaranteed: bool) -> Cell:
     level = "" if not row.severity else pixel_words(row.severity) if row.kind == "attack" else f"{row.severity:g}"
-    if not promised or row.answered is None or row.answered_wrong is None:
+    if not guaranteed or row.answered is None or row.answered_wrong is None:
         right = percent(row.accuracy.value, 0)
         return Cell(level=level, holds=None, text=right, sentence=f"{row.sentence}: {right} of {count(row.n)} right")
     sentence = f"{row.sentence}: {count(row.answered_wrong)} wrong of {count(row.answered)} answered"

@@ -74,7 +74,7 @@ class FirstScreen:
     manipulation_short: str
     manipulation_note: str | None
     not_covered: tuple[str, ...]
-    lapses: tuple[str, ...]
+    void_when: tuple[str, ...]
     trust: TrustLine
     gates: GateTally | None
     next_step: str
@@ -83,7 +83,7 @@ class FirstScreen:
     def of(cls, results: Results) -> "FirstScreen":
         """Put the results of an audit into words."""
         results = honest(results)
-        promise = results.promise
+        guarantee = results.guarantee
         attack = results.manipulation
         return cls(
             state=results.state,
@@ -91,24 +91,24 @@ class FirstScreen:
             subject=subject(results.provenance),
             purpose=results.purpose.get("intended_use") or None,
             undeclared=undeclared(results.purpose),
-            behaviour=_behaviour(promise, _next_hands(results)) if promise else None,
-            check=_check(promise) if promise else None,
-            kept=kept(promise) if promise else None,
+            behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
+            check=_check(guarantee) if guarantee else None,
+            kept=kept(guarantee) if guarantee else None,
             without=_without(results),
-            hundreds=_hundreds(results, promise),
+            hundreds=_hundreds(results, guarantee),
             worst=_worst(results.worst_class),
-            worst_detail=_worst_detail(results.worst_class) if promise else None,
+            worst_detail=_worst_detail(results.worst_class) if guarantee else None,
             worst_slice=worst_slice_line(results),
             direction=which_way(results),
             direction_short=which_way_short(results),
-            corruptions=families(results.conditions, "corruption", promised=promise is not None),
-            manipulation=_manipulation(attack, promised=promise is not None) if attack else (_unattacked(results),),
-            manipulation_short=_manipulation_short(attack, promised=promise is not None)
+            corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
+            manipulation=_manipulation(attack, guaranteed=guarantee is not None) if attack else (_unattacked(results),),
+            manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
             if attack
             else _unattacked(results),
             manipulation_note=attack.sentence if attack else None,
             not_covered=results.not_covered,
-            lapses=results.lapses,
+            void_when=results.void_when,
             trust=_trust(results),
             gates=GateTally.of(results),
             next_step=results.next_step,
@@ -124,41 +124,41 @@ def _next_hands(results: Results) -> str:
     return str(results.purpose.get("abstentions_go_to") or "a person")
 
 
-def _behaviour(promise: Guarantee, hands: str) -> str:
-    coverage = promise.coverage.value
+def _behaviour(guarantee: Guarantee, hands: str) -> str:
+    coverage = guarantee.coverage.value
     base = scale(coverage)
     answered = round(coverage * base)
     verb = "goes" if base - answered == 1 else "go"
     return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
 
 
-def _check(promise: Guarantee) -> str:
-    unseen = "images" if promise.unit == "image" else "groups, one image of each"
+def _check(guarantee: Guarantee) -> str:
+    unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
     return (
-        f"Check on {count(promise.test_n)} unseen {unseen}: "
-        f"{count(promise.test_wrong)} wrong of {count(promise.test_answered)} answered."
+        f"Check on {count(guarantee.test_n)} unseen {unseen}: "
+        f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answered)} answered."
     )
 
 
 def _without(results: Results) -> str:
     if results.state == "measurement_failed":
         return "The numbers below are shown for repair only."
-    bare = results.promise.unguarded_risk.value if results.promise else 1 - results.test_accuracy.value
+    bare = results.guarantee.unguarded_risk.value if results.guarantee else 1 - results.test_accuracy.value
     lead = "Without the guard" if results.state == "issued" else "When it answers every image"
     return f"{lead}: {frequency(bare)} answers are wrong."
 
 
-def _hundreds(results: Results, promise: Guarantee | None) -> tuple[Hundred, ...]:
-    bare = results.promise.unguarded_risk.value if results.promise else 1 - results.test_accuracy.value
+def _hundreds(results: Results, guarantee: Guarantee | None) -> tuple[Hundred, ...]:
+    bare = results.guarantee.unguarded_risk.value if results.guarantee else 1 - results.test_accuracy.value
     if math.isnan(bare) or results.state == "measurement_failed":
         return ()
     wrong = round(bare * 100)
-    title = "Without the guard" if promise else "As it is"
+    title = "Without the guard" if guarantee else "As it is"
     without = Hundred(title=title, right=100 - wrong, wrong=wrong, passed_on=0)
-    if promise is None or not promise.test_n:
+    if guarantee is None or not guarantee.test_n:
         return (without,)
-    answered = round(promise.test_answered / promise.test_n * 100)
-    missed = round(promise.test_wrong / promise.test_n * 100)
+    answered = round(guarantee.test_answered / guarantee.test_n * 100)
+    missed = round(guarantee.test_wrong / guarantee.test_n * 100)
     guarded = Hundred(title="With the guard", right=answered - missed, wrong=missed, passed_on=100 - answered)
     return (guarded, without)
 
@@ -194,18 +194,18 @@ def _unattacked(results: Results) -> str:
     return "Not measured: no attack was run."
 
 
-def _manipulation(found: Manipulation, *, promised: bool) -> tuple[str, ...]:
-    return tuple(said for said in (_smallest_change(found), _attacked(found, promised=promised)) if said)
+def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
+    return tuple(said for said in (_smallest_change(found), _attacked(found, guaranteed=guaranteed)) if said)
 
 
-def _manipulation_short(found: Manipulation, *, promised: bool) -> str:
+def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
     """Both findings on one line; the long one where half of the answers never flipped."""
     if math.isnan(found.median_distance.value) or found.norm != "linf":
-        return _manipulation(found, promised=promised)[-1]
+        return _manipulation(found, guaranteed=guaranteed)[-1]
     if found.eps is None or found.robust_accuracy is None:
         return _smallest_change(found)
     flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
-    wrong = found.answered_wrong if promised and found.answered_wrong is not None else None
+    wrong = found.answered_wrong if guaranteed and found.answered_wrong is not None else None
     end = (
         f"{frequency(1 - found.robust_accuracy.value)} end wrong"
         if wrong is None
@@ -221,12 +221,12 @@ def _smallest_change(found: Manipulation) -> str:
     return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
 
 
-def _attacked(found: Manipulation, *, promised: bool) -> str | None:
+def _attacked(found: Manipulation, *, guaranteed: bool) -> str | None:
     """What an attack of a stated size comes to; None where none was run."""
     if found.eps is None or found.robust_accuracy is None:
         return None
     lead = f"Of {count(found.attacked)} images changed by up to {_change(found.eps, found.norm)}, "
-    if found.answered_wrong is None or not promised:
+    if found.answered_wrong is None or not guaranteed:
         return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."
     return lead + f"{count(found.answered_wrong)} are answered and wrong."
 

@@ -48,13 +48,13 @@ CONTENTS = (
     ("making", "How it was made"),
     ("accuracy", "Accuracy"),
     ("risk-coverage", "Caution and errors"),
-    ("signals", "Signals of doubt"),
-    ("scores", "Where the doubt lies"),
+    ("signals", "Uncertainty signals"),
+    ("scores", "Uncertainty of right and wrong answers"),
     ("calibration", "Stated and true confidence"),
     ("conditions", "Harder conditions"),
     ("attacks", "How easily it is fooled"),
     ("epsilon", "How far until it breaks"),
-    ("where", "Where it looks"),
+    ("attribution", "Where it looks"),
     ("trust", "Components of trust"),
     ("lipschitz", "How fast it can change"),
     ("classes", "Classes"),
@@ -147,7 +147,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
         for name, there in (
             ("attacks", results.attacks),
             ("epsilon", results.epsilon),
-            ("where", results.where),
+            ("attribution", results.attribution),
             ("trust", results.trust),
             ("lipschitz", results.lipschitz),
             ("direction", results.direction or results.cost),
@@ -217,7 +217,9 @@ def _curves(results: Results) -> Mapping[str, list[list[float]]]:
 
 def _raw(results: Results) -> str:
     pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
-    without = results.model_copy(update={"gallery": pictures, "where": results.where and _without(results.where)})
+    without = results.model_copy(
+        update={"gallery": pictures, "where": results.attribution and _without(results.attribution)}
+    )
     return without.model_dump_json(indent=1)
 
 

@@ -71,7 +71,7 @@ def frequency(share: float, joint: str = "in") -> str:
 
 
 def at_most(risk: float) -> str:
-    """A promised share as a natural frequency that never understates it.
+    """A guaranteed share as a natural frequency that never understates it.
 
     >>> at_most(0.02), at_most(0.125), at_most(0.0123456)
     ('2 in 100', '125 in 1,000', '124 in 10,000')

@@ -10,7 +10,7 @@ from demur.report.phrases import at_most, count, percent, plural
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A state as a word and a sign, the answer to "may I use it?", and the promise or why there is none."""
+    """A state as a word and a sign, the answer to "may I use it?", and the guarantee or why there is none."""
 
     sign: str
     word: str
@@ -21,7 +21,7 @@ class Verdict:
 
 
 SIGNS: dict[State, tuple[str, str, str]] = {
-    "issued": ("✔", "Promise issued", "good"),
+    "issued": ("✔", "Guarantee issued", "good"),
     "too_few_labels": ("✖", "Refused: too few labels", "stop"),
     "model_too_weak": ("✖", "Refused: model too weak", "stop"),
     "measurement_failed": ("⚠", "Measurement failed", "fail"),
@@ -37,33 +37,33 @@ def verdict(results: Results) -> Verdict:
 
 
 def honest(results: Results) -> Results:
-    """The results without a promise, and without conditions that keep it, unless the state is "issued"."""
+    """The results without a guarantee, and without conditions that keep it, unless the state is "issued"."""
     if results.state == "issued":
         return results
     conditions = tuple(row.model_copy(update={"holds": None}) for row in results.conditions)
-    return results.model_copy(update={"promise": None, "conditions": conditions})
+    return results.model_copy(update={"guarantee": None, "conditions": conditions})
 
 
-def kept(promise: Guarantee) -> bool:
-    """Whether the share of wrong answers on the untouched test split is at most the promised one."""
-    return promise.test_wrong <= promise.risk * promise.test_answered
+def kept(guarantee: Guarantee) -> bool:
+    """Whether the share of wrong answers on the untouched test split is at most the guaranteed one."""
+    return guarantee.test_wrong <= guarantee.risk * guarantee.test_answered
 
 
 def _issued(results: Results) -> tuple[str, str, str]:
-    promise = results.promise
-    if promise is None:
-        raise ValueError("results in state 'issued' must hold a promise; there is none. Rebuild results.json.")
+    guarantee = results.guarantee
+    if guarantee is None:
+        raise ValueError("results in state 'issued' must hold a guarantee; there is none. Rebuild results.json.")
     return (
-        _use(results, promise),
-        f"When it answers, at most {at_most(promise.risk)} answers are wrong",
-        f"{percent(1 - promise.delta, 0)} confidence; {plural(promise.certify_n, f'labelled {promise.unit}')}",
+        _use(results, guarantee),
+        f"When it answers, at most {at_most(guarantee.risk)} answers are wrong",
+        f"{percent(1 - guarantee.delta, 0)} confidence; {plural(guarantee.certify_n, f'labelled {guarantee.unit}')}",
     )
 
 
-def _use(results: Results, promise: Guarantee) -> str:
-    """May I use it? A promise is not enough where a rule of one's own says no."""
+def _use(results: Results, guarantee: Guarantee) -> str:
+    """May I use it? A guarantee is not enough where a rule of one's own says no."""
     failed = any(row.outcome == "fail" for row in results.gates)
-    if not failed and not kept(promise):
+    if not failed and not kept(guarantee):
         return "Not yet: the check found more errors."
     return _barred(results) or "Yes, with the guard on, for images like those measured."
 
@@ -81,7 +81,7 @@ def _too_few(results: Results) -> tuple[str, str, str]:
     return (
         "Not yet. Let a person check every answer.",
         (
-            f"No promise: {plural(refusal.labels_given, f'labelled {refusal.unit}')} cannot prove "
+            f"No guarantee: {plural(refusal.labels_given, f'labelled {refusal.unit}')} cannot prove "
             f"“at most {at_most(refusal.risk)} wrong”; {needed}"
         ),
         _support(refusal),
@@ -94,7 +94,7 @@ def _too_weak(results: Results) -> tuple[str, str, str]:
     best = f"; the lowest seen is {at_most(_upwards(lowest))}" if lowest > refusal.risk else ""
     return (
         "No. Let a person check every answer.",
-        f"No promise: it cannot keep wrong answers at or below {at_most(refusal.risk)}{best}",
+        f"No guarantee: it cannot keep wrong answers at or below {at_most(refusal.risk)}{best}",
         _support(refusal),
     )
 
@@ -106,7 +106,7 @@ def _support(refusal: RefusalTable) -> str:
     if refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
     if refusal.supported is not None:
-        parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a promise)")
+        parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a guarantee)")
     return f"What they support: {'; '.join(parts)}." if parts else refusal.sentence
 
 
@@ -114,7 +114,7 @@ def _failed(results: Results) -> tuple[str, str, str]:
     broken = [check.sentence for check in results.checks if check.state == "fail"]
     return (
         "Unknown. Do not rely on any number below.",
-        "No promise: the measurement itself did not pass its checks",
+        "No guarantee: the measurement itself did not pass its checks",
         " ".join(f"{sentence.rstrip('.')}." for sentence in broken or ["A check of the measurement failed"]),
     )
 
@@ -127,7 +127,7 @@ def _undeclared(results: Results) -> tuple[str, str, str]:
             if results.gates
             else "Undecided. Nobody has said yet how often it may be wrong."
         ),
-        "No promise was asked for: the plan names no share of wrong answers that is acceptable",
+        "No guarantee was asked for: the plan names no share of wrong answers that is acceptable",
         (
             f"On unseen images {percent(results.test_accuracy.value)} of its answers are right; "
             "whether that is enough is yours to declare."

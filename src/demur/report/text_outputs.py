@@ -29,7 +29,7 @@ class Case:
 
 def junit(results: Results) -> str:
     """The whole document; characters XML cannot hold are replaced."""
-    suites = (("promise", [_promise(results)]), ("gates", _gate_cases(results)), ("checks", _checks(results)))
+    suites = (("guarantee", [_guarantee(results)]), ("gates", _gate_cases(results)), ("checks", _checks(results)))
     root = ET.Element("testsuites", name="demur")
     for name, cases in suites:
         if cases:
@@ -38,14 +38,14 @@ def junit(results: Results) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _promise(results: Results) -> Case:
+def _guarantee(results: Results) -> Case:
     said = verdict(results)
     kinds: dict[str, Literal["failure", "error", "skipped"] | None] = {
         "issued": None,
         "undeclared": "skipped",
         "measurement_failed": "error",
     }
-    return Case(name="promise", kind=kinds.get(results.state, "failure"), message=f"{said.headline}. {said.note}")
+    return Case(name="guarantee", kind=kinds.get(results.state, "failure"), message=f"{said.headline}. {said.note}")
 
 
 def _gate_cases(results: Results) -> list[Case]:
@@ -128,8 +128,8 @@ def _head(first: FirstScreen) -> Iterator[str]:
 def _purpose(results: Results) -> Iterator[str]:
     declared = declarations(results.purpose)
     yield from _table(("Purpose", ""), ((label, _text(text) if text else f"**{MISSING}**") for label, text in declared))
-    if results.opened:
-        yield from ("", f"{results.opened.sentence}.")
+    if results.label_access:
+        yield from ("", f"{results.label_access.sentence}.")
 
 
 def _gates(results: Results, first: FirstScreen) -> Iterator[str]:
@@ -163,7 +163,7 @@ def _condition_lines(rows: Sequence[ConditionRow], room: int) -> Iterator[str]:
         )
         for row in rows[:most]
     )
-    yield from _table(("Condition", "Images", "Accuracy", "Answered", "Share wrong", "Promise"), cells)
+    yield from _table(("Condition", "Images", "Accuracy", "Answered", "Share wrong", "Guarantee"), cells)
     yield from _rest(len(rows) - most, "conditions")
 
 
@@ -208,7 +208,8 @@ def plain_text(first: FirstScreen) -> str:
 def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     """Each paragraph with the most lines it may take: 13 together.
 
-    What only some audits have takes its line from what is not covered, then from the conditions, then from the lapses.
+    What only some audits have takes its line from what is not covered, then from the conditions, then from the
+    void_when.
     """
     verdict, particular = first.verdict, list(_particular(first))
     yield f"{verdict.sign} {verdict.word}: {first.subject}. {verdict.answer}", 1
@@ -228,7 +229,7 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
         1 if particular else 2,
     )
     if len(particular) < 3:
-        yield f"Lapses: {_listed(first.lapses)}", 1
+        yield f"Void when: {_listed(first.void_when)}", 1
     yield f"Measurement: {first.trust.sentence}", 1
     yield from ((text, 1) for text in particular)
 

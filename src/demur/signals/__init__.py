@@ -1,4 +1,4 @@
-"""Signals: evidence in, one float64 score per image out; higher = more doubt, for all.
+"""Signals: evidence in, one float64 score per image out; higher = more uncertainty, for all.
 
 A signal is ready to score (`Signal`), or it must see reference images first (`Fittable`), and these are different
 types: fitting the one gives the other.
@@ -54,7 +54,7 @@ class Signal(Protocol):
         """The scale of its scores; a class variable will do."""
         ...
 
-    def __call__(self, seen: Evidence) -> Scores:
+    def __call__(self, evidence: Evidence) -> Scores:
         """One score per row, float64."""
         ...
 
@@ -109,7 +109,7 @@ class Telling(Protocol):
 class Parted(Protocol):
     """A signal that can show what its score is made of: the change of each squeezer, the entropy of each layer."""
 
-    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """Name → one number per row, float64; at the price of the score itself."""
         ...
 
@@ -128,11 +128,11 @@ class MadeOf(Protocol):
 class Composed(MadeOf, Protocol):
     """A signal whose score follows from its parts without another pass, so that an audit keeps both."""
 
-    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """Name → one number per row, float64."""
         ...
 
-    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:
+    def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:
         """The score that these parts of the same rows make."""
         ...
 

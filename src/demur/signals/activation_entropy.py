@@ -45,8 +45,8 @@ def quantile_edges(batches: Sequence[Tensor], bins: int) -> Tensor:
 
     Equal quantiles become one edge, so there may be fewer bins.
     """
-    seen = torch.cat([values.flatten() for values in batches]).double()
-    positive = seen[seen > _LEAST]
+    evidence = torch.cat([values.flatten() for values in batches]).double()
+    positive = evidence[evidence > _LEAST]
     if not len(positive):
         return torch.tensor([0.0, _LEAST, _MOST]).double()
     inner = torch.quantile(positive[:: 1 + len(positive) // 2**24], torch.arange(1, bins - 1).double() / (bins - 1))
@@ -107,7 +107,7 @@ class ActivationEntropy:
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedActivationEntropy":
         edges = self._edges(reference)
-        entropies = torch.cat([_entropies(seen, self.layers, edges) for seen in reference])
+        entropies = torch.cat([_entropies(evidence, self.layers, edges) for evidence in reference])
         middle, spread = entropies.mean(dim=0), entropies.std(dim=0, correction=0)
         plain = FittedActivationEntropy(
             layers=self.layers,
@@ -118,7 +118,7 @@ class ActivationEntropy:
         )
         if self.fusion == "mean":
             return plain
-        answers = torch.cat([seen.logits.argmax(dim=1) for seen in reference])
+        answers = torch.cat([evidence.logits.argmax(dim=1) for evidence in reference])
         units, grouped = units_of(reference)
         detector = Detector().fit(plain.deviations(entropies), answers != labels, units if grouped else None)
         return FittedActivationEntropy(**{**vars(plain), "detector": detector})
@@ -126,7 +126,7 @@ class ActivationEntropy:
     def _edges(self, reference: Iterable[Evidence]) -> tuple[Tensor, ...]:
         if self.edges:
             return (torch.tensor(self.edges, dtype=torch.float64),) * max(1, len(self.layers))
-        found = [_thin(seen, self.layers) for seen in reference]
+        found = [_thin(evidence, self.layers) for evidence in reference]
         return tuple(quantile_edges(layer, self.bins) for layer in zip(*found, strict=True))
 
 
@@ -159,28 +159,28 @@ class FittedActivationEntropy:
             **({} if self.detector is None else self.detector.facts),
         }
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.of_parts(self.parts(seen), seen)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.of_parts(self.parts(evidence), evidence)
 
-    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
+    def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
         """How far these entropies lie from those of the reference, over all layers."""
         found = self.deviations(torch.stack(list(parts.values()), dim=1))
         return found.mean(dim=1) if self.detector is None else self.detector(found)
 
-    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """The entropy of each layer, in nats."""
-        return dict(zip(self.layers or ("features",), self.entropies(seen).T, strict=True))
+        return dict(zip(self.layers or ("features",), self.entropies(evidence).T, strict=True))
 
-    def entropies(self, seen: Evidence) -> Features:
+    def entropies(self, evidence: Evidence) -> Features:
         """The entropy of each layer, (rows, layers), in nats."""
-        return _entropies(seen, self.layers, self.edges)
+        return _entropies(evidence, self.layers, self.edges)
 
-    def of_batch(self, seen: Evidence) -> Tensor:
+    def of_batch(self, evidence: Evidence) -> Tensor:
         """The entropy of all rows thrown into one histogram, (layers,), in nats: what a monitor of batches sees."""
         return torch.stack(
             [
                 entropy_of(counts_in(activation, edges).sum(dim=0))
-                for activation, edges in zip(_activations(seen, self.layers), self.edges, strict=True)
+                for activation, edges in zip(_activations(evidence, self.layers), self.edges, strict=True)
             ]
         )
 
@@ -194,16 +194,16 @@ def _unit(*, learned: bool) -> str:
     return "probability of an error" if learned else "standard deviations"
 
 
-def _activations(seen: Evidence, layers: Sequence[str]) -> list[Tensor]:
+def _activations(evidence: Evidence, layers: Sequence[str]) -> list[Tensor]:
     """Rectified activations, (rows, values) of each layer."""
-    found = [seen.activations(layer) for layer in layers] or [seen.features]
+    found = [evidence.activations(layer) for layer in layers] or [evidence.features]
     return [activation.flatten(start_dim=1).clamp(min=0).cpu() for activation in found]
 
 
-def _thin(seen: Evidence, layers: Sequence[str]) -> list[Tensor]:
-    return [thinned(activation) for activation in _activations(seen, layers)]
+def _thin(evidence: Evidence, layers: Sequence[str]) -> list[Tensor]:
+    return [thinned(activation) for activation in _activations(evidence, layers)]
 
 
-def _entropies(seen: Evidence, layers: Sequence[str], edges: Sequence[Tensor]) -> Features:
-    pairs = zip(_activations(seen, layers), edges, strict=True)
+def _entropies(evidence: Evidence, layers: Sequence[str], edges: Sequence[Tensor]) -> Features:
+    pairs = zip(_activations(evidence, layers), edges, strict=True)
     return torch.stack([entropy_of(counts_in(activation, own)) for activation, own in pairs], dim=1)

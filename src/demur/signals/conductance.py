@@ -57,12 +57,12 @@ class Conductance:
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedConductance":
         maps, gaps, answers, classes = [], [], [], 0
-        for seen in reference:
-            found = seen.contributions(self.layer, self.steps)
+        for evidence in reference:
+            found = evidence.contributions(self.layer, self.steps)
             maps.append(found.maps.detach())
             gaps.append(found.gap.detach())
-            answers.append(seen.logits.argmax(dim=1))
-            classes = seen.logits.shape[1]
+            answers.append(evidence.logits.argmax(dim=1))
+            classes = evidence.logits.shape[1]
         values, given = torch.cat(maps), torch.cat(answers)
         scale = Scale.of(values, given, classes if self.by_class else 0)
         units, grouped = units_of(reference)
@@ -109,13 +109,13 @@ class FittedConductance:
         """What the detector learned from, and how complete the path integral is."""
         return {**self.detector.facts, "completeness_error": self.gap}
 
-    def __call__(self, seen: Evidence) -> Scores:
-        maps = seen.contributions(self.layer, self.steps).maps
-        return self.detector(self.scale(maps, seen.logits.argmax(dim=1)))
+    def __call__(self, evidence: Evidence) -> Scores:
+        maps = evidence.contributions(self.layer, self.steps).maps
+        return self.detector(self.scale(maps, evidence.logits.argmax(dim=1)))
 
-    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """How far what the maps add falls short of, or goes beyond, the logit they should add up to."""
-        return {"completeness_error": seen.contributions(self.layer, self.steps).gap}
+        return {"completeness_error": evidence.contributions(self.layer, self.steps).gap}
 
 
 def top_maps(maps: Features, answers: Labels, wrong: Flags, count: int) -> Tensor:

@@ -30,8 +30,8 @@ class Doctor:
         if self.variant not in _VARIANTS:
             raise unknown("variant of doctor", self.variant, _VARIANTS)
 
-    def __call__(self, seen: Evidence) -> Scores:
-        z, _ = seen.logits.double().sort(dim=1, descending=True)
+    def __call__(self, evidence: Evidence) -> Scores:
+        z, _ = evidence.logits.double().sort(dim=1, descending=True)
         if self.variant == "beta":
             return torch.exp(z[:, 1:].logsumexp(dim=1) - z[:, 0])
         p = z.softmax(dim=1)

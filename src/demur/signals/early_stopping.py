@@ -50,40 +50,40 @@ class Stopping:
     unsure: Prior = (1.0, 1.0)
 
     @classmethod
-    def learned(cls, rule: str, changed: Tensor, doubt: Scores, wrong: Flags) -> "Stopping":
+    def learned(cls, rule: str, changed: Tensor, uncertainty: Scores, wrong: Flags) -> "Stopping":
         """The rule for images like these.
 
         Args:
             rule: one of `RULES`.
             changed: whether each mutant changes the answer, (mutants, rows).
-            doubt: msp, (rows,).
+            uncertainty: msp, (rows,).
             wrong: whether the answer is wrong, (rows,).
         """
         mutants, counts = len(changed), changed.sum(dim=0)
         if rule == "never":
             return cls(rule, mutants)
-        cut = doubt.median()
+        cut = uncertainty.median()
         return cls(
             rule,
             mutants,
             limit=threshold(counts.numpy(), wrong.numpy(), mutants),
             cut=float(cut),
-            sure=prior(counts[doubt <= cut].numpy(), mutants),
-            unsure=prior(counts[doubt > cut].numpy(), mutants),
+            sure=prior(counts[uncertainty <= cut].numpy(), mutants),
+            unsure=prior(counts[uncertainty > cut].numpy(), mutants),
         )
 
-    def expected(self, changed: Tensor, asked: Tensor, doubt: Scores) -> Scores:
+    def expected(self, changed: Tensor, asked: Tensor, uncertainty: Scores) -> Scores:
         """The share of all mutants that is to be expected to change the answer, float64."""
         a, b = torch.where(
-            doubt <= self.cut, *(torch.tensor(each).double()[:, None] for each in (self.sure, self.unsure))
+            uncertainty <= self.cut, *(torch.tensor(each).double()[:, None] for each in (self.sure, self.unsure))
         )
         rate = (a + changed) / (a + b + asked)
         return (changed + (self.mutants - asked) * rate) / self.mutants
 
-    def enough(self, changed: Tensor, asked: Tensor, doubt: Scores) -> Flags:
-        """Whether a row has seen enough, given how many mutants it was asked and how many changed its answer."""
+    def enough(self, changed: Tensor, asked: Tensor, uncertainty: Scores) -> Flags:
+        """Whether a row has evidence enough, given how many mutants it was asked and how many changed its answer."""
         sure, unsure = _table(self, self.sure), _table(self, self.unsure)
-        return torch.where(doubt <= self.cut, sure[asked, changed], unsure[asked, changed])
+        return torch.where(uncertainty <= self.cut, sure[asked, changed], unsure[asked, changed])
 
     def blocks(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         """Mutants in parts, between one look and the next; the first is large enough to contradict msp."""
@@ -128,7 +128,7 @@ def truncated(of: Stopping, changed: Tensor, asked: Tensor) -> float:
 
 
 def threshold(counts: Counts, wrong: NDArray[np.bool_], mutants: int) -> int:
-    """The number of changed answers from which to doubt, with the largest hit rate minus false alarm rate.
+    """The number of changed answers from which to uncertainty, with the largest hit rate minus false alarm rate.
 
     Youden (1950), "Index for rating diagnostic tests".
     """

@@ -26,5 +26,5 @@ class Energy:
         if not 0 < self.temperature < math.inf:
             raise InputError(f"energy: `temperature` must be positive and finite; got {self.temperature}.")
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return -self.temperature * (seen.logits.double() / self.temperature).logsumexp(dim=1)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return -self.temperature * (evidence.logits.double() / self.temperature).logsumexp(dim=1)

@@ -18,6 +18,6 @@ class Entropy:
 
     unit: ClassVar[str] = "nats"
 
-    def __call__(self, seen: Evidence) -> Scores:
-        log_p = seen.logits.double().log_softmax(dim=1)
+    def __call__(self, evidence: Evidence) -> Scores:
+        log_p = evidence.logits.double().log_softmax(dim=1)
         return -(log_p.exp() * log_p).sum(dim=1)

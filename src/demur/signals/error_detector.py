@@ -33,7 +33,7 @@ class Detector:
 
     One estimator for each fold is trained on the other folds, and all of them together score what is new: the mean of
     their probabilities. Rows of one group share a fold. What it says of the reference itself (`held_out`) comes from
-    the estimator that has not seen the row, so that it may be learned from again.
+    the estimator that has not evidence the row, so that it may be learned from again.
 
     Attributes:
         estimator: `logistic`, `mlp` (200-200), `random_forest` (100 trees, depth 10), `lda` and `qda` (with Ledoit and
@@ -67,7 +67,7 @@ class Detector:
             raise InputError(
                 f"a detector of errors learns from at least {self.folds} right and {self.folds} wrong answers, one "
                 f"for each fold; of {len(y)} reference images {int(y.sum())} are answered wrongly. Give more images of "
-                "role fit, or leave this signal out."
+                "split fit, or leave this signal out."
             )
         models, held_out = [], np.full(len(y), np.nan)
         for train, rest in _folds(self.folds, y, groups):
@@ -86,7 +86,7 @@ class Detector:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedDetector:
-    """One trained estimator for each fold, and what each said of the rows (rows,) it had not seen."""
+    """One trained estimator for each fold, and what each said of the rows (rows,) it had not evidence."""
 
     models: tuple[Estimator, ...]
     held_out: Scores

@@ -69,18 +69,18 @@ class FeatureSqueezing:
         """The squeezers in use, by name."""
         return dict(self._squeezers())
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.of_parts(self.parts(seen), seen)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.of_parts(self.parts(evidence), evidence)
 
-    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
+    def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
         """The largest change."""
         return torch.stack(list(parts.values())).amax(dim=0)
 
-    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """The change that each squeezer causes."""
-        p = seen.logits.double().softmax(dim=1)
+        p = evidence.logits.double().softmax(dim=1)
         return {
-            name: (p - seen.logits_of(squeeze(seen.images)).double().softmax(dim=1)).abs().sum(dim=1)
+            name: (p - evidence.logits_of(squeeze(evidence.images)).double().softmax(dim=1)).abs().sum(dim=1)
             for name, squeeze in self.squeezers.items()
         }
 

@@ -32,7 +32,7 @@ class KNN:
             raise InputError(f"knn: `k` must be at least 1; got {self.k}.")
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedKNN":  # noqa: ARG002 - labels play no part
-        bank = torch.cat([_on_sphere(seen.features.detach()) for seen in reference])
+        bank = torch.cat([_on_sphere(evidence.features.detach()) for evidence in reference])
         if len(bank) < self.k:
             raise InputError(
                 f"`k` = {self.k} neighbours need as many reference images; there are {len(bank)}. Take a smaller k."
@@ -49,9 +49,9 @@ class FittedKNN:
     bank: Features
     k: int
 
-    def __call__(self, seen: Evidence) -> Scores:
+    def __call__(self, evidence: Evidence) -> Scores:
         exact = "donot_use_mm_for_euclid_dist"  # the faster way loses digits and depends on who shares the batch
-        chords = torch.cdist(_on_sphere(seen.features), self.bank, compute_mode=exact)
+        chords = torch.cdist(_on_sphere(evidence.features), self.bank, compute_mode=exact)
         return chords.topk(self.k, dim=1, largest=False).values[:, -1]
 
 

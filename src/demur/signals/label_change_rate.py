@@ -22,7 +22,7 @@ class LabelChangeRate:
     """Share of slightly spoilt copies of the model that change its answer: high when little damage is enough.
 
     A mutant has a share `gamma` of its filters spoilt by an operator, `nai`, `gf`, `ws` or `ns` (see `Mutation`), and
-    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has seen enough of
+    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has evidence enough of
     them: `predictive`, `sprt` or `never` (see `Stopping`); the score is then the share to be expected of all.
 
     Wang et al. (2019), arXiv:1812.05793; for errors Wu et al. (2019), arXiv:1910.00387.
@@ -60,13 +60,13 @@ class LabelChangeRate:
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedLabelChangeRate":
         accepted = accept(self.mutation, reference, labels, count=self.mutants, kept=self.kept)
-        doubt = torch.cat([MSP()(seen).detach() for seen in reference])
-        wrong = torch.cat([seen.logits.argmax(dim=1) for seen in reference]) != labels
+        uncertainty = torch.cat([MSP()(evidence).detach() for evidence in reference])
+        wrong = torch.cat([evidence.logits.argmax(dim=1) for evidence in reference]) != labels
         return FittedLabelChangeRate(
             mutation=self.mutation,
             numbers=accepted.numbers,
             tried=accepted.tried,
-            rule=Stopping.learned(self.stopping, accepted.changed, doubt, wrong),
+            rule=Stopping.learned(self.stopping, accepted.changed, uncertainty, wrong),
         )
 
 
@@ -88,37 +88,37 @@ class FittedLabelChangeRate:
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self.rule).items()}
         return {"tried": self.tried, "numbers": list(self.numbers), **plain}
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.of_parts(self.parts(seen), seen)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.of_parts(self.parts(evidence), evidence)
 
-    def of_parts(self, parts: Mapping[str, Scores], seen: Evidence) -> Scores:
+    def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:
         """The share of all mutants that is to be expected to change the answer."""
-        return self.rule.expected(parts["changed"].long(), parts["asked"].long(), MSP()(seen))
+        return self.rule.expected(parts["changed"].long(), parts["asked"].long(), MSP()(evidence))
 
-    def parts(self, seen: Evidence) -> Mapping[str, Scores]:
+    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """How many mutants each row was shown, and how many changed its answer; of each, where all are shown."""
         if self.rule.rule == "never":
-            changes = self.changes(seen).double()
+            changes = self.changes(evidence).double()
             each = {str(number): row for number, row in zip(self.numbers, changes, strict=True)}
-            return {"changed": changes.sum(dim=0), "asked": torch.full((len(seen),), float(len(changes))), **each}
-        changed, asked = self.asked(seen)
+            return {"changed": changes.sum(dim=0), "asked": torch.full((len(evidence),), float(len(changes))), **each}
+        changed, asked = self.asked(evidence)
         return {"changed": changed.double(), "asked": asked.double()}
 
-    def asked(self, seen: Evidence) -> tuple[Tensor, Tensor]:
-        """Mutants that changed the answer to each row, and mutants asked until it had seen enough."""
-        own, doubt = seen.logits.argmax(dim=1), MSP()(seen)
-        changed, asked = torch.zeros(2, len(seen), dtype=torch.int64)
+    def asked(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """Mutants that changed the answer to each row, and mutants asked until it had evidence enough."""
+        own, uncertainty = evidence.logits.argmax(dim=1), MSP()(evidence)
+        changed, asked = torch.zeros(2, len(evidence), dtype=torch.int64)
         for numbers in self.rule.blocks(self.numbers):
-            rows = (~self.rule.enough(changed, asked, doubt)).nonzero()[:, 0]
+            rows = (~self.rule.enough(changed, asked, uncertainty)).nonzero()[:, 0]
             if not len(rows):
                 break
-            changed[rows] += (answers_well(self.mutation, seen, numbers, rows) != own[rows]).sum(dim=0)
+            changed[rows] += (answers_well(self.mutation, evidence, numbers, rows) != own[rows]).sum(dim=0)
             asked[rows] += len(numbers)
         return changed, asked
 
-    def changes(self, seen: Evidence) -> Tensor:
+    def changes(self, evidence: Evidence) -> Tensor:
         """Whether each mutant changes the answer, (mutants, rows), none left out."""
-        return answers_well(self.mutation, seen, self.numbers) != seen.logits.argmax(dim=1)
+        return answers_well(self.mutation, evidence, self.numbers) != evidence.logits.argmax(dim=1)
 
 
 def auroc_by_mutants(changes: Tensor, wrong: Flags, counts: Sequence[int]) -> dict[int, float]:

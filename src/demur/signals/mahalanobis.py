@@ -32,7 +32,7 @@ class Mahalanobis:
     relative: bool = False
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedMahalanobis":
-        features = torch.cat([seen.features.detach() for seen in reference]).double()
+        features = torch.cat([evidence.features.detach() for evidence in reference]).double()
         present, position = torch.unique(labels, return_inverse=True)
         means = torch.stack([features[labels == label].mean(dim=0) for label in present])
         background = features.mean(dim=0, keepdim=True)
@@ -75,7 +75,7 @@ class FittedMahalanobis:
     classes: _Gaussians
     background: _Gaussians | None
 
-    def __call__(self, seen: Evidence) -> Scores:
-        h = seen.features.double()
+    def __call__(self, evidence: Evidence) -> Scores:
+        h = evidence.features.double()
         near = self.classes.nearest(h)
         return near if self.background is None else near - self.background.nearest(h)

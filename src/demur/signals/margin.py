@@ -20,8 +20,8 @@ class Margin:
 
     unit: ClassVar[str] = "probability"
 
-    def __call__(self, seen: Evidence) -> Scores:
-        z, _ = seen.logits.double().sort(dim=1, descending=True)
+    def __call__(self, evidence: Evidence) -> Scores:
+        z, _ = evidence.logits.double().sort(dim=1, descending=True)
         rest = (z[:, 1:].logsumexp(dim=1) - z[:, 0]).sigmoid()
         second = torch.exp(z[:, 1] - z.logsumexp(dim=1))
         return rest + second

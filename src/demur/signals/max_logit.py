@@ -16,5 +16,5 @@ class MaxLogit:
 
     unit: ClassVar[str] = "logits"
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return -seen.logits.double().amax(dim=1)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return -evidence.logits.double().amax(dim=1)

@@ -38,7 +38,7 @@ class MCDropout:
     def needs(self) -> Needs:
         return Needs(passes=float(self.n))
 
-    def __call__(self, seen: Evidence) -> Scores:
-        log_p = seen.dropout_logits(self.n, seen.keys).double().log_softmax(dim=2)
+    def __call__(self, evidence: Evidence) -> Scores:
+        log_p = evidence.dropout_logits(self.n, evidence.keys).double().log_softmax(dim=2)
         total = softmax_entropy(log_p.logsumexp(dim=0) - math.log(self.n))
         return total if self.score == "entropy" else total - softmax_entropy(log_p).mean(dim=0)

@@ -19,6 +19,6 @@ class MSP:
 
     unit: ClassVar[str] = "probability"
 
-    def __call__(self, seen: Evidence) -> Scores:
-        z, _ = seen.logits.double().sort(dim=1, descending=True)
+    def __call__(self, evidence: Evidence) -> Scores:
+        z, _ = evidence.logits.double().sort(dim=1, descending=True)
         return (z[:, 1:].logsumexp(dim=1) - z[:, 0]).sigmoid()

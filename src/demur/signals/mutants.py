@@ -162,12 +162,12 @@ def accept(mutation: Mutation, reference: Iterable[Evidence], labels: Labels, *,
     )
 
 
-def answers_well(mutation: Mutation, seen: Evidence, numbers: Sequence[int], rows: Tensor | None = None) -> Tensor:
+def answers_well(mutation: Mutation, evidence: Evidence, numbers: Sequence[int], rows: Tensor | None = None) -> Tensor:
     """What each mutant answers to some rows, or to all, (mutants, rows)."""
-    mutants = [mutation.mutant(seen.filters, number) for number in numbers]
-    found = torch.empty(len(numbers), len(seen), dtype=torch.int64)
-    wanted = torch.arange(len(seen)) if rows is None else rows
-    for which, piece, logits in seen.mutant_logits(mutants, wanted):
+    mutants = [mutation.mutant(evidence.filters, number) for number in numbers]
+    found = torch.empty(len(numbers), len(evidence), dtype=torch.int64)
+    wanted = torch.arange(len(evidence)) if rows is None else rows
+    for which, piece, logits in evidence.mutant_logits(mutants, wanted):
         found[which, piece] = logits.argmax(dim=1)
     return found[:, wanted]
 
@@ -178,13 +178,13 @@ def _try(
     """Which mutants keep enough, and the answers they change; one far behind on the first images is asked no more."""
     rows, least, right = 0, 0.0, torch.zeros(len(numbers))
     changed: Tensor = torch.empty(len(numbers), 0, dtype=torch.bool)
-    for seen in _few_first(reference):
-        own, truth = seen.logits.argmax(dim=1), labels[rows : rows + len(seen)]
-        given = answers_well(mutation, seen, numbers)
+    for evidence in _few_first(reference):
+        own, truth = evidence.logits.argmax(dim=1), labels[rows : rows + len(evidence)]
+        given = answers_well(mutation, evidence, numbers)
         changed, right = torch.cat([changed, given != own], dim=1), right + (given == truth).sum(dim=1)
         least += kept * float((own == truth).sum())
-        first, last = rows == 0, rows + len(seen) == len(labels)
-        rows += len(seen)
+        first, last = rows == 0, rows + len(evidence) == len(labels)
+        rows += len(evidence)
         if first or last:
             slack = 0 if last else rows**0.5  # two standard deviations of a fair coin
             going = right >= least - slack
@@ -195,10 +195,10 @@ def _try(
 
 def _few_first(reference: Iterable[Evidence]) -> Iterator[Evidence]:
     """The reference in its order, the first images apart."""
-    for number, seen in enumerate(reference):
-        if number or len(seen) <= _FEW:
-            yield seen
+    for number, evidence in enumerate(reference):
+        if number or len(evidence) <= _FEW:
+            yield evidence
         else:
-            rows = torch.arange(len(seen))
-            yield seen.rows(rows[:_FEW])
-            yield seen.rows(rows[_FEW:])
+            rows = torch.arange(len(evidence))
+            yield evidence.rows(rows[:_FEW])
+            yield evidence.rows(rows[_FEW:])

@@ -34,12 +34,12 @@ class ODIN:
         if not 0 <= self.eps <= 1:
             raise InputError(f"odin: `eps` is a fraction of the pixel range, from 0 to 1; got {self.eps}.")
 
-    def __call__(self, seen: Evidence) -> Scores:
-        answer = seen.logits.argmax(dim=1)
+    def __call__(self, evidence: Evidence) -> Scores:
+        answer = evidence.logits.argmax(dim=1)
 
         def surprise(z: Logits) -> Scores:
             return cross_entropy(z / self.temperature, answer.to(z.device), reduction="none")
 
-        downhill = -seen.input_gradient(surprise).sign()
-        z = seen.logits_of((seen.images + self.eps * downhill).clamp(0, 1)).double() / self.temperature
+        downhill = -evidence.input_gradient(surprise).sign()
+        z = evidence.logits_of((evidence.images + self.eps * downhill).clamp(0, 1)).double() / self.temperature
         return missing(z, z.argmax(dim=1))

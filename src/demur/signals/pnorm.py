@@ -33,8 +33,8 @@ class PNorm:
         if self.p < 0:
             raise InputError(f"pnorm: `p` must be at least 0; got {self.p}. The authors use 5, or tune 0 to 9.")
 
-    def __call__(self, seen: Evidence) -> Scores:
-        z = seen.logits.double()
+    def __call__(self, evidence: Evidence) -> Scores:
+        z = evidence.logits.double()
         centred = z - z.mean(dim=1, keepdim=True)
         largest = centred.amax(dim=1)
         if self.p == 0:
@@ -65,13 +65,13 @@ class MaxLogitPNorm:
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "Tuned":
         candidates: list[Signal] = [MSP(), *(PNorm(p=p) for p in range(self.largest + 1))]
         scores, answers = [], []
-        for seen in reference:
-            scores.append(torch.stack([signal(seen) for signal in candidates]))
-            answers.append(seen.logits.argmax(dim=1))
+        for evidence in reference:
+            scores.append(torch.stack([signal(evidence) for signal in candidates]))
+            answers.append(evidence.logits.argmax(dim=1))
         wrong = (torch.cat(answers) != labels).numpy()
         if wrong.all() or not wrong.any():
             return Tuned(chosen=MSP(), p=None)
-        found = [auroc(doubt.numpy(force=True), wrong) for doubt in torch.cat(scores, dim=1)]
+        found = [auroc(uncertainty.numpy(force=True), wrong) for uncertainty in torch.cat(scores, dim=1)]
         best = max(range(len(candidates)), key=found.__getitem__)  # of equals the first, so msp before any p
         return Tuned(chosen=candidates[best], p=best - 1 if best else None)
 
@@ -89,5 +89,5 @@ class Tuned:
     def facts(self) -> Mapping[str, Any]:
         return {"p": self.p}
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.chosen(seen)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.chosen(evidence)

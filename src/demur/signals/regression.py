@@ -127,16 +127,20 @@ class ReferenceFold:
 
     def __iter__(self) -> Iterator[Evidence]:
         start = 0
-        for seen in self.reference:
-            index = self.chosen[start : start + len(seen)].nonzero()[:, 0]
-            start += len(seen)
+        for evidence in self.reference:
+            index = self.chosen[start : start + len(evidence)].nonzero()[:, 0]
+            start += len(evidence)
             if len(index):
-                yield seen.rows(index)
+                yield evidence.rows(index)
 
 
 def units_of(reference: Iterable[Evidence]) -> tuple[NDArray[np.str_], bool]:
     """The unit of independence of each row, its number where it has none, and whether any has."""
-    groups = [group for seen in reference for group in (seen.groups if seen.groups is not None else [None] * len(seen))]
+    groups = [
+        group
+        for evidence in reference
+        for group in (evidence.groups if evidence.groups is not None else [None] * len(evidence))
+    ]
     known = any(group is not None for group in groups)
     return np.array([f"row {row}" if group is None else group for row, group in enumerate(groups)]), known
 

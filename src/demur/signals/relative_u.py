@@ -37,7 +37,7 @@ class RelativeU:
             raise InputError(f"relative_u: `temperature` must be positive and finite; got {self.temperature}.")
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedRelativeU":
-        logits = torch.cat([seen.logits.detach() for seen in reference])
+        logits = torch.cat([evidence.logits.detach() for evidence in reference])
         wrong = logits.argmax(dim=1) != labels
         if wrong.all() or not wrong.any():
             raise InputError(
@@ -60,8 +60,8 @@ class FittedRelativeU:
     apart: Tensor
     temperature: float
 
-    def __call__(self, seen: Evidence) -> Scores:
-        p = _softmax(seen.logits, self.temperature)
+    def __call__(self, evidence: Evidence) -> Scores:
+        p = _softmax(evidence.logits, self.temperature)
         return torch.einsum("rj,jk,rk->r", p, self.apart, p)
 
 

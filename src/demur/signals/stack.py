@@ -36,8 +36,8 @@ class Stack:
 
     Each signal is put on one scale by its rank among the reference; the weights carry an L2 `penalty`. The reference is
     cut into `folds`, by group where there are groups. A signal that must be fitted itself is fitted outside a fold and
-    scored inside it, and the held-out gain in AUROC over msp comes from regressions that have not seen the fold. The
-    final one sees all.
+    scored inside it, and the held-out gain in AUROC over msp comes from regressions that have not evidence the fold.
+    The final one sees all.
 
     Wolpert (1992), "Stacked generalization".
     """
@@ -90,7 +90,7 @@ class Stack:
         )
 
     def _held_out(self, reference: Iterable[Evidence], labels: Labels, fold: Labels) -> tuple[Tensor, Scores, Flags]:
-        """Scores (rows, signals) by signals that have not seen the row, msp, and which answers are wrong."""
+        """Scores (rows, signals) by signals that have not evidence the row, msp, and which answers are wrong."""
         scores = torch.empty(len(labels), len(self.signals), dtype=torch.float64)
         baseline = torch.empty(len(labels), dtype=torch.float64)
         answers = torch.empty_like(labels)
@@ -98,12 +98,12 @@ class Stack:
             inside = fold == k
             ready = _ready(self.signals, ReferenceFold(reference, ~inside), labels[~inside])
             start, rows = 0, inside.nonzero()[:, 0]
-            for seen in ReferenceFold(reference, inside):
-                here = rows[start : start + len(seen)]
-                start += len(seen)
-                scores[here] = _columns(ready, seen).detach()
-                baseline[here] = MSP()(seen).detach()
-                answers[here] = seen.logits.argmax(dim=1)
+            for evidence in ReferenceFold(reference, inside):
+                here = rows[start : start + len(evidence)]
+                start += len(evidence)
+                scores[here] = _columns(ready, evidence).detach()
+                baseline[here] = MSP()(evidence).detach()
+                answers[here] = evidence.logits.argmax(dim=1)
         return scores, baseline, answers != labels
 
 
@@ -161,13 +161,13 @@ class FittedStack:
         gain = {key: None if value != value else value for key, value in asdict(self.gain).items()}
         return {**self.weighing.facts(self.names), "auroc_gain_over_msp": gain}
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.weighing(_columns(self.signals, seen))
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.weighing(_columns(self.signals, evidence))
 
 
 def _too_alike(units: NDArray[np.str_]) -> InputError:
     return InputError(
-        "its gain is measured on groups that the regression has not seen, so errors and right answers must lie in "
+        "its gain is measured on groups that the regression has not evidence, so errors and right answers must lie in "
         "several folds, and groups are not torn apart; number of groups among the reference images: "
         f"{len(np.unique(units))}. Bring images of more groups, or leave the stack out."
     )
@@ -177,8 +177,8 @@ def _placed(curves: Iterable[NormalScores], columns: Tensor) -> Tensor:
     return torch.stack([curve(column) for curve, column in zip(curves, columns.T, strict=True)], dim=1)
 
 
-def _columns(signals: Iterable[Signal], seen: Evidence) -> Tensor:
-    return torch.stack([signal(seen).cpu() for signal in signals], dim=1)
+def _columns(signals: Iterable[Signal], evidence: Evidence) -> Tensor:
+    return torch.stack([signal(evidence).cpu() for signal in signals], dim=1)
 
 
 def _ready(signals: Iterable[AnySignal], reference: Iterable[Evidence], labels: Labels) -> list[Signal]:

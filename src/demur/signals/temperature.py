@@ -37,8 +37,8 @@ class Tempered:
     def unit(self) -> str:
         return self.signal.unit
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.signal(seen.answering(seen.logits.double() / self.temperature))
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.signal(evidence.answering(evidence.logits.double() / self.temperature))
 
 
 def refuse_others(name: str, signal: AnySignal) -> None:
@@ -74,7 +74,7 @@ class TemperatureScaled:
         return self.signal.unit
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> Signal:
-        logits = torch.cat([seen.logits.detach() for seen in reference])
+        logits = torch.cat([evidence.logits.detach() for evidence in reference])
         return AtTemperature(Tempered(signal=self.signal, temperature=calibrated(logits, labels)))
 
 
@@ -92,8 +92,8 @@ class AtTemperature:
     def facts(self) -> Mapping[str, Any]:
         return {"temperature": self.tempered.temperature}
 
-    def __call__(self, seen: Evidence) -> Scores:
-        return self.tempered(seen)
+    def __call__(self, evidence: Evidence) -> Scores:
+        return self.tempered(evidence)
 
 
 def calibrated(logits: Logits, labels: Labels) -> float:

@@ -1,4 +1,4 @@
-"""What the model answers to the same image seen slightly otherwise."""
+"""What the model answers to the same image evidence slightly otherwise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TTA:
     """One minus the mean probability of the answer over harmless views: high when one of them changes the answer.
 
     The views are the image itself, moved by `move` pixels up, down, left and right with its edge repeated, and, with
-    `mirror`, seen in a mirror; turn `mirror` off where left and right matter, as in writing.
+    `mirror`, evidence in a mirror; turn `mirror` off where left and right matter, as in writing.
 
     Ayhan & Berens (2018), "Test-time data augmentation for estimation of heteroscedastic aleatoric uncertainty in deep
     neural networks".
@@ -38,9 +38,9 @@ class TTA:
     def needs(self) -> Needs:
         return Needs(passes=4.0 + self.mirror)
 
-    def __call__(self, seen: Evidence) -> Scores:
-        answer = seen.logits.argmax(dim=1)
-        logits = [seen.logits, *(seen.logits_of(view) for view in self._views(seen.images))]
+    def __call__(self, evidence: Evidence) -> Scores:
+        answer = evidence.logits.argmax(dim=1)
+        logits = [evidence.logits, *(evidence.logits_of(view) for view in self._views(evidence.images))]
         return torch.stack([missing(z.double(), answer) for z in logits]).mean(dim=0)
 
     def _views(self, x: Images) -> Iterator[Images]:

@@ -34,7 +34,7 @@ class ViM:
             raise InputError(f"vim: `dim` must be at least 0; got {self.dim}. 0 is half the width of the features.")
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedViM":  # noqa: ARG002 - labels play no part
-        batches = [(seen.features.detach().double(), seen.head) for seen in reference]
+        batches = [(evidence.features.detach().double(), evidence.head) for evidence in reference]
         features = torch.cat([h for h, _ in batches])
         weight, bias = (part.double() for part in batches[0][1])
         dim = self._dim(*weight.shape)
@@ -80,7 +80,7 @@ class FittedViM:
     def facts(self) -> Mapping[str, Any]:
         return {"alpha": self.alpha, "dim": len(self.outside) - self.outside.shape[1]}
 
-    def __call__(self, seen: Evidence) -> Scores:
-        h: Features = seen.features.double()
+    def __call__(self, evidence: Evidence) -> Scores:
+        h: Features = evidence.features.double()
         residual = ((h - self.origin) @ self.outside).norm(dim=1)
         return self.alpha * residual - (h @ self.weight.T + self.bias).logsumexp(dim=1)

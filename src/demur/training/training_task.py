@@ -44,16 +44,16 @@ class TrainingSplit:
 def split(index: Index) -> TrainingSplit:
     """The data's own split where it has one; else 60 % of the units, drawn by a hash of the unit's hash.
 
-    The draw says nothing about the role a unit has in a later audit: an audit without the learned rows deals the others
-    out as if they were all there is, and the rows tuned on here are among its `tune` rows.
+    The draw says nothing about the split a unit has in a later audit: an audit without the learned rows deals the
+    others out as if they were all there is, and the rows tuned on here are among its `tune` rows.
 
     Raises:
         DataError: the data's own split calls every row held out.
     """
-    own = "train" in index.splits
+    own = "train" in index.own_splits
     units = unit_hashes(index.contents, index.groups)
     readable = np.array([error is None for error in index.errors])
-    learned = readable & (np.array([name == "train" for name in index.splits]) if own else _drawn(index, units))
+    learned = readable & (np.array([name == "train" for name in index.own_splits]) if own else _drawn(index, units))
     if not learned.any():
         raise DataError(
             "there are no images to learn from: the data's own split calls all of them held out. Name the images to "
@@ -61,9 +61,9 @@ def split(index: Index) -> TrainingSplit:
         )
     seen = {index.contents[row] for row in np.flatnonzero(learned)}
     others = np.array([content not in seen for content in index.contents])
-    held_out = others & np.array([name != "train" for name in index.splits])
-    roles = assign_splits(index.splits, units, int(held_out.sum()))
-    tuned = held_out & readable & np.array([role == "tune" for role in roles])
+    held_out = others & np.array([name != "train" for name in index.own_splits])
+    splits = assign_splits(index.own_splits, units, int(held_out.sum()))
+    tuned = held_out & readable & np.array([split == "tune" for split in splits])
     return TrainingSplit(np.flatnonzero(learned), np.flatnonzero(tuned), own)
 
 
@@ -82,8 +82,8 @@ def _drawn(index: Index, units: list[str]) -> NDArray[np.bool_]:
 
     Where it calls all rows the same, it tells none from the others: who asks to learn from such a set means its rows.
     """
-    alike = len(set(index.splits)) == 1
-    held_out = {unit for unit, name in zip(units, index.splits, strict=True) if name is not None and not alike}
+    alike = len(set(index.own_splits)) == 1
+    held_out = {unit for unit, name in zip(units, index.own_splits, strict=True) if name is not None and not alike}
     return np.array([unit not in held_out and learns(unit) for unit in units])
 
 

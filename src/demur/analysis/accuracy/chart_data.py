@@ -11,7 +11,7 @@ from demur.records import groups, read_json, wrong
 
 
 class CurvePoint(Table):
-    """One threshold of a risk-coverage curve: accept where doubt ≤ threshold."""
+    """One threshold of a risk-coverage curve: accept where uncertainty ≤ threshold."""
 
     threshold: float
     coverage: float

@@ -18,7 +18,7 @@ from demur.records import SECOND, WEIGHT, groups, wrong
 class SecondLabel(Table):
     """How far a second labeller agrees, and the results on the images where both do.
 
-    `pairs` images have two labels, `n` of them twice the same; the promise is checked on those of the test split.
+    `pairs` images have two labels, `n` of them twice the same; the guarantee is checked on those of the test split.
     """
 
     pairs: int
@@ -66,7 +66,7 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
     same = (twice["label"] == twice[SECOND]).to_numpy()
     agreed = twice.filter(same)
     labels = twice["label"].to_numpy(), twice[SECOND].to_numpy()
-    test = agreed.filter(pl.col("role") == "test")
+    test = agreed.filter(pl.col("split") == "test")
     answered = None if run.guard is None else run.answered(run.guard, test)
     return SecondLabel(
         pairs=len(twice),
@@ -75,12 +75,12 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
         n=len(agreed),
         accuracy=accuracy(agreed),
         auroc=Quantity.of(auroc_interval(score(agreed, _BASELINE), wrong(agreed), groups(agreed))),
-        **_promise(run, test, answered),
+        **_guarantee(run, test, answered),
     )
 
 
-def _promise(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str, Any]:
-    """The promise, checked on agreed test labels; certified it was on all of them."""
+def _guarantee(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str, Any]:
+    """The guarantee, checked on agreed test labels; certified it was on all of them."""
     if run.guard is None or answered is None:
         return dict.fromkeys(("answered", "answered_wrong", "risk", "holds"))
     accepted, units = test.filter(answered), independent_rows(test)

@@ -47,7 +47,7 @@ class ClassRow(Table):
 
 
 class ConditionRow(Table):
-    """One condition at the frozen threshold. `holds`: the promised risk is kept (null without a promise)."""
+    """One condition at the frozen threshold. `holds`: the guaranteed risk is kept (null without a guarantee)."""
 
     condition: str
     family: str
@@ -103,10 +103,10 @@ def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
-    """What the guard makes of test rows: counts by the unit of the promise, shares of all rows.
+    """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
-    `holds` compares the share of wrong answers seen with the one promised. It stays open below 20 answers, and where an
-    attack looks for the nearest point, for there no size of change was fixed.
+    `holds` compares the share of wrong answers seen with the one guaranteed. It stays open below 20 answers, and where
+    an attack looks for the nearest point, for there no size of change was fixed.
     """
     answered = run.answered(guard, test)
     accepted, units = test.filter(answered), independent_rows(test)

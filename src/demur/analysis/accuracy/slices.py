@@ -35,7 +35,7 @@ _CATEGORIES = 8
 def slices(run: Run) -> tuple[SliceRow, ...]:
     """Every slice of at least 30 clean images: each value of a text column, the quarters of a numeric one."""
     clean = run.rows("clean")
-    test = (clean["role"] == "test").to_numpy()
+    test = (clean["split"] == "test").to_numpy()
     answered = None if run.guard is None else run.answered(run.guard, clean)
     return tuple(
         _slice(clean, test, answered, name.removeprefix(META), value, inside)

@@ -22,8 +22,8 @@ class Measure(Table):
     """One measure of one map, beside the same measure of maps that know nothing.
 
     `median` is over images whose map is not all zero. `with_epsilon` is its rank correlation with the smallest change,
-    null where none was searched; `auroc` tells how well it points to wrong answers in its stated direction of doubt,
-    and `gain` is the difference to msp on the same images.
+    null where none was searched; `auroc` tells how well it points to wrong answers in its stated direction of
+    uncertainty, and `gain` is the difference to msp on the same images.
     """
 
     measure: str
@@ -196,7 +196,7 @@ def first_search(run: Run) -> Entry | None:
 
 
 def _known(run: Run) -> pl.DataFrame:
-    """The baseline's doubt, and the smallest change where one was searched, of every image."""
+    """The baseline's uncertainty, and the smallest change where one was searched, of every image."""
     clean = run.rows("clean").select("sample_id", f"signal.{BASELINE}")
     search = first_search(run)
     if search is None:
@@ -209,7 +209,7 @@ def _size(rows: pl.DataFrame, side: str) -> int:
     return int(sizes[np.isfinite(sizes)].max(initial=0))
 
 
-def _measure(rows: pl.DataFrame, name: str, sentence: str, doubt: int) -> Measure:
+def _measure(rows: pl.DataFrame, name: str, sentence: str, uncertainty: int) -> Measure:
     """On images whose map is not zero everywhere; those that know nothing are measured on the same images."""
     seen = rows_with(rows, f"{EXPLAIN}{name}")
     own, units = values(seen, f"{EXPLAIN}{name}"), groups(seen)
@@ -220,8 +220,8 @@ def _measure(rows: pl.DataFrame, name: str, sentence: str, doubt: int) -> Measur
         median=Quantity.of(median(own, units)),
         **{kind: _middle(seen, f"{EXPLAIN}{kind}.{name}") for kind in _UNINFORMED},
         with_epsilon=_with_change(seen, name) if _CHANGE in rows.columns else None,
-        auroc=Quantity.of(auroc_interval(doubt * own, failed, units)),
-        gain=Quantity.of(auroc_gain(doubt * own, msp, failed, units)),
+        auroc=Quantity.of(auroc_interval(uncertainty * own, failed, units)),
+        gain=Quantity.of(auroc_gain(uncertainty * own, msp, failed, units)),
     )
 
 

@@ -51,13 +51,13 @@ def _targets(run: Run, parted: Sequence[Mapping[str, Any]]) -> Iterator[Target]:
 
 def _rows(target: Target, entry: Mapping[str, Any]) -> Iterator[PartRow]:
     part = target.only(target.held_back) if "bank" in entry else target
-    for name, doubt in _parts(part.rows, entry).items():
+    for name, uncertainty in _parts(part.rows, entry).items():
         yield PartRow(
             signal=entry["name"],
             made_of=entry["made_of"],
             target=target.name,
             part=name,
-            auroc=part.quantity(auroc_interval(doubt, part.positive, part.units)),
+            auroc=part.quantity(auroc_interval(uncertainty, part.positive, part.units)),
         )
 
 
@@ -79,11 +79,11 @@ def rocs(run: Run) -> tuple[Roc, ...]:
     """Hits against false alarms of every squeezer and of their largest change, for attacks and errors."""
     parted = [entry for entry in run.facts["signals"] if entry.get("made_of") == "squeezers"]
     return tuple(
-        Roc(signal=entry["name"], target=target.name, part=name, points=_points(doubt, target))
+        Roc(signal=entry["name"], target=target.name, part=name, points=_points(uncertainty, target))
         for target in _targets(run, parted)
         if target.positive.any() and not target.positive.all()
         for entry in parted
-        for name, doubt in _lines(target.rows, entry)
+        for name, uncertainty in _lines(target.rows, entry)
     )
 
 
@@ -92,10 +92,10 @@ def _lines(rows: pl.DataFrame, entry: Mapping[str, Any]) -> list[tuple[str, Floa
     return [*parts, (WHOLE, score(rows, entry["name"]))] if parts else []
 
 
-def _points(doubt: Floats, target: Target) -> tuple[tuple[float, float], ...]:
-    """From nothing doubted to everything; rows of equal doubt go together."""
-    order = np.argsort(-doubt, kind="stable")
-    flags, ends = target.positive[order], np.flatnonzero(np.append(np.diff(doubt[order]) != 0, [True]))
+def _points(uncertainty: Floats, target: Target) -> tuple[tuple[float, float], ...]:
+    """From nothing doubted to everything; rows of equal uncertainty go together."""
+    order = np.argsort(-uncertainty, kind="stable")
+    flags, ends = target.positive[order], np.flatnonzero(np.append(np.diff(uncertainty[order]) != 0, [True]))
     hits, alarms = (np.append(0, np.cumsum(kind)[ends] / kind.sum()) for kind in (flags, ~flags))
     chosen = np.unique([0, *(np.searchsorted(alarms, np.linspace(0, 1, _POINTS), side="right") - 1)])
     return tuple((float(alarms[at]), float(hits[at])) for at in chosen)

@@ -17,7 +17,7 @@ from demur.records import groups, wrong
 
 @dataclass(frozen=True)
 class Target:
-    """Rows to score and which of them a signal should doubt; `units` are resampled as one."""
+    """Rows to score and which of them a signal should uncertainty; `units` are resampled as one."""
 
     name: TargetName
     rows: pl.DataFrame
@@ -32,7 +32,7 @@ class Target:
     @property
     def held_back(self) -> Flags:
         """Rows that no signal was fitted on and no policy chosen by."""
-        return np.asarray((self.rows["role"] == "test").to_numpy(), bool)
+        return np.asarray((self.rows["split"] == "test").to_numpy(), bool)
 
     def quantity(self, estimate: Estimate) -> Quantity:
         """The unit is the image where rows are tied together only because they are of one image."""
@@ -64,7 +64,7 @@ def _attack(run: Run, name: TargetName, condition: str) -> Target:
 
 
 def _against_clean(name: TargetName, positive: pl.DataFrame, clean: pl.DataFrame) -> Target:
-    scored = pl.col(r"^(sample_id|role|group|signal\..*|part\..*)$")
+    scored = pl.col(r"^(sample_id|split|group|signal\..*|part\..*)$")
     rows = pl.concat([positive.select(scored), clean.select(scored)], how="diagonal")
     flags = np.arange(len(rows)) < len(positive)
     units = groups(rows)

@@ -121,10 +121,10 @@ def _row(
     areas: Mapping[str, Estimate],
 ) -> TargetRow:
     name, part = entry["name"], _scored(target, entry)
-    doubt, positive = score(part.rows, name), part.positive
+    uncertainty, positive = score(part.rows, name), part.positive
     replicates = _FEWER if len(part.rows) > _MANY else _REPLICATES
     resampler = Resampler(len(part.rows), part.units, replicates=replicates)
-    found = resampler.estimates(_metrics(part, risk), doubt, positive)
+    found = resampler.estimates(_metrics(part, risk), uncertainty, positive)
     gain = gains.get(name)
     if gain is None and name != BASELINE:
         gain = Gain.of(target, name, BASELINE, fitted=_fitted(entry))

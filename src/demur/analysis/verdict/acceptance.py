@@ -19,7 +19,7 @@ Found: TypeAlias = list[tuple[str | None, Quantity]]
 
 _SEVERITY: Mapping[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 _MOST = 10_000_000
-_NO_GUARD = "no promise was issued, so nothing is declined"
+_NO_GUARD = "no guarantee was issued, so nothing is declined"
 
 
 def judge_gates(gates: Mapping[str, str], results: Results) -> tuple[GateRow, ...]:
@@ -46,7 +46,7 @@ def _listed(rows: list[GateRow]) -> str:
 
 def _judged(gate: Gate, key: str, results: Results) -> GateRow:
     found = _found(gate, results)
-    if results.state == "measurement_failed" and gate.subject not in {"checks", "promise"}:
+    if results.state == "measurement_failed" and gate.subject not in {"checks", "guarantee"}:
         found = [(None, _undefined("the measurement failed its checks, so it decides nothing"))]
     of, value = min(found, key=lambda one: (_SEVERITY[outcome(gate, one[1])], _slack(gate, one[1])))
     decided = outcome(gate, value)
@@ -163,12 +163,12 @@ def _of_condition(name: str, measure: str, results: Results) -> Quantity:
     return quantity or _undefined(_NO_GUARD if row else "the audit has no such condition")
 
 
-def _promise(measure: str, results: Results) -> Found:
+def _guarantee(measure: str, results: Results) -> Found:
     if measure == "issued":
         return [(None, _exact(results.state == "issued"))]
-    if results.promise is None:
-        return [(None, _undefined("no promise was issued"))]
-    return [(None, results.promise.coverage if measure == "coverage" else results.promise.test_risk)]
+    if results.guarantee is None:
+        return [(None, _undefined("no guarantee was issued"))]
+    return [(None, results.guarantee.coverage if measure == "coverage" else results.guarantee.test_risk)]
 
 
 def _robust(measure: str, results: Results) -> Found:
@@ -194,7 +194,7 @@ def _checks(measure: str, results: Results) -> Found:
 
 
 _SUBJECTS: Mapping[str, Callable[[str, Results], Found]] = {
-    "promise": _promise,
+    "guarantee": _guarantee,
     "robust": _robust,
     "worst_class": _worst_class,
     "calibration": _calibration,
@@ -216,7 +216,7 @@ def label_access(run: Path) -> LabelAccess | None:
     known = openings(run)
     if not known:
         return None
-    certify, test = ([entry for entry in known if entry["role"] == role] for role in ("certify", "test"))
+    certify, test = ([entry for entry in known if entry["split"] == split] for split in ("certify", "test"))
     plans, models = (len({entry[f"{name}_sha256"] for entry in known}) for name in ("plan", "model"))
     return LabelAccess(
         certify=len(certify),

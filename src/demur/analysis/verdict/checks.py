@@ -1,4 +1,4 @@
-"""All checks of the measurement, and those of data, rays, maps and the promise."""
+"""All checks of the measurement, and those of data, rays, maps and the guarantee."""
 
 from collections.abc import Iterator
 from functools import reduce
@@ -67,7 +67,7 @@ def copies(run: Run) -> Iterator[Check]:
         of=facts["test"],
     )
     if facts["copies"]:
-        total = sum(run.facts["roles"].values())
+        total = sum(run.facts["splits"].values())
         yield Check(
             name="copies stay together",
             state=level(facts["copies"], total, 0, 0.01),
@@ -144,11 +144,11 @@ def map_checks(run: Run) -> Iterator[Check]:
 
 
 _LUCK = 0.01
-"""Chance below which so many wrong answers are taken for a broken promise."""
+"""Chance below which so many wrong answers are taken for a broken guarantee."""
 
 
 def guarantee_checks(run: Run) -> Iterator[Check]:
-    """Whether as few answers are wrong on the test split as was promised."""
+    """Whether as few answers are wrong on the test split as was guaranteed."""
     if run.guard is None:
         return
     test = independent_rows(run.rows("clean", "test"))
@@ -157,7 +157,7 @@ def guarantee_checks(run: Run) -> Iterator[Check]:
     errors, risk = int(wrong(accepted).sum()), run.guard.certificate.risk
     broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < _LUCK
     yield Check(
-        name="unseen images confirm the promise",
+        name="unseen images confirm the guarantee",
         state="fail" if broken else "warn" if errors > risk * len(accepted) else "pass",
         sentence=f"Wrong among the answered images of the untouched test split{of_group}",
         count=errors,
@@ -166,11 +166,11 @@ def guarantee_checks(run: Run) -> Iterator[Check]:
 
 
 def checks(run: Run) -> tuple[Check, ...]:
-    """Every check the run has data for, the model's first, the attacks' and the maps' next, the promise's last.
+    """Every check the run has data for, the model's first, the attacks' and the maps' next, the guarantee's last.
 
     Records speak of all attacked images, so a trial of the same name on some of them is left out.
     """
-    door = [Check(**entry) for entry in read_json(run.path / "facts" / "door.json")]
+    door = [Check(**entry) for entry in read_json(run.path / "facts" / "preflight.json")]
     recorded = [*door, *data(run), *copies(run), *attack_checks(run), *directions(run), *map_checks(run)]
     names = {check.name for check in recorded}
     tried = (check for check in sanity_checks(run) if check.name not in names)

@@ -56,7 +56,7 @@ RULES: Mapping[str, SanityRule] = {
     ),
     # An overconfident model is no failed measurement: losses are computed in double precision.
     "certain": SanityRule(
-        "doubt can be told",
+        "uncertainty can be told",
         "Images whose largest probability rounds to exactly 1",
         "attacks in single precision would see no gradient there",
         0.5,

@@ -1,4 +1,4 @@
-"""The final verdict: the state, the promise or the refusal, what is not covered, what to do next."""
+"""The final verdict: the state, the guarantee or the refusal, what is not covered, what to do next."""
 
 from typing import Literal
 
@@ -12,8 +12,8 @@ from demur.records import wrong
 class Guarantee(Table):
     """A certified threshold, and what the untouched test split says of it.
 
-    `test_n`, `test_answered` and `test_wrong` count the `unit` of the promise: one image of each group where there are
-    groups. The shares are of all test images, with intervals by the same unit.
+    `test_n`, `test_answered` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
+    are groups. The shares are of all test images, with intervals by the same unit.
     """
 
     signal: str
@@ -36,7 +36,7 @@ class RefusalTable(Table):
     """Why no threshold was certified, and what would be needed (`labels_needed` is null where no number can be named).
 
     `provable` is the smallest risk so few labels could prove if no answer were wrong; `supported` the smallest of a few
-    rounder risks at which these very labels would have passed. It was looked up afterwards, so it promises nothing.
+    rounder risks at which these very labels would have passed. It was looked up afterwards, so it guarantees nothing.
     """
 
     sentence: str
@@ -99,7 +99,7 @@ def refusal(run: Run) -> RefusalTable | None:
 
 
 def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
-    """What the promise says nothing about, with what was measured of it."""
+    """What the guarantee says nothing about, with what was measured of it."""
     shifted = (row for row in conditions if row.holds is False and row.kind == "corruption")
     broken = list(dict.fromkeys(_family(row.family) for row in shifted))
     seen = f": {_listed(broken)} broke it" if broken else ""
@@ -108,11 +108,11 @@ def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tup
         f"Images unlike the labelled ones{seen}",
         "Images changed on purpose",
         "Things that belong to none of the classes",
-        f"Any single class: the promise is about {each}",
+        f"Any single class: the guarantee is about {each}",
     )
 
 
-LAPSES = ("model, preprocessing, signal or threshold change", "images come from another source")
+VOID_WHEN = ("model, preprocessing, signal or threshold change", "images come from another source")
 
 
 def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
@@ -156,4 +156,4 @@ def independence(groups: int | None) -> str:
     """What was taken for one independent observation."""
     if groups is None:
         return "images assumed independent: no group (patient, module, lot, camera) was given"
-    return f"{groups:,} groups taken for independent; roles, intervals and the promise follow them"
+    return f"{groups:,} groups taken for independent; splits, intervals and the guarantee follow them"

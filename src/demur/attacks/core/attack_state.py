@@ -22,7 +22,7 @@ class AttackState:
     """A frozen bundle of tensors that all lead with the row axis.
 
     The harness fills what every attack is given and gathers and joins rows; an attack adds what else it must remember
-    under names of its own (`walk.low`, `walk.radius`).
+    under names of its own (`state.low`, `state.radius`).
 
     Args:
         x: where each row stands.
@@ -95,7 +95,7 @@ class AttackState:
 
 @dataclass(frozen=True)
 class Output:
-    """What the model shows at `walk.x`.
+    """What the model shows at `state.x`.
 
     `loss` is the attack's own objective, which it climbs; `fooled` marks rows that already succeed there; `step` counts
     the advances each row has made since its start. `gradient` is the loss's with respect to the images, and `jacobian`
@@ -111,7 +111,7 @@ class Output:
     step: Tensor
 
     def finite(self) -> "Output":
-        """The same with gradients that are NaN or infinite set to zero, so that one bad look does not lose the walk."""
+        """The same with gradients that are NaN or infinite set to zero, so that one bad pass loses no state."""
         if self.gradient.isfinite().all() and self.jacobian.isfinite().all():
             return self
         gradient, jacobian = (g.nan_to_num(0.0, 0.0, 0.0) for g in (self.gradient, self.jacobian))
@@ -123,7 +123,7 @@ class Attack(Protocol):
 
     `eps` is the radius of the ball an attack stays in, None for attacks that look for the smallest perturbation. What
     it `needs` of each look decides the price: a loss is a forward, a gradient a backward more, a jacobian one backward
-    for each class in the walk's own `candidates` (rows, classes).
+    for each class in the state's own `candidates` (rows, classes).
     """
 
     needs: ClassVar[Needs]
@@ -154,11 +154,11 @@ class Attack(Protocol):
         """The objective to climb, a name in `losses.LOSSES`."""
         ...
 
-    def start(self, walk: AttackState, restart: int) -> AttackState:
-        """Where the rows begin, given a walk that stands on the clean images."""
+    def start(self, state: AttackState, restart: int) -> AttackState:
+        """Where the rows begin, given a state that stands on the clean images."""
         ...
 
-    def advance(self, walk: AttackState, seen: Output) -> AttackState:
+    def advance(self, state: AttackState, output: Output) -> AttackState:
         """One step of every row."""
         ...
 

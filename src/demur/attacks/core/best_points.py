@@ -70,19 +70,19 @@ class BestPoints:
         self.forwards[ids] += 1
         return torch.cat([self.objective.logits(part) for part in torch.split(x, batch)])
 
-    def note(self, ids: Tensor, walk: AttackState, seen: Output, before: int) -> None:
+    def note(self, ids: Tensor, state: AttackState, output: Output, before: int) -> None:
         """Book one look inside the loop: what it cost, and the point if it is the best so far.
 
         `before` are the steps of earlier restarts.
         """
         self.forwards[ids] += 1
-        self.backwards[ids] += seen.jacobian.shape[1] if seen.jacobian.numel() else int(seen.gradient.numel() > 0)
-        begins = (seen.step == 0) & self.loss_start[ids].isnan()
-        self.loss_start[ids[begins]] = self.loss(seen.logits[begins], ids[begins]).float()
+        self.backwards[ids] += output.jacobian.shape[1] if output.jacobian.numel() else int(output.gradient.numel() > 0)
+        begins = (output.step == 0) & self.loss_start[ids].isnan()
+        self.loss_start[ids[begins]] = self.loss(output.logits[begins], ids[begins]).float()
         if self.trace.shape[1]:
-            self.trace[ids, seen.step + before] = seen.loss.float()
-        self._distrust(ids, seen.jacobian if seen.jacobian.numel() else seen.gradient)
-        self.offer(ids, walk.x, seen.logits, seen.step + before, checked=False)
+            self.trace[ids, output.step + before] = output.loss.float()
+        self._distrust(ids, output.jacobian if output.jacobian.numel() else output.gradient)
+        self.offer(ids, state.x, output.logits, output.step + before, checked=False)
 
     def _distrust(self, ids: Tensor, gradient: Tensor) -> None:
         if gradient.numel():
@@ -126,38 +126,38 @@ _ROUNDING = 1e-6
 """Float32 rounding of x + eps at the edge of a ball, in pixel fractions."""
 
 
-def verified(ledger: BestPoints, clean: Logits, eps: Scores) -> Outcome:
+def verified(best: BestPoints, clean: Logits, eps: Scores) -> Outcome:
     """Measure the kept points; what broke the rules or cannot be confirmed goes back to its clean image.
 
     Args:
-        ledger: the books of the run, closed with this.
+        best: the books of the run, closed with this.
         clean: what the model answers to the clean images.
         eps: the radius of each row's ball, infinite where there is none.
     """
-    everyone = torch.arange(len(ledger.x), device=ledger.x.device)
-    outside = ~inside_ball(ledger.x, ledger.clean, eps, ledger.norm)
-    claimed = (ledger.step >= 0) & ~outside & (ledger.keep != "worst")
-    unconfirmed = claimed & ~_stands(ledger, everyone)
+    everyone = torch.arange(len(best.x), device=best.x.device)
+    outside = ~inside_ball(best.x, best.clean, eps, best.norm)
+    claimed = (best.step >= 0) & ~outside & (best.keep != "worst")
+    unconfirmed = claimed & ~_stands(best, everyone)
     back = outside | unconfirmed
-    ledger.troubles[outside] |= int(Trouble.OUTSIDE)
-    ledger.troubles[unconfirmed] |= int(Trouble.UNCONFIRMED)
-    x = torch.where(back[:, None, None, None], ledger.clean, ledger.x)
-    logits = torch.where(back[:, None], clean, ledger.logits)
+    best.troubles[outside] |= int(Trouble.OUTSIDE)
+    best.troubles[unconfirmed] |= int(Trouble.UNCONFIRMED)
+    x = torch.where(back[:, None, None, None], best.clean, best.x)
+    logits = torch.where(back[:, None], clean, best.logits)
     return Outcome(
         x=x,
         logits=logits,
-        fooled=ledger.reached(logits, everyone),
-        linf=length(x - ledger.clean, "linf"),
-        l2=length(x - ledger.clean, "l2"),
-        l1=length(x - ledger.clean, "l1"),
-        closest=ledger.closest,
-        step=ledger.step,
-        loss_start=ledger.loss_start,
-        loss_kept=ledger.loss(logits, everyone).float(),
-        forwards=ledger.forwards,
-        backwards=ledger.backwards,
-        troubles=ledger.troubles,
-        trace=ledger.trace,
+        fooled=best.reached(logits, everyone),
+        linf=length(x - best.clean, "linf"),
+        l2=length(x - best.clean, "l2"),
+        l1=length(x - best.clean, "l1"),
+        closest=best.closest,
+        step=best.step,
+        loss_start=best.loss_start,
+        loss_kept=best.loss(logits, everyone).float(),
+        forwards=best.forwards,
+        backwards=best.backwards,
+        troubles=best.troubles,
+        trace=best.trace,
     )
 
 
@@ -169,14 +169,14 @@ def inside_ball(x: Images, origin: Images, eps: Scores, norm: Norm) -> Flags:
     return box & (length(x - origin, norm) <= eps + slack)
 
 
-def _stands(ledger: BestPoints, everyone: Tensor) -> Flags:
+def _stands(best: BestPoints, everyone: Tensor) -> Flags:
     """Which rows succeed at their kept points; those that do by little are asked again in float64."""
-    goal = ledger.goal
-    stands = ledger.reached(ledger.logits, everyone)
-    close = ledger.objective.near(ledger.logits, ledger.y, goal) & (ledger.forwards > 1) & ~ledger.settled
+    goal = best.goal
+    stands = best.reached(best.logits, everyone)
+    close = best.objective.near(best.logits, best.y, goal) & (best.forwards > 1) & ~best.settled
     ids = close.nonzero().squeeze(1)
     if len(ids):
-        ledger.forwards[ids] += 1
+        best.forwards[ids] += 1
         aim = None if goal is None else goal[ids]
-        stands[ids] = ledger.objective.confirmed(ledger.x[ids], ledger.y[ids], aim)
+        stands[ids] = best.objective.confirmed(best.x[ids], best.y[ids], aim)
     return stands

@@ -40,7 +40,7 @@ def run(
         x: clean images in [0, 1], float32 or float64: in half precision a ball has no room for its edge.
         y: true labels.
         keys: one key per row; results do not depend on batch size or order.
-        keep: which point of a row's walk to return.
+        keep: which point of a row's state to return.
         batch: rows per pass.
         eps: a radius (rows,) for each row instead of the attack's own.
         target: the class (rows,) each row is to be taken for; −1 leaves a row alone. None: any class but its label.
@@ -48,91 +48,91 @@ def run(
             the model's answers to the clean images.
         trace: whether to return the loss of every look.
     """
-    ledger = BestPoints(attack.norm, objective, x, y, target, keep)
+    best = BestPoints(attack.norm, objective, x, y, target, keep)
     with objective.frozen():
-        clean, waiting = ledger.opened(batch)
+        clean, waiting = best.opened(batch)
         if trace:
-            ledger.traced(attack.steps * attack.restarts)
-        given = _given(attack, ledger, clean if answers is None else answers, keys, eps)
+            best.traced(attack.steps * attack.restarts)
+        given = _given(attack, best, clean if answers is None else answers, keys, eps)
         for restart in range(attack.restarts):
             if len(waiting):
-                _walk(attack, ledger, given, waiting, restart, batch)
-                waiting = waiting if keep != "first" else waiting[ledger.step[waiting] < 0]
-        _check(ledger, batch)
-        return verified(ledger, clean, given.eps)
+                _walk(attack, best, given, waiting, restart, batch)
+                waiting = waiting if keep != "first" else waiting[best.step[waiting] < 0]
+        _check(best, batch)
+        return verified(best, clean, given.eps)
 
 
-def _given(attack: Attack, ledger: BestPoints, answers: Logits, keys: Keys, eps: Scores | None) -> AttackState:
+def _given(attack: Attack, best: BestPoints, answers: Logits, keys: Keys, eps: Scores | None) -> AttackState:
     """Every row as it stands before the attack."""
-    x = ledger.clean
+    x = best.clean
     own = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
     return AttackState(
         x=x,
-        y=ledger.y,
+        y=best.y,
         origin=x,
         eps=own if eps is None else eps.to(own),
         seed=keys.seeds("attack").to(x.device),
         logits=answers,
-        target=ledger.goal,
+        target=best.goal,
     )
 
 
-def _walk(attack: Attack, ledger: BestPoints, given: AttackState, waiting: Tensor, restart: int, batch: int) -> None:
+def _walk(attack: Attack, best: BestPoints, given: AttackState, waiting: Tensor, restart: int, batch: int) -> None:
     """Advance every waiting row until it is done, then judge the last point of those that ran out of steps."""
     last: list[tuple[Tensor, Images, Tensor]] = []
     ids = step = waiting[:0]
-    walk = attack.start(given.rows(ids), restart)
+    state = attack.start(given.rows(ids), restart)
     while len(ids) or len(waiting):
         if len(waiting) and len(ids) < batch:
             new, waiting = waiting[: batch - len(ids)], waiting[batch - len(ids) :]
             fresh = attack.start(given.rows(new), restart)
             wanted = (~fresh.done).nonzero().squeeze(1)
             fresh, new = fresh.rows(wanted), new[wanted]
-            walk = walk.join(fresh) if len(ids) else fresh
+            state = state.join(fresh) if len(ids) else fresh
             ids, step = torch.cat([ids, new]), torch.cat([step, torch.zeros_like(new)])
             continue
-        seen = _look(attack, ledger, walk, ids, step)
-        ledger.note(ids, walk, seen, restart * attack.steps)
-        walk, step = attack.advance(walk, seen.finite()), step + 1
-        won = seen.fooled if ledger.keep == "first" else torch.zeros_like(seen.fooled)
-        spent = ~won & (walk.done | (step >= attack.steps))
+        output = _look(attack, best, state, ids, step)
+        best.note(ids, state, output, restart * attack.steps)
+        state, step = attack.advance(state, output.finite()), step + 1
+        won = output.fooled if best.keep == "first" else torch.zeros_like(output.fooled)
+        spent = ~won & (state.done | (step >= attack.steps))
         if (won | spent).any():
-            last.append((ids[spent], walk.x[spent], step[spent]))
+            last.append((ids[spent], state.x[spent], step[spent]))
             index = (~won & ~spent).nonzero().squeeze(1)
-            walk, ids, step = walk.rows(index), ids[index], step[index]
-    _judge(ledger, last, restart * attack.steps, batch)
+            state, ids, step = state.rows(index), ids[index], step[index]
+    _judge(best, last, restart * attack.steps, batch)
 
 
-def _look(attack: Attack, ledger: BestPoints, walk: AttackState, ids: Tensor, step: Tensor) -> Output:
+def _look(attack: Attack, best: BestPoints, state: AttackState, ids: Tensor, step: Tensor) -> Output:
     """What the attack needs to see of each row where it stands."""
-    objective, none = ledger.objective, walk.x.new_empty(len(walk), 0, 0, 0)
+    objective, none = best.objective, state.x.new_empty(len(state), 0, 0, 0)
     gradient, jacobian = none, none[:, None]
     match attack.needs:
         case "loss":
-            logits = objective.logits(walk.x)
+            logits = objective.logits(state.x)
         case "gradient":
-            logits, gradient = objective.climb(walk.x, walk.y, walk.target)
+            logits, gradient = objective.climb(state.x, state.y, state.target)
         case "jacobian":
-            logits, jacobian = objective.jacobian(walk.x, walk.y, walk.candidates)
+            logits, jacobian = objective.jacobian(state.x, state.y, state.candidates)
     return Output(
         logits=logits,
-        loss=objective.loss(logits, walk.y, walk.target),
+        loss=objective.loss(logits, state.y, state.target),
         gradient=gradient,
         jacobian=jacobian,
-        fooled=ledger.reached(logits, ids),
+        fooled=best.reached(logits, ids),
         step=step,
     )
 
 
-def _judge(ledger: BestPoints, last: list[tuple[Tensor, Images, Tensor]], before: int, batch: int) -> None:
+def _judge(best: BestPoints, last: list[tuple[Tensor, Images, Tensor]], before: int, batch: int) -> None:
     """Offer each row's last point, which the loop advanced to and never looked at."""
     if last:
         ids, x, step = (torch.cat(parts) for parts in zip(*last, strict=True))
-        ledger.offer(ids, x, ledger.forward(ids, x, batch), step + before, checked=True)
+        best.offer(ids, x, best.forward(ids, x, batch), step + before, checked=True)
 
 
-def _check(ledger: BestPoints, batch: int) -> None:
-    """Look again, in a pass of its own, at every kept point that was only seen inside the loop."""
-    ids = ((ledger.worth > -torch.inf) & ~ledger.checked).nonzero().squeeze(1)
+def _check(best: BestPoints, batch: int) -> None:
+    """Look again, in a pass of its own, at every kept point that was only output inside the loop."""
+    ids = ((best.worth > -torch.inf) & ~best.checked).nonzero().squeeze(1)
     if len(ids):
-        ledger.logits[ids] = ledger.forward(ids, ledger.x[ids], batch)
+        best.logits[ids] = best.forward(ids, best.x[ids], batch)

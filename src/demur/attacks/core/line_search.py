@@ -122,7 +122,7 @@ def chandrupatla(bracket: Bracket, tolerance: float) -> Scores:
     """Inverse quadratic interpolation where three points allow it, else the middle; it closes in from both sides.
 
     Of the three points two are the ends and one was an end before. Where there is none, regula falsi takes its place.
-    The point lies a little past the estimate, seen from the nearer end: so the other end is soon as near, and the
+    The point lies a little past the estimate, output from the nearer end: so the other end is soon as near, and the
     bracket closes instead of creeping up from one side. A row that bisection would have settled by now is bisected.
 
     Chandrupatla (1997), doi:10.1016/S0965-9978(96)00051-8.
@@ -224,7 +224,7 @@ class LineSearch:
         return torch.where(found, wide, scan < len(self.sizes))
 
 
-def run_search(search: LineSearch, ledger: BestPoints, path: Path, waiting: Tensor, batch: int) -> None:
+def run_search(search: LineSearch, best: BestPoints, path: Path, waiting: Tensor, batch: int) -> None:
     """Look until every waiting row has a narrow bracket or stands at the end of the scan.
 
     Rows that scan and rows that refine share batches, and rows that are done make room for waiting ones.
@@ -232,21 +232,21 @@ def run_search(search: LineSearch, ledger: BestPoints, path: Path, waiting: Tens
     ids = waiting[:0]
     while len(ids) or len(waiting):
         ids, waiting = torch.cat([ids, waiting[: batch - len(ids)]]), waiting[batch - len(ids) :]
-        logits = ledger.objective.logits(path.at(ids, search.next[ids]))
-        ledger.forwards[ids] += 1
-        ledger.approach(ids, logits)
-        flipped = ledger.reached(logits, ids)
-        first = flipped & (ledger.step[ids] < 0)
-        going = search.enter(ids, ledger.objective.excess(logits, ledger.y[ids]), flipped)
-        ledger.step[ids[first]] = search.scan[ids[first]].to(ledger.step)
+        logits = best.objective.logits(path.at(ids, search.next[ids]))
+        best.forwards[ids] += 1
+        best.approach(ids, logits)
+        flipped = best.reached(logits, ids)
+        first = flipped & (best.step[ids] < 0)
+        going = search.enter(ids, best.objective.excess(logits, best.y[ids]), flipped)
+        best.step[ids[first]] = search.scan[ids[first]].to(best.step)
         ids = ids[going]
 
 
-def confirm(search: LineSearch, ledger: BestPoints, path: Path, batch: int) -> None:
+def confirm(search: LineSearch, best: BestPoints, path: Path, batch: int) -> None:
     """Look at every upper end again, in passes of their own, those that flip by little in float64.
 
     A point that does not stand is moved outwards by a few tolerances before it is given up: all these points are near
-    the boundary, that is what they were looked for. Writes each row's point and answer into the ledger.
+    the boundary, that is what they were looked for. Writes each row's point and answer into the best.
     """
     ids = search.bracket.high.isfinite().nonzero().squeeze(1)
     high, cap = search.bracket.high.clone(), search.sizes[-1]
@@ -256,18 +256,18 @@ def confirm(search: LineSearch, ledger: BestPoints, path: Path, batch: int) -> N
         stride = (high[ids] * _RESOLVED * torch.finfo(high.dtype).eps).clamp(min=search.tolerance)
         at = (high[ids] + move * stride).minimum(cap)
         points = path.at(ids, at)
-        logits = ledger.forward(ids, points, batch)
-        ledger.x[ids], ledger.logits[ids], search.bracket.high[ids] = points, logits, at
-        ids = ids[~_stands(ledger, ids, points, logits)]
+        logits = best.forward(ids, points, batch)
+        best.x[ids], best.logits[ids], search.bracket.high[ids] = points, logits, at
+        ids = ids[~_stands(best, ids, points, logits)]
 
 
-def _stands(ledger: BestPoints, ids: Tensor, points: Images, logits: Logits) -> Flags:
+def _stands(best: BestPoints, ids: Tensor, points: Images, logits: Logits) -> Flags:
     """Which points succeed; float64 has the last word on those that do by little."""
-    objective, y = ledger.objective, ledger.y[ids]
-    stands = ledger.reached(logits, ids)
+    objective, y = best.objective, best.y[ids]
+    stands = best.reached(logits, ids)
     near = objective.near(logits, y).nonzero().squeeze(1)
     if len(near):
-        ledger.forwards[ids[near]] += 1
+        best.forwards[ids[near]] += 1
         stands[near] = objective.confirmed(points[near], y[near])
-        ledger.settled[ids[near]] = stands[near]
+        best.settled[ids[near]] = stands[near]
     return stands

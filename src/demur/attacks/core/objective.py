@@ -25,7 +25,7 @@ Success: TypeAlias = Callable[[Logits, Labels], Flags]
 
 
 class Objective:
-    """A classifier seen by an attack: a loss to climb, and what counts as success.
+    """A classifier output by an attack: a loss to climb, and what counts as success.
 
     Success is any class but the label, or the target class where there is one, by more than the last bits of the
     logits: a point that wins by less may lose when it is looked at in another batch.

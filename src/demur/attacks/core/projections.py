@@ -60,18 +60,18 @@ def project(x: Images, origin: Images, eps: Scores, norm: Norm) -> Images:
     return (origin + delta * per_row(shrink)).clamp(0, 1)
 
 
-def random_point(walk: AttackState, norm: Norm, draw: str, step: Tensor | int = 0) -> Images:
+def random_point(state: AttackState, norm: Norm, draw: str, step: Tensor | int = 0) -> Images:
     """A point of each row's ball and the unit box at random: uniform for L∞; for L2 a direction and a radius."""
     if norm == "linf":
-        low, high = (walk.origin - per_row(walk.eps)).clamp(min=0), (walk.origin + per_row(walk.eps)).clamp(max=1)
-        return low + (high - low) * walk.uniform(draw, walk.x, step)
-    radius = walk.eps * walk.uniform(f"{draw} radius", walk.eps, step)
-    return (walk.origin + per_row(radius) * unit(gaussian_noise(walk, draw, step))).clamp(0, 1)
+        low, high = (state.origin - per_row(state.eps)).clamp(min=0), (state.origin + per_row(state.eps)).clamp(max=1)
+        return low + (high - low) * state.uniform(draw, state.x, step)
+    radius = state.eps * state.uniform(f"{draw} radius", state.eps, step)
+    return (state.origin + per_row(radius) * unit(gaussian_noise(state, draw, step))).clamp(0, 1)
 
 
-def gaussian_noise(walk: AttackState, draw: str, step: Tensor | int = 0) -> Images:
+def gaussian_noise(state: AttackState, draw: str, step: Tensor | int = 0) -> Images:
     """Standard normal numbers, by the inverse of their distribution at the middles of 2²⁴ equal shares."""
-    return 2**0.5 * torch.erfinv(2 * walk.uniform(draw, walk.x, step) - (1 - 2**-24))
+    return 2**0.5 * torch.erfinv(2 * state.uniform(draw, state.x, step) - (1 - 2**-24))
 
 
 def cosine(begin: float, end: float, step: Tensor, steps: int) -> Scores:

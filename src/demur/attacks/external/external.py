@@ -123,38 +123,38 @@ def run_external(
         keep: under `worst`, returned points are kept whether or not they succeed.
         batch: rows per call.
     """
-    ledger = BestPoints(attack.norm, objective, x, y, None, keep)
+    best = BestPoints(attack.norm, objective, x, y, None, keep)
     eps = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
     met, reasons = torch.zeros_like(y, dtype=torch.bool), [""] * len(x)
     with objective.frozen():
-        clean, waiting = ledger.opened(batch)
-        ledger.loss_start = objective.loss(clean, y).float()
+        clean, waiting = best.opened(batch)
+        best.loss_start = objective.loss(clean, y).float()
         for ids in torch.split(waiting, batch) if len(waiting) else ():
-            met[ids], reason = _attacked(attack, ledger, eps[ids], keys, ids)
+            met[ids], reason = _attacked(attack, best, eps[ids], keys, ids)
             for row in ids.tolist():
                 reasons[row] = reason
-        outcome = replace(verified(ledger, clean, eps), reasons=tuple(reasons))
+        outcome = replace(verified(best, clean, eps), reasons=tuple(reasons))
     told = outcome.fooled | (outcome.step == 0) | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
     outcome.troubles[met & ~told] |= int(Trouble.SILENT)
     return outcome
 
 
-def _attacked(attack: ExternalAttack, ledger: BestPoints, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
-    """One batch: which rows were seen to succeed, and why the attack failed if it did."""
-    x, y = ledger.clean[ids], ledger.y[ids]
-    shown = CountingModel(ledger.objective, x, y, eps, attack.norm)
+def _attacked(attack: ExternalAttack, best: BestPoints, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
+    """One batch: which rows were output to succeed, and why the attack failed if it did."""
+    x, y = best.clean[ids], best.y[ids]
+    shown = CountingModel(best.objective, x, y, eps, attack.norm)
     seed = int(keys.rows(ids.tolist()).seeds("foreign").sum()) % 2**32
     returned, reason = _called(attack, shown, x, y, seed)
-    ledger.forwards[ids] += shown.forwards
-    ledger.backwards[ids] += shown.backwards
+    best.forwards[ids] += shown.forwards
+    best.backwards[ids] += shown.backwards
     if returned is None:
-        ledger.troubles[ids] |= int(Trouble.CRASHED)
+        best.troubles[ids] |= int(Trouble.CRASHED)
         return shown.fooled, reason
     allowed = inside_ball(returned, x, eps, attack.norm)
-    ledger.troubles[ids[~allowed]] |= int(Trouble.OUTSIDE)
+    best.troubles[ids[~allowed]] |= int(Trouble.OUTSIDE)
     if allowed.any():
         rows, points = ids[allowed], returned[allowed]
-        ledger.offer(rows, points, ledger.forward(rows, points, len(ids)), torch.ones_like(rows), checked=True)
+        best.offer(rows, points, best.forward(rows, points, len(ids)), torch.ones_like(rows), checked=True)
     return shown.fooled, reason
 
 

@@ -102,8 +102,8 @@ def matrix(condition: Condition, benches: Sequence[Job], files: Files, tell: Cal
     for source, (arrays, _) in enumerate(files):
         points = Points(read_arrays(arrays)["images"], tables[source])
         line: list[Mapping[str, Facts]] = []
-        for target, bench in enumerate(benches):
-            wrong = points.fooled if source == target else _wrong(condition, points, bench, right[target])
+        for target, job in enumerate(benches):
+            wrong = points.fooled if source == target else _wrong(condition, points, job, right[target])
             line.append(_cell(points, wrong, right[target]))
             tell()
         for name, rows in cells.items():
@@ -121,9 +121,9 @@ def _cell(points: Points, wrong: Flags, right: Flags) -> Mapping[str, Facts]:
     }
 
 
-def _wrong(condition: Condition, points: Points, bench: Job, right: Flags) -> Flags:
+def _wrong(condition: Condition, points: Points, job: Job, right: Flags) -> Flags:
     """Which rows the asked model gets wrong; a point larger than the attack's eps is not shown, its clean image is."""
-    answers = ask(bench.classifier, points.images, bench.plan.batch).argmax(dim=1).numpy()
+    answers = ask(job.classifier, points.images, job.plan.batch).argmax(dim=1).numpy()
     return np.where(points.within(condition), answers != points.table["label"].to_numpy(), ~right)
 
 

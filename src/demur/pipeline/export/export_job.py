@@ -31,10 +31,10 @@ from demur.shapes import Images, Labels, Scores
 _ROUNDING = 1e-6
 
 
-def reloaded(bench: Job, path: Path) -> Facts:
+def reloaded(job: Job, path: Path) -> Facts:
     """How many rows get the answer that is written beside them, and by how much logits differ at most."""
     arrays = read_arrays(path)
-    again = ask(bench.classifier, arrays["images"], bench.plan.batch)
+    again = ask(job.classifier, arrays["images"], job.plan.batch)
     same = again.argmax(dim=1) == arrays["predicted"]
     return {
         "same": int(same.sum()),
@@ -43,13 +43,13 @@ def reloaded(bench: Job, path: Path) -> Facts:
     }
 
 
-def answers_to_bytes(bench: Job, path: Path) -> tuple[Images, Labels]:
+def answers_to_bytes(job: Job, path: Path) -> tuple[Images, Labels]:
     """The images of a file of bytes, and the answers to them."""
     images = read_arrays(path)["images"].float() / 255
-    return images, ask(bench.classifier, images, bench.plan.batch).argmax(dim=1)
+    return images, ask(job.classifier, images, job.plan.batch).argmax(dim=1)
 
 
-def surviving(bench: Job, condition: Condition, points: Points, rows: Rows, images: Images, answers: Labels) -> Facts:
+def surviving(job: Job, condition: Condition, points: Points, rows: Rows, images: Images, answers: Labels) -> Facts:
     """Of the successful points, how many still fool the model when rounded to 8 bits, and what share is lost.
 
     `outside` counts survivors that rounding has carried out of the ball, by half a step a pixel at most; null where
@@ -59,7 +59,7 @@ def surviving(bench: Job, condition: Condition, points: Points, rows: Rows, imag
     wrong = answers != torch.tensor(points.table["label"].to_list())
     kept = successful & wrong
     eps = condition.severity if condition.norm in MEASURED else 0.0
-    outside = int((kept & (_sizes(bench, condition, rows, images) > eps + _ROUNDING)).sum()) if eps else None
+    outside = int((kept & (_sizes(job, condition, rows, images) > eps + _ROUNDING)).sum()) if eps else None
     return {
         "successful": int(successful.sum()),
         "survived": int(kept.sum()),
@@ -68,13 +68,13 @@ def surviving(bench: Job, condition: Condition, points: Points, rows: Rows, imag
     }
 
 
-def _sizes(bench: Job, condition: Condition, rows: Rows, images: Images) -> Scores:
+def _sizes(job: Job, condition: Condition, rows: Rows, images: Images) -> Scores:
     """How far the rounded images are from their clean ones, read a batch at a time."""
     order = torch.inf if condition.norm == "linf" else 2
-    places = torch.split(torch.arange(len(rows)), bench.plan.batch)
+    places = torch.split(torch.arange(len(rows)), job.plan.batch)
     return torch.cat(
         [
-            torch.linalg.vector_norm((images[at] - bench.load(rows[at.numpy()])[0].cpu()).flatten(1), ord=order, dim=1)
+            torch.linalg.vector_norm((images[at] - job.load(rows[at.numpy()])[0].cpu()).flatten(1), ord=order, dim=1)
             for at in places
         ]
     )
@@ -88,7 +88,7 @@ class ExportJob:
     """What is attacked, where its files lie (`place`, without an ending) and how they are written."""
 
     model: int
-    bench: Job
+    job: Job
     condition: Condition
     rows: Rows
     place: str
@@ -116,7 +116,7 @@ def export_attack(job: ExportJob, folder: ExportFolder, tell: Tell) -> Entry:
     points = joined([_part(job, folder, number, start, tell) for number, start in enumerate(_starts(job))])
     files = {"arrays": folder.write(job.arrays, _packed(job, arrays_of(points)))}
     found: dict[str, Any] = {"model": job.model, **figures(points, job.condition)}
-    found["reloaded"] = reloaded(job.bench, folder.path / job.arrays)
+    found["reloaded"] = reloaded(job.job, folder.path / job.arrays)
     if job.quantised:
         files["rounded"], found["rounded"], points = _rounded(job, folder, points)
     files["table"] = folder.write(job.table, table_bytes(points.table))
@@ -138,7 +138,7 @@ def _part(job: ExportJob, folder: ExportFolder, number: int, start: int, tell: T
     if table.exists():
         points = Points(read_arrays(arrays)["images"], pl.read_parquet(table))
     else:
-        points = attack_points(job.bench, job.condition, rows)
+        points = attack_points(job.job, job.condition, rows)
         folder.write(f"{place}.safetensors", packed({"images": points.images}, "safetensors", {}))
         folder.write(f"{place}.parquet", table_bytes(points.table))
     tell(len(rows))
@@ -149,8 +149,8 @@ def _rounded(job: ExportJob, folder: ExportFolder, points: Points) -> tuple[dict
     """The 8-bit copy, what is left of the successes in it, and the points with its answers in their table."""
     name = f"{job.place}.rounded.{job.suffix}"
     file = folder.write(name, _packed(job, rounded_arrays(points)))
-    images, answers = answers_to_bytes(job.bench, folder.path / name)
-    found = surviving(job.bench, job.condition, points, job.rows, images, answers)
+    images, answers = answers_to_bytes(job.job, folder.path / name)
+    found = surviving(job.job, job.condition, points, job.rows, images, answers)
     column = pl.Series("rounded.predicted", answers.tolist(), dtype=pl.Int32())
     return file, found, Points(points.images, points.table.with_columns(column))
 
@@ -158,9 +158,9 @@ def _rounded(job: ExportJob, folder: ExportFolder, points: Points) -> tuple[dict
 def _packed(job: ExportJob, arrays: Any) -> bytes:
     told = {
         "attack": job.condition.name,
-        "seed": job.bench.plan.seed,
-        "model_sha256": job.bench.classifier.sha256,
-        "data_sha256": job.bench.index.sha256,
+        "seed": job.job.plan.seed,
+        "model_sha256": job.job.classifier.sha256,
+        "data_sha256": job.job.index.sha256,
     }
     return packed(arrays, job.suffix, told)
 
@@ -168,8 +168,8 @@ def _packed(job: ExportJob, arrays: Any) -> bytes:
 def _sheet(job: ExportJob, points: Points) -> bytes:
     """The first successes, then the first of the others."""
     ranked = np.argsort(~points.successful, kind="stable")[:SHOWN].tolist()
-    clean, _ = job.bench.load(job.rows[ranked])
-    names, rows = job.bench.classifier.classes, points.table[ranked]
+    clean, _ = job.job.load(job.rows[ranked])
+    names, rows = job.job.classifier.classes, points.table[ranked]
     captions = [caption(names[k], names[p]) for k, p in rows.select("label", "predicted").iter_rows()]
     return sheet(clean.cpu(), points.images[ranked], captions)
 

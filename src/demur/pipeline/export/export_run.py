@@ -127,7 +127,7 @@ def export(
     plan = read_plan(None, (), given, shipped=False)
     task = _Task(plan, source, index, classifiers, found, chosen(index, limit), suffix, quantised)
     progress.say("checking the model at the door")
-    told = task.told([preflight_checks(bench) for bench in task.benches])
+    told = task.told([preflight_checks(job) for job in task.benches])
     with open_export(Path(out), task.request(limit), told) as folder:
         task.run(folder, progress)
         return folder.path / "attack.json"
@@ -158,8 +158,8 @@ class _Task:
     def jobs(self) -> list[ExportJob]:
         places = unique([file_slug(condition.name) for condition in self.conditions])
         return [
-            ExportJob(number, bench, condition, self.rows, f"{name}/{place}", self.suffix, self.quantised)
-            for number, (bench, name) in enumerate(zip(self.benches, self.names, strict=True))
+            ExportJob(number, job, condition, self.rows, f"{name}/{place}", self.suffix, self.quantised)
+            for number, (job, name) in enumerate(zip(self.benches, self.names, strict=True))
             for condition, place in zip(self.conditions, places, strict=True)
         ]
 

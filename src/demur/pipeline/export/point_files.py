@@ -75,15 +75,15 @@ def attack_part(rows: pl.DataFrame, condition: Condition) -> Flags:
     return np.asarray((rows[f"distance.{condition.norm}"] <= condition.severity + _EDGE).to_numpy(), bool)
 
 
-def attack_points(bench: Job, condition: Condition, rows: Rows) -> Points:
+def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
     """Attack some index rows; the keys, hence the points, are those of an audit with the same seed."""
-    images, labels = bench.load(rows)
-    ids = [bench.index.sample_ids[row] for row in rows]
-    keys = Keys.of(bench.plan.seed, ids, condition.name)
-    clean = ask(bench.classifier, images, bench.plan.batch)
-    found = run_attack(condition, bench.classifier, images, labels, keys, batch=bench.plan.batch)
+    images, labels = job.load(rows)
+    ids = [job.index.sample_ids[row] for row in rows]
+    keys = Keys.of(job.plan.seed, ids, condition.name)
+    clean = ask(job.classifier, images, job.plan.batch)
+    found = run_attack(condition, job.classifier, images, labels, keys, batch=job.plan.batch)
     shown = ForwardScores(found.outcome.logits.cpu(), {}, torch.zeros(2, len(rows), dtype=torch.int64))
-    record = record_table(condition, _identity(bench, rows), labels.cpu(), shown, found, [None] * len(rows))
+    record = record_table(condition, _identity(job, rows), labels.cpu(), shown, found, [None] * len(rows))
     return Points(
         found.outcome.x.cpu(),
         record.with_columns(
@@ -93,11 +93,11 @@ def attack_points(bench: Job, condition: Condition, rows: Rows) -> Points:
     )
 
 
-def _identity(bench: Job, rows: Rows) -> dict[str, list[object]]:
-    index = bench.index
+def _identity(job: Job, rows: Rows) -> dict[str, list[object]]:
+    index = job.index
     return {
         "sample_id": [index.sample_ids[row] for row in rows],
-        "role": [index.roles[row] for row in rows],
+        "split": [index.splits[row] for row in rows],
         "label": index.labels[rows].tolist(),
         "group": [index.groups[row] for row in rows],
         **metadata_columns(index, rows),

@@ -15,7 +15,7 @@ from demur.registry import TABLES, build, lookup, parse
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
 from demur.registry.tables import CENTRED, MARKED
 
-HIDINGS = ("blur", "mean")
+OCCLUSIONS = ("blur", "mean")
 _RULES = {
     "tuple_type": "input should be a list, in brackets",
     "model_type": "input should be a table of keys",
@@ -70,7 +70,7 @@ class Conditions(Section):
 
 
 class Signals(Section):
-    """Scores of doubt; `msp`, the baseline, is always among them."""
+    """Scores of uncertainty; `msp`, the baseline, is always among them."""
 
     use: tuple[str, ...] = Field(default=("msp", "entropy", "margin", "max_logit", "energy"), strict=False)
 
@@ -84,7 +84,7 @@ class Policies(Section):
 
 
 class EpsilonPlan(Section):
-    """How far one must go: searches for the smallest change, on held-out images of any role, those attacked first.
+    """How far one must go: searches for the smallest change, on held-out images of any split, those attacked first.
 
     `use` names rays and other attacks that search; without it a plan that names no conditions has `ray`. `curves`
     images have their confidence followed along each ray.
@@ -95,17 +95,17 @@ class EpsilonPlan(Section):
     curves: int = Field(default=64, ge=0)
 
 
-class WherePlan(Section):
+class AttributionPlan(Section):
     """Where the model looks, on the first `images` of those that `epsilon` is about.
 
     `maps` are kinds of maps. `regions` say what counts as the object: maps, `marked` for the boxes and masks of the
-    data, or `centred` for a blob in the middle, which the others must beat. `hide` is how a region is hidden. What is
-    not given is nothing, or in a plan that names no conditions the usual.
+    data, or `centred` for a blob in the middle, which the others must beat. `occlude` is how a region is hidden. What
+    is not given is nothing, or in a plan that names no conditions the usual.
     """
 
     maps: tuple[str, ...] | None = Field(default=None, strict=False)
     regions: tuple[str, ...] | None = Field(default=None, strict=False)
-    hide: tuple[str, ...] | None = Field(default=None, strict=False)
+    occlude: tuple[str, ...] | None = Field(default=None, strict=False)
     images: int = Field(default=500, ge=1)
 
 
@@ -126,7 +126,7 @@ class Plan(Section):
     data: DataPlan = DataPlan()
     conditions: Conditions = Conditions()
     epsilon: EpsilonPlan = EpsilonPlan()
-    where: WherePlan = WherePlan()
+    attribution: AttributionPlan = AttributionPlan()
     lipschitz: LipschitzPlan = LipschitzPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()
@@ -280,14 +280,14 @@ def _check_names(plan: Plan) -> None:
 def _check_looks(plan: Plan) -> None:
     for text in plan.epsilon.use or ():
         lookup("attack", parse(text).name)
-    for text in plan.where.maps or ():
+    for text in plan.attribution.maps or ():
         lookup("map", parse(text).name)
-    for text in plan.where.regions or ():
+    for text in plan.attribution.regions or ():
         if parse(text).name not in {MARKED, CENTRED, *TABLES["map"]}:
             raise unknown("region", text, [MARKED, CENTRED, *TABLES["map"]])
-    for text in plan.where.hide or ():
-        if text not in HIDINGS:
-            raise unknown("way to hide a region", text, HIDINGS)
+    for text in plan.attribution.occlude or ():
+        if text not in OCCLUSIONS:
+            raise unknown("way to occlude a region", text, OCCLUSIONS)
 
 
 def _check_gate(gate: Gate, plan: Plan, conditions: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from demur.attribution.occlusion import OccludedBy, Part, Side
 from demur.data import Source
 from demur.errors import InputError
 from demur.pipeline.plan.conditions import Condition, Shape, conditions
-from demur.pipeline.plan.plan_file import HIDINGS, EpsilonPlan, LipschitzPlan, Plan, WherePlan
+from demur.pipeline.plan.plan_file import OCCLUSIONS, AttributionPlan, EpsilonPlan, LipschitzPlan, Plan
 from demur.registry import build, describe, parse
 from demur.registry.tables import CENTRED, MARKED
 
@@ -27,17 +27,21 @@ def with_default_sections(plan: Plan, source: Source, *, spatial: bool = True) -
         spatial: whether the model has layers with pixels, which Grad-CAM needs.
     """
     usual = not plan.conditions.use
-    map_names = _canonical(plan.where.maps, (*(("grad_cam",) if spatial else ()), "gradient"), usual=usual)
+    map_names = _canonical(plan.attribution.maps, (*(("grad_cam",) if spatial else ()), "gradient"), usual=usual)
     region_conditions = _canonical(
-        plan.where.regions, _usual_regions(source, spatial=spatial) if usual else (), usual=usual
+        plan.attribution.regions, _usual_regions(source, spatial=spatial) if usual else (), usual=usual
     )
     found = tuple(condition.name for condition in search_conditions(plan.epsilon, source.input_shape, usual=usual))
-    hide = plan.where.hide if plan.where.hide is not None else HIDINGS if region_conditions else ()
+    occlude = (
+        plan.attribution.occlude if plan.attribution.occlude is not None else OCCLUSIONS if region_conditions else ()
+    )
     images = plan.lipschitz.images if plan.lipschitz.images is not None else 64 if usual else 0
     return plan.model_copy(
         update={
             "epsilon": plan.epsilon.model_copy(update={"use": found}),
-            "where": plan.where.model_copy(update={"maps": map_names, "regions": region_conditions, "hide": hide}),
+            "attribution": plan.attribution.model_copy(
+                update={"maps": map_names, "regions": region_conditions, "occlude": occlude}
+            ),
             "lipschitz": LipschitzPlan(images=images),
         }
     )
@@ -72,9 +76,9 @@ def sections(plan: Plan, shape: Shape) -> tuple[Condition, ...]:
     """
     found = (
         *search_conditions(plan.epsilon, shape),
-        *map_conditions(plan.where),
-        *region_conditions(plan.where),
-        *occlusion_conditions(plan.where),
+        *map_conditions(plan.attribution),
+        *region_conditions(plan.attribution),
+        *occlusion_conditions(plan.attribution),
     )
     twice = {condition.name for condition in conditions(plan.conditions.use, shape)} & {each.name for each in found}
     if twice:
@@ -104,7 +108,7 @@ def _search(condition: Condition) -> Condition:
     return replace(condition, kind="epsilon", part="whole" if isinstance(condition.attack, Ray) else None)
 
 
-def map_conditions(plan: WherePlan) -> Iterator[Condition]:
+def map_conditions(plan: AttributionPlan) -> Iterator[Condition]:
     """The maps, each measured on its own grid; all but the first also against the first."""
     for text in plan.maps or ():
         thing = build("map", text)
@@ -113,7 +117,7 @@ def map_conditions(plan: WherePlan) -> Iterator[Condition]:
         )
 
 
-def region_conditions(plan: WherePlan) -> Iterator[Condition]:
+def region_conditions(plan: AttributionPlan) -> Iterator[Condition]:
     """Rays of equal L2 towards the object, towards its background, and once over the whole image."""
     ray = Ray(norm="l2")
     for number, region in enumerate(plan.regions or ()):
@@ -133,14 +137,14 @@ def region_conditions(plan: WherePlan) -> Iterator[Condition]:
             )
 
 
-def occlusion_conditions(plan: WherePlan) -> Iterator[Condition]:
+def occlusion_conditions(plan: AttributionPlan) -> Iterator[Condition]:
     """Images with the object or its background hidden."""
     for region in plan.regions or ():
-        for by in (way for way in _WAYS if way in (plan.hide or ())):
+        for by in (way for way in _WAYS if way in (plan.occlude or ())):
             for part in _SIDES:
                 yield Condition(
-                    name=f"hide(by={by!r}, part={part!r}, region={region!r})",
-                    family="hide",
+                    name=f"occlude(by={by!r}, part={part!r}, region={region!r})",
+                    family="occlude",
                     kind="intervention",
                     severity=0.0,
                     sentence=f"The {part} {_WAYS[by]}{_says(part, region)}",

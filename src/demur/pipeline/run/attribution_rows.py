@@ -17,94 +17,94 @@ from demur.registry.tables import CENTRED, MARKED
 from demur.shapes import Flags, Heat, Images, Labels, Logits
 
 
-def measure_shard(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+def measure_shard(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     """The record rows of some index rows under anything that is measured."""
     match condition.kind:
         case "map":
-            return _mapped(bench, condition, rows)
+            return _mapped(job, condition, rows)
         case "intervention":
-            return _hidden(bench, condition, rows)
+            return _hidden(job, condition, rows)
         case "epsilon":
-            return _searched(bench, condition, rows)
+            return _searched(job, condition, rows)
         case _:
-            return bench.measure(condition, rows)
+            return job.measure(condition, rows)
 
 
-def _mapped(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+def _mapped(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     """Measures of one map, and how it agrees with the plan's first."""
     assert condition.map is not None
-    x, y = bench.load(rows)
-    answers = clean_logits(bench, x)
-    heat = maps_of(bench, condition.name, x, answers.argmax(dim=1), rows)
-    marks, marked = bench.marks(rows)
-    columns = map_columns(heat, marks, marked, bench.keys(rows, condition.name))
-    first = next(iter(bench.plan.where.maps or ()))
+    x, y = job.load(rows)
+    answers = clean_logits(job, x)
+    heat = maps_of(job, condition.name, x, answers.argmax(dim=1), rows)
+    marks, marked = job.marks(rows)
+    columns = map_columns(heat, marks, marked, job.keys(rows, condition.name))
+    first = next(iter(job.plan.attribution.maps or ()))
     gradients = condition.map.gradients
     if first != condition.name:
-        other = maps_of(bench, first, x, answers.argmax(dim=1), rows)
+        other = maps_of(job, first, x, answers.argmax(dim=1), rows)
         columns |= agreement_columns(heat, other, first)
         gradients += _price(first)
-    return _table(bench, condition, rows, y, _shown(answers, 1, gradients), columns)
+    return _table(job, condition, rows, y, _shown(answers, 1, gradients), columns)
 
 
-def _hidden(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+def _hidden(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     """What hiding a part does to the answer and to its probability; nothing where the part is not known."""
     assert condition.by is not None
     assert condition.part in {"object", "background"}
-    x, y = bench.load(rows)
-    clean = clean_logits(bench, x)
-    mask = object_mask(_region(bench, condition.region, x, clean.argmax(dim=1), rows))
+    x, y = job.load(rows)
+    clean = clean_logits(job, x)
+    mask = object_mask(_region(job, condition.region, x, clean.argmax(dim=1), rows))
     known = has_both_parts(mask)
-    batches = zip(torch.split(x, bench.plan.batch), torch.split(mask, bench.plan.batch), strict=True)
+    batches = zip(torch.split(x, job.plan.batch), torch.split(mask, job.plan.batch), strict=True)
     changed = torch.cat([occluded(*batch, condition.part, condition.by) for batch in batches])
-    after = clean_logits(bench, changed)
+    after = clean_logits(job, changed)
     answer = clean.argmax(dim=1, keepdim=True)
     fall = _share(clean, answer) - _share(after, answer)
     gone = (mask if condition.part == "object" else ~mask).flatten(1).double().mean(dim=1).cpu()
     columns = {
         f"{EXPLAIN}{name}": v.masked_fill(~known.cpu(), torch.nan) for name, v in (("fall", fall), ("hidden", gone))
     }
-    shard = _table(bench, condition, rows, y, _shown(after, 2, _price(condition.region)), columns)
+    shard = _table(job, condition, rows, y, _shown(after, 2, _price(condition.region)), columns)
     return _unknown(shard, known, ["predicted", "margin"])
 
 
-def _searched(bench: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+def _searched(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     """A search, weighted to the object or its background where one is asked for."""
-    x, y = bench.load(rows)
+    x, y = job.load(rows)
     weight, known, looks, gradients = None, torch.ones(len(x), dtype=torch.bool), 0, 0
     if condition.region is not None and condition.part in {"object", "background"}:
-        answers = clean_logits(bench, x).argmax(dim=1)
-        heat = _region(bench, condition.region, x, answers, rows)
+        answers = clean_logits(job, x).argmax(dim=1)
+        heat = _region(job, condition.region, x, answers, rows)
         weight, known = weights(heat, condition.part), has_both_parts(heat)
         looks, gradients = 1, _price(condition.region)
-    keys = bench.keys(rows, condition.name)
-    found = run_attack(condition, bench.classifier, x, y, keys, batch=bench.plan.batch, weights=weight)
+    keys = job.keys(rows, condition.name)
+    found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch, weights=weight)
     shown = _shown(found.outcome.logits.cpu(), looks, gradients)
-    shard = record_table(condition, bench.identity(rows), y.cpu(), shown, found, bench.errors(rows))
+    shard = record_table(condition, job.identity(rows), y.cpu(), shown, found, job.errors(rows))
     return _unknown(shard, known, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
 
 
-def _region(bench: Job, region: str | None, x: Images, answers: Labels, rows: IndexRows) -> Heat:
+def _region(job: Job, region: str | None, x: Images, answers: Labels, rows: IndexRows) -> Heat:
     """Where the object is, in the size of the image: as a map shows it, as a mark that is 1 on it, or a blob."""
     assert region is not None
     if region == MARKED:
-        return bench.marks(rows)[0].to(x)
+        return job.marks(rows)[0].to(x)
     if region == CENTRED:
         return centred(x[:, 0])
-    return enlarged(maps_of(bench, region, x, answers, rows), (x.shape[2], x.shape[3]))
+    return enlarged(maps_of(job, region, x, answers, rows), (x.shape[2], x.shape[3]))
 
 
-def maps_of(bench: Job, name: str, x: Images, classes: Labels, rows: IndexRows) -> Heat:
+def maps_of(job: Job, name: str, x: Images, classes: Labels, rows: IndexRows) -> Heat:
     """A map of some images, the same wherever it is asked for."""
-    found, keys = build("map", name), bench.keys(rows, name)
-    batches = torch.split(torch.arange(len(x)), bench.plan.batch)
-    return torch.cat([found(bench.classifier, x[b], classes[b], keys.rows(b.tolist())) for b in batches])
+    found, keys = build("map", name), job.keys(rows, name)
+    batches = torch.split(torch.arange(len(x)), job.plan.batch)
+    return torch.cat([found(job.classifier, x[b], classes[b], keys.rows(b.tolist())) for b in batches])
 
 
-def clean_logits(bench: Job, x: Images) -> Logits:
+def clean_logits(job: Job, x: Images) -> Logits:
     """What the model answers, batch by batch; on the CPU."""
     with torch.no_grad():
-        return torch.cat([bench.classifier.logits(part) for part in torch.split(x, bench.plan.batch)]).cpu()
+        return torch.cat([job.classifier.logits(part) for part in torch.split(x, job.plan.batch)]).cpu()
 
 
 def _share(logits: Logits, classes: Tensor) -> Tensor:
@@ -117,10 +117,10 @@ def _price(region: str | None) -> int:
 
 
 def _table(
-    bench: Job, condition: Condition, rows: IndexRows, y: Labels, shown: ForwardScores, columns: dict[str, Tensor]
+    job: Job, condition: Condition, rows: IndexRows, y: Labels, shown: ForwardScores, columns: dict[str, Tensor]
 ) -> pl.DataFrame:
     looked = {name: values.cpu() for name, values in columns.items()}
-    return record_table(condition, bench.identity(rows), y.cpu(), shown, None, bench.errors(rows), looked)
+    return record_table(condition, job.identity(rows), y.cpu(), shown, None, job.errors(rows), looked)
 
 
 def _shown(logits: Logits, looks: int, gradients: int) -> ForwardScores:

@@ -28,8 +28,8 @@ _MOST = 6_000
 _SHOWN, _FAMILIES = 3, 4
 
 
-def save_thumbs(bench: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
-    """Write `thumbs/<n>.webp` and `facts/gallery.json` for the wrong clean answers with the least msp doubt."""
+def save_thumbs(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
+    """Write `thumbs/<n>.webp` and `facts/gallery.json` for the wrong clean answers with the least msp uncertainty."""
     worst = (
         clean.with_row_index("row")
         .filter(pl.col("error").is_null() & (pl.col("predicted") != pl.col("label")))
@@ -38,13 +38,13 @@ def save_thumbs(bench: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     )
     rows: Sequence[int] = worst["row"].to_list()
     if rows:
-        images, _ = bench.load(rows)
+        images, _ = job.load(rows)
         for number, image in enumerate(images.cpu()):
             write_atomically(folder.path / "thumbs" / f"{number}.webp", webp(image))
     write_json(folder.path / "facts" / "gallery.json", worst["sample_id"].to_list())
 
 
-def save_corruption_thumbs(bench: Job, folder: RunWriter, row: int, found: Sequence[Condition]) -> None:
+def save_corruption_thumbs(job: Job, folder: RunWriter, row: int, found: Sequence[Condition]) -> None:
     """Write `thumbs/original.webp`, `thumbs/<family>.webp` and `facts/corruptions.json`: one image under each family.
 
     Each is shown at the severity nearest to 3 that the plan has; nothing is written for fewer than four families.
@@ -56,11 +56,11 @@ def save_corruption_thumbs(bench: Job, folder: RunWriter, row: int, found: Seque
             chosen[condition.family] = condition
     if len(chosen) < _FAMILIES:
         return
-    pictures = {"original": bench.shown(CLEAN, row), **{name: bench.shown(chosen[name], row) for name in chosen}}
+    pictures = {"original": job.shown(CLEAN, row), **{name: job.shown(chosen[name], row) for name in chosen}}
     for name, picture in pictures.items():
         write_atomically(folder.path / "thumbs" / f"{name}.webp", webp(picture.cpu()))
     thumbs = {family: f"{family}.webp" for family in chosen}
-    facts = {"sample_id": bench.index.sample_ids[row], "original": "original.webp", "thumbs": thumbs}
+    facts = {"sample_id": job.index.sample_ids[row], "original": "original.webp", "thumbs": thumbs}
     write_json(folder.path / "facts" / "corruptions.json", facts)
 
 
@@ -88,77 +88,77 @@ _PICTURES = 4
 _CHOSEN_FROM = 128
 
 
-def curve_facts(bench: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
+def curve_facts(job: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
     """The label's probability along each ray of [epsilon], from no change to the cap, of the first few images."""
-    rows = section_rows(bench.index, bench.plan.conditions.attacked, bench.plan.epsilon.curves)
+    rows = section_rows(job.index, job.plan.conditions.attacked, job.plan.epsilon.curves)
     rays = [condition for condition in found if isinstance(condition.attack, Ray) and condition.region is None]
-    return [_curve(bench, condition, rows) for condition in rays]
+    return [_curve(job, condition, rows) for condition in rays]
 
 
-def _curve(bench: Job, condition: Condition, rows: IndexRows) -> dict[str, Any]:
+def _curve(job: Job, condition: Condition, rows: IndexRows) -> dict[str, Any]:
     ray = condition.attack
     assert isinstance(ray, Ray)
-    x, y = bench.load(rows)
+    x, y = job.load(rows)
     cap = ray.reach(x[0].numel())
     eps = torch.cat([torch.zeros(1), cap * 2 ** torch.linspace(-_OCTAVES, 0, 2 * _OCTAVES + 1)])
     confidence, standing = follow(
-        ray, Objective(bench.classifier, ray.loss), x, y, bench.keys(rows, condition.name), eps, batch=bench.plan.batch
+        ray, Objective(job.classifier, ray.loss), x, y, job.keys(rows, condition.name), eps, batch=job.plan.batch
     )
     return {
         "condition": condition.name,
         "eps": eps.tolist(),
-        "sample_ids": [bench.index.sample_ids[row] for row in rows],
+        "sample_ids": [job.index.sample_ids[row] for row in rows],
         "labels": y.tolist(),
         "confidence": [[float(f"{p:.6g}") for p in row] for row in confidence.tolist()],
         "standing": standing.tolist(),
     }
 
 
-def sanity_facts(bench: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
+def sanity_facts(job: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
     """How each map of a few images correlates with that of the same net with random weights; null where undefined."""
-    rows = section_rows(bench.index, bench.plan.conditions.attacked, min(_SANITY, bench.plan.where.images))
-    x, _ = bench.load(rows)
-    classes = clean_logits(bench, x).argmax(dim=1).to(x.device)
-    other, facts = with_random_weights(bench.classifier), []
+    rows = section_rows(job.index, job.plan.conditions.attacked, min(_SANITY, job.plan.attribution.images))
+    x, _ = job.load(rows)
+    classes = clean_logits(job, x).argmax(dim=1).to(x.device)
+    other, facts = with_random_weights(job.classifier), []
     for condition in (each for each in found if each.map is not None):
         assert condition.map is not None
         alike = correlation_with_random(
-            condition.map, bench.classifier, other, x, classes, bench.keys(rows, condition.name)
+            condition.map, job.classifier, other, x, classes, job.keys(rows, condition.name)
         )
         known = [None if value != value else float(f"{value:.6g}") for value in alike.tolist()]
-        ids = [bench.index.sample_ids[row] for row in rows]
+        ids = [job.index.sample_ids[row] for row in rows]
         facts.append({"map": condition.name, "sample_ids": ids, "correlation": known, "limit": FAILS})
     return facts
 
 
-def overlay_facts(bench: Job, folder: RunWriter, found: Sequence[Condition]) -> dict[str, list[dict[str, str]]]:
+def overlay_facts(job: Job, folder: RunWriter, found: Sequence[Condition]) -> dict[str, list[dict[str, str]]]:
     """Pictures of each map over the same few images, half of them answered wrong as far as there are such."""
-    rows = section_rows(bench.index, bench.plan.conditions.attacked, min(_CHOSEN_FROM, bench.plan.where.images))
-    x, y = bench.load(rows)
-    answers = clean_logits(bench, x).argmax(dim=1).to(y.device)
+    rows = section_rows(job.index, job.plan.conditions.attacked, min(_CHOSEN_FROM, job.plan.attribution.images))
+    x, y = job.load(rows)
+    answers = clean_logits(job, x).argmax(dim=1).to(y.device)
     right = answers == y
     chosen = torch.cat([flags.nonzero()[:_PICTURES, 0] for flags in (right, ~right)]).tolist()
     for number, at in enumerate(chosen):
         write_atomically(folder.path / "thumbs" / f"map-{number}.webp", webp(x[at].cpu()))
     facts: dict[str, list[dict[str, str]]] = {}
     for kind, name in enumerate(condition.name for condition in found if condition.map is not None):
-        heats = maps_of(bench, name, x[chosen], answers[chosen], rows[chosen])
+        heats = maps_of(job, name, x[chosen], answers[chosen], rows[chosen])
         facts[name] = [
-            _picture(bench, folder, rows[at], f"map-{number}", kind, overlay(x[at], heat))
+            _picture(job, folder, rows[at], f"map-{number}", kind, overlay(x[at], heat))
             for number, (at, heat) in enumerate(zip(chosen, heats, strict=True))
         ]
     return facts
 
 
-def _picture(bench: Job, folder: RunWriter, row: int, stem: str, kind: int, drawn: Pixels) -> dict[str, str]:
+def _picture(job: Job, folder: RunWriter, row: int, stem: str, kind: int, drawn: Pixels) -> dict[str, str]:
     file = f"{stem}-{kind}.webp"
     write_atomically(folder.path / "thumbs" / file, webp(torch.from_numpy(drawn).permute(2, 0, 1) / 255))
-    return {"sample_id": bench.index.sample_ids[row], "image": f"{stem}.webp", "overlay": file}
+    return {"sample_id": job.index.sample_ids[row], "image": f"{stem}.webp", "overlay": file}
 
 
-def norm_facts(bench: Job) -> dict[str, Any]:
+def norm_facts(job: Job) -> dict[str, Any]:
     """Norms of the layers and of the Jacobian at the first few images."""
-    rows = section_rows(bench.index, bench.plan.conditions.attacked, int(bench.plan.lipschitz.images or 0))
-    x, y = bench.load(rows)
-    ids = [bench.index.sample_ids[row] for row in rows]
-    return lipschitz_facts(bench.classifier, x, y, ids, batch=bench.plan.batch)
+    rows = section_rows(job.index, job.plan.conditions.attacked, int(job.plan.lipschitz.images or 0))
+    x, y = job.load(rows)
+    ids = [job.index.sample_ids[row] for row in rows]
+    return lipschitz_facts(job.classifier, x, y, ids, batch=job.plan.batch)

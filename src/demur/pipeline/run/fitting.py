@@ -48,7 +48,7 @@ def _fixed(policy: Any) -> dict[str, Any]:
 
 def _certify(policy: Certified, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
     readable = clean.filter(pl.col("error").is_null())
-    tune, certify = (readable.filter(pl.col("role") == role) for role in ("tune", "certify"))
+    tune, certify = (readable.filter(pl.col("split") == split) for split in ("tune", "certify"))
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in signals}
     signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
     answer = policy.fit(_calibration(tune, signal), _calibration(certify, signal))
@@ -66,7 +66,7 @@ _ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict[str, float | None]:
     """What these labels could prove at best, and the smallest rounder risk they would have passed at.
 
-    The labels are open once a promise was refused, so this is a hint for the next plan and no promise.
+    The labels are open once a guarantee was refused, so this is a hint for the next plan and no guarantee.
     """
     laxer = (replace(policy, risk=risk) for risk in _ROUNDER if risk > policy.risk)
     passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify), Certificate))
@@ -100,29 +100,29 @@ def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
     return {describe(call.name, signal): signal for call, signal in built}
 
 
-def try_signals(bench: Job) -> None:
+def try_signals(job: Job) -> None:
     """Refuse signals that these images cannot fit, or that this model cannot serve, before anything is measured.
 
     Raises:
         InputError: there are no rows to fit on, or the model lacks what a signal reads.
     """
-    readable = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][:_TRIED]
-    x, _ = bench.load(readable)
-    for name, signal in bench.signals.items():
-        if isinstance(signal, Fittable) and not len(_fit_rows(bench.index)):
-            raise _nothing_to_fit_on(name, len(bench.index))
+    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None][:_TRIED]
+    x, _ = job.load(readable)
+    for name, signal in job.signals.items():
+        if isinstance(signal, Fittable) and not len(_fit_rows(job.index)):
+            raise _nothing_to_fit_on(name, len(job.index))
         if needs_of(signal) != LOGITS:
             with torch.no_grad(), _named(name):
-                _try(signal, next(bench.evidence(x, _keys(bench, readable))))
+                _try(signal, next(job.evidence(x, _keys(job, readable))))
 
 
 def _nothing_to_fit_on(name: str, rows: int) -> InputError:
-    why = f"They are 5 in 100 from {FEW:,} images on; there are {rows:,}, all needed to promise and to test. "
+    why = f"They are 5 in 100 from {FEW:,} images on; there are {rows:,}, all needed to guarantee and to test. "
     way_out = "Leave the signal out, bring more images, or mark some as fit in a split of your own."
     if rows >= FEW:
         why, way_out = "The split of your own has none. ", "Leave the signal out, or mark some as fit in your split."
     return InputError(
-        f"signal {name!r} must be fitted, on images that serve nothing else (role fit), and there are none. "
+        f"signal {name!r} must be fitted, on images that serve nothing else (split fit), and there are none. "
         f"{why}{way_out}"
     )
 
@@ -155,35 +155,35 @@ def prices(signals: Mapping[str, AnySignal], rows: int, reference: int) -> Itera
 class Reference:
     """Clean evidence of the fit rows, batch by batch, anew each time; memory stays flat."""
 
-    bench: Job
+    job: Job
 
     def __iter__(self) -> Iterator[Evidence]:
-        index = self.bench.index
+        index = self.job.index
         grouped = index.group_count is not None
-        for batch in _batches(_fit_rows(index), self.bench.plan.batch):
+        for batch in _batches(_fit_rows(index), self.job.plan.batch):
             units = [index.groups[row] or f"image {index.sample_ids[row]}" for row in batch]
             groups = units if grouped else None
-            x, _ = self.bench.load(batch)
-            yield from self.bench.evidence(x, _keys(self.bench, batch), groups=groups)
+            x, _ = self.job.load(batch)
+            yield from self.job.evidence(x, _keys(self.job, batch), groups=groups)
 
     @property
     def labels(self) -> Labels:
         """The labels of its rows, in order."""
-        return torch.from_numpy(self.bench.index.labels[_fit_rows(self.bench.index)].astype("int64"))
+        return torch.from_numpy(self.job.index.labels[_fit_rows(self.job.index)].astype("int64"))
 
 
-def fit_signals(bench: Job) -> Job:
-    """The bench with every signal that must be fitted fitted: a pure function of the plan, the model and the fit rows.
+def fit_signals(job: Job) -> Job:
+    """The job with every signal that must be fitted fitted: a pure function of the plan, the model and the fit rows.
 
     Raises:
         InputError: the rows do not have what a signal must learn from.
     """
-    reference, found = Reference(bench), dict[str, Signal]()
-    for name, signal in bench.signals.items():
+    reference, found = Reference(job), dict[str, Signal]()
+    for name, signal in job.signals.items():
         if isinstance(signal, Fittable):
             with torch.no_grad(), _named(name):
                 found[name] = signal.fit(reference, reference.labels)
-    return replace(bench, fitted=found)
+    return replace(job, fitted=found)
 
 
 def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:
@@ -199,19 +199,19 @@ def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any
         return facts
     ids = [index.sample_ids[row] for row in _fit_rows(index)]
     sha256 = hashlib.sha256("\x1f".join(ids).encode()).hexdigest()
-    return {**facts, "bank": {"role": "fit", "rows": len(ids), "ids_sha256": sha256}}
+    return {**facts, "bank": {"split": "fit", "rows": len(ids), "ids_sha256": sha256}}
 
 
-def seconds_per_image(bench: Job) -> dict[str, Any]:
+def seconds_per_image(job: Job) -> dict[str, Any]:
     """How long each signal takes for an image of one batch beyond the look that all share, the second time it is asked.
 
-    Outside every promise of identity.
+    Outside every guarantee of identity.
     """
-    rows = [row for row in range(len(bench.index)) if bench.index.errors[row] is None][: bench.plan.batch]
-    seen = next(bench.evidence(bench.load(rows)[0], _keys(bench, rows)))
+    rows = [row for row in range(len(job.index)) if job.index.errors[row] is None][: job.plan.batch]
+    seen = next(job.evidence(job.load(rows)[0], _keys(job, rows)))
     with torch.no_grad():
-        look = _seconds(lambda: next(bench.evidence(seen.images, seen.keys)).logits)
-        own = {name: _seconds(partial(signal, seen)) for name, signal in bench.ready.items()}
+        look = _seconds(lambda: next(job.evidence(seen.images, seen.keys)).logits)
+        own = {name: _seconds(partial(signal, seen)) for name, signal in job.ready.items()}
     return {"images": len(rows), "look": look / len(rows), "signals": {k: s / len(rows) for k, s in own.items()}}
 
 
@@ -222,11 +222,11 @@ def _seconds(work: Callable[[], Tensor]) -> float:
     return time.perf_counter() - begun
 
 
-def fit_facts(bench: Job) -> list[dict[str, Any]]:
+def fit_facts(job: Job) -> list[dict[str, Any]]:
     """What fitted signals tell of their fitting, as plain JSON values."""
     return [
         {"name": name, "facts": dict(signal.facts)}
-        for name, signal in bench.fitted.items()
+        for name, signal in job.fitted.items()
         if isinstance(signal, Telling)
     ]
 
@@ -239,8 +239,8 @@ def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def _keys(bench: Job, rows: Sequence[int] | NDArray[np.int64]) -> Keys:
-    return Keys.of(bench.plan.seed, [bench.index.sample_ids[row] for row in rows], "fit")
+def _keys(job: Job, rows: Sequence[int] | NDArray[np.int64]) -> Keys:
+    return Keys.of(job.plan.seed, [job.index.sample_ids[row] for row in rows], "fit")
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class Job:
         """What the record says of rows whatever is measured on them."""
         return {
             "sample_id": [self.index.sample_ids[row] for row in rows],
-            "role": [self.index.roles[row] for row in rows],
+            "split": [self.index.splits[row] for row in rows],
             "label": self.index.labels[rows].tolist(),
             "group": [self.index.groups[row] for row in rows],
             **metadata_columns(self.index, rows),

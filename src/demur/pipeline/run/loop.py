@@ -124,32 +124,32 @@ def run_plan(
         classifier = on_device(classifier, device)
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
-    bench = Job(plan, classifier, source, index, signals_of(plan.signals.use))
+    job = Job(plan, classifier, source, index, signals_of(plan.signals.use))
     progress.say("checking the model at the door")
-    checks, surrogate = _at_the_door(bench)
+    checks, surrogate = _at_the_door(job)
     with open_run(out or default_folder(plan), plan) as folder:
-        write_metadata(bench, folder)
-        write_json(folder.path / "facts" / "door.json", checks)
+        write_metadata(job, folder)
+        write_json(folder.path / "facts" / "preflight.json", checks)
         near = partial(near_duplicate_facts, source, index)
         _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
         folder.log("started")
-        _measure_all(bench, folder, progress)
-        tried = partial(_trials, bench, surrogate)
+        _measure_all(job, folder, progress)
+        tried = partial(_trials, job, surrogate)
         _note(folder, "trials", progress, "trying the measurement itself", tried)
-        _note_sections(bench, folder, progress)
+        _note_sections(job, folder, progress)
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
 
 
-def _at_the_door(bench: Job) -> tuple[list[dict[str, Any]], Classifier | None]:
+def _at_the_door(job: Job) -> tuple[list[dict[str, Any]], Classifier | None]:
     """Refuse what cannot be measured before anything is; what was found of the model, and the one to borrow from."""
-    checks, plan = preflight_checks(bench), bench.plan
-    try_signals(bench)
-    found, extra = conditions(plan.conditions.use, bench.source.input_shape), sections(plan, bench.source.input_shape)
-    try_attacks((*found, *extra), bench.classifier)
-    try_maps(bench, extra)
-    return checks, surrogate_of(plan.conditions.surrogate, bench.classifier, found)
+    checks, plan = preflight_checks(job), job.plan
+    try_signals(job)
+    found, extra = conditions(plan.conditions.use, job.source.input_shape), sections(plan, job.source.input_shape)
+    try_attacks((*found, *extra), job.classifier)
+    try_maps(job, extra)
+    return checks, surrogate_of(plan.conditions.surrogate, job.classifier, found)
 
 
 def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Callable[[], object]) -> None:
@@ -162,72 +162,72 @@ def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Ca
         folder.time(name, time.monotonic() - begun)
 
 
-def _note_sections(bench: Job, folder: RunWriter, progress: Progress) -> None:
+def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What searches, maps and norms leave that is no row."""
-    plan, shape = bench.plan, bench.source.input_shape
+    plan, shape = job.plan, job.source.input_shape
     found = sections(plan, shape)
     if plan.epsilon.curves and any(isinstance(condition.attack, Ray) for condition in found):
-        _note(folder, "curves", progress, "following confidence along rays", lambda: curve_facts(bench, found))
+        _note(folder, "curves", progress, "following confidence along rays", lambda: curve_facts(job, found))
     if any(condition.map for condition in found):
         _note(
             folder,
             "sanity",
             progress,
             "comparing maps with those of random weights",
-            lambda: sanity_facts(bench, found),
+            lambda: sanity_facts(job, found),
         )
-        _note(folder, "overlays", progress, "drawing maps", lambda: overlay_facts(bench, folder, found))
+        _note(folder, "overlays", progress, "drawing maps", lambda: overlay_facts(job, folder, found))
     if plan.lipschitz.images:
-        _note(folder, "lipschitz", progress, "measuring norms", lambda: norm_facts(bench))
+        _note(folder, "lipschitz", progress, "measuring norms", lambda: norm_facts(job))
 
 
-def _trials(bench: Job, surrogate: Classifier | None) -> dict[str, Any]:
-    plan = bench.plan.conditions
-    found = conditions(plan.use, bench.source.input_shape)
-    rows = attacked_rows(bench.index, min(plan.attacked, sample_size(plan.attacked)))
-    return trials(bench, found, rows, surrogate)
+def _trials(job: Job, surrogate: Classifier | None) -> dict[str, Any]:
+    plan = job.plan.conditions
+    found = conditions(plan.use, job.source.input_shape)
+    rows = attacked_rows(job.index, min(plan.attacked, sample_size(plan.attacked)))
+    return trials(job, found, rows, surrogate)
 
 
-def _measure_all(bench: Job, folder: RunWriter, progress: Progress) -> None:
+def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
     done = folder.shards()
-    work = list(shards(bench))
+    work = list(shards(job))
     if any(task.name not in done for task in work):
-        bench = _fit(bench, folder, work, progress)
+        job = _fit(job, folder, work, progress)
     progress.start(sum(task.cost for task in work))
     frozen = False
     for task in work:
         if task.condition != CLEAN and not frozen:
-            _freeze(bench, folder)
+            _freeze(job, folder)
             frozen = True
         if task.name not in done:
             begun = time.monotonic()
-            folder.add(done, task.name, task.condition.name, measure_shard(bench, task.condition, task.rows))
+            folder.add(done, task.name, task.condition.name, measure_shard(job, task.condition, task.rows))
             folder.time(task.name, time.monotonic() - begun)
         progress.advance(task.cost, task.condition.sentence)
     if not frozen:
-        _freeze(bench, folder)
+        _freeze(job, folder)
 
 
-def _fit(bench: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
+def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
     """Say what signals will cost, and fit those that must be fitted."""
     scored = sum(len(task.rows) for task in work if task.condition.scored)
-    for sentence in prices(bench.signals, scored, len(bench.index.rows_of("fit"))):
+    for sentence in prices(job.signals, scored, len(job.index.rows_of("fit"))):
         progress.say(sentence)
-    bench = fit_signals(bench)
-    if bench.fitted:
-        write_json(folder.path / "facts" / "signals.json", fit_facts(bench))
-    write_json(folder.path / "timings" / "signals.json", seconds_per_image(bench))
-    return bench
+    job = fit_signals(job)
+    if job.fitted:
+        write_json(folder.path / "facts" / "signals.json", fit_facts(job))
+    write_json(folder.path / "timings" / "signals.json", seconds_per_image(job))
+    return job
 
 
-def _freeze(bench: Job, folder: RunWriter) -> None:
+def _freeze(job: Job, folder: RunWriter) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     clean = read(folder.path, CLEAN.name)
     note(folder.path, "certify", "audit")
-    policies = fit_policies(bench.plan.policies.use, clean, list(bench.signals))
+    policies = fit_policies(job.plan.policies.use, clean, list(job.signals))
     write_json(folder.path / "facts" / "policies.json", policies)
     folder.log("certify and test labels opened")
-    save_thumbs(bench, folder, clean)
-    found = conditions(bench.plan.conditions.use, bench.source.input_shape)
-    for row in attacked_rows(bench.index, 1):
-        save_corruption_thumbs(bench, folder, int(row), found)
+    save_thumbs(job, folder, clean)
+    found = conditions(job.plan.conditions.use, job.source.input_shape)
+    for row in attacked_rows(job.index, 1):
+        save_corruption_thumbs(job, folder, int(row), found)

@@ -14,7 +14,7 @@ from demur.attacks.core.losses import margin
 from demur.data import Index
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attack_rows import AttackResult, or_null
-from demur.records import META, SECOND, WEIGHT, frame, is_known
+from demur.records import META, SECOND, WEIGHT, frame, is_metadata
 from demur.shapes import Labels, Logits, Scores
 
 
@@ -57,7 +57,7 @@ def record_table(
 
     Args:
         condition: what was done to the images.
-        identity: `sample_id`, `role`, `label`, `group` of every row, and what else is known of it.
+        identity: `sample_id`, `split`, `label`, `group` of every row, and what else is known of it.
         labels: labels as a tensor.
         shown: what the model showed on the final images.
         attacked: what the attack did, for attacks.
@@ -91,12 +91,12 @@ def _spent_by(outcome: Outcome) -> Tensor:
     return torch.stack([outcome.forwards, outcome.backwards]).cpu()
 
 
-_KEPT = ("sample_id", "role", "label", "group", "condition", "severity", "norm", "error")
+_KEPT = ("sample_id", "split", "label", "group", "condition", "severity", "norm", "error")
 
 
 def _blank(shard: pl.DataFrame) -> pl.DataFrame:
     """Null what was measured on stand-in images."""
-    measured = [name for name in shard.columns if name not in _KEPT and not is_known(name)]
+    measured = [name for name in shard.columns if name not in _KEPT and not is_metadata(name)]
     return shard.with_columns(pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in measured)
 
 

@@ -18,13 +18,13 @@ from demur.pipeline.run.shards import attacked_rows, measured_conditions, rows_o
 from demur.records import SCHEMA_VERSION, read_json, write_json
 
 
-def write_metadata(bench: Job, folder: RunWriter) -> None:
+def write_metadata(job: Job, folder: RunWriter) -> None:
     """Write `run.json`; an interrupted run goes on only with what it was begun with.
 
     Raises:
         RunError: the model, the images or what is known of them changed.
     """
-    facts = _facts(bench)
+    facts = _facts(job)
     path = folder.path / "run.json"
     if path.exists():
         _check_same(folder, read_json(path), facts)
@@ -48,9 +48,9 @@ def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, 
         )
 
 
-def _facts(bench: Job) -> dict[str, Any]:
-    plan, model, index = bench.plan, bench.classifier, bench.index
-    found = measured_conditions(plan, bench.source.input_shape)
+def _facts(job: Job) -> dict[str, Any]:
+    plan, model, index = job.plan, job.classifier, job.index
+    found = measured_conditions(plan, job.source.input_shape)
     counts = [len(rows_of(condition, plan, index)) for condition in found]
     attacked = any(condition.kind == "attack" for condition in found)
     values = math.prod(model.input_shape)
@@ -67,13 +67,13 @@ def _facts(bench: Job) -> dict[str, Any]:
         "data": plan.data.address,
         "data_sha256": index.sha256,
         "rows_sha256": index.rows_sha256,
-        "roles": {role: len(index.rows_of(role)) for role in ("fit", "tune", "certify", "test")},
+        "splits": {split: len(index.rows_of(split)) for split in ("fit", "tune", "certify", "test")},
         "duplicates": index.duplicates,
         "excluded": index.excluded,
         "groups": index.group_count,
         "attacked": len(attacked_rows(index, plan.conditions.attacked)) if attacked else 0,
         "conditions": [_condition_facts(c, rows, values) for c, rows in zip(found, counts, strict=True)],
-        "signals": [signal_facts(name, signal, index) for name, signal in bench.signals.items()],
+        "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
@@ -112,7 +112,7 @@ def _section_facts(condition: Condition, values: int) -> Mapping[str, Any]:
         case "map":
             return {
                 "map": condition.name,
-                "measures": [{"name": n, "sentence": s, "doubt": d} for n, (s, d) in MEASURES.items()],
+                "measures": [{"name": n, "sentence": s, "uncertainty": d} for n, (s, d) in MEASURES.items()],
                 "localisations": [{"name": n, "sentence": s} for n, (s, _) in LOCALISATIONS.items()],
             }
         case "intervention":

@@ -61,7 +61,7 @@ class RunWriter:
         append_line(self.path / "log.jsonl", json.dumps(line, sort_keys=True))
 
     def time(self, name: str, seconds: float) -> None:
-        """Note how long something took, outside every identity promise."""
+        """Note how long something took, outside every identity guarantee."""
         write_json(self.path / "timings" / f"{name}.json", {"seconds": round(seconds, 3)})
 
 

@@ -30,11 +30,11 @@ class Shard:
         return round(len(self.rows) * (1 + 2 * steps + self.passes))
 
 
-def shards(bench: Job) -> Iterator[Shard]:
+def shards(job: Job) -> Iterator[Shard]:
     """Clean first, then the plan's conditions, then its searches, maps and hidden parts."""
-    for number, condition in enumerate(measured_conditions(bench.plan, bench.source.input_shape)):
-        rows = rows_of(condition, bench.plan, bench.index)
-        passes = bench.needs.passes if condition.scored else 0.0
+    for number, condition in enumerate(measured_conditions(job.plan, job.source.input_shape)):
+        rows = rows_of(condition, job.plan, job.index)
+        passes = job.needs.passes if condition.scored else 0.0
         for shard, start in enumerate(range(0, len(rows), SHARD)):
             yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD], passes)
 
@@ -52,7 +52,7 @@ def rows_of(condition: Condition, plan: Plan, index: Index) -> IndexRows:
         case "epsilon" if condition.region is None:
             return section_rows(index, plan.conditions.attacked, plan.epsilon.images)
         case "epsilon" | "map" | "intervention":
-            return section_rows(index, plan.conditions.attacked, plan.where.images)
+            return section_rows(index, plan.conditions.attacked, plan.attribution.images)
         case _:
             return np.arange(len(index), dtype=np.int64)
 
@@ -63,7 +63,7 @@ def attacked_rows(index: Index, count: int) -> IndexRows:
 
 
 def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
-    """The first so many readable rows of any role, in the order of the source: those attacked first, then by hash."""
+    """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
     first = _by_hash(index, index.rows_of("test"))[:attacked]
     others = _by_hash(index, set(range(len(index))) - set(first))
     return np.array(sorted([*first, *others][:count]), dtype=np.int64)

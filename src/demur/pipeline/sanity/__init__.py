@@ -33,12 +33,12 @@ def sample_size(attacked: int) -> int:
 
 
 def trials(
-    bench: Job, found: Sequence[Condition], rows: NDArray[np.int64], surrogate: Classifier | None = None
+    job: Job, found: Sequence[Condition], rows: NDArray[np.int64], surrogate: Classifier | None = None
 ) -> dict[str, Any]:
     """Every trial that a plan has use for.
 
     Args:
-        bench: model and data.
+        job: model and data.
         found: the conditions of the plan.
         rows: index rows to try on, chosen by hash.
         surrogate: a similar model, such as the one before hardening, whose adversarial points might carry over.
@@ -46,24 +46,24 @@ def trials(
     Returns:
         The content of `facts/trials.json`: the findings with their samples, and what they cost in passes.
     """
-    known: dict[str, Any] = {"samples": len(rows), "trusted": bench.plan.model.trust_labels}
+    known: dict[str, Any] = {"samples": len(rows), "trusted": job.plan.model.trust_labels}
     if surrogate is not None:
         known["surrogate_sha256"] = surrogate.sha256
     if not len(rows):
         return {**known, "forwards": 0, "backwards": 0, "findings": []}
-    lab = TrialSample(bench, rows)
-    findings = [{**asdict(each), "count": len(each.samples)} for each in _all(lab, found, surrogate)]
-    return {**known, "forwards": lab.forwards, "backwards": lab.backwards, "findings": findings}
+    sample = TrialSample(job, rows)
+    findings = [{**asdict(each), "count": len(each.samples)} for each in _all(sample, found, surrogate)]
+    return {**known, "forwards": sample.forwards, "backwards": sample.backwards, "findings": findings}
 
 
-def _all(lab: TrialSample, found: Sequence[Condition], surrogate: Classifier | None) -> Iterator[Finding]:
-    yield from pixel_findings(lab)
-    yield from answer_findings(lab)
+def _all(sample: TrialSample, found: Sequence[Condition], surrogate: Classifier | None) -> Iterator[Finding]:
+    yield from pixel_findings(sample)
+    yield from answer_findings(sample)
     if not any(condition.attack for condition in found):
         return
-    yield from gradient_findings(lab)
+    yield from gradient_findings(sample)
     yield from reach_findings(found)
     lead = lead_of(found)
     if lead is not None:
         blind = not any(isinstance(c.attack, Ensemble) or c.family == "square" for c in found)
-        yield from attack_findings(lab, lead, blind=blind, surrogate=surrogate)
+        yield from attack_findings(sample, lead, blind=blind, surrogate=surrogate)

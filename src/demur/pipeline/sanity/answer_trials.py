@@ -25,36 +25,36 @@ _CONFIDENT = 0.8
 _ROUNDING = 1e-4
 
 
-def answer_findings(lab: TrialSample) -> Iterator[Finding]:
+def answer_findings(sample: TrialSample) -> Iterator[Finding]:
     """The model is asked again, is asked about images a grey level away, and its outputs are looked at."""
-    yield lab.found("repeats", _moved(lab))
-    yield lab.found("wavering", _wavering(lab))
-    yield lab.found("squeezed", _squeezed(lab.clean))
-    yield lab.found("certain", lab.clean.float().softmax(dim=1).amax(dim=1) == 1)
+    yield sample.found("repeats", _moved(sample))
+    yield sample.found("wavering", _wavering(sample))
+    yield sample.found("squeezed", _squeezed(sample.clean))
+    yield sample.found("certain", sample.clean.float().softmax(dim=1).amax(dim=1) == 1)
 
 
-def _moved(lab: TrialSample) -> Flags:
+def _moved(sample: TrialSample) -> Flags:
     """Rows whose logits differ when they are asked about five times: again, backwards, shifted, in small batches."""
-    rows = torch.arange(len(lab), device=lab.x.device)
-    moved = (lab.logits(lab.x) - lab.clean).abs().amax(dim=1) > _AGAIN * scale_of(lab.clean)
+    rows = torch.arange(len(sample), device=sample.x.device)
+    moved = (sample.logits(sample.x) - sample.clean).abs().amax(dim=1) > _AGAIN * scale_of(sample.clean)
     for order, batch in ((rows.flip(0), None), (rows.roll(len(rows) // 2), None), (rows, 7)):
-        again = torch.empty_like(lab.clean)
-        again[order] = lab.logits(lab.x[order], batch)
-        moved |= (again - lab.clean).abs().amax(dim=1) > _REGROUPED * scale_of(lab.clean)
+        again = torch.empty_like(sample.clean)
+        again[order] = sample.logits(sample.x[order], batch)
+        moved |= (again - sample.clean).abs().amax(dim=1) > _REGROUPED * scale_of(sample.clean)
     return moved
 
 
-def _wavering(lab: TrialSample) -> Flags:
+def _wavering(sample: TrialSample) -> Flags:
     """Rows whose margin changes by more than a tenth, on average, when every pixel moves by at most a grey level.
 
     Relative to the row's own margin, or to a typical one where that is larger: near the boundary every change is large.
     Pintor et al. (2022), arXiv:2106.09947.
     """
-    before = margin(lab.clean, lab.y)[:, None]
+    before = margin(sample.clean, sample.y)[:, None]
     change = torch.zeros_like(before[:, 0])
     for draw in range(_DRAWS):
-        noise = 2 * lab.keys.uniform(lab.x, f"waver {draw}") - 1
-        after = margin(lab.logits((lab.x + _LEVEL * noise).clamp(0, 1)), lab.y)
+        noise = 2 * sample.keys.uniform(sample.x, f"waver {draw}") - 1
+        after = margin(sample.logits((sample.x + _LEVEL * noise).clamp(0, 1)), sample.y)
         change += ((after - before[:, 0]).abs() / scale_of(before)).clamp(max=1)
     return change / _DRAWS > _TENTH
 
@@ -75,15 +75,15 @@ _NEARLY_ALL = 0.95
 """Clipped images that were resized before keep a few pixels between black and white."""
 
 
-def pixel_findings(lab: TrialSample) -> Iterator[Finding]:
+def pixel_findings(sample: TrialSample) -> Iterator[Finding]:
     """Images of black and white alone, as 0–255 pixels become when they are clipped to [0, 1] and not divided."""
-    shares = ((lab.x == 0) | (lab.x == 1)).flatten(1).double().mean(dim=1)
-    yield lab.found("black_and_white", shares >= _NEARLY_ALL)
+    shares = ((sample.x == 0) | (sample.x == 1)).flatten(1).double().mean(dim=1)
+    yield sample.found("black_and_white", shares >= _NEARLY_ALL)
 
 
-def gradient_findings(lab: TrialSample) -> Iterator[Finding]:
+def gradient_findings(sample: TrialSample) -> Iterator[Finding]:
     """Rows whose gradient is zero everywhere, or not finite, for the two kinds of loss that attacks climb."""
-    largest = {loss: lab.gradient(loss).flatten(1).abs().amax(dim=1) for loss in ("cross_entropy", "margin")}
+    largest = {loss: sample.gradient(loss).flatten(1).abs().amax(dim=1) for loss in ("cross_entropy", "margin")}
     for loss, values in largest.items():
-        yield lab.found(f"zero_gradient.{loss}", values == 0)
-    yield lab.found("nonfinite_gradient", ~(largest["cross_entropy"] + largest["margin"]).isfinite())
+        yield sample.found(f"zero_gradient.{loss}", values == 0)
+    yield sample.found("nonfinite_gradient", ~(largest["cross_entropy"] + largest["margin"]).isfinite())

@@ -84,34 +84,34 @@ _RISING = 0.05
 
 
 def attack_findings(
-    lab: TrialSample, lead: Attack, *, blind: bool, surrogate: Classifier | None = None
+    sample: TrialSample, lead: Attack, *, blind: bool, surrogate: Classifier | None = None
 ) -> Iterator[Finding]:
     """The attack is watched, given more, given everything, and set against ones that should be weaker.
 
     Args:
-        lab: where.
+        sample: where.
         lead: an iterated attack in a ball.
         blind: whether to try attacks that see no gradient, where the plan itself has none.
         surrogate: a similar model whose points might carry over.
     """
-    walk = lab.attacked(lead, keep="worst", trace=True)
+    walk = sample.attacked(lead, keep="worst", trace=True)
     fell, trace = walk.step >= 0, walk.trace[:, : lead.steps]
     standing = (~fell).nonzero().squeeze(1)
-    yield lab.found("flat", (walk.step != 0) & (trace.nan_to_num(-torch.inf).amax(dim=1) <= trace[:, 0]))
-    yield lab.found("unfinished", ~fell & _still_rising(trace))
+    yield sample.found("flat", (walk.step != 0) & (trace.nan_to_num(-torch.inf).amax(dim=1) <= trace[:, 0]))
+    yield sample.found("unfinished", ~fell & _still_rising(trace))
     assert lead.eps is not None
-    yield lab.fell("one_step", FGSM(eps=lead.eps, norm=lead.norm, loss=lead.loss), standing)
+    yield sample.fell("one_step", FGSM(eps=lead.eps, norm=lead.norm, loss=lead.loss), standing)
     ball = f"eps={lead.eps!r}, norm={lead.norm!r}"
-    yield lab.fell("noise", build("attack", f"noise({ball}, steps={_DRAWS})"), standing)
-    yield lab.fell("more_steps", with_fields(lead, steps=2 * lead.steps), standing)
+    yield sample.fell("noise", build("attack", f"noise({ball}, steps={_DRAWS})"), standing)
+    yield sample.fell("more_steps", with_fields(lead, steps=2 * lead.steps), standing)
     if starts_at_random(lead):
-        yield lab.fell("more_restarts", lead, standing, draw="again")
+        yield sample.fell("more_restarts", lead, standing, draw="again")
     if blind:
-        yield lab.fell("blind", build("attack", f"square({ball}, steps={_QUERIES})"), standing)
+        yield sample.fell("blind", build("attack", f"square({ball}, steps={_QUERIES})"), standing)
     if surrogate is not None:
-        yield lab.found("transfer", _carried_over(lab, lead, surrogate, standing))
-    everything = lab.attacked(with_larger_eps(lead, lab.x.shape[1:]))
-    yield lab.found("unbounded", ~everything.fooled)
+        yield sample.found("transfer", _carried_over(sample, lead, surrogate, standing))
+    everything = sample.attacked(with_larger_eps(lead, sample.x.shape[1:]))
+    yield sample.found("unbounded", ~everything.fooled)
 
 
 def _still_rising(trace: Tensor) -> Flags:
@@ -122,12 +122,12 @@ def _still_rising(trace: Tensor) -> Flags:
     return (whole > 0) & (best[:, -1] - best[:, -1 - tail] > _RISING * whole)
 
 
-def _carried_over(lab: TrialSample, lead: Attack, surrogate: Classifier, standing: Tensor) -> Flags:
+def _carried_over(sample: TrialSample, lead: Attack, surrogate: Classifier, standing: Tensor) -> Flags:
     """Rows that stand against the attack itself and fall to its worst points on another model."""
-    flags = torch.zeros(len(lab), dtype=torch.bool, device=lab.x.device)
+    flags = torch.zeros(len(sample), dtype=torch.bool, device=sample.x.device)
     if len(standing):
-        points = lab.attacked(lead, standing, keep="worst", classifier=surrogate).x
-        flags[standing] = lab.logits(points).argmax(dim=1) != lab.y[standing]
+        points = sample.attacked(lead, standing, keep="worst", classifier=surrogate).x
+        flags[standing] = sample.logits(points).argmax(dim=1) != sample.y[standing]
     return flags
 
 

@@ -35,15 +35,15 @@ class TrialSample:
     """The sampled images; every trial asks the model through here, so that its passes are counted.
 
     Args:
-        bench: model and data.
+        job: model and data.
         rows: index rows of the sample.
     """
 
-    def __init__(self, bench: Job, rows: NDArray[np.int64]) -> None:
-        self.x, self.y = bench.load(rows)
-        self.ids = [bench.index.sample_ids[row] for row in rows]
-        self.keys = Keys.of(bench.plan.seed, self.ids, "trials")
-        self.classifier, self.batch = bench.classifier, bench.plan.batch
+    def __init__(self, job: Job, rows: NDArray[np.int64]) -> None:
+        self.x, self.y = job.load(rows)
+        self.ids = [job.index.sample_ids[row] for row in rows]
+        self.keys = Keys.of(job.plan.seed, self.ids, "trials")
+        self.classifier, self.batch = job.classifier, job.plan.batch
         self.forwards = self.backwards = 0
 
     def __len__(self) -> int:

@@ -157,5 +157,5 @@ def perturbation_charts(results: Results) -> Iterator[Drawing | None]:
     for at, found in enumerate(results.epsilon[:MOST]):
         yield class_sizes(found, at)
         yield following(found, at)
-    for at, region in enumerate(results.where.regions[:MOST] if results.where else ()):
+    for at, region in enumerate(results.attribution.regions[:MOST] if results.attribution else ()):
         yield class_regions(region, at)

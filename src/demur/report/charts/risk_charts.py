@@ -52,7 +52,7 @@ Where: TypeAlias = tuple[alt.X, alt.Y]
 
 
 def risk_coverage_chart(results: Results) -> Drawing:
-    """Every signal quiet, the chosen one strong, its point at the slider; oracle, random and the promise for scale."""
+    """Every signal quiet, the chosen one strong, its point at the slider; oracle, random, guarantee for scale."""
     rows = [row for curve in results.curves for row in _rows(curve)]
     where = (
         alt.X("coverage:Q", axis=share_axis("images answered"), scale=alt.Scale(domain=[0, 1])),
@@ -64,7 +64,7 @@ def risk_coverage_chart(results: Results) -> Drawing:
         base.mark_line(style="quiet").encode(detail="signal:N"),
         *_references(results, where),
         chosen.mark_line(style="chosen").encode(tooltip=_tooltip()),
-        *_certified(results.promise, where),
+        *_certified(results.guarantee, where),
         chosen.transform_filter("datum.index === at").mark_point(opacity=1, **POINTER).encode(tooltip=_tooltip()),
     ]
     shown, at = start(results)
@@ -76,11 +76,13 @@ def start(results: Results) -> tuple[str, int]:
     """Where the slider stands at first: the certified signal and its point, else the middle of the first curve."""
     if not results.curves:
         return ("", 0)
-    promise = results.promise
-    curve = next((curve for curve in results.curves if promise and curve.signal == promise.signal), results.curves[0])
-    if promise is None or curve.signal != promise.signal:
+    guarantee = results.guarantee
+    curve = next(
+        (curve for curve in results.curves if guarantee and curve.signal == guarantee.signal), results.curves[0]
+    )
+    if guarantee is None or curve.signal != guarantee.signal:
         return (curve.signal, len(curve.points) // 2)
-    allowed = [at for at, point in enumerate(curve.points) if point.threshold <= promise.threshold]
+    allowed = [at for at, point in enumerate(curve.points) if point.threshold <= guarantee.threshold]
     return (curve.signal, max(allowed, default=0))
 
 
@@ -112,20 +114,20 @@ def _references(results: Results, where: Where) -> list[alt.Chart]:
             inline(ends).mark_line(style="random").encode(*where),
             _label(ends[0], "random order", "label", where, align="left", dx=6, dy=11),
         ]
-    if results.promise:
-        ends = [{"coverage": 0, "risk": results.promise.risk}, {"coverage": 1, "risk": results.promise.risk}]
-        words = f"promise: at most {at_most(results.promise.risk)}"
+    if results.guarantee:
+        ends = [{"coverage": 0, "risk": results.guarantee.risk}, {"coverage": 1, "risk": results.guarantee.risk}]
+        words = f"guarantee: at most {at_most(results.guarantee.risk)}"
         layers += [
-            inline(ends).mark_line(style="promise").encode(*where),
-            _label(ends[0], words, "promise-label", where, align="left", dx=6, dy=_beside(results)),
+            inline(ends).mark_line(style="guarantee").encode(*where),
+            _label(ends[0], words, "guarantee-label", where, align="left", dx=6, dy=_beside(results)),
         ]
     return layers
 
 
 def _beside(results: Results) -> int:
-    """Above the line of the promise, but below it where it lies at the top and the title of the axis begins."""
+    """Above the line of the guarantee, but below it where it lies at the top and the title of the axis begins."""
     highest = max((point.risk for curve in results.curves for point in curve.points), default=0.0)
-    return 13 if results.promise and results.promise.risk > _TOP * highest else -8
+    return 13 if results.guarantee and results.guarantee.risk > _TOP * highest else -8
 
 
 def _turn(oracle: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,11 +135,11 @@ def _turn(oracle: list[dict[str, Any]]) -> dict[str, Any]:
     return next((row for row in reversed(oracle) if not row["risk"]), oracle[0])
 
 
-def _certified(promise: Guarantee | None, where: Where) -> list[alt.Chart]:
-    if promise is None or number(promise.test_risk.value) is None:
+def _certified(guarantee: Guarantee | None, where: Where) -> list[alt.Chart]:
+    if guarantee is None or number(guarantee.test_risk.value) is None:
         return []
-    row = {"coverage": number(promise.coverage.value), "risk": number(promise.test_risk.value)}
-    side: tuple[Literal["left", "right"], int] = ("left", 11) if promise.coverage.value < ROOM else ("right", -11)
+    row = {"coverage": number(guarantee.coverage.value), "risk": number(guarantee.test_risk.value)}
+    side: tuple[Literal["left", "right"], int] = ("left", 11) if guarantee.coverage.value < ROOM else ("right", -11)
     return [
         inline([row]).mark_point(opacity=1, **CERTIFIED).encode(*where),
         _label(row, "certified", "certified-label", where, align=side[0], dx=side[1], dy=16),

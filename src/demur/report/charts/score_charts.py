@@ -15,7 +15,7 @@ FULL = 0.86
 
 
 def histogram_charts(results: Results) -> Drawing:
-    """One lane per outcome over a shared axis of doubt, each lane scaled to its own tallest bar."""
+    """One lane per outcome over a shared axis of uncertainty, each lane scaled to its own tallest bar."""
     rows = [row for histogram in results.histograms for row in _rows(histogram)]
     base = main().transform_filter("datum.signal === shown")
     names = ", ".join(f"'{lane}'" for lane in reversed(LANES))
@@ -27,7 +27,7 @@ def histogram_charts(results: Results) -> Drawing:
         labelFontSize=13,
     )
     bars = base.mark_rect(strokeWidth=0).encode(
-        x=alt.X("low:Q", axis=alt.Axis(title="doubt", tickCount=8), scale=alt.Scale(zero=False, nice=False)),
+        x=alt.X("low:Q", axis=alt.Axis(title="uncertainty", tickCount=8), scale=alt.Scale(zero=False, nice=False)),
         x2="high:Q",
         y=alt.Y("floor:Q", axis=axis, scale=alt.Scale(domain=[0, 4])),
         y2="top:Q",
@@ -40,14 +40,14 @@ def histogram_charts(results: Results) -> Drawing:
         ],
     )
     chart = alt.layer(bars, *_threshold(results)).add_params(alt.param(name="shown", value=first_signal(results)))
-    text = "Four histograms of doubt: of images answered right, answered wrong, corrupted and attacked."
+    text = "Four histograms of uncertainty: of images answered right, answered wrong, corrupted and attacked."
     return Drawing.of("histograms", text, chart, rows, height=300)
 
 
 def first_signal(results: Results) -> str:
     """The signal shown before the reader chooses: the certified one where it was counted, else the first."""
     known = [histogram.signal for histogram in results.histograms]
-    return results.promise.signal if results.promise and results.promise.signal in known else known[0]
+    return results.guarantee.signal if results.guarantee and results.guarantee.signal in known else known[0]
 
 
 def _rows(histogram: Histogram) -> list[dict[str, Any]]:
@@ -70,13 +70,13 @@ def _rows(histogram: Histogram) -> list[dict[str, Any]]:
 
 def _threshold(results: Results) -> list[alt.Chart]:
     """The certified threshold; signals without one hold an unseen place, for Vega warns of empty extents."""
-    if results.promise is None:
+    if results.guarantee is None:
         return []
-    own = {row.signal: row.signal == results.promise.signal for row in results.histograms}
+    own = {row.signal: row.signal == results.guarantee.signal for row in results.histograms}
     rows = [
         {
             "signal": histogram.signal,
-            "low": number(min(results.promise.threshold, edges[-1]) if own[histogram.signal] else edges[0]),
+            "low": number(min(results.guarantee.threshold, edges[-1]) if own[histogram.signal] else edges[0]),
             "floor": 0,
             "top": 4,
             "seen": float(own[histogram.signal]),

@@ -40,9 +40,9 @@
   const bold = (text) => Object.assign(document.createElement("b"), { textContent: text });
 
   function read(signal, at) {
-    const [doubt, coverage, risk] = curves[signal][at];
+    const [uncertainty, coverage, risk] = curves[signal][at];
     const parts = [
-      "Answering when doubt is at most ", bold(threshold(doubt)), ": ", bold(percent(coverage, 1)), " of images answered, ",
+      "Answering when uncertainty is at most ", bold(threshold(uncertainty)), ": ", bold(percent(coverage, 1)), " of images answered, ",
       bold(percent(1 - risk, 1)), " of the answers right, ", bold(percent(risk, 2)), " wrong.",
     ];
     by("readout").replaceChildren(...parts);
@@ -100,7 +100,7 @@
     });
   });
 
-  Promise.all(drawn).then(() => {
+  Guarantee.all(drawn).then(() => {
     if (by("slider")) slide();
     root.dataset.ready = "true";
   });
