@@ -1,6 +1,6 @@
 import pytest
 from tests import tiny
-from tests.analysis import looks
+from tests.analysis import attribution_runs
 
 from demur.analysis import analyse
 
@@ -19,4 +19,4 @@ def results(folder):
 @pytest.fixture(scope="session")
 def looked(tmp_path_factory):
     """A run folder with searches, maps and hidden parts, made up row by row; not to be written into."""
-    return looks.looked(tmp_path_factory.mktemp("looked") / "run")
+    return attribution_runs.looked(tmp_path_factory.mktemp("looked") / "run")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.analysis import searches as made
-from tests.report import far
+from tests.analysis import perturbation_runs as made
+from tests.report import perturbation_results as made_up
 
 from demur.analysis import analyse
 from demur.analysis.csv_tables import csv_tables, flat, write_tables
@@ -30,7 +30,11 @@ def found(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(found):
-    looked = {"where": far.where(), "trust": far.trust(), "lipschitz": far.lipschitz()}
+    looked = {
+        "where": made_up.where(),
+        "trust": made_up.trust(),
+        "lipschitz": made_up.lipschitz(),
+    }
     return analyse(GOLDEN).model_copy(update={"epsilon": found, **looked})
 
 

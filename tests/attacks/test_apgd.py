@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tests.attacks.mnist import needs_shared, robust_mnist
-from tests.attacks.test_contracts import setting
-from tests.attacks.test_steps import moved
+from tests.attacks.mnist_net import needs_shared, robust_mnist
+from tests.attacks.test_attack_contracts import setting
+from tests.attacks.test_bim_mifgsm import moved
 
 from demur.attacks.apgd import APGD, _windows
 from demur.attacks.apgd_t import APGDT

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.attacks.rays import CLEAR, NORMS, ROWS, Along, brute, check, given, unit, way
+from tests.attacks.ray_oracle import CLEAR, NORMS, ROWS, Along, brute, check, given, unit, way
 from tests.oracles import SHAPE, Bowl, Plane, images
 
 from demur.attacks.core.line_search import ROOTS

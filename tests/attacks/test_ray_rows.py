@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.attacks.rays import NORMS, ROWS, Along, Counting, given
+from tests.attacks.ray_oracle import NORMS, ROWS, Along, Counting, given
 from tests.oracles import SHAPE, Bowl, Plane, images
 
 from demur.attacks.core.attack_state import Trouble

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.attacks.everyone import EPS, called, in_a_ball
-from tests.attacks.worst import ORACLES, classifier_of, contested, inner, walled, worst
+from tests.attacks.attack_variants import EPS, called, in_a_ball
+from tests.attacks.worst_points import ORACLES, classifier_of, contested, inner, walled, worst
 
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective

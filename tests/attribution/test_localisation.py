@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.attribution.maps import SIZES, hot, noise, uniform
+from tests.attribution.map_shapes import SIZES, hot, noise, uniform
 
 from demur.attribution.localisation import LOCALISATIONS, localisation
 

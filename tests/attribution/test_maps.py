@@ -7,8 +7,8 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegrated
 from captum.attr import LayerGradCam
-from tests.attribution.nets import CLASSES, KINDS, MEAN, STD, Affine, Deep, keys, maps_of, wrapped
-from tests.classifier.nets import SHAPE, hooks_on, images, seeded
+from tests.attribution.map_nets import CLASSES, KINDS, MEAN, STD, Affine, Deep, keys, maps_of, wrapped
+from tests.classifier.classifier_nets import SHAPE, hooks_on, images, seeded
 from torch import nn
 
 from demur.attribution.grad_cam import GradCAM

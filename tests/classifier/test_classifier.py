@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from demur.classifier import Classifier
 from demur.errors import ModelError, UnknownNameError
-from tests.classifier.nets import CLASSES, SHAPE, Net, hooks_on, images, net, seeded
+from tests.classifier.classifier_nets import CLASSES, SHAPE, Net, hooks_on, images, net, seeded
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

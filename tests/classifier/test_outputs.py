@@ -6,7 +6,7 @@ from torch import nn
 
 from demur.classifier import Classifier
 from demur.errors import ModelError
-from tests.classifier.nets import CLASSES, SHAPE, Net, images, net, seeded
+from tests.classifier.classifier_nets import CLASSES, SHAPE, Net, images, net, seeded
 
 SOFTMAX, SIGMOID = nn.Softmax(dim=1), nn.Sigmoid()
 

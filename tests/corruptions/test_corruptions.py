@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from tests.corruptions import slow
-from tests.corruptions.published import PUBLISHED, published
+from tests.corruptions import slow_corruptions
+from tests.corruptions.published_parameters import PUBLISHED, published
 
 from demur.corruptions import parameter
 from demur.corruptions.noises import poisson
@@ -17,7 +17,7 @@ from demur.errors import InputError
 from demur.randomness import Keys
 from demur.registry import build, names, resolve
 
-REFERENCES = {name: getattr(slow, name) for name in PUBLISHED}
+REFERENCES = {name: getattr(slow_corruptions, name) for name in PUBLISHED}
 SIDES = (28, 32, 64, 224, 299)
 SEVERITIES = (1, 2, 3, 4, 5)
 ORDERED = sorted(set(names("corruption")) - {"elastic_transform", "frost", "glass_blur", "saturate", "spatter"})

@@ -3,7 +3,7 @@ from importlib.util import find_spec
 from itertools import groupby
 
 import pytest
-from tests.data.files import save
+from tests.data.image_files import save
 
 from demur.data import open_data
 from demur.data.elpv import MODULES

@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from tests.data.files import save
+from tests.data.image_files import save
 
 from demur.data import build_index, open_data
 from demur.errors import AddressError, DataError

@@ -66,7 +66,7 @@ def test_every_idea_is_checked_against_a_reference():
     assert set(SIGNALS) == set(names("signal"))
     assert set(CORRUPTIONS) == set(names("corruption"))
     assert set(MAPS) == set(names("map"))
-    oracles = "".join(path.read_text() for path in (ROOT / "tests" / "attacks").glob("test_*.py"))
+    oracles = "".join(path.read_text() for path in (ROOT / "tests" / "attacks").rglob("test_*.py"))
     assert all(f"{resolve('attack', name).__name__}(" in oracles for name in names("attack"))
 
 

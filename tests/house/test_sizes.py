@@ -19,9 +19,9 @@ def complaints(text: str, *, prints: bool = False) -> list[str]:
     tree = ast.parse(text)
     found = [f"{len(text.splitlines())} lines"] if len(text.splitlines()) > LINES else []
     found += re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b", text)
-    modules = [node for node in ast.state(tree) if isinstance(node, ast.ClassDef) and _is_module(node)]
-    allowed = {call for node in modules for call in ast.state(node) if _calls(call, "super")}
-    for node in ast.state(tree):
+    modules = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and _is_module(node)]
+    allowed = {call for node in modules for call in ast.walk(node) if _calls(call, "super")}
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and _body(node) > BODY:
             found.append(f"{node.name} has {_body(node)} lines")
         if (_calls(node, "print") and not prints) or (_calls(node, "super") and node not in allowed):

@@ -2,8 +2,8 @@ import re
 
 import pytest
 import torch
-from tests.classifier.nets import hooks_on
-from tests.lipschitz.nets import (
+from tests.classifier.classifier_nets import hooks_on
+from tests.lipschitz.lipschitz_nets import (
     NETS,
     SHAPE,
     STD,

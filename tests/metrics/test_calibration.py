@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.metrics import slow
+from tests.metrics import slow_metrics
 
 from demur.errors import InputError
 from demur.metrics import brier, ece, nll, reliability
@@ -17,7 +17,7 @@ ROWS = st.lists(st.tuples(st.sampled_from([0, 0.1, 0.25, 0.5, 0.51, 0.8, 0.999, 
 @given(rows=ROWS, bins=st.sampled_from([1, 4, 10]))
 def test_ece_equals_its_definition(rows, bins):
     confidence, right = (np.array(column) for column in zip(*rows, strict=True))
-    expected = slow.ece([float(c) for c in confidence], [int(r) for r in right], bins)
+    expected = slow_metrics.ece([float(c) for c in confidence], [int(r) for r in right], bins)
     np.testing.assert_allclose(ece(confidence, right, bins=bins), expected, atol=1e-12)
 
 

@@ -3,7 +3,7 @@ from shutil import which
 import pytest
 
 from demur.report import render
-from tests.report.runs import run
+from tests.report.example_results import run
 from tests.report.webdriver import chromium
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from demur.report import render
-from tests.report.far import MANY, far
-from tests.report.runs import run
+from tests.report.example_results import run
+from tests.report.perturbation_results import MANY, far
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ from demur.report.charts.risk_charts import start
 from demur.report.condition_lines import Cell, Family
 from demur.report.phrases import complement
 from demur.report.state_words import verdict
-from tests.report.runs import guarantee, run
+from tests.report.example_results import guarantee, run
 
 
 def family(*holds):

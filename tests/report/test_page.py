@@ -9,9 +9,9 @@ import pytest
 
 from demur.report import render
 from demur.report.charts import against_eps
-from tests.report.pages import Page
-from tests.report.runs import STATES, base, guarantee, run
-from tests.report.scores import undefined
+from tests.report.example_results import STATES, base, guarantee, run
+from tests.report.parsed_page import Page
+from tests.report.simulated_scores import undefined
 
 SECTIONS = (
     "making", "accuracy", "risk-coverage", "signals", "scores", "calibration", "conditions", "classes", "confusion",

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.signals.slow_models import entropy_in
-from tests.signals.world import World
+from tests.signals.signal_world import World
+from tests.signals.slow_model_signals import entropy_in
 
 from demur.errors import InputError
 from demur.evidence import Evidence

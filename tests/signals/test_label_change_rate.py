@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import betabinom
-from tests.signals.slow_models import mutant
-from tests.signals.world import World
+from tests.signals.signal_world import World
+from tests.signals.slow_model_signals import mutant
 
 from demur.errors import InputError, UnknownNameError
 from demur.signals.early_stopping import Stopping, prior, threshold, truncated

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.signals import slow as slowly
-from tests.signals import slow_models as slower
-from tests.signals.world import World
+from tests.signals import slow_model_signals as slower
+from tests.signals import slow_signals as slowly
+from tests.signals.signal_world import World
 
 from demur.errors import InputError
 from demur.evidence import Evidence

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from tests.signals.world import World, pictures
+from tests.signals.signal_world import World, pictures
 
 from demur.errors import InputError
 from demur.metrics import auroc

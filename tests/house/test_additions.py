@@ -1,0 +1,34 @@
+"""Another signal, attack or map is its own file and one line in a table: nothing else has to know."""
+
+from tests.house import additions
+
+from demur.records import read, read_json
+from demur.registry import ATTACKS, TABLES
+from demur.registry.tables import MAPS
+
+
+def test_another_signal_is_measured_and_ranked(audited, tmp_path, monkeypatch):
+    monkeypatch.setitem(TABLES["signal"], "range", f"{additions.__name__}:Range")
+    asked = {"signals__use": ["msp", "range(scale=2.0)"], "conditions__use": ["clean"], "policies__use": ["certified"]}
+    results = audited(tmp_path / "run", **asked)
+    assert [signal.name for signal in results.signals] == ["msp", "range(scale=2.0)"]
+    assert results.signals[1].sentence == additions.Range.__doc__.partition("\n")[0]
+    assert read(tmp_path / "run")["signal.range(scale=2.0)"].is_finite().all()
+
+
+def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "brighten", f"{additions.__name__}:Brighten")
+    results = audited(tmp_path / "run", conditions__use=["clean", "brighten(eps=[0.1, 0.2])"])
+    assert [row.condition for row in results.conditions] == ["clean", "brighten(eps=0.1)", "brighten(eps=0.2)"]
+    assert read(tmp_path / "run", "brighten(eps=0.2)")["distance.linf"].max() <= 0.2 + 1e-6
+    sentence = read_json(tmp_path / "run" / "run.json")["conditions"][1]["sentence"]
+    assert sentence.startswith("Brighter, every pixel changed by at most 10 %")
+
+
+def test_another_map_is_measured_and_found_to_look_at_no_weights(audited, tmp_path, monkeypatch):
+    monkeypatch.setitem(MAPS, "brightness", f"{additions.__name__}:Brightness")
+    asked = {"attribution__maps": ["brightness(power=2.0)"], "attribution__images": 12}
+    found = audited(tmp_path / "run", conditions__use=["clean"], policies__use=["certified"], **asked).where.maps[0]
+    assert (found.name, found.sentence) == ("brightness(power=2.0)", additions.Brightness.sentence)
+    assert (found.n, found.height, found.width) == (12, 28, 28)
+    assert (found.sanity.state, found.sanity.correlation.value) == ("fail", 1)

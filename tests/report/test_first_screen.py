@@ -1,0 +1,156 @@
+"""The first screen in words: short, plain, and honest in every state."""
+
+import pytest
+
+from demur.report import words
+from demur.report.first_screen import FirstScreen
+from tests.report.example_results import STATES, base, condition, guarantee, run
+from tests.report.perturbation_results import no_end, no_reach, search
+from tests.report.simulated_scores import share, undefined
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_words_fit_a_terminal(state):
+    lines = words(run(state)).splitlines()
+    assert 8 <= len(lines) <= 14
+    assert max(map(len, lines)) <= 100
+    assert lines[-1].startswith("Next: ")
+
+
+def test_words_fit_even_when_everything_is_long():
+    long = "a very long sentence that goes on " * 40
+    results = run("issued").model_copy(
+        update={"next_step": long, "not_covered": (long, long), "purpose": {"abstentions_go_to": long}}
+    )
+    lines = words(results).splitlines()
+    assert len(lines) <= 14
+    assert max(map(len, lines)) <= 100
+    assert sum(line.endswith("…") for line in lines) >= 3
+
+
+def test_the_guarantee_in_words():
+    lines = words(run("issued")).splitlines()
+    assert lines[:4] == [
+        "✔ Guarantee issued: fashion on fashion. Yes, with the guard on, for images like those measured.",
+        "When it answers, at most 2 in 100 answers are wrong (95 % confidence; 4,000 labelled images).",
+        "It answers 70 of 100 images; 30 go to a person. Without the guard: 8 in 100 answers are wrong.",
+        "Check on 4,012 unseen images: 34 wrong of 2,814 answered.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "answer"),
+    [
+        ("issued", "Yes"),
+        ("too_few_labels", "Not yet"),
+        ("model_too_weak", "No."),
+        ("measurement_failed", "Unknown"),
+        ("undeclared", "Undecided"),
+    ],
+)
+def test_each_state_answers_may_i_use_it(state, answer):
+    assert FirstScreen.of(run(state)).verdict.answer.startswith(answer)
+
+
+def test_a_refusal_says_how_many_labels_are_missing():
+    assert "120 labelled images cannot prove “at most 2 in 100 wrong”; about 456 are needed" in words(
+        run("too_few_labels")
+    )
+
+
+def test_a_refusal_never_understates_what_could_be_kept():
+    assert "the lowest seen is 12 in 100" in FirstScreen.of(run("model_too_weak")).verdict.headline
+
+
+@pytest.mark.parametrize(("wrong", "kept"), [(34, True), (56, True), (57, False)])  # 2 % of 2,800 are 56
+def test_the_check_says_whether_the_guarantee_was_kept(wrong, kept):
+    results = run("issued").model_copy(update={"guarantee": guarantee(test_wrong=wrong, test_answered=2800)})
+    first = FirstScreen.of(results)
+    assert first.kept is kept
+    assert first.verdict.answer.startswith("Yes") is kept
+
+
+def test_hundreds_add_up_to_a_hundred():
+    for state in STATES:
+        for picture in FirstScreen.of(run(state)).hundreds:
+            assert picture.right + picture.wrong + picture.passed_on == 100
+    guarded, bare = FirstScreen.of(run("issued")).hundreds
+    assert (guarded.right, guarded.wrong, guarded.passed_on) == (69, 1, 30)
+    assert (bare.right, bare.wrong, bare.passed_on) == (92, 8, 0)
+
+
+def severities(*risks):
+    rows = (
+        condition(f"fog(severity={at})", "fog", "corruption", f"fog {at}", at, 0.9, 0.5, risk, guaranteed=True)
+        for at, risk in enumerate(risks, 1)
+    )
+    return FirstScreen.of(run("issued").model_copy(update={"conditions": tuple(rows)})).corruptions[0]
+
+
+@pytest.mark.parametrize(
+    ("risks", "summary"),
+    [
+        ((0.01, 0.015), "fog ✔ at every severity"),
+        ((0.01, 0.05, 0.01), "fog ✔ to 1, ✖ from 2 (100/2,006)"),
+        ((0.05, 0.06), "fog ✖ from 1 (100/2,006)"),
+    ],
+)
+def test_a_family_is_summed_up_by_where_it_breaks(risks, summary):
+    assert severities(*risks).summary == summary
+
+
+def test_severities_are_sorted():
+    results = run("issued")
+    mixed = results.model_copy(update={"conditions": results.conditions[::-1]})
+    for family in FirstScreen.of(mixed).corruptions:
+        assert [cell.level for cell in family.cells] == ["1", "2", "3", "4", "5"]
+
+
+def test_an_undefined_smallest_change_gives_its_reason():
+    results = run("issued")
+    attack = results.manipulation.model_copy(
+        update={"median_distance": undefined("fewer than half of the answers flipped")}
+    )
+    first = FirstScreen.of(results.model_copy(update={"manipulation": attack}))
+    assert first.manipulation[0] == "Smallest change that flips the answer: — (fewer than half of the answers flipped)."
+
+
+def test_other_norms_are_named():
+    results = run("issued")
+    attack = results.manipulation.model_copy(update={"norm": "l2", "median_distance": share(0.5, 100)})
+    first = FirstScreen.of(results.model_copy(update={"manipulation": attack}))
+    assert "0.5 (l2)" in first.manipulation[0]
+
+
+def test_a_class_that_is_never_answered_has_no_risk():
+    results = run("issued")
+    worst = results.worst_class.model_copy(update={"coverage": share(0.0, 401), "risk": undefined("nothing answered")})
+    assert (
+        FirstScreen.of(results.model_copy(update={"worst_class": worst})).worst_detail
+        == "With the guard it answers 0 of 100 of them."
+    )
+
+
+def test_a_failed_measurement_shows_no_guarantee_in_words():
+    broken = run("measurement_failed").model_copy(
+        update={"guarantee": guarantee(), "conditions": base(True)["conditions"]}
+    )
+    said = words(broken)
+    assert "at most" not in said
+    assert "✔" not in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "No attack was run; along one direction ±0.7 % per pixel flips half the answers."),
+        ({"norm": "l2"}, "No attack was run; along one direction L2 0.00666 flips half the answers."),
+        ({"median": no_end()}, "Not measured: no attack was run."),
+        ({"median": no_reach()}, "Not measured: no attack was run."),
+    ],
+)
+def test_without_an_attack_a_search_along_a_direction_is_told(changes, said):
+    results = run("issued").model_copy(update={"manipulation": None, "epsilon": (search().model_copy(update=changes),)})
+    first = FirstScreen.of(results)
+    assert (first.manipulation, first.manipulation_short) == ((said,), said)
+    assert f"Manipulation: {said}" in words(results)
