@@ -164,14 +164,21 @@ def test_dropout_is_unbiased_and_drops_whole_maps_where_the_layer_does():
 
 @pytest.mark.filterwarnings("ignore:dropout2d")
 def test_dropout_of_maps_drops_the_values_of_a_vector():
-    net, seen = dropping()
+    net, seen = dropping(rows=64)
     net.body[5] = nn.Dropout2d(0.5).eval()  # behind nn.Flatten
-    kept = []
-    net.head.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    given, kept = [], []
+    net.body[5].register_forward_pre_hook(lambda _, values: given.append(values[0]))
+    net.head.register_forward_pre_hook(lambda _, values: kept.append(values[0]))
     with torch.no_grad():
         passes = seen.dropout_logits(2, seen.keys)
     assert not torch.equal(*passes)
-    assert 0.75 < float((kept[0] == 0).float().mean()) < 1, "half of half of what a ReLU lets through is left"
+    for before, after in zip(given, kept, strict=True):
+        dropped = (after == 0) & (before != 0)
+        alive = (before != 0).sum(dim=1)
+        share = dropped.sum(dim=1)[alive >= 20] / alive[alive >= 20]
+        assert float(dropped.sum() / alive.sum()) == pytest.approx(0.5, abs=0.1)
+        assert ((share > 0.1) & (share < 0.9)).all(), "values are dropped one by one, not row by row"
+        torch.testing.assert_close(after[~dropped], 2 * before[~dropped])
 
 
 def test_dropout_leaves_no_state_behind_even_when_the_net_fails():

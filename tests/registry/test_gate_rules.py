@@ -57,7 +57,7 @@ def test_a_fraction_and_one_spelling():
         ("clean.acuracy", ">= 0.8", "Did you mean 'clean.accuracy'?"),
         ("signals.msp.aurocc", ">= 0.8", "Did you mean 'signals.msp.auroc'?"),
         ("checks.fail", "<= 0", "Did you mean 'checks.failed'?"),
-        ("promis.issued", "true", "Did you mean 'guarantee.issued'?"),
+        ("guarantee.isued", "true", "Did you mean 'guarantee.issued'?"),
         ("clean.accuracy", "0.8", "a rule is >=, <=, > or < and a number"),
         ("clean.accuracy", ">= 80 %", "Write 80 % as 0.80"),
         ("clean.accuracy", ">= 80", "must compare with a number in [0, 1]"),

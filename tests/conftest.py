@@ -1,0 +1,30 @@
+"""What a test draws from torch's global stream hangs on the test alone, whatever ran before it in the same process.
+
+Many nets of the tests are built by `nn.Linear(…)` and its like, which draw from that stream; with tests spread over
+processes their weights would else depend on how many cores there are. Every test, fixture and file has a seed of its
+own, so that code which secretly draws from the stream still differs between a fixture and a test.
+"""
+
+import zlib
+
+import pytest
+import torch
+
+
+def _seed(name: str) -> None:
+    torch.random.default_generator.manual_seed(zlib.crc32(name.encode()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report(collector):
+    _seed(f"file {collector.nodeid}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef, request):
+    _seed(f"fixture {fixturedef.argname} of {request.node.nodeid}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    _seed(f"test {item.nodeid}")
