@@ -3,8 +3,8 @@
     python benchmarks/signals.py [--quick] [--rows N] [--only NAME…]
 
 The forward pass that all signals share is timed once, on full batches; then each signal on evidence whose forward pass
-is made, so its figure is what it adds. Signals that must be fitted are fitted on the images of the split fit. CPU seconds
-are those of the process. AUROC is against errors, on the images scored.
+is made, so its figure is what it adds. Signals that must be fitted are fitted on the images of the split fit. CPU
+seconds are those of the process. AUROC is against errors, on the images scored.
 """
 
 import argparse
