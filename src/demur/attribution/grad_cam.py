@@ -18,8 +18,8 @@ class GradCAM:
     """ReLU of a layer's maps, weighted by the mean slope of the class's logit along each: high where they speak for it.
 
     On the grid of the layer, in logits. Without a `layer` it is the last one with a grid of more than one cell that
-    feeds the answer, found by a look at two made-up images; `with_layer` finds it once. A map may be zero everywhere,
-    where all of the layer speaks against the class: that is a result, not a failure.
+    feeds the answer, found by a forward pass of two made-up images; `with_layer` finds it once. A map may be zero
+    everywhere, where all of the layer speaks against the class: that is a result, not a failure.
     Selvaraju et al. (2017), arXiv:1610.02391.
     """
 

@@ -42,9 +42,9 @@ def overlay(image: Tensor, heat: Tensor, side: int = SIDE) -> Pixels:
     under = picture(image, side).astype(np.float64)
     grey = under.mean(axis=2, keepdims=True)
     height, width = under.shape[:2]
-    heat = _unit_map(heat, (height, width))
-    alpha = (_OPAQUE * heat**_RISE)[..., None]
-    return ((1 - alpha) * (0.3 * under + 0.7 * grey) + alpha * _colours(heat)).round().astype(np.uint8)
+    shares = _unit_map(heat, (height, width))
+    alpha = (_OPAQUE * shares**_RISE)[..., None]
+    return ((1 - alpha) * (0.3 * under + 0.7 * grey) + alpha * _colours(shares)).round().astype(np.uint8)
 
 
 def picture(image: Tensor, side: int = SIDE) -> Pixels:
@@ -72,6 +72,6 @@ def _unit_map(heat: Tensor, size: tuple[int, int]) -> NDArray[np.float64]:
     return interpolate(values[None, None], size=size, mode="bicubic")[0, 0].clamp(0, 1).numpy()
 
 
-def _colours(heat: NDArray[np.float64]) -> NDArray[np.float64]:
+def _colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     places, colours = zip(*_INFERNO, strict=True)
-    return np.stack([np.interp(heat, places, channel) for channel in zip(*colours, strict=True)], axis=-1)
+    return np.stack([np.interp(shares, places, channel) for channel in zip(*colours, strict=True)], axis=-1)

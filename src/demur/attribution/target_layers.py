@@ -1,4 +1,4 @@
-"""What a map is taken of: the layer, the logit of a class, and what becomes of signs."""
+"""What a map explains: the layer, the logit of a class, and how signs are treated."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -118,7 +118,7 @@ def channel_sum(values: Images, sign: Sign) -> Heat:
 
 
 def without_sign(values: Tensor, sign: Sign) -> Tensor:
-    """Not negative any more."""
+    """The absolute value, or the positive part."""
     return values.abs() if sign == "absolute" else values.clamp(min=0)
 
 

@@ -53,7 +53,7 @@ class TrainingImages:
 
 
 def gather(source: Source, positions: Sequence[int], labels: Tensor, cap: int = CAP) -> TrainingImages:
-    """The lessons in some readable rows of a source, whose labels are known.
+    """The training images in some readable rows of a source, whose labels are known.
 
     Raises:
         DataError: there are no rows, or a class has none.

@@ -50,7 +50,7 @@ class Quiet:
 def learn(
     recipe: Recipe,
     module: nn.Module,
-    lessons: TrainingImages,
+    training_images: TrainingImages,
     seed: int = 0,
     *,
     progress: TrainingProgress | None = None,
@@ -67,16 +67,16 @@ def learn(
     progress, checkpoints = progress or Quiet(), checkpoints or Forgetful()
     student = channels_last(deepcopy(module)).train()
     optimizer = recipe.optimizer(student.parameters())
-    steps = lessons.steps(recipe.batch)
+    steps = training_images.steps(recipe.batch)
     with seeded_torch(seed) as dice:
         begun = checkpoints.recall(student, optimizer, dice)
         progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
-        progress.start((recipe.epochs - begun) * lessons.size)
+        progress.start((recipe.epochs - begun) * training_images.size)
         for epoch in range(begun, recipe.epochs):
-            for step, (images, labels) in enumerate(lessons.batches(recipe.batch, dice)):
+            for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
                 _set(optimizer, recipe, epoch * steps + step, recipe.epochs * steps)
                 views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-                loss = recipe.loss(student, views, labels, lessons.counts)
+                loss = recipe.loss(student, views, labels, training_images.counts)
                 where = f"epoch {epoch + 1} of {recipe.epochs}"
                 _check_loss(loss.item(), where)
                 optimizer.zero_grad()

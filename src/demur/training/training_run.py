@@ -65,7 +65,7 @@ def train(
         checkpoints = Checkpoints(folder / CHECKPOINT)
         options = task.architecture.options
         wrapped = InputScaling(task.network, options.mean, options.std)
-        state = learn(task.recipe, wrapped, task.lessons(), seed, progress=progress, checkpoints=checkpoints)
+        state = learn(task.recipe, wrapped, task.training_images(), seed, progress=progress, checkpoints=checkpoints)
         task.network.load_state_dict(without_scaling(state))
         progress.say("measuring on images set aside")
         return _leave(task, folder)
