@@ -59,9 +59,9 @@ def plan(
     """Print the resolved plan as TOML, every default written out."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
     from demur.data import open_data
-    from demur.pipeline.run.loop import resolve
+    from demur.pipeline.plan.resolve import resolve
 
-    print(resolve(chosen, open_data(chosen.data.address)).toml(), end="")
+    print(resolve(chosen, open_data(chosen.data.address)).plan.toml(), end="")
 
 
 def list_names(

@@ -11,14 +11,14 @@ from tests import tiny
 from demur.errors import InputError, UnknownNameError
 from demur.openings import openings
 from demur.pipeline.plan.plan_file import Plan, read_plan
-from demur.pipeline.run.loop import resolve
+from demur.pipeline.plan.resolve import resolve
 from demur.registry.gate_rules import gates_sha256
 
 SMALL = {"conditions": ("clean", "low_light(severity=[1, 3])"), "policies": ("certified(risk=0.3)",)}
 
 
 def resolved(gates, **changes):
-    return resolve(tiny.plan(**(SMALL | changes), gates=gates), tiny.source(60)).gates
+    return resolve(tiny.plan(**(SMALL | changes), gates=gates), tiny.source(60)).plan.gates
 
 
 @given(

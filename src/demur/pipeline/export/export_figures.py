@@ -15,8 +15,8 @@ from demur.attacks.core.attack_state import Trouble
 from demur.metrics import Estimate, proportion
 from demur.metrics.quantiles import median
 from demur.pipeline.export.point_files import MEASURED, Flags, Points, answered_right, ask, read_arrays
+from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import Job
 from demur.records import groups
 from demur.shapes import Images
 
@@ -89,7 +89,7 @@ Files = Sequence[tuple[Path, Path]]
 """Arrays and table of each source, in the order of the models."""
 
 
-def matrix(condition: Condition, benches: Sequence[Job], files: Files, tell: Callable[[], None]) -> Facts:
+def matrix(condition: Condition, jobs: Sequence[Job], files: Files, tell: Callable[[], None]) -> Facts:
     """Rows are the models that were attacked, columns those that were asked.
 
     `robust_accuracy` is of all images, `success` of those the asked model had right; `carried` is the share of the
@@ -102,7 +102,7 @@ def matrix(condition: Condition, benches: Sequence[Job], files: Files, tell: Cal
     for source, (arrays, _) in enumerate(files):
         points = Points(read_arrays(arrays)["images"], tables[source])
         line: list[Mapping[str, Facts]] = []
-        for target, job in enumerate(benches):
+        for target, job in enumerate(jobs):
             wrong = points.fooled if source == target else _wrong(condition, points, job, right[target])
             line.append(_cell(points, wrong, right[target]))
             tell()

@@ -24,8 +24,8 @@ from demur.pipeline.export.point_files import (
     rounded_arrays,
     table_bytes,
 )
+from demur.pipeline.job import SHARD, Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import SHARD, Job
 from demur.shapes import Images, Labels, Scores
 
 _ROUNDING = 1e-6

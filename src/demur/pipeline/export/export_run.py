@@ -24,14 +24,14 @@ from demur.pipeline.export.export_figures import matrix
 from demur.pipeline.export.export_folder import ExportFolder, file_slug, open_export, unique
 from demur.pipeline.export.export_job import ExportJob, export_attack
 from demur.pipeline.export.point_files import Rows, check_suffix
+from demur.pipeline.job import Job, on_device
 from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.preflight import preflight_checks
 from demur.pipeline.run.attack_rows import try_attacks
-from demur.pipeline.run.job import Job, on_device
 from demur.pipeline.run.loop import Progress
 from demur.records import SCHEMA_VERSION
-from demur.registry import CORRUPTIONS, lookup, parse
+from demur.registry import CORRUPTIONS, Name, lookup
 
 _BESIDES = 4
 """Looks at the clean image, the last point, the kept point, and at it in float64."""
@@ -44,8 +44,8 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
         UnknownNameError: a name or field nobody knows.
         InputError: no attack at all, or a field's value breaks its rule.
     """
-    for text in texts:
-        name = parse(text).name
+    names = [Name(text) for text in texts]
+    for name in (text.call.name for text in names):
         if name in CORRUPTIONS or name == CLEAN.name:
             raise InputError(
                 f"{name!r} is a condition of an audit and no attack. Name an attack, such as pgd(eps=8/255)."
@@ -53,7 +53,7 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
         lookup("attack", name)
     if not texts:
         raise InputError("no attack was named. Give at least one, such as --attack 'pgd(eps=8/255)'.")
-    return tuple(found for found in conditions(texts, shape) if found.attack is not None)
+    return tuple(found for found in conditions(names, shape) if found.attack is not None)
 
 
 def passes_at_most(condition: Condition) -> int:
@@ -126,8 +126,8 @@ def export(
     given = {"data.address": source.address, "seed": seed, "batch": batch, "model.trust_labels": trust_labels}
     plan = read_plan(None, (), given, shipped=False)
     task = _Task(plan, source, index, classifiers, found, chosen(index, limit), suffix, quantised)
-    progress.say("checking the model at the door")
-    told = task.told([preflight_checks(job) for job in task.benches])
+    progress.say("checking the model and the data")
+    told = task.told([preflight_checks(job) for job in task.model_jobs])
     with open_export(Path(out), task.request(limit), told) as folder:
         task.run(folder, progress)
         return folder.path / "attack.json"
@@ -147,8 +147,11 @@ class _Task:
     quantised: bool
 
     @property
-    def benches(self) -> tuple[Job, ...]:
-        return tuple(Job(self.plan, classifier, self.source, self.index, {}) for classifier in self.classifiers)
+    def model_jobs(self) -> tuple[Job, ...]:
+        return tuple(
+            Job(self.plan, classifier, self.source, self.index, tuple(self.conditions))
+            for classifier in self.classifiers
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,7 +162,7 @@ class _Task:
         places = unique([file_slug(condition.name) for condition in self.conditions])
         return [
             ExportJob(number, job, condition, self.rows, f"{name}/{place}", self.suffix, self.quantised)
-            for number, (job, name) in enumerate(zip(self.benches, self.names, strict=True))
+            for number, (job, name) in enumerate(zip(self.model_jobs, self.names, strict=True))
             for condition, place in zip(self.conditions, places, strict=True)
         ]
 
@@ -179,8 +182,8 @@ class _Task:
             "quantised": self.quantised,
         }
 
-    def told(self, doors: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-        """What else is to be known: names, addresses, versions, what was found at the door."""
+    def told(self, checks: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+        """What else is to be known: names, addresses, versions, what preflight found."""
         return {
             "schema_version": SCHEMA_VERSION,
             "data": self.source.address,
@@ -188,8 +191,8 @@ class _Task:
             "unreadable": sum(error is not None for error in self.index.errors),
             "classes": list(self.source.classes),
             "models": [
-                {"name": name, "parameters": classifier.parameters, "sha256": classifier.sha256, "checks": list(checks)}
-                for name, classifier, checks in zip(self.names, self.classifiers, doors, strict=True)
+                {"name": name, "parameters": classifier.parameters, "sha256": classifier.sha256, "checks": list(found)}
+                for name, classifier, found in zip(self.names, self.classifiers, checks, strict=True)
             ],
             "versions": {
                 "python": platform.python_version(),
@@ -219,7 +222,7 @@ class _Task:
         own = [job for job in self.jobs if job.condition == condition]
         files = [(folder.path / job.arrays, folder.path / job.table) for job in own]
         tell = partial(_tell, progress, 1, "asking every model about all points", len(self.rows))
-        return matrix(condition, self.benches, files, tell)
+        return matrix(condition, self.model_jobs, files, tell)
 
     def cost(self, prices: Mapping[str, int]) -> str:
         """What this may cost, in words."""

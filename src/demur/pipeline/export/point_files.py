@@ -15,11 +15,10 @@ from torch import Tensor
 
 from demur.classifier import Classifier
 from demur.errors import RunError, unknown
+from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attack_rows import run_attack
-from demur.pipeline.run.job import Job
-from demur.pipeline.run.record_rows import ForwardScores, metadata_columns, record_table
-from demur.randomness import Keys
+from demur.pipeline.run.record_rows import ForwardScores, identity, record_table
 from demur.records import wrong
 from demur.shapes import Images, Logits
 
@@ -78,12 +77,11 @@ def attack_part(rows: pl.DataFrame, condition: Condition) -> Flags:
 def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
     """Attack some index rows; the keys, hence the points, are those of an audit with the same seed."""
     images, labels = job.load(rows)
-    ids = [job.index.sample_ids[row] for row in rows]
-    keys = Keys.of(job.plan.seed, ids, condition.name)
+    keys = job.keys(rows, condition.name)
     clean = ask(job.classifier, images, job.plan.batch)
     found = run_attack(condition, job.classifier, images, labels, keys, batch=job.plan.batch)
     shown = ForwardScores(found.outcome.logits.cpu(), {}, torch.zeros(2, len(rows), dtype=torch.int64))
-    record = record_table(condition, _identity(job, rows), labels.cpu(), shown, found, [None] * len(rows))
+    record = record_table(condition, identity(job, rows), labels.cpu(), shown, found)
     return Points(
         found.outcome.x.cpu(),
         record.with_columns(
@@ -91,17 +89,6 @@ def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
             pl.Series("fooled", wrong(record) & attack_part(record, condition)),
         ),
     )
-
-
-def _identity(job: Job, rows: Rows) -> dict[str, list[object]]:
-    index = job.index
-    return {
-        "sample_id": [index.sample_ids[row] for row in rows],
-        "split": [index.splits[row] for row in rows],
-        "label": index.labels[rows].tolist(),
-        "group": [index.groups[row] for row in rows],
-        **metadata_columns(index, rows),
-    }
 
 
 def ask(classifier: Classifier, images: Images, batch: int) -> Logits:
