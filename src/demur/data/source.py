@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 import torch
@@ -46,7 +45,7 @@ class Row:
     label: int
     group: str | None = None
     error: str | None = None
-    meta: Meta = field(default_factory=lambda: MappingProxyType({}))
+    meta: Meta = field(default_factory=dict)
     split: OwnSplit | None = None
     label2: int | None = None
     weight: float | None = None
