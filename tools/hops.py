@@ -2,9 +2,9 @@
 
     python tools/hops.py
 
-Runs a clean shard and a PGD shard of a small job and counts the files and functions of demur that were called, without
-those of the signals. The model and the images are the caller's own. The last line is JSON: files and functions of each,
-and how many files `src` has and how many file names stand there more than once.
+Runs a clean, a PGD and a corrupted shard of a small job and counts the files and functions of demur that were called,
+without those of the signals. The model and the images are the caller's own. The last line is JSON: files and functions
+of each, and how many files `src` has and how many file names stand there more than once.
 """
 
 import json
@@ -30,7 +30,7 @@ from demur.pipeline.run.run_writer import RunWriter
 
 ROOT = Path(demur.__file__).parent
 SIGNALS = ROOT / "signals"
-ATTACK = "pgd(eps=0.1, steps=4)"
+CONDITIONS = ("clean", "pgd(eps=0.1, steps=4)", "gaussian_noise(severity=3)")
 
 
 def small_job() -> Job:
@@ -39,7 +39,7 @@ def small_job() -> Job:
     source = from_tensors(torch.rand(60, 1, 8, 8, generator=dice), torch.arange(60) % 3, classes=("a", "b", "c"))
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
     classifier = Classifier(net, classes=source.classes, input_shape=source.input_shape)
-    plan = Plan(conditions=Conditions(use=("clean", ATTACK), attacked=12))
+    plan = Plan(conditions=Conditions(use=CONDITIONS, attacked=12))
     return Job.of(resolve(plan, source), classifier, source, build_index(source))
 
 
@@ -80,11 +80,11 @@ def main() -> dict[str, Any]:
             files = sorted({file for file, _ in called})
             name = shard.condition.family
             found[name] = {"files": len(files), "functions": len(called)}
-            print(f"{name}: {', '.join(files)}")
+            sys.stdout.write(f"{name}: {', '.join(files)}\n")
     names = Counter(path.name for path in ROOT.rglob("*.py") if path.name != "__init__.py")
     repeated = [name for name, count in names.items() if count > 1]
     return {**found, "source_files": sum(1 for _ in ROOT.rglob("*.py")), "repeated_names": len(repeated)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main()))
+    sys.stdout.write(f"{json.dumps(main())}\n")

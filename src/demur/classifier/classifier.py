@@ -4,8 +4,8 @@ import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from typing import final
+from functools import cached_property, partial
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -142,18 +142,25 @@ class Classifier:
         """A classifier with a copy of the module in float64, which reads images in float64; made once."""
         return self._with(copy.deepcopy(self._module).double())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Classifier, **self._declared), (self._module,)
+
     def _with(self, module: nn.Module) -> "Classifier":
-        return Classifier(
-            module,
-            classes=self.classes,
-            input_shape=self.input_shape,
-            mean=self._contract.mean,
-            std=self._contract.std,
-            output=self._contract.output,
-            features=self._named_features,
-            name=self._name,
-            learned_from=self._learned_from,
-        )
+        return Classifier(module, **self._declared)
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        """What it was told when it was made, but for the module."""
+        return {
+            "classes": self.classes,
+            "input_shape": self.input_shape,
+            "mean": self._contract.mean,
+            "std": self._contract.std,
+            "output": self._contract.output,
+            "features": self._named_features,
+            "name": self._name,
+            "learned_from": self._learned_from,
+        }
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from demur.data.decoding import Decoded, Rules, decode_picture
 from demur.data.image_list import reason
-from demur.data.source import Row
+from demur.data.source import Row, by_address
 from demur.errors import AddressError, DataError
 
 Fetch: TypeAlias = Callable[[int], NDArray[Any]]
@@ -37,6 +37,9 @@ class ArraySource:
     listed: tuple[Row, ...]
     fetch: Fetch
     rules: Rules
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return by_address(self)
 
     def __len__(self) -> int:
         return len(self.listed)

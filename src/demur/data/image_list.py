@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from demur.data.decoding import Decoded, Rules, open_picture
-from demur.data.source import Row
+from demur.data.source import Row, by_address
 from demur.errors import DataError
 
 Load: TypeAlias = Callable[[int], bytes]
@@ -66,6 +66,9 @@ class ListedSource:
     load: Load
     rules: Rules
     marked: Marked | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return by_address(self)
 
     def __len__(self) -> int:
         return len(self.listed)

@@ -1,6 +1,6 @@
 """What every source of labelled images gives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -8,8 +8,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from demur.errors import AddressError
-from demur.registry import Address
+from demur.errors import AddressError, DataError
+from demur.registry import Address, resolve
 from demur.splits import OwnSplit
 
 Meta: TypeAlias = Mapping[str, str | float | None]
@@ -98,6 +98,31 @@ class Source(Protocol):
 
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in this order; an image that cannot be read is a row with an error."""
+
+
+def open_data(text: str) -> Source:
+    """The source behind a data address, such as `fashion`, `digits`, `idx:FOLDER?split=train` or `parquet:FILE`."""
+    address = Address.parse(text, "data")
+    source: Source = resolve("data", address.scheme)(address)
+    return source
+
+
+def by_address(source: Source) -> tuple[Callable[[str, int], Source], tuple[str, int]]:
+    """How a source travels to another process, in the form of `__reduce__`: no open file does, its address is reopened.
+
+    A relative address leads there from the same folder only.
+    """
+    return _reopened, (source.address, len(source))
+
+
+def _reopened(address: str, rows: int) -> Source:
+    source = open_data(address)
+    if len(source) != rows:
+        raise DataError(
+            f"{address} must hold the {rows} images it had when it was opened first; it has {len(source)} now. Bring "
+            "them back, or begin a new run."
+        )
+    return source
 
 
 def shaped(row: Row, input_shape: tuple[int, int, int]) -> Row:

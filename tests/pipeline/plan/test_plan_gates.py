@@ -51,7 +51,7 @@ def test_unquoted_keys_and_settings_mean_the_same(tmp_path):
         ({"claen.accuracy": ">= 0.8"}, "Did you mean 'clean'?"),
         ({"gaussian_blur(severity=1).accuracy": ">= 0.8"}, "unknown subject of a gate 'gaussian_blur(severity=1)'"),
         ({"signals.entropi.auroc": ">= 0.8"}, "unknown signal of a gate 'entropi'. Did you mean 'entropy'?"),
-        ({"promis.risk": "<= 0.1"}, "Did you mean 'guarantee'?"),
+        ({"guarante.risk": "<= 0.1"}, "Did you mean 'guarantee'?"),
         ({"clean.accuracy": 0.8}, "plan key 'gates.clean.accuracy'"),
         ({"pgd(.accuracy": ">= 0.8"}, "cannot read the name 'pgd('"),
     ],

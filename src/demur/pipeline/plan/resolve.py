@@ -17,7 +17,7 @@ from demur.pipeline.plan.sections import (
     search_conditions,
 )
 from demur.policies import Certified, Policy
-from demur.registry import build, call_of, describe
+from demur.registry import Name, build, call_of, describe
 from demur.registry.error_costs import check_positive, read_costs, read_prevalence
 from demur.registry.gate_rules import Gate, read_gate
 from demur.registry.tables import CENTRED, MARKED
@@ -81,9 +81,10 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
 
 
 def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
-    """Canonical name → signal."""
-    built = ((call.name, build("signal", call)) for call in map(call_of, texts))
-    return {describe(name, signal): signal for name, signal in built}
+    """Canonical name → signal, each built once."""
+    read: dict[str, Name] = {text: text for text in texts if isinstance(text, Name)}
+    calls = [call_of(read.get(text, text)) for text in dict.fromkeys(texts)]
+    return {describe(call.name, signal): signal for call, signal in ((call, build("signal", call)) for call in calls)}
 
 
 def _with_sections(
@@ -92,8 +93,8 @@ def _with_sections(
     """The plan with its sections written out: where it names no conditions, what is usual; else what it has."""
     usual, given = not plan.conditions.use, plan.attribution
     cam = ("grad_cam",) if spatial else ()
-    maps = _maps(given.maps if given.maps is not None else (*cam, "gradient") if usual else ())
-    regions = _maps(given.regions if given.regions is not None else _usual_regions(source, cam) if usual else ())
+    maps = _maps(given.maps if given.maps is not None else (*cam, "gradient") if usual else (), {})
+    regions = _maps(given.regions if given.regions is not None else _usual_regions(source, cam) if usual else (), maps)
     searches = search_conditions(
         plan.epsilon.use if plan.epsilon.use is not None else ("ray",) if usual else (), source.input_shape
     )
@@ -111,11 +112,11 @@ def _with_sections(
     return plan.model_copy(update=changes), (*searches, *shown, *areas), built
 
 
-def _maps(texts: Sequence[str]) -> dict[str, Condition | None]:
-    """Canonical name → map, of regions that are no map nothing; none twice."""
+def _maps(texts: Sequence[str], others: Mapping[str, Condition | None]) -> dict[str, Condition | None]:
+    """Canonical name → map, of regions that are no map nothing; none twice, and none built that `others` have."""
     found = dict[str, Condition | None]()
     for text in texts:
-        condition = None if text in {MARKED, CENTRED} else map_condition(text)
+        condition = None if text in {MARKED, CENTRED} else others.get(text) or map_condition(text)
         found[text if condition is None else condition.name] = condition
     return found
 
