@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests import sectioned, tiny
+from tests import every_section, tiny
 from torch import nn
 
 from demur.adapters import load_model
@@ -78,7 +78,7 @@ def test_every_name_of_a_plan_is_parsed_and_built_once(tmp_path, monkeypatch):
     }
     counts = {"conditions.attacked": 12, "epsilon.images": 12, "attribution.images": 12, "lipschitz.images": 2}
     plan = read_plan(None, (), texts | counts)
-    run_plan(plan, tmp_path / "run", tiny.Quiet(), sectioned.Marked(tiny.source(90)), sectioned.classifier())
+    run_plan(plan, tmp_path / "run", tiny.Quiet(), every_section.Marked(tiny.source(90)), every_section.classifier())
     names = [name for listed in texts.values() for name in listed]
     assert {text: count for (text,), count in parsed.items() if text in names} == Counter(names)
     assert {text for (text,) in parsed} - {*names} <= {"msp"}

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from tests.data.files import save
+from tests.data.image_files import save
 from torch.utils.data import TensorDataset
 
 from demur.data import from_dataset, from_tensors, open_data
