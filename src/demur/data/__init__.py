@@ -1,6 +1,6 @@
 """Sources of labelled images: `open_data("fashion")` leads to a stream of rows.
 
-A source is a stream; an index is one look through it that fixes ids, splits and hashes before anything is measured.
+A source is a stream; an index is one pass through it that fixes ids, splits and hashes before anything is measured.
 """
 
 from demur.data.index import Index, build_index

@@ -16,7 +16,7 @@ from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import Classifier
 from demur.data import Index, Row, Source
-from demur.data.source import shaped
+from demur.data.source import check_shape
 from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence
 from demur.pipeline.plan.conditions import Condition, steps_of
@@ -149,7 +149,7 @@ class Job:
         if self.index.errors[row] is None:
             raise DataError(
                 f"image {found.sample_id!r} could be read when this run began and cannot be read any more: "
-                f"{shaped(found, shape).error}. Bring it back, and the same command continues."
+                f"{check_shape(found, shape).error}. Bring it back, and the same command continues."
             )
         return torch.full(shape, 0.5)
 

@@ -259,7 +259,7 @@ def test_the_price_is_said_before_the_work_and_counted_in_it(tmp_path):
     said, progress = [], Told()
     folder = run(tmp_path, "tta", "energy", "stack(signals=[msp, tta])", progress=progress)
     reference = read_json(folder / "run.json")["splits"]["fit"]
-    price = "asks the model up to 5 more times about each image: 15,000 passes over 3,000 images under all conditions"
+    price = "takes up to 5 more passes over each image: 15,000 passes over 3,000 images under all conditions"
     stack = "stack(signals=[msp, tta])"
     fitting = f"fitting {stack} takes about {5 * reference:,} passes over {reference} images"
     assert [line for line in said if "passes" in line] == [f"tta {price}", f"{stack} {price}", fitting]

@@ -34,7 +34,7 @@ from demur.records import SCHEMA_VERSION
 from demur.registry import CORRUPTIONS, Name, lookup
 
 _BESIDES = 4
-"""Looks at the clean image, the last point, the kept point, and at it in float64."""
+"""Passes over the clean image, the last point, the kept point, and at it in float64."""
 
 
 def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
@@ -68,12 +68,12 @@ def passes_at_most(condition: Condition) -> int:
 def _price(attack: Attack | Ray) -> int:
     match attack.needs:
         case "loss":
-            look = 1
+            each = 1
         case "gradient":
-            look = 2
+            each = 2
         case "jacobian":
-            look = 1 + int(vars(attack)["candidates"])
-    return _BESIDES + look * attack.steps * attack.restarts
+            each = 1 + int(vars(attack)["candidates"])
+    return _BESIDES + each * attack.steps * attack.restarts
 
 
 def export(
@@ -91,12 +91,12 @@ def export(
     trust_labels: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Attack models, write what was found, read it back and ask again; return the path of `attack.json`.
+    """Attack models, write what was found, read it back and check its answers; return the path of `attack.json`.
 
     The same call again continues what was interrupted and measures nothing twice.
 
     Args:
-        models: classifiers or their addresses. With more than one, each is attacked, and asked about the points of the
+        models: classifiers or their addresses. With more than one, each is attacked, and run on the points of the
             others.
         data: a source or its address; held-out rows are attacked, of which images the models learned from are none.
         attacks: such as `"pgd(eps=[2/255, 8/255])"`; a list is one attack for each value.
@@ -108,7 +108,7 @@ def export(
         suffix: `"safetensors"` or `"npz"`.
         quantised: also write the images in 8 bits, and count the successes that this loses.
         trust_labels: go on with a model that is no better than guessing.
-        progress: told how far it is.
+        progress: called as the work proceeds.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -118,17 +118,17 @@ def export(
     check_suffix(suffix)
     source = open_data(data) if isinstance(data, str) else data
     found = attacks_of(attacks, source.input_shape)
-    classifiers = _opened(models, source, device)
+    classifiers = _open_models(models, source, device)
     for classifier in classifiers:
         try_attacks(found, classifier)
     progress.say("reading the images")
     index = build_index(source, exclude=frozenset[str]().union(*(c.learned_from for c in classifiers)), held_out=True)
     given = {"data.address": source.address, "seed": seed, "batch": batch, "model.trust_labels": trust_labels}
     plan = read_plan(None, (), given, shipped=False)
-    task = _Task(plan, source, index, classifiers, found, chosen(index, limit), suffix, quantised)
+    task = _Task(plan, source, index, classifiers, found, select_rows(index, limit), suffix, quantised)
     progress.say("checking the model and the data")
-    told = task.told([preflight_checks(job) for job in task.model_jobs])
-    with open_export(Path(out), task.request(limit), told) as folder:
+    facts = task.facts([preflight_checks(job) for job in task.model_jobs])
+    with open_export(Path(out), task.request(limit), facts) as folder:
         task.run(folder, progress)
         return folder.path / "attack.json"
 
@@ -182,8 +182,8 @@ class _Task:
             "quantised": self.quantised,
         }
 
-    def told(self, checks: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-        """What else is to be known: names, addresses, versions, what preflight found."""
+    def facts(self, checks: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+        """What an export says of itself: names, addresses, versions, what preflight found."""
         return {
             "schema_version": SCHEMA_VERSION,
             "data": self.source.address,
@@ -203,10 +203,10 @@ class _Task:
     def run(self, folder: ExportFolder, progress: Progress) -> None:
         """Whatever is not finished yet."""
         jobs, carried = self.jobs, len(self.classifiers) > 1
-        asked = len(self.classifiers) * len(self.rows)
+        answers = len(self.classifiers) * len(self.rows)
         prices = {condition.name: passes_at_most(condition) for condition in self.conditions}
         progress.say(self.cost(prices))
-        progress.start(len(self.rows) * sum(prices[job.condition.name] for job in jobs) + carried * asked * len(jobs))
+        progress.start(len(self.rows) * sum(prices[job.condition.name] for job in jobs) + carried * answers * len(jobs))
         for job in jobs:
             tell = partial(_tell, progress, prices[job.condition.name], f"{job.model_name}: {job.condition.sentence}")
             if folder.finished(job.model, job.condition.name):
@@ -221,7 +221,7 @@ class _Task:
     def _carried(self, condition: Condition, folder: ExportFolder, progress: Progress) -> Mapping[str, Any]:
         own = [job for job in self.jobs if job.condition == condition]
         files = [(folder.path / job.arrays, folder.path / job.table) for job in own]
-        tell = partial(_tell, progress, 1, "asking every model about all points", len(self.rows))
+        tell = partial(_tell, progress, 1, "running every model on all points", len(self.rows))
         return matrix(condition, self.model_jobs, files, tell)
 
     def cost(self, prices: Mapping[str, int]) -> str:
@@ -239,7 +239,7 @@ def _tell(progress: Progress, each: int, what: str, rows: int) -> None:
     progress.advance(each * rows, what)
 
 
-def chosen(index: Index, limit: int | None) -> Rows:
+def select_rows(index: Index, limit: int | None) -> Rows:
     """The readable rows with the smallest content hashes, in the order of the source."""
     if limit is not None and limit < 1:
         raise InputError(f"`limit` must be at least 1; got {limit}.")
@@ -248,7 +248,7 @@ def chosen(index: Index, limit: int | None) -> Rows:
     return np.array(sorted(ranked[:limit]), dtype=np.int64)
 
 
-def _opened(models: Sequence[Classifier | str], source: Source, device: str | None) -> tuple[Classifier, ...]:
+def _open_models(models: Sequence[Classifier | str], source: Source, device: str | None) -> tuple[Classifier, ...]:
     found = [
         load_model(model, classes=source.classes, input_shape=source.input_shape) if isinstance(model, str) else model
         for model in models
@@ -257,7 +257,7 @@ def _opened(models: Sequence[Classifier | str], source: Source, device: str | No
     for other in others:
         if (other.input_shape, len(other.classes)) != (first.input_shape, len(first.classes)):
             raise ModelError(
-                f"models can be asked about each other's images only if they read the same shape and know as many "
+                f"models can be run on each other's images only if they read the same shape and know as many "
                 f"classes; {first.name} has {first.input_shape} and {len(first.classes)}, {other.name} has "
                 f"{other.input_shape} and {len(other.classes)}. Leave {other.name} out."
             )

@@ -98,7 +98,7 @@ class EpsilonPlan(Section):
 
 
 class AttributionPlan(Section):
-    """Where the model looks, on the first `images` of those that `epsilon` is about.
+    """Attribution maps, on the first `images` of those that `epsilon` is about.
 
     `maps` are kinds of maps. `regions` say what counts as the object: maps, `marked` for the boxes and masks of the
     data, or `centred` for a blob in the middle, which the others must beat. `occlude` is how a region is hidden. What

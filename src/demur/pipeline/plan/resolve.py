@@ -52,7 +52,7 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
 
     Args:
         plan: as it was given; where it names no conditions it gets the usual ones and the usual sections.
-        source: its images; the objects they mark are looked at too.
+        source: its images; the objects they mark are a usual region.
         spatial: whether the model has layers with pixels, which Grad-CAM needs.
 
     Raises:

@@ -55,7 +55,7 @@ def measure_occlusion(job: Job, condition: Condition, rows: IndexRows) -> pl.Dat
 
 
 def measure_search(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
-    """A search, weighted to the object or its background where one is asked for."""
+    """A search, weighted to the object or its background where one is named."""
     x, y = job.load(rows)
     weight, located, forwards, gradients = None, torch.ones(len(x), dtype=torch.bool), 0, 0
     if condition.region is not None and condition.part in {"object", "background"}:
@@ -81,7 +81,7 @@ def _region(job: Job, region: str | None, x: Images, answers: Labels, rows: Inde
 
 
 def maps_of(job: Job, name: str, x: Images, classes: Labels, rows: IndexRows) -> Heat:
-    """A map of some images, the same wherever it is asked for."""
+    """A map of some images, the same wherever it is used."""
     found, keys = job.maps[name], job.keys(rows, name)
     batches = torch.split(torch.arange(len(x)), job.plan.batch)
     return torch.cat([found(job.classifier, x[b], classes[b], keys.rows(b.tolist())) for b in batches])

@@ -116,24 +116,24 @@ def _nothing_to_fit_on(name: str, rows: int) -> InputError:
     )
 
 
-def _try(signal: AnySignal, seen: Evidence) -> None:
+def _try(signal: AnySignal, evidence: Evidence) -> None:
     needs = needs_of(signal)
     if needs.features:
-        _ = seen.features
+        _ = evidence.features
     for layer in needs.layers:
-        seen.activations(layer)
+        evidence.activations(layer)
     if not isinstance(signal, Fittable):
-        signal(seen)
+        signal(evidence)
 
 
 def prices(signals: Mapping[str, AnySignal], rows: int, reference: int) -> Iterator[str]:
-    """One sentence for each signal that asks the model again: what that comes to for so many rows."""
+    """One sentence for each signal that takes more forward passes: how many they are for so many rows."""
     for name, signal in signals.items():
         needs = needs_of(signal)
         if needs.passes:
             total = needs.passes * rows
             yield (
-                f"{name} asks the model up to {needs.passes:,.4g} more times about each image: {total:,.0f} passes "
+                f"{name} takes up to {needs.passes:,.4g} more passes over each image: {total:,.0f} passes "
                 f"over {rows:,} images under all conditions"
             )
         if needs.fitting:
@@ -199,9 +199,13 @@ def seconds_per_image(job: Job) -> dict[str, Any]:
     rows = [row for row in range(len(job.index)) if job.index.errors[row] is None][: job.plan.batch]
     seen = next(job.evidence(job.load(rows)[0], _keys(job, rows)))
     with torch.no_grad():
-        look = _seconds(lambda: next(job.evidence(seen.images, seen.keys)).logits)
+        shared = _seconds(lambda: next(job.evidence(seen.images, seen.keys)).logits)
         own = {name: _seconds(partial(signal, seen)) for name, signal in job.ready.items()}
-    return {"images": len(rows), "look": look / len(rows), "signals": {k: s / len(rows) for k, s in own.items()}}
+    return {
+        "images": len(rows),
+        "forward_pass": shared / len(rows),
+        "signals": {k: s / len(rows) for k, s in own.items()},
+    }
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:

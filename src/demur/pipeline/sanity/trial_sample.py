@@ -1,4 +1,4 @@
-"""Where trials are made: a few of the attacked images, the model, and the count of what it was asked."""
+"""Where trials are made: a few of the attacked images, the model, and the count of its passes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
