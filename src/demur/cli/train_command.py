@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from demur.training.model_card import Scores
-    from demur.training.training_run import Trained
+    from demur.training.training_run import TrainingResult
 
 _SHOWN = 10
 
@@ -54,7 +54,7 @@ def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str,
     return canonical(call.name, fields | {name: value for name, value in given.items() if value is not None})
 
 
-def _words(done: "Trained", data: str) -> list[str]:
+def _words(done: "TrainingResult", data: str) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     card = f"Card: {done.weights.with_suffix('.md')}"
     return [f"Learned from {done.learned:,} images.", *found, card, f"Next: demur audit '{done.address}' '{data}'"]

@@ -100,24 +100,24 @@ def _set(optimizer: torch.optim.Optimizer, recipe: Recipe, done: int, total: int
 
 def _check_loss(loss: float, where: str) -> None:
     if not math.isfinite(loss):
-        raise _diverged(f"the loss is {loss}", where)
+        raise _divergence(f"the loss is {loss}", where)
 
 
 def _check_state(student: nn.Module, where: str) -> None:
     """A last step can spoil the weights after a finite loss."""
     for name, value in student.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise _diverged(f"the weights {name!r} are not finite", where)
+            raise _divergence(f"the weights {name!r} are not finite", where)
 
 
-def _diverged(what: str, where: str) -> RunError:
+def _divergence(what: str, where: str) -> RunError:
     return RunError(
         f"the training has diverged: {what} in {where}. The checkpoint of the last good epoch is kept. Lower the "
         "recipe's learning_rate and train into another folder, or check the images for constant or extreme ones."
     )
 
 
-class Normalised(nn.Module):
+class InputScaling(nn.Module):
     """`network((x − mean) / std)`, so that recipes see images in [0, 1] whatever the network wants."""
 
     mean: Tensor | None
@@ -135,7 +135,7 @@ class Normalised(nn.Module):
         return self.network(x if self.std is None else x / self.std)
 
 
-def normalised(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_scaling(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state of the network in the state of its wrapping."""
     return {name.removeprefix("network."): value for name, value in state.items()}
 

@@ -14,7 +14,7 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.ray import Ray, run_ray
 from demur.attribution.compactness import compactness
 from demur.attribution.grad_cam import GradCAM
-from demur.attribution.occlusion import OccludedBy, enlarged, has_both_parts, object_mask, occluded, weights
+from demur.attribution.occlusion import OccludedBy, enlarge, has_both_parts, object_mask, occlude, weights
 from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
 from demur.pipeline.job import attacked_rows, section_rows
@@ -106,7 +106,7 @@ def test_a_search_on_the_object_follows_the_map_of_the_answer(looked):
             for part in x.split(64)
         ]
     )
-    large = enlarged(heat, (8, 8))
+    large = enlarge(heat, (8, 8))
     weight = weights(large, "object")
     found = run_ray(
         Ray(norm="l2"), Objective(model, "cross_entropy"), x, y, keys(rows, OBJECT), batch=64, weights=weight
@@ -177,10 +177,10 @@ def test_hiding_records_how_far_the_clean_answer_falls(looked):
     rows = read(looked, HIDE)
     x, _ = images(rows)
     model, clean = every_section.classifier(), answers(x)
-    mask = object_mask(enlarged(GradCAM()(model, x, clean.argmax(dim=1), keys(rows, "grad_cam")), (8, 8)))
+    mask = object_mask(enlarge(GradCAM()(model, x, clean.argmax(dim=1), keys(rows, "grad_cam")), (8, 8)))
     known = has_both_parts(mask).numpy()
     assert 0 < known.sum() < len(known)
-    after = answers(occluded(x, mask, "object", "mean"))
+    after = answers(occlude(x, mask, "object", "mean"))
     at = clean.argmax(dim=1, keepdim=True)
     fall = (clean.softmax(dim=1) - after.softmax(dim=1)).gather(1, at)[:, 0]
     np.testing.assert_allclose(rows["explain.fall"].to_numpy()[known], fall[known], atol=1e-5)

@@ -4,9 +4,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from demur.attribution.grids import centred
+from demur.attribution.grids import centred_map
 from demur.attribution.localisation import agreement_columns, map_columns
-from demur.attribution.occlusion import enlarged, has_both_parts, object_mask, occluded, weights
+from demur.attribution.occlusion import enlarge, has_both_parts, object_mask, occlude, weights
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attack_rows import run_attack
@@ -42,7 +42,7 @@ def measure_occlusion(job: Job, condition: Condition, rows: IndexRows) -> pl.Dat
     mask = object_mask(_region(job, condition.region, x, clean.argmax(dim=1), rows))
     located = has_both_parts(mask)
     batches = zip(torch.split(x, job.plan.batch), torch.split(mask, job.plan.batch), strict=True)
-    changed = torch.cat([occluded(*batch, condition.part, condition.by) for batch in batches])
+    changed = torch.cat([occlude(*batch, condition.part, condition.by) for batch in batches])
     after = clean_logits(job, changed)
     answer = clean.argmax(dim=1, keepdim=True)
     fall = _share(clean, answer) - _share(after, answer)
@@ -76,8 +76,8 @@ def _region(job: Job, region: str | None, x: Images, answers: Labels, rows: Inde
     if region == MARKED:
         return job.marks(rows)[0].to(x)
     if region == CENTRED:
-        return centred(x[:, 0])
-    return enlarged(maps_of(job, region, x, answers, rows), (x.shape[2], x.shape[3]))
+        return centred_map(x[:, 0])
+    return enlarge(maps_of(job, region, x, answers, rows), (x.shape[2], x.shape[3]))
 
 
 def maps_of(job: Job, name: str, x: Images, classes: Labels, rows: IndexRows) -> Heat:
