@@ -48,7 +48,7 @@ def test_it_says_what_was_found_and_where_it_lies(demur, good, data):
     assert len(lines) == 2 * 6 + 1
     assert said.err.splitlines() == [
         "reading the images",
-        "checking the model at the door",
+        "checking the model and the data",
         "1 model × 2 attacks × 60 images: at most about 1,200 passes, and 0 MB of files",
     ]
     assert sorted(path.name for path in Path("out/net").iterdir()) == sorted(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from demur.analysis.assemble import analyse
+from demur.analysis.assemble import analyse, tables_of
 from demur.analysis.csv_tables import write_tables
 from demur.analysis.results import Results
 from demur.analysis.verdict.acceptance import label_access
@@ -17,9 +17,8 @@ def write_results(run: Path, by: str = "report") -> Results:
 
     This opens the test labels, and is noted as done `by` whom.
     """
-    results = analyse(run)
-    note(run, "test", by)
-    results = results.model_copy(update={"label_access": label_access(run)})
+    results = tables_of(run)
+    results = results.model_copy(update={"label_access": label_access(note(run, "test", by))})
     write_tables(run, results)
     write_atomically(run / "results.json", (results.model_dump_json(indent=1) + "\n").encode())
     return results

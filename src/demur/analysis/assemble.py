@@ -28,6 +28,7 @@ from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, not_covered, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
+from demur.openings import openings
 from demur.records import wrong
 
 _RISK = 0.02
@@ -35,6 +36,15 @@ _RISK = 0.02
 
 def analyse(path: Path) -> Results:
     """Everything a report may show, from a run folder.
+
+    Raises:
+        RunError: the folder holds no finished run.
+    """
+    return tables_of(path).model_copy(update={"label_access": label_access(openings(path))})
+
+
+def tables_of(path: Path) -> Results:
+    """The same without what is said of the opening of labels.
 
     Raises:
         RunError: the folder holds no finished run.
@@ -51,9 +61,7 @@ def analyse(path: Path) -> Results:
     results = results.model_copy(update=_particular(run, plan))
     gates = judge_gates(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
-    return results.model_copy(
-        update={"gates": gates, "next_step": step or results.next_step, "label_access": label_access(path)}
-    )
+    return results.model_copy(update={"gates": gates, "next_step": step or results.next_step})
 
 
 def _measured(run: Run) -> Results:
@@ -116,7 +124,7 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 def _far_and_where(run: Run) -> dict[str, Any]:
     """How far one must go, where the model looks, and what both say of every class."""
     found, looked = perturbation_tables(run), attribution(run)
-    return {"epsilon": found, "where": looked, "trust": trust(found, looked), "lipschitz": lipschitz(run)}
+    return {"epsilon": found, "attribution": looked, "trust": trust(found, looked), "lipschitz": lipschitz(run)}
 
 
 def _plan(path: Path) -> dict[str, Any]:

@@ -27,13 +27,13 @@ def audit(
     from demur.analysis import write_results
     from demur.cli.settings import shown_progress
     from demur.pipeline.run.loop import run_plan as run_audit
-    from demur.report import words, write
+    from demur.report import write
 
     with shown_progress() as progress:
         folder = run_audit(chosen, out, progress, device=device)
         progress.say("working out the results")
         results = write_results(folder, by="audit")
         progress.say("writing the report")
-        report = write(folder)
-    print((folder / "results.json").read_text() if json else f"{words(results)}\nReport: {report}")
+        report = write(folder, results)
+    print((folder / "results.json").read_text() if json else f"{report.words}\nReport: {report.path}")
     raise typer.Exit(status(results))

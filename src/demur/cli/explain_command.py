@@ -45,7 +45,7 @@ def explain(
     from demur.attribution.explain_model import open_model
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
     from demur.cli.settings import shown_progress
-    from demur.pipeline.run.job import on_device
+    from demur.pipeline.job import on_device
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out names the folder that overlays are written to, and {out} is a file. Name another.")

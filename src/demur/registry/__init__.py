@@ -7,7 +7,7 @@ free. Adding an attack, signal, corruption, map, policy, data source or architec
 
 from demur.registry.addresses import Address
 from demur.registry.building import build, describe, name_of, registered_as
-from demur.registry.call_syntax import Call, canonical, parse
+from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
 from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, lookup, names, resolve
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "TABLES",
     "Address",
     "Call",
+    "Name",
     "build",
+    "call_of",
     "canonical",
     "describe",
     "lookup",

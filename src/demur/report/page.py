@@ -111,7 +111,7 @@ FILTERS |= {
 }
 
 
-def page(results: Results) -> str:
+def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
     raw = _raw(results)
     results = honest(results)
@@ -122,7 +122,7 @@ def page(results: Results) -> str:
         .get_template("report.html")
         .render(
             results=results,
-            first=FirstScreen.of(results),
+            first=first,
             drawings=drawings(results),
             shown=shown,
             at=at,
@@ -218,7 +218,7 @@ def _curves(results: Results) -> Mapping[str, list[list[float]]]:
 def _raw(results: Results) -> str:
     pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
     without = results.model_copy(
-        update={"gallery": pictures, "where": results.attribution and _without(results.attribution)}
+        update={"gallery": pictures, "attribution": results.attribution and _without(results.attribution)}
     )
     return without.model_dump_json(indent=1)
 

@@ -99,9 +99,9 @@ SUMMARY_LINES = 80
 _GATES = 20
 
 
-def summary(results: Results) -> str:
+def summary(results: Results, first: FirstScreen) -> str:
     """The whole document; what does not fit is counted."""
-    first, shown = FirstScreen.of(results), honest(results)
+    shown = honest(results)
     head = [*_head(first), *_purpose(results), *_gates(results, first)]
     tail = ["", f"**Next step.** {_text(first.next_step)}"]
     return "\n".join([*head, *_condition_lines(shown.conditions, SUMMARY_LINES - len(head) - len(tail)), *tail]) + "\n"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from demur.analysis.quantity import Quantity
@@ -11,7 +10,7 @@ from demur.analysis.signals.signal_ranking import TargetRow
 from demur.analysis.verdict.verdict_tables import GateRow, LabelAccess
 from demur.metrics import wilson
 from demur.metrics.estimate import Estimate, counted
-from demur.openings import Opening, openings
+from demur.openings import Opening
 from demur.registry.gate_rules import Gate, read_gate
 
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
@@ -211,9 +210,8 @@ def _undefined(reason: str) -> Quantity:
     return Quantity.of(Estimate.undefined(reason))
 
 
-def label_access(run: Path) -> LabelAccess | None:
-    """What the run folder knows of openings; None where nothing was noted, as in runs of earlier versions."""
-    known = openings(run)
+def label_access(known: Sequence[Opening]) -> LabelAccess | None:
+    """What the openings of a run folder, oldest first, come to; None where nothing was noted."""
     if not known:
         return None
     certify, test = ([entry for entry in known if entry["split"] == split] for split in ("certify", "test"))
