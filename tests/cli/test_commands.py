@@ -154,11 +154,11 @@ def test_a_reader_that_leaves_early_is_told_nothing(unbuffered):
 def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
     import time
 
-    from demur.cli.settings import Lines, shown_progress
+    from demur.cli.settings import Lines, progress_display
 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with shown_progress() as progress:
+    with progress_display() as progress:
         assert isinstance(progress, Lines)
         progress.start(1000)
         now[0] += 4
@@ -171,10 +171,10 @@ def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
-    from demur.cli.settings import Bar, shown_progress
+    from demur.cli.settings import Bar, progress_display
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with shown_progress() as progress:
+    with progress_display() as progress:
         assert isinstance(progress, Bar)
         progress.start(10)
         progress.advance(10, "clean")

@@ -63,7 +63,7 @@ def test_criteria_that_are_gates_alone():
 
 @pytest.mark.parametrize("state", STATES)
 def test_words_with_gates_fit_a_terminal_and_say_the_next_step(state):
-    lines = words(gated(state=state, changed=("x: a, was b",))).splitlines()
+    lines = words(gated(state=state, gate_changes=("x: a, was b",))).splitlines()
     assert len(lines) <= 14
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("Gates: ") for line in lines) == 1
@@ -78,7 +78,7 @@ def test_the_line_of_gates():
 def test_a_gate_changed_after_the_test_was_opened_is_seen_everywhere():
     change = "clean.accuracy: >= 0.9, was >= 0.99"
     for rules in (RULES, {}):
-        results = gated(rules, changed=(change,))
+        results = gated(rules, gate_changes=(change,))
         text = Page(render(results)).text
         assert "1 gate changed after the test was opened" in text
         assert change in text
@@ -195,7 +195,7 @@ def test_the_tally_lists_failures_first():
 @pytest.mark.parametrize("size", [(1280, 900), (1440, 900)])
 def test_the_first_screen_with_gates_needs_no_scrolling(browser, size, tmp_path):
     path = tmp_path / "gates.html"
-    path.write_text(render(gated(changed=("clean.accuracy: >= 0.9, was >= 0.99",))), encoding="utf-8")
+    path.write_text(render(gated(gate_changes=("clean.accuracy: >= 0.9, was >= 0.99",))), encoding="utf-8")
     browser.screen(*size, "light")
     browser.open(path)
     assert browser.script("return document.querySelector('.first .next').getBoundingClientRect().bottom") <= 900

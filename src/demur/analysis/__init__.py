@@ -15,7 +15,7 @@ __all__ = ["Results", "analyse", "write_results"]
 def write_results(run: Path, by: str = "report") -> Results:
     """Analyse a run folder and write its `results.json` and `tables/`.
 
-    This opens the test labels, and is noted as done `by` whom.
+    This opens the test labels, which is recorded with the name of the command (`by`).
     """
     results = tables_of(run)
     results = results.model_copy(update={"label_access": label_access(note(run, "test", by))})

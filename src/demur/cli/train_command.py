@@ -30,10 +30,10 @@ def train(
 ) -> None:
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
-    from demur.cli.settings import shown_progress
+    from demur.cli.settings import progress_display
     from demur.training.training_run import train as run_training
 
-    with shown_progress() as progress:
+    with progress_display() as progress:
         done = run_training(
             architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=progress
         )

@@ -18,7 +18,7 @@ Found: TypeAlias = list[tuple[str | None, Quantity]]
 
 _SEVERITY: Mapping[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 _MOST = 10_000_000
-_NO_GUARD = "no guarantee was issued, so nothing is declined"
+_NO_GUARD = "no guarantee was issued, so it abstains on nothing"
 
 
 def judge_gates(gates: Mapping[str, str], results: Results) -> tuple[GateRow, ...]:
@@ -32,7 +32,7 @@ def gates_next_step(gates: tuple[GateRow, ...]) -> str | None:
     if failed:
         return (
             f"Do not use it by your own rules ({_listed(failed)}). Improve the model, and audit it on images whose "
-            "labels nobody has opened."
+            "labels that have not been opened yet."
         )
     if open_:
         return f"Label more images: your own rules are not decided yet ({_listed(open_)})."
@@ -56,7 +56,7 @@ def _judged(gate: Gate, key: str, results: Results) -> GateRow:
         of=of,
         value=value,
         outcome=decided,
-        needed=needed,
+        units_needed=needed,
         sentence=_sentence(gate, value, decided, needed),
     )
 
@@ -224,7 +224,7 @@ def label_access(known: Sequence[Opening]) -> LabelAccess | None:
         plans=plans,
         models=models,
         sentence=_access_sentence(test, plans, models, known),
-        changed=_changed(test),
+        gate_changes=_gate_changes(test),
     )
 
 
@@ -239,7 +239,7 @@ def _access_sentence(test: Sequence[Opening], plans: int, models: int, known: Se
     )
 
 
-def _changed(test: Sequence[Opening]) -> tuple[str, ...]:
+def _gate_changes(test: Sequence[Opening]) -> tuple[str, ...]:
     """How today's gates differ from the last ones before they were written, if the test labels were open by then."""
     if not test:
         return ()
