@@ -27,7 +27,7 @@ from demur.signals.label_change_rate import LabelChangeRate
 from demur.signals.msp import MSP
 from demur.signals.plain_values import Contents, signal_to_plain
 from demur.signals.stack import Stack
-from demur.signals.store import load_signals, made_for, save_signals
+from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.signals.temperature import Tempered
 from demur.signals.vim import ViM
 
@@ -104,9 +104,9 @@ def test_what_is_not_finite_survives(tmp_path):
 
 def test_signals_are_replaced_as_a_whole(tmp_path):
     (_, one), (_, other) = ready(KNN()), ready(ViM())
-    first = save_signals(tmp_path, {"a": one}, made_for={"model_sha256": "m"})
-    assert first == hashlib.sha256((tmp_path / "signals.json").read_bytes()).hexdigest()
-    assert made_for(tmp_path) == {"model_sha256": "m"}
+    assert not stored_sha256(tmp_path)
+    first = save_signals(tmp_path, {"a": one})
+    assert first == stored_sha256(tmp_path) == hashlib.sha256((tmp_path / "signals.json").read_bytes()).hexdigest()
     assert save_signals(tmp_path, {"b": other, "c": MSP()}) != first
     assert set(load_signals(tmp_path)) == {"b", "c"}
     assert len(list(tmp_path.iterdir())) == 2

@@ -25,11 +25,11 @@ TRUSTED = (
 """Types inside estimators that skops does not trust by itself: those of a gradient boosting, an MLP and a forest."""
 
 
-def save_signals(path: Path | str, signals: Mapping[str, AnySignal], made_for: Mapping[str, str] | None = None) -> str:
+def save_signals(path: Path | str, signals: Mapping[str, AnySignal]) -> str:
     """Write signals, fitted or not, into a folder by any names, and return the hash of the file that names the rest.
 
-    Loaded again they give the same scores, to the last bit on one machine and build. `made_for` says of what model and
-    data they are, by hash; it is given back by `made_for` below. A reader sees the old signals or the new ones.
+    Loaded again they give the same scores, to the last bit on one machine and build. A reader sees the old signals or
+    the new ones. The file of estimators has other bytes each time.
 
     Raises:
         InputError: a class that has no registered name, or an estimator of a type that is not trusted.
@@ -42,7 +42,6 @@ def save_signals(path: Path | str, signals: Mapping[str, AnySignal], made_for: M
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "made_for": dict(made_for or {}),
         "files": files,
         "scikit_learn": version("scikit-learn") if contents.estimators else None,
         "signals": plain,
@@ -51,7 +50,7 @@ def save_signals(path: Path | str, signals: Mapping[str, AnySignal], made_for: M
     for left in (*folder.glob(f"{TENSORS}-*.safetensors"), *folder.glob(f"{ESTIMATORS}-*.skops")):
         if left.name not in files:
             left.unlink(missing_ok=True)
-    return _sha256((folder / FILE).read_bytes())
+    return stored_sha256(folder)
 
 
 def load_signals(path: Path | str) -> dict[str, AnySignal]:
@@ -74,13 +73,14 @@ def load_signals(path: Path | str) -> dict[str, AnySignal]:
     return found
 
 
-def made_for(path: Path | str) -> Mapping[str, str]:
-    """Of what model and data the signals of a folder are, as `save_signals` was told."""
-    return dict(_content(Path(path))["made_for"])
+def stored_sha256(path: Path | str) -> str:
+    """The hash of the file that names the rest of a folder of signals, by hash as well; empty where there is none."""
+    file = Path(path) / FILE
+    return _sha256(file.read_bytes()) if file.is_file() else ""
 
 
 _WAY_OUT = "The folder was changed or is damaged: fit and save the signals again."
-_KEYS = {"format": str, "version": int, "made_for": dict, "files": dict, "signals": dict}
+_KEYS = {"format": str, "version": int, "files": dict, "signals": dict}
 
 
 def _content(folder: Path) -> Mapping[str, Any]:
