@@ -174,7 +174,7 @@ LOGITS = st.tuples(st.integers(1, 6), st.integers(2, 20)).flatmap(
 
 
 def scores(signal, logits):
-    return signal(Evidence(None, None, logits=torch.as_tensor(logits))).numpy()
+    return signal(Evidence(None, None, logits=torch.as_tensor(logits), check=False)).numpy()
 
 
 def test_every_registered_signal_has_a_reference():

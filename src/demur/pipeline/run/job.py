@@ -82,6 +82,7 @@ class Job:
                 features=needs.features,
                 keys=keys.rows(batch.tolist()),
                 groups=None if groups is None else groups[part],
+                check=False,
             )
 
     def shown(self, condition: Condition, row: int) -> Images:
