@@ -128,7 +128,7 @@ class MadeOf(Protocol):
 
 @runtime_checkable
 class Composed(MadeOf, Protocol):
-    """A signal whose score follows from its parts without another pass, so that an audit keeps both."""
+    """A signal whose score follows from its parts without another pass, so that an audit keeps the parts too."""
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """Name → one number per row, float64."""
