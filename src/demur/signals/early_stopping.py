@@ -128,7 +128,7 @@ def open_share(of: Stopping, changes: Tensor, mutants: Tensor) -> float:
 
 
 def threshold(counts: Counts, wrong: NDArray[np.bool_], mutants: int) -> int:
-    """The number of changed answers from which on an answer counts as wrong, with the largest hit rate minus false alarm rate.
+    """The number of changed answers from which on an answer counts as wrong: largest hit rate minus false alarm rate.
 
     Youden (1950), "Index for rating diagnostic tests".
     """

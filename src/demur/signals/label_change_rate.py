@@ -22,8 +22,8 @@ class LabelChangeRate:
     """Share of slightly spoilt copies of the model that change its answer: high when little damage is enough.
 
     A mutant has a share `gamma` of its filters spoilt by an operator, `nai`, `gf`, `ws` or `ns` (see `Mutation`), and
-    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has been run
-    through enough of them: `predictive`, `sprt` or `never` (see `Stopping`); the score is then the share to be expected of all.
+    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has been run through
+    enough of them: `predictive`, `sprt` or `never` (see `Stopping`); the score is then the share to be expected of all.
 
     Wang et al. (2019), arXiv:1812.05793; for errors Wu et al. (2019), arXiv:1910.00387.
     """
@@ -54,7 +54,7 @@ class LabelChangeRate:
 
     @property
     def needs(self) -> Needs:
-        """At most every mutant for an image and, block by block, what they share; in fitting those that fail as well."""
+        """At most every mutant for an image and what they share, block by block; in fitting failed ones as well."""
         blocks = len(list(Stopping(self.stopping, self.mutants).blocks(range(self.mutants))))
         return Needs(passes=self.mutants + blocks, fitting=3 * self.mutants)
 
@@ -96,7 +96,7 @@ class FittedLabelChangeRate:
         return self.rule.expected(parts["changes"].long(), parts["mutants"].long(), MSP()(evidence))
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """How many mutants each row was run through, and how many changed its answer; each of them where all are run."""
+        """How many mutants each row was run through, and how many changed its answer; where all are run, each."""
         if self.rule.rule == "never":
             changes = self.changes(evidence).double()
             each = {str(number): row for number, row in zip(self.numbers, changes, strict=True)}

@@ -82,7 +82,7 @@ _TINY = 1e-290
 
 @dataclass(frozen=True, eq=False)
 class NormalScores:
-    """A rising curve through knots: what lies at a quantile of the reference numbers is put at that of a standard normal.
+    """A rising curve through knots: a quantile of the reference numbers goes to that of a standard normal.
 
     A rising change of scale hardly matters to it. Equal knots share the mean of their places. Beyond the outermost
     knots the curve goes on at its mean slope, so order is kept there too.
