@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from tests.signals.signal_world import World
 from tests.signals.test_signals import REFERENCES
-from tests.signals.world import World
 
 from demur.errors import InputError, MissingExtraError, UnknownNameError
 from demur.registry import build, name_of, names, resolve
