@@ -1,6 +1,8 @@
 """What holds for every registered signal."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +12,11 @@ from tests.signals.signal_world import World
 from tests.signals.test_signals import REFERENCES
 
 import demur
+import demur.signals
 from demur.data import build_index
 from demur.evidence import Evidence
 from demur.randomness import Keys
-from demur.registry import build, name_of
+from demur.registry import build, name_of, names, resolve
 from demur.signals import Fittable, Needing, Telling, needs_of
 
 EVERY = [pytest.param(signal, id=name_of("signal", signal)) for pairs in REFERENCES.values() for signal, _ in pairs]
@@ -115,6 +118,25 @@ def test_a_caller_who_leaves_autograd_on_gets_the_same(signal, ready):
     fitted = signal.fit(world.reference(), world.labels) if isinstance(signal, Fittable) else signal
     torch.testing.assert_close(fitted(world.evidence()).detach(), score(plain, world.evidence()))
     assert not any(value.requires_grad for value in vars(fitted).values() if isinstance(value, torch.Tensor))
+
+
+@pytest.mark.parametrize("name", names("signal"))
+def test_a_registered_class_is_an_attribute_of_the_room(name):
+    made = resolve("signal", name)
+    assert getattr(demur.signals, made.__name__) is made
+    assert made.__name__ in dir(demur.signals)
+
+
+def test_an_attribute_that_is_no_signal_is_refused():
+    with pytest.raises(AttributeError, match=r"module 'demur\.signals' has no attribute 'Knn'"):
+        _ = demur.signals.Knn
+
+
+def test_the_room_imports_a_signal_when_it_is_used():
+    parts = ("import sys, demur.signals as s", "print('demur.signals.vim' in sys.modules)", "s.ViM",
+             "print('demur.signals.vim' in sys.modules, 'demur.signals.knn' in sys.modules)")  # fmt: skip
+    said = subprocess.run([sys.executable, "-c", "; ".join(parts)], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["False", "True", "False"]
 
 
 ON_THE_SHIPPED = ["msp", "entropy", "margin", "max_logit", "energy", "doctor", "pnorm", "tempered(temperature=2.0)",

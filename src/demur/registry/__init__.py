@@ -8,7 +8,7 @@ free. Adding an attack, signal, corruption, map, policy, data source or architec
 from demur.registry.addresses import Address
 from demur.registry.building import build, describe, name_of, registered_as
 from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
-from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, lookup, names, resolve
+from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, class_names, lookup, names, public_class, resolve
 
 __all__ = [
     "ATTACKS",
@@ -20,11 +20,13 @@ __all__ = [
     "build",
     "call_of",
     "canonical",
+    "class_names",
     "describe",
     "lookup",
     "name_of",
     "names",
     "parse",
+    "public_class",
     "registered_as",
     "resolve",
 ]
