@@ -1,10 +1,6 @@
-"""The tables, and how a line of one becomes a class."""
+"""The tables of demur's own names: one line for each; packages add theirs by entry points."""
 
-import importlib
 from collections.abc import Mapping
-from typing import Any
-
-from demur.errors import unknown
 
 ATTACKS: Mapping[str, str] = {
     "apgd": "demur.attacks.apgd:APGD",
@@ -139,22 +135,3 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "signal": SIGNALS,
     "zoo": ZOO,
 }
-
-
-def names(kind: str) -> tuple[str, ...]:
-    """Every known name of a kind, sorted."""
-    return tuple(sorted(TABLES[kind]))
-
-
-def lookup(kind: str, name: str) -> str:
-    """The `"module:Class"` line of a name; an unknown name fails with the nearest known one."""
-    try:
-        return TABLES[kind][name]
-    except KeyError:
-        raise unknown(kind, name, TABLES[kind]) from None
-
-
-def resolve(kind: str, name: str) -> Any:
-    """The class or factory a name stands for; this imports its module."""
-    module, _, attribute = lookup(kind, name).partition(":")
-    return getattr(importlib.import_module(module), attribute)
