@@ -8,7 +8,7 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
-from tests.signals.signal_world import World
+from demur.testing.world import World
 from torch import nn
 
 from demur.classifier import Classifier

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.signals.signal_world import World
+from demur.testing.world import World
 
 from demur.errors import InputError
 from demur.filters.denoising import non_local_means
