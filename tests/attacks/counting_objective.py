@@ -35,7 +35,7 @@ class Counting(Objective):
 
 def setting(attack, classes=5, dtype=torch.float64, rows=ROWS, wrong=2):
     """A counting objective, images of which many pixels touch a wall, labels of which the first few are wrong, keys."""
-    trial = AttackTrial.of(attack, classes=classes, dtype=dtype, wrong=wrong)
+    trial = AttackTrial.of(attack, classes=classes, dtype=dtype, rows=rows, wrong=wrong)
     names = [str(k) for k in range(classes)]
     objective = Counting(Classifier(trial.module, classes=names, input_shape=SHAPE), attack.loss)
-    return objective, trial.x[:rows], trial.y[:rows], Keys.of(0, [str(row) for row in range(rows)], "contracts")
+    return objective, trial.x, trial.y, Keys.of(0, [str(row) for row in range(rows)], "contracts")

@@ -71,11 +71,13 @@ class AttackTrial:
     y: Labels
 
     @classmethod
-    def of(cls, attack: Any, *, classes: int = 5, dtype: torch.dtype = torch.float64, wrong: int = 2) -> "AttackTrial":
+    def of(
+        cls, attack: Any, *, classes: int = 5, dtype: torch.dtype = torch.float64, rows: int = ROWS, wrong: int = 2
+    ) -> "AttackTrial":
         """On a smooth net of random weights."""
         module = Curved(classes, dtype).eval()
         generator = torch.Generator().manual_seed(1)
-        x = (1.4 * torch.rand(ROWS, *SHAPE, generator=generator) - 0.2).clamp(0, 1).to(dtype)
+        x = (1.4 * torch.rand(rows, *SHAPE, generator=generator) - 0.2).clamp(0, 1).to(dtype)
         with torch.no_grad():
             y = module(x).argmax(dim=1)
         y[:wrong] = (y[:wrong] + 1) % classes
