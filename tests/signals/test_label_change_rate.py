@@ -124,7 +124,9 @@ def test_accepted_mutants_keep_the_accuracy_and_refused_ones_do_not(world):
     layers = {"conv": world.net.conv.weight.detach()}
     least = 0.9 * (~world.wrong).mean()
     for number in range(found.tried):
-        right = world._of(mutant(world.net, found.mutation.mutant(layers, number)), world.reference_images).argmax(axis=1)
+        right = world._of(mutant(world.net, found.mutation.mutant(layers, number)), world.reference_images).argmax(
+            axis=1
+        )
         assert ((right == world.labels.numpy()).mean() >= least) == (number in found.numbers)
 
 
