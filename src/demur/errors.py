@@ -70,7 +70,7 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
     return MissingExtraError(f"{feature} needs an optional dependency. Install it with: pip install 'demur[{extra}]'")
 
 
-_TORCH_EXTRA = frozenset({"PIL", "jaxtyping", "safetensors", "torch"})
+TORCH_EXTRA = frozenset({"PIL", "jaxtyping", "safetensors", "torch"})
 """What is imported of the extra `torch`."""
 
 
@@ -80,6 +80,6 @@ def needing_torch(feature: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _TORCH_EXTRA:
+        if error.name is None or error.name.partition(".")[0] not in TORCH_EXTRA:
             raise
         raise missing_extra(feature, "torch") from error

@@ -1,4 +1,4 @@
-"""The package of the how-to, installed as it stands there: listed, audited, recorded, reported and held to the contracts."""
+"""The package of the how-to, installed as it stands there: listed, audited, recorded, reported, held to contracts."""
 
 import os
 import re

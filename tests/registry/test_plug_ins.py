@@ -46,7 +46,7 @@ def test_a_name_of_a_package_works_like_one_of_demurs_own(installed):
     installed("mine", {"demur.signals": {"mine": "mine_signals:Mine"}}, "2.1", mine_signals=MODULE)
     assert "mine" in names("signal")
     assert kind_of("mine", "attack", "signal") == "signal"
-    signal = build("signal", "mine(scale=2)")
+    signal = build("signal", "mine(scale=2.0)")
     assert describe("mine", signal) == name_of("signal", signal) == "mine(scale=2.0)"
     nested = build("signal", "stack(signals=[msp, mine(scale=3.0)])")
     assert name_of("signal", nested) == "stack(signals=[msp, mine(scale=3.0)])"
@@ -117,7 +117,7 @@ def test_two_packages_with_one_name_are_named(installed, groups):
     for package, group in zip(("one", "other"), groups, strict=True):
         installed(package, {group: {"twice": "mine_signals:Mine"}}, mine_signals=MODULE)
     assert "twice" not in names("attack")
-    with pytest.raises(InputError, match="added more than once, by one 1.0 and other 1.0: uninstall one"):
+    with pytest.raises(InputError, match=r"added more than once, by one 1\.0 and other 1\.0: uninstall one"):
         build("attack", "twice")
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from demur.errors import InputError, needing_torch, unknown
+from demur.errors import TORCH_EXTRA, InputError, needing_torch, unknown
 from demur.registry.call_syntax import Call
 from demur.registry.tables import CENTRED, MARKED, TABLES
 
@@ -165,7 +165,7 @@ def _loaded(kind: str, name: str, module: str, attribute: str) -> Any:
     try:
         thing = getattr(importlib.import_module(module), attribute)
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        if isinstance(error, ModuleNotFoundError) and error.name in TORCH_EXTRA:
             raise
         what = f"{type(error).__name__}: {error}"
         raise InputError(f"{whose} cannot be loaded ({what}). Mend or uninstall that package.") from error
