@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tests.attacks.counting_objective import setting
 from tests.attacks.attack_variants import EPS, called, in_a_ball, variants
+from tests.attacks.counting_objective import setting
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
 from demur.attacks.core.harness import run

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from demur.testing.world import World
 from tests.signals.slow_model_signals import entropy_in
 
 from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.signals.activation_entropy import ActivationEntropy, counts_in, entropy_of, quantile_edges, thinned
+from demur.testing.world import World
 
 EDGES = (0.0, 0.1, 0.35, 0.8, 1.5, 4.0)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import betabinom
-from demur.testing.world import World
 from tests.signals.slow_model_signals import mutant
 
 from demur.errors import InputError, UnknownNameError
 from demur.signals.early_stopping import Stopping, prior, threshold, truncated
 from demur.signals.label_change_rate import LabelChangeRate, auroc_by_mutants
 from demur.signals.mutants import Mutation, applied
+from demur.testing.world import World
 
 DICE = torch.Generator().manual_seed(5)
 LAYERS = {

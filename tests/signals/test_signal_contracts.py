@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from demur.testing.world import World
 from tests.signals.test_signals import REFERENCES
 
 from demur.evidence import Evidence

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.signals import slow_model_signals as slower
 from tests.signals import slow_signals as slowly
-from demur.testing.world import World
 
 from demur.errors import InputError
 from demur.evidence import Evidence
@@ -41,6 +40,7 @@ from demur.signals.stack import Stack
 from demur.signals.temperature import TemperatureScaled, Tempered
 from demur.signals.tta import TTA
 from demur.signals.vim import ViM
+from demur.testing.world import World
 
 
 def probabilities(row):

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from demur.testing.world import World, pictures
 
 from demur.errors import InputError
 from demur.metrics import auroc
@@ -20,6 +19,7 @@ from demur.signals.msp import MSP
 from demur.signals.regression import Logistic, NormalScores, ReferenceFold, folds_of, units_of
 from demur.signals.stack import Stack
 from demur.signals.tta import TTA
+from demur.testing.world import World, pictures
 
 
 @dataclass(frozen=True, kw_only=True)
