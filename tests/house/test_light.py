@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-GOLDEN = max((Path(__file__).parents[1] / "golden").glob("run-v*"))
+GOLDEN = max((Path(__file__).parents[1] / "golden").glob("run-v*"), key=lambda run: int(run.name.removeprefix("run-v")))
 LINE = "pip install 'demur[torch]'"
 WITHOUT = """
 import sys

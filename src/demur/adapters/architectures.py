@@ -41,8 +41,8 @@ class Architecture:
         address = Address.parse(text if known else f"zoo:{text}", "model")
         if address.scheme not in _BUILDERS:
             raise AddressError(
-                f"{text!r} is a finished classifier. Name an architecture to train: one of {', '.join(names('zoo'))}, "
-                "or module:PKG.MOD:FACTORY."
+                f"{text!r} is a finished classifier. Name an architecture to train: one of "
+                f"{', '.join(names('architecture'))}, or module:PKG.MOD:FACTORY."
             )
         address.only(_OPTIONS)
         return cls(address, Options.read(address, classes, input_shape))

@@ -77,7 +77,7 @@ def list_names(
     if kind is not None and kind not in TABLES:
         raise unknown("kind", kind, TABLES)
     for each in TABLES if kind is None else (kind,):
-        print(f"{each:<12}{' '.join(names(each))}")
+        print(f"{each:<11} {' '.join(names(each))}")
         for plug_in in plug_ins(each):
             why = refusal(plug_in)
             said = f"comes with {plug_in}" if why is None else f"of {plug_in} is refused: {why}"

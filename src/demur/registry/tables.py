@@ -107,7 +107,7 @@ DATA: Mapping[str, str] = {
     "tiny-imagenet": "demur.data.tiny_imagenet:open_source",
 }
 
-ZOO: Mapping[str, str] = {
+ARCHITECTURES: Mapping[str, str] = {
     "compact_resnet": "demur.zoo.compact_resnet:CompactResNet",
     "resnet20": "demur.zoo.resnet:resnet20",
     "resnet56": "demur.zoo.resnet:resnet56",
@@ -125,6 +125,7 @@ RECIPES: Mapping[str, str] = {
 }
 
 TABLES: Mapping[str, Mapping[str, str]] = {
+    "architecture": ARCHITECTURES,
     "attack": ATTACKS,
     "corruption": CORRUPTIONS,
     "data": DATA,
@@ -133,5 +134,4 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "policy": POLICIES,
     "recipe": RECIPES,
     "signal": SIGNALS,
-    "zoo": ZOO,
 }
