@@ -30,7 +30,7 @@ from demur.registry import build
 
 results = demur.analyse(Path(sys.argv[1]))
 assert results.state == "issued"
-assert auroc([0.1, 0.9], [False, True]).value == 1
+assert auroc([0.1, 0.9], [False, True]) == 1
 assert build("policy", "rule(confidence=0.7)") == demur.Rule(confidence=0.7)
 for needs in (lambda: demur.Classifier, lambda: demur.open_data, lambda: build("signal", "energy")):
     try:

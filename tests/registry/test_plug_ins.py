@@ -5,9 +5,12 @@ import sys
 import pytest
 from tests.packages import install
 
+import demur
 from demur.errors import InputError, UnknownNameError
+from demur.policies import dump_policy, load_policy
 from demur.registry import Address, build, describe, kind_of, name_of, names, packages, parse, plug_ins, refusal
 from demur.registry.lookup import resolve
+from demur.testing import check_data, check_model, check_policy
 
 MODULE = """
     from dataclasses import dataclass
@@ -125,3 +128,60 @@ def test_schemes_of_packages_are_read(installed):
     installed("mine", {"demur.data": {"my-lake": "mine_signals:function"}}, mine_signals=MODULE)
     assert Address.parse("my-lake:place?x=1", "data") == Address("my-lake", "place", None, {"x": "1"})
     assert resolve("data", "my-lake").__name__ == "function"
+
+
+POLICY = """
+    from dataclasses import dataclass
+    import numpy as np
+    from demur.policies.policy import column, explain
+
+    @dataclass(frozen=True, kw_only=True)
+    class Half:
+        \"\"\"Answers iff msp is at most a bar.\"\"\"
+
+        bar: float = 0.5
+        signals = ("msp",)
+
+        def accepts(self, scores):
+            return column(scores, "msp") <= self.bar
+
+        def reasons(self, scores):
+            return explain(column(scores, "msp"), self.bar, "msp")
+    """
+
+
+def test_a_policy_of_a_package_is_kept_by_its_name(installed):
+    installed("halves", {"demur.policies": {"half": "halves:Half"}}, halves=POLICY)
+    policy = build("policy", "half(bar=0.25)")
+    assert dump_policy(policy) == {"policy": "half", "bar": 0.25}
+    assert load_policy({"policy": "half", "bar": 0.25}) == policy
+    check_policy("half(bar=0.25)")
+    with pytest.raises(InputError, match="must have exactly bar"):
+        load_policy({"policy": "half"})
+    with pytest.raises(UnknownNameError, match="Did you mean 'half'"):
+        load_policy({"policy": "hal", "bar": 0.25})
+
+
+OPENED = """
+    import torch
+    import demur
+
+    def open_few(address):
+        x = torch.linspace(0, 1, 24 * 64).view(24, 1, 8, 8)
+        return demur.from_tensors(x, torch.arange(24) % 2, classes="ab", name="few:" + address.location)
+
+    def load_flat(address, classes, input_shape):
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, len(classes))).eval()
+        return demur.Classifier(net, classes=classes, input_shape=input_shape)
+    """
+
+
+def test_data_and_models_of_a_package_are_opened_by_address(installed):
+    groups = {"demur.data": {"few": "opened:open_few"}, "demur.models": {"flat": "opened:load_flat"}}
+    installed("opened", groups, opened=OPENED)
+    source = demur.open_data("few:24")
+    assert source.address == "few:24"
+    check_data("few:24")
+    model = demur.load_model("flat", classes=source.classes, input_shape=source.input_shape)
+    assert model.classes == ("a", "b")
+    check_model("flat", classes=source.classes, input_shape=source.input_shape)
