@@ -9,6 +9,10 @@ SHARED := $(abspath $(wildcard ../shared))
 ifneq ($(SHARED),)
 export DEMUR_SHARED ?= $(SHARED)
 endif
+ATEN ?= default avx2 avx512
+ONEDNN ?= SSE41 AVX512_CORE
+NUMERICAL := $(addprefix tests/,attacks attribution classifier corruptions filters lipschitz signals training \
+  pipeline/run pipeline/sanity test_evidence.py house/test_repeats.py)
 CANDIDATES := $(PYTHON) python3.14 python3.13 python3.12 python3.11
 OLD_PYTHON = demur needs Python 3.11 or newer and found none among: $(CANDIDATES). Name one: make PYTHON=/path/to/python3
 NO_TRAIN = There is no folder $(TRAIN). Install Debian's package dataset-fashion-mnist, or name a folder of its four IDX \
@@ -16,7 +20,7 @@ files: make weights TRAIN=FOLDER
 
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-extras check lint format weights bench clean
+.PHONY: help demo test test-slow test-cpus test-extras check lint format weights bench clean
 
 help: ## say what each target does
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +30,16 @@ demo: $(VENV)/.stamp ## audit the shipped classifier on Fashion-MNIST; its last 
 
 test: $(VENV)/.stamp ## every test; those on real images and weights need DEMUR_SHARED
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist loadscope
+
+test-slow: $(VENV)/.stamp ## promises at full length, for a release: kills at any moment, published figures, all planted faults
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist load -m slow
+
+test-cpus: $(VENV)/.stamp ## the numerical tests on the kernels of six kinds of CPU, of those that this one can be
+	for aten in $(ATEN); do for onednn in $(ONEDNN); do \
+	  echo "ATEN_CPU_CAPABILITY=$$aten ONEDNN_MAX_CPU_ISA=$$onednn"; \
+	  ATEN_CPU_CAPABILITY=$$aten ONEDNN_MAX_CPU_ISA=$$onednn OMP_NUM_THREADS=1 \
+	    $(RUN)/pytest -q -n auto --dist loadscope -m 'not slow and not browser' $(NUMERICAL) || exit; \
+	done; done
 
 test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries, in an environment of its own
 	$(EXTRAS)/bin/pytest tests/extras

@@ -126,19 +126,19 @@ def main() -> None:
     for eps in (large, small):
         active, ratios = alternate(lambda: harness(given, eps, "first"), lambda: floor(given, eps), pairs)  # noqa: B023
         ours, full_walk = harness(given, eps, "first"), harness(given, eps, "worst")
-        both = (1 - float(ours.fooled.float().mean()), float((full_walk.step < 0).float().mean()))
+        found = (1 - float(ours.fooled.float().mean()), float((full_walk.step < 0).float().mean()))
         passes = float(ours.forwards.sum() + ours.backwards.sum()) / (images * (2 * STEPS + 2))
         listed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         print(f"  active set, {eps * 255:.3g}/255  {active:.3f} of the floor   ({listed})")
         print(
-            f"    robust accuracy {both[0]:.4f}, without early exit {both[1]:.4f}; passes {passes:.3f} of the floor's"
+            f"    robust accuracy {found[0]:.4f}, without early exit {found[1]:.4f}; passes {passes:.3f} of the floor's"
         )
         key = f"{eps * 255:.3g}/255"
         figures[key] = {
             "active_set": round(active, 4),
             "passes": round(passes, 4),
-            "robust_accuracy": round(both[0], 4),
-            "robust_accuracy_without_early_exit": round(both[1], 4),
+            "robust_accuracy": round(found[0], 4),
+            "robust_accuracy_without_early_exit": round(found[1], 4),
         }
     print(json.dumps(figures))
 

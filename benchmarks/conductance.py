@@ -88,8 +88,8 @@ def measure(images: int, pairs: int) -> dict[str, object]:
 def pooled_layer(model: Classifier, images: torch.Tensor) -> str:
     """The last layer whose maps are averaged into the features."""
     names = [name for name in model.layer_names if name.endswith(("layer3", "blocks", "blocks.2"))]
-    look = model.forward_output(images, names)
-    return next(name for name in names if is_pooled(look, name))
+    output = model.forward_output(images, names)
+    return next(name for name in names if is_pooled(output, name))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def main() -> None:
     table = {name: measure(name, x, given.severity, repeats) for name in ALEXNET}
     total = {kind: sum(row.get(kind, 0.0) for row in table.values()) for kind in next(iter(table.values()))}
     for name, row in {**table, "all 15": {k: v for k, v in total.items() if k != "difference"}}.items():
-        print(f"{name:20}{row['ours']:9.2f}" + (beside(row) if "theirs" in row else ""))
+        print(f"{name:20}{row['ours']:9.2f}" + (ratio_to_peer(row) if "theirs" in row else ""))
     summary = {"side": given.side, "rows": rows, "severity": given.severity, "threads": torch.get_num_threads()}
     if "theirs" in total:
         summary |= {"times_faster": round(ratio(total, ""), 2), "times_faster_cpu": round(ratio(total, "_cpu"), 2)}
@@ -105,7 +105,7 @@ def main() -> None:
     print(json.dumps({**summary, "total": rounded(total), "corruptions": {k: rounded(v) for k, v in table.items()}}))
 
 
-def beside(row: dict[str, float]) -> str:
+def ratio_to_peer(row: dict[str, float]) -> str:
     apart = f"{row['difference']:17.4f}" if "difference" in row else ""
     ratios = f"{ratio(row, ''):8.1f}×{ratio(row, '_cpu'):10.1f}×"
     return f"{row['theirs']:9.2f}{ratios}{apart}"

@@ -30,7 +30,7 @@ from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
 from demur.attacks.ray import Ray, RayOutcome, of_length_one, run_ray
 from demur.classifier import Classifier
-from demur.training.learning_loop import Normalised
+from demur.training.learning_loop import InputScaling
 
 TOLERANCE, BATCH, WALK = 1e-5, 128, 400
 
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def measure(subject: Subject, ray: Ray, rounds: int, threads: int) -> dict[str, object]:
-    net = Normalised(subject.network, subject.mean, subject.std).eval().requires_grad_(False)
+    net = InputScaling(subject.network, subject.mean, subject.std).eval().requires_grad_(False)
     model = classifier(subject)
 
     def bisection() -> Bisected:
@@ -164,7 +164,7 @@ def best_threads(net: nn.Module, subject: Subject, threads: int) -> int:
 
 
 def passes(ours: RayOutcome, theirs: Bisected) -> dict[str, object]:
-    """Forwards of images that were searched, by part; all also cost a look at the image itself and a backward."""
+    """Forwards of images that were searched, by part; all cost a forward and a backward of the image besides."""
     searched = ours.outcome.step != 0
     flipped = searched & ours.outcome.fooled
     rest = ours.outcome.forwards - ours.scan - ours.refine

@@ -2,9 +2,9 @@
 
     python benchmarks/signals.py [--quick] [--rows N] [--only NAME…]
 
-The look that all signals share is timed once, on full batches; then each signal on evidence that has been looked at, so
-its figure is what it adds. Signals that must be fitted are fitted on the images of the split fit. CPU seconds are those
-of the process. AUROC is against errors, on the images scored.
+The forward pass that all signals share is timed once, on full batches; then each signal on evidence whose forward pass
+is made, so its figure is what it adds. Signals that must be fitted are fitted on the images of the split fit. CPU
+seconds are those of the process. AUROC is against errors, on the images scored.
 """
 
 import argparse
@@ -65,8 +65,8 @@ class Figures:
     auroc: float
 
 
-def looked(rows: Rows) -> tuple[list[Evidence], float]:
-    """Evidence that has been looked at, and what that took in CPU milliseconds per image."""
+def evidence_of(rows: Rows) -> tuple[list[Evidence], float]:
+    """Evidence whose forward pass is made, and what that took in CPU milliseconds per image."""
     seen = list(rows)
     begun = time.process_time()
     for each in seen:
@@ -78,7 +78,7 @@ def measure(signal: AnySignal, reference: Rows, rows: Rows) -> Figures:
     begun = time.perf_counter()
     ready = signal.fit(reference, reference.labels) if isinstance(signal, Fittable) else signal
     fitting = time.perf_counter() - begun
-    seen, _ = looked(rows)
+    seen, _ = evidence_of(rows)
     ready(seen[0].rows(torch.arange(2)))  # what is imported or built on first use
     begun, cpu = time.perf_counter(), time.process_time()
     uncertainty = torch.cat([ready(each) for each in seen])
@@ -96,11 +96,11 @@ def measure(signal: AnySignal, reference: Rows, rows: Rows) -> Figures:
     )
 
 
-def show(found: Figures, look: float) -> None:
+def show(found: Figures, forward: float) -> None:
     fitting = f"{found.fitting_seconds:8.2f} s" if found.fitting_seconds else " " * 10
     print(
         f"  {found.name:<22} {found.milliseconds:9.4f} ms {found.cpu_milliseconds:9.4f} ms CPU "
-        f"{found.cpu_milliseconds / look:8.2f} looks {found.spent:8.2f} of {found.passes:<6g} passes {fitting}"
+        f"{found.cpu_milliseconds / forward:8.2f} forwards {found.spent:8.2f} of {found.passes:<6g} passes {fitting}"
         f"  AUROC {found.auroc:.3f}",
         flush=True,
     )
@@ -118,10 +118,11 @@ def main() -> None:
     count = arguments.rows or (256 if arguments.quick else 2000)
     fit, test = index.rows_of("fit"), index.rows_of("test")[:count]
     with torch.no_grad():
-        looked(Rows(classifier, source, index, test[:BATCH], Needs()))
-        _, look = looked(Rows(classifier, source, index, test, Needs()))
+        evidence_of(Rows(classifier, source, index, test[:BATCH], Needs()))
+        _, forward = evidence_of(Rows(classifier, source, index, test, Needs()))
         print(
-            f"{len(test)} images, batch {BATCH}; one look takes {look:.4f} ms CPU an image; {len(fit)} images to fit on"
+            f"{len(test)} images, batch {BATCH}; a forward pass takes {forward:.4f} ms CPU an image; "
+            f"{len(fit)} images to fit on"
         )
         figures, refused = list[Figures](), dict[str, str]()
         for name in arguments.only:
@@ -129,7 +130,7 @@ def main() -> None:
                 signal = build("signal", name)
                 parts = (Rows(classifier, source, index, rows, needs_of(signal)) for rows in (fit, test))
                 figures.append(measure(signal, *parts))
-                show(figures[-1], look)
+                show(figures[-1], forward)
             except InputError as error:
                 refused[name] = str(error).partition(". ")[0]
                 print(f"  {name:<22} not here: {refused[name]}", flush=True)
@@ -137,7 +138,7 @@ def main() -> None:
         json.dumps(
             {
                 "images": len(test),
-                "look_cpu_ms": round(look, 5),
+                "forward_cpu_ms": round(forward, 5),
                 "ms": {each.name: round(each.milliseconds, 5) for each in figures},
                 "cpu_ms": {each.name: round(each.cpu_milliseconds, 5) for each in figures},
                 "auroc": {each.name: round(each.auroc, 4) for each in figures},

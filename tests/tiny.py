@@ -10,6 +10,7 @@ from demur.classifier import Classifier
 from demur.data import from_tensors
 from demur.data.source import Row
 from demur.pipeline.plan.plan_file import Conditions, DataPlan, Plan, Policies
+from demur.pipeline.run import loop
 from demur.pipeline.run.loop import run_plan
 
 CLASSES = ("disc", "bar", "cross")
@@ -107,6 +108,21 @@ def plan(conditions=CONDITIONS, policies=POLICIES, attacked=120, **changes):
 def run(out: Path, of=None, model=None, **changes) -> Path:
     """Audit the patterns into a folder."""
     return run_plan(plan(**changes), out, Quiet(), of or source(), model or classifier())
+
+
+def interrupt(patch, when):
+    """Stop audits, as Ctrl-C does, before the first shard of a condition that `when` is true of."""
+
+    def stopped(measure):
+        def measured(job, condition, rows):
+            if when(condition):
+                raise KeyboardInterrupt
+            return measure(job, condition, rows)
+
+        return measured
+
+    for kind, measure in loop.MEASURES.items():
+        patch.setitem(loop.MEASURES, kind, stopped(measure))
 
 
 def hashes(folder: Path) -> dict[str, bytes]:

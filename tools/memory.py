@@ -20,7 +20,7 @@ from PIL import Image
 
 COUNTS = (1_000, 10_000)
 
-LOOK = """
+READ = """
 import random, resource, sys
 from demur.data import build_index, open_data
 source = open_data(sys.argv[1])
@@ -49,8 +49,8 @@ def write(root: Path, count: int, side: int) -> dict[str, str]:
 
 def peak(address: str) -> int:
     """Kilobytes that a process of its own held at most."""
-    told = subprocess.run([sys.executable, "-c", LOOK, address], capture_output=True, text=True, check=True)  # noqa: S603  # our own words
-    return int(told.stdout)
+    answer = subprocess.run([sys.executable, "-c", READ, address], capture_output=True, text=True, check=True)  # noqa: S603  # our own words
+    return int(answer.stdout)
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def trained(source: Source, index: Index, recipe: Adversarial | None = None) -> 
     network = fresh(lambda: CompactResNet(source.input_shape[0], len(source.classes)), 0)
     if not kept.exists():
         rows = split(index).learned
-        lessons = gather(source, index.positions[rows].tolist(), torch.from_numpy(index.labels[rows]))
-        write_model(kept, learn(recipe, network, lessons, 0), {})
+        images = gather(source, index.positions[rows].tolist(), torch.from_numpy(index.labels[rows]))
+        write_model(kept, learn(recipe, network, images, 0), {})
     network.load_state_dict(load_file(kept))
     return network.eval()

@@ -17,7 +17,7 @@ from demur.adapters import load_model
 from demur.classifier import Classifier
 from demur.data import Source, build_index, open_data
 from demur.randomness import Keys
-from demur.training.learning_loop import Normalised
+from demur.training.learning_loop import InputScaling
 from demur.training.training_task import split
 
 SHARED = os.environ.get("DEMUR_SHARED")
@@ -38,7 +38,7 @@ class Subject:
 
     def plain(self) -> tuple[nn.Module, Count]:
         """The net as other libraries want it, images in [0, 1] in and logits out; and its counter."""
-        counting = Counting(Normalised(deepcopy(self.network), self.mean, self.std)).eval().requires_grad_(False)
+        counting = Counting(InputScaling(deepcopy(self.network), self.mean, self.std)).eval().requires_grad_(False)
         return counting, counting.count
 
     def classifier(self) -> tuple[Classifier, Count]:

@@ -67,7 +67,7 @@ def run_audit(
         classifier=model if isinstance(model, Classifier) else None,
     )
     results = write_results(folder, by="audit")
-    write(folder)
+    write(folder, results)
     return results
 
 

@@ -20,8 +20,8 @@ FILE = "opened.jsonl"
 Opening = Mapping[str, Any]
 
 
-def note(run: Path, split: Literal["certify", "test"], by: str) -> None:
-    """Write down that a command opens the labels of a split.
+def note(run: Path, split: Literal["certify", "test"], by: str) -> list[Opening]:
+    """Write down that a command opens the labels of a split; every opening that is now in the run folder, oldest first.
 
     Where the folder of the run folder cannot be written the line says so in `scope`, and only this run is counted.
 
@@ -44,7 +44,9 @@ def note(run: Path, split: Literal["certify", "test"], by: str) -> None:
     except RunError:
         line["scope"] = "run"
     known = {_line(entry) for entry in (*openings(run), *shared) if entry["data_sha256"] == line["data_sha256"]}
-    write_atomically(run / FILE, "".join(sorted({*known, _line(line)})).encode())
+    lines = sorted({*known, _line(line)})
+    write_atomically(run / FILE, "".join(lines).encode())
+    return [json.loads(each) for each in lines]
 
 
 def openings(run: Path) -> list[Opening]:

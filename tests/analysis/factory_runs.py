@@ -17,7 +17,7 @@ PLAN = {
     "policies.use": ["certified(risk=0.1)"],
     "data.positive": "defective",
     "data.prevalence": "positive=.02",
-    "costs": {"defective as functional": 10.0, "declined": 0.25},
+    "costs": {"defective as functional": 10.0, "abstained": 0.25},
 }
 
 

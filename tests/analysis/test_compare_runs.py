@@ -88,7 +88,7 @@ def test_right_answers_by_mcnemar(folders, pair):
 
 
 def test_what_stands_under_an_ensemble(folders, pair):
-    (found,) = pair.standing
+    (found,) = pair.robust_accuracy
     one, two = (changes_of(folder, made.ENSEMBLE) for folder in folders[:2])
     stands = [(one[i][1] > 0.1 + 1e-6, two[i][1] > 0.1 + 1e-6) for i in one if i in two]
     assert (found.condition, found.eps, found.shares.n) == (made.ENSEMBLE, 0.1, 80)
@@ -108,9 +108,9 @@ def test_a_search_image_by_image(folders, pair, name):
     (search,) = (each for each in pair.searches if each.condition == name)
     one, two = (changes_of(folder, name) for folder in folders[:2])
     both = {i: (one[i][1], two[i][1]) for i in one if i in two}
-    is_pair(search.every, list(both.values()))
-    is_pair(search.right, [(a, b) for a, b in both.values() if a > 0 and b > 0])
-    assert search.right.n < search.every.n
+    is_pair(search.all_images, list(both.values()))
+    is_pair(search.correct_images, [(a, b) for a, b in both.values() if a > 0 and b > 0])
+    assert search.correct_images.n < search.all_images.n
     p_values = []
     for row in search.per_class:
         own = [pair for i, pair in both.items() if made.CLASSES[one[i][0]] == row.name]
@@ -130,7 +130,7 @@ def test_a_search_image_by_image(folders, pair, name):
 def test_the_verdict_says_which_resists_better_and_how_sure_that_is(pair):
     search = pair.searches[0]
     assert search.better == "second"
-    larger, smaller = search.every.second_larger, search.every.first_larger
+    larger, smaller = search.all_images.second_larger, search.all_images.first_larger
     assert search.verdict.startswith(
         f"B resists better: it takes a larger change on {larger} of 80 images, a smaller one on {smaller}, p "
     )
@@ -143,16 +143,16 @@ def test_the_other_way_round_is_the_mirror_image(folders, pair):
     assert mirrored.accuracy.difference.value == -pair.accuracy.difference.value
     for one, other in zip(pair.searches, mirrored.searches, strict=True):
         assert (one.better, other.better) == ("second", "first")
-        assert one.every.p_value == other.every.p_value
-        assert same(one.every.effect.value, -other.every.effect.value)
-        assert same(one.every.effect.low, -other.every.effect.high)
+        assert one.all_images.p_value == other.all_images.p_value
+        assert same(one.all_images.effect.value, -other.all_images.effect.value)
+        assert same(one.all_images.effect.low, -other.all_images.effect.high)
         assert other.verdict.startswith("A resists better")
 
 
 def test_a_model_is_not_better_than_itself(folders):
     (pair,) = compare((folders[0], folders[0])).pairs
     assert all(search.better is None for search in pair.searches)
-    assert all(search.every.ties == search.every.n for search in pair.searches)
+    assert all(search.all_images.ties == search.all_images.n for search in pair.searches)
     assert pair.accuracy.p_value == 1
     assert pair.verdict.startswith("Neither is right more often by more than noise")
     assert "A and B are the same model, to the last weight." in pair.notes
@@ -175,7 +175,7 @@ def test_only_what_both_can_see_counts_where_caps_differ(folders, tmp_path):
     cut = [tuple(c if c <= 0.1 else math.inf for c in (one[i][1], two[i][1])) for i in one]
     assert search.cap == 0.1
     assert any(math.isinf(a) and math.isfinite(one[i][1]) for i, (a, _) in zip(one, cut, strict=True))
-    is_pair(search.every, cut)
+    is_pair(search.all_images, cut)
 
 
 def test_images_that_only_one_run_attacked_are_left_out(folders, tmp_path):
@@ -184,15 +184,15 @@ def test_images_that_only_one_run_attacked_are_left_out(folders, tmp_path):
     one, two = (changes_of(folder, made.DDN) for folder in (folders[0], other))
     both = [(one[i][1], two[i][1]) for i in one if i in two]
     assert len(both) == 50 < len(one)
-    is_pair(pair.searches[0].every, both)
-    assert pair.standing[0].shares.n == 50
+    is_pair(pair.searches[0].all_images, both)
+    assert pair.robust_accuracy[0].shares.n == 50
 
 
 def test_images_of_other_sizes_are_compared_in_linf_alone(folders, tmp_path):
     other = made.run(tmp_path / "other", seed=1, facts=OTHER | {"input_shape": [3, 16, 16]})
     (pair,) = compare((made.run(tmp_path / "one"), other)).pairs
     assert {search.norm for search in pair.searches} == {"linf"}
-    assert "A looks at images of 3×8×8, B of 3×16×16: only sizes in L∞ can be compared." in pair.notes
+    assert "A takes images of 3×8×8, B of 3×16×16: only sizes in L∞ can be compared." in pair.notes
 
 
 def test_groups_are_the_unit(tmp_path):
@@ -203,7 +203,9 @@ def test_groups_are_the_unit(tmp_path):
     (pair,) = compare(folders).pairs
     assert {pair.accuracy.first.unit, pair.accuracy.difference.unit} == {"group"}
     for search in pair.searches:
-        assert {search.every.first.unit, search.every.effect.unit, search.every.difference.unit} == {"group"}
+        assert {search.all_images.first.unit, search.all_images.effect.unit, search.all_images.difference.unit} == {
+            "group"
+        }
 
 
 def test_without_a_search_right_answers_are_compared_all_the_same(tmp_path):
@@ -212,10 +214,10 @@ def test_without_a_search_right_answers_are_compared_all_the_same(tmp_path):
         tables, entries = {"clean": made.clean(ids, labels, right)}, [made.entry("clean", "clean", 20)]
         made.written(tmp_path / name, tables, entries, model_sha256=name)
     (pair,) = compare((tmp_path / "one", tmp_path / "two")).pairs
-    assert pair.searches == pair.standing == ()
+    assert pair.searches == pair.robust_accuracy == ()
     assert pair.verdict.startswith("A is right more often: A alone on 12 of 20 images, B alone on 0, p < 0.001.")
     assert pair.notes == (
-        "No search for the smallest change is in both: give both plans the same [epsilon] or ensemble.",
+        "No search for minimal perturbations is in both: give both plans the same [epsilon] or ensemble.",
     )
 
 

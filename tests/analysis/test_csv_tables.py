@@ -16,9 +16,12 @@ from demur.analysis.run_folder import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
 FILES = {
-    *(f"epsilon{table}.csv" for table in ("", "-per-class", "-flips", "-curve", "-beside")),
-    *(f"where-{table}.csv" for table in ("maps", "measures", "localised", "agreements", "sanity", "map-classes")),
-    *(f"where-{table}.csv" for table in ("regions", "region-classes", "hidden", "region-agreements")),
+    *(f"epsilon{table}.csv" for table in ("", "-per-class", "-confusions", "-curve", "-comparisons")),
+    *(
+        f"attribution-{table}.csv"
+        for table in ("maps", "measures", "localisations", "agreements", "sanity", "map-classes")
+    ),
+    *(f"attribution-{table}.csv" for table in ("regions", "region-classes", "occlusions", "region-agreements")),
     *("trust.csv", "lipschitz.csv", "lipschitz-network.csv"),
 }
 
@@ -89,7 +92,7 @@ def test_layers_of_one_constant_are_named_in_one_cell(results):
 
 
 def test_tables_within_are_left_out(found):
-    assert not {"per_class", "flips", "curve", "beside", "ecdf", "ranking"} & set(flat(found[0]))
+    assert not {"per_class", "confusions", "curve", "comparisons", "ecdf", "ranking"} & set(flat(found[0]))
 
 
 def test_a_cell_says_what_lies_above():

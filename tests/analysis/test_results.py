@@ -33,7 +33,7 @@ def test_conditions_at_the_frozen_threshold(folder, results):
         errors = sum(wrong(each) for each in accepted)
         assert row.n == len(everyone)
         assert same(row.accuracy.value, share(not wrong(each) for each in everyone))
-        assert (row.answered, row.answered_wrong) == (len(accepted), errors)
+        assert (row.answers, row.wrong_answers) == (len(accepted), errors)
         assert same(row.coverage.value, len(accepted) / len(test))
         assert same(row.risk.value, share(wrong(each) for each in accepted))
         told = len(accepted) >= 20 and row.family != "fmn"
@@ -49,13 +49,13 @@ def test_the_guarantee_and_what_the_test_split_says_of_it(folder, results):
     certify = rows_of(folder, "clean", "certify")
     sure = [row for row in certify if answered(folder, row)]
     guarantee = results.guarantee
-    assert (guarantee.test_n, guarantee.test_answered) == (len(test), len(accepted))
+    assert (guarantee.test_n, guarantee.test_answers) == (len(test), len(accepted))
     assert guarantee.test_wrong == sum(map(wrong, accepted))
-    assert (guarantee.certify_n, guarantee.certify_answered) == (len(certify), len(sure))
+    assert (guarantee.certify_n, guarantee.certify_answers) == (len(certify), len(sure))
     assert guarantee.certify_wrong == sum(map(wrong, sure))
     assert same(guarantee.coverage.value, len(accepted) / len(test))
     assert same(guarantee.test_risk.value, share(map(wrong, accepted)))
-    assert same(guarantee.unguarded_risk.value, share(map(wrong, test)))
+    assert same(guarantee.risk_without_guard.value, share(map(wrong, test)))
 
 
 def test_classes(folder, results):
@@ -180,7 +180,7 @@ def test_histograms_count_every_row_once(folder, results):
         assert sum(histogram.right) == len(test) - errors
         assert sum(histogram.wrong) == errors
         assert sum(histogram.corrupted) == corrupted
-        assert sum(histogram.attacked) == 120
+        assert sum(histogram.attacked_samples) == 120
         assert len(histogram.edges) == len(histogram.right) + 1
         assert list(histogram.edges) == sorted(histogram.edges)
         low, high = histogram.edges[3], histogram.edges[4]
@@ -219,8 +219,8 @@ def test_manipulation(folder, results):
     distances = [math.inf if row["epsilon.censored"] else row["epsilon.minimal"] for row in nearest]
     assert same(found.median_distance.value, median_low(distances))
     assert found.eps == pytest.approx(0.05)
-    assert found.attacked == len(worst) == 120
-    assert found.answered_wrong == sum(wrong(row) and answered(folder, row) for row in worst)
+    assert found.attacked_samples == len(worst) == 120
+    assert found.wrong_answers == sum(wrong(row) and answered(folder, row) for row in worst)
     alive = {row["sample_id"] for row in worst}
     for entry in facts(folder)["conditions"]:
         if entry["kind"] == "attack":
@@ -237,7 +237,7 @@ def test_the_gallery_holds_the_surest_errors(folder, results):
     for picture, row in zip(results.gallery, errors, strict=True):
         assert same(picture.confidence, 1 - row["signal.msp"])
         assert (picture.label, picture.predicted) == (tiny.CLASSES[row["label"]], tiny.CLASSES[row["predicted"]])
-        assert picture.answered is answered(folder, row)
+        assert picture.is_answered is answered(folder, row)
         assert picture.thumb.startswith("data:image/webp;base64,")
         assert len(picture.thumb) < 8_500
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from demur.attribution.compactness import hottest
-from demur.attribution.grids import among, averaged, cells
+from demur.attribution.grids import among, cell_means, cells
 
 SIZES = [((4, 4), (4, 4)), ((8, 6), (4, 3)), ((64, 64), (7, 7)), ((5, 9), (7, 2)), ((4, 4), (10, 6)), ((1, 1), (3, 2))]
 
@@ -23,20 +23,20 @@ def slow_averaged(plane, size):
 def test_a_cell_holds_the_mean_of_the_pixels_in_it(before, after):
     heat = torch.rand(3, *before, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = [slow_averaged(plane, after) for plane in heat.numpy()]
-    np.testing.assert_allclose(averaged(heat, after), expected, rtol=1e-12)
+    np.testing.assert_allclose(cell_means(heat, after), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_map_on_its_own_grid_stays_as_it_is(dtype):
     heat = torch.rand(2, 7, 7, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_array_equal(averaged(heat, (7, 7)), cells(heat))
+    np.testing.assert_array_equal(cell_means(heat, (7, 7)), cells(heat))
 
 
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_a_full_mask_fills_every_cell_exactly(before, after):
     full = torch.ones(2, *before, dtype=torch.bool)
-    assert (averaged(full, after) == 1).all()
-    assert (averaged(~full, after) == 0).all()
+    assert (cell_means(full, after) == 1).all()
+    assert (cell_means(~full, after) == 0).all()
 
 
 def test_cells_are_read_line_after_line():

@@ -99,7 +99,7 @@ def test_each_row_explains_the_class_it_is_asked_for(name):
 def test_a_map_costs_what_it_says(name):
     classifier, map_, passes = wrapped(), build("map", name), []
     handle = classifier.module.register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
-    resolved = map_.resolved(classifier) if isinstance(map_, GradCAM) else map_
+    resolved = map_.with_layer(classifier) if isinstance(map_, GradCAM) else map_
     passes.clear()
     resolved(classifier, images(), CLASSES, keys(5))
     handle.remove()
@@ -209,7 +209,7 @@ def test_less_noise_comes_closer_to_the_plain_gradient():
 @pytest.mark.parametrize("steps", [1, 7, 50])
 def test_integrated_gradients_are_a_plain_loop_and_black_is_zero_before_normalisation(steps):
     classifier, x = wrapped(mean=MEAN, std=STD), images()
-    ours = IntegratedGradients(steps=steps).signed(classifier, x, CLASSES)
+    ours = IntegratedGradients(steps=steps).attributions(classifier, x, CLASSES)
     theirs = CaptumIntegrated(classifier.logits).attribute(x, torch.zeros_like(x), CLASSES, n_steps=steps)
     torch.testing.assert_close(ours, theirs.float(), rtol=1e-4, atol=1e-5)
     places, weights = np.polynomial.legendre.leggauss(steps)
@@ -233,9 +233,9 @@ def test_integrated_gradients_add_up_to_the_rise_from_black(kind):
     rise = rise.gather(1, CLASSES[:, None])[:, 0]
     assert rise.abs().min() > 0.1
     for steps, tolerance in ((50, 1e-3), (400, 1e-8)):
-        whole = IntegratedGradients(steps=steps).signed(classifier, x, CLASSES).sum(dim=(1, 2, 3))
+        whole = IntegratedGradients(steps=steps).attributions(classifier, x, CLASSES).sum(dim=(1, 2, 3))
         torch.testing.assert_close(whole, rise, rtol=tolerance, atol=tolerance)
-    coarse = IntegratedGradients(steps=2).signed(classifier, x, CLASSES).sum(dim=(1, 2, 3))
+    coarse = IntegratedGradients(steps=2).attributions(classifier, x, CLASSES).sum(dim=(1, 2, 3))
     assert (coarse - rise).abs().max() > 0.01
 
 

@@ -5,7 +5,7 @@ import torch
 from tests.attribution.map_shapes import SIZES, hot, noise, uniform
 from torch.nn.functional import interpolate
 
-from demur.attribution.occlusion import enlarged, has_both_parts, object_mask, weights
+from demur.attribution.occlusion import enlarge, has_both_parts, object_mask, weights
 
 EVERY = pytest.mark.parametrize("size", SIZES, ids=str)
 
@@ -54,9 +54,9 @@ def test_without_parts_every_pixel_is_worth_one(part):
 def test_maps_grow_bilinearly_between_the_centres_of_cells():
     heat = noise(3, 4, 5)
     expected = interpolate(heat[:, None], size=(32, 30), mode="bilinear", align_corners=False)[:, 0]
-    torch.testing.assert_close(enlarged(heat, (32, 30)), expected, atol=1e-6, rtol=1e-5)
-    assert (enlarged(heat, (32, 30)) >= 0).all()
-    torch.testing.assert_close(enlarged(heat, (4, 5)), heat, atol=1e-7, rtol=0)
+    torch.testing.assert_close(enlarge(heat, (32, 30)), expected, atol=1e-6, rtol=1e-5)
+    assert (enlarge(heat, (32, 30)) >= 0).all()
+    torch.testing.assert_close(enlarge(heat, (4, 5)), heat, atol=1e-7, rtol=0)
 
 
 def test_the_object_begins_at_a_fifth_of_the_maximum():
@@ -67,9 +67,9 @@ def test_the_object_begins_at_a_fifth_of_the_maximum():
 @pytest.mark.parametrize("size", [(32, 32), (48, 50), (224, 224)], ids=str)
 def test_worth_does_not_depend_on_company(size):
     heat = noise(5, 7, 7)
-    large = enlarged(heat, size)
+    large = enlarge(heat, size)
     for rows in ([0], [2], [4, 1], [3, 0, 2]):
-        alone = enlarged(heat[rows], size)
+        alone = enlarge(heat[rows], size)
         assert torch.equal(alone, large[rows])
         for part in ("object", "background"):
             assert torch.equal(weights(alone, part), weights(large, part)[rows])

@@ -14,7 +14,7 @@ from demur.errors import ModelError, UnknownNameError
 def test_without_a_layer_it_is_the_last_grid():
     classifier, x = wrapped(), images()
     assert last_grid(classifier) == "bend"
-    assert GradCAM().resolved(classifier) == GradCAM(layer="bend")
+    assert GradCAM().with_layer(classifier) == GradCAM(layer="bend")
     assert torch.equal(
         GradCAM()(classifier, x, CLASSES, keys(5)), GradCAM(layer="bend")(classifier, x, CLASSES, keys(5))
     )

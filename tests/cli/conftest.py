@@ -85,7 +85,7 @@ def refused(said, *words):
     assert said.out == ""
     assert "Traceback" not in said.err
     assert "\n\n" not in paragraph
-    assert set("".join(progress).splitlines()) <= {"reading the images", "checking the model at the door"}
+    assert set("".join(progress).splitlines()) <= {"reading the images", "checking the model and the data"}
     for word in words:
         assert word in paragraph, paragraph
     return paragraph

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests import tiny
 
 from demur.analysis import Results
 from demur.registry import TABLES
@@ -20,7 +21,7 @@ def test_an_audit_says_its_result_in_a_few_lines(demur, good, data):
     lines = said.out.splitlines()
     assert 5 <= len(lines) <= 15
     assert re.fullmatch(r"Report: runs/net_[a-z0-9_]+_net-test-[0-9a-f]{8}/report\.html", lines[-1])
-    assert said.err.splitlines()[:2] == ["reading the images", "checking the model at the door"]
+    assert said.err.splitlines()[:2] == ["reading the images", "checking the model and the data"]
     assert "\x1b" not in said.err + said.out, "colours and cursor moves belong in a terminal"
     assert "\r" not in said.err
 
@@ -72,13 +73,8 @@ def test_a_failed_measurement_is_status_one(demur, good, data, monkeypatch):
 
 
 def test_an_interrupted_audit_is_status_130_and_says_how_to_go_on(demur, good, data, monkeypatch):
-    from demur.pipeline.run.job import Job
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "measure", interrupted)
+        tiny.interrupt(patch, lambda condition: True)
         said = demur("audit", good, data, *QUICK)
     assert said.status == 130
     assert said.err.splitlines()[-1].startswith("demur: interrupted; the same command continues")
@@ -158,11 +154,11 @@ def test_a_reader_that_leaves_early_is_told_nothing(unbuffered):
 def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
     import time
 
-    from demur.cli.settings import Lines, shown_progress
+    from demur.cli.settings import Lines, progress_display
 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with shown_progress() as progress:
+    with progress_display() as progress:
         assert isinstance(progress, Lines)
         progress.start(1000)
         now[0] += 4
@@ -175,10 +171,10 @@ def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
-    from demur.cli.settings import Bar, shown_progress
+    from demur.cli.settings import Bar, progress_display
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with shown_progress() as progress:
+    with progress_display() as progress:
         assert isinstance(progress, Bar)
         progress.start(10)
         progress.advance(10, "clean")

@@ -137,17 +137,8 @@ def test_usage_errors_are_status_two(demur, arguments):
 
 
 def test_an_unfinished_run_has_no_report(demur, good, data, monkeypatch, tmp_path):
-    from demur.pipeline.run.job import Job
-
-    measure = Job.measure
-
-    def stop(self, condition, rows):
-        if condition.name != "clean":
-            raise KeyboardInterrupt
-        return measure(self, condition, rows)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "measure", stop)
+        tiny.interrupt(patch, lambda condition: condition.name != "clean")
         demur("audit", good, data, "--out", "run", "--set", 'conditions.use=["clean", "low_light(severity=2)"]')
     refused(demur("report", "run"), "is not finished", "low_light(severity=2) has 0 of 400 rows")
 

@@ -10,7 +10,7 @@ from tests.data.image_files import save
 
 from demur.data import build_index, open_data
 from demur.data.object_masks import read_annotation
-from demur.data.source import Row, boxed
+from demur.data.source import Row, box_mask
 from demur.errors import DataError
 
 HEIGHT, WIDTH = 20, 33
@@ -106,7 +106,7 @@ def test_a_box_moves_with_its_picture(root, option):
     row = rows_of(f"folder:{root}?boxes=../boxes&{option}")[0]
     bright = row.image[0] > 0.75
     assert row.mark[bright].all()
-    rim = boxed([row.box], *bright.shape)
+    rim = box_mask([row.box], *bright.shape)
     rim[row.box[1] + 1 : row.box[3] - 1, row.box[0] + 1 : row.box[2] - 1] = False
     assert torch.equal(row.mark & ~rim & ~bright, torch.zeros_like(bright))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.data.table_columns import Columns, labels_of, typed
+from demur.data.table_columns import Columns, labels_of, numbers_or_text
 from demur.errors import DataError
 
 CELLS = st.lists(st.none() | st.text(max_size=8) | st.integers(-999, 999) | st.floats(allow_infinity=False))
@@ -12,12 +12,12 @@ CELLS = st.lists(st.none() | st.text(max_size=8) | st.integers(-999, 999) | st.f
 
 @given(CELLS)
 def test_a_column_is_numbers_or_text_as_a_whole(values):
-    cells = typed(values)
+    cells = numbers_or_text(values)
     assert len(cells) == len(values)
     kinds = {type(cell) for cell in cells if cell is not None}
     assert kinds in (set(), {str}, {float})
     assert all(math.isfinite(cell) for cell in cells if isinstance(cell, float))
-    assert typed(cells) == cells
+    assert numbers_or_text(cells) == cells
 
 
 @given(st.lists(st.text(min_size=1, max_size=6), min_size=1))

@@ -19,7 +19,16 @@ PLAN = {
     "signals.use": ["msp", "entropy", "energy(temperature=2.0)"],
     "policies.use": ["certified(risk=0.3, delta=0.1)", "certified", "rule"],
 }  # fmt: skip
-NOT_KEPT = ("lock", "timings", "results.json", "report.html")
+NOT_KEPT = (
+    "lock",
+    "timings",
+    "opened.jsonl",
+    "results.json",
+    "report.html",
+    "junit.xml",
+    "summary.md",
+    "../opened.jsonl",
+)
 
 
 def main() -> None:

@@ -211,7 +211,7 @@ def test_a_step_that_fails_on_zeros_is_the_reason(monkeypatch):
         raise RuntimeError("no zeros here.\nNot one.")
 
     model = classifier(Residual)
-    monkeypatch.setattr("demur.lipschitz.call_graph.SlopeWalk._norm", refuse)
+    monkeypatch.setattr("demur.lipschitz.call_graph.SlopeProduct._norm", refuse)
     assert upper_bound(model).reason == "a step of Residual failed on zeros: no zeros here"
 
 

@@ -139,7 +139,13 @@ def failed(results):
     return [check.name for check in results.checks if check.state == "fail"]
 
 
-def test_sound_set_ups_raise_at_most_one_alarm(tmp_path):
+@pytest.mark.parametrize("name", ["a net with dropout", "low accuracy", "two classes", "probabilities"])
+def test_a_sound_set_up_raises_no_alarm(name, tmp_path):
+    assert failed(analyse(SOUND[name].run(tmp_path / "run"))) == []
+
+
+@pytest.mark.slow
+def test_twelve_sound_set_ups_raise_at_most_one_alarm(tmp_path):
     alarms = {name: failed(analyse(setup.run(tmp_path / name))) for name, setup in SOUND.items()}
     assert len(alarms) == 12
     assert sum(map(len, alarms.values())) <= 1, alarms
@@ -167,6 +173,7 @@ def test_who_vouches_for_black_and_white_images_is_warned_of_them_only(tmp_path)
     assert (check.state, check.count) == ("warn", check.of)
 
 
+@pytest.mark.slow
 @shared
 def test_a_published_net_raises_no_alarm(tmp_path):
     if "DEMUR_SHARED" not in os.environ:

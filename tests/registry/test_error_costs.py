@@ -33,7 +33,7 @@ def test_a_prevalence_of_another_form_is_refused(text, positive, said):
 
 
 def test_costs_are_read_whatever_the_classes_are_called():
-    costs = {"defective as functional": 10, "sold as seen as defective": 2.5, "declined": 0.2}
+    costs = {"defective as functional": 10, "sold as seen as defective": 2.5, "abstained": 0.2}
     assert read_costs(costs, CLASSES) == {("defective", "functional"): 10, ("sold as seen", "defective"): 2.5}
 
 
@@ -44,7 +44,7 @@ def test_costs_are_read_whatever_the_classes_are_called():
         ("defective as defective", 1, "the true class, then the wrong answer"),
         ("defective", 1, "the true class, then the wrong answer"),
         ("defective as functional", -1, "at least 0; got -1"),
-        ("declined", float("inf"), "at least 0; got inf"),
+        ("abstained", float("inf"), "at least 0; got inf"),
     ],
 )
 def test_costs_of_another_form_are_refused(key, cost, said):

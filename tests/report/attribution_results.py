@@ -18,7 +18,7 @@ def measure(name, sentence, value, **changes):
         "uniform": 0.5,
         "centred": 0.31,
         "shuffled": value,
-        "with_epsilon": near(-0.21, 0.08, 460),
+        "perturbation_correlation": near(-0.21, 0.08, 460),
         "auroc": near(0.61, 0.04, 500),
         "gain": near(-0.27, 0.04, 500),
     }
@@ -45,7 +45,7 @@ def picture(at):
     )
 
 
-def localised(name, sentence, value):
+def localisations(name, sentence, value):
     return Localisation(
         measure=name,
         sentence=sentence,
@@ -66,9 +66,9 @@ def map_row(name, others=(), **changes):
         "n": 500,
         "empty": 12 if name == "grad_cam" else 0,
         "measures": tuple(measure(*row) for row in MEASURES),
-        "localised": (
-            localised("pointing", "the brightest cell lies in the mark", 0.71),
-            localised("energy", "share of the mass in the mark", 0.52),
+        "localisations": (
+            localisations("pointing", "the brightest cell lies in the mark", 0.71),
+            localisations("energy", "share of the mass in the mark", 0.52),
         ),
         "agreements": tuple(
             Agreement(other=other, n=488, correlation=near(0.34, 0.03, 488), overlap=near(0.28, 0.02, 488))
@@ -94,7 +94,7 @@ def one_region(at, name, rank):
         object_smaller=27,
         background_smaller=13,
         p_value=0.003 if at != 2 else math.nan,
-        leans_on=lean,
+        reliance=lean,
         rank=rank,
     )
 
@@ -117,10 +117,10 @@ def region(name="marked", classes=NAMES, **changes):
         "ties": 12,
         "p_value": 1e-9,
         "effect": near(0.46, 0.07, 460),
-        "leans_on": "object",
-        "hidden": tuple(
-            Occlusion(condition=f"occlude(part='{part}', by='{by}')", part=part, by=by, n=460,
-                   share=share(0.3, 460), changed=share(0.6, 460),
+        "reliance": "object",
+        "occlusions": tuple(
+            Occlusion(condition=f"occlude(part='{part}', by='{by}')", part=part, fill=by, n=460,
+                   share=share(0.3, 460), answer_changes=share(0.6, 460),
                    fall=near(0.55 if part == "object" else 0.12, 0.03, 460))
             for part in ("object", "background") for by in ("blur", "mean")
         ),
@@ -138,8 +138,8 @@ def where(classes=NAMES, **changes):
             RegionAgreement(
                 region="grad_cam",
                 n=460,
-                inside=near(0.52, 0.03, 460),
-                covered=near(0.31, 0.02, 460),
+                mass_inside=near(0.52, 0.03, 460),
+                mask_share=near(0.31, 0.02, 460),
                 same_sign=share(0.81, 460),
                 correlation=near(0.44, 0.08, 460),
             ),

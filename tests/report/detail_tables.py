@@ -95,7 +95,7 @@ def gallery(guaranteed):
             label=CLASSES[(3 * at) % 10],
             predicted=CLASSES[(3 * at + 6) % 10],
             confidence=0.9994 - at * 0.004,
-            answered=at < 18 if guaranteed else None,
+            is_answered=at < 18 if guaranteed else None,
             thumb=thumb(at),
         )
         for at in range(24)

@@ -14,7 +14,7 @@ RULES = {
 }
 
 
-def opened(*changed):
+def label_access(*gate_changes):
     return LabelAccess(
         certify=2,
         test=3,
@@ -23,12 +23,12 @@ def opened(*changed):
         plans=2,
         models=1,
         sentence="Test opened 3 times, under 2 plans and for 1 model, first on 2026-03-02 10:15 UTC",
-        changed=changed,
+        gate_changes=changed,
     )
 
 
-def gated(rules=None, state="issued", changed=()):
+def gated(rules=None, state="issued", gate_changes=()):
     """Results with gates judged on their own numbers."""
     results = run(state)
     rows = judge_gates(RULES if rules is None else rules, results)
-    return results.model_copy(update={"gates": rows, "opened": opened(*changed)})
+    return results.model_copy(update={"gates": rows, "label_access": label_access(*gate_changes)})

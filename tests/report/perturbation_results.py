@@ -8,8 +8,8 @@ import numpy as np
 from demur.analysis.attribution.trust_components import TrustComponents, TrustRow
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.robustness.lipschitz_tables import LayerNorm, Lipschitz
-from demur.analysis.robustness.minimal_perturbation import ClassSearch, Flip, MinimalPerturbation, Ranking
-from demur.analysis.robustness.perturbation_curves import AttackBeside, Confidence
+from demur.analysis.robustness.minimal_perturbation import ClassConfusion, ClassSearch, MinimalPerturbation, Ranking
+from demur.analysis.robustness.perturbation_curves import AttackComparison, Confidence
 from tests.report.attribution_results import where
 from tests.report.detail_tables import CLASSES as NAMES
 from tests.report.simulated_scores import near, share, undefined
@@ -77,15 +77,15 @@ def search(condition="ray", classes=NAMES, norm="linf", unit="image", seed=0, ca
         "median": reach(every, 0.5, cap, unit),
         "upper": reach(every, 0.75, cap, unit),
         "right_median": reach(every[every > 0], 0.5, cap, unit),
-        "smallest": float(flipped.min()),
-        "largest": float(flipped.max()),
+        "minimum": float(flipped.min()),
+        "maximum": float(flipped.max()),
         "scan": 9.4,
         "refinement": 5.2,
         "per_class": tuple(one_class(name, values, cap, rank.get(name), unit) for name, values in found.items()),
         "ranking": ranking(len(rank), len(every)),
-        "flips": flips(classes),
+        "confusions": confusions(classes),
         "curve": confidence(cap),
-        "beside": (beside(every, cap, norm, unit),),
+        "comparisons": (comparison(every, cap, norm, unit),),
         "resolution": "16 geometric steps to the cap: a first flip between two steps that flips back is not seen",
         "ecdf": ecdf(every, cap),
     }
@@ -118,10 +118,10 @@ def ranking(classes, n, **changes):
     return Ranking(**(facts | changes))
 
 
-def flips(classes):
+def confusions(classes):
     pairs = [(classes[at], classes[(at + step) % len(classes)]) for at in range(len(classes)) for step in (1, 3)]
     return tuple(
-        Flip(label=label, becomes=becomes, n=max(1, 24 - at // 2), median=0.002 + 0.0003 * at)
+        ClassConfusion(label=label, prediction=becomes, n=max(1, 24 - at // 2), median=0.002 + 0.0003 * at)
         for at, (label, becomes) in enumerate(pairs)
     )
 
@@ -137,21 +137,21 @@ def confidence(cap):
                 mean=near(mean, 0.04, 64),
                 lower=max(0.0, mean - 0.25),
                 upper=min(1.0, mean + 0.08),
-                standing=share(min(0.95, mean * 1.02), 64),
+                accuracy=share(min(0.95, mean * 1.02), 64),
             )
         )
     return tuple(rows)
 
 
-def beside(every, cap, norm, unit):
+def comparison(every, cap, norm, unit):
     found = every / 1.9
-    return AttackBeside(
+    return AttackComparison(
         condition=f"fmn(norm='{norm}')",
         sentence="FMN, the smallest change that flips the answer",
         n=len(every),
         median=reach(found, 0.5, cap, unit),
         ratio=near(1.9, 0.1, len(every)),
-        upheld=share(0.97, len(every)),
+        share_not_larger=share(0.97, len(every)),
         ecdf=ecdf(found, cap),
     )
 
@@ -204,9 +204,9 @@ def lipschitz(layers=7, **changes):
         "lower": 41.2,
         "median": near(12.6, 1.4, 64),
         "images": 64,
-        "certified": 0.000021,
-        "found": 0.31,
-        "found_by": "fmn(norm='l2')",
+        "certified_radius": 0.000021,
+        "minimal_perturbation": 0.31,
+        "search_name": "fmn(norm='l2')",
         "sentence": "The bound is 4,440 times the steepest slope seen.",
     }  # fmt: skip
     return Lipschitz(**(facts | changes))
@@ -219,7 +219,7 @@ def far(classes=NAMES, unit="image"):
             search(classes=classes, unit=unit),
             search("ray(direction='gradient', norm='l2')", classes, "l2", unit, seed=3, cap=8.0),
         ),
-        "where": where(classes),
+        "attribution": where(classes),
         "trust": trust(classes),
         "lipschitz": lipschitz(),
     }

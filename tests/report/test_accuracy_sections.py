@@ -12,15 +12,15 @@ from tests.report.parsed_page import Page
 from tests.report.simulated_scores import near, share, undefined
 
 
-def side(n, taken, slipped):
+def side(n, taken, guarded_error_rate):
     return Side(
         n=n,
-        taken=share(taken, n),
+        error_rate=share(taken, n),
         test_n=n,
-        test_taken=share(taken, n),
-        slipped=share(slipped, n),
-        among_answered=share(slipped, n // 2),
-        passed_on=share(0.3, n),
+        test_error_rate=share(taken, n),
+        guarded_error_rate=share(guarded_error_rate, n),
+        selective_risk=share(guarded_error_rate, n // 2),
+        abstention_rate=share(0.3, n),
     )
 
 
@@ -42,24 +42,30 @@ PARTICULAR = {
     "direction": ErrorDirection(
         positive="bag",
         others="another class",
-        measured=share(0.1, 10000),
+        prevalence=share(0.1, 10000),
         rows=(
             DirectionRow(
                 condition="clean",
                 kind="clean",
                 sentence="images as they are",
-                missed=side(1000, 0.023, 0.004),
-                alarmed=side(9000, 0.012, 0.001),
+                misses=side(1000, 0.023, 0.004),
+                false_alarms=side(9000, 0.012, 0.001),
             ),
         ),
         at=tuple(
             AtPrevalence(
-                guarded=guarded, prevalence=0.005, ppv=share(0.4, 500), npv=share(0.99976, 500), risk=share(0.03, 500)
+                with_guard=guarded,
+                prevalence=0.005,
+                ppv=share(0.4, 500),
+                npv=share(0.99976, 500),
+                risk=share(0.03, 500),
             )
             for guarded in (True, False)
         ),
     ),
-    "cost": Cost(matrix={"bag as coat": 10.0, "declined": 0.2}, unguarded=near(0.31, 0.02), guarded=near(0.11, 0.01)),
+    "cost": Cost(
+        matrix={"bag as coat": 10.0, "abstained": 0.2}, without_guard=near(0.31, 0.02), with_guard=near(0.11, 0.01)
+    ),
     "slices": SLICES,
     "worst_slice": SLICES[1],
     "label_quality": LabelQuality(
@@ -70,12 +76,12 @@ PARTICULAR = {
             n=480,
             accuracy=share(0.94, 480),
             auroc=near(0.93, 0.02),
-            answered=300,
-            answered_wrong=9,
+            answers=300,
+            wrong_answers=9,
             risk=share(0.03, 300),
             holds=False,
         ),
-        weighted=400,
+        weights=400,
         weighted_accuracy=share(0.95, 400),
     ),
 }
@@ -89,7 +95,7 @@ def results(state="issued", **changes):
 def test_every_section_is_whole(state):
     page = Page(render(results(state)))
     assert page.faults == []
-    headings = ("Which way it errs", "Slices", "How good the labels are")
+    headings = ("Misses and false alarms", "Slices", "Label quality")
     assert all(heading in page.text for heading in headings)
     assert "<b>Turin</b>" in page.text
 
@@ -104,7 +110,7 @@ def test_a_section_with_nothing_to_show_is_left_out(name):
 def test_costs_alone_have_their_section():
     page = Page(render(results(direction=None)))
     assert "0.310 (0.290 to 0.330) when all are answered, 0.110 (0.100 to 0.120) with the guard" in page.text
-    assert "“bag as coat” 10.00; an image passed on costs 0.20" in page.text
+    assert "“bag as coat” 10.00; an abstention costs 0.20" in page.text
 
 
 def test_the_direction_in_words():
@@ -132,8 +138,8 @@ def test_without_a_guarantee_no_guard_is_spoken_of():
 
 
 def test_no_image_of_the_positive_class_is_said():
-    missed = side(100, 0.1, 0.0).model_copy(update={"test_n": 0, "test_taken": undefined("no images")})
-    row = PARTICULAR["direction"].rows[0].model_copy(update={"missed": missed})
+    missed = side(100, 0.1, 0.0).model_copy(update={"test_n": 0, "test_error_rate": undefined("no images")})
+    row = PARTICULAR["direction"].rows[0].model_copy(update={"misses": missed})
     direction = PARTICULAR["direction"].model_copy(update={"rows": (row,)})
     assert "there are no such images" in FirstScreen.of(results(direction=direction)).direction
 

@@ -43,7 +43,7 @@ def test_every_attack_has_its_line(results, section):
     for row in results.attacks:
         assert row.sentence in section
     (aimed,) = (row for row in results.attacks if row.target)
-    assert f"towards the class bar; {aimed.reached.value * 100:.1f} % of them reached it" in section
+    assert f"towards the class bar; {aimed.target_success.value * 100:.1f} % of them reached it" in section
     assert "such changes have no size" in section
 
 
@@ -53,7 +53,7 @@ def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
         "Screen, curve, verdict",
         "Screen, curve, verdict",
         "Screen, verdict",
-        "Smallest change that flips the answer",
+        "Minimal perturbations",
     ]
     for found, part in zip(results.robustness, parts, strict=True):
         assert found.sentence in part
@@ -62,7 +62,7 @@ def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
         assert "searched for" not in part
         assert ("stand against changes of" in part) is (found.eps is not None)
         for stage in found.stages:
-            assert f" {stage.name.upper().replace('_', '-')} {stage.n} {stage.broke} {stage.passes:,} " in part
+            assert f" {stage.name.upper().replace('_', '-')} {stage.n} {stage.successes} {stage.passes:,} " in part
         for row in found.per_class:
             assert f" {row.name} {row.n} " in part
 

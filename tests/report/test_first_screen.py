@@ -20,7 +20,7 @@ def test_words_fit_a_terminal(state):
 def test_words_fit_even_when_everything_is_long():
     long = "a very long sentence that goes on " * 40
     results = run("issued").model_copy(
-        update={"next_step": long, "not_covered": (long, long), "purpose": {"abstentions_go_to": long}}
+        update={"next_step": long, "out_of_scope": (long, long), "purpose": {"abstentions_go_to": long}}
     )
     lines = words(results).splitlines()
     assert len(lines) <= 14
@@ -64,19 +64,19 @@ def test_a_refusal_never_understates_what_could_be_kept():
 
 @pytest.mark.parametrize(("wrong", "kept"), [(34, True), (56, True), (57, False)])  # 2 % of 2,800 are 56
 def test_the_check_says_whether_the_guarantee_was_kept(wrong, kept):
-    results = run("issued").model_copy(update={"guarantee": guarantee(test_wrong=wrong, test_answered=2800)})
+    results = run("issued").model_copy(update={"guarantee": guarantee(test_wrong=wrong, test_answers=2800)})
     first = FirstScreen.of(results)
-    assert first.kept is kept
+    assert first.holds is kept
     assert first.verdict.answer.startswith("Yes") is kept
 
 
 def test_hundreds_add_up_to_a_hundred():
     for state in STATES:
         for picture in FirstScreen.of(run(state)).hundreds:
-            assert picture.right + picture.wrong + picture.passed_on == 100
+            assert picture.right + picture.wrong + picture.to_person == 100
     guarded, bare = FirstScreen.of(run("issued")).hundreds
-    assert (guarded.right, guarded.wrong, guarded.passed_on) == (69, 1, 30)
-    assert (bare.right, bare.wrong, bare.passed_on) == (92, 8, 0)
+    assert (guarded.right, guarded.wrong, guarded.to_person) == (69, 1, 30)
+    assert (bare.right, bare.wrong, bare.to_person) == (92, 8, 0)
 
 
 def severities(*risks):

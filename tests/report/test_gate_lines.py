@@ -17,6 +17,10 @@ from tests.report.parsed_page import Page
 HOSTILE = "</td>|`<b>`\n[x](y)\x00"
 
 
+def summary_of(results):
+    return summary(results, FirstScreen.of(results))
+
+
 def test_the_three_outcomes_are_there():
     assert Counter(row.outcome for row in gated().gates) == {"pass": 3, "fail": 1, "inconclusive": 2}
 
@@ -36,7 +40,7 @@ def test_the_page_shows_every_gate_before_everything_else():
 def test_without_gates_there_is_no_word_of_them(page):
     assert "gates" not in [attrs.get("id") for attrs in Page(page).all("section")]
     assert "Gates" not in words(run("issued"))
-    assert "Gate |" not in summary(run("issued"))
+    assert "Gate |" not in summary_of(run("issued"))
 
 
 def test_the_first_screen_counts_gates_and_no_longer_says_yes():
@@ -59,7 +63,7 @@ def test_criteria_that_are_gates_alone():
 
 @pytest.mark.parametrize("state", STATES)
 def test_words_with_gates_fit_a_terminal_and_say_the_next_step(state):
-    lines = words(gated(state=state, changed=("x: a, was b",))).splitlines()
+    lines = words(gated(state=state, gate_changes=("x: a, was b",))).splitlines()
     assert len(lines) <= 14
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("Gates: ") for line in lines) == 1
@@ -74,12 +78,12 @@ def test_the_line_of_gates():
 def test_a_gate_changed_after_the_test_was_opened_is_seen_everywhere():
     change = "clean.accuracy: >= 0.9, was >= 0.99"
     for rules in (RULES, {}):
-        results = gated(rules, changed=(change,))
+        results = gated(rules, gate_changes=(change,))
         text = Page(render(results)).text
         assert "1 gate changed after the test was opened" in text
         assert change in text
         assert "1 gate changed after the test was opened" in words(results)
-        assert change in summary(results)
+        assert change in summary_of(results)
     assert "changed after" not in render(gated())
 
 
@@ -150,7 +154,7 @@ def test_junit_survives_any_name():
 
 @pytest.mark.parametrize("state", STATES)
 def test_the_summary_is_short_and_has_everything(state):
-    text = summary(gated(state=state))
+    text = summary_of(gated(state=state))
     assert len(text.splitlines()) <= 80
     assert FirstScreen.of(run(state)).verdict.word in text.splitlines()[0]
     assert "| `robust.accuracy` | `>= 0.5` |" in text
@@ -163,7 +167,7 @@ def test_a_long_summary_says_what_it_leaves_out():
     results = gated({f"clean.{measure}": f">= 0.{k}" for measure in ("accuracy", "risk") for k in range(1, 2)})
     rows = results.conditions * 9
     many = results.model_copy(update={"conditions": rows, "gates": results.gates * 20})
-    lines = summary(many).splitlines()
+    lines = summary_of(many).splitlines()
     assert len(lines) <= 80
     shown = sum(line.startswith(("| `clean` ", "| `gaussian", "| `low", "| `fgsm", "| `pgd")) for line in lines)
     assert f"| and {len(rows) - shown} more conditions in the report |" in lines
@@ -173,7 +177,7 @@ def test_a_long_summary_says_what_it_leaves_out():
 def test_no_name_breaks_the_summary():
     rows = tuple(row.model_copy(update={"of": HOSTILE}) for row in gated().gates)
     conditions = tuple(row.model_copy(update={"condition": HOSTILE}) for row in run("issued").conditions[:2])
-    text = summary(gated().model_copy(update={"gates": rows, "conditions": conditions, "next_step": HOSTILE}))
+    text = summary_of(gated().model_copy(update={"gates": rows, "conditions": conditions, "next_step": HOSTILE}))
     heads = next(line for line in text.splitlines() if line.startswith("| Gate ")).count("|")
     table = [line for line in text.splitlines() if "inconclusive |" in line or "failed |" in line]
     assert table
@@ -191,7 +195,7 @@ def test_the_tally_lists_failures_first():
 @pytest.mark.parametrize("size", [(1280, 900), (1440, 900)])
 def test_the_first_screen_with_gates_needs_no_scrolling(browser, size, tmp_path):
     path = tmp_path / "gates.html"
-    path.write_text(render(gated(changed=("clean.accuracy: >= 0.9, was >= 0.99",))), encoding="utf-8")
+    path.write_text(render(gated(gate_changes=("clean.accuracy: >= 0.9, was >= 0.99",))), encoding="utf-8")
     browser.screen(*size, "light")
     browser.open(path)
     assert browser.script("return document.querySelector('.first .next').getBoundingClientRect().bottom") <= 900

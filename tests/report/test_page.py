@@ -93,7 +93,7 @@ def test_every_picture_has_words(page):
     assert all(image["alt"] for image in parts.all("img"))
     drawn = [attrs for attrs in parts.all("div") if attrs.get("class") == "canvas"]
     assert len(drawn) == 5
-    assert all(attrs["split"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawn)
+    assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawn)
 
 
 def test_ids_are_unique(page):
@@ -140,7 +140,7 @@ def test_a_page_of_almost_nothing_still_stands():
         "policies",
         "gallery",
         "checks",
-        "not_covered",
+        "out_of_scope",
         "void_when",
         "per_class",
     )

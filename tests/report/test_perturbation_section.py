@@ -24,7 +24,7 @@ from tests.report.perturbation_results import (
 )
 from tests.report.simulated_scores import near, undefined
 
-SECTIONS = {"epsilon": (), "where": None, "trust": None, "lipschitz": None}
+SECTIONS = {"epsilon": (), "attribution": None, "trust": None, "lipschitz": None}
 
 
 def report(**changes):
@@ -84,22 +84,25 @@ def test_a_section_with_nothing_to_show_is_left_out(name, rich):
         ("epsilon", "t-shirt trouser 24 0.51/255"),
         ("epsilon", "Half of the answers flip under 0.483 (0.37–0.673)."),
         (
-            "where",
+            "attribution",
             "a blob in the middle was not tried. The object is what the data marks;",
         ),
-        ("where", "The object is where Grad-CAM looks; 460 images, p < 0.001."),
-        ("where", "Grad-CAM 8 × 8 500 12 0.170 0.150 to 0.190 0.310 · 0.34 top fifths share 28 %"),
-        ("where", "✔ 0.08 of 32 images"),
+        ("attribution", "The object is where Grad-CAM looks; 460 images, p < 0.001."),
+        ("attribution", "Grad-CAM 8 × 8 500 12 0.170 0.150 to 0.190 0.310 · 0.34 top fifths share 28 %"),
+        ("attribution", "✔ 0.08 of 32 images"),
         (
-            "where",
+            "attribution",
             "Area of half its mass share of the map that holds half of its mass 0.170 0.150 to 0.190 0.500 0.310 0.170",
         ),
-        ("where", "Pointing the brightest cell lies in the mark 71.0 % 67.0–75.0 31.0 % 29.0–33.0 48.0 %"),
-        ("where", "0.82 0.77–0.88 0.95 0.9–1.02 1.41 1.3–1.52 +0.41 +0.35 to +0.47 object"),
-        ("where", "smaller one on 330 images, the background's on 118, 12 tied (p < 0.001, sign test; effect 0.460"),
-        ("where", "— pullover 4 — fewer than 6 images 27 13 — undecided"),
-        ("where", "object blurred 30.0 % 26.0–34.3 0.550 0.520 to 0.580 60.0 %"),
-        ("where", "Grad-CAM 460 52.0 % 49.0–55.0 31.0 % 29.0–33.0 81.0 %"),
+        ("attribution", "Pointing the brightest cell lies in the mark 71.0 % 67.0–75.0 31.0 % 29.0–33.0 48.0 %"),
+        ("attribution", "0.82 0.77–0.88 0.95 0.9–1.02 1.41 1.3–1.52 +0.41 +0.35 to +0.47 object"),
+        (
+            "attribution",
+            "smaller one on 330 images, the background's on 118, 12 tied (p < 0.001, sign test; effect 0.460",
+        ),
+        ("attribution", "— pullover 4 — fewer than 6 images 27 13 — undecided"),
+        ("attribution", "object blurred 30.0 % 26.0–34.3 0.550 0.520 to 0.580 60.0 %"),
+        ("attribution", "Grad-CAM 460 52.0 % 49.0–55.0 31.0 % 29.0–33.0 81.0 %"),
         ("trust", "all classes 274 1.7/255 1.36–2.26 — +0.41 +0.35 to +0.47 — 0.170 0.150 to 0.190 —"),
         ("trust", "trouser 4 5.05/255 no interval — — fewer than 6 images — 0.1"),
         ("trust", "There is no single score on purpose"),
@@ -124,25 +127,36 @@ def test_no_number_is_printed_that_is_none(rich, large, name):
 def test_undefined_numbers_give_their_reason():
     lost = undefined("no image was left", 0)
     bare = search(
-        median=no_reach(), right_median=no_reach(), smallest=float("nan"), largest=float("nan"), scan=float("nan"),
-        ranking=ranking(2, 10, halves=lost, p_value=float("nan")), curve=(), flips=(), beside=(),
+        median=no_reach(), right_median=no_reach(), minimum=float("nan"), maximum=float("nan"), scan=float("nan"),
+        ranking=ranking(2, 10, halves=lost, p_value=float("nan")), curve=(), confusions=(), comparisons=(),
         ecdf=(), resolution=None,
     )  # fmt: skip
     bare = bare.model_copy(
         update={"per_class": tuple(r.model_copy(update={"median": no_reach()}) for r in bare.per_class)}
     )
     map_ = map_row(
-        "gradient", measures=(), localised=(), sanity=None, pictures=(picture(0).model_copy(update={"image": None}),)
+        "gradient",
+        measures=(),
+        localisations=(),
+        sanity=None,
+        pictures=(picture(0).model_copy(update={"image": None}),),
     )
     poor = region(
-        difference=lost, effect=lost, p_value=float("nan"), leans_on="undecided", whole=None, hidden=(), per_class=()
+        difference=lost,
+        effect=lost,
+        p_value=float("nan"),
+        reliance="undecided",
+        whole=None,
+        occlusions=(),
+        per_class=(),
     )
     found = {
         "epsilon": (bare,),
-        "where": where(maps=(map_,), regions=(poor,), agreements=()),
+        "attribution": where(maps=(map_,), regions=(poor,), agreements=()),
         "trust": trust(difference_of=None, compactness_of=None),
-        "lipschitz": lipschitz(upper=float("nan"), reason="attention has no known constant", certified=float("nan"),
-                               found=float("nan"), found_by=None, median=lost),
+        "lipschitz": lipschitz(upper=float("nan"), reason="attention has no known constant",
+                               certified_radius=float("nan"), minimal_perturbation=float("nan"),
+                               search_name=None, median=lost),
     }  # fmt: skip
     text = report(**found)
     assert Page(text).faults == []
@@ -150,8 +164,8 @@ def test_undefined_numbers_give_their_reason():
         assert not re.search(r"\b(nan|inf|None)\b", section(text, name)), name
     assert "The median is not defined: no images." in section(text, "epsilon")
     assert "two halves of the images were not compared (no image was left)" in section(text, "epsilon")
-    assert "— no image was left" in section(text, "where")
-    assert "Neither the object nor the background is shown to weigh more." in section(text, "where")
+    assert "— no image was left" in section(text, "attribution")
+    assert "Neither the object nor the background is shown to weigh more." in section(text, "attribution")
     assert "Background" not in section(text, "trust").partition("Class ")[2]
     assert "There is no upper bound: attention has no known constant." in section(text, "lipschitz")
     assert "vacuous" not in section(text, "lipschitz").partition("median slope")[2]
@@ -177,7 +191,7 @@ def test_more_wrong_than_right_is_said():
 
 def test_many_classes_are_folded_and_the_page_stays_light(large):
     assert len(large.encode()) < 4_000_000
-    for name in ("epsilon", "where"):
+    for name in ("epsilon", "attribution"):
         text = re.search(rf'<section id="{name}".*?</section>', large, re.DOTALL)[0]
         assert "<summary>All 200 classes</summary>" in text
         assert "the 15 first and last of 200" in text
@@ -189,7 +203,7 @@ def test_a_failed_sanity_check_is_told():
     maps = (
         map_row("grad_cam", sanity=map_row("x").sanity.model_copy(update={"state": "fail", "sentence": "It stayed."})),
     )
-    assert "✖ 0.08 of 32 images It stayed." in section(report(where=where(maps=maps)), "where")
+    assert "✖ 0.08 of 32 images It stayed." in section(report(attribution=where(maps=maps)), "attribution")
 
 
 def test_pictures_of_one_image_stand_together_once(rich):
@@ -221,24 +235,24 @@ def test_the_words_in_the_terminal_stay_as_they_were():
 
 
 def test_effects_and_reversals_have_signs():
-    back = region(difference=near(-0.3, 0.1, 400), leans_on="background", effect=near(-0.4, 0.1, 400))
-    plain = section(report(where=where(maps=(), regions=(back,), agreements=())), "where")
-    assert "The answer leans on the background" in plain
+    back = region(difference=near(-0.3, 0.1, 400), reliance="background", effect=near(-0.4, 0.1, 400))
+    plain = section(report(attribution=where(maps=(), regions=(back,), agreements=())), "attribution")
+    assert "The answer relies on the background" in plain
     assert "−0.3 −0.4 to −0.2 background" in plain
     assert "Maps Every map" not in plain
 
 
 def test_images_are_counted_row_by_row_where_hidden_parts_differ(rich):
-    hidden = region().hidden
-    uneven = region(hidden=(hidden[0].model_copy(update={"n": 400}), *hidden[1:]))
-    assert "When one part is hidden, of 460 images:" in section(rich, "where")
-    plain = section(report(where=where(regions=(uneven,))), "where")
+    hidden = region().occlusions
+    uneven = region(occlusions=(hidden[0].model_copy(update={"n": 400}), *hidden[1:]))
+    assert "When one part is hidden, of 460 images:" in section(rich, "attribution")
+    plain = section(report(attribution=where(regions=(uneven,))), "attribution")
     assert "When one part is hidden:" in plain
     assert "object blurred 400 30.0 %" in plain
 
 
 def test_images_without_an_object_are_told_at_once():
-    plain = section(report(where=where(regions=(region(unknown=40),))), "where")
+    plain = section(report(attribution=where(regions=(region(without_object=40),))), "attribution")
     assert "The object is what the data marks; 460 of 500 images that were right, p < 0.001." in plain
 
 
@@ -246,17 +260,17 @@ def test_captions_begin_with_a_capital(rich):
     captions = re.findall(r"<caption><span>([^<]*)", rich)
     assert captions
     small = where(maps=(map_row("gradient", sentence="where a pixel moves the logit"),))
-    captions += re.findall(r"<caption><span>([^<]*)", report(where=small))
+    captions += re.findall(r"<caption><span>([^<]*)", report(attribution=small))
     assert not [text for text in captions if text.strip()[:1].islower()]
 
 
 def test_a_search_confined_to_a_region_is_named_without_it():
-    found = lipschitz(found_by="ray(norm='l2', part='whole', region='grad_cam')")
+    found = lipschitz(search_name="ray(norm='l2', part='whole', region='grad_cam')")
     assert "; ray(norm='l2') flips half of them" in section(report(lipschitz=found), "lipschitz")
 
 
 def test_an_object_that_does_not_beat_the_blob_is_not_shown_as_leaned_on():
     for beaten, shown in ((True, False), (False, True)):
-        control = Control(n=460, effect=near(0.3, 0.1, 460), p_value=0.2, beaten=beaten)
-        looked = where(regions=(region("grad_cam", control=control),), agreements=())
-        assert ("no more than a blob" in section(report(where=looked), "where")) is shown
+        control = Control(n=460, effect=near(0.3, 0.1, 460), p_value=0.2, is_exceeded=beaten)
+        attribution = where(regions=(region("grad_cam", control=control),), agreements=())
+        assert ("no more than a blob" in section(report(attribution=attribution), "attribution")) is shown

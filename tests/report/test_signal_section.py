@@ -18,7 +18,7 @@ LAYERS, MUTANTS, SQUEEZERS = "activation_entropy", "label_change_rate(stopping='
 
 
 def contest(target, better=(), sentence="No signal beats the baseline here."):
-    return Contest(target=target, compared=4, better=better, blind=(), worse=(), sentence=sentence)
+    return Contest(target=target, candidates=4, better=better, blind=(), worse=(), sentence=sentence)
 
 
 def heat(classes_of_imagenet=False):
@@ -43,14 +43,16 @@ def rich():
         for row in results.signals[1].targets
     ]
     signals = [signal.model_copy(update={"passes": 0.0, "milliseconds": 0.02}) for signal in results.signals]
-    signals[1] = signals[1].model_copy(update={"targets": tuple(corrected), "passes": 3.0, "fitted_on": 496})
+    signals[1] = signals[1].model_copy(update={"targets": tuple(corrected), "passes": 3.0, "fit_images": 496})
     signals[3] = signals[3].model_copy(update={"ranks_as": "msp"})
-    declined = {row.condition: share(0.3, 400) for row in results.conditions}
+    rates = {row.condition: share(0.3, 400) for row in results.conditions}
     return results.model_copy(
         update={
             "signals": tuple(signals),
             "contests": (contest("error"), contest("shift", ("energy",), "energy beats the baseline here.")),
-            "rejections": tuple(Rejection(signal=s, clean=0.3, threshold=1.0, declined=declined) for s in SIGNALS),
+            "rejections": tuple(
+                Rejection(signal=s, clean_rate=0.3, threshold=1.0, abstention_rates=rates) for s in SIGNALS
+            ),
             "corruption_map": heat(),
             "parts": (
                 *(part(LAYERS, "layers", name, target) for target in ("error", "shift") for name in ("one", "two")),

@@ -24,7 +24,7 @@ def bars(rows=64, groups=None, classes=CLASSES):
     return from_tensors(images, labels, classes=classes, groups=groups, name="bars")
 
 
-def lessons(rows=64, **given):
+def training_images(rows=64, **given):
     return gather(bars(rows), range(rows), torch.arange(rows) % 2, **given)
 
 

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from demur.training.batches import mirrored, shifted
+from demur.training.batches import random_mirror, random_shift
 
 IMAGES = torch.rand(200, 2, 5, 6, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
 def test_half_of_the_images_are_mirrored():
-    views = mirrored(IMAGES, torch.Generator().manual_seed(0))
+    views = random_mirror(IMAGES, torch.Generator().manual_seed(0))
     turned = [torch.equal(view, image.flip(2)) for view, image in zip(views, IMAGES, strict=True)]
     kept = [torch.equal(view, image) for view, image in zip(views, IMAGES, strict=True)]
     assert all(one != other for one, other in zip(turned, kept, strict=True))
@@ -16,7 +16,7 @@ def test_half_of_the_images_are_mirrored():
 
 
 def test_every_shift_happens_and_fills_with_zero():
-    views = shifted(IMAGES, 1, torch.Generator().manual_seed(0))
+    views = random_shift(IMAGES, 1, torch.Generator().manual_seed(0))
     found = set()
     for view, image in zip(views, IMAGES, strict=True):
         framed = pad(image, (1, 1, 1, 1))
@@ -27,4 +27,4 @@ def test_every_shift_happens_and_fills_with_zero():
 
 
 def test_no_shift_is_the_image():
-    assert torch.equal(shifted(IMAGES, 0, torch.Generator()), IMAGES)
+    assert torch.equal(random_shift(IMAGES, 0, torch.Generator()), IMAGES)

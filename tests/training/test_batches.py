@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tests.training.bars import Told, bars, lessons
+from tests.training.bars import Told, bars, training_images
 
 from demur.data import from_tensors
 from demur.errors import DataError
@@ -26,7 +26,7 @@ def keys(batches):
 
 @pytest.mark.parametrize("cap", [1 << 20, FEW_BYTES], ids=["held", "streamed"])
 def test_an_epoch_has_every_image_once_with_its_label(cap):
-    found = epoch(lessons(cap=cap))
+    found = epoch(training_images(cap=cap))
     whole = {tuple(row.image.flatten().tolist()): row.label for row in bars().read(range(64))}
     assert sorted(keys(found)) == sorted(whole)
     assert [int(label) for _, labels in found for label in labels] == [whole[key] for key in keys(found)]
@@ -34,13 +34,13 @@ def test_an_epoch_has_every_image_once_with_its_label(cap):
 
 @pytest.mark.parametrize("cap", [1 << 20, FEW_BYTES], ids=["held", "streamed"])
 def test_the_order_is_the_dice_s(cap):
-    first = keys(epoch(lessons(cap=cap)))
-    assert first == keys(epoch(lessons(cap=cap)))
-    assert first != keys(epoch(lessons(cap=cap), seed=1))
+    first = keys(epoch(training_images(cap=cap)))
+    assert first == keys(epoch(training_images(cap=cap)))
+    assert first != keys(epoch(training_images(cap=cap), seed=1))
 
 
 def test_an_incomplete_last_batch_is_left_out():
-    found = lessons(50)
+    found = training_images(50)
     assert found.steps(16) == len(epoch(found)) == 3
 
 
@@ -49,7 +49,7 @@ def test_a_streamed_set_is_shuffled_across_windows(monkeypatch):
     monkeypatch.setattr("demur.training.batches.POOL", 4 * 8 * 64)  # four windows of 8 images of 64 bytes
     whole = keys([(torch.stack([row.image for row in bars(320).read(range(320))]), None)])
     place = {key: number for number, key in enumerate(whole)}
-    order = [place[key] for key in keys(epoch(lessons(320, cap=FEW_BYTES)))]
+    order = [place[key] for key in keys(epoch(training_images(320, cap=FEW_BYTES)))]
     assert all(len({number // 8 for number in order[start : start + 16]}) > 2 for start in range(0, 320, 32))
     assert {number // 8 for number in order[:32]} != {0, 1, 2, 3}
 

@@ -2,7 +2,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from tests.training.bars import RECIPE, bars, lessons, same, small
+from tests.training.bars import RECIPE, bars, same, small, training_images
 
 from demur.errors import RunError
 from demur.training import Standard, fresh, learn
@@ -32,25 +32,25 @@ class Fuse:
 
 
 def test_a_seed_fixes_the_weights():
-    first = learn(RECIPE, fresh(small, 1), lessons(), 7)
+    first = learn(RECIPE, fresh(small, 1), training_images(), 7)
     torch.rand(3)  # moves the global stream
-    assert same(first, learn(RECIPE, fresh(small, 1), lessons(), 7))
-    assert not same(first, learn(RECIPE, fresh(small, 1), lessons(), 8))
-    assert not same(first, learn(RECIPE, fresh(small, 2), lessons(), 7))
+    assert same(first, learn(RECIPE, fresh(small, 1), training_images(), 7))
+    assert not same(first, learn(RECIPE, fresh(small, 1), training_images(), 8))
+    assert not same(first, learn(RECIPE, fresh(small, 2), training_images(), 7))
 
 
 def test_the_global_stream_and_the_module_are_left_alone():
     state = torch.random.get_rng_state()
     module = fresh(small, 0)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    learn(RECIPE, module, lessons())
+    learn(RECIPE, module, training_images())
     assert torch.equal(torch.random.get_rng_state(), state)
     assert same(before, module.state_dict())
 
 
 def test_the_loss_falls_and_progress_counts():
     fuse, module = Fuse(), fresh(small, 0)
-    state = learn(RECIPE, module, lessons(), progress=fuse)
+    state = learn(RECIPE, module, training_images(), progress=fuse)
     assert fuse.rows == sum(rows for rows, _ in fuse.told) == 8 * 64
     first, last = (float(fuse.told[k][1].rpartition(" ")[2]) for k in (0, -1))
     assert last < 0.2 < first
@@ -62,7 +62,7 @@ def test_the_loss_falls_and_progress_counts():
 
 
 def test_one_batch_is_enough():
-    assert learn(Standard(epochs=1, batch=128), fresh(small, 0), lessons(4))
+    assert learn(Standard(epochs=1, batch=128), fresh(small, 0), training_images(4))
 
 
 SHORT = replace(RECIPE, epochs=4)
@@ -70,15 +70,15 @@ SHORT = replace(RECIPE, epochs=4)
 
 @pytest.fixture(scope="module")
 def uninterrupted():
-    return learn(SHORT, fresh(small, 0), lessons(), 3)
+    return learn(SHORT, fresh(small, 0), training_images(), 3)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 15, 16])
 def test_a_killed_training_comes_to_the_same_bits(steps, uninterrupted, tmp_path):
     with pytest.raises(Killed):
-        learn(SHORT, fresh(small, 0), lessons(), 3, progress=Fuse(steps), checkpoints=Checkpoints(tmp_path))
+        learn(SHORT, fresh(small, 0), training_images(), 3, progress=Fuse(steps), checkpoints=Checkpoints(tmp_path))
     fuse = Fuse()
-    state = learn(SHORT, fresh(small, 0), lessons(), 3, progress=fuse, checkpoints=Checkpoints(tmp_path))
+    state = learn(SHORT, fresh(small, 0), training_images(), 3, progress=fuse, checkpoints=Checkpoints(tmp_path))
     assert same(state, uninterrupted)
     assert len(fuse.told) == 16 - (steps - 1) // 4 * 4
     assert ("continued after epoch" in fuse.said) == (steps > 4)
@@ -87,29 +87,29 @@ def test_a_killed_training_comes_to_the_same_bits(steps, uninterrupted, tmp_path
 def test_killed_again_and_again(uninterrupted, tmp_path):
     for steps in (6, 3, 5):
         with pytest.raises(Killed):
-            learn(SHORT, fresh(small, 0), lessons(), 3, progress=Fuse(steps), checkpoints=Checkpoints(tmp_path))
-    assert same(learn(SHORT, fresh(small, 0), lessons(), 3, checkpoints=Checkpoints(tmp_path)), uninterrupted)
+            learn(SHORT, fresh(small, 0), training_images(), 3, progress=Fuse(steps), checkpoints=Checkpoints(tmp_path))
+    assert same(learn(SHORT, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path)), uninterrupted)
 
 
 def test_a_finished_training_is_not_repeated(uninterrupted, tmp_path):
-    learn(SHORT, fresh(small, 0), lessons(), 3, checkpoints=Checkpoints(tmp_path))
-    again = learn(SHORT, fresh(small, 0), lessons(), 3, progress=Fuse(1), checkpoints=Checkpoints(tmp_path))
+    learn(SHORT, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path))
+    again = learn(SHORT, fresh(small, 0), training_images(), 3, progress=Fuse(1), checkpoints=Checkpoints(tmp_path))
     assert same(again, uninterrupted)
 
 
 def test_only_the_last_epoch_is_kept_and_nothing_else(tmp_path):
     (tmp_path / ".epoch-0001.safetensors.torn").write_bytes(b"half")
-    learn(SHORT, fresh(small, 0), lessons(), 3, checkpoints=Checkpoints(tmp_path))
+    learn(SHORT, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "epoch-0004.safetensors"]
 
 
 @pytest.mark.parametrize(("harm", "says"), [(lambda path: path.unlink(), "missing"), (None, "damaged")])
 def test_a_damaged_checkpoint_is_refused(harm, says, tmp_path):
-    learn(SHORT, fresh(small, 0), lessons(), 3, checkpoints=Checkpoints(tmp_path))
+    learn(SHORT, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path))
     path = tmp_path / "epoch-0004.safetensors"
     harm(path) if harm else path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match=f"{says}. Start over with --restart"):
-        learn(SHORT, fresh(small, 0), lessons(), 3, checkpoints=Checkpoints(tmp_path))
+        learn(SHORT, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path))
 
 
 class Adam(Standard):
@@ -124,10 +124,10 @@ class Adam(Standard):
 
 def test_any_optimizer_is_remembered(tmp_path):
     recipe = Adam(epochs=4, batch=16)
-    whole = learn(recipe, fresh(small, 0), lessons(), 3)
+    whole = learn(recipe, fresh(small, 0), training_images(), 3)
     with pytest.raises(Killed):
-        learn(recipe, fresh(small, 0), lessons(), 3, progress=Fuse(7), checkpoints=Checkpoints(tmp_path))
-    assert same(learn(recipe, fresh(small, 0), lessons(), 3, checkpoints=Checkpoints(tmp_path)), whole)
+        learn(recipe, fresh(small, 0), training_images(), 3, progress=Fuse(7), checkpoints=Checkpoints(tmp_path))
+    assert same(learn(recipe, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path)), whole)
 
 
 class Exploding(Standard):
@@ -151,5 +151,5 @@ class Spoiling(Standard):
 )
 def test_a_diverged_training_stops_and_keeps_the_last_good_epoch(kind, says, tmp_path):
     with pytest.raises(RunError, match=says):
-        learn(kind(epochs=8, batch=16), fresh(small, 0), lessons(), checkpoints=Checkpoints(tmp_path))
+        learn(kind(epochs=8, batch=16), fresh(small, 0), training_images(), checkpoints=Checkpoints(tmp_path))
     assert (tmp_path / "epoch-0002.safetensors").exists()

@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 def test_nothing_is_augmented_when_it_is_measured(tmp_path, monkeypatch):
     viewed, measured = [], []
-    view, judge = standard.shifted, training_run.evaluate
+    view, judge = standard.random_shift, training_run.evaluate
 
     def shifted(*arguments):
         viewed.append(arguments)
@@ -141,7 +141,7 @@ def test_nothing_is_augmented_when_it_is_measured(tmp_path, monkeypatch):
         measured.append(len(viewed) - before)
         return found
 
-    monkeypatch.setattr("demur.training.standard.shifted", shifted)
+    monkeypatch.setattr("demur.training.standard.random_shift", shifted)
     monkeypatch.setattr("demur.training.training_run.evaluate", watched)
     trained(tmp_path)
     assert measured == [0]

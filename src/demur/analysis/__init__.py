@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from demur.analysis.assemble import analyse
+from demur.analysis.assemble import analyse, tables_of
 from demur.analysis.csv_tables import write_tables
 from demur.analysis.results import Results
 from demur.analysis.verdict.acceptance import label_access
@@ -15,11 +15,10 @@ __all__ = ["Results", "analyse", "write_results"]
 def write_results(run: Path, by: str = "report") -> Results:
     """Analyse a run folder and write its `results.json` and `tables/`.
 
-    This opens the test labels, and is noted as done `by` whom.
+    This opens the test labels, which is recorded with the name of the command (`by`).
     """
-    results = analyse(run)
-    note(run, "test", by)
-    results = results.model_copy(update={"label_access": label_access(run)})
+    results = tables_of(run)
+    results = results.model_copy(update={"label_access": label_access(note(run, "test", by))})
     write_tables(run, results)
     write_atomically(run / "results.json", (results.model_dump_json(indent=1) + "\n").encode())
     return results

@@ -25,9 +25,10 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.acceptance import gates_next_step as by_the_gates
 from demur.analysis.verdict.acceptance import judge_gates, label_access
 from demur.analysis.verdict.checks import checks
-from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, not_covered, refusal, state
+from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
+from demur.openings import openings
 from demur.records import wrong
 
 _RISK = 0.02
@@ -39,25 +40,32 @@ def analyse(path: Path) -> Results:
     Raises:
         RunError: the folder holds no finished run.
     """
+    return tables_of(path).model_copy(update={"label_access": label_access(openings(path))})
+
+
+def tables_of(path: Path) -> Results:
+    """The same without what is said of the opening of labels.
+
+    Raises:
+        RunError: the folder holds no finished run.
+    """
     run = Run(path)
-    fitted, plan = len(run.fitted), _plan(path)
+    fitted, plan = len(run.policy_facts), _plan(path)
     asked = len(plan.get("policies", {}).get("use", ()))
     if asked != fitted:
         raise RunError(
             f"{path / 'facts' / 'policies.json'} must hold every policy of the plan; it has {fitted} of {asked}. "
             "Delete it and run the audit again."
         )
-    results = _measured(run)
-    results = results.model_copy(update=_particular(run, plan))
+    results = _core_tables(run)
+    results = results.model_copy(update=_optional_tables(run, plan))
     gates = judge_gates(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
-    return results.model_copy(
-        update={"gates": gates, "next_step": step or results.next_step, "label_access": label_access(path)}
-    )
+    return results.model_copy(update={"gates": gates, "next_step": step or results.next_step})
 
 
-def _measured(run: Run) -> Results:
-    """Everything but what is said of it afterwards."""
+def _core_tables(run: Run) -> Results:
+    """Every table but the gates, label access and those of `_optional_tables`."""
     checked, conditions, classes = checks(run), condition_rows(run), class_rows(run)
     found = state(run, checked)
     made = guarantee(run)
@@ -75,7 +83,7 @@ def _measured(run: Run) -> Results:
         worst_class=worst_class(classes),
         conditions=conditions,
         manipulation=manipulation(run),
-        not_covered=not_covered(conditions, run.facts["groups"]),
+        out_of_scope=out_of_scope(conditions, run.facts["groups"]),
         void_when=VOID_WHEN,
         checks=checked,
         next_step=next_step(found, checked, run),
@@ -94,7 +102,7 @@ def _measured(run: Run) -> Results:
     )
 
 
-def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
+def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
     parts = slices(run)
     return {
@@ -109,14 +117,14 @@ def _particular(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "corruption_map": corruption_map(run),
         "parts": part_rows(run),
         "rocs": rocs(run),
-        **_far_and_where(run),
+        **_robustness_and_attribution(run),
     }
 
 
-def _far_and_where(run: Run) -> dict[str, Any]:
-    """How far one must go, where the model looks, and what both say of every class."""
-    found, looked = perturbation_tables(run), attribution(run)
-    return {"epsilon": found, "where": looked, "trust": trust(found, looked), "lipschitz": lipschitz(run)}
+def _robustness_and_attribution(run: Run) -> dict[str, Any]:
+    """Minimal perturbations, attribution, trust components and Lipschitz bounds."""
+    searches, maps = perturbation_tables(run), attribution(run)
+    return {"epsilon": searches, "attribution": maps, "trust": trust(searches, maps), "lipschitz": lipschitz(run)}
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -145,11 +153,12 @@ def _provenance(run: Run) -> Provenance:
     return Provenance(
         **{name: facts[name] for name in _COPIED},
         gates_sha256=facts.get("gates_sha256"),
-        excluded=facts.get("excluded", 0),
+        excluded_samples=facts.get("excluded", 0),
         independence=independence(facts["groups"]),
-        failed_samples=run.failed,
+        failed_samples=run.failure_count,
         plan_toml=(run.path / "plan.toml").read_text(),
-        started=next(line["at"] for line in log if line["event"] == "started"),
+        attacked_samples=facts["attacked"],
+        start_time=next(line["at"] for line in log if line["event"] == "started"),
         seconds=sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished"),
         forwards=forwards,
         backwards=backwards,
@@ -159,7 +168,7 @@ def _provenance(run: Run) -> Provenance:
 
 def _trial_passes(run: Run) -> int:
     """Forwards and backwards that trying the measurement itself took; earlier versions made no trials."""
-    facts = run.noted("trials") or {"forwards": 0, "backwards": 0}
+    facts = run.optional_facts("trials") or {"forwards": 0, "backwards": 0}
     return int(facts["forwards"] + facts["backwards"])
 
 
@@ -173,7 +182,6 @@ _COPIED = (
     "splits",
     "duplicates",
     "groups",
-    "attacked",
     "plan_sha256",
     "seed",
     "versions",

@@ -7,20 +7,20 @@ from typing import Literal
 import polars as pl
 
 from demur.analysis.paired_runs import (
-    Changes,
     Comparison,
     ModelPair,
     PairedRuns,
+    PerturbationPair,
+    RobustAccuracyPair,
     RunRow,
     SearchPair,
     Shares,
-    Standing,
-    class_changes,
+    class_perturbations,
     ensembles,
-    paired_changes,
-    searched,
+    paired_perturbations,
+    perturbation_searches,
+    row_perturbations,
     shares,
-    smallest_of,
 )
 from demur.analysis.quantity import by_chance
 from demur.analysis.robustness.attack_tables import is_fooled
@@ -30,7 +30,7 @@ from demur.errors import InputError, RunError
 from demur.records import wrong
 
 _LEVEL = 0.05
-_EVERYWHERE = "linf"
+_COMPARABLE_NORM = "linf"
 
 
 def compare(paths: Sequence[Path | str]) -> Comparison:
@@ -42,7 +42,7 @@ def compare(paths: Sequence[Path | str]) -> Comparison:
     """
     if len(paths) < 2:
         raise InputError(f"a comparison needs at least two run folders; got {len(paths)}. Name another.")
-    runs = [_opened(Path(path)) for path in paths]
+    runs = [_open_run(Path(path)) for path in paths]
     for run in runs[1:]:
         _check_same(runs[0], run)
     first, letters = runs[0], [_letter(at) for at in range(len(runs))]
@@ -57,7 +57,7 @@ def compare(paths: Sequence[Path | str]) -> Comparison:
     )
 
 
-def _opened(path: Path) -> Run:
+def _open_run(path: Path) -> Run:
     if not (path / "run.json").exists():
         raise RunError(
             f"{path} is not a run folder: it has no run.json. Name a folder that an audit has begun, such as one under "
@@ -100,10 +100,10 @@ def _row(run: Run, letter: str) -> RunRow:
     return RunRow(letter=letter, path=str(run.path), **facts)
 
 
-def _pair(both: PairedRuns, first: str, second: str) -> ModelPair:
-    accuracy = shares(both.joined("clean", lambda _, rows: ~wrong(rows)))
-    searches = tuple(_search(both, one, other, first, second) for one, other in _comparable(both))
-    standing = tuple(_standing(both, one, other) for one, other in both.shared(ensembles))
+def _pair(pair: PairedRuns, first: str, second: str) -> ModelPair:
+    accuracy = shares(pair.join("clean", lambda _, rows: ~wrong(rows)))
+    searches = tuple(_search(pair, one, other, first, second) for one, other in _comparable(pair))
+    robust = tuple(_robust_accuracy(pair, one, other) for one, other in pair.common(ensembles))
     said = [
         _more_often(accuracy, first, second),
         *(f"{found.verdict[:-1]} ({found.condition})." for found in searches[:1]),
@@ -112,43 +112,47 @@ def _pair(both: PairedRuns, first: str, second: str) -> ModelPair:
         first=first,
         second=second,
         accuracy=accuracy,
-        standing=standing,
+        robust_accuracy=robust,
         searches=searches,
-        notes=tuple(_notes(both, first, second, searches)),
+        notes=tuple(_notes(pair, first, second, searches)),
         verdict=" ".join(said),
     )
 
 
-def _comparable(both: PairedRuns) -> Iterator[tuple[Entry, Entry]]:
+def _comparable(pair: PairedRuns) -> Iterator[tuple[Entry, Entry]]:
     """Sizes in other norms than L∞ grow with the number of pixels."""
-    alike = _shape(both.first) == _shape(both.second)
-    return ((one, other) for one, other in both.shared(searched) if alike or one["norm"] == _EVERYWHERE)
+    same_shape = _shape(pair.first) == _shape(pair.second)
+    return (
+        (one, other)
+        for one, other in pair.common(perturbation_searches)
+        if same_shape or one["norm"] == _COMPARABLE_NORM
+    )
 
 
 def _shape(run: Run) -> str:
     return "×".join(map(str, run.facts["input_shape"]))
 
 
-def _standing(both: PairedRuns, one: Entry, other: Entry) -> Standing:
-    entries = {both.first: one, both.second: other}
-    rows = both.joined(one["name"], lambda run, rows: ~is_fooled(rows, entries[run]))
+def _robust_accuracy(pair: PairedRuns, one: Entry, other: Entry) -> RobustAccuracyPair:
+    entries = {pair.first: one, pair.second: other}
+    rows = pair.join(one["name"], lambda run, rows: ~is_fooled(rows, entries[run]))
     facts = {name: one[name] for name in ("sentence", "norm")}
-    return Standing(condition=one["name"], eps=one["severity"], shares=shares(rows), **facts)
+    return RobustAccuracyPair(condition=one["name"], eps=one["severity"], shares=shares(rows), **facts)
 
 
-def _search(both: PairedRuns, one: Entry, other: Entry, first: str, second: str) -> SearchPair:
-    rows = both.joined(one["name"], smallest_of)
+def _search(pair: PairedRuns, one: Entry, other: Entry, first: str, second: str) -> SearchPair:
+    rows = pair.join(one["name"], row_perturbations)
     cap = min((each["cap"] for each in (one, other) if each.get("cap") is not None), default=None)
-    every = paired_changes(rows, cap)
+    every = paired_perturbations(rows, cap)
     better = _better(every.p_value, every.second_larger - every.first_larger)
     return SearchPair(
         condition=one["name"],
         sentence=one["sentence"],
         norm=one["norm"],
         cap=float("nan") if cap is None else cap,
-        every=every,
-        right=paired_changes(rows.filter((pl.col("first") > 0) & (pl.col("second") > 0)), cap),
-        per_class=class_changes(rows, cap, both.first.classes),
+        all_images=every,
+        correct_images=paired_perturbations(rows.filter((pl.col("first") > 0) & (pl.col("second") > 0)), cap),
+        per_class=class_perturbations(rows, cap, pair.first.classes),
         better=better,
         verdict=_resists(every, better, first, second),
     )
@@ -160,7 +164,7 @@ def _better(p_value: float, lead: int) -> Literal["first", "second"] | None:
     return "second" if lead > 0 else "first"
 
 
-def _resists(found: Changes, better: Literal["first", "second"] | None, first: str, second: str) -> str:
+def _resists(found: PerturbationPair, better: Literal["first", "second"] | None, first: str, second: str) -> str:
     sides = {first: found.first_larger, second: found.second_larger}
     if better is None:
         counts = f"{first}'s change is the larger on {sides[first]:,}, {second}'s on {sides[second]:,}"
@@ -180,13 +184,11 @@ def _more_often(found: Shares, first: str, second: str) -> str:
     return f"{first if better == 'first' else second} is right more often: {counts}, {by_chance(found.p_value)}."
 
 
-def _notes(both: PairedRuns, first: str, second: str, searches: tuple[SearchPair, ...]) -> Iterator[str]:
-    one, other = both.first, both.second
+def _notes(pair: PairedRuns, first: str, second: str, searches: tuple[SearchPair, ...]) -> Iterator[str]:
+    one, other = pair.first, pair.second
     if one.facts["model_sha256"] == other.facts["model_sha256"]:
         yield f"{first} and {second} are the same model, to the last weight."
     if _shape(one) != _shape(other):
-        yield (
-            f"{first} looks at images of {_shape(one)}, {second} of {_shape(other)}: only sizes in L∞ can be compared."
-        )
+        yield (f"{first} takes images of {_shape(one)}, {second} of {_shape(other)}: only sizes in L∞ can be compared.")
     if not searches:
-        yield "No search for the smallest change is in both: give both plans the same [epsilon] or ensemble."
+        yield "No search for minimal perturbations is in both: give both plans the same [epsilon] or ensemble."

@@ -15,19 +15,22 @@ Line: TypeAlias = dict[str, str | int | float | bool | None]
 
 FOLDER = "tables"
 
-_OF_MAPS = {
+_MAP_TABLES = {
     "measures": "measures",
-    "localised": "localised",
+    "localisations": "localisations",
     "agreements": "agreements",
     "sanity": "sanity",
     "map-classes": "per_class",
 }
-_OF_REGIONS = {"region-classes": "per_class", "hidden": "hidden"}
+_REGION_TABLES = {"region-classes": "per_class", "occlusions": "occlusions"}
 
 
 def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
     """Every table that has lines, by the name of its file."""
-    found = {name: list(lines) for name, lines in (*_far(results), *_looked(results), *_whole(results))}
+    found = {
+        name: list(lines)
+        for name, lines in (*_perturbation_tables(results), *_attribution_tables(results), *_model_tables(results))
+    }
     return {f"{name}.csv": _frame(lines) for name, lines in found.items() if lines}
 
 
@@ -77,26 +80,26 @@ def _within(owners: Sequence[Table], field: str, **key: str) -> Iterator[Line]:
         yield from (named | flat(row) for row in (rows if isinstance(rows, tuple) else [rows]) if row is not None)
 
 
-def _far(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+def _perturbation_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "epsilon", map(flat, results.epsilon)
-    for name in ("per_class", "flips", "curve", "beside"):
+    for name in ("per_class", "confusions", "curve", "comparisons"):
         yield f"epsilon-{name.replace('_', '-')}", _within(results.epsilon, name, search="condition", norm="norm")
 
 
-def _looked(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
-    where = results.attribution
-    if where is None:
+def _attribution_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    found = results.attribution
+    if found is None:
         return
-    yield "where-maps", map(flat, where.maps)
-    for name, field in _OF_MAPS.items():
-        yield f"where-{name}", _within(where.maps, field, map="condition")
-    yield "where-regions", map(flat, where.regions)
-    for name, field in _OF_REGIONS.items():
-        yield f"where-{name}", _within(where.regions, field, object="region")
-    yield "where-region-agreements", map(flat, where.agreements)
+    yield "attribution-maps", map(flat, found.maps)
+    for name, field in _MAP_TABLES.items():
+        yield f"attribution-{name}", _within(found.maps, field, map="condition")
+    yield "attribution-regions", map(flat, found.regions)
+    for name, field in _REGION_TABLES.items():
+        yield f"attribution-{name}", _within(found.regions, field, object="region")
+    yield "attribution-region-agreements", map(flat, found.agreements)
 
 
-def _whole(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     if results.trust is not None:
         taken = flat(results.trust)
         yield "trust", (flat(row) | taken for row in (results.trust.model, *results.trust.classes))

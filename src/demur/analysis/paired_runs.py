@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import minimal_change, stage_names
+from demur.analysis.robustness.attack_tables import minimal_perturbation, stage_names
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, finite
 from demur.analysis.robustness.perturbation_curves import Entry, attack_searches, section_searches
 from demur.analysis.run_folder import Floats, Run, share
@@ -44,7 +44,7 @@ class Shares(Table):
     difference: Quantity
 
 
-class Standing(Table):
+class RobustAccuracyPair(Table):
     """Images still right under an ensemble of attacks at the size both runs report."""
 
     condition: str
@@ -54,8 +54,8 @@ class Standing(Table):
     shares: Shares
 
 
-class Changes(Table):
-    """Smallest changes of the same images: medians, and on how many images the one or the other model's is larger.
+class PerturbationPair(Table):
+    """Minimal perturbations of the same images: medians, and on how many images the one or the other model's is larger.
 
     `p_value` is the sign test's, `difference` the median of the differences, `effect` the share where the second's is
     larger minus the share where the first's is.
@@ -72,11 +72,11 @@ class Changes(Table):
     effect: Quantity
 
 
-class ClassChanges(Table):
-    """One class; `p_value` holds for all classes asked at once, and is null for those of fewer than six images."""
+class ClassPerturbations(Table):
+    """One class; `p_value` is Holm's over all classes, and is null for those of fewer than six images."""
 
     name: str
-    changes: Changes
+    changes: PerturbationPair
     p_value: Number
 
 
@@ -91,9 +91,9 @@ class SearchPair(Table):
     sentence: str
     norm: str
     cap: Number
-    every: Changes
-    right: Changes
-    per_class: tuple[ClassChanges, ...]
+    all_images: PerturbationPair
+    correct_images: PerturbationPair
+    per_class: tuple[ClassPerturbations, ...]
     better: Literal["first", "second"] | None
     verdict: str
 
@@ -104,7 +104,7 @@ class ModelPair(Table):
     first: str
     second: str
     accuracy: Shares
-    standing: tuple[Standing, ...]
+    robust_accuracy: tuple[RobustAccuracyPair, ...]
     searches: tuple[SearchPair, ...]
     notes: tuple[str, ...]
     verdict: str
@@ -122,7 +122,7 @@ class Comparison(Table):
 
 
 _FIRST, _SECOND = "first", "second"
-_NEVER = "on too many images only one of the two was ever flipped"
+_ONE_SIDED = "on too many images only one of the two was ever flipped"
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,21 @@ class PairedRuns:
     first: Run
     second: Run
 
-    def joined(self, condition: str, value: Callable[[Run, pl.DataFrame], ArrayLike]) -> pl.DataFrame:
+    def join(self, condition: str, value: Callable[[Run, pl.DataFrame], ArrayLike]) -> pl.DataFrame:
         """The images both runs have under a condition, with what `value` makes of each run's rows."""
         one, other = self.first.rows(condition), self.second.rows(condition)
         one = one.with_columns(pl.Series(_FIRST, np.asarray(value(self.first, one))))
         other = other.with_columns(pl.Series(_SECOND, np.asarray(value(self.second, other))))
         return one.join(other.select("sample_id", _SECOND), on="sample_id", how="inner", maintain_order="left")
 
-    def shared(self, found: Callable[[Run], Iterator[Entry]]) -> Iterator[tuple[Entry, Entry]]:
+    def common(self, found: Callable[[Run], Iterator[Entry]]) -> Iterator[tuple[Entry, Entry]]:
         """The conditions of a sort that both runs have, in the order of the first."""
         known = {entry["name"]: entry for entry in found(self.second)}
         return ((entry, known[entry["name"]]) for entry in found(self.first) if entry["name"] in known)
 
 
-def searched(run: Run) -> Iterator[Entry]:
-    """Every search for the smallest change of whole images that was not confined to a target."""
+def perturbation_searches(run: Run) -> Iterator[Entry]:
+    """Every search for minimal perturbations of whole images that was not confined to a target."""
     yield from attack_searches(run)
     yield from section_searches(run)
 
@@ -173,12 +173,12 @@ def shares(rows: pl.DataFrame) -> Shares:
     )
 
 
-def paired_changes(rows: pl.DataFrame, cap: float | None) -> Changes:
-    """The smallest changes of two models."""
-    first, second = (capped(rows[name].to_numpy(), cap) for name in (_FIRST, _SECOND))
+def paired_perturbations(rows: pl.DataFrame, cap: float | None) -> PerturbationPair:
+    """The minimal perturbations of two models."""
+    first, second = (cap_at(rows[name].to_numpy(), cap) for name in (_FIRST, _SECOND))
     units = groups(rows)
     found = paired(first, second, units)
-    return Changes(
+    return PerturbationPair(
         n=found.n,
         first=censored_quantile(first, units, cap),
         second=censored_quantile(second, units, cap),
@@ -186,27 +186,31 @@ def paired_changes(rows: pl.DataFrame, cap: float | None) -> Changes:
         second_larger=found.smaller,
         ties=found.ties,
         p_value=found.p_value,
-        difference=finite(found.difference, _NEVER),
+        difference=finite(found.difference, _ONE_SIDED),
         effect=Quantity.of(found.effect),
     )
 
 
-def class_changes(rows: pl.DataFrame, cap: float | None, classes: tuple[str, ...]) -> tuple[ClassChanges, ...]:
+def class_perturbations(
+    rows: pl.DataFrame, cap: float | None, classes: tuple[str, ...]
+) -> tuple[ClassPerturbations, ...]:
     """The same class by class, of classes that have images; p-values by Holm."""
     found = [
-        (classes[k], paired_changes(own, cap)) for (k,), own in sorted(rows.group_by("label", maintain_order=True))
+        (classes[k], paired_perturbations(own, cap))
+        for (k,), own in sorted(rows.group_by("label", maintain_order=True))
     ]
     asked = [each.p_value if each.first.n >= FEWEST else np.nan for _, each in found]
     return tuple(
-        ClassChanges(name=name, changes=each, p_value=p) for (name, each), p in zip(found, holm(asked), strict=True)
+        ClassPerturbations(name=name, changes=each, p_value=p)
+        for (name, each), p in zip(found, holm(asked), strict=True)
     )
 
 
-def smallest_of(_: Run, rows: pl.DataFrame) -> Floats:
-    """The smallest change of each row."""
-    return minimal_change(rows)
+def row_perturbations(_: Run, rows: pl.DataFrame) -> Floats:
+    """The minimal perturbation of each row."""
+    return minimal_perturbation(rows)
 
 
-def capped(found: Floats, cap: float | None) -> Floats:
-    """Changes above the cap are infinite."""
+def cap_at(found: Floats, cap: float | None) -> Floats:
+    """PerturbationPair above the cap are infinite."""
     return found if cap is None else np.where(found > cap + ROUNDING, np.inf, found)

@@ -21,7 +21,7 @@ class Table(BaseModel):
 
 
 class Quantity(Table):
-    """An `Estimate` on paper."""
+    """An `Estimate` as a table row: value, 95 % interval, count, unit."""
 
     value: Number
     low: Number
@@ -37,7 +37,7 @@ class Quantity(Table):
 
 
 def by_chance(p_value: float) -> str:
-    """How often luck alone would do as much.
+    """A p-value as text: how often chance alone would do as much.
 
     >>> by_chance(0.0312), by_chance(0.45123), by_chance(0.00002), by_chance(float("nan"))
     ('p = 0.031', 'p = 0.45', 'p < 0.001', '—')

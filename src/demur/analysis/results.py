@@ -37,17 +37,17 @@ class Provenance(Table):
     data_sha256: str
     splits: dict[str, int]
     duplicates: int
-    excluded: int = 0
+    excluded_samples: int = 0
     groups: int | None
     independence: str
     failed_samples: int
-    attacked: int
+    attacked_samples: int
     plan_sha256: str
     gates_sha256: str | None = None
     plan_toml: str
     seed: int
     versions: dict[str, str]
-    started: str
+    start_time: str
     seconds: float
     forwards: int
     backwards: int
@@ -68,7 +68,7 @@ class Results(Table):
     worst_class: ClassRow | None
     conditions: tuple[ConditionRow, ...]
     manipulation: Manipulation | None
-    not_covered: tuple[str, ...]
+    out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     checks: tuple[Check, ...]
     next_step: str

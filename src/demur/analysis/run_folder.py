@@ -46,11 +46,11 @@ class Run:
         return read_json(self.path / "run.json")
 
     @cached_property
-    def fitted(self) -> Sequence[Mapping[str, Any]]:
+    def policy_facts(self) -> Sequence[Mapping[str, Any]]:
         """Every policy of the plan, fitted or refused."""
         return read_json(self.path / "facts" / "policies.json")
 
-    def noted(self, name: str) -> Any:
+    def optional_facts(self, name: str) -> Any:
         """What `facts/<name>.json` says, which not every audit has something to say in; None where there is none."""
         path = self.path / "facts" / f"{name}.json"
         return read_json(path) if path.exists() else None
@@ -85,7 +85,7 @@ class Run:
         return rows if split is None else rows.filter(pl.col("split") == split)
 
     @cached_property
-    def failed(self) -> int:
+    def failure_count(self) -> int:
         """How many images could not be read."""
         return self._tables["clean"]["error"].count()
 
@@ -123,7 +123,7 @@ class Run:
     @cached_property
     def policies(self) -> Mapping[str, Policy]:
         """Fitted policies by name; refused ones are left out."""
-        return {entry["name"]: load_policy(entry["policy"]) for entry in self.fitted if "policy" in entry}
+        return {entry["name"]: load_policy(entry["policy"]) for entry in self.policy_facts if "policy" in entry}
 
     @cached_property
     def guard(self) -> CertifiedThreshold | None:
@@ -133,9 +133,9 @@ class Run:
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
         """Why the first certified threshold was refused."""
-        return next((entry["refusal"] for entry in self.fitted if "refusal" in entry), None)
+        return next((entry["refusal"] for entry in self.policy_facts if "refusal" in entry), None)
 
-    def answered(self, policy: Policy, rows: pl.DataFrame) -> Flags:
+    def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers."""
         return policy.accepts({name: score(rows, name) for name in policy.signals})
 
@@ -189,7 +189,7 @@ def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
 def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:
     """Each class's place by its value, 1 for the smallest, or the largest; ties share the better place.
 
-    None for classes of fewer than six units, for whom there is no 95 % interval, and for undefined values.
+    None for classes of fewer than six units, which have no 95 % interval, and for undefined values.
 
     >>> class_ranks([0.2, 0.1, 0.1, 0.0], [9, 9, 9, 5])
     [3, 1, 1, None]

@@ -1,4 +1,4 @@
-"""Where a model looks: maps, what they measure, and what object and background are worth."""
+"""Attribution: maps of the evidence for a class, measures of them, and occlusion of object and background."""
 
 from typing import ClassVar, Protocol
 

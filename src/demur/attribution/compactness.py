@@ -37,22 +37,22 @@ _SLACK = 1e-9
 """Of a share: sums of 50,000 cells are rounded, and half of a uniform map must be half of its cells."""
 
 
-class Measured(NamedTuple):
+class Measure(NamedTuple):
     """What a measure says, and its sign as an uncertainty score: +1 where high is uncertain, −1 where low is."""
 
     sentence: str
     uncertainty: Literal[-1, 1]
 
 
-MEASURES: Mapping[str, Measured] = MappingProxyType(
+MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
-        "area_50": Measured("smallest share of the cells that holds half of the map's mass", 1),
-        "area_90": Measured("smallest share of the cells that holds nine tenths of the map's mass", 1),
-        "gini": Measured("Gini index of the cells: 0 when all are alike, towards 1 when one holds everything", -1),
-        "entropy": Measured("entropy of the map over that of a uniform one: 0 when one cell holds everything", 1),
-        "dispersion": Measured("spread of the map about its centre of mass: 0 in one cell, 1 when uniform", 1),
-        "components": Measured("pieces of the smallest region that holds half of the map's mass", 1),
-        "largest_component": Measured("share of that region's mass in its heaviest piece", -1),
+        "area_50": Measure("smallest share of the cells that holds half of the map's mass", 1),
+        "area_90": Measure("smallest share of the cells that holds nine tenths of the map's mass", 1),
+        "gini": Measure("Gini index of the cells: 0 when all are alike, towards 1 when one holds everything", -1),
+        "entropy": Measure("entropy of the map over that of a uniform one: 0 when one cell holds everything", 1),
+        "dispersion": Measure("spread of the map about its centre of mass: 0 in one cell, 1 when uniform", 1),
+        "components": Measure("pieces of the smallest region that holds half of the map's mass", 1),
+        "largest_component": Measure("share of that region's mass in its heaviest piece", -1),
     }
 )
 """Every measure of compactness, by name."""
@@ -66,18 +66,18 @@ def compactness(heat: Heat) -> dict[str, Scores]:
     mass = cells(heat)
     total = mass.sum(axis=1)
     lit = total > 0
-    measured = _measured(mass[lit] / total[lit, None], (heat.shape[1], heat.shape[2]))
-    return {name: among(lit, values) for name, values in measured.items()}
+    measures = _measures(mass[lit] / total[lit, None], (heat.shape[1], heat.shape[2]))
+    return {name: among(lit, values) for name, values in measures.items()}
 
 
-def _measured(shares: Cells, size: tuple[int, int]) -> dict[str, Cells]:
+def _measures(shares: Cells, size: tuple[int, int]) -> dict[str, Cells]:
     ranked = np.sort(shares, axis=1)[:, ::-1]
-    half = needed(ranked, 0.5)
+    half = cells_needed(ranked, 0.5)
     region = shares >= np.take_along_axis(ranked, half[:, None] - 1, axis=1)
     number, largest = components(shares.reshape(-1, *size), region.reshape(-1, *size))
     return {
         "area_50": half / shares.shape[1],
-        "area_90": needed(ranked, 0.9) / shares.shape[1],
+        "area_90": cells_needed(ranked, 0.9) / shares.shape[1],
         "gini": gini(ranked),
         "entropy": map_entropy(shares),
         "dispersion": dispersion(shares.reshape(-1, *size)),
@@ -86,7 +86,7 @@ def _measured(shares: Cells, size: tuple[int, int]) -> dict[str, Cells]:
     }
 
 
-def needed(ranked: Cells, held: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def cells_needed(ranked: Cells, held: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """How many of the hottest cells it takes to hold a share of the mass: whole cells, (rows,).
 
     Args:

@@ -43,9 +43,9 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
         shape, count = _SHIPPED
         return load_model(text, classes=_numbers(count), input_shape=shape)
     shape = _shape(address, pictures)
-    given = _named(names) if names else None
+    given = _class_names(names) if names else None
     if given is None and "classes" not in address.options:
-        given = _numbers(_counted(address, text, shape))
+        given = _numbers(_class_count(address, text, shape))
     return load_model(text, classes=given or ("0", "1"), input_shape=shape)
 
 
@@ -53,7 +53,7 @@ def _numbers(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def _named(path: Path) -> tuple[str, ...]:
+def _class_names(path: Path) -> tuple[str, ...]:
     try:
         names = tuple(" ".join(line.split()) for line in path.read_text().splitlines() if line.strip())
     except OSError as error:
@@ -97,7 +97,7 @@ def _one_size(shapes: Sequence[Shape], address: Address) -> tuple[int, int]:
     return sizes[0]
 
 
-def _counted(address: Address, text: str, shape: Shape) -> int:
+def _class_count(address: Address, text: str, shape: Shape) -> int:
     """How many classes a model answers with: what fits its weights, else what comes out."""
     if address.scheme not in _BUILDERS:
         raise AddressError(

@@ -170,7 +170,7 @@ def explain_pictures(
     """
     chosen = {name_of("map", each): each for each in (build("map", text) for text in maps)}
     position = None if of is None else _position(of, classifier.classes)
-    chosen = {name: _resolved(each, classifier, progress) for name, each in chosen.items()}
+    chosen = {name: _with_layer(each, classifier, progress) for name, each in chosen.items()}
     channels, height, width = classifier.input_shape
     rules = Rules(size=(height, width), crop=crop, channels=channels)
     lines: list[Line] = []
@@ -178,7 +178,7 @@ def explain_pictures(
     for begin in range(0, len(pictures), _BATCH):
         part = pictures[begin : begin + _BATCH]
         batch, failed = _read(classifier, part, rules)
-        done = list(_explained(classifier, batch, chosen, position, out, seed)) if len(batch) else []
+        done = list(_explanations(classifier, batch, chosen, position, out, seed)) if len(batch) else []
         order = {str(picture.path): place for place, picture in enumerate(part)}
         lines += sorted([*failed, *done], key=lambda line: order[line["image"]])
         progress.advance(len(part), "explaining")
@@ -186,10 +186,10 @@ def explain_pictures(
     return lines
 
 
-def _resolved(map_: AttributionMap, classifier: Classifier, progress: ExplainProgress) -> AttributionMap:
+def _with_layer(map_: AttributionMap, classifier: Classifier, progress: ExplainProgress) -> AttributionMap:
     if not isinstance(map_, GradCAM) or map_.layer:
         return map_
-    found = map_.resolved(classifier)
+    found = map_.with_layer(classifier)
     progress.say(f"grad_cam looks at the layer {found.layer}")
     return found
 
@@ -214,7 +214,7 @@ def _read(classifier: Classifier, pictures: Sequence[PictureFile], rules: Rules)
     return Batch([each[0] for each in whole], images, [each[2] for each in whole], shares), failed
 
 
-def _explained(
+def _explanations(
     classifier: Classifier,
     batch: Batch,
     maps: Mapping[str, AttributionMap],

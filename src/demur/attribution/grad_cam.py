@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demur.attribution.target_layers import defined, last_grid, score_of
+from demur.attribution.target_layers import finite_or_zero, last_grid, score_of
 from demur.classifier import Classifier
 from demur.errors import ModelError
 from demur.randomness import Keys
@@ -18,8 +18,8 @@ class GradCAM:
     """ReLU of a layer's maps, weighted by the mean slope of the class's logit along each: high where they speak for it.
 
     On the grid of the layer, in logits. Without a `layer` it is the last one with a grid of more than one cell that
-    feeds the answer, found by a look at two made-up images; `resolved` finds it once. A map may be zero everywhere,
-    where all of the layer speaks against the class: that is a result, not a failure.
+    feeds the answer, found by a forward pass of two made-up images; `with_layer` finds it once. A map may be zero
+    everywhere, where all of the layer speaks against the class: that is a result, not a failure.
     Selvaraju et al. (2017), arXiv:1610.02391.
     """
 
@@ -28,14 +28,14 @@ class GradCAM:
 
     layer: str = ""
 
-    def resolved(self, classifier: Classifier) -> "GradCAM":
+    def with_layer(self, classifier: Classifier) -> "GradCAM":
         """The same map with its layer by name."""
         return self if self.layer else GradCAM(layer=last_grid(classifier))
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
-        maps, slopes = _slopes(classifier, images, classes, self.resolved(classifier).layer)
+        maps, slopes = _slopes(classifier, images, classes, self.with_layer(classifier).layer)
         weights = slopes.mean(dim=(2, 3), keepdim=True)
-        return defined((weights * maps).sum(dim=1).relu())
+        return finite_or_zero((weights * maps).sum(dim=1).relu())
 
 
 def _slopes(classifier: Classifier, images: Images, classes: Labels, layer: str) -> tuple[Tensor, Tensor]:

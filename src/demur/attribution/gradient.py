@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attribution.target_layers import Sign, check_sign, gradient, strongest, summed
+from demur.attribution.target_layers import Sign, channel_maximum, channel_sum, check_sign, gradient
 from demur.classifier import Classifier
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
@@ -26,7 +26,7 @@ class Gradient:
         check_sign("gradient", self.sign)
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
-        return strongest(gradient(classifier, images, classes), self.sign)
+        return channel_maximum(gradient(classifier, images, classes), self.sign)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,4 +46,4 @@ class GradientXInput:
         check_sign("gradient_x_input", self.sign)
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
-        return summed(images * gradient(classifier, images, classes), self.sign)
+        return channel_sum(images * gradient(classifier, images, classes), self.sign)

@@ -23,7 +23,7 @@ def cells(heat: Float[Tensor, "rows tall wide"] | Bool[Tensor, "rows tall wide"]
     return heat.detach().cpu().double().flatten(1).contiguous().numpy()
 
 
-def averaged(heat: Float[Tensor, "rows tall wide"] | Bool[Tensor, "rows tall wide"], size: tuple[int, int]) -> Cells:
+def cell_means(heat: Float[Tensor, "rows tall wide"] | Bool[Tensor, "rows tall wide"], size: tuple[int, int]) -> Cells:
     """The mean of a map over each cell of a grid of `size`, those partly in it counted in part: (rows, cells).
 
     The grids cover the same image. Values times whole numbers are summed and divided once, so that a mask becomes
@@ -65,12 +65,12 @@ def baselines(heat: Heat, keys: Keys) -> dict[str, Heat]:
     order = torch.from_numpy(drawn.argsort(axis=1, kind="stable")).to(heat.device)
     return {
         "uniform": torch.ones_like(heat),
-        "centred": centred(heat),
+        "centred": centred_map(heat),
         "shuffled": heat.flatten(1).gather(1, order).view(heat.shape),
     }
 
 
-def centred(heat: Heat) -> Heat:
+def centred_map(heat: Heat) -> Heat:
     """A normal density about the middle of each map's grid."""
     _, height, width = heat.shape
     return (_bell(height)[:, None] * _bell(width)).to(heat).expand_as(heat)

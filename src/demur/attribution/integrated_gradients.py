@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from demur.attribution.target_layers import Sign, check_sign, score_of, summed
+from demur.attribution.target_layers import Sign, channel_sum, check_sign, score_of
 from demur.classifier import Classifier
 from demur.errors import InputError, missing_extra
 from demur.randomness import Keys
@@ -37,9 +37,9 @@ class IntegratedGradients:
         return self.steps
 
     def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
-        return summed(self.signed(classifier, images, classes), self.sign)
+        return channel_sum(self.attributions(classifier, images, classes), self.sign)
 
-    def signed(self, classifier: Classifier, images: Images, classes: Labels) -> Images:
+    def attributions(self, classifier: Classifier, images: Images, classes: Labels) -> Images:
         """What each value of each image adds to the logit, for or against; their sum is z(x) − z(black).
 
         Raises:

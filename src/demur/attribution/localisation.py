@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 from torch import Tensor
 
-from demur.attribution.compactness import Measured, compactness, hottest
-from demur.attribution.grids import BLOCK, Cells, among, averaged, baselines, cells
+from demur.attribution.compactness import Measure, compactness, hottest
+from demur.attribution.grids import BLOCK, Cells, among, baselines, cell_means, cells
 from demur.randomness import Keys
 from demur.records import EXPLAIN
 from demur.shapes import Flags, Heat, Scores
@@ -18,12 +18,12 @@ from demur.shapes import Flags, Heat, Scores
 OBJECT = 0.2
 """Cells this hot, as a share of the hottest, or hotter count as the object. Zhou et al. (2016), arXiv:1512.04150."""
 
-LOCALISATIONS: Mapping[str, Measured] = MappingProxyType(
+LOCALISATIONS: Mapping[str, Measure] = MappingProxyType(
     {
-        "pointing": Measured("chance that a point of the hottest cell lies in the marked object", -1),
-        "energy": Measured("share of the map's mass that lies in the marked object", -1),
-        "iou": Measured("overlap of the marked object and the cells with a fifth of the maximum or more", -1),
-        "rank_accuracy": Measured("share of the marked object met by as large an area of the hottest cells", -1),
+        "pointing": Measure("chance that a point of the hottest cell lies in the marked object", -1),
+        "energy": Measure("share of the map's mass that lies in the marked object", -1),
+        "iou": Measure("overlap of the marked object and the cells with a fifth of the maximum or more", -1),
+        "rank_accuracy": Measure("share of the marked object met by as large an area of the hottest cells", -1),
     }
 )
 """Every measure of place, by name; a uniform map gets the share of pixels that is marked in each."""
@@ -40,7 +40,7 @@ def localisation(heat: Heat, mask: Bool[Tensor, "rows tall wide"]) -> dict[str, 
         heat: on its own grid.
         mask: true on the object, at any size; mask and map cover the same image.
     """
-    mass, inside = cells(heat), averaged(mask, (heat.shape[1], heat.shape[2]))
+    mass, inside = cells(heat), cell_means(mask, (heat.shape[1], heat.shape[2]))
     defined = (mass.sum(axis=1) > 0) & (inside.sum(axis=1) > 0)
     mass, inside = mass[defined], inside[defined]
     found = {
@@ -103,7 +103,7 @@ def agreement(one: Heat, other: Float[Tensor, "rows tall wide"]) -> tuple[Scores
 
 def _agreement(one: Heat, other: Float[Tensor, "rows tall wide"]) -> tuple[Scores, Scores]:
     size = (min(one.shape[1], other.shape[1]), min(one.shape[2], other.shape[2]))
-    first, second = (averaged(heat, size) for heat in (one, other))
+    first, second = (cell_means(heat, size) for heat in (one, other))
     lit = (first.sum(axis=1) > 0) & (second.sum(axis=1) > 0)
     first, second = first[lit], second[lit]
     return among(lit, map_spearman(first, second)), among(lit, map_overlap(first, second))
@@ -153,16 +153,16 @@ def agreement_columns(heat: Heat, other: Heat, name: str) -> dict[str, Scores]:
 
 def _columns(heat: Heat, mask: Bool[Tensor, "rows tall wide"] | None, marked: Flags, keys: Keys) -> dict[str, Scores]:
     empty = ~heat.flatten(1).any(dim=1).cpu()
-    columns = _measured(heat, mask, marked)
+    columns = _measures(heat, mask, marked)
     for name, known in baselines(heat, keys).items():
-        found = _measured(known, mask, marked)
+        found = _measures(known, mask, marked)
         columns |= {f"{name}.{measure}": values.where(~empty, torch.nan) for measure, values in found.items()}
     rows, height, width = heat.shape
     columns |= {"empty": empty, "height": torch.full((rows,), height), "width": torch.full((rows,), width)}
     return {f"{EXPLAIN}{name}": values.float() for name, values in columns.items()}
 
 
-def _measured(heat: Heat, mask: Bool[Tensor, "rows tall wide"] | None, marked: Flags) -> dict[str, Tensor]:
+def _measures(heat: Heat, mask: Bool[Tensor, "rows tall wide"] | None, marked: Flags) -> dict[str, Tensor]:
     found: dict[str, Tensor] = dict(compactness(heat))
     if mask is not None:
         place = localisation(heat, mask)

@@ -18,7 +18,7 @@ Part: TypeAlias = Literal["whole"] | Side
 """What of an image is meant."""
 
 
-def enlarged(heat: Heat, size: tuple[int, int]) -> Float[Tensor, "rows tall wide"]:
+def enlarge(heat: Heat, size: tuple[int, int]) -> Float[Tensor, "rows tall wide"]:
     """The maps at the size (height, width) of the images, bilinear between the centres of their cells."""
     return resize(heat[:, None], size)[:, 0]
 
@@ -58,7 +58,7 @@ OccludedBy: TypeAlias = Literal["blur", "mean"]
 _STRENGTH = 1 / 8
 
 
-def occluded(images: Images, mask: Bool[Tensor, "rows height width"], part: Side, by: OccludedBy) -> Images:
+def occlude(images: Images, mask: Bool[Tensor, "rows height width"], part: Side, by: OccludedBy) -> Images:
     """The images with one part hidden; the other stays as it is, bit for bit.
 
     `blur` is a normal filter of one eighth of the short side, `mean` the image's own mean colour of the part that

@@ -30,7 +30,7 @@ _INFERNO = (
 _OPAQUE = 0.8
 _RISE = 0.7
 _FULL = 0.995
-"""The share of cells below the value that is shown as hottest: one outlier must not darken the rest."""
+"""The share of cells below the value that is drawn as hottest: one outlier must not darken the rest."""
 
 
 def overlay(image: Tensor, heat: Tensor, side: int = SIDE) -> Pixels:
@@ -42,9 +42,9 @@ def overlay(image: Tensor, heat: Tensor, side: int = SIDE) -> Pixels:
     under = picture(image, side).astype(np.float64)
     grey = under.mean(axis=2, keepdims=True)
     height, width = under.shape[:2]
-    shown = _shown(heat, (height, width))
-    alpha = (_OPAQUE * shown**_RISE)[..., None]
-    return ((1 - alpha) * (0.3 * under + 0.7 * grey) + alpha * _coloured(shown)).round().astype(np.uint8)
+    shares = _unit_map(heat, (height, width))
+    alpha = (_OPAQUE * shares**_RISE)[..., None]
+    return ((1 - alpha) * (0.3 * under + 0.7 * grey) + alpha * _colours(shares)).round().astype(np.uint8)
 
 
 def picture(image: Tensor, side: int = SIDE) -> Pixels:
@@ -62,7 +62,7 @@ def side_by_side(image: Tensor, heat: Tensor, side: int = SIDE) -> Pixels:
     return np.concatenate([left, gap, overlay(image, heat, side)], axis=1)
 
 
-def _shown(heat: Tensor, size: tuple[int, int]) -> NDArray[np.float64]:
+def _unit_map(heat: Tensor, size: tuple[int, int]) -> NDArray[np.float64]:
     """The map from 0 to 1 at the size of the picture."""
     values = heat.detach().cpu().double()
     top = values.flatten().quantile(_FULL)
@@ -72,6 +72,6 @@ def _shown(heat: Tensor, size: tuple[int, int]) -> NDArray[np.float64]:
     return interpolate(values[None, None], size=size, mode="bicubic")[0, 0].clamp(0, 1).numpy()
 
 
-def _coloured(shown: NDArray[np.float64]) -> NDArray[np.float64]:
+def _colours(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     places, colours = zip(*_INFERNO, strict=True)
-    return np.stack([np.interp(shown, places, channel) for channel in zip(*colours, strict=True)], axis=-1)
+    return np.stack([np.interp(shares, places, channel) for channel in zip(*colours, strict=True)], axis=-1)

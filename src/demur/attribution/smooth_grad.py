@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from demur.attribution.target_layers import Sign, check_sign, gradient, strongest
+from demur.attribution.target_layers import Sign, channel_maximum, check_sign, gradient
 from demur.classifier import Classifier
 from demur.errors import InputError
 from demur.randomness import Keys
@@ -49,4 +49,4 @@ class SmoothGrad:
             for copy in range(self.n):
                 noise = self.sigma * keys.normal(images, f"smooth_grad {copy}")
                 total += gradient(classifier, images + noise, classes)
-        return strongest(total / self.n, self.sign)
+        return channel_maximum(total / self.n, self.sign)

@@ -1,4 +1,4 @@
-"""What a map is taken of: the layer, the logit of a class, and what becomes of signs."""
+"""What a map explains: the layer, the logit of a class, and how signs are treated."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -107,22 +107,22 @@ def check_sign(name: str, sign: str) -> None:
         raise InputError(f"{name}: `sign` must be {' or '.join(map(repr, get_args(Sign)))}; got {sign!r}.")
 
 
-def strongest(values: Images, sign: Sign) -> Heat:
+def channel_maximum(values: Images, sign: Sign) -> Heat:
     """The largest of the channels at each pixel: slopes of different channels do not add up to anything."""
-    return defined(unsigned(values, sign).amax(dim=1))
+    return finite_or_zero(without_sign(values, sign).amax(dim=1))
 
 
-def summed(values: Images, sign: Sign) -> Heat:
+def channel_sum(values: Images, sign: Sign) -> Heat:
     """The sum over the channels at each pixel, sign and all: contributions to one logit add up."""
-    return defined(unsigned(values.sum(dim=1), sign))
+    return finite_or_zero(without_sign(values.sum(dim=1), sign))
 
 
-def unsigned(values: Tensor, sign: Sign) -> Tensor:
-    """Not negative any more."""
+def without_sign(values: Tensor, sign: Sign) -> Tensor:
+    """The absolute value, or the positive part."""
     return values.abs() if sign == "absolute" else values.clamp(min=0)
 
 
-def defined(heat: Heat) -> Heat:
+def finite_or_zero(heat: Heat) -> Heat:
     """The map itself, all zero in rows where a value is infinite or no number: such a row shows nothing."""
     whole = heat.isfinite().flatten(start_dim=1).all(dim=1)
     return torch.where(whole[:, None, None], heat, torch.zeros_like(heat))

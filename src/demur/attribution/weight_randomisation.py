@@ -1,4 +1,4 @@
-"""Whether maps look at what was learned: they are asked of the same model with made-up weights."""
+"""Weight randomisation: whether maps depend on what was learned, against those of the model with random weights."""
 
 import copy
 import math

@@ -1,18 +1,17 @@
 """A model behind one contract: images in, logits out."""
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from typing import final
+from functools import cached_property, partial
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from demur.classifier.contract import Contract, Output, fingerprint
 from demur.classifier.hooks import find_penultimate, kept_output, layer_names, outputs_of
-from demur.classifier.modes import frozen
 from demur.classifier.outputs import ForwardOutput, columns, to_logits
 from demur.classifier.partial_forward import PartialForward
 from demur.classifier.preprocessing import Preprocessing
@@ -143,18 +142,25 @@ class Classifier:
         """A classifier with a copy of the module in float64, which reads images in float64; made once."""
         return self._with(copy.deepcopy(self._module).double())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Classifier, **self._declared), (self._module,)
+
     def _with(self, module: nn.Module) -> "Classifier":
-        return Classifier(
-            module,
-            classes=self.classes,
-            input_shape=self.input_shape,
-            mean=self._contract.mean,
-            std=self._contract.std,
-            output=self._contract.output,
-            features=self._named_features,
-            name=self._name,
-            learned_from=self._learned_from,
-        )
+        return Classifier(module, **self._declared)
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        """What it was told when it was made, but for the module."""
+        return {
+            "classes": self.classes,
+            "input_shape": self.input_shape,
+            "mean": self._contract.mean,
+            "std": self._contract.std,
+            "output": self._contract.output,
+            "features": self._named_features,
+            "name": self._name,
+            "learned_from": self._learned_from,
+        }
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""
@@ -194,9 +200,20 @@ class Classifier:
             logits = self.logits(images)
             return ForwardOutput(logits, features(), {name: kept_output(kept, name) for name in layers})
 
-    def frozen(self) -> AbstractContextManager[None]:
-        """The weights require no gradient inside; as before afterwards. Enter it once around many gradients."""
-        return frozen(self._parameters)
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No weight requires a gradient inside; those that did do again afterwards, also after an exception.
+
+        Enter it once around many gradients: an inner one finds nothing left to freeze.
+        """
+        thawed = [parameter for parameter in self._parameters if parameter.requires_grad]
+        try:
+            for parameter in thawed:
+                parameter.requires_grad = False
+            yield
+        finally:
+            for parameter in thawed:
+                parameter.requires_grad = True
 
     def loss_gradient(self, images: Images, loss: Callable[[Logits], Scores]) -> tuple[Logits, Images]:
         """Logits, and the gradient of each row's loss with respect to that row's image; both detached."""

@@ -1,7 +1,7 @@
-"""Weights that take no gradient for a while, and dropout that drops in evaluation mode."""
+"""Dropout that drops in evaluation mode."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -53,19 +53,3 @@ def _drop(name: str, calls: Counter[str], seeds: Tensor, step: int) -> Callable[
         return torch.cat([kept * mask, output[len(seeds) :]])
 
     return hook
-
-
-@contextmanager
-def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """No parameter requires a gradient inside; those that did do again afterwards, also after an exception.
-
-    It may be nested: an inner one finds nothing left to freeze.
-    """
-    thawed = [parameter for parameter in parameters if parameter.requires_grad]
-    try:
-        for parameter in thawed:
-            parameter.requires_grad = False
-        yield
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad = True

@@ -51,12 +51,12 @@ def attack(
         "quantised": quantised,
     }
     trusted = _trusted(set_ or ())
-    from demur.cli.settings import shown_progress
+    from demur.cli.settings import progress_display
     from demur.pipeline.export import export
     from demur.records import read_json
 
     models = [model, *(transfer or ())]
-    with shown_progress() as progress:
+    with progress_display() as progress:
         note = export(models, data, attacks, out, **asked, trust_labels=trusted, progress=progress)
     found = read_json(note)
     print(note.read_text().rstrip("\n") if json else "\n".join([*attack_words(found), f"Files: {note}"]))

@@ -25,15 +25,15 @@ def audit(
     """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
     from demur.analysis import write_results
-    from demur.cli.settings import shown_progress
+    from demur.cli.settings import progress_display
     from demur.pipeline.run.loop import run_plan as run_audit
-    from demur.report import words, write
+    from demur.report import write
 
-    with shown_progress() as progress:
+    with progress_display() as progress:
         folder = run_audit(chosen, out, progress, device=device)
         progress.say("working out the results")
         results = write_results(folder, by="audit")
         progress.say("writing the report")
-        report = write(folder)
-    print((folder / "results.json").read_text() if json else f"{words(results)}\nReport: {report}")
+        report = write(folder, results)
+    print((folder / "results.json").read_text() if json else f"{report.words}\nReport: {report.path}")
     raise typer.Exit(status(results))

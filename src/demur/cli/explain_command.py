@@ -44,15 +44,15 @@ def explain(
     """Show where a model looks: an overlay for each picture and map, and a table of how compact the maps are."""
     from demur.attribution.explain_model import open_model
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
-    from demur.cli.settings import shown_progress
-    from demur.pipeline.run.job import on_device
+    from demur.cli.settings import progress_display
+    from demur.pipeline.job import on_device
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out names the folder that overlays are written to, and {out} is a file. Name another.")
     pictures = find_pictures(images, out)
     classifier = open_model(model, pictures, classes)
     classifier = classifier if device is None else on_device(classifier, device)
-    with shown_progress() as progress:
+    with progress_display() as progress:
         lines = explain_pictures(classifier, pictures, out, progress, maps=maps or _MAPS, of=of, crop=crop, seed=seed)
     print(json_.dumps(lines, indent=2) if json else "\n".join([*words(lines), f"Table: {out / TABLE}"]))
     raise typer.Exit(int(any(line["error"] for line in lines)))

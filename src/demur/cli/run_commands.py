@@ -18,7 +18,7 @@ def report(
     """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
     from demur.errors import RunError
-    from demur.report import words, write
+    from demur.report import write
 
     if not (run / "run.json").exists():
         raise RunError(
@@ -26,8 +26,8 @@ def report(
             "runs/."
         )
     results = write_results(run)
-    page = write(run)
-    print((run / "results.json").read_text() if json else f"{words(results)}\nReport: {page}")
+    page = write(run, results)
+    print((run / "results.json").read_text() if json else f"{page.words}\nReport: {page.path}")
     raise typer.Exit(status(results))
 
 
@@ -62,12 +62,12 @@ def plan(
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.data import open_data
-            from demur.pipeline.run.loop import resolve
+            from demur.pipeline.plan.resolve import resolve
     except MissingExtraError as error:
         print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
         print(chosen.toml(), end="")
         return
-    print(resolve(chosen, open_data(chosen.data.address)).toml(), end="")
+    print(resolve(chosen, open_data(chosen.data.address)).plan.toml(), end="")
 
 
 def list_names(

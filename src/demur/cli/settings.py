@@ -83,7 +83,7 @@ _EVERY = 10.0
 
 
 @contextmanager
-def shown_progress() -> Iterator["Progress"]:
+def progress_display() -> Iterator["Progress"]:
     """A progress display that suits stderr."""
     if not sys.stderr.isatty():
         yield Lines()

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from demur.training.model_card import Scores
-    from demur.training.training_run import Trained
+    from demur.training.training_run import TrainingResult
 
 _SHOWN = 10
 
@@ -30,10 +30,10 @@ def train(
 ) -> None:
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
-    from demur.cli.settings import shown_progress
+    from demur.cli.settings import progress_display
     from demur.training.training_run import train as run_training
 
-    with shown_progress() as progress:
+    with progress_display() as progress:
         done = run_training(
             architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=progress
         )
@@ -54,7 +54,7 @@ def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str,
     return canonical(call.name, fields | {name: value for name, value in given.items() if value is not None})
 
 
-def _words(done: "Trained", data: str) -> list[str]:
+def _words(done: "TrainingResult", data: str) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     card = f"Card: {done.weights.with_suffix('.md')}"
     return [f"Learned from {done.learned:,} images.", *found, card, f"Next: demur audit '{done.address}' '{data}'"]

@@ -1,19 +1,11 @@
 """Sources of labelled images: `open_data("fashion")` leads to a stream of rows.
 
-A source is a stream; an index is one look through it that fixes ids, splits and hashes before anything is measured.
+A source is a stream; an index is one pass through it that fixes ids, splits and hashes before anything is measured.
 """
 
 from demur.data.index import Index, build_index
 from demur.data.memory import from_dataset, from_tensors
-from demur.data.source import Row, Source
-from demur.registry import Address, resolve
+from demur.data.source import Row, Source, open_data
 from demur.splits import Split
 
 __all__ = ["Index", "Row", "Source", "Split", "build_index", "from_dataset", "from_tensors", "open_data"]
-
-
-def open_data(text: str) -> Source:
-    """The source behind a data address, such as `fashion`, `digits`, `idx:FOLDER?split=train` or `parquet:FILE`."""
-    address = Address.parse(text, "data")
-    source: Source = resolve("data", address.scheme)(address)
-    return source

@@ -14,7 +14,7 @@ from PIL import Image
 
 from demur.data.decoding import Decoded, Rules, decode_picture
 from demur.data.image_list import reason
-from demur.data.source import Row
+from demur.data.source import Row, by_address
 from demur.errors import AddressError, DataError
 
 Fetch: TypeAlias = Callable[[int], NDArray[Any]]
@@ -37,6 +37,9 @@ class ArraySource:
     listed: tuple[Row, ...]
     fetch: Fetch
     rules: Rules
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return by_address(self)
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -83,7 +86,7 @@ def as_tensor(picture: NDArray[Any], channels: int, rules: Rules) -> Decoded:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class FileHandle:
     """An open file, closed when nobody needs it any more; safe in several threads."""
 
     descriptor: int
@@ -100,7 +103,7 @@ class Held:
 class Spool:
     """Encoded images one after the other in a file without a name; image k lies between two neighbouring offsets."""
 
-    file: Held
+    file: FileHandle
     offsets: NDArray[np.int64]
 
     def __call__(self, position: int) -> bytes:
@@ -109,14 +112,14 @@ class Spool:
         return self.file(start, stop - start)
 
 
-def held(file: BinaryIO) -> Held:
+def keep_open(file: BinaryIO) -> FileHandle:
     """Keep a file open beyond its own closing."""
-    mine = Held(os.dup(file.fileno()))
+    mine = FileHandle(os.dup(file.fileno()))
     weakref.finalize(mine, os.close, mine.descriptor)
     return mine
 
 
-def spooled(contents: Iterable[bytes]) -> Spool:
+def spool(contents: Iterable[bytes]) -> Spool:
     """Copy images into the temporary folder, the one that `TMPDIR` names.
 
     Raises:
@@ -126,7 +129,7 @@ def spooled(contents: Iterable[bytes]) -> Spool:
         with tempfile.TemporaryFile(prefix="demur-") as file:
             lengths = [file.write(content) for content in contents]
             file.flush()
-            return Spool(held(file), np.cumsum([0, *lengths], dtype=np.int64))
+            return Spool(keep_open(file), np.cumsum([0, *lengths], dtype=np.int64))
     except OSError as error:
         raise DataError(
             f"cannot copy the images to the temporary folder {tempfile.gettempdir()}: {error.strerror}. Free some "

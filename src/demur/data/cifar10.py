@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.array_files import ArraySource, Held, array_source, held
+from demur.data.array_files import ArraySource, FileHandle, array_source, keep_open
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.source import UNREAD, Row, path_of, spelled
+from demur.data.source import UNREAD, Row, address_text, path_of
 from demur.errors import AddressError, DataError
 from demur.registry import Address
 
@@ -28,7 +28,7 @@ _RECORD = 1 + 3 * 32 * 32
 class Records:
     """The images of several files, one after the other."""
 
-    files: tuple[Held, ...]
+    files: tuple[FileHandle, ...]
     places: NDArray[np.int64]
 
     def __call__(self, position: int) -> NDArray[np.uint8]:
@@ -44,16 +44,16 @@ def open_source(address: Address) -> ArraySource:
     folder, split = path_of(address), address.options.get("split", "test")
     if split not in _FILES:
         raise AddressError(f"`split` of CIFAR-10 is test, train or all; got {split!r}.")
-    files: list[Held] = []
+    files: list[FileHandle] = []
     rows: list[Row] = []
     places: list[tuple[int, int]] = []
     for number, name in enumerate(_FILES[split]):
-        with _checked(folder, name).open("rb") as file:
-            files.append(held(file))
+        with _check_file(folder, name).open("rb") as file:
+            files.append(keep_open(file))
         rows += list(_rows(folder / name))
         places += [(number, record) for record in range(len(rows) - len(places))]
     fetch = Records(tuple(files), np.array(places, dtype=np.int64))
-    return array_source(spelled(address), CLASSES, (32, 32, 3), rows, fetch, Rules.of(address.options))
+    return array_source(address_text(address), CLASSES, (32, 32, 3), rows, fetch, Rules.of(address.options))
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -62,7 +62,7 @@ def _rows(path: Path) -> Iterator[Row]:
         yield Row(f"{path.stem}/{at:05d}", None, label, split="test" if path.name == _TEST else "train", error=UNREAD)
 
 
-def _checked(folder: Path, name: str) -> Path:
+def _check_file(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise _missing(folder, name)

@@ -4,17 +4,25 @@ import posixpath
 from collections.abc import Sequence
 
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.image_list import Files, ListedSource, listed_source
+from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
-from demur.data.source import path_of, spelled
-from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split, typed
+from demur.data.source import address_text, path_of
+from demur.data.table_columns import (
+    COLUMN_OPTIONS,
+    Columns,
+    Facts,
+    columns_in,
+    labels_of,
+    numbers_or_text,
+    rows_in_split,
+)
 from demur.data.task_refusals import multi_label
 from demur.data.text_table import TextTable, read_table
 from demur.errors import DataError
 from demur.registry import Address
 
 
-def open_source(address: Address) -> ListedSource:
+def open_source(address: Address) -> ImageListSource:
     """Open a file; paths are relative to its folder, and ids are paths."""
     address.only(("image", "label", "classes", "split", *MASK_OPTIONS, *COLUMN_OPTIONS, *DECODE_OPTIONS))
     path, options = path_of(address), address.options
@@ -22,7 +30,7 @@ def open_source(address: Address) -> ListedSource:
     files = columns_in(options["image"], table.header, str(path)) if "image" in options else table.path_column()
     label = columns_in(options.get("label", _label(table)), table.header, str(path))
     read = Columns.of(table.header, options, str(path))
-    written = typed(table.columns[label])
+    written = numbers_or_text(table.columns[label])
     classes = options["classes"].split(",") if "classes" in options else ()
     labels = labels_of(written, f"the column {label!r} of {path}", classes)
     facts = Facts.of(read, table.columns, labels)
@@ -36,7 +44,7 @@ def open_source(address: Address) -> ListedSource:
     load = Files(path.parent, tuple(names[at] for at in kept))
     chosen = Rules.of(options)
     marked = marks_of(folders_of(options, path.parent), path.parent, picked, labels.classes, chosen)
-    return listed_source(spelled(address), labels.classes, picked, load, chosen, marked)
+    return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
 
 
 def names_of(table: TextTable, column: str) -> list[str]:
@@ -64,11 +72,11 @@ def names_of(table: TextTable, column: str) -> list[str]:
 
 def _label(table: TextTable) -> str:
     """The usual name, unless the table has one column of yes and no per class."""
-    flags = [name for name, cells in table.columns.items() if _flagged(cells)]
+    flags = [name for name, cells in table.columns.items() if _is_flag(cells)]
     if "label" not in table.columns and len(flags) > 1:
         raise multi_label(str(table.path), f"the columns {', '.join(flags[:6])} hold 0 and 1, one class each")
     return "label"
 
 
-def _flagged(cells: Sequence[str]) -> bool:
+def _is_flag(cells: Sequence[str]) -> bool:
     return bool(cells) and set(cells) <= {"0", "1"}

@@ -185,7 +185,7 @@ def decode_picture(picture: Image.Image, channels: int | None, rules: Rules = Ru
         return None, f"a colour image (mode {picture.mode}) in a grey set; ?colour=grey makes it grey"
     if picture.mode in _DEEP:
         return _deep(picture, wanted, rules)
-    flat = _scaled(_flat(picture, wanted), rules)
+    flat = _scale(_flat(picture, wanted), rules)
     return _channels_first(np.asarray(flat).astype(np.float32) / np.float32(255)), None
 
 
@@ -207,7 +207,7 @@ def _deep(picture: Image.Image, channels: int | None, rules: Rules) -> Decoded:
     white, error = _white(values, picture.mode, rules.full_scale)
     if error is not None:
         return None, error
-    scaled = _scaled(Image.fromarray(values / np.float32(white)), rules)
+    scaled = _scale(Image.fromarray(values / np.float32(white)), rules)
     image = _channels_first(np.asarray(scaled)).clamp(0, 1)
     return (image if channels in (None, 1) else image.expand(3, -1, -1).contiguous()), None
 
@@ -232,7 +232,7 @@ def _white(values: NDArray[np.float32], mode: str, full_scale: float | None) -> 
     return 65535, None
 
 
-def _scaled(picture: Image.Image, rules: Rules) -> Image.Image:
+def _scale(picture: Image.Image, rules: Rules) -> Image.Image:
     if rules.size is None:
         return picture
     height, width = rules.size

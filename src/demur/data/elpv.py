@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.image_list import Files, ListedSource, listed_source
-from demur.data.source import UNREAD, Row, located, spelled
+from demur.data.image_list import Files, ImageListSource, image_list_source
+from demur.data.source import UNREAD, Row, address_text, location_of
 from demur.errors import AddressError, DataError, missing_extra
 from demur.registry import Address
 
@@ -25,12 +25,12 @@ MODULES = (60,) * 20 + (54,) + (60,) * 9 + (50,) + (60,) * 5 + (72,) + (60,) * 3
 """How many cells each module has, in the order of the set; inferred."""
 
 
-def open_source(address: Address) -> ListedSource:
+def open_source(address: Address) -> ImageListSource:
     """Open the images of the package `elpv-dataset`; groups are modules unless `group=none`."""
     address.only(("group", *DECODE_OPTIONS))
     group = address.options.get("group", "module")
-    if located(address) or group not in ("module", "none"):
-        raise AddressError(f"the address of this set is elpv or elpv?group=none; got {spelled(address)!r}.")
+    if location_of(address) or group not in ("module", "none"):
+        raise AddressError(f"the address of this set is elpv or elpv?group=none; got {address_text(address)!r}.")
     table = _folder() / "labels.csv"
     cells = [line.split() for line in table.read_text("utf-8").splitlines() if line.strip()]
     if len(cells) != sum(MODULES):
@@ -49,7 +49,7 @@ def open_source(address: Address) -> ListedSource:
         for (name, probability, kind), module in zip(cells, modules, strict=True)
     ]
     load = Files(table.parent, tuple(row.sample_id for row in rows))
-    return listed_source(spelled(address), CLASSES, rows, load, Rules.of(address.options))
+    return image_list_source(address_text(address), CLASSES, rows, load, Rules.of(address.options))
 
 
 def _folder() -> Path:

@@ -5,12 +5,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from demur.data.source import Row
+from demur.data.source import Row, by_address
 from demur.errors import DataError
 from demur.registry import Address
 
@@ -31,6 +32,9 @@ class IdxSource:
     def input_shape(self) -> tuple[int, int, int]:
         """One channel, height, width."""
         return (1, self.images.shape[1], self.images.shape[2])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return by_address(self)
 
     def __len__(self) -> int:
         return len(self.labels)

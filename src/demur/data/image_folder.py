@@ -12,9 +12,9 @@ from pathlib import Path
 
 from demur.data.csv_file import names_of
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.image_list import Files, ListedSource, listed_source
+from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
-from demur.data.source import UNREAD, Row, path_of, spelled
+from demur.data.source import UNREAD, Row, address_text, path_of
 from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
 from demur.data.text_table import read_table
@@ -41,7 +41,7 @@ class _Kind:
         return self.folder.name
 
 
-def open_source(address: Address) -> ListedSource:
+def open_source(address: Address) -> ImageListSource:
     """Open a folder; classes are its sub-folders in alphabetical order, ids are paths below it."""
     address.only(("split", "classes", *MASK_OPTIONS, *DECODE_OPTIONS))
     root, options = path_of(address), address.options
@@ -60,11 +60,11 @@ def open_source(address: Address) -> ListedSource:
     )
     labels = Labels(tuple(declared), numbered=False)
     rows = [Row(name, None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found]
-    rows = _told(rows, root, labels)
+    rows = _with_metadata(rows, root, labels)
     kept = rows_in_split(rows, options.get("split"), str(root))
     load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
     marked = marks_of(beside, root, picked, labels.classes, chosen)
-    return listed_source(spelled(address), labels.classes, picked, load, chosen, marked)
+    return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
 
 
 def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:
@@ -115,7 +115,7 @@ def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[
     return names
 
 
-def _told(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
+def _with_metadata(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
     """The rows with what `metadata.csv` says of them; its split wins over the folders'."""
     if not (root / TABLE).is_file():
         return list(rows)
@@ -132,10 +132,10 @@ def _told(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
     facts = Facts.of(Columns.of(table.header, {}, str(table.path), meta=others), table.columns, labels)
     lines = [at.get(row.sample_id) for row in rows]
     return [
-        row if line is None else _joined(row, facts.row(line, row.sample_id, row.label, table.where(line)))
+        row if line is None else _with_split(row, facts.row(line, row.sample_id, row.label, table.where(line)))
         for row, line in zip(rows, lines, strict=True)
     ]
 
 
-def _joined(row: Row, said: Row) -> Row:
+def _with_split(row: Row, said: Row) -> Row:
     return replace(said, split=said.split or row.split)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from demur.data.decoding import Decoded, Rules, open_picture
-from demur.data.source import Row
+from demur.data.source import Row, by_address
 from demur.errors import DataError
 
 Load: TypeAlias = Callable[[int], bytes]
@@ -37,7 +37,7 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
-class Picked:
+class Selection:
     """Some of the images that a load reads."""
 
     load: Load
@@ -49,7 +49,7 @@ class Picked:
 
 
 @dataclass(frozen=True, eq=False)
-class ListedSource:
+class ImageListSource:
     """Rows that are known before their images are read.
 
     Attributes:
@@ -67,32 +67,35 @@ class ListedSource:
     rules: Rules
     marked: Marked | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return by_address(self)
+
     def __len__(self) -> int:
         return len(self.listed)
 
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:
-            image, error = _decoded(self.load, position, self.input_shape[0], self.rules)
+            image, error = _decode(self.load, position, self.input_shape[0], self.rules)
             row = self.listed[position].showing(image, error)
             yield row if self.marked is None else self.marked(row)
 
 
-def listed_source(
+def image_list_source(
     address: str,
     classes: Sequence[str],
     listed: Sequence[Row],
     load: Load,
     rules: Rules,
     marked: Marked | None = None,
-) -> ListedSource:
+) -> ImageListSource:
     """A source whose image shape is the usual one of a sample spread over the rows.
 
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
     shape = _usual_shape(address, len(listed), load, rules)
-    return ListedSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
+    return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
 
 
 def reason(error: OSError) -> str:
@@ -100,7 +103,7 @@ def reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _decoded(load: Load, position: int, channels: int | None, rules: Rules) -> Decoded:
+def _decode(load: Load, position: int, channels: int | None, rules: Rules) -> Decoded:
     try:
         content = load(position)
     except OSError as error:
@@ -111,7 +114,7 @@ def _decoded(load: Load, position: int, channels: int | None, rules: Rules) -> D
 def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int, int, int]:
     """The most common shape of the sample, so that one odd image does not decide for all."""
     sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
-    answers = [_decoded(load, position, None, rules) for position in sample]
+    answers = [_decode(load, position, None, rules) for position in sample]
     shapes = Counter(tuple(image.shape) for image, _ in answers if image is not None)
     if not shapes:
         first = f"; the first says: {answers[0][1]}" if answers else ""
@@ -122,7 +125,7 @@ def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int
     (channels, height, width), usual = shapes.most_common(1)[0]
     if usual * 2 < sum(shapes.values()):
         raise DataError(
-            f"the images of {address} come in many sizes: of {sum(shapes.values())} looked at, the most common, "
+            f"the images of {address} come in many sizes: of {sum(shapes.values())} sampled, the most common, "
             f"{height}×{width}, fits {usual}. A classifier takes one size: write ?size=HEIGHTxWIDTH, with &crop=center "
             "to cut instead of stretching."
         )

@@ -1,4 +1,4 @@
-"""One look through a source that fixes ids, labels, hashes and splits before anything is measured."""
+"""One pass through a source that fixes ids, labels, hashes and splits before anything is measured."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.source import Box, Row, Source, shaped
+from demur.data.source import Box, Row, Source, check_shape
 from demur.errors import DataError
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
@@ -74,7 +74,7 @@ class Index:
     @property
     def rows_sha256(self) -> dict[str, str]:
         """Hashes of what is known of the rows, in their order: two indices with the same ones hold the same records."""
-        told = {
+        parts = {
             "ids": self.sample_ids,
             "images": self.contents,
             "labels": self.labels.tolist(),
@@ -86,8 +86,8 @@ class Index:
             "training images": sorted(self.learned.values()),
         }
         if any(self.marks):
-            told["marks of objects"] = self.marks
-        return {name: _digest(json.dumps(values).encode()) for name, values in told.items()}
+            parts["marks of objects"] = self.marks
+        return {name: _digest(json.dumps(values).encode()) for name, values in parts.items()}
 
     def rows_of(self, split: Split) -> NDArray[np.int64]:
         """Where in this index the rows of a split are."""
@@ -95,7 +95,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ScannedRow:
     position: int
     content: str
     mark: str | None
@@ -115,7 +115,7 @@ def build_index(
     Args:
         source: the set.
         limit: keep only so many rows, those with the smallest content hashes; splits stay those of the whole set.
-        progress: told now and then.
+        progress: called now and then.
         exclude: contents, as in `Index.contents`, that take no part; those a model was trained on.
         held_out: leave out the rows that the user's own split trains on.
 
@@ -125,7 +125,7 @@ def build_index(
     """
     if limit is not None and limit < 1:
         raise DataError(f"`limit` must be at least 1; got {limit}.")
-    seen = _look(source, progress)
+    seen = _scan(source, progress)
     _check_set(seen, source)
     _check_groups(seen)
     kept = [one for one in seen if one.content not in exclude]
@@ -138,16 +138,16 @@ def build_index(
             f"none of the {len(seen)} images of {source.address} is left: {excluded} were trained on by the model and "
             "the split calls the others training images. Give images that were held out."
         )
-    splits = _roles(seen, sum(not _trains(one) for one in kept))
+    splits = _splits_of(seen, sum(not _trains(one) for one in kept))
     found = _index(seen, kept if limit is None else _smallest(kept, limit), splits)
     return replace(found, excluded=excluded, learned=learned)
 
 
-def _trains(one: _Seen) -> bool:
+def _trains(one: _ScannedRow) -> bool:
     return one.row.split == "train"
 
 
-def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], splits: Sequence[Split]) -> Index:
+def _index(seen: Sequence[_ScannedRow], kept: Sequence[_ScannedRow], splits: Sequence[Split]) -> Index:
     contents = [one.content for one in kept]
     rows = [one.row for one in kept]
     names = dict.fromkeys(name for row in rows for name in row.meta)
@@ -171,14 +171,14 @@ def _index(seen: Sequence[_Seen], kept: Sequence[_Seen], splits: Sequence[Split]
     )
 
 
-def _look(source: Source, progress: Progress | None) -> list[_Seen]:
+def _scan(source: Source, progress: Progress | None) -> list[_ScannedRow]:
     seen = []
     for position, row in enumerate(source.read(range(len(source)))):
         for label in (row.label, row.label if row.label2 is None else row.label2):
             _check_label(label, row.sample_id, source)
-        whole = shaped(row, source.input_shape)
+        whole = check_shape(row, source.input_shape)
         bare = replace(whole, image=None, mask=None)
-        seen.append(_Seen(position, _content(whole), _marked(whole), bare))
+        seen.append(_ScannedRow(position, _content(whole), _marked(whole), bare))
         if progress is not None and (position + 1) % _CHUNK == 0:
             progress(position + 1, len(source))
     return seen
@@ -211,7 +211,7 @@ def _marked(row: Row) -> str | None:
     return None if mark is None else _digest(mark.numpy().tobytes())
 
 
-def _check_set(seen: Sequence[_Seen], source: Source) -> None:
+def _check_set(seen: Sequence[_ScannedRow], source: Source) -> None:
     readable = [one.row for one in seen if one.row.error is None]
     if not readable:
         reason = f"; the first of {len(seen)} says: {seen[0].row.error}" if seen else ""
@@ -226,33 +226,33 @@ def _check_set(seen: Sequence[_Seen], source: Source) -> None:
         raise DataError(f"{source.address} gives the same id to several images; ids must be unique.")
 
 
-def _check_groups(seen: Sequence[_Seen]) -> None:
+def _check_groups(seen: Sequence[_ScannedRow]) -> None:
     """A group is a unit of independence: parts of one on both sides of a split would know of each other."""
     parts: dict[str, str | None] = {}
     for one in seen:
         group, split = one.row.group, one.row.split
         if group is not None and parts.setdefault(group, split) != split:
-            told, other = (name or "no split" for name in (parts[group], split))
+            ours, theirs = (name or "no split" for name in (parts[group], split))
             raise DataError(
-                f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {other!r}, others of "
-                f"the group are in {told!r}. A group must lie in one part as a whole; move it, or correct the groups."
+                f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {theirs!r}, others of "
+                f"the group are in {ours!r}. A group must lie in one part as a whole; move it, or correct the groups."
             )
 
 
-def _roles(seen: Sequence[_Seen], rows: int) -> list[Split]:
+def _splits_of(seen: Sequence[_ScannedRow], rows: int) -> list[Split]:
     """The split of every row of the source, kept or not, so that leaving rows out moves no other."""
     units = unit_hashes([one.content for one in seen], [one.row.group for one in seen])
     return assign_splits([one.row.split for one in seen], units, rows)
 
 
-def _leaks(kept: Sequence[_Seen], seen: Sequence[_Seen], splits: Sequence[Split]) -> int:
+def _leaks(kept: Sequence[_ScannedRow], seen: Sequence[_ScannedRow], splits: Sequence[Split]) -> int:
     serves: dict[str, set[Split]] = {}
     for one in seen:
         serves.setdefault(one.content, set()).add(splits[one.position])
     return sum(splits[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)
 
 
-def _smallest(kept: Sequence[_Seen], limit: int) -> list[_Seen]:
+def _smallest(kept: Sequence[_ScannedRow], limit: int) -> list[_ScannedRow]:
     """Chosen by a hash of its own, so that being kept says nothing about the split; in source order."""
     ranked = sorted(kept, key=lambda one: (_digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
     return sorted(ranked[:limit], key=lambda one: one.position)

@@ -42,7 +42,7 @@ class TensorSource:
 
 @dataclass(frozen=True, eq=False)
 class DatasetSource:
-    """A map-style torch data set of (image, label), asked for one item at a time; ids are positions."""
+    """A map-style torch data set of (image, label), read one item at a time; ids are positions."""
 
     address: str
     classes: tuple[str, ...]
@@ -80,7 +80,7 @@ def from_tensors(
             f"`labels` must be {len(images)} whole numbers, one per image; got {labels.dtype} of the shape "
             f"{tuple(labels.shape)}."
         )
-    return TensorSource(name, tuple(classes), images.detach().cpu(), labels.cpu(), _grouped(groups, len(images)))
+    return TensorSource(name, tuple(classes), images.detach().cpu(), labels.cpu(), _group_names(groups, len(images)))
 
 
 def from_dataset(
@@ -94,10 +94,10 @@ def from_dataset(
     if first is None:
         raise DataError(f"cannot tell the size of the images of {name!r} from the first one: {error}.")
     channels, height, width = first.shape
-    return DatasetSource(name, tuple(classes), (channels, height, width), dataset, _grouped(groups, rows))
+    return DatasetSource(name, tuple(classes), (channels, height, width), dataset, _group_names(groups, rows))
 
 
-def _grouped(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:
+def _group_names(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:
     if groups is not None and len(groups) != rows:
         raise DataError(f"`groups` must name one group per image; got {len(groups)} for {rows} images.")
     return None if groups is None else tuple(map(str, groups))

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.array_files import ArraySource, Held, array_source, check_rules, held
+from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.source import UNREAD, Row, path_of, spelled
+from demur.data.source import UNREAD, Row, address_text, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
 from demur.data.task_refusals import multi_label, segmentation
 from demur.errors import AddressError, DataError
@@ -25,10 +25,10 @@ _LOCAL_HEADER = 30
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredArray:
     """An array in a file; called with a position, it reads that item."""
 
-    file: Held
+    file: FileHandle
     start: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -50,7 +50,7 @@ class Stored:
         return np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
 
 
-def stored(path: Path, names: Sequence[str]) -> dict[str, Stored]:
+def archive_arrays(path: Path, names: Sequence[str]) -> dict[str, StoredArray]:
     """Those arrays of an archive that it has; a compressed one is unpacked into a temporary file.
 
     Raises:
@@ -66,14 +66,14 @@ def stored(path: Path, names: Sequence[str]) -> dict[str, Stored]:
         ) from None
 
 
-def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
     if info.compress_type == zipfile.ZIP_STORED:
         with path.open("rb") as file:
-            return _described(file, _start(file, info), info, path)
+            return _stored_array(file, _start(file, info), info, path)
     with archive.open(info) as packed, tempfile.TemporaryFile(prefix="demur-") as file:
         shutil.copyfileobj(packed, file, 1 << 20)
         file.flush()
-        return _described(file, 0, info, path)
+        return _stored_array(file, 0, info, path)
 
 
 def _start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
@@ -86,7 +86,7 @@ def _start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     return info.header_offset + _LOCAL_HEADER + sum(lengths)
 
 
-def _described(file: BinaryIO, start: int, info: zipfile.ZipInfo, path: Path) -> Stored:
+def _stored_array(file: BinaryIO, start: int, info: zipfile.ZipInfo, path: Path) -> StoredArray:
     file.seek(start)
     major, _ = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
@@ -102,7 +102,7 @@ def _described(file: BinaryIO, start: int, info: zipfile.ZipInfo, path: Path) ->
     needed = file.tell() - start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if needed > info.file_size:
         raise DataError(f"{what} announces {needed} bytes and holds {info.file_size}: it is cut short. Fetch it again.")
-    return Stored(held(file), file.tell(), dtype, shape)
+    return StoredArray(keep_open(file), file.tell(), dtype, shape)
 
 
 _CHANNELS = (1, 3)
@@ -113,7 +113,7 @@ _AXES = {"nhw": (0, 1), "nhwc": (0, 1, 2), "nchw": (1, 2, 0)}
 class Pictures:
     """Some images of an array, their channels moved last."""
 
-    images: Stored
+    images: StoredArray
     layout: str
     places: tuple[int, ...]
 
@@ -133,29 +133,31 @@ def open_source(address: Address) -> ArraySource:
     """Open an archive; ids are positions, and nothing pickled in it is read."""
     address.only(("classes", "layout", "split", *DECODE_OPTIONS))
     path, options, chosen = path_of(address), address.options, Rules.of(address.options)
-    arrays = stored(path, ("images", "labels", "groups", "split"))
+    arrays = archive_arrays(path, ("images", "labels", "groups", "split"))
     for name in ("images", "labels"):
         if name not in arrays:
             raise DataError(f"{path} has no array {name!r}; it needs images and labels, and may have groups and split.")
     images = arrays["images"]
     layout = _layout(images, options.get("layout"), path)
-    check_rules(spelled(address), images.dtype, chosen)
+    check_rules(address_text(address), images.dtype, chosen)
     rows, labels = _rows(path, arrays, options["classes"].split(",") if "classes" in options else [])
     kept = rows_in_split(rows, options.get("split"), str(path))
     pictures = Pictures(images, layout, tuple(kept))
-    return array_source(spelled(address), labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
+    return array_source(
+        address_text(address), labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen
+    )
 
 
-def _layout(images: Stored, asked: str | None, path: Path) -> str:
+def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
     shape, what = images.shape, f"the images of {path}"
-    if asked not in (None, "nhwc", "nchw"):
-        raise AddressError(f"`layout` must be nhwc (channels last) or nchw (channels second); got {asked!r}.")
+    if declared not in (None, "nhwc", "nchw"):
+        raise AddressError(f"`layout` must be nhwc (channels last) or nchw (channels second); got {declared!r}.")
     if images.dtype not in (np.uint8, np.uint16) and images.dtype.kind != "f":
         raise DataError(f"{what} are {images.dtype}; store uint8, uint16 or floats in [0, 1].")
-    if len(shape) == 3 and asked is None:
+    if len(shape) == 3 and declared is None:
         return "nhw"
     fits = {"nhwc": len(shape) == 4 and shape[-1] in _CHANNELS, "nchw": len(shape) == 4 and shape[1] in _CHANNELS}
-    possible = [name for name in fits if fits[name] and asked in (None, name)]
+    possible = [name for name in fits if fits[name] and declared in (None, name)]
     if not possible:
         raise DataError(f"{what} have the shape {shape}; it must be (rows, height, width), or with 1 or 3 channels.")
     if len(possible) > 1:
@@ -163,7 +165,7 @@ def _layout(images: Stored, asked: str | None, path: Path) -> str:
     return possible[0]
 
 
-def _rows(path: Path, arrays: Mapping[str, Stored], declared: list[str]) -> tuple[list[Row], Labels]:
+def _rows(path: Path, arrays: Mapping[str, StoredArray], declared: list[str]) -> tuple[list[Row], Labels]:
     count = len(arrays["images"])
     for name, array in arrays.items():
         if len(array) != count:
@@ -187,7 +189,7 @@ def _rows(path: Path, arrays: Mapping[str, Stored], declared: list[str]) -> tupl
     return rows, labels
 
 
-def _plain(labels: Stored, path: Path) -> list[object]:
+def _plain(labels: StoredArray, path: Path) -> list[object]:
     shape = labels.shape
     if len(shape) == 2 and shape[1] > 1:
         raise multi_label(str(path), f"the array 'labels' has {shape[1]} columns")

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from demur.data.decoding import HOSTILE, Rules, carefully, first_line, shown_size
-from demur.data.source import Box, Row, boxed
+from demur.data.source import Box, Row, box_mask
 from demur.errors import DataError
 
 SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")
@@ -81,7 +81,7 @@ class Annotation:
 
     def boxes(self, name: str) -> list[Box]:
         """The boxes of the objects of that name; where there is none, of all."""
-        return [box for told, box in self.objects if told == name] or [box for _, box in self.objects]
+        return [box for label, box in self.objects if label == name] or [box for _, box in self.objects]
 
 
 def read_annotation(path: Path) -> Annotation:
@@ -90,7 +90,7 @@ def read_annotation(path: Path) -> Annotation:
     Raises:
         DataError: the file is no such XML, has no object, or a box that is none.
     """
-    root = _parsed(path)
+    root = _parse(path)
     objects = tuple((_text(thing, "name"), _box(thing, path)) for thing in root.findall("object"))
     if not objects:
         raise DataError(
@@ -101,7 +101,7 @@ def read_annotation(path: Path) -> Annotation:
     return Annotation((height, width) if height > 0 and width > 0 else None, objects)
 
 
-def _parsed(path: Path) -> ET.Element:
+def _parse(path: Path) -> ET.Element:
     try:
         return ET.fromstring(_harmless(path))  # noqa: S314  # no document type, no entities, at most 1 MiB
     except (OSError, ValueError, ET.ParseError) as error:
@@ -168,7 +168,7 @@ class Marks:
     rules: Rules
 
     def __call__(self, row: Row) -> Row:
-        """The row with its mask and box; as it is where it has no image or nothing is told of it."""
+        """The row with its mask and box; as it is where it has no image or no file marks it."""
         if row.image is None:
             return row
         mask, boxes = (_beside(self.folders.get(option), row.sample_id, _SUFFIXES[option]) for option in MASK_OPTIONS)
@@ -178,7 +178,7 @@ class Marks:
             return replace(row, mask=scaled_mask(found, self.rules))
         if boxes is not None:
             inside = _boxes(boxes, shown_size(self.root / row.sample_id), self.classes[row.label], self.rules)
-            return _boxed(row, inside, *row.image.shape[1:])
+            return _with_boxes(row, inside, *row.image.shape[1:])
         return row
 
 
@@ -232,10 +232,12 @@ def _beside(folder: Path | None, name: str, suffixes: Sequence[str]) -> Path | N
 
 def _boxes(path: Path, size: tuple[int, int], name: str, rules: Rules) -> list[Box]:
     """The boxes of the objects of a class, in the picture as it is served."""
-    told = read_annotation(path)
-    _check(path, told.size or size, size)
+    annotation = read_annotation(path)
+    _check(path, annotation.size or size, size)
     height, width = size
-    inside = [(max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])) for box in told.boxes(name)]
+    inside = [
+        (max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])) for box in annotation.boxes(name)
+    ]
     for left, top, right, bottom in inside:
         if left >= right or top >= bottom:
             raise DataError(
@@ -245,17 +247,17 @@ def _boxes(path: Path, size: tuple[int, int], name: str, rules: Rules) -> list[B
     return [rules.moved(box, height, width) for box in inside]
 
 
-def _boxed(row: Row, boxes: Sequence[Box], height: int, width: int) -> Row:
+def _with_boxes(row: Row, boxes: Sequence[Box], height: int, width: int) -> Row:
     """One box as such, several as a mask."""
-    return replace(row, box=boxes[0]) if len(boxes) == 1 else replace(row, mask=boxed(boxes, height, width))
+    return replace(row, box=boxes[0]) if len(boxes) == 1 else replace(row, mask=box_mask(boxes, height, width))
 
 
-def _check(path: Path, told: tuple[int, ...], size: tuple[int, int]) -> None:
+def _check(path: Path, marked: tuple[int, ...], size: tuple[int, int]) -> None:
     """Refuse marks of a picture of another size."""
-    if told == size:
+    if marked == size:
         return
-    own, wanted = ("×".join(map(str, pair)) for pair in (told, size))
-    turned = " Its EXIF orientation turns the picture: turn the mark too." if told == size[::-1] else ""
+    own, wanted = ("×".join(map(str, pair)) for pair in (marked, size))
+    turned = " Its EXIF orientation turns the picture: turn the mark too." if marked == size[::-1] else ""
     raise DataError(
         f"{path} marks a picture of {own} pixels (height × width), and its picture measures {wanted} as it is shown; "
         f"both must be the same.{turned} Make the mark again for this picture, or remove it."

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from demur.data.array_files import spooled
+from demur.data.array_files import spool
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.image_list import ListedSource, Picked, listed_source
-from demur.data.source import path_of, spelled
+from demur.data.image_list import ImageListSource, Selection, image_list_source
+from demur.data.source import address_text, path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
 from demur.errors import DataError
@@ -25,7 +25,7 @@ _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _BOXES = {"objects", "bbox", "bboxes", "boxes", "annotations"}
 
 
-def open_source(address: Address) -> ListedSource:
+def open_source(address: Address) -> ImageListSource:
     """Open a file; ids are row numbers.
 
     Class names come from `classes=a,b,…`, else from the schema's metadata (key `classes`, or Hugging Face's), else from
@@ -38,7 +38,7 @@ def open_source(address: Address) -> ListedSource:
     _check(path, schema, image, label)
     read = Columns.of(schema.names(), options, str(path))
     cells = _cells(path, [label, *read.used])
-    declared = tuple(options["classes"].split(",")) if "classes" in options else _declared(path, label)
+    declared = tuple(options["classes"].split(",")) if "classes" in options else _schema_classes(path, label)
     labels = labels_of(cells[label], f"the column {label!r} of {path}", declared)
     facts = Facts.of(read, cells, labels)
     rows = [
@@ -46,8 +46,8 @@ def open_source(address: Address) -> ListedSource:
         for at, value in enumerate(cells[label])
     ]
     kept = rows_in_split(rows, options.get("split"), str(path))
-    load = Picked(spooled(_contents(path, image, schema[image], len(rows))), tuple(kept))
-    return listed_source(spelled(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
+    load = Selection(spool(_contents(path, image, schema[image], len(rows))), tuple(kept))
+    return image_list_source(address_text(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
 
 
 def _schema(path: Path) -> pl.Schema:
@@ -59,17 +59,17 @@ def _schema(path: Path) -> pl.Schema:
     try:
         return pl.scan_parquet(path).collect_schema()
     except _DAMAGED as error:
-        raise _damaged(path, error) from None
+        raise _damage(path, error) from None
 
 
 def _cells(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     try:
         return pl.scan_parquet(path).select(list(dict.fromkeys(columns))).collect().to_dict(as_series=False)
     except _DAMAGED as error:
-        raise _damaged(path, error) from None
+        raise _damage(path, error) from None
 
 
-def _damaged(path: Path, error: BaseException) -> DataError:
+def _damage(path: Path, error: BaseException) -> DataError:
     return DataError(
         f"cannot read {path} as Parquet: {str(error).partition(chr(10))[0]}. Check that the file is whole."
     )
@@ -81,18 +81,18 @@ def _check(path: Path, schema: pl.Schema, image: str, label: str) -> None:
         raise detection(str(path), f"it has the column {boxes[0]!r} and no column {label!r}")
     for column in (image, label):
         columns_in(column, schema.names(), str(path))
-    if not _encoded(schema[image]):
+    if not _is_encoded(schema[image]):
         raise DataError(
             f"the column {image!r} of {path} holds {schema[image]}; images must be encoded bytes, or a struct with the "
             "field `bytes`. Name another column with ?image=…."
         )
-    if _encoded(schema[label]):
+    if _is_encoded(schema[label]):
         raise segmentation(str(path), f"the column {label!r} holds images")
     if isinstance(schema[label], (pl.List, pl.Array)):
         raise multi_label(str(path), f"the column {label!r} holds {schema[label]}")
 
 
-def _encoded(kind: pl.DataType) -> bool:
+def _is_encoded(kind: pl.DataType) -> bool:
     return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in [field.name for field in kind.fields])
 
 
@@ -104,10 +104,10 @@ def _contents(path: Path, image: str, kind: pl.DataType, rows: int) -> Iterator[
             window = pl.scan_parquet(path).select(column.alias("image")).slice(start, _WINDOW).collect()
             yield from (content or b"" for content in window["image"])
     except _DAMAGED as error:
-        raise _damaged(path, error) from None
+        raise _damage(path, error) from None
 
 
-def _declared(path: Path, label: str) -> tuple[str, ...]:
+def _schema_classes(path: Path, label: str) -> tuple[str, ...]:
     """The class names that the schema's metadata gives, if it does."""
     metadata: Mapping[str, str] = pl.read_parquet_metadata(path)
     if "classes" in metadata:

@@ -43,7 +43,7 @@ class _Move:
 
     def __call__(self, prints: Float[Tensor, "rows height width"]) -> Float[Tensor, "rows height width"]:
         """The print of the moved image; what leaves is lost, and the edge is repeated where nothing comes in."""
-        return _rolled(_rolled(prints, self.down, 1), self.right, 2)
+        return _roll(_roll(prints, self.down, 1), self.right, 2)
 
 
 def print_of(images: Images) -> Prints:
@@ -138,7 +138,7 @@ def _blocks(standard: Tensor) -> Tensor:
     return means * (means.shape[1] * size**2 / (height * width)) ** 0.5
 
 
-def _rolled(prints: Tensor, by: float, axis: int) -> Tensor:
+def _roll(prints: Tensor, by: float, axis: int) -> Tensor:
     """Moved by a fraction of a pixel at most one: the weighted mean of a row and the one before or after it."""
     if by == 0:
         return prints

@@ -1,16 +1,15 @@
 """What every source of labelled images gives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-from demur.errors import AddressError
-from demur.registry import Address
+from demur.errors import AddressError, DataError
+from demur.registry import Address, resolve
 from demur.splits import OwnSplit
 
 Meta: TypeAlias = Mapping[str, str | float | None]
@@ -46,7 +45,7 @@ class Row:
     label: int
     group: str | None = None
     error: str | None = None
-    meta: Meta = field(default_factory=lambda: MappingProxyType({}))
+    meta: Meta = field(default_factory=dict)
     split: OwnSplit | None = None
     label2: int | None = None
     weight: float | None = None
@@ -63,7 +62,7 @@ class Row:
             return None
         mark = self.mask
         if mark is None and self.box is not None:
-            mark = boxed([self.box], *self.image.shape[1:])
+            mark = box_mask([self.box], *self.image.shape[1:])
         return mark if mark is not None and bool(mark.any()) else None
 
     def showing(self, image: Tensor | None, error: str | None) -> "Row":
@@ -71,7 +70,7 @@ class Row:
         return replace(self, image=image, error=error)
 
 
-def boxed(boxes: Sequence[Box], height: int, width: int) -> Tensor:
+def box_mask(boxes: Sequence[Box], height: int, width: int) -> Tensor:
     """Bool (height, width): the pixels inside any of the boxes."""
     mask = torch.zeros(height, width, dtype=torch.bool)
     for left, top, right, bottom in boxes:
@@ -101,7 +100,32 @@ class Source(Protocol):
         """The rows at these positions, in this order; an image that cannot be read is a row with an error."""
 
 
-def shaped(row: Row, input_shape: tuple[int, int, int]) -> Row:
+def open_data(text: str) -> Source:
+    """The source behind a data address, such as `fashion`, `digits`, `idx:FOLDER?split=train` or `parquet:FILE`."""
+    address = Address.parse(text, "data")
+    source: Source = resolve("data", address.scheme)(address)
+    return source
+
+
+def by_address(source: Source) -> tuple[Callable[[str, int], Source], tuple[str, int]]:
+    """How a source travels to another process, in the form of `__reduce__`: no open file does, its address is reopened.
+
+    A relative address leads there from the same folder only.
+    """
+    return _reopen, (source.address, len(source))
+
+
+def _reopen(address: str, rows: int) -> Source:
+    source = open_data(address)
+    if len(source) != rows:
+        raise DataError(
+            f"{address} must hold the {rows} images it had when it was opened first; it has {len(source)} now. Bring "
+            "them back, or begin a new run."
+        )
+    return source
+
+
+def check_shape(row: Row, input_shape: tuple[int, int, int]) -> Row:
     """The row itself, or a row with an error where its image has another shape than the set."""
     if row.image is None or tuple(row.image.shape) == input_shape:
         return row
@@ -109,20 +133,20 @@ def shaped(row: Row, input_shape: tuple[int, int, int]) -> Row:
     return row.showing(None, f"size {found} in a set of {wanted} images")
 
 
-def spelled(address: Address) -> str:
+def address_text(address: Address) -> str:
     """The text of a data address."""
     query = "&".join(f"{key}={value}" for key, value in address.options.items())
-    body = f"{address.scheme}:{located(address)}" if located(address) else address.scheme
+    body = f"{address.scheme}:{location_of(address)}" if location_of(address) else address.scheme
     return body + (f"?{query}" if query else "")
 
 
-def located(address: Address) -> str:
+def location_of(address: Address) -> str:
     """The path of a data address; an `@` belongs to it, since data have no weights."""
     return f"{address.location}@{address.weights}" if address.weights else address.location
 
 
 def path_of(address: Address) -> Path:
     """The path of an address that needs one."""
-    if not located(address):
+    if not location_of(address):
         raise AddressError(f"the address {address.scheme!r} needs a path. Write {address.scheme}:PATH.")
-    return Path(located(address))
+    return Path(location_of(address))

@@ -111,14 +111,14 @@ class Columns:
                 return columns_in(options[option], header, where)
             return usual if usual in header else None
 
-        asked = [columns_in(name, header, where) for name in options.get("meta", "").split(",") if name]
+        requested = [columns_in(name, header, where) for name in options.get("meta", "").split(",") if name]
         prefixed = {name.removeprefix(_PREFIX): name for name in header if name.startswith(_PREFIX)}
         return cls(
             column("group", "group"),
             column("splits", "split"),
             column("label2", "label2"),
             column("label_weight", "label_weight"),
-            prefixed | {name: name for name in (*asked, *meta)},
+            prefixed | {name: name for name in (*requested, *meta)},
         )
 
     @property
@@ -140,8 +140,13 @@ class Facts:
     @classmethod
     def of(cls, read: Columns, cells: Mapping[str, Sequence[Any]], labels: Labels) -> "Facts":
         """The columns that are read; those of meta data, and numbered second labels, as numbers where they are."""
-        plain = {read.label2: typed(cells[read.label2])} if read.label2 and labels.numbered else {}
-        return cls(read, {**cells, **plain}, {name: typed(cells[column]) for name, column in read.meta.items()}, labels)
+        plain = {read.label2: numbers_or_text(cells[read.label2])} if read.label2 and labels.numbered else {}
+        return cls(
+            read,
+            {**cells, **plain},
+            {name: numbers_or_text(cells[column]) for name, column in read.meta.items()},
+            labels,
+        )
 
     def row(self, at: int, sample_id: str, label: int, where: str) -> Row:
         """A row whose image has not been read yet."""
@@ -169,10 +174,10 @@ def columns_in(name: str, header: Collection[str], where: str) -> str:
     return name
 
 
-def typed(values: Iterable[object]) -> list[str | float | None]:
+def numbers_or_text(values: Iterable[object]) -> list[str | float | None]:
     """A column of meta data as numbers where every cell that is not empty is one, else as text; ids keep leading zeros.
 
-    >>> typed(["3", "", "4.5"]), typed(["007", "12"])
+    >>> numbers_or_text(["3", "", "4.5"]), numbers_or_text(["007", "12"])
     ([3.0, None, 4.5], ['007', '12'])
     """
     texts = [text(value) for value in values]

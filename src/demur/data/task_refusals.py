@@ -39,7 +39,7 @@ def segmentation(where: str, sign: str) -> DataError:
 
 
 def regression(where: str, sign: str) -> DataError:
-    """A quantity is to be told."""
+    """A quantity is to be predicted."""
     return DataError(
         f"{where} is a regression set: {sign}. {_SERVES}, and a quantity has no right or wrong. Write classes instead, "
         "for instance below and above the limit that matters to you."

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.image_list import Files, ListedSource, listed_source
-from demur.data.source import UNREAD, Box, Row, path_of, spelled
+from demur.data.image_list import Files, ImageListSource, image_list_source
+from demur.data.source import UNREAD, Box, Row, address_text, path_of
 from demur.errors import AddressError, DataError
 from demur.registry import Address
 
 _SIDE = 64
 
 
-def open_source(address: Address) -> ListedSource:
+def open_source(address: Address) -> ImageListSource:
     """Open the folder that holds `wnids.txt`; ids are paths, and `meta.synset` is the class's number in WordNet."""
     address.only(("split", *DECODE_OPTIONS))
     root, split = path_of(address), address.options.get("split", "val")
@@ -32,7 +32,7 @@ def open_source(address: Address) -> ListedSource:
     if split != "train":
         rows += _validation(root, synsets, chosen)
     load = Files(root, tuple(row.sample_id for row in rows))
-    return listed_source(spelled(address), _names(root, synsets), rows, load, chosen)
+    return image_list_source(address_text(address), _names(root, synsets), rows, load, chosen)
 
 
 def _validation(root: Path, synsets: Sequence[str], chosen: Rules) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""How fast a model's answer can change: norms of its layers, a bound for the network, and what was seen."""
+"""Lipschitz constants: operator norms of layers, an upper bound of the network, and local slopes at images."""
 
 from demur.lipschitz.bound import Bound, upper_bound
 from demur.lipschitz.local_slopes import lipschitz_facts, local_norms

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from demur.classifier import Classifier
 from demur.errors import DemurError
-from demur.lipschitz.call_graph import NoBound, SlopeWalk, Trace
+from demur.lipschitz.call_graph import NoBound, SlopeProduct, Trace
 from demur.lipschitz.linear_layers import LayerRow, Piece, Step, layer_rows
 from demur.lipschitz.operator_norms import Norm
 from demur.randomness import Keys
@@ -40,7 +40,7 @@ def upper_bound(classifier: Classifier) -> Bound:
     layers = layer_rows(precise.module, probe)
     upper, reason = None, None
     try:
-        upper = _walked(precise, probe[:1], norms)
+        upper = _product_of_constants(precise, probe[:1], norms)
     except NoBound as why:
         reason = str(why)
     except Exception as error:  # noqa: BLE001 — foreign code may raise anything on zeros; it is said as the reason
@@ -51,7 +51,7 @@ def upper_bound(classifier: Classifier) -> Bound:
     return Bound(upper, reason, (*layers, *merged), norms)
 
 
-def _walked(classifier: Classifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
+def _product_of_constants(classifier: Classifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
     if classifier.contract.output not in {"logits", "logit"}:
         raise NoBound(f"the model answers with {classifier.contract.output}, whose logarithm has no constant")
     std = classifier.contract.std
@@ -59,7 +59,7 @@ def _walked(classifier: Classifier, probe: Tensor, norms: dict[Piece, Norm]) -> 
     if std is not None:
         divisor = probe.new_tensor(std).view(1, -1, 1, 1)
         first = first.then(Step(f"%{_NORMALISATION}", lambda x: x / divisor, (_NORMALISATION,)))
-    upper = SlopeWalk(Trace.of(classifier.module, probe), norms).bound(first)
+    upper = SlopeProduct(Trace.of(classifier.module, probe), norms).bound(first)
     if not math.isfinite(upper):
         raise NoBound("the constants of its layers multiply to more than a number can hold")
     return upper

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from demur.lipschitz.linear_layers import Piece, Step, added, adjacent
+from demur.lipschitz.linear_layers import Piece, Step, adjacent, sum_of
 from demur.lipschitz.operation_constants import CONSTANTS, affine_call, affine_module, idle
 from demur.lipschitz.operator_norms import Norm
 
@@ -40,7 +40,7 @@ class Trace:
         Raises:
             NoBound: it cannot be written down, or what was written down is not what it does.
         """
-        graph = _written_down(module)
+        graph = _list_of_steps(module)
         layers = dict(graph.named_modules())
         values: dict[fx.Node, Any] = {}
         with torch.no_grad():
@@ -92,7 +92,7 @@ class _Tracer(fx.Tracer):
         return fx.Tracer.is_leaf_module(self, m, module_qualified_name)
 
 
-def _written_down(module: nn.Module) -> fx.GraphModule:
+def _list_of_steps(module: nn.Module) -> fx.GraphModule:
     root = nn.Sequential(module)
     try:
         return fx.GraphModule(root, _Tracer().trace(root))
@@ -158,7 +158,7 @@ _UNMOVED = frozenset(_ASKS.split())
 
 
 @dataclass(frozen=True, eq=False)
-class SlopeWalk:
+class SlopeProduct:
     """The way from images to answer, step by step.
 
     Affine steps are put off and merged into pieces as long as they can be. A step that is not affine ends the pieces
@@ -183,21 +183,21 @@ class SlopeWalk:
         for node in steps:
             if node.op == "placeholder":
                 self.speeds[node], self.terms[node] = 1.0, {node: first}
-            elif self._moved(node) and call_name(node) not in _UNMOVED:
+            elif self._varying_inputs(node) and call_name(node) not in _UNMOVED:
                 self.terms[node] = self._through(node)
         (answer,) = output.all_input_nodes
         if answer not in self.terms:
             raise NoBound("the answer does not depend on the image")
         return self._speed(answer)
 
-    def _moved(self, node: fx.Node) -> list[fx.Node]:
+    def _varying_inputs(self, node: fx.Node) -> list[fx.Node]:
         """What a call reads that depends on the image, as often as it reads it."""
         found: list[fx.Node] = []
         map_arg((node.args, dict(node.kwargs)), lambda read: found.append(read) if read in self.terms else None)
         return found
 
     def _through(self, node: fx.Node) -> Terms:
-        name, moved = call_name(node), self._moved(node)
+        name, moved = call_name(node), self._varying_inputs(node)
         if name == "detach" or idle(name, node.args, node.kwargs):
             return self.terms[moved[0]]
         several = len(set(moved)) > 1
@@ -209,7 +209,7 @@ class SlopeWalk:
             return {base: piece.then(self._step(node, moved[0])) for base, piece in self.terms[moved[0]].items()}
         if len(moved) == 1 and name in CONSTANTS and node.args and node.args[0] is moved[0]:
             return self._ends(node, self._constant(node, name) * self._speed(moved[0]))
-        raise NoBound(_unknown(node, self.trace, moved))
+        raise NoBound(_without_constant(node, self.trace, moved))
 
     def _affine(self, node: fx.Node, moved: Sequence[fx.Node]) -> bool:
         """Whether a call is affine in the one value it reads, which it may read twice only to add it up."""
@@ -237,7 +237,7 @@ class SlopeWalk:
         """Terms that begin at the same node are added up as maps before their norm is taken."""
         sides = [self._side(node, left, right), self._side(node, right, left)]
         bases = dict.fromkeys(base for side in sides for base in side)
-        return {base: added([side[base] for side in sides if base in side]) for base in bases}
+        return {base: sum_of([side[base] for side in sides if base in side]) for base in bases}
 
     def _side(self, node: fx.Node, read: fx.Node, other: fx.Node) -> Terms:
         """One side of a sum: as it is, or turned, weighed and spread out as the sum does."""
@@ -289,7 +289,7 @@ def _label(node: fx.Node) -> str:
     return place(node) if node.op == "call_module" else ".".join(filter(None, (place(node), call_name(node))))
 
 
-def _unknown(node: fx.Node, trace: Trace, moved: Sequence[fx.Node]) -> str:
+def _without_constant(node: fx.Node, trace: Trace, moved: Sequence[fx.Node]) -> str:
     """What stands in the way, and where."""
     where, layer = place(node), trace.layer(node)
     if layer is not None:

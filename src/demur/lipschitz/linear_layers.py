@@ -67,7 +67,7 @@ def adjacent(pieces: Sequence[Piece], join: Callable[[list[Any]], Any], how: str
     return Piece(pieces[0].shape, (act,))
 
 
-def added(pieces: Sequence[Piece]) -> Piece:
+def sum_of(pieces: Sequence[Piece]) -> Piece:
     """The sum of pieces that read the same tensor."""
     return pieces[0] if len(pieces) == 1 else adjacent(pieces, _sum, "sum")
 
@@ -94,7 +94,7 @@ def layer_rows(module: nn.Module, probe: Tensor) -> list[LayerRow]:
     Batch normalisation that reads just what a convolution or linear layer put out is folded into that layer's map. It
     needs no graph of the model; the hooks are gone afterwards.
     """
-    return list(_folded(_calls(module, probe)))
+    return list(_rows_of_calls(_calls(module, probe)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def _note(calls: dict[str, _Call], name: str) -> Callable[..., None]:
     return hook
 
 
-def _folded(calls: Sequence[_Call]) -> Iterator[LayerRow]:
+def _rows_of_calls(calls: Sequence[_Call]) -> Iterator[LayerRow]:
     norms = {id(call.read): call for call in calls if is_batch_norm(call.layer)}
     weighted = [call for call in calls if is_weighted(call.layer)]
     taken = {norms[id(call.put)].name for call in weighted if id(call.put) in norms}

@@ -51,14 +51,14 @@ def _norms(classifier: Classifier, images: Images) -> Scores:
     if logits.shape[1] <= DENSE:
         units = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
         return _largest([back(unit.expand_as(logits)) for unit in units])
-    return _largest(_searched(back, forth, logits))
+    return _largest(_search_directions(back, forth, logits))
 
 
-def _searched(back: Way, forth: Way, like: Logits) -> list[Tensor]:
+def _search_directions(back: Way, forth: Way, like: Logits) -> list[Tensor]:
     """Gradients along orthonormal directions u, Jᵀu, all rows at once.
 
     Each direction is what J·Jᵀ makes of the one before. Only J's part of that is a difference of two answers and so
-    not exact: it decides where to look and not what is seen.
+    not exact: it decides along which directions slopes are taken, and not the slopes.
     """
     start = Keys.of(0, ["direction"], "local norm").normal(like[:1].detach(), "start")
     basis, seen = normalize(start.expand_as(like).double(), dim=1)[:, None], []

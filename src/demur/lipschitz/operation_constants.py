@@ -53,7 +53,7 @@ _NO_STEEPER_THAN_ONE = (
 )
 
 
-def _fixed(value: float) -> Reader:
+def _constant(value: float) -> Reader:
     return lambda *_args, **_options: value
 
 
@@ -96,18 +96,18 @@ def _adaptive_max_pool(x: Tensor, output_size: Any, *_args: object, **_options: 
 
 
 CONSTANTS: Mapping[str, Reader] = {
-    **dict.fromkeys(_NO_STEEPER_THAN_ONE.split(), _fixed(1.0)),
-    **dict.fromkeys(("sigmoid", "sigmoid_"), _fixed(0.25)),
+    **dict.fromkeys(_NO_STEEPER_THAN_ONE.split(), _constant(1.0)),
+    **dict.fromkeys(("sigmoid", "sigmoid_"), _constant(0.25)),
     **dict.fromkeys(("leaky_relu", "leaky_relu_", "elu", "elu_"), _below_zero),
-    "hardsigmoid": _fixed(_HARDSIGMOID),
-    "hardswish": _fixed(_HARDSWISH),
-    "silu": _fixed(_SILU),
-    "mish": _fixed(_MISH),
-    "selu": _fixed(_SELU),
+    "hardsigmoid": _constant(_HARDSIGMOID),
+    "hardswish": _constant(_HARDSWISH),
+    "silu": _constant(_SILU),
+    "mish": _constant(_MISH),
+    "selu": _constant(_SELU),
     "gelu": _gelu,
     "prelu": _prelu,
     # diag(p) − p·pᵀ has no row sum of absolute values above 2·p·(1 − p) ≤ 1/2
-    "softmax": _fixed(0.5),
+    "softmax": _constant(0.5),
     "log_softmax": _log_softmax,
     "layer_norm": _layer_norm,
     "group_norm": _layer_norm,

@@ -99,26 +99,28 @@ def _lanczos(gram: Callable[[Tensor], Tensor], v: Tensor) -> Norm:
     dimensions, tiny = v.numel(), math.sqrt(torch.finfo(v.dtype).eps)
     tolerance = max(_TOLERANCE, tiny)
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     before, top = torch.zeros_like(v), 0.0
     for rounds in range(1, _MOST + 1):
         w = gram(v)
         diagonal.append(float(v @ w))
-        w = w - diagonal[-1] * v - (beside[-1] if beside else 0.0) * before
+        w = w - diagonal[-1] * v - (off_diagonal[-1] if off_diagonal else 0.0) * before
         length = float(w.norm())
-        top, rest = _top(diagonal, beside, length)
+        top, rest = _top(diagonal, off_diagonal, length)
         if length <= tiny * max(top, torch.finfo(v.dtype).tiny):
             return Norm.exactly(math.sqrt(top), rounds)
         if rounds >= _LEAST and rest <= tolerance * top:
             break
-        beside.append(length)
+        off_diagonal.append(length)
         before, v = v, w / length
     value = math.sqrt(top)
     return Norm(value, value * bound_margin(rounds, dimensions), rounds, converged=rest <= tolerance * top)
 
 
-def _top(diagonal: list[float], beside: list[float], length: float) -> tuple[float, float]:
+def _top(diagonal: list[float], off_diagonal: list[float], length: float) -> tuple[float, float]:
     """The largest eigenvalue of the tridiagonal matrix, not below 0, and how far it is from one of the map."""
     last = len(diagonal) - 1
-    values, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside), select="i", select_range=(last, last))
+    values, vectors = eigh_tridiagonal(
+        np.array(diagonal), np.array(off_diagonal), select="i", select_range=(last, last)
+    )
     return max(float(values[0]), 0.0), length * abs(float(vectors[-1, 0]))

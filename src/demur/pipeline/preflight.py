@@ -1,7 +1,6 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,11 +13,9 @@ from demur.classifier import Classifier, check_labels
 from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
-from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import Job
+from demur.pipeline.job import Job
 from demur.randomness import Keys
-from demur.registry import build
-from demur.registry.tables import CENTRED, MARKED
+from demur.registry.tables import MARKED
 
 _PROBED = 512
 
@@ -111,7 +108,7 @@ def _alone(together: torch.Tensor, alone: torch.Tensor) -> PreflightCheck:
 
 
 _TRIED = 2
-_LOOKED = 256
+_SEARCHED = 256
 
 
 def has_maps(classifier: Classifier) -> bool:
@@ -123,20 +120,18 @@ def has_maps(classifier: Classifier) -> bool:
     return True
 
 
-def try_maps(job: Job, found: Iterable[Condition]) -> None:
+def try_maps(job: Job) -> None:
     """Refuse maps that this model cannot give, and regions that the data do not mark, before anything is measured.
 
     Raises:
         ModelError: the model lacks the layer a map is of.
         InputError: `marked`, of data without boxes or masks.
     """
-    wanted = {condition.region for condition in found if condition.region}
-    maps = [condition.map for condition in found if condition.map]
-    maps += [build("map", region) for region in wanted - {MARKED, CENTRED}]
-    for each in maps:
+    for each in job.maps.values():
         _try(job.classifier, each)
-    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None][:_LOOKED]
-    if MARKED in wanted and not job.marks(readable)[1].any():
+    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None][:_SEARCHED]
+    regions = {condition.region for condition in job.conditions}
+    if MARKED in regions and not job.marks(readable)[1].any():
         raise InputError(
             f"[attribution] asks for the region {MARKED!r}, and none of the first {len(readable)} images of "
             f"{job.source.address} has a box or a mask. Name a map such as grad_cam instead, or say where the marks "

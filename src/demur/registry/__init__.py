@@ -7,7 +7,7 @@ free. Adding an attack, signal, corruption, map, policy, data source, model sour
 
 from demur.registry.addresses import Address
 from demur.registry.building import build, describe, name_of, registered_as
-from demur.registry.call_syntax import Call, canonical, parse
+from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
 from demur.registry.lookup import GROUPS, PlugIn, kind_of, lookup, names, packages, plug_ins, refusal, resolve
 from demur.registry.tables import TABLES
 
@@ -16,8 +16,10 @@ __all__ = [
     "TABLES",
     "Address",
     "Call",
+    "Name",
     "PlugIn",
     "build",
+    "call_of",
     "canonical",
     "describe",
     "kind_of",

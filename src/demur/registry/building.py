@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from demur.errors import InputError, UnknownNameError, unknown
-from demur.registry.call_syntax import Call, canonical, parse
+from demur.registry.call_syntax import Call, call_of, canonical
 from demur.registry.lookup import name_of_class, resolve
 
 KIND = "kind"
@@ -24,7 +24,7 @@ def build(kind: str, text: str | Call) -> Any:
         UnknownNameError: the name or one of its fields is unknown; the nearest known one is offered.
         InputError: a field's value breaks its rule.
     """
-    call = parse(text) if isinstance(text, str) else text
+    call = call_of(text)
     factory = resolve(kind, call.name)
     known = {field.name: field for field in dataclasses.fields(factory)}
     given = {}

@@ -24,6 +24,27 @@ class Call:
         return canonical(self.name, self.fields)
 
 
+class Name(str):
+    """The text of a name, parsed when it was read, so that nobody has to parse it again."""
+
+    __slots__ = ("call",)
+    call: Call
+
+    def __new__(cls, text: str) -> "Name":
+        if isinstance(text, Name):
+            return text
+        name = str.__new__(cls, text)
+        name.call = parse(text)
+        return name
+
+
+def call_of(text: str | Call) -> Call:
+    """What a name parses to; text is parsed only where it was never read as a name before."""
+    if isinstance(text, Call):
+        return text
+    return text.call if isinstance(text, Name) else parse(text)
+
+
 def parse(text: str) -> Call:
     """Read a name.
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from demur.errors import InputError, unknown
 
-DECLINED = "declined"
-"""The key of `[costs]` for an image that is passed on."""
+ABSTAINED = "abstained"
+"""The key of `[costs]` for an image the guard abstains on."""
 
 _AS = " as "
 
@@ -48,7 +48,7 @@ def check_positive(positive: str, classes: Sequence[str]) -> None:
 
 
 def read_costs(costs: Mapping[str, float], classes: Sequence[str]) -> dict[tuple[str, str], float]:
-    """(true class, answer) → cost, from keys such as `defective as functional`; `declined` is left out.
+    """(true class, answer) → cost, from keys such as `defective as functional`; `abstained` is left out.
 
     Raises:
         InputError: a key of another form, a class that is none, or a cost that is not a finite number of at least 0.
@@ -56,7 +56,7 @@ def read_costs(costs: Mapping[str, float], classes: Sequence[str]) -> dict[tuple
     for key, cost in costs.items():
         if not (math.isfinite(cost) and cost >= 0):
             raise InputError(f"the cost of {key!r} must be a finite number of at least 0; got {cost}.")
-    return {_pair(key, classes): cost for key, cost in costs.items() if key != DECLINED}
+    return {_pair(key, classes): cost for key, cost in costs.items() if key != ABSTAINED}
 
 
 def _pair(key: str, classes: Sequence[str]) -> tuple[str, str]:
@@ -67,6 +67,6 @@ def _pair(key: str, classes: Sequence[str]) -> tuple[str, str]:
         if _AS in key and name not in classes:
             raise unknown(f"class in the cost of {key!r}:", name, classes)
     raise InputError(
-        f"a cost is written “{classes[0]} as {classes[1]}” (the true class, then the wrong answer) or “{DECLINED}”; "
+        f"a cost is written “{classes[0]} as {classes[1]}” (the true class, then the wrong answer) or “{ABSTAINED}”; "
         f"got {key!r}."
     )

@@ -3,20 +3,30 @@
 Importing this package is light; jinja2, altair and vl-convert are imported when a page is drawn.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from demur.analysis.results import Results
 from demur.errors import RunError
 from demur.records import write_atomically
 
-__all__ = ["render", "words", "write"]
+__all__ = ["Report", "render", "words", "write"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a report was written, and its first screen as plain text."""
+
+    path: Path
+    words: str
 
 
 def render(results: Results) -> str:
     """The whole report as one HTML document that asks the network for nothing."""
+    from demur.report.first_screen import FirstScreen
     from demur.report.page import page
 
-    return page(results)
+    return page(results, FirstScreen.of(results))
 
 
 def words(results: Results) -> str:
@@ -27,20 +37,39 @@ def words(results: Results) -> str:
     return plain_text(FirstScreen.of(results))
 
 
-def write(run: Path) -> Path:
-    """Draw `results.json` of a run folder as `report.html` beside it, and say where it is.
+def write(run: Path, results: Results | None = None) -> Report:
+    """Draw the results of a run folder as `report.html` in it.
 
     `junit.xml` and `summary.md` come with it, for machines that gate a release. Each file appears whole or not at all.
+
+    Args:
+        run: the folder.
+        results: what its `results.json` holds, where that is at hand; else it is read.
 
     Raises:
         RunError: the folder holds no `results.json`, or one that cannot be read.
     """
-    source = run / "results.json"
+    from demur.report.first_screen import FirstScreen
+    from demur.report.page import page
+    from demur.report.text_outputs import junit, plain_text, summary
+
+    results = _read(run / "results.json") if results is None else results
+    first, target = FirstScreen.of(results), run / "report.html"
+    for path, text in (
+        (run / "junit.xml", junit(results)),
+        (run / "summary.md", summary(results, first)),
+        (target, page(results, first)),
+    ):
+        write_atomically(path, text.encode())
+    return Report(target, plain_text(first))
+
+
+def _read(source: Path) -> Results:
     try:
-        results = Results.model_validate_json(source.read_bytes())
+        return Results.model_validate_json(source.read_bytes())
     except FileNotFoundError:
         raise RunError(
-            f"a report needs results.json in the run folder; there is none in {str(run)!r}. "
+            f"a report needs results.json in the run folder; there is none in {str(source.parent)!r}. "
             "Give the folder of a finished audit."
         ) from None
     except ValueError as error:
@@ -49,13 +78,3 @@ def write(run: Path) -> Path:
             f"results.json must follow the schema of this version of demur; {str(source)!r} does not ({first}). "
             "Run the audit again, or read it with the version that wrote it."
         ) from None
-    from demur.report.text_outputs import junit, summary
-
-    target = run / "report.html"
-    for path, text in (
-        (run / "junit.xml", junit(results)),
-        (run / "summary.md", summary(results)),
-        (target, render(results)),
-    ):
-        write_atomically(path, text.encode())
-    return target

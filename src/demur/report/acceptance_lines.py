@@ -22,12 +22,12 @@ class GateTally:
     failed: int
     inconclusive: int
     remarks: tuple[str, ...]
-    changed: tuple[str, ...]
+    gate_changes: tuple[str, ...]
 
     @classmethod
     def of(cls, results: Results) -> "GateTally | None":
         """The tally of an audit; None where its plan has no gates and never had."""
-        changed = _changed(results.label_access)
+        changed = _gate_changes(results.label_access)
         if not results.gates and not changed:
             return None
         outcomes = [row.outcome for row in results.gates]
@@ -37,19 +37,21 @@ class GateTally:
             failed=outcomes.count("fail"),
             inconclusive=outcomes.count("inconclusive"),
             remarks=tuple(f"{row.key} {row.rule} {SIGNS[row.outcome][1]}" for row in ordered if row.outcome != "pass"),
-            changed=changed,
+            gate_changes=changed,
         )
 
     @property
     def sentence(self) -> str:
         """The counts, whether a gate was changed too late, and what did not pass."""
         counts = f"{self.passed} passed, {self.failed} failed, {self.inconclusive} inconclusive"
-        late = f"; {plural(len(self.changed), 'gate')} changed after the test was opened" if self.changed else ""
+        late = (
+            f"; {plural(len(self.gate_changes), 'gate')} changed after the test was opened" if self.gate_changes else ""
+        )
         return f"{counts}{late}{'; ' if self.remarks else ''}{'; '.join(self.remarks)}."
 
 
-def _changed(opened: LabelAccess | None) -> tuple[str, ...]:
-    return opened.changed if opened else ()
+def _gate_changes(opened: LabelAccess | None) -> tuple[str, ...]:
+    return opened.gate_changes if opened else ()
 
 
 def gate_value(row: GateRow) -> tuple[str, str]:
@@ -63,7 +65,7 @@ def gate_value(row: GateRow) -> tuple[str, str]:
     return percent(value.value) if share else decimal(value.value), _interval(value, share=share)
 
 
-def in_words(row: GateRow) -> str:
+def gate_value_text(row: GateRow) -> str:
     """The number and its interval in one piece of text."""
     number, interval = gate_value(row)
     return f"{number} ({interval})" if interval else number
@@ -89,7 +91,7 @@ def declarations(purpose: Mapping[str, Any]) -> tuple[tuple[str, str | None], ..
     return tuple((label, str(purpose[name]) if purpose.get(name) else None) for name, label in PURPOSE.items())
 
 
-def undeclared(purpose: Mapping[str, Any]) -> tuple[str, ...]:
+def missing_declarations(purpose: Mapping[str, Any]) -> tuple[str, ...]:
     """The labels of what was left open, but for the intended use, which has a sentence of its own."""
     return tuple(
         label[0].lower() + label[1:]

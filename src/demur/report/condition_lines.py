@@ -13,8 +13,8 @@ from demur.report.phrases import count, frequency, percent, pixel_words, plural,
 _PER = 1000
 
 
-def which_way(results: Results) -> str | None:
-    """Positives that escape and false alarms, per thousand; None where no class is the positive one."""
+def direction_line(results: Results) -> str | None:
+    """Misses and false alarms, per thousand; None where no class is the positive one."""
     found = results.direction
     if found is None:
         return None
@@ -22,10 +22,10 @@ def which_way(results: Results) -> str | None:
     guarded = results.guarantee is not None
     lead = f"Of {count(_PER)} images of “{found.positive}”"
     return (
-        f"{lead} {_taken(clean.missed, f'called {other(found.others)}', guarded=guarded)}. "
-        f"False alarms: {_taken(clean.alarmed, f'of {count(_PER)} others', guarded=guarded)} "
-        f"(measured on {count(_size(clean.missed, guarded=guarded))} and "
-        f"{plural(_size(clean.alarmed, guarded=guarded), 'image')})."
+        f"{lead} {_side_words(clean.misses, f'called {other(found.others)}', guarded=guarded)}. "
+        f"False alarms: {_side_words(clean.false_alarms, f'of {count(_PER)} others', guarded=guarded)} "
+        f"(measured on {count(_size(clean.misses, guarded=guarded))} and "
+        f"{plural(_size(clean.false_alarms, guarded=guarded), 'image')})."
     )
 
 
@@ -34,19 +34,19 @@ def other(name: str) -> str:
     return name if name == ANOTHER else f"“{name}”"
 
 
-def which_way_short(results: Results) -> str | None:
+def direction_line_short(results: Results) -> str | None:
     """The same for a line of a terminal."""
     found = results.direction
     if found is None:
         return None
     clean, guarded = found.rows[0], results.guarantee is not None
-    missed, alarmed = (_briefly(side, guarded=guarded) for side in (clean.missed, clean.alarmed))
+    missed, alarmed = (_briefly(side, guarded=guarded) for side in (clean.misses, clean.false_alarms))
     return f"of {count(_PER)} “{found.positive}” {missed} missed; false alarms in {count(_PER)} others: {alarmed}."
 
 
 def _bare(side: Side, *, guarded: bool) -> float:
-    """What is taken for the other side without the guard, of the same images as with it."""
-    return side.test_taken.value if guarded else side.taken.value
+    """The error rate without the guard, of the same images as with it."""
+    return side.test_error_rate.value if guarded else side.error_rate.value
 
 
 def _size(side: Side, *, guarded: bool) -> int:
@@ -58,22 +58,22 @@ def _briefly(side: Side, *, guarded: bool) -> str:
     if taken != taken:
         return "—"
     bare = count(round(_PER * taken))
-    if not guarded or side.slipped is None or side.slipped.value != side.slipped.value:
+    if not guarded or side.guarded_error_rate is None or side.guarded_error_rate.value != side.guarded_error_rate.value:
         return bare
-    return f"{bare} (guarded {count(round(_PER * side.slipped.value))})"
+    return f"{bare} (guarded {count(round(_PER * side.guarded_error_rate.value))})"
 
 
-def _taken(side: Side, what: str, *, guarded: bool) -> str:
+def _side_words(side: Side, what: str, *, guarded: bool) -> str:
     taken = _bare(side, guarded=guarded)
     if taken != taken:
         return f"an unknown number are {what}: there are no such images"
     bare = f"{count(round(_PER * taken))} {'are ' if what.startswith('called') else ''}{what}"
-    slipped, passed = side.slipped, side.passed_on
-    if not guarded or slipped is None or passed is None or slipped.value != slipped.value:
+    missed, abstained = side.guarded_error_rate, side.abstention_rate
+    if not guarded or missed is None or abstained is None or missed.value != missed.value:
         return bare
     return (
-        f"{bare}; with the guard {count(round(_PER * slipped.value))}, "
-        f"and {count(round(_PER * passed.value))} go to a person"
+        f"{bare}; with the guard {count(round(_PER * missed.value))}, "
+        f"and {count(round(_PER * abstained.value))} go to a person"
     )
 
 
@@ -160,10 +160,10 @@ def families(rows: Iterable[ConditionRow], kind: str, *, guaranteed: bool) -> tu
 
 def _cell(row: ConditionRow, *, guaranteed: bool) -> Cell:
     level = "" if not row.severity else pixel_words(row.severity) if row.kind == "attack" else f"{row.severity:g}"
-    if not guaranteed or row.answered is None or row.answered_wrong is None:
+    if not guaranteed or row.answers is None or row.wrong_answers is None:
         right = percent(row.accuracy.value, 0)
         return Cell(level=level, holds=None, text=right, sentence=f"{row.sentence}: {right} of {count(row.n)} right")
-    sentence = f"{row.sentence}: {count(row.answered_wrong)} wrong of {count(row.answered)} answered"
+    sentence = f"{row.sentence}: {count(row.wrong_answers)} wrong of {count(row.answers)} answered"
     return Cell(
-        level=level, holds=row.holds, text=f"{count(row.answered_wrong)}/{count(row.answered)}", sentence=sentence
+        level=level, holds=row.holds, text=f"{count(row.wrong_answers)}/{count(row.answers)}", sentence=sentence
     )

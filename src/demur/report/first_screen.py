@@ -8,25 +8,25 @@ from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
-from demur.report.acceptance_lines import GateTally, undeclared
-from demur.report.condition_lines import Family, families, which_way, which_way_short, worst_slice_line
+from demur.report.acceptance_lines import GateTally, missing_declarations
+from demur.report.condition_lines import Family, direction_line, direction_line_short, families, worst_slice_line
 from demur.report.phrases import DASH, count, frequency, percent, plain_name, plural, scale, size_of
-from demur.report.state_words import Verdict, honest, kept, verdict
+from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hundred:
-    """A hundred typical images, sorted by what happens to them; `right + wrong + passed_on == 100`."""
+class HundredImages:
+    """A hundred typical images, by outcome; `right + wrong + to_person == 100`."""
 
     title: str
     right: int
     wrong: int
-    passed_on: int
+    to_person: int
 
     @property
     def sentence(self) -> str:
         """The picture in words."""
-        asked = f", {self.passed_on} go to a person" if self.passed_on else ""
+        asked = f", {self.to_person} go to a person" if self.to_person else ""
         return f"{self.title}: of 100 images {self.right} are answered right, {self.wrong} wrong{asked}."
 
 
@@ -58,12 +58,12 @@ class FirstScreen:
     verdict: Verdict
     subject: str
     purpose: str | None
-    undeclared: tuple[str, ...]
+    missing_declarations: tuple[str, ...]
     behaviour: str | None
     check: str | None
-    kept: bool | None
+    holds: bool | None
     without: str
-    hundreds: tuple[Hundred, ...]
+    hundreds: tuple[HundredImages, ...]
     worst: str
     worst_detail: str | None
     worst_slice: str | None
@@ -73,7 +73,7 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
-    not_covered: tuple[str, ...]
+    out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
     gates: GateTally | None
@@ -82,7 +82,7 @@ class FirstScreen:
     @classmethod
     def of(cls, results: Results) -> "FirstScreen":
         """Put the results of an audit into words."""
-        results = honest(results)
+        results = reportable(results)
         guarantee = results.guarantee
         attack = results.manipulation
         return cls(
@@ -90,24 +90,26 @@ class FirstScreen:
             verdict=verdict(results),
             subject=subject(results.provenance),
             purpose=results.purpose.get("intended_use") or None,
-            undeclared=undeclared(results.purpose),
+            missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
             check=_check(guarantee) if guarantee else None,
-            kept=kept(guarantee) if guarantee else None,
+            holds=guarantee_holds(guarantee) if guarantee else None,
             without=_without(results),
             hundreds=_hundreds(results, guarantee),
             worst=_worst(results.worst_class),
             worst_detail=_worst_detail(results.worst_class) if guarantee else None,
             worst_slice=worst_slice_line(results),
-            direction=which_way(results),
-            direction_short=which_way_short(results),
+            direction=direction_line(results),
+            direction_short=direction_line_short(results),
             corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
-            manipulation=_manipulation(attack, guaranteed=guarantee is not None) if attack else (_unattacked(results),),
+            manipulation=_manipulation(attack, guaranteed=guarantee is not None)
+            if attack
+            else (_no_attack_sentence(results),),
             manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
             if attack
-            else _unattacked(results),
+            else _no_attack_sentence(results),
             manipulation_note=attack.sentence if attack else None,
-            not_covered=results.not_covered,
+            out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),
             gates=GateTally.of(results),
@@ -136,30 +138,30 @@ def _check(guarantee: Guarantee) -> str:
     unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
     return (
         f"Check on {count(guarantee.test_n)} unseen {unseen}: "
-        f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answered)} answered."
+        f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered."
     )
 
 
 def _without(results: Results) -> str:
     if results.state == "measurement_failed":
         return "The numbers below are shown for repair only."
-    bare = results.guarantee.unguarded_risk.value if results.guarantee else 1 - results.test_accuracy.value
+    bare = results.guarantee.risk_without_guard.value if results.guarantee else 1 - results.test_accuracy.value
     lead = "Without the guard" if results.state == "issued" else "When it answers every image"
     return f"{lead}: {frequency(bare)} answers are wrong."
 
 
-def _hundreds(results: Results, guarantee: Guarantee | None) -> tuple[Hundred, ...]:
-    bare = results.guarantee.unguarded_risk.value if results.guarantee else 1 - results.test_accuracy.value
+def _hundreds(results: Results, guarantee: Guarantee | None) -> tuple[HundredImages, ...]:
+    bare = results.guarantee.risk_without_guard.value if results.guarantee else 1 - results.test_accuracy.value
     if math.isnan(bare) or results.state == "measurement_failed":
         return ()
     wrong = round(bare * 100)
     title = "Without the guard" if guarantee else "As it is"
-    without = Hundred(title=title, right=100 - wrong, wrong=wrong, passed_on=0)
+    without = HundredImages(title=title, right=100 - wrong, wrong=wrong, to_person=0)
     if guarantee is None or not guarantee.test_n:
         return (without,)
-    answered = round(guarantee.test_answered / guarantee.test_n * 100)
+    answered = round(guarantee.test_answers / guarantee.test_n * 100)
     missed = round(guarantee.test_wrong / guarantee.test_n * 100)
-    guarded = Hundred(title="With the guard", right=answered - missed, wrong=missed, passed_on=100 - answered)
+    guarded = HundredImages(title="With the guard", right=answered - missed, wrong=missed, to_person=100 - answered)
     return (guarded, without)
 
 
@@ -182,7 +184,7 @@ def _worst_detail(row: ClassRow | None) -> str | None:
     )
 
 
-def _unattacked(results: Results) -> str:
+def _no_attack_sentence(results: Results) -> str:
     """What a search along one direction says where no attack was run."""
     for search in results.epsilon:
         median = search.median
@@ -195,7 +197,7 @@ def _unattacked(results: Results) -> str:
 
 
 def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
-    return tuple(said for said in (_smallest_change(found), _attacked(found, guaranteed=guaranteed)) if said)
+    return tuple(said for said in (_median_sentence(found), _attack_sentence(found, guaranteed=guaranteed)) if said)
 
 
 def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
@@ -203,32 +205,32 @@ def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
     if math.isnan(found.median_distance.value) or found.norm != "linf":
         return _manipulation(found, guaranteed=guaranteed)[-1]
     if found.eps is None or found.robust_accuracy is None:
-        return _smallest_change(found)
+        return _median_sentence(found)
     flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
-    wrong = found.answered_wrong if guaranteed and found.answered_wrong is not None else None
+    wrong = found.wrong_answers if guaranteed and found.wrong_answers is not None else None
     end = (
         f"{frequency(1 - found.robust_accuracy.value)} end wrong"
         if wrong is None
-        else f"{count(wrong)} of {count(found.attacked)} are answered wrong"
+        else f"{count(wrong)} of {count(found.attacked_samples)} are answered wrong"
     )
     return f"±{flips} per pixel flips half the answers; at ±{given} {end}."
 
 
-def _smallest_change(found: Manipulation) -> str:
+def _median_sentence(found: Manipulation) -> str:
     distance = found.median_distance
     if math.isnan(distance.value):
         return f"Smallest change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
     return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
 
 
-def _attacked(found: Manipulation, *, guaranteed: bool) -> str | None:
-    """What an attack of a stated size comes to; None where none was run."""
+def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
+    """The result of an attack of a stated size; None where none was run."""
     if found.eps is None or found.robust_accuracy is None:
         return None
-    lead = f"Of {count(found.attacked)} images changed by up to {_change(found.eps, found.norm)}, "
-    if found.answered_wrong is None or not guaranteed:
+    lead = f"Of {count(found.attacked_samples)} images changed by up to {_change(found.eps, found.norm)}, "
+    if found.wrong_answers is None or not guaranteed:
         return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."
-    return lead + f"{count(found.answered_wrong)} are answered and wrong."
+    return lead + f"{count(found.wrong_answers)} are answered and wrong."
 
 
 def _change(size: float, norm: str) -> str:

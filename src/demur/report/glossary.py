@@ -1,8 +1,9 @@
 """Every term of the report in one plain sentence."""
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("Abstain", "Give no answer; the image goes to a person."),
     ("Accuracy", "The share of images whose answer is right, when every image is answered."),
-    ("AUGRC", "How many wrong answers slip through, on average over all thresholds. Lower is better."),
+    ("AUGRC", "How many wrong answers are accepted, on average over all thresholds. Lower is better."),
     ("AUPR", "How clean the alarms stay while more and more failures are found. Higher is better."),
     ("AURC", "The share of wrong answers among those given, on average over all thresholds. Lower is better."),
     (
@@ -35,19 +36,23 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "What a policy sends to a person, how right the rest is, and how many of the wrong answers it caught.",
     ),
     ("False alarm", "An image of another class, called the one that must not be missed: overkill."),
-    ("FPR@95", "The share of successes doubted when 95 % of the failures are to be caught. Lower is better."),
+    ("FPR@95", "The share of successes flagged when 95 % of the failures are to be caught. Lower is better."),
     ("Gini", "How unequally a map is spread: 0 where all cells are alike, near 1 where one cell holds everything."),
     (
         "Group",
         "Images that belong together, such as those of one patient; where groups are given, intervals count groups.",
     ),
-    ("Guard", "The model with a signal and a threshold: it answers below the threshold and declines above it."),
+    ("Guard", "The model with a signal and a threshold: it answers up to the threshold and abstains above it."),
     ("Interval", "The range in which the true value lies with 95 % confidence, given how many images were measured."),
     ("Kappa (κ)", "How far two labellers agree beyond chance: 1 always, 0 as if they guessed."),
     ("Lipschitz constant", "How fast the logits can change at most when the pixels change; it limits every attack."),
     (
-        "Map",
-        "A picture of where the model looks: how much each part of the image seems to matter. A hint, no proof.",
+        "Attribution map",
+        "How much each part of the image seems to matter. A hint, no proof.",
+    ),
+    (
+        "Minimal perturbation (ε)",
+        "The smallest change found that flips the answer; 0 where it was wrong already.",
     ),
     ("Middle half", "From the value that a quarter stays below to the one that three quarters stay below."),
     ("Near-duplicate", "An image that is another one saved again, resized, moved by a pixel or brightened."),
@@ -59,10 +64,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "Object and background",
-        "What a map or a mark takes for the object, and the rest of the image.",
+        "What a map or an object mask takes for the object, and the rest of the image.",
     ),
     ("p (p-value)", "How often luck alone would do as much; where it is small, luck is no good explanation."),
-    ("Policy", "The rule that turns uncertainty into “answer” or “decline”."),
+    ("Policy", "The rule that turns uncertainty into “answer” or “abstain”."),
     ("Prevalence", "How common a class is among the images met in use, which may differ from those labelled."),
     ("Guarantee", "A bound on the share of wrong answers among those given, proved with a stated confidence."),
     ("Rank correlation (ρ)", "How far two orders agree: 1 the same, 0 unrelated, −1 reversed."),
@@ -73,10 +78,6 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Shift", "Images unlike those measured: corrupted, from another camera, another place, another time."),
     ("Signal", "A way to compute uncertainty from what the model shows, such as its probabilities."),
     ("Slice", "The images of which one thing is known, such as the site or the camera."),
-    (
-        "Smallest change (ε)",
-        "The change at which the answer first flips; 0 where it was wrong already.",
-    ),
     ("Test split", "Labelled images touched only once, after everything was fixed; they check the guarantee."),
     ("Threshold", "The uncertainty up to which the model answers."),
     ("Tune split", "Labelled images used to choose the signal and the grid of thresholds."),

@@ -32,36 +32,36 @@ from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
 from demur.report.perturbation_words import (
     change,
-    half_flips,
-    leaning,
+    count_sentence,
+    difference_interval,
     magnitude,
-    moved_spread,
+    median_sentence,
     perturbation_size,
-    reach_spread,
-    searched_by,
+    quantile_interval,
+    reliance_sentence,
+    search_name_words,
     size_words,
-    who_stands,
 )
-from demur.report.state_words import honest
+from demur.report.state_words import reportable
 
 CONTENTS = (
     ("making", "How it was made"),
     ("accuracy", "Accuracy"),
-    ("risk-coverage", "Caution and errors"),
+    ("risk-coverage", "Risk and coverage"),
     ("signals", "Uncertainty signals"),
     ("scores", "Uncertainty of right and wrong answers"),
-    ("calibration", "Stated and true confidence"),
-    ("conditions", "Harder conditions"),
-    ("attacks", "How easily it is fooled"),
-    ("epsilon", "How far until it breaks"),
-    ("attribution", "Where it looks"),
+    ("calibration", "Calibration"),
+    ("conditions", "Corruptions and other conditions"),
+    ("attacks", "Adversarial attacks"),
+    ("epsilon", "Minimal perturbations"),
+    ("attribution", "Attribution"),
     ("trust", "Components of trust"),
-    ("lipschitz", "How fast it can change"),
+    ("lipschitz", "Lipschitz bounds"),
     ("classes", "Classes"),
-    ("direction", "Which way it errs"),
+    ("direction", "Misses and false alarms"),
     ("slices", "Slices"),
-    ("confusion", "What is taken for what"),
-    ("labels", "How good the labels are"),
+    ("confusion", "Confusion matrix"),
+    ("labels", "Label quality"),
     ("policies", "Policies"),
     ("checks", "Checks of the measurement"),
     ("gallery", "Most confident errors"),
@@ -98,23 +98,23 @@ FILTERS |= {
     for function in (
         by_chance,
         change,
-        half_flips,
-        leaning,
+        median_sentence,
+        reliance_sentence,
         magnitude,
         size_words,
-        moved_spread,
+        difference_interval,
         perturbation_size,
-        reach_spread,
-        searched_by,
-        who_stands,
+        quantile_interval,
+        search_name_words,
+        count_sentence,
     )
 }
 
 
-def page(results: Results) -> str:
+def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
     raw = _raw(results)
-    results = honest(results)
+    results = reportable(results)
     scripts = {"library": library(), "behaviour": asset("report.js")}
     shown, at = start(results)
     return (
@@ -122,7 +122,7 @@ def page(results: Results) -> str:
         .get_template("report.html")
         .render(
             results=results,
-            first=FirstScreen.of(results),
+            first=first,
             drawings=drawings(results),
             shown=shown,
             at=at,
@@ -218,17 +218,17 @@ def _curves(results: Results) -> Mapping[str, list[list[float]]]:
 def _raw(results: Results) -> str:
     pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
     without = results.model_copy(
-        update={"gallery": pictures, "where": results.attribution and _without(results.attribution)}
+        update={"gallery": pictures, "attribution": results.attribution and _without_pictures(results.attribution)}
     )
     return without.model_dump_json(indent=1)
 
 
-def _without(where: Attribution) -> Attribution:
+def _without_pictures(found: Attribution) -> Attribution:
     """The maps without their pictures, which are on the page already."""
     gone = {"image": None, "overlay": None}
-    maps = [(found, tuple(picture.model_copy(update=gone) for picture in found.pictures)) for found in where.maps]
-    return where.model_copy(
-        update={"maps": tuple(found.model_copy(update={"pictures": pictures}) for found, pictures in maps)}
+    maps = [(row, tuple(picture.model_copy(update=gone) for picture in row.pictures)) for row in found.maps]
+    return found.model_copy(
+        update={"maps": tuple(row.model_copy(update={"pictures": pictures}) for row, pictures in maps)}
     )
 
 

@@ -1,4 +1,4 @@
-"""Smallest changes in words, those that only are known to lie above the cap among them."""
+"""Minimal perturbations in words, censored ones (above the cap) among them."""
 
 import math
 import re
@@ -29,7 +29,7 @@ def change(size: float, norm: str) -> str:
 
 
 def perturbation_size(found: CensoredQuantile, norm: str) -> str:
-    """A quantile of smallest changes; one above the cap says so.
+    """A quantile of minimal perturbations; one above the cap says so.
 
     >>> perturbation_size(CensoredQuantile(value=2.0, low=1.5, high=2.0, above=("value", "high"), n=20), "l2")
     '> 2'
@@ -39,16 +39,16 @@ def perturbation_size(found: CensoredQuantile, norm: str) -> str:
     return change(found.value, norm)
 
 
-def reach_spread(found: CensoredQuantile, norm: str) -> str:
+def quantile_interval(found: CensoredQuantile, norm: str) -> str:
     """The interval of a quantile, without its unit where the quantile shows it; empty where there is none.
 
-    >>> reach_spread(CensoredQuantile(value=1.8, low=1.5, high=2.0, above=("high",), n=20), "l2")
+    >>> quantile_interval(CensoredQuantile(value=1.8, low=1.5, high=2.0, above=("high",), n=20), "l2")
     '1.5 to > 2'
-    >>> reach_spread(CensoredQuantile(value=1.8, low=1.5, high=float("nan"), above=("high",), n=20), "l2")
+    >>> quantile_interval(CensoredQuantile(value=1.8, low=1.5, high=float("nan"), above=("high",), n=20), "l2")
     '1.5 and more'
-    >>> reach_spread(CensoredQuantile(value=2.0, low=2.0, high=2.0, above=("value", "low", "high"), n=20), "l2")
+    >>> quantile_interval(CensoredQuantile(value=2.0, low=2.0, high=2.0, above=("value", "low", "high"), n=20), "l2")
     'all of it beyond'
-    >>> reach_spread(CensoredQuantile(value=0.0, low=0.0, high=2 / 255, n=20), "linf")
+    >>> quantile_interval(CensoredQuantile(value=0.0, low=0.0, high=2 / 255, n=20), "linf")
     '0–2/255'
     """
     if "low" in found.above:
@@ -95,10 +95,10 @@ def size_words(difference: Quantity, norm: str) -> str:
     return f"{text}/{_FULL}" if norm == "linf" else text
 
 
-def moved_spread(difference: Quantity, norm: str) -> str:
+def difference_interval(difference: Quantity, norm: str) -> str:
     """The interval of a difference of two sizes without its unit; empty where there is none.
 
-    >>> moved_spread(Quantity(value=0.1, low=-2 / 255, high=8 / 255, n=20), "linf")
+    >>> difference_interval(Quantity(value=0.1, low=-2 / 255, high=8 / 255, n=20), "linf")
     '−2 to +8'
     """
     if not (math.isfinite(difference.low) and math.isfinite(difference.high)):
@@ -106,17 +106,17 @@ def moved_spread(difference: Quantity, norm: str) -> str:
     return f"{_signed(difference.low, difference, norm)} to {_signed(difference.high, difference, norm)}"
 
 
-def searched_by(condition: str) -> str:
+def search_name_words(condition: str) -> str:
     """A search by its name, without what says which part of the image it changed.
 
-    >>> searched_by("ray(norm='l2', part='whole', region='grad_cam')"), searched_by("fmn(norm='l2')")
+    >>> search_name_words("ray(norm='l2', part='whole', region='grad_cam')"), search_name_words("fmn(norm='l2')")
     ("ray(norm='l2')", "fmn(norm='l2')")
     """
     return re.sub(r", (part|region)='[^']*'", "", condition)
 
 
-def half_flips(found: MinimalPerturbation) -> str:
-    """What the median of all images says, without a number that is not known."""
+def median_sentence(found: MinimalPerturbation) -> str:
+    """The median over all images in one sentence, without a number that is not defined."""
     median = found.median
     if "value" in median.above:
         return f"More than half of the answers stand against every change{_up_to(found) or ' that was tried'}."
@@ -124,11 +124,11 @@ def half_flips(found: MinimalPerturbation) -> str:
         return f"The median is not defined: {median.reason or 'no images'}."
     if not median.value:
         return "Half of the answers or more were wrong before anything was changed."
-    span = reach_spread(median, found.norm)
+    span = quantile_interval(median, found.norm)
     return f"Half of the answers flip under {change(median.value, found.norm)}{f' ({span})' if span else ''}."
 
 
-def who_stands(found: MinimalPerturbation) -> str:
+def count_sentence(found: MinimalPerturbation) -> str:
     """How many images there were, and how many have no size of their own."""
     return (
         f"{plural(found.n, 'image')}: {count(found.wrong)} wrong already (0), "
@@ -136,19 +136,19 @@ def who_stands(found: MinimalPerturbation) -> str:
     )
 
 
-def leaning(found: Region) -> str:
-    """What the answer leans on, as far as that is shown; a blob in the middle, which knows nothing, is no object."""
+def reliance_sentence(found: Region) -> str:
+    """What the answer relies on, as far as that is shown; the centred control is no object."""
     if found.region == "centred":
-        return "What any object must beat: a blob in the middle, which knows nothing of the image."
-    if found.leans_on == "object" and found.control is not None:
-        if found.control.beaten:
-            return "The answer leans on the object, more than on the middle of the image."
+        return "The control that any object must beat: a blob in the middle, whatever the image shows."
+    if found.reliance == "object" and found.control is not None:
+        if found.control.is_exceeded:
+            return "The answer relies on the object, more than on the middle of the image."
         return "It takes less to flip the answer on the object, but a blob in the middle of the image does as well."
     return {
         "object": "It takes less to flip the answer on the object; a blob in the middle was not tried.",
-        "background": "The answer leans on the background: it takes less to flip it there.",
+        "background": "The answer relies on the background: it takes less to flip it there.",
         "undecided": "Neither the object nor the background is shown to weigh more.",
-    }[found.leans_on]
+    }[found.reliance]
 
 
 def _up_to(found: MinimalPerturbation) -> str:

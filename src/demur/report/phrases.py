@@ -1,4 +1,4 @@
-"""Numbers as a reader who never met a statistic would say them."""
+"""Numbers in words for readers without statistics."""
 
 import math
 import re

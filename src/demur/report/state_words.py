@@ -1,4 +1,4 @@
-"""The five states an audit can end in, each with its own honest words."""
+"""The five states an audit can end in, each with its own words."""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def verdict(results: Results) -> Verdict:
     return Verdict(sign=sign, word=word, tone=tone, answer=answer, headline=headline, note=note)
 
 
-def honest(results: Results) -> Results:
+def reportable(results: Results) -> Results:
     """The results without a guarantee, and without conditions that keep it, unless the state is "issued"."""
     if results.state == "issued":
         return results
@@ -44,9 +44,9 @@ def honest(results: Results) -> Results:
     return results.model_copy(update={"guarantee": None, "conditions": conditions})
 
 
-def kept(guarantee: Guarantee) -> bool:
+def guarantee_holds(guarantee: Guarantee) -> bool:
     """Whether the share of wrong answers on the untouched test split is at most the guaranteed one."""
-    return guarantee.test_wrong <= guarantee.risk * guarantee.test_answered
+    return guarantee.test_wrong <= guarantee.risk * guarantee.test_answers
 
 
 def _issued(results: Results) -> tuple[str, str, str]:
@@ -63,7 +63,7 @@ def _issued(results: Results) -> tuple[str, str, str]:
 def _use(results: Results, guarantee: Guarantee) -> str:
     """May I use it? A guarantee is not enough where a rule of one's own says no."""
     failed = any(row.outcome == "fail" for row in results.gates)
-    if not failed and not kept(guarantee):
+    if not failed and not guarantee_holds(guarantee):
         return "Not yet: the check found more errors."
     return _barred(results) or "Yes, with the guard on, for images like those measured."
 
@@ -123,9 +123,9 @@ def _undeclared(results: Results) -> tuple[str, str, str]:
     return (
         _barred(results)
         or (
-            "All gates are passed; nobody has said yet how often it may be wrong."
+            "All gates are passed; the share of wrong answers that is acceptable was not declared."
             if results.gates
-            else "Undecided. Nobody has said yet how often it may be wrong."
+            else "Undecided. The share of wrong answers that is acceptable was not declared."
         ),
         "No guarantee was asked for: the plan names no share of wrong answers that is acceptable",
         (

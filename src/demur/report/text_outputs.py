@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
-from demur.report.acceptance_lines import MISSING, SIGNS, declarations, in_words
+from demur.report.acceptance_lines import MISSING, SIGNS, declarations, gate_value_text
 from demur.report.first_screen import FirstScreen
 from demur.report.phrases import DASH, count, percent, spread_words
-from demur.report.state_words import honest, verdict
+from demur.report.state_words import reportable, verdict
 
 _CONTROL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -53,7 +53,7 @@ def _gate_cases(results: Results) -> list[Case]:
         Case(
             name=f"{row.key} {row.rule}",
             kind={"pass": None, "fail": "failure", "inconclusive": "error"}[row.outcome],
-            message=": ".join(part for part in (row.of, in_words(row), row.sentence) if part),
+            message=": ".join(part for part in (row.of, gate_value_text(row), row.sentence) if part),
         )
         for row in results.gates
     ]
@@ -80,7 +80,7 @@ def _suite(name: str, cases: Iterable[Case], results: Results) -> ET.Element:
         errors=str(kinds.count("error")),
         skipped=str(kinds.count("skipped")),
         time="0",
-        timestamp=results.provenance.started,
+        timestamp=results.provenance.start_time,
     )
     for case in cases:
         element = ET.SubElement(suite, "testcase", classname=f"demur.{name}", name=_legal(case.name), time="0")
@@ -99,9 +99,9 @@ SUMMARY_LINES = 80
 _GATES = 20
 
 
-def summary(results: Results) -> str:
+def summary(results: Results, first: FirstScreen) -> str:
     """The whole document; what does not fit is counted."""
-    first, shown = FirstScreen.of(results), honest(results)
+    shown = reportable(results)
     head = [*_head(first), *_purpose(results), *_gates(results, first)]
     tail = ["", f"**Next step.** {_text(first.next_step)}"]
     return "\n".join([*head, *_condition_lines(shown.conditions, SUMMARY_LINES - len(head) - len(tail)), *tail]) + "\n"
@@ -119,7 +119,7 @@ def _head(first: FirstScreen) -> Iterator[str]:
         f"Worst class: {first.worst}",
         f"Poor images: {poor}." if poor else None,
         f"Manipulation: {' '.join(first.manipulation)}",
-        f"Not covered: {'; '.join(first.not_covered)}.",
+        f"Not covered: {'; '.join(first.out_of_scope)}.",
         f"Measurement: {first.trust.sentence}",
     )
     yield from (f"- {_text(point)}" for point in points if point)
@@ -140,14 +140,17 @@ def _gates(results: Results, first: FirstScreen) -> Iterator[str]:
             _code(row.key),
             _code(row.rule),
             " ".join(SIGNS[row.outcome]),
-            _text(in_words(row) + (f", {row.of}" if row.of else "")),
+            _text(gate_value_text(row) + (f", {row.of}" if row.of else "")),
         )
         for row in sorted(results.gates, key=lambda row: ("fail", "inconclusive", "pass").index(row.outcome))
     ]
     yield from _table(("Gate", "Rule", "Result", "Measured"), rows[:_GATES])
     yield from _rest(len(rows) - _GATES, "gates")
-    if first.gates.changed:
-        yield from ("", f"**✖ Changed after the test was opened:** {_text('; '.join(first.gates.changed[:_GATES]))}")
+    if first.gates.gate_changes:
+        yield from (
+            "",
+            f"**✖ Changed after the test was opened:** {_text('; '.join(first.gates.gate_changes[:_GATES]))}",
+        )
 
 
 def _condition_lines(rows: Sequence[ConditionRow], room: int) -> Iterator[str]:
@@ -208,10 +211,10 @@ def plain_text(first: FirstScreen) -> str:
 def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     """Each paragraph with the most lines it may take: 13 together.
 
-    What only some audits have takes its line from what is not covered, then from the conditions, then from the
-    void_when.
+    What only some audits have takes its line from what is not covered, then from the conditions, then from
+    the void conditions.
     """
-    verdict, particular = first.verdict, list(_particular(first))
+    verdict, particular = first.verdict, list(_optional_tables(first))
     yield f"{verdict.sign} {verdict.word}: {first.subject}. {verdict.answer}", 1
     if first.behaviour:
         yield f"{verdict.headline} ({verdict.note}).", 2
@@ -225,7 +228,7 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     yield _conditions(first), 2 if len(particular) < 2 else 1
     yield f"Manipulation: {first.manipulation_short}", 1
     yield (
-        f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.not_covered))}",
+        f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.out_of_scope))}",
         1 if particular else 2,
     )
     if len(particular) < 3:
@@ -234,7 +237,7 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     yield from ((text, 1) for text in particular)
 
 
-def _particular(first: FirstScreen) -> Iterable[str]:
+def _optional_tables(first: FirstScreen) -> Iterable[str]:
     if first.direction_short:
         yield f"Direction: {first.direction_short}"
     if first.worst_slice:

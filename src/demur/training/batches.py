@@ -48,22 +48,22 @@ class TrainingImages:
         """An epoch; an incomplete last batch is left out."""
         rows, size = self.rows(dice), min(batch, self.size)
         while len(chosen := list(islice(rows, size))) == size:
-            images = torch.stack([_unpacked(image) for image, _ in chosen])
+            images = torch.stack([_unpack(image) for image, _ in chosen])
             yield images, torch.tensor([label for _, label in chosen])
 
 
 def gather(source: Source, positions: Sequence[int], labels: Tensor, cap: int = CAP) -> TrainingImages:
-    """The lessons in some readable rows of a source, whose labels are known.
+    """The training images in some readable rows of a source, whose labels are known.
 
     Raises:
         DataError: there are no rows, or a class has none.
     """
     counts = torch.bincount(labels, minlength=len(source.classes))
     _check(counts, source)
-    held = _held(source, positions, cap)
+    held = _in_memory(source, positions, cap)
     if held is None:
-        return TrainingImages(counts, lambda dice: _streamed(source, torch.tensor(positions), dice), len(positions))
-    return TrainingImages(counts, lambda dice: _shuffled(held, dice), len(held))
+        return TrainingImages(counts, lambda dice: _stream(source, torch.tensor(positions), dice), len(positions))
+    return TrainingImages(counts, lambda dice: _shuffle(held, dice), len(held))
 
 
 def _check(counts: Tensor, source: Source) -> None:
@@ -78,7 +78,7 @@ def _check(counts: Tensor, source: Source) -> None:
         )
 
 
-def _held(source: Source, positions: Sequence[int], cap: int) -> list[tuple[Tensor, int]] | None:
+def _in_memory(source: Source, positions: Sequence[int], cap: int) -> list[tuple[Tensor, int]] | None:
     """All rows, or None where they need more than `cap` bytes."""
     room = cap
     if len(positions) * prod(source.input_shape) > room:
@@ -92,40 +92,40 @@ def _held(source: Source, positions: Sequence[int], cap: int) -> list[tuple[Tens
     return rows
 
 
-def _shuffled(rows: Sequence[tuple[Tensor, int]], dice: torch.Generator) -> Iterator[tuple[Tensor, int]]:
+def _shuffle(rows: Sequence[tuple[Tensor, int]], dice: torch.Generator) -> Iterator[tuple[Tensor, int]]:
     return (rows[k] for k in torch.randperm(len(rows), generator=dice).tolist())
 
 
-def _streamed(source: Source, positions: Tensor, dice: torch.Generator) -> Iterator[tuple[Tensor, int]]:
+def _stream(source: Source, positions: Tensor, dice: torch.Generator) -> Iterator[tuple[Tensor, int]]:
     """Windows in random order, a pool of them at a time in memory, the pool's rows in random order."""
     windows = torch.split(positions, WINDOW)
     together = max(1, POOL // (WINDOW * prod(source.input_shape)))
     for chosen in torch.split(torch.randperm(len(windows), generator=dice), together):
         order = torch.cat([windows[k] for k in chosen.tolist()]).tolist()
-        yield from _shuffled(list(_readable(source.read(order))), dice)
+        yield from _shuffle(list(_readable(source.read(order))), dice)
 
 
 def _readable(rows: Iterator[Row]) -> Iterator[tuple[Tensor, int]]:
-    return ((_packed(row.image), row.label) for row in rows if row.image is not None)
+    return ((_pack(row.image), row.label) for row in rows if row.image is not None)
 
 
-def _packed(image: Tensor) -> Tensor:
+def _pack(image: Tensor) -> Tensor:
     """As bytes where nothing is lost by it."""
     small = (image * 255).round().to(torch.uint8)
-    return small if torch.equal(_unpacked(small), image) else image
+    return small if torch.equal(_unpack(small), image) else image
 
 
-def _unpacked(image: Tensor) -> Tensor:
+def _unpack(image: Tensor) -> Tensor:
     return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
-def mirrored(images: Images, dice: torch.Generator) -> Images:
+def random_mirror(images: Images, dice: torch.Generator) -> Images:
     """Each image mirrored left to right with probability one half."""
     turned = torch.rand(len(images), generator=dice) < 0.5
     return torch.where(turned.view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def shifted(images: Images, pixels: int, dice: torch.Generator) -> Images:
+def random_shift(images: Images, pixels: int, dice: torch.Generator) -> Images:
     """Each image moved by up to `pixels` along each axis, uniformly; what moves in is zero."""
     rows, channels, height, width = images.shape
     top, left = torch.randint(2 * pixels + 1, (2, rows, 1), generator=dice)

@@ -59,7 +59,7 @@ class Checkpoints:
 
         tensors = {
             **{f"student.{name}": value for name, value in student.state_dict().items()},
-            **{f"optimizer.{name}": value for name, value in _remembered(optimizer).items()},
+            **{f"optimizer.{name}": value for name, value in _optimizer_state(optimizer).items()},
             "dice": dice.get_state(),
             "global": torch.random.get_rng_state(),
         }
@@ -100,7 +100,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _remembered(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Its tensors by `number of the parameter.what`."""
     return {
         f"{number}.{what}": value

@@ -50,7 +50,7 @@ class Quiet:
 def learn(
     recipe: Recipe,
     module: nn.Module,
-    lessons: TrainingImages,
+    training_images: TrainingImages,
     seed: int = 0,
     *,
     progress: TrainingProgress | None = None,
@@ -67,16 +67,16 @@ def learn(
     progress, checkpoints = progress or Quiet(), checkpoints or Forgetful()
     student = channels_last(deepcopy(module)).train()
     optimizer = recipe.optimizer(student.parameters())
-    steps = lessons.steps(recipe.batch)
+    steps = training_images.steps(recipe.batch)
     with seeded_torch(seed) as dice:
         begun = checkpoints.recall(student, optimizer, dice)
         progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
-        progress.start((recipe.epochs - begun) * lessons.size)
+        progress.start((recipe.epochs - begun) * training_images.size)
         for epoch in range(begun, recipe.epochs):
-            for step, (images, labels) in enumerate(lessons.batches(recipe.batch, dice)):
+            for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
                 _set(optimizer, recipe, epoch * steps + step, recipe.epochs * steps)
                 views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-                loss = recipe.loss(student, views, labels, lessons.counts)
+                loss = recipe.loss(student, views, labels, training_images.counts)
                 where = f"epoch {epoch + 1} of {recipe.epochs}"
                 _check_loss(loss.item(), where)
                 optimizer.zero_grad()
@@ -100,24 +100,24 @@ def _set(optimizer: torch.optim.Optimizer, recipe: Recipe, done: int, total: int
 
 def _check_loss(loss: float, where: str) -> None:
     if not math.isfinite(loss):
-        raise _diverged(f"the loss is {loss}", where)
+        raise _divergence(f"the loss is {loss}", where)
 
 
 def _check_state(student: nn.Module, where: str) -> None:
     """A last step can spoil the weights after a finite loss."""
     for name, value in student.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise _diverged(f"the weights {name!r} are not finite", where)
+            raise _divergence(f"the weights {name!r} are not finite", where)
 
 
-def _diverged(what: str, where: str) -> RunError:
+def _divergence(what: str, where: str) -> RunError:
     return RunError(
         f"the training has diverged: {what} in {where}. The checkpoint of the last good epoch is kept. Lower the "
         "recipe's learning_rate and train into another folder, or check the images for constant or extreme ones."
     )
 
 
-class Normalised(nn.Module):
+class InputScaling(nn.Module):
     """`network((x − mean) / std)`, so that recipes see images in [0, 1] whatever the network wants."""
 
     mean: Tensor | None
@@ -135,7 +135,7 @@ class Normalised(nn.Module):
         return self.network(x if self.std is None else x / self.std)
 
 
-def normalised(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_scaling(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state of the network in the state of its wrapping."""
     return {name.removeprefix("network."): value for name, value in state.items()}
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from demur.errors import InputError
 from demur.shapes import Images, Labels
-from demur.training.batches import mirrored, shifted
+from demur.training.batches import random_mirror, random_shift
 
 _RISE = 0.2
 _START, _END = 1 / 25, 1 / 250_000
@@ -77,7 +77,7 @@ class Standard:
 
     def view(self, images: Images, dice: torch.Generator) -> Images:
         """Images mirrored and shifted at random."""
-        return shifted(mirrored(images, dice) if self.mirror else images, self.shift, dice)
+        return random_shift(random_mirror(images, dice) if self.mirror else images, self.shift, dice)
 
     def loss(self, student: nn.Module, images: Images, labels: Labels, counts: Tensor) -> Tensor:
         """Cross-entropy, in nats."""

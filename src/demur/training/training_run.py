@@ -8,13 +8,13 @@ from demur.adapters.weights import manifest_of
 from demur.data import Source, open_data
 from demur.records import write_atomically
 from demur.training.checkpoints import CHECKPOINT, Checkpoints, open_training
-from demur.training.learning_loop import Normalised, Quiet, TrainingProgress, evaluate, learn, normalised
+from demur.training.learning_loop import InputScaling, Quiet, TrainingProgress, evaluate, learn, without_scaling
 from demur.training.model_card import Scores, card, write_model
 from demur.training.training_task import TrainingTask
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What a training leaves.
 
     Attributes:
@@ -39,7 +39,7 @@ def train(
     out: Path | None = None,
     restart: bool = False,
     progress: TrainingProgress | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train an architecture on data by a recipe, and describe what came of it.
 
     The same call again continues a training that was interrupted, from the last whole epoch, and comes to the same
@@ -64,14 +64,14 @@ def train(
     with open_training(out or task.folder, task.note(), restart=restart) as folder:
         checkpoints = Checkpoints(folder / CHECKPOINT)
         options = task.architecture.options
-        wrapped = Normalised(task.network, options.mean, options.std)
-        state = learn(task.recipe, wrapped, task.lessons(), seed, progress=progress, checkpoints=checkpoints)
-        task.network.load_state_dict(normalised(state))
+        wrapped = InputScaling(task.network, options.mean, options.std)
+        state = learn(task.recipe, wrapped, task.training_images(), seed, progress=progress, checkpoints=checkpoints)
+        task.network.load_state_dict(without_scaling(state))
         progress.say("measuring on images set aside")
         return _leave(task, folder)
 
 
-def _leave(task: TrainingTask, folder: Path) -> Trained:
+def _leave(task: TrainingTask, folder: Path) -> TrainingResult:
     """Measure the trained network; write manifest, weights and card. A card that names these weights is kept."""
     weights = folder / "model.safetensors"
     classifier, parts, address = task.classifier(), task.parts, task.architecture.trained(str(weights))
@@ -82,4 +82,4 @@ def _leave(task: TrainingTask, folder: Path) -> Trained:
     if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text()):
         told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
         write_atomically(page, card(told, classifier, weights, task.index, parts, found).encode())
-    return Trained(weights, address, len(parts.learned), found)
+    return TrainingResult(weights, address, len(parts.learned), found)

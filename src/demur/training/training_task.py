@@ -1,4 +1,4 @@
-"""What is to be learned, from what and how, all of it settled before the first step."""
+"""A training task: architecture, rows, recipe and seed, all of it resolved before the first step."""
 
 import hashlib
 import re
@@ -118,7 +118,7 @@ class TrainingTask:
         """The network as it is now, in evaluation mode."""
         return self.architecture.options.wrap(self.network)
 
-    def lessons(self) -> TrainingImages:
+    def training_images(self) -> TrainingImages:
         """The images to learn from."""
         learned = self.parts.learned
         labels = torch.from_numpy(self.index.labels[learned])

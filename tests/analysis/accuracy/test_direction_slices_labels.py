@@ -11,7 +11,7 @@ from tests.analysis.plain_rows import answered, auroc, rows_of, same, share, wro
 
 from demur.analysis import analyse
 from demur.analysis.accuracy.error_direction import _per_image
-from demur.analysis.accuracy.label_quality import _weighted
+from demur.analysis.accuracy.label_quality import _weighted_accuracy
 from demur.errors import InputError
 from demur.metrics import wilson
 from demur.pipeline.run.loop import run_plan
@@ -32,15 +32,15 @@ def results(folder):
 @pytest.mark.parametrize("condition", ["clean", "gaussian_noise(severity=2)"])
 def test_misses_and_false_alarms(folder, results, condition):
     row = next(row for row in results.direction.rows if row.condition == condition)
-    for side, inside in ((row.missed, True), (row.alarmed, False)):
+    for side, inside in ((row.misses, True), (row.false_alarms, False)):
         own = [each for each in rows_of(folder, condition) if (each["label"] == DEFECTIVE) == inside]
         test = [each for each in own if each["split"] == "test"]
         given = [each for each in test if answered(folder, each)]
         assert side.n == len(own)
-        assert same(side.taken.value, share(map(crossed, own)))
-        assert same(side.slipped.value, share(crossed(each) and answered(folder, each) for each in test))
-        assert same(side.among_answered.value, share(map(crossed, given)))
-        assert same(side.passed_on.value, 1 - len(given) / len(test))
+        assert same(side.error_rate.value, share(map(crossed, own)))
+        assert same(side.guarded_error_rate.value, share(crossed(each) and answered(folder, each) for each in test))
+        assert same(side.selective_risk.value, share(map(crossed, given)))
+        assert same(side.abstention_rate.value, 1 - len(given) / len(test))
 
 
 def crossed(row):
@@ -51,7 +51,7 @@ def test_the_worth_of_answers_at_another_mixture(folder, results):
     """Every positive row counts so often that two in a hundred images are positive."""
     guarded, bare = results.direction.at
     for found, rows in ((bare, rows_of(folder, "clean")), (guarded, rows_of(folder, "clean", "test"))):
-        given = [each for each in rows if not found.guarded or answered(folder, each)]
+        given = [each for each in rows if not found.with_guard or answered(folder, each)]
         inside = sum(each["label"] == DEFECTIVE for each in rows)
         weights = [0.98 / (len(rows) - inside)] * len(factory_runs.CLASSES)
         weights[DEFECTIVE] = 0.02 / inside
@@ -73,9 +73,9 @@ def test_costs(folder, results):
         return 10.0 if escaped else float(wrong(row))
 
     test = rows_of(folder, "clean", "test")
-    assert same(results.cost.unguarded.value, share(map(price, test)))
-    assert same(results.cost.guarded.value, share(price(row) if answered(folder, row) else 0.25 for row in test))
-    assert results.cost.guarded.low < results.cost.guarded.value < results.cost.guarded.high
+    assert same(results.cost.without_guard.value, share(map(price, test)))
+    assert same(results.cost.with_guard.value, share(price(row) if answered(folder, row) else 0.25 for row in test))
+    assert results.cost.with_guard.low < results.cost.with_guard.value < results.cost.with_guard.high
 
 
 def test_slices(folder, results):
@@ -110,12 +110,12 @@ def test_results_on_agreed_labels(folder, results):
     twice = [each for each in rows_of(folder, "clean") if each["label2"] is not None]
     agreed = [each for each in twice if each["label"] == each["label2"]]
     given = [each for each in agreed if each["split"] == "test" and answered(folder, each)]
-    assert (found.pairs, found.n, found.answered) == (len(twice), len(agreed), len(given))
+    assert (found.pairs, found.n, found.answers) == (len(twice), len(agreed), len(given))
     assert same(found.agreement.value, len(agreed) / len(twice))
     assert found.kappa.low < found.kappa.value < found.kappa.high < found.agreement.high
     assert same(found.accuracy.value, 1 - share(map(wrong, agreed)))
-    assert found.answered_wrong == sum(map(wrong, given))
-    assert found.holds == (found.answered_wrong <= 0.1 * len(given))
+    assert found.wrong_answers == sum(map(wrong, given))
+    assert found.holds == (found.wrong_answers <= 0.1 * len(given))
     uncertainties = [[each["signal.msp"] for each in agreed if wrong(each) == flag] for flag in (True, False)]
     assert found.auroc.value == pytest.approx(auroc(*uncertainties))
 
@@ -130,7 +130,7 @@ def test_accuracy_weighted_by_the_labels(folder, results):
 
 def test_an_image_of_no_weight_moves_neither_the_accuracy_nor_its_interval():
     rows = pl.DataFrame({"label": [0] * 60, "predicted": [0, 0, 1] * 20, "label_weight": [1.0, 0.5, 0.0] * 20})
-    found = _weighted(rows.with_columns(group=pl.lit(None)))
+    found = _weighted_accuracy(rows.with_columns(group=pl.lit(None)))
     assert (found.low, found.value, found.high) == (1, 1, 1)
 
 
@@ -142,9 +142,9 @@ def test_what_nobody_gave_is_not_there(tmp_path):
 
 def test_without_a_guard_there_is_only_the_model(tmp_path):
     results = factory_runs.results(tmp_path, policies__use=["rule"], conditions__use=["clean"])
-    assert results.direction.rows[0].missed.slipped is None
-    assert [row.guarded for row in results.direction.at] == [False]
-    assert results.cost.guarded is None
+    assert results.direction.rows[0].misses.guarded_error_rate is None
+    assert [row.with_guard for row in results.direction.at] == [False]
+    assert results.cost.with_guard is None
     assert results.label_quality.second.holds is None
     assert results.worst_slice == min(results.slices, key=lambda row: row.accuracy.value)
 

@@ -60,7 +60,7 @@ def test_a_map(looked, found, name):
     assert (row.n, row.empty) == (100, sum(each["explain.empty"] for each in rows))
     assert [measure.measure for measure in row.measures] == list(MEASURES)
     assert row.measures[0].sentence == "area_50 in words"
-    assert [way.measure for way in row.localised] == list(LOCALISATIONS)
+    assert [way.measure for way in row.localisations] == list(LOCALISATIONS)
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -85,8 +85,8 @@ def test_whether_a_measure_goes_with_the_smallest_change_and_tells_of_errors(loo
     right = [each for each in rows if changes.get(each["sample_id"], 0) > 0]
     pairs = [(each[f"explain.{measure}"], changes[each["sample_id"]]) for each in right]
     assert any(math.isinf(size) for _, size in pairs), "or the test shows nothing"
-    assert row.with_epsilon.n == len(pairs)
-    assert same(row.with_epsilon.value, ranked_alike(pairs))
+    assert row.perturbation_correlation.n == len(pairs)
+    assert same(row.perturbation_correlation.value, ranked_alike(pairs))
 
     uncertainty = [MEASURES[measure] * each[f"explain.{measure}"] for each in rows]
     by_id = {each["sample_id"]: each["signal.msp"] for each in rows_of(looked, "clean")}
@@ -106,7 +106,7 @@ def test_whether_a_measure_goes_with_the_smallest_change_and_tells_of_errors(loo
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("way", LOCALISATIONS)
 def test_a_place_is_told_of_marked_images_only(looked, found, name, way):
-    (row,) = (each for each in map_of(found, name).localised if each.measure == way)
+    (row,) = (each for each in map_of(found, name).localisations if each.measure == way)
     rows = known(rows_of(looked, name), f"explain.{way}")
     assert 0 < len(rows) < 100
     assert is_mean(row.value, [each[f"explain.{way}"] for each in rows])
@@ -194,20 +194,20 @@ def test_another_search_takes_the_place_of_the_ray(looked, tmp_path):
     rows = [row for row in rows_of(looked, SMOOTH) if changes.get(row["sample_id"], 0) > 0]
     pairs = [(row["explain.gini"], changes[row["sample_id"]]) for row in rows]
     assert found.epsilon_of == FMN
-    assert same(map_of(found, SMOOTH).measures[1].with_epsilon.value, ranked_alike(pairs))
+    assert same(map_of(found, SMOOTH).measures[1].perturbation_correlation.value, ranked_alike(pairs))
 
 
 def test_without_any_search_nothing_is_held_against_it(looked, tmp_path):
     found = attribution(without(looked, tmp_path, RAY, FMN))
     assert found.epsilon_of is None
-    assert {measure.with_epsilon for row in found.maps for measure in row.measures} == {None}
+    assert {measure.perturbation_correlation for row in found.maps for measure in row.measures} == {None}
 
 
 def test_without_marks_nothing_is_said_of_places(tmp_path):
     maker = attribution_runs.Maker(tmp_path / "run")
     maker.clean()
     maker.map(GRAD_CAM, 30, set(), empty=set())
-    assert attribution(Run(maker.finish())).maps[0].localised == ()
+    assert attribution(Run(maker.finish())).maps[0].localisations == ()
 
 
 def test_what_an_audit_writes_is_what_is_read(tmp_path):
@@ -220,11 +220,11 @@ def test_what_an_audit_writes_is_what_is_read(tmp_path):
     (look,), (region,) = found.maps, found.regions
     assert (found.epsilon_of, look.name, look.n, look.height, look.width) == (RAY, name, 40, 8, 8)
     assert all(0 < measure.median.n == measure.auroc.n <= 40 - look.empty for measure in look.measures)
-    assert all(0 < measure.with_epsilon.n < 40 for measure in look.measures)
+    assert all(0 < measure.perturbation_correlation.n < 40 for measure in look.measures)
     assert (region.region, region.norm) == (name, "l2")
     assert 0 < region.n == region.object.n == region.whole.n < 40
-    assert [(each.part, each.by) for each in region.hidden] == [("object", "mean"), ("background", "mean")]
-    assert all(0 < each.n <= 40 for each in region.hidden)
+    assert [(each.part, each.fill) for each in region.occlusions] == [("object", "mean"), ("background", "mean")]
+    assert all(0 < each.n <= 40 for each in region.occlusions)
     assert look.sanity.sentence
 
 
@@ -233,10 +233,10 @@ def test_images_of_a_group_are_one(tmp_path):
     found = map_of(attribution(run), SMOOTH)
     units = groups(run.rows(SMOOTH))
     for measure in found.measures:
-        for quantity in (measure.median, measure.with_epsilon, measure.auroc, measure.gain):
+        for quantity in (measure.median, measure.perturbation_correlation, measure.auroc, measure.gain):
             assert quantity.unit == "group"
             assert quantity.n <= len(set(units)) < 100
-    assert found.localised[0].value.unit == found.agreements[0].overlap.unit == "group"
+    assert found.localisations[0].value.unit == found.agreements[0].overlap.unit == "group"
     sane = map_of(attribution(run), GRAD_CAM).sanity
     assert (sane.n, sane.correlation.n, sane.correlation.unit) == (6, 3, "group")
     assert sane.state == "warn", "no interval of three groups"

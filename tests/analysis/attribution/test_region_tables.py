@@ -57,18 +57,18 @@ def test_an_object_has_to_beat_a_blob_in_the_middle(looked, found, region):
     assert control.n == len(both) > 40
     assert same(control.p_value, by_chance(gained, lost))
     assert same(control.effect.value, (sum(d > 0 for d in signs) - sum(d < 0 for d in signs)) / len(signs))
-    assert control.beaten == (gained > lost and by_chance(gained, lost) < 0.05)
+    assert control.is_exceeded == (gained > lost and by_chance(gained, lost) < 0.05)
 
 
 def test_the_blob_has_no_control_and_a_better_object_beats_it(found):
     assert of(found.regions, "centred").control is None
-    assert [of(found.regions, region).control.beaten for region in REGIONS] == [True, True]
+    assert [of(found.regions, region).control.is_exceeded for region in REGIONS] == [True, True]
 
 
 def test_a_blob_is_not_beaten_by_what_is_as_near(looked):
     blob = next(pair for pair in pairs(Run(looked)) if pair.region == "centred")
     control = _control(blob, blob)
-    assert (control.p_value, control.beaten) == (1.0, False)
+    assert (control.p_value, control.is_exceeded) == (1.0, False)
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -80,7 +80,7 @@ def test_a_region(looked, found, region):
     assert (row.object_smaller, row.background_smaller, row.ties) == (above, below, len(apart) - above - below)
     clean = {r["sample_id"] for r in rows_of(looked, "clean") if not wrong(r)}
     searched = {r["sample_id"] for r in rows_of(looked, f"ray(norm='l2', part='object', region={region!r})")}
-    assert row.unknown == len(clean & searched) - row.n > 0
+    assert row.without_object == len(clean & searched) - row.n > 0
     assert row.ties > 0
     assert any(map(math.isinf, apart)), "or the test shows nothing"
     assert same(row.p_value, by_chance(above, below))
@@ -88,7 +88,7 @@ def test_a_region(looked, found, region):
     assert row.effect.low < row.effect.value < row.effect.high
     assert same(row.difference.value, median_low(apart))
     assert (row.difference.low, row.difference.high) == exact_median_ends(apart)
-    assert row.leans_on == "object"
+    assert row.reliance == "object"
 
 
 def test_a_difference_is_positive_where_the_side_of_the_object_is_nearer(looked):
@@ -129,10 +129,10 @@ def test_classes_of_a_region(looked, found, region):
         assert (each.name, each.n) == (attribution_runs.CLASSES[k], len(apart[k]))
         assert (each.object_smaller, each.background_smaller) == counts[k]
         assert same(each.p_value, corrected.get(k, math.nan))
-        leaning = (
+        reliance_sentence = (
             "undecided" if corrected.get(k, 1) >= 0.05 else "object" if counts[k][0] > counts[k][1] else "background"
         )
-        assert each.leans_on == leaning
+        assert each.reliance == reliance_sentence
         middle = median_low(apart[k]) if apart[k] else math.nan
         assert same(each.difference.value, middle if math.isfinite(middle) else math.nan)
     ranked = sorted(raw, key=lambda k: -median_low(apart[k]))
@@ -143,8 +143,8 @@ def test_classes_of_a_region(looked, found, region):
 @pytest.mark.parametrize("region", REGIONS)
 def test_hiding_a_part(looked, found, region):
     answers = {row["sample_id"]: row["predicted"] for row in rows_of(looked, "clean")}
-    hidden = of(found.regions, region).hidden
-    assert [(each.part, each.by) for each in hidden] == [
+    hidden = of(found.regions, region).occlusions
+    assert [(each.part, each.fill) for each in hidden] == [
         ("object", "blur"),
         ("background", "blur"),
         ("object", "mean"),
@@ -154,12 +154,14 @@ def test_hiding_a_part(looked, found, region):
         rows = [row for row in rows_of(looked, each.condition) if row["explain.fall"] is not None]
         changed = [row["predicted"] != answers[row["sample_id"]] for row in rows]
         assert any(wrong(row) for row in rows)
-        assert each.n == each.fall.n == each.changed.n == len(rows) < 100
+        assert each.n == each.fall.n == each.answer_changes.n == len(rows) < 100
         assert same(each.fall.value, fmean(row["explain.fall"] for row in rows))
         assert same(each.share.value, fmean(row["explain.hidden"] for row in rows))
         assert each.fall.low < each.fall.value < each.fall.high
-        assert same(each.changed.value, share(changed))
-        assert (each.changed.low, each.changed.high) == pytest.approx(wilson_ends(sum(changed), len(rows)), abs=1e-4)
+        assert same(each.answer_changes.value, share(changed))
+        assert (each.answer_changes.low, each.answer_changes.high) == pytest.approx(
+            wilson_ends(sum(changed), len(rows)), abs=1e-4
+        )
 
 
 def test_a_map_beside_the_marks(looked, found):
@@ -176,13 +178,15 @@ def test_a_map_beside_the_marks(looked, found):
     assert 0 < len(told) < len(apart), "or the test shows nothing of ties"
     assert (row.same_sign.value, row.same_sign.n) == (share(told), len(told))
     assert same(row.correlation.value, ranked_alike(list(apart.values())))
-    assert same(row.inside.value, fmean(each["explain.energy"] for each in seen if each["explain.energy"] is not None))
     assert same(
-        row.covered.value, fmean(each["explain.covered"] for each in seen if each["explain.covered"] is not None)
+        row.mass_inside.value, fmean(each["explain.energy"] for each in seen if each["explain.energy"] is not None)
+    )
+    assert same(
+        row.mask_share.value, fmean(each["explain.covered"] for each in seen if each["explain.covered"] is not None)
     )
 
 
-def leaning(tmp_path, found, n=40, grouped=False):
+def reliance_sentence(tmp_path, found, n=40, grouped=False):
     """A run that found these smallest changes towards the object and its background, of images that are all cats."""
     maker = attribution_runs.Maker(tmp_path / "run", grouped=grouped)
     maker.wrong[:] = False
@@ -195,7 +199,7 @@ def leaning(tmp_path, found, n=40, grouped=False):
 
 
 @pytest.mark.parametrize(
-    ("found", "leans_on"),
+    ("found", "reliance"),
     [
         ((0.1, 0.2), "object"),
         ((0.2, 0.1), "background"),
@@ -205,20 +209,20 @@ def leaning(tmp_path, found, n=40, grouped=False):
         ((math.inf, math.inf), "undecided"),
     ],
 )
-def test_the_side_that_must_change_less_is_what_the_answer_leans_on(tmp_path, found, leans_on):
-    row = leaning(tmp_path, found)
-    assert row.leans_on == leans_on
-    assert row.effect.value == {"object": 1, "background": -1, "undecided": 0}[leans_on]
-    assert row.ties == (40 if leans_on == "undecided" else 0)
-    assert (row.whole, row.hidden) == (None, ())
-    one_sided = math.inf in found and leans_on != "undecided"
+def test_the_side_that_must_change_less_is_what_the_answer_leans_on(tmp_path, found, reliance):
+    row = reliance_sentence(tmp_path, found)
+    assert row.reliance == reliance
+    assert row.effect.value == {"object": 1, "background": -1, "undecided": 0}[reliance]
+    assert row.ties == (40 if reliance == "undecided" else 0)
+    assert (row.whole, row.occlusions) == (None, ())
+    one_sided = math.inf in found and reliance != "undecided"
     assert math.isnan(row.difference.value) is one_sided
     assert (row.difference.reason is None) is not one_sided
 
 
 def test_five_images_decide_nothing(tmp_path):
-    row = leaning(tmp_path, (0.1, 0.2), n=5)
-    assert (row.n, row.object_smaller, row.leans_on) == (5, 5, "undecided")
+    row = reliance_sentence(tmp_path, (0.1, 0.2), n=5)
+    assert (row.n, row.object_smaller, row.reliance) == (5, 5, "undecided")
     assert row.difference.reason
 
 
@@ -239,7 +243,7 @@ def test_a_side_alone_is_no_region(tmp_path):
 
 def test_images_of_a_group_have_one_vote(tmp_path):
     """Forty images in a dozen lots are no forty coins."""
-    row = leaning(tmp_path, (0.1, 0.2), grouped=True)
+    row = reliance_sentence(tmp_path, (0.1, 0.2), grouped=True)
     assert row.effect.unit == row.difference.unit == row.object.unit == "group"
     assert row.p_value == pytest.approx(2 / 2**row.effect.n)
     assert row.effect.n < row.n == 40

@@ -29,8 +29,8 @@ def search(medians, condition=RAY):
     whole = reached(0.4, n=110)
     return MinimalPerturbation(
         condition=condition, sentence="", norm="l2", cap=2.0, n=110, wrong=0, censored=0, lower=whole, median=whole,
-        upper=whole, right_median=reached(0.5, n=90), smallest=0.1, largest=2.0, scan=5.0, refinement=6.0,
-        per_class=tuple(map(class_search, CLASSES, medians)), ranking=None, flips=(), curve=(), beside=(),
+        upper=whole, right_median=reached(0.5, n=90), minimum=0.1, maximum=2.0, scan=5.0, refinement=6.0,
+        per_class=tuple(map(class_search, CLASSES, medians)), ranking=None, confusions=(), curve=(), comparisons=(),
     )  # fmt: skip
 
 

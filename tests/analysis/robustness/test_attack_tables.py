@@ -85,11 +85,11 @@ def test_an_attack(folder, results, name):
     assert is_share(found.robust_accuracy, [not beaten(row, entry) for row in rows])
     assert is_share(found.success, [beaten(row, entry) for row in had])
     if entry["target"]:
-        assert is_share(found.reached, [row["predicted"] == row["target"] for row in aimed])
+        assert is_share(found.target_success, [row["predicted"] == row["target"] for row in aimed])
         assert len(aimed) > 0
         assert (len(aimed) < 90) is (entry["target"] == "bar")
     else:
-        assert found.reached is None
+        assert found.target_success is None
     if entry["norm"] == "none":
         changes = [math.nan]
     elif entry["keep"] == "nearest":
@@ -98,7 +98,7 @@ def test_an_attack(folder, results, name):
         changes = [row[f"distance.{entry['norm']}"] for row in had if wrong(row)]
     middle = median_low(changes) if changes else math.nan
     assert same(found.median_distance.value, middle if math.isfinite(middle) else math.nan)
-    assert found.troubled == sum(row["flags"] > 0 for row in rows)
+    assert found.faults == sum(row["flags"] > 0 for row in rows)
     assert found.forwards == sum(row["forwards"] for row in rows)
     assert found.backwards == sum(row["backwards"] for row in rows)
 
@@ -146,7 +146,7 @@ def test_robustness(folder, results, name):
 
     assert (found.norm, found.eps, found.n) == (entry["norm"], eps, 90)
     assert is_share(found.accuracy, [change > 0 for change in changes])
-    assert found.never == sum(map(math.isinf, changes))
+    assert found.censored == sum(map(math.isinf, changes))
     assert (found.robust_accuracy is None) is (eps is None)
     if eps:
         assert is_share(found.robust_accuracy, standing(changes, eps))
@@ -177,10 +177,10 @@ def test_stages(folder, results, name):
     for stage in found.stages:
         spent = [row[f"passes.{stage.name}"] for row in rows if row[f"passes.{stage.name}"] is not None]
         assert (stage.n, stage.passes) == (len(spent), sum(spent))
-        assert stage.broke == sum(row["stage"] == stage.name for row in rows)
+        assert stage.successes == sum(row["stage"] == stage.name for row in rows)
     entry = entry_of(folder, name)
     already = sum(row["stage"] == "clean" for row in rows)
-    assert sum(stage.broke for stage in found.stages) == sum(beaten(row, entry) for row in rows) - already
+    assert sum(stage.successes for stage in found.stages) == sum(beaten(row, entry) for row in rows) - already
     assert already > 0
 
 

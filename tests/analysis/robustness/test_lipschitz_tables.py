@@ -48,7 +48,7 @@ def test_the_table_says_what_the_facts_do(run):
     assert (found.upper, found.reason, found.images, found.lower) == (50, None, 30, 9)
     assert found.median.value == pytest.approx(np.linspace(1, 9, 30)[14])
     assert (found.median.n, found.median.unit) == (30, "image")
-    assert found.certified == pytest.approx(np.median(known) / (math.sqrt(2) * 50))
+    assert found.certified_radius == pytest.approx(np.median(known) / (math.sqrt(2) * 50))
     assert found.layers[0].layers == ("conv", "norm")
 
 
@@ -63,8 +63,8 @@ def test_what_was_found_is_the_smallest_median_of_searches_in_l2_over_the_same_r
         ]
         medians[name] = sorted(changes)[(len(changes) - 1) // 2]
     found = lipschitz(run)
-    assert found.found_by == min(medians, key=medians.__getitem__) == perturbation_runs.DDN
-    assert found.found == pytest.approx(medians[perturbation_runs.DDN])
+    assert found.search_name == min(medians, key=medians.__getitem__) == perturbation_runs.DDN
+    assert found.minimal_perturbation == pytest.approx(medians[perturbation_runs.DDN])
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_searches_in_another_norm_or_confined_ones_do_not_count(run, unlike):
         if entry["name"] == perturbation_runs.DDN:
             entry |= unlike
     write_json(run.path / "run.json", facts)
-    assert lipschitz(Run(run.path)).found_by == perturbation_runs.FMN
+    assert lipschitz(Run(run.path)).search_name == perturbation_runs.FMN
 
 
 def test_a_search_of_some_of_the_images_only_does_not_count(run):
     written(run.path, run, images=1 + len(run.rows(perturbation_runs.DDN)))
-    assert lipschitz(run).found_by == perturbation_runs.FMN
+    assert lipschitz(run).search_name == perturbation_runs.FMN
 
 
 def test_without_searches_in_l2_nothing_was_found(run):
@@ -94,15 +94,15 @@ def test_without_searches_in_l2_nothing_was_found(run):
         entry["norm"] = "linf"
     write_json(run.path / "run.json", facts)
     found = lipschitz(Run(run.path))
-    assert math.isnan(found.found)
-    assert found.found_by is None
+    assert math.isnan(found.minimal_perturbation)
+    assert found.search_name is None
 
 
 def test_without_a_bound_there_is_a_reason_and_no_radius(run):
     written(run.path, run, upper=None, reason="the layer attention is none whose constant is known")
     found = lipschitz(run)
     assert math.isnan(found.upper)
-    assert math.isnan(found.certified)
+    assert math.isnan(found.certified_radius)
     assert "attention" in found.reason
 
 
@@ -123,7 +123,7 @@ def test_no_image_at_all_still_makes_a_table(run):
     found = lipschitz(run)
     assert found.images == 0
     assert math.isnan(found.lower)
-    assert math.isnan(found.certified)
+    assert math.isnan(found.certified_radius)
 
 
 def test_a_table_survives_json(run):

@@ -70,7 +70,7 @@ def test_a_search(folder, found, name):
     for share, quartile in ((0.25, search.lower), (0.5, search.median), (0.75, search.upper)):
         is_reach(quartile, changes, share, cap)
     is_reach(search.right_median, [c for c in changes if c > 0], 0.5, cap)
-    assert (search.smallest, search.largest) == (min(flipped), max(flipped))
+    assert (search.minimum, search.maximum) == (min(flipped), max(flipped))
     rows = [row for row in rows_of(folder, name) if (row["epsilon.minimal"] or 0) > 0]
     for column, number in (("spent.scan", search.scan), ("spent.refine", search.refinement)):
         slow = math.nan if name == made.FMN else sum(row[column] for row in rows) / len(rows)
@@ -127,17 +127,17 @@ def test_a_ranking_that_is_noise_is_called_so(folder, tmp_path):
     assert search.ranking.p_value > 0.05
     assert search.ranking.sentence.startswith("The order of the classes may be noise")
     assert search.curve == ()
-    assert search.beside == ()
+    assert search.comparisons == ()
 
 
 def test_what_images_turn_into(folder, found):
     rows, changes = rows_of(folder, made.RAY), changes_of(folder, made.RAY)
     turned = [(r["label"], r["predicted"], c) for r, c in zip(rows, changes, strict=True) if 0 < c < math.inf]
     counts = Counter((label, becomes) for label, becomes, _ in turned)
-    flips = found[made.RAY].flips
+    flips = found[made.RAY].confusions
     assert [flip.n for flip in flips] == sorted(counts.values(), reverse=True)
     for flip in flips:
-        pair = made.CLASSES.index(flip.label), made.CLASSES.index(flip.becomes)
+        pair = made.CLASSES.index(flip.label), made.CLASSES.index(flip.prediction)
         assert flip.n == counts[pair]
         assert flip.median == median_low([c for label, becomes, c in turned if (label, becomes) == pair])
 
@@ -154,7 +154,7 @@ def test_at_most_twenty_turns_are_listed(tmp_path):
         made.entry(made.RAY, "epsilon", n, norm="linf", cap=0.2, resolution="fine"),
     ]
     (search,) = perturbation_tables(Run(made.written(tmp_path / "run", tables, entries)))
-    assert len(search.flips) == 20
+    assert len(search.confusions) == 20
     assert search.ranking.p_value == 1, "all changes are alike"
 
 
@@ -163,8 +163,8 @@ def test_at_most_twenty_turns_are_listed(tmp_path):
 )
 def test_attacks_stand_beside_directions(folder, found, name, attacks):
     along = dict(zip((row["sample_id"] for row in rows_of(folder, name)), changes_of(folder, name), strict=True))
-    assert [row.condition for row in found[name].beside] == attacks
-    for row in found[name].beside:
+    assert [row.condition for row in found[name].comparisons] == attacks
+    for row in found[name].comparisons:
         other = {
             r["sample_id"]: c
             for r, c in zip(rows_of(folder, row.condition), changes_of(folder, row.condition), strict=True)
@@ -173,9 +173,9 @@ def test_attacks_stand_beside_directions(folder, found, name, attacks):
         assert row.n == len(other)
         is_reach(row.median, list(other.values()), 0.5, None)
         assert same(row.ratio.value, median_low([a / o for a, o in both if min(a, o) < math.inf]))
-        assert same(row.upheld.value, sum(o <= a + 1e-6 for a, o in both) / len(both))
-        assert row.upheld.n == len(both)
-        assert 0 < row.upheld.value < 1
+        assert same(row.share_not_larger.value, sum(o <= a + 1e-6 for a, o in both) / len(both))
+        assert row.share_not_larger.n == len(both)
+        assert 0 < row.share_not_larger.value < 1
 
 
 def test_what_only_the_direction_flips_counts_against_the_attack(tmp_path):
@@ -192,7 +192,7 @@ def test_what_only_the_direction_flips_counts_against_the_attack(tmp_path):
         made.entry(made.L2, "epsilon", 20, norm="l2", cap=9.0, resolution="fine"),
         made.entry(made.FMN, "epsilon", 20, norm="l2"),
     ]
-    row = perturbation_tables(Run(made.written(tmp_path / "run", tables, entries)))[0].beside[0]
+    row = perturbation_tables(Run(made.written(tmp_path / "run", tables, entries)))[0].comparisons[0]
     assert (row.ratio.value, row.ratio.n) == (0.0, 19), "9 images at 2, 10 at 0, and one that neither flips"
 
 
@@ -204,7 +204,7 @@ def test_the_curve_is_that_of_the_followed_images(folder, found):
         assert same(point.mean.value, sum(column) / 12)
         assert point.mean.low <= point.mean.value <= point.mean.high
         assert (point.lower, point.upper) == (sorted(column)[2], sorted(column)[8])
-        assert same(point.standing.value, sum(row[at] for row in facts["standing"]) / 12)
+        assert same(point.accuracy.value, sum(row[at] for row in facts["standing"]) / 12)
     assert len(found[made.RAY].curve) == 4
     assert found[made.L2].curve == ()
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 import torch
 
-from demur.analysis.signals.compare_to_baseline import Gain, contest, is_settled
+from demur.analysis.signals.compare_to_baseline import Gain, contest, simultaneous_gains
 from demur.analysis.signals.ranking_targets import Target
 from demur.analysis.signals.signal_ranking import _alike
 from demur.evidence import Evidence
@@ -43,7 +43,7 @@ def drawn(seed, others, strength=1.0, own=0.6):
 def judged(scores, positive, fitted=(), groups=None):
     of = target(scores, positive, groups)
     gains = {name: Gain.of(of, name, "msp", fitted=name in fitted) for name in scores if name != "msp"}
-    corrected = is_settled(gains)
+    corrected = simultaneous_gains(gains)
     areas = {name: auroc_interval(values, positive, of.units) for name, values in scores.items()}
     return gains, corrected, contest(of, corrected, areas)
 
@@ -61,7 +61,7 @@ def test_of_many_signals_as_good_as_the_baseline_one_seldom_wins():
 def test_one_that_is_better_wins_and_is_named():
     _, _, found = judged(*drawn(1, {"good": 0.8, "best": 1.6, "same": 0.0, "bad": -0.8}))
     assert found.better == ("best", "good")
-    assert (found.worse, found.blind, found.compared) == (("bad",), (), 4)
+    assert (found.worse, found.blind, found.candidates) == (("bad",), (), 4)
     assert found.sentence == "best and good beat the baseline here."
 
 

@@ -50,7 +50,7 @@ def test_fitted_signals_are_scored_on_test_rows_only(scored, found):
         error = signal.targets[0]
         assert (error.positives, error.negatives) == (len(errors), len(others))
         assert same(error.auroc.value, auroc(errors, others))
-        assert signal.fitted_on == (read_json(scored / "run.json")["splits"]["fit"] if signal.name in FITTED else None)
+        assert signal.fit_images == (read_json(scored / "run.json")["splits"]["fit"] if signal.name in FITTED else None)
         if signal.name in FITTED:
             baseline = auroc(*([r["signal.msp"] for r in rows if wrong(r) is kind] for kind in (True, False)))
             assert same(error.gain.value, auroc(errors, others) - baseline)
@@ -61,11 +61,11 @@ def test_one_signal_stands_for_those_that_rank_alike(found):
     assert alike["doctor(variant='beta')"] == "msp"
     assert alike.get("temperature_scaled") is None
     counted = [signal.name for signal in found.signals if signal.name != "msp" and signal.name not in alike]
-    assert all(contest.compared == len(counted) for contest in found.contests)
+    assert all(contest.candidates == len(counted) for contest in found.contests)
     assert [contest.target for contest in found.contests] == ["error", "attack", "shift"]
     for signal in found.signals:
         for row in signal.targets:
-            assert (row.corrected is None) is (signal.name not in counted)
+            assert (row.corrected_gain is None) is (signal.name not in counted)
 
 
 def test_prices_are_those_of_the_signals_and_times_were_taken(found):
@@ -79,10 +79,10 @@ def test_what_signals_decline_at_one_share_of_clean_tune_images(scored, found):
     tune = rows_of(scored, "clean", "tune")
     for row in found.rejections:
         scores = [each[f"signal.{row.signal}"] for each in tune]
-        assert sum(score > row.threshold for score in scores) <= row.clean * len(tune) + 1e-9
-        assert sum(score >= row.threshold for score in scores) >= row.clean * len(tune) - 1
-        assert list(row.declined) == [condition.condition for condition in found.conditions]
-        for name, declined in row.declined.items():
+        assert sum(score > row.threshold for score in scores) <= row.clean_rate * len(tune) + 1e-9
+        assert sum(score >= row.threshold for score in scores) >= row.clean_rate * len(tune) - 1
+        assert list(row.abstention_rates) == [condition.condition for condition in found.conditions]
+        for name, declined in row.abstention_rates.items():
             test = [each[f"signal.{row.signal}"] for each in rows_of(scored, name, "test")]
             assert same(declined.value, share(score > row.threshold for score in test))
             assert declined.n == len(test)
@@ -144,16 +144,16 @@ def test_parts_cost_no_pass_beyond_those_of_the_score(scored, found):
 def test_each_part_is_ranked_by_itself(scored, found):
     test, parts = rows_of(scored, "clean"), parts_of(scored, "clean")
     errors = {row.part: row for row in found.parts if row.target == "error"}
-    held_back = [row["split"] == "test" for row in test]
+    is_test = [row["split"] == "test" for row in test]
     for part, column, chosen in (
         ("bits", f"part.{SQUEEZING}.bits", [True] * len(test)),
-        ("compare", f"part.{ENTROPY}.compare", held_back),
-        ("5", f"part.{MUTANTS}.changed", held_back),
+        ("compare", f"part.{ENTROPY}.compare", is_test),
+        ("5", f"part.{MUTANTS}.changed", is_test),
     ):
         values = [(v, wrong(r)) for v, r, use in zip(parts[column], test, chosen, strict=True) if use]
         slow = auroc([v for v, bad in values if bad], [v for v, bad in values if not bad])
         assert same(errors[part].auroc.value, slow)
-    assert [row.part for row in found.parts if row.made_of == "mutants" and row.target == "error"] == [
+    assert [row.part for row in found.parts if row.component_kind == "mutants" and row.target == "error"] == [
         "1",
         "2",
         "3",
@@ -163,7 +163,9 @@ def test_each_part_is_ranked_by_itself(scored, found):
 
 def test_curves_of_squeezers_run_from_nothing_to_everything(found):
     assert {roc.part for roc in found.rocs} == {"bits", "median", "all together"}
-    area = {row.part: row.auroc.value for row in found.parts if row.made_of == "squeezers" and row.target == "error"}
+    area = {
+        row.part: row.auroc.value for row in found.parts if row.component_kind == "squeezers" and row.target == "error"
+    }
     for roc in found.rocs:
         x, y = np.array(roc.points).T
         assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)

@@ -156,7 +156,7 @@ def test_what_was_not_measured_is_inconclusive_with_the_reason(results, key):
         }
     )
     found = one(bare, key, "<= 0.5")
-    assert (found.outcome, found.needed) == ("inconclusive", None)
+    assert (found.outcome, found.units_needed) == ("inconclusive", None)
     assert found.sentence.startswith("Not measured: no ")
 
 

@@ -175,7 +175,7 @@ def test_unreadable_images_are_counted_and_left_out(tmp_path):
 def test_no_answers_at_all_are_no_risk_but_a_reason(doctored):
     rows = condition_rows(Run(doctored("low_light", **{"signal.msp": pl.lit(0.99)})))
     (row,) = (row for row in rows if row.family == "low_light")
-    assert (row.answered, row.holds) == (0, None)
+    assert (row.answers, row.holds) == (0, None)
     assert np.isnan(row.risk.value)
     assert row.risk.reason
 
@@ -232,7 +232,7 @@ def test_manipulation_counts_measured_changes_only(doctored):
     with_search = manipulation(far)
     far.facts["conditions"][:] = bounded
     without = manipulation(far)
-    assert with_search.answered_wrong is without.answered_wrong is None
+    assert with_search.wrong_answers is without.wrong_answers is None
     assert with_search.robust_accuracy == without.robust_accuracy
     assert with_search.eps == without.eps > 0
 
@@ -241,5 +241,5 @@ def test_a_search_alone_still_says_how_far_it_went(doctored):
     run = Run(doctored("none"))
     run.facts["conditions"][:] = [entry for entry in run.facts["conditions"] if entry["family"] in {"clean", "fmn"}]
     found = manipulation(run)
-    assert (found.eps, found.robust_accuracy, found.answered_wrong) == (None, None, None)
+    assert (found.eps, found.robust_accuracy, found.wrong_answers) == (None, None, None)
     assert found.median_distance.value > 0

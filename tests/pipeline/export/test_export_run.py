@@ -194,7 +194,7 @@ def test_a_finished_matrix_is_not_asked_for_again(tmp_path, monkeypatch):
     given = {"models": [tiny.classifier(), tiny.classifier(sharpness=8.0)], "limit": 20}
     note, folder = made(tmp_path, ATTACKS[:1], **given)
     with monkeypatch.context() as patch:
-        patch.setattr("demur.pipeline.export.export_figures.ask", None)
+        patch.setattr("demur.pipeline.export.export_figures.logits_of", None)
         assert made(tmp_path, ATTACKS[:1], **given)[0] == note
         (folder / "net-2" / "pgd-eps-0.1-steps-4.png").unlink()
         with pytest.raises(TypeError):
@@ -329,13 +329,13 @@ def test_a_name_of_any_script_has_a_caption():
 
 
 def test_a_model_that_answers_otherwise_each_time_is_counted(tmp_path, monkeypatch):
-    ask = export_job.ask
+    ask = export_job.logits_of
 
     def moody(*given):
         logits = ask(*given)
         return logits.roll(1, dims=1)
 
-    monkeypatch.setattr("demur.pipeline.export.export_job.ask", moody)
+    monkeypatch.setattr("demur.pipeline.export.export_job.logits_of", moody)
     note, _ = made(tmp_path, ATTACKS[:1], quantised=False)
     found = note["exports"][0]["reloaded"]
     assert found["same"] == 0

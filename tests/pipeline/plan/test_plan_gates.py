@@ -11,14 +11,14 @@ from tests import tiny
 from demur.errors import InputError, UnknownNameError
 from demur.openings import openings
 from demur.pipeline.plan.plan_file import Plan, read_plan
-from demur.pipeline.run.loop import resolve
+from demur.pipeline.plan.resolve import resolve
 from demur.registry.gate_rules import gates_sha256
 
 SMALL = {"conditions": ("clean", "low_light(severity=[1, 3])"), "policies": ("certified(risk=0.3)",)}
 
 
 def resolved(gates, **changes):
-    return resolve(tiny.plan(**(SMALL | changes), gates=gates), tiny.source(60)).gates
+    return resolve(tiny.plan(**(SMALL | changes), gates=gates), tiny.source(60)).plan.gates
 
 
 @given(
@@ -51,7 +51,7 @@ def test_unquoted_keys_and_settings_mean_the_same(tmp_path):
         ({"claen.accuracy": ">= 0.8"}, "Did you mean 'clean'?"),
         ({"gaussian_blur(severity=1).accuracy": ">= 0.8"}, "unknown subject of a gate 'gaussian_blur(severity=1)'"),
         ({"signals.entropi.auroc": ">= 0.8"}, "unknown signal of a gate 'entropi'. Did you mean 'entropy'?"),
-        ({"promis.risk": "<= 0.1"}, "Did you mean 'guarantee'?"),
+        ({"guarante.risk": "<= 0.1"}, "Did you mean 'guarantee'?"),
         ({"clean.accuracy": 0.8}, "plan key 'gates.clean.accuracy'"),
         ({"pgd(.accuracy": ">= 0.8"}, "cannot read the name 'pgd('"),
     ],
@@ -113,12 +113,12 @@ def test_plan_and_gates_are_on_disk_before_certify_labels_are_opened(tmp_path, m
 
     seen = {}
 
-    def look(texts, clean, signals):
+    def look(job, clean):
         folder = tmp_path / "run"
         seen.update(json.loads((folder / "run.json").read_text()))
         seen["gates"] = tomllib.loads((folder / "plan.toml").read_text())["gates"]
         seen["openings"] = openings(folder)
-        return fit(texts, clean, signals)
+        return fit(job, clean)
 
     fit = loop.fit_policies
     monkeypatch.setattr(loop, "fit_policies", look)

@@ -14,13 +14,13 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.ray import Ray, run_ray
 from demur.attribution.compactness import compactness
 from demur.attribution.grad_cam import GradCAM
-from demur.attribution.occlusion import OccludedBy, enlarged, has_both_parts, object_mask, occluded, weights
+from demur.attribution.occlusion import OccludedBy, enlarge, has_both_parts, object_mask, occlude, weights
 from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
+from demur.pipeline.job import attacked_rows, section_rows
 from demur.pipeline.plan.plan_file import OCCLUSIONS, AttributionPlan, EpsilonPlan, Plan, read_plan
+from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.plan.sections import occlusion_conditions
-from demur.pipeline.run.loop import resolve
-from demur.pipeline.run.shards import attacked_rows, section_rows
 from demur.randomness import Keys
 from demur.records import read, read_json
 
@@ -106,7 +106,7 @@ def test_a_search_on_the_object_follows_the_map_of_the_answer(looked):
             for part in x.split(64)
         ]
     )
-    large = enlarged(heat, (8, 8))
+    large = enlarge(heat, (8, 8))
     weight = weights(large, "object")
     found = run_ray(
         Ray(norm="l2"), Objective(model, "cross_entropy"), x, y, keys(rows, OBJECT), batch=64, weights=weight
@@ -177,10 +177,10 @@ def test_hiding_records_how_far_the_clean_answer_falls(looked):
     rows = read(looked, HIDE)
     x, _ = images(rows)
     model, clean = every_section.classifier(), answers(x)
-    mask = object_mask(enlarged(GradCAM()(model, x, clean.argmax(dim=1), keys(rows, "grad_cam")), (8, 8)))
+    mask = object_mask(enlarge(GradCAM()(model, x, clean.argmax(dim=1), keys(rows, "grad_cam")), (8, 8)))
     known = has_both_parts(mask).numpy()
     assert 0 < known.sum() < len(known)
-    after = answers(occluded(x, mask, "object", "mean"))
+    after = answers(occlude(x, mask, "object", "mean"))
     at = clean.argmax(dim=1, keepdim=True)
     fall = (clean.softmax(dim=1) - after.softmax(dim=1)).gather(1, at)[:, 0]
     np.testing.assert_allclose(rows["explain.fall"].to_numpy()[known], fall[known], atol=1e-5)
@@ -210,16 +210,16 @@ def test_facts_beside_the_rows(looked):
 
 
 def test_a_plan_without_conditions_has_the_usual_sections():
-    found = resolve(Plan(), tiny.source())
+    found = resolve(Plan(), tiny.source()).plan
     assert found.epsilon.use == ("ray",)
     assert (found.attribution.maps, found.attribution.regions) == (("grad_cam", "gradient"), ("grad_cam", "centred"))
     assert (found.attribution.occlude, found.lipschitz.images) == (("blur", "mean"), 64)
-    assert resolve(Plan(), every_section.source()).attribution.regions == ("grad_cam", "marked", "centred")
-    assert resolve(found, tiny.source()) == found
+    assert resolve(Plan(), every_section.source()).plan.attribution.regions == ("grad_cam", "marked", "centred")
+    assert resolve(found, tiny.source()).plan == found
 
 
 def test_a_plan_with_conditions_has_the_sections_it_names():
-    found = resolve(tiny.plan(), tiny.source())
+    found = resolve(tiny.plan(), tiny.source()).plan
     assert (found.epsilon.use, found.attribution.maps, found.attribution.regions, found.attribution.occlude) == (
         (),
         (),
@@ -229,13 +229,13 @@ def test_a_plan_with_conditions_has_the_sections_it_names():
     assert found.lipschitz.images == 0
     named = resolve(
         tiny.plan(attribution=AttributionPlan(maps=("smooth_grad(n=25)",), regions=("grad_cam",))), tiny.source()
-    )
+    ).plan
     assert (named.attribution.maps, named.attribution.occlude) == (("smooth_grad",), ("blur", "mean"))
 
 
 def test_a_model_without_pixels_inside_has_maps_of_the_image_alone(tmp_path):
     plan = Plan(conditions=tiny.plan().conditions.model_copy(update={"use": ()}), lipschitz={"images": 0}, batch=64)
-    found = resolve(plan, tiny.source(), spatial=False)
+    found = resolve(plan, tiny.source(), spatial=False).plan
     assert (found.attribution.maps, found.attribution.regions) == (("gradient",), ())
     with pytest.raises(ModelError, match="grad_cam needs a layer"):
         tiny.run(tmp_path / "run", attribution=AttributionPlan(maps=("grad_cam",)))

@@ -11,10 +11,11 @@ from tests import tiny
 from demur.corruptions.noises import GaussianNoise
 from demur.data import build_index
 from demur.errors import DataError, InputError, ModelError, RunError, UnknownNameError
+from demur.pipeline.job import attacked_rows
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.plan.plan_file import ModelPlan, Plan, Policies, Signals
-from demur.pipeline.run.loop import default_folder, resolve, run_plan
-from demur.pipeline.run.shards import attacked_rows
+from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.run.loop import default_folder, run_plan
 from demur.randomness import Keys
 from demur.records import read, read_json
 
@@ -106,7 +107,7 @@ def test_the_facts_say_what_was_run(finished):
     assert facts["classes"] == list(tiny.CLASSES)
     assert [signal["name"] for signal in facts["signals"]] == ["msp", "entropy", "margin", "max_logit", "energy"]
     assert all(signal["sentence"].count(": high when ") == 1 and signal["unit"] for signal in facts["signals"])
-    assert facts["plan_sha256"] == Plan.sha256.fget(resolve(tiny.plan(), tiny.source()))
+    assert facts["plan_sha256"] == resolve(tiny.plan(), tiny.source()).plan.sha256
     door = read_json(finished / "facts" / "preflight.json")
     assert [check["state"] for check in door] == ["pass", "pass"]
     events = [json.loads(line)["event"] for line in (finished / "log.jsonl").read_text().splitlines()]
@@ -139,16 +140,7 @@ def test_policies_are_fitted_on_tune_and_certify_only(guaranteed, tmp_path, spli
 
 
 def test_policies_are_frozen_before_any_other_condition(tmp_path, monkeypatch):
-    from demur.pipeline.run.job import Job
-
-    measure = Job.measure
-
-    def stop(self, condition, rows):
-        if condition.name != "clean":
-            raise KeyboardInterrupt
-        return measure(self, condition, rows)
-
-    monkeypatch.setattr(Job, "measure", stop)
+    tiny.interrupt(monkeypatch, lambda condition: condition.name != "clean")
     with pytest.raises(KeyboardInterrupt):
         tiny.run(tmp_path)
     assert (tmp_path / "facts" / "policies.json").exists()
@@ -219,11 +211,11 @@ def test_a_folder_of_another_model_or_other_data_is_refused(tmp_path):
 
 
 def test_resolving_writes_every_default_out():
-    plan = resolve(Plan(signals=Signals(use=("energy(temperature=1.0)", "energy"))), tiny.source())
+    plan = resolve(Plan(signals=Signals(use=("energy(temperature=1.0)", "energy"))), tiny.source()).plan
     assert plan.signals.use == ("msp", "energy", "entropy")  # entropy: the default rule reads it
     assert plan.conditions.use[0] == "clean"
     assert "pgd(eps=0.05, keep='worst', steps=20)" in plan.conditions.use
-    assert resolve(plan, tiny.source()) == plan
+    assert resolve(plan, tiny.source()).plan == plan
 
 
 @pytest.mark.parametrize(

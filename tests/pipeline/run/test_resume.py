@@ -3,24 +3,31 @@
 import multiprocessing
 import os
 import random
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from tests import every_section, tiny
 
-KILLS = int(os.environ.get("DEMUR_KILLS", "5"))
+KILLS = int(os.environ.get("DEMUR_KILLS", "10"))
 
 
 RUNS = {"conditions": tiny.run, "sections": every_section.run}
 
 
-def child(folder, which):
+def child(folder, which, writes):
+    if writes:
+        write, left = os.replace, [writes]
+
+        def counted(*given, **named):
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(*given, **named)
+
+        os.replace = counted
     RUNS[which](Path(folder))
-
-
-def records_of(hashes):
-    return {name: content for name, content in hashes.items() if name.startswith("records")}
 
 
 @pytest.fixture
@@ -33,23 +40,45 @@ def processes(monkeypatch):
     return context
 
 
-def started(processes, folder, which):
-    process = processes.Process(target=child, args=(str(folder), which))
+def started(processes, folder, which, writes=0):
+    process = processes.Process(target=child, args=(str(folder), which, writes))
     process.start()
     return process
 
 
+def records_of(hashes):
+    return {name: content for name, content in hashes.items() if name.startswith("records")}
+
+
+def finished(processes, folder, which):
+    process = started(processes, folder, which)
+    process.join()
+    assert process.exitcode == 0
+    return tiny.hashes(folder)
+
+
+def test_a_run_killed_while_it_writes_ends_in_the_same_bytes(processes, tmp_path):
+    folder = tmp_path / "run"
+    killed = started(processes, folder, "sections", writes=14)
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert list(folder.rglob(".*.????????")), "what was half written lies there"
+    assert 1 < len(list(folder.glob("records/*"))) < 20
+    found = finished(processes, folder, "sections")
+    assert found == finished(processes, tmp_path / "whole", "sections")
+    assert records_of(found) == records_of(tiny.hashes(RUNS["sections"](tmp_path / "in this process")))
+    assert not list(folder.rglob(".*.????????"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("which", RUNS)
 def test_records_do_not_tell_how_often_a_run_was_killed(which, processes, tmp_path):
-    folder, rng = tmp_path / "run", random.Random(0)
-    whole = started(processes, tmp_path / "whole", which)
-    whole.join()
-    assert whole.exitcode == 0
+    """Killed at any moment: the clock chooses it and judges nothing."""
+    folder, rng, killed = tmp_path / "run", random.Random(0), 0
+    whole = finished(processes, tmp_path / "whole", which)
     begun = time.monotonic()
-    again = started(processes, tmp_path / "again", which)
-    again.join()
+    finished(processes, tmp_path / "again", which)
     length = time.monotonic() - begun
-    killed = 0
     while killed < KILLS:
         process = started(processes, folder, which)
         process.join(rng.uniform(0, length))
@@ -59,12 +88,7 @@ def test_records_do_not_tell_how_often_a_run_was_killed(which, processes, tmp_pa
             killed += 1
             continue
         assert process.exitcode == 0
-        assert tiny.hashes(folder) == tiny.hashes(tmp_path / "whole")
+        assert tiny.hashes(folder) == whole
         folder = tmp_path / f"run after {killed} kills"
-    last = started(processes, folder, which)
-    last.join()
-    assert last.exitcode == 0
-    found = tiny.hashes(folder)
-    assert found == tiny.hashes(tmp_path / "whole")
-    here = tiny.hashes(RUNS[which](tmp_path / "in this process"))
-    assert records_of(found) == records_of(here)
+    assert finished(processes, folder, which) == whole
+    assert records_of(whole) == records_of(tiny.hashes(RUNS[which](tmp_path / "in this process")))

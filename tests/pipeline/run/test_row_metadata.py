@@ -66,10 +66,10 @@ def test_a_known_column_may_be_missing(table):
 
 def test_the_direction_is_part_of_the_plan():
     plan = read_plan(
-        None, ["data.positive=bag", "costs={'bag as coat' = 2, declined = 0.1}"], {"data.prevalence": "bag=.01"}
+        None, ["data.positive=bag", "costs={'bag as coat' = 2, abstained = 0.1}"], {"data.prevalence": "bag=.01"}
     )
     assert plan.data.positive == "bag"
-    assert plan.costs == {"bag as coat": 2.0, "declined": 0.1}
+    assert plan.costs == {"bag as coat": 2.0, "abstained": 0.1}
     assert '"bag as coat" = 2.0' in plan.toml()
 
 

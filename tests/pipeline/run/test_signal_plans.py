@@ -15,10 +15,11 @@ from demur.classifier import Classifier
 from demur.data import build_index
 from demur.errors import InputError, MissingExtraError, ModelError, UnknownNameError
 from demur.evidence import Evidence
+from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Signals
-from demur.pipeline.run.fitting import Reference, fit_signals, prices, signals_of
-from demur.pipeline.run.job import Job
-from demur.pipeline.run.loop import resolve, run_plan
+from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.run.fitting import Reference, fit_signals, prices
+from demur.pipeline.run.loop import run_plan
 from demur.randomness import Keys
 from demur.records import read, read_json
 from demur.registry import build
@@ -67,8 +68,7 @@ def measured(tmp_path_factory):
 @pytest.fixture(scope="module")
 def job():
     source, wanted = tiny.source(rows=ROWS), plan(*FITTED, *OF_FEATURES)
-    resolved = resolve(wanted, source)
-    return Job(resolved, model(), source, build_index(source), signals_of(resolved.signals.use))
+    return Job.of(resolve(wanted, source), model(), source, build_index(source))
 
 
 def test_every_signal_of_the_plan_is_measured_under_every_condition(measured):
@@ -145,7 +145,7 @@ def test_only_labels_of_fit_rows_move_a_fitted_signal(job, split, moved):
     rows = job.index.rows_of(split)[::2]
     labels[rows] = (labels[rows] + 1) % 3
     source = tiny.source(rows=ROWS, labels=labels)
-    other = Job(job.plan, job.classifier, source, build_index(source), job.signals)
+    other = replace(job, source=source, index=build_index(source))
     one, two = (fit_signals(each).fitted["temperature_scaled"].facts for each in (job, other))
     assert (one != two) is moved
 
@@ -162,18 +162,11 @@ def test_groups_reach_the_folds(tmp_path):
 
 def test_an_interrupted_run_comes_to_the_same_bytes(measured, tmp_path, monkeypatch):
     wanted, asked = {"conditions": CONDITIONS}, (*FITTED, *OF_FEATURES, *DEAR, "energy")
-    measure, calls = Job.measure, []
-
-    def stop(self, condition, rows):
-        calls.append(condition)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return measure(self, condition, rows)
-
-    monkeypatch.setattr(Job, "measure", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", *asked, **wanted)
-    monkeypatch.setattr(Job, "measure", measure)
+    calls = []
+    with monkeypatch.context() as patch:
+        tiny.interrupt(patch, lambda condition: calls.append(condition) or len(calls) == 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run", *asked, **wanted)
     run(tmp_path / "run", *asked, **wanted)
     assert tiny.hashes(tmp_path / "run") == tiny.hashes(measured)
 
@@ -266,7 +259,7 @@ def test_the_price_is_said_before_the_work_and_counted_in_it(tmp_path):
     said, progress = [], Told()
     folder = run(tmp_path, "tta", "energy", "stack(signals=[msp, tta])", progress=progress)
     reference = read_json(folder / "run.json")["splits"]["fit"]
-    price = "asks the model up to 5 more times about each image: 15,000 passes over 3,000 images under all conditions"
+    price = "takes up to 5 more passes over each image: 15,000 passes over 3,000 images under all conditions"
     stack = "stack(signals=[msp, tta])"
     fitting = f"fitting {stack} takes about {5 * reference:,} passes over {reference} images"
     assert [line for line in said if "passes" in line] == [f"tta {price}", f"{stack} {price}", fitting]
@@ -275,7 +268,7 @@ def test_the_price_is_said_before_the_work_and_counted_in_it(tmp_path):
 
 
 def test_a_default_plan_has_no_signal_with_a_price():
-    defaults = signals_of(resolve(tiny.plan(), tiny.source()).signals.use)
+    defaults = resolve(tiny.plan(), tiny.source()).signals
     assert not list(prices(defaults, 1000, 100))
     assert math.isclose(build("signal", "odin").needs.passes, 3.25)
 

@@ -1,5 +1,7 @@
 """Trials count what they should, on nets whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,9 @@ from tests import tiny
 
 from demur.classifier import Classifier
 from demur.data import build_index
+from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import conditions
-from demur.pipeline.run.fitting import signals_of
-from demur.pipeline.run.job import Job
-from demur.pipeline.run.loop import resolve
-from demur.pipeline.run.shards import attacked_rows
+from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.answer_trials import _moved, _squeezed, pixel_findings
 from demur.pipeline.sanity.attack_trials import _still_rising, lead_of, reach_findings
@@ -24,13 +24,11 @@ ATTACKED = ("clean", "fgsm(eps=0.1)", "pgd(eps=0.1, keep='worst', steps=10)")
 
 def job(model=None, use=ATTACKED):
     source = tiny.source(400)
-    plan = resolve(tiny.plan(conditions=use), source)
-    return Job(plan, model or tiny.classifier(), source, build_index(source), signals_of(plan.signals.use))
+    return Job.of(resolve(tiny.plan(conditions=use), source), model or tiny.classifier(), source, build_index(source))
 
 
 def tried(of, surrogate=None, rows=48):
-    found = conditions(of.plan.conditions.use, of.source.input_shape)
-    return trials(of, found, attacked_rows(of.index, rows), surrogate)
+    return trials(replace(of, surrogate=surrogate), attacked_rows(of.index, rows))
 
 
 def counts(facts):
@@ -247,6 +245,5 @@ def test_a_killed_run_keeps_whole_trials_and_makes_missing_ones_again(tmp_path):
 
 @pytest.mark.parametrize(("attack", "random"), [("pgd(eps=0.1, steps=5)", True), ("bim(eps=0.1, steps=5)", False)])
 def test_another_start_is_tried_where_there_is_one(attack, random):
-    of = job()
-    found = trials(of, conditions(("clean", attack), tiny.SHAPE), attacked_rows(of.index, 48))
+    found = tried(job(use=("clean", attack)))
     assert ("more_restarts" in {each["name"] for each in found["findings"]}) is random

@@ -38,7 +38,7 @@ def test_every_chart_is_drawn_without_a_complaint(classes):
     drawings = [found for found in perturbation_charts(results(**everything(classes))) if found]
     assert [found.name for found in drawings] == [
         "epsilon-standing-linf", "epsilon-standing-l2", "epsilon-classes-0", "epsilon-confidence-0",
-        "epsilon-classes-1", "epsilon-confidence-1", "where-classes-0", "where-classes-1",
+        "epsilon-classes-1", "epsilon-confidence-1", "attribution-classes-0", "attribution-classes-1",
     ]  # fmt: skip
     for found in drawings:
         json.dumps(found.spec, allow_nan=False)
@@ -83,7 +83,7 @@ def test_an_end_out_of_sight_has_an_arrow_and_no_dot():
 
 def test_without_a_cap_the_edge_is_the_largest_change_found():
     one = search().per_class[0].model_copy(update={"median": no_end(), "lower": no_end(), "upper": no_end()})
-    (row,) = rows_of(class_sizes(search(largest=0.1, per_class=(one,)).model_copy(update={"cap": math.nan}), 0))
+    (row,) = rows_of(class_sizes(search(maximum=0.1, per_class=(one,)).model_copy(update={"cap": math.nan}), 0))
     assert row["median"] == row["high"] == pytest.approx(25.5)
     assert row["beyond"]
     assert not row["dot"]
@@ -112,7 +112,7 @@ def test_the_flat_beginning_of_a_confidence_curve_is_cut():
 
 
 def test_nothing_to_draw_is_no_chart():
-    nothing = search(per_class=(), curve=(), ecdf=(), beside=())
+    nothing = search(per_class=(), curve=(), ecdf=(), comparisons=())
     assert [found for found in perturbation_charts(results(epsilon=(nothing,), where=None)) if found] == []
     lost = search().per_class[1].model_copy(update={"median": no_reach(), "rank": None})
     assert class_sizes(search(per_class=(lost,)), 0) is None

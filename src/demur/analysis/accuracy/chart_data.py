@@ -62,7 +62,7 @@ class GalleryImage(Table):
     label: str
     predicted: str
     confidence: float
-    answered: bool | None
+    is_answered: bool | None
     thumb: str | None
 
 
@@ -147,7 +147,7 @@ def gallery(run: Run) -> tuple[GalleryImage, ...]:
     """The most confident errors, the surest first."""
     names = read_json(run.path / "facts" / "gallery.json")
     rows = run.rows("clean")
-    answered = None if run.guard is None else run.answered(run.guard, rows)
+    answered = None if run.guard is None else run.accepts(run.guard, rows)
     place = {name: number for number, name in enumerate(rows["sample_id"])}
     return tuple(
         GalleryImage(
@@ -155,7 +155,7 @@ def gallery(run: Run) -> tuple[GalleryImage, ...]:
             label=run.classes[rows["label"][place[name]]],
             predicted=run.classes[rows["predicted"][place[name]]],
             confidence=float(1 - rows["signal.msp"][place[name]]),
-            answered=None if answered is None else bool(answered[place[name]]),
+            is_answered=None if answered is None else bool(answered[place[name]]),
             thumb=run.thumb(f"{number}.webp"),
         )
         for number, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""Which way the model errs, and what its answers cost with and without the guard."""
+"""Misses and false alarms of a positive class, and the expected cost of answers with and without the guard."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,34 +17,34 @@ from demur.metrics.prevalence import (
     selective_risk_at,
 )
 from demur.records import groups, wrong
-from demur.registry.error_costs import DECLINED, read_costs, read_prevalence
+from demur.registry.error_costs import ABSTAINED, read_costs, read_prevalence
 
 
 class Side(Table):
-    """The images on one side of a decision, and how many are taken for the other side.
+    """The images of the positive class, or all others, and how often the answer is on the other side.
 
-    `taken` is of all `n` held-out images under the condition, every one answered, `test_taken` of the `test_n` test
-    ones. With the guard, over test rows: `slipped` are answered and taken for the other side, `passed_on` are declined,
-    both of all; `among_answered` is of the answered ones.
+    `error_rate` is of all `n` held-out images at full coverage, `test_error_rate` of the `test_n` test images. With the
+    guard, over test rows: `guarded_error_rate` is the share answered and wrong, `abstention_rate` the share abstained
+    on, both of all; `selective_risk` is the share of wrong answers among those given.
     """
 
     n: int
-    taken: Quantity
+    error_rate: Quantity
     test_n: int
-    test_taken: Quantity
-    slipped: Quantity | None
-    among_answered: Quantity | None
-    passed_on: Quantity | None
+    test_error_rate: Quantity
+    guarded_error_rate: Quantity | None
+    selective_risk: Quantity | None
+    abstention_rate: Quantity | None
 
 
 class DirectionRow(Table):
-    """One condition: positives that are missed (escapes), and the others that raise a false alarm (overkill)."""
+    """One condition: misses (escapes) among the positives, false alarms (overkill) among the others."""
 
     condition: str
     kind: Literal["clean", "attack", "corruption"]
     sentence: str
-    missed: Side
-    alarmed: Side
+    misses: Side
+    false_alarms: Side
 
 
 class AtPrevalence(Table):
@@ -53,7 +53,7 @@ class AtPrevalence(Table):
     `risk` is the share of wrong answers; `ppv` of the answers "positive" that are right, `npv` of the others.
     """
 
-    guarded: bool
+    with_guard: bool
     prevalence: float
     ppv: Quantity
     npv: Quantity
@@ -61,11 +61,11 @@ class AtPrevalence(Table):
 
 
 class ErrorDirection(Table):
-    """Which way the model errs; the first row is the clean one. `measured` is the share of positives in these data."""
+    """Misses and false alarms; the first row is the clean one, `prevalence` the share of positives in these data."""
 
     positive: str
     others: str
-    measured: Quantity
+    prevalence: Quantity
     rows: tuple[DirectionRow, ...]
     at: tuple[AtPrevalence, ...]
 
@@ -74,8 +74,8 @@ class Cost(Table):
     """Expected cost per clean test image: right answers cost nothing, other errors than those of `matrix` cost 1."""
 
     matrix: dict[str, float]
-    unguarded: Quantity
-    guarded: Quantity | None
+    without_guard: Quantity
+    with_guard: Quantity | None
 
 
 ANOTHER = "another class"
@@ -91,7 +91,7 @@ def direction(run: Run, data: Mapping[str, Any]) -> ErrorDirection | None:
     return ErrorDirection(
         positive=name,
         others=others[0] if len(others) == 1 else ANOTHER,
-        measured=share((clean["label"] == positive).to_numpy(), clean),
+        prevalence=share((clean["label"] == positive).to_numpy(), clean),
         rows=tuple(_row(run, entry, positive) for entry in run.conditions()),
         at=_at(run, positive, data["prevalence"]) if "prevalence" in data else (),
     )
@@ -99,10 +99,10 @@ def direction(run: Run, data: Mapping[str, Any]) -> ErrorDirection | None:
 
 def _row(run: Run, entry: Mapping[str, Any], positive: int) -> DirectionRow:
     rows, test = run.rows(entry["name"]), run.rows(entry["name"], "test")
-    answered = None if run.guard is None else run.answered(run.guard, test)
+    answered = None if run.guard is None else run.accepts(run.guard, test)
     missed, alarmed = (_side(rows, test, answered, positive, inside=inside) for inside in (True, False))
     return DirectionRow(
-        condition=entry["name"], kind=entry["kind"], sentence=entry["sentence"], missed=missed, alarmed=alarmed
+        condition=entry["name"], kind=entry["kind"], sentence=entry["sentence"], misses=missed, false_alarms=alarmed
     )
 
 
@@ -110,20 +110,20 @@ def _side(rows: pl.DataFrame, test: pl.DataFrame, answered: Flags | None, positi
     own = rows.filter((pl.col("label") == positive) == inside)
     of_side = ((test["label"] == positive) == inside).to_numpy()
     mine = test.filter(of_side)
-    crossed = _crossed(mine, positive)
+    errors = _side_errors(mine, positive)
     given = None if answered is None else answered[of_side]
     return Side(
         n=len(own),
-        taken=share(_crossed(own, positive), own),
+        error_rate=share(_side_errors(own, positive), own),
         test_n=len(mine),
-        test_taken=share(crossed, mine),
-        slipped=None if given is None else share(crossed & given, mine),
-        among_answered=None if given is None else share(crossed[given], mine.filter(given)),
-        passed_on=None if given is None else share(~given, mine),
+        test_error_rate=share(errors, mine),
+        guarded_error_rate=None if given is None else share(errors & given, mine),
+        selective_risk=None if given is None else share(errors[given], mine.filter(given)),
+        abstention_rate=None if given is None else share(~given, mine),
     )
 
 
-def _crossed(rows: pl.DataFrame, positive: int) -> Flags:
+def _side_errors(rows: pl.DataFrame, positive: int) -> Flags:
     """Which rows are taken for the other side; a mix-up among the others is none."""
     return ((rows["predicted"] == positive) != (rows["label"] == positive)).to_numpy()
 
@@ -134,11 +134,11 @@ def _at(run: Run, positive: int, text: str) -> tuple[AtPrevalence, ...]:
     if run.guard is None:
         return (bare,)
     test = run.rows("clean", "test")
-    return (_worth(test, run.answered(run.guard, test), positive, prevalence), bare)
+    return (_worth(test, run.accepts(run.guard, test), positive, prevalence), bare)
 
 
 def _worth(rows: pl.DataFrame, answered: Flags | None, positive: int, prevalence: float) -> AtPrevalence:
-    """Rates within each side, put together at the prevalence; a declined image is no answer at all."""
+    """Rates within each side, put together at the prevalence; an image abstained on is no answer at all."""
     given = rows["label"].is_not_null().to_numpy() if answered is None else answered
     called, errors = (rows["predicted"] == positive).to_numpy(), wrong(rows)
     hit, alarm = _rates(rows, given & called, positive)
@@ -146,7 +146,7 @@ def _worth(rows: pl.DataFrame, answered: Flags | None, positive: int, prevalence
     faults, rights = _rates(rows, given & errors, positive), _rates(rows, given & ~errors, positive)
     risk = error_rate_at(faults, prevalence) if answered is None else selective_risk_at(faults, rights, prevalence)
     return AtPrevalence(
-        guarded=answered is not None,
+        with_guard=answered is not None,
         prevalence=prevalence,
         ppv=Quantity.of(positive_predictive(hit, alarm, prevalence)),
         npv=Quantity.of(negative_predictive(miss, clear, prevalence)),
@@ -176,13 +176,13 @@ def cost(run: Run, matrix: Mapping[str, float]) -> Cost | None:
     paid = table[test["label"].to_numpy(), test["predicted"].to_numpy()]
     guarded = None
     if run.guard is not None:
-        declined = matrix.get(DECLINED, 0.0)
-        spent = np.where(run.answered(run.guard, test), paid, declined)
-        guarded = _per_image(spent, test, max(declined, float(table.max())))
+        abstained = matrix.get(ABSTAINED, 0.0)
+        spent = np.where(run.accepts(run.guard, test), paid, abstained)
+        guarded = _per_image(spent, test, max(abstained, float(table.max())))
     return Cost(
         matrix=dict(matrix),
-        unguarded=_per_image(paid, test, float(table.max())),
-        guarded=guarded,
+        without_guard=_per_image(paid, test, float(table.max())),
+        with_guard=guarded,
     )
 
 

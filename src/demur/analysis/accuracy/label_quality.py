@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy.overall import FEWEST_ANSWERED, accuracy
+from demur.analysis.accuracy.overall import FEWEST_ANSWERS, accuracy
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, independent_rows, score, share
 from demur.metrics import Resampler, mean
@@ -27,8 +27,8 @@ class SecondLabel(Table):
     n: int
     accuracy: Quantity
     auroc: Quantity
-    answered: int | None
-    answered_wrong: int | None
+    answers: int | None
+    wrong_answers: int | None
     risk: Quantity | None
     holds: bool | None
 
@@ -37,7 +37,7 @@ class LabelQuality(Table):
     """What is known of the labels themselves; `weighted_accuracy` counts an image by how sure its label is."""
 
     second: SecondLabel | None
-    weighted: int
+    weights: int
     weighted_accuracy: Quantity | None
 
 
@@ -47,18 +47,18 @@ _BASELINE = "msp"
 def label_quality(run: Run) -> LabelQuality | None:
     """Agreement and results on the agreed labels, weighted accuracy; None where neither is known."""
     clean = run.rows("clean")
-    twice = _given(clean, SECOND)
-    weighed = _given(clean, WEIGHT)
+    twice = _rows_with(clean, SECOND)
+    weighed = _rows_with(clean, WEIGHT)
     if not len(twice) and not len(weighed):
         return None
     return LabelQuality(
         second=_second(run, twice) if len(twice) else None,
-        weighted=len(weighed),
-        weighted_accuracy=_weighted(weighed) if len(weighed) else None,
+        weights=len(weighed),
+        weighted_accuracy=_weighted_accuracy(weighed) if len(weighed) else None,
     )
 
 
-def _given(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+def _rows_with(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     return rows.filter(pl.col(column).is_not_null()) if column in rows.columns else rows.clear()
 
 
@@ -67,7 +67,7 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
     agreed = twice.filter(same)
     labels = twice["label"].to_numpy(), twice[SECOND].to_numpy()
     test = agreed.filter(pl.col("split") == "test")
-    answered = None if run.guard is None else run.answered(run.guard, test)
+    answered = None if run.guard is None else run.accepts(run.guard, test)
     return SecondLabel(
         pairs=len(twice),
         agreement=share(same, twice),
@@ -82,23 +82,23 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
 def _guarantee(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str, Any]:
     """The guarantee, checked on agreed test labels; certified it was on all of them."""
     if run.guard is None or answered is None:
-        return dict.fromkeys(("answered", "answered_wrong", "risk", "holds"))
+        return dict.fromkeys(("answers", "wrong_answers", "risk", "holds"))
     accepted, units = test.filter(answered), independent_rows(test)
-    given = units.filter(run.answered(run.guard, units))
+    given = units.filter(run.accepts(run.guard, units))
     errors = int(wrong(given).sum())
-    holds = errors <= run.guard.certificate.risk * len(given) if len(given) >= FEWEST_ANSWERED else None
+    holds = errors <= run.guard.certificate.risk * len(given) if len(given) >= FEWEST_ANSWERS else None
     return {
-        "answered": len(given),
-        "answered_wrong": errors,
+        "answers": len(given),
+        "wrong_answers": errors,
         "risk": share(wrong(accepted), accepted),
         "holds": holds,
     }
 
 
-def _weighted(rows: pl.DataFrame) -> Quantity:
+def _weighted_accuracy(rows: pl.DataFrame) -> Quantity:
     own = np.asarray(rows[WEIGHT].to_numpy(), np.float64)
 
-    def weighted(right: Flags, weights: Floats | None = None) -> Value:
+    def weighted_mean(right: Flags, weights: Floats | None = None) -> Value:
         return mean(right, own if weights is None else weights * own)
 
-    return Quantity.of(Resampler(len(rows), groups(rows)).estimate(weighted, ~wrong(rows)))
+    return Quantity.of(Resampler(len(rows), groups(rows)).estimate(weighted_mean, ~wrong(rows)))

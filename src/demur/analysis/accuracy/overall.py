@@ -15,7 +15,7 @@ from demur.records import wrong
 
 
 class CorruptionRow(Table):
-    """Accuracy under one corruption at severities 1 to 5, null where one was not run, and what it looks like."""
+    """Accuracy under one corruption at severities 1 to 5, null where one was not run, and a picture of it."""
 
     family: str
     accuracy: tuple[Quantity | None, ...]
@@ -56,8 +56,8 @@ class ConditionRow(Table):
     severity: float
     n: int
     accuracy: Quantity
-    answered: int | None
-    answered_wrong: int | None
+    answers: int | None
+    wrong_answers: int | None
     coverage: Quantity | None
     risk: Quantity | None
     holds: bool | None
@@ -65,7 +65,7 @@ class ConditionRow(Table):
     backwards: int
 
 
-FEWEST_ANSWERED = 20
+FEWEST_ANSWERS = 20
 """A share of fewer answers is no ground for a judgement."""
 
 
@@ -98,7 +98,7 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
 def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the guard makes of a condition; undefined where the points kept are not all of the size it is judged at."""
     if run.guard is None or is_sized(entry):
-        return dict.fromkeys(("answered", "answered_wrong", "coverage", "risk", "holds"))
+        return dict.fromkeys(("answers", "wrong_answers", "coverage", "risk", "holds"))
     return _guarded(run, run.guard, run.rows(entry["name"], "test"), judged=entry.get("keep") != "nearest")
 
 
@@ -106,16 +106,16 @@ def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged:
     """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
     `holds` compares the share of wrong answers seen with the one guaranteed. It stays open below 20 answers, and where
-    an attack looks for the nearest point, for there no size of change was fixed.
+    an attack searches for the nearest point, for there no size of change was fixed.
     """
-    answered = run.answered(guard, test)
+    answered = run.accepts(guard, test)
     accepted, units = test.filter(answered), independent_rows(test)
-    given = units.filter(run.answered(guard, units))
+    given = units.filter(run.accepts(guard, units))
     errors = int(wrong(given).sum())
-    told = judged and len(given) >= FEWEST_ANSWERED
+    told = judged and len(given) >= FEWEST_ANSWERS
     return {
-        "answered": len(given),
-        "answered_wrong": errors,
+        "answers": len(given),
+        "wrong_answers": errors,
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
         "holds": errors <= guard.certificate.risk * len(given) if told else None,
@@ -125,7 +125,7 @@ def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged:
 def class_rows(run: Run) -> tuple[ClassRow, ...]:
     """Every class over clean test rows, by true label."""
     test = run.rows("clean", "test")
-    answered = None if run.guard is None else run.answered(run.guard, test)
+    answered = None if run.guard is None else run.accepts(run.guard, test)
     return tuple(_class(test, answered, k, name) for k, name in enumerate(run.classes))
 
 
@@ -148,17 +148,17 @@ def worst_class(rows: tuple[ClassRow, ...]) -> ClassRow | None:
     """The class with the most wrong among its answered images, else the least accurate one.
 
     Classes of fewer than 20 images are left out if there are others. If the guard answers fewer than 20 images of any
-    class, all are ranked by accuracy: the class it declines almost wholly would escape a ranking of answers.
+    class, all are ranked by accuracy: a class it abstains on almost wholly would escape a ranking of answers.
     """
-    large = [row for row in rows if row.n >= FEWEST_ANSWERED] or [row for row in rows if row.n]
-    if large and all(row.risk and enough_answered(row.coverage, row.n) for row in large):
+    large = [row for row in rows if row.n >= FEWEST_ANSWERS] or [row for row in rows if row.n]
+    if large and all(row.risk and has_enough_answers(row.coverage, row.n) for row in large):
         return max(large, key=lambda row: row.risk.value if row.risk else 0.0)
     return min(large, key=lambda row: row.accuracy.value, default=None)
 
 
-def enough_answered(coverage: Quantity | None, n: int) -> bool:
+def has_enough_answers(coverage: Quantity | None, n: int) -> bool:
     """Whether at least 20 of `n` images are answered."""
-    return coverage is not None and coverage.value * n >= FEWEST_ANSWERED - 1e-9
+    return coverage is not None and coverage.value * n >= FEWEST_ANSWERS - 1e-9
 
 
 def confusion(run: Run) -> tuple[tuple[int, ...], ...]:
@@ -213,7 +213,7 @@ def _errors(run: Run, cells: Mapping[str, Mapping[int, Quantity]]) -> dict[str, 
 
 def _pictures(run: Run) -> tuple[str | None, dict[str, str]]:
     """The one image kept, as it is and under each family."""
-    facts = run.noted("corruptions")
+    facts = run.optional_facts("corruptions")
     if facts is None:
         return None, {}
     found = {family: run.thumb(name) for family, name in facts["thumbs"].items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy.overall import FEWEST_ANSWERED, accuracy, enough_answered
+from demur.analysis.accuracy.overall import FEWEST_ANSWERS, accuracy, has_enough_answers
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, share
 from demur.records import META, wrong
@@ -36,7 +36,7 @@ def slices(run: Run) -> tuple[SliceRow, ...]:
     """Every slice of at least 30 clean images: each value of a text column, the quarters of a numeric one."""
     clean = run.rows("clean")
     test = (clean["split"] == "test").to_numpy()
-    answered = None if run.guard is None else run.answered(run.guard, clean)
+    answered = None if run.guard is None else run.accepts(run.guard, clean)
     return tuple(
         _slice(clean, test, answered, name.removeprefix(META), value, inside)
         for name in clean.columns
@@ -51,8 +51,8 @@ def worst_slice(rows: tuple[SliceRow, ...]) -> SliceRow | None:
 
     If the guard answers fewer than 20 images of any slice with at least 20 test images, all are ranked by accuracy.
     """
-    large = [row for row in rows if row.test_n >= FEWEST_ANSWERED]
-    if large and all(row.risk and enough_answered(row.coverage, row.test_n) for row in large):
+    large = [row for row in rows if row.test_n >= FEWEST_ANSWERS]
+    if large and all(row.risk and has_enough_answers(row.coverage, row.test_n) for row in large):
         return max(large, key=lambda row: row.risk.value if row.risk else 0.0)
     if large and all(row.coverage for row in large):
         return min(large, key=lambda row: row.test_accuracy.value)

@@ -19,11 +19,11 @@ Outcome: TypeAlias = Literal["pass", "warn", "fail"]
 
 
 class Measure(Table):
-    """One measure of one map, beside the same measure of maps that know nothing.
+    """One measure of one map, beside the same measure of baseline maps (uniform, centred, shuffled).
 
-    `median` is over images whose map is not all zero. `with_epsilon` is its rank correlation with the smallest change,
-    null where none was searched; `auroc` tells how well it points to wrong answers in its stated direction of
-    uncertainty, and `gain` is the difference to msp on the same images.
+    `median` is over images whose map is not all zero. `perturbation_correlation` is its rank correlation with the
+    minimal perturbation, null where none was searched; `auroc` is that of wrong answers, with the measure read as an
+    uncertainty score in its stated direction, and `gain` the difference to the AUROC of msp on the same images.
     """
 
     measure: str
@@ -32,7 +32,7 @@ class Measure(Table):
     uniform: Number
     centred: Number
     shuffled: Number
-    with_epsilon: Quantity | None
+    perturbation_correlation: Quantity | None
     auroc: Quantity
     gain: Quantity
 
@@ -89,7 +89,7 @@ class MapRow(Table):
     n: int
     empty: int
     measures: tuple[Measure, ...]
-    localised: tuple[Localisation, ...]
+    localisations: tuple[Localisation, ...]
     agreements: tuple[Agreement, ...]
     sanity: Sanity | None
     per_class: tuple[ClassMap, ...] = ()
@@ -108,7 +108,7 @@ class Overlay(Table):
 
 def overlays(run: Run, name: str) -> tuple[Overlay, ...]:
     """The pictures kept of one map, in the order they were kept; none where the run has no pictures of maps."""
-    kept = (run.noted("overlays") or {}).get(name, [])
+    kept = (run.optional_facts("overlays") or {}).get(name, [])
     clean = run.rows("clean")
     rows = {row["sample_id"]: row for row in clean.select("sample_id", "label", "predicted").to_dicts()} if kept else {}
     return tuple(_overlay(run, entry, rows[entry["sample_id"]]) for entry in kept if entry["sample_id"] in rows)
@@ -124,9 +124,9 @@ def _overlay(run: Run, entry: Mapping[str, str], row: Mapping[str, Any]) -> Over
     )
 
 
-_FOUND = "correlation"
+_CORRELATION = "correlation"
 
-_SAID: Mapping[Outcome, str] = {
+_SENTENCES: Mapping[Outcome, str] = {
     "pass": "with random weights the map changes: it shows what the model has learned",
     "warn": "the map is not shown to change with random weights",
     "fail": "with random weights the map hardly changes: it shows the image more than what was learned",
@@ -135,17 +135,17 @@ _SAID: Mapping[Outcome, str] = {
 
 def sanities(run: Run) -> Mapping[str, Sanity]:
     """Map → how much of it is left when the weights are drawn anew; nothing where that was not tried."""
-    return {entry["map"]: _sanity(run, entry) for entry in run.noted("sanity") or ()}
+    return {entry["map"]: _sanity(run, entry) for entry in run.optional_facts("sanity") or ()}
 
 
 def _sanity(run: Run, entry: Mapping[str, Any]) -> Sanity:
     """Images on which either map is zero everywhere have no correlation and are left out."""
-    columns = {"sample_id": entry["sample_ids"], _FOUND: entry["correlation"]}
-    found = pl.DataFrame(columns, schema={"sample_id": pl.String, _FOUND: pl.Float64})
-    known = rows_with(found.join(run.rows(entry["map"]), on="sample_id", maintain_order="left"), _FOUND)
-    correlation = mean_of(known, _FOUND)
+    columns = {"sample_id": entry["sample_ids"], _CORRELATION: entry["correlation"]}
+    found = pl.DataFrame(columns, schema={"sample_id": pl.String, _CORRELATION: pl.Float64})
+    known = rows_with(found.join(run.rows(entry["map"]), on="sample_id", maintain_order="left"), _CORRELATION)
+    correlation = mean_of(known, _CORRELATION)
     state = _state(correlation, entry["limit"])
-    return Sanity(n=len(known), correlation=correlation, state=state, sentence=_SAID[state])
+    return Sanity(n=len(known), correlation=correlation, state=state, sentence=_SENTENCES[state])
 
 
 def _state(alike: Quantity, limit: float) -> Outcome:
@@ -156,9 +156,9 @@ def _state(alike: Quantity, limit: float) -> Outcome:
 COMPACTNESS = "area_50"
 """The measure that stands for a map in tables of classes: small where half of its mass lies in few cells."""
 
-_UNINFORMED = ("uniform", "centred", "shuffled")
+_BASELINES = ("uniform", "centred", "shuffled")
 _AGREEMENT, _OVERLAP = f"{EXPLAIN}agreement.", f"{EXPLAIN}overlap."
-_CHANGE = "smallest change"
+_CHANGE = "minimal perturbation"
 
 
 def map_rows(run: Run) -> tuple[MapRow, ...]:
@@ -166,7 +166,7 @@ def map_rows(run: Run) -> tuple[MapRow, ...]:
     entries = run.conditions("map")
     if not entries:
         return ()
-    known, sane = _known(run), sanities(run)
+    known, sane = _baseline_rows(run), sanities(run)
     found = []
     for entry in entries:
         rows = run.rows(entry["name"]).join(known, on="sample_id", how="left", maintain_order="left")
@@ -180,7 +180,7 @@ def map_rows(run: Run) -> tuple[MapRow, ...]:
                 n=len(rows),
                 empty=int((values(rows, f"{EXPLAIN}empty") > 0).sum()),
                 measures=tuple(_measure(rows, **measure) for measure in entry["measures"]),
-                localised=tuple(_localised(rows, entry)),
+                localisations=tuple(_localisation_rows(rows, entry)),
                 agreements=tuple(_agreements(rows)),
                 per_class=_classes(run, rows),
                 sanity=sane.get(entry["map"]),
@@ -195,8 +195,8 @@ def first_search(run: Run) -> Entry | None:
     return next(iter((*section_searches(run), *attack_searches(run))), None)
 
 
-def _known(run: Run) -> pl.DataFrame:
-    """The baseline's uncertainty, and the smallest change where one was searched, of every image."""
+def _baseline_rows(run: Run) -> pl.DataFrame:
+    """The baseline's uncertainty, and the minimal perturbation where one was searched, of every image."""
     clean = run.rows("clean").select("sample_id", f"signal.{BASELINE}")
     search = first_search(run)
     if search is None:
@@ -210,7 +210,7 @@ def _size(rows: pl.DataFrame, side: str) -> int:
 
 
 def _measure(rows: pl.DataFrame, name: str, sentence: str, uncertainty: int) -> Measure:
-    """On images whose map is not zero everywhere; those that know nothing are measured on the same images."""
+    """On images whose map is not zero everywhere; baseline maps are measured on the same images."""
     seen = rows_with(rows, f"{EXPLAIN}{name}")
     own, units = values(seen, f"{EXPLAIN}{name}"), groups(seen)
     msp, failed = score(seen, BASELINE), wrong(seen)
@@ -218,8 +218,8 @@ def _measure(rows: pl.DataFrame, name: str, sentence: str, uncertainty: int) -> 
         measure=name,
         sentence=sentence,
         median=Quantity.of(median(own, units)),
-        **{kind: _middle(seen, f"{EXPLAIN}{kind}.{name}") for kind in _UNINFORMED},
-        with_epsilon=_with_change(seen, name) if _CHANGE in rows.columns else None,
+        **{kind: _middle(seen, f"{EXPLAIN}{kind}.{name}") for kind in _BASELINES},
+        perturbation_correlation=_with_change(seen, name) if _CHANGE in rows.columns else None,
         auroc=Quantity.of(auroc_interval(uncertainty * own, failed, units)),
         gain=Quantity.of(auroc_gain(uncertainty * own, msp, failed, units)),
     )
@@ -235,11 +235,11 @@ def _with_change(seen: pl.DataFrame, name: str) -> Quantity:
     return Quantity.of(spearman(values(right, f"{EXPLAIN}{name}"), values(right, _CHANGE), groups(right)))
 
 
-def _localised(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Iterator[Localisation]:
+def _localisation_rows(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Iterator[Localisation]:
     """Over images that say where their object is; nothing where none does."""
     for way in entry["localisations"]:
         own = f"{EXPLAIN}{way['name']}"
-        others = {kind: f"{EXPLAIN}{kind}.{way['name']}" for kind in _UNINFORMED}
+        others = {kind: f"{EXPLAIN}{kind}.{way['name']}" for kind in _BASELINES}
         marked = rows_with(rows, own)
         if marked.is_empty():
             continue

@@ -19,29 +19,29 @@ from demur.metrics.rank_correlation import spearman
 from demur.records import EXPLAIN, groups
 from demur.registry.tables import CENTRED, MARKED
 
-Leaning: TypeAlias = Literal["object", "background", "undecided"]
+Reliance: TypeAlias = Literal["object", "background", "undecided"]
 
 
 class Occlusion(Table):
-    """What hiding one part of the image does: fall of the probability of the answer, share of answers that change.
+    """Occlusion of one part of the image: fall of the probability of the answer, share of answers that change.
 
     `share` is the mean share of the pixels that are hidden: a part that is nearly everything takes the answer with it.
     """
 
     condition: str
     part: Literal["object", "background"]
-    by: str
+    fill: str
     n: int
     share: Quantity
     fall: Quantity
-    changed: Quantity
+    answer_changes: Quantity
 
 
 class ClassRegion(Table):
-    """One class: the paired difference background − object, and what it leans on as far as that can be told.
+    """One class: the paired difference background − object, and what it relies on as far as that can be told.
 
     `p_value` holds for all classes tested at once, and is null for those of fewer than six images or groups; rank 1
-    leans most on the object.
+    relies most on the object.
     """
 
     name: str
@@ -50,21 +50,21 @@ class ClassRegion(Table):
     object_smaller: int
     background_smaller: int
     p_value: Number
-    leans_on: Leaning
+    reliance: Reliance
     rank: int | None
 
 
 class Control(Table):
-    """A blob in the middle as the object of the same images, which knows nothing of them.
+    """Control region: a centred blob as the object of the same images, whatever they show.
 
     `effect` is the blob's; `p_value` is McNemar's, of the region's object having the smaller change on as many images
-    as the blob, and `beaten` says that it has it on more.
+    as the blob, and `is_exceeded` says that the object has it on more.
     """
 
     n: int
     effect: Quantity
     p_value: Number
-    beaten: bool
+    is_exceeded: bool
 
 
 class Region(Table):
@@ -73,8 +73,8 @@ class Region(Table):
     Changes weighted to either side, of equal L2, searched along the same direction. `difference` is the median of
     background − object over images that were right; a side that never flips counts as larger than any that does, both
     never as a tie. `effect` is the share where the object's change is smaller minus the share where the background's
-    is. `unknown` more images were right and are left out: they have no mark, or a map with nothing or everything in it.
-    `control` is null where the plan has no region `centred`, and for that itself.
+    is. `without_object` more images were right and are left out: they have no object mask, or a map with nothing or
+    everything in it. `control` is null where the plan has no region `centred`, and for that itself.
     """
 
     region: str
@@ -89,32 +89,32 @@ class Region(Table):
     object_smaller: int
     background_smaller: int
     ties: int
-    unknown: int = 0
+    without_object: int = 0
     p_value: Number
     effect: Quantity
-    leans_on: Leaning
+    reliance: Reliance
     control: Control | None = None
-    hidden: tuple[Occlusion, ...]
+    occlusions: tuple[Occlusion, ...]
     per_class: tuple[ClassRegion, ...]
 
 
 class RegionAgreement(Table):
-    """A map as region beside the true marks, on images that were right and have both.
+    """A map as region against the object masks, on images that were right and have both.
 
-    `inside` is the share of the map's mass in the marks, `covered` their share of the pixels, `same_sign` how often
-    both differences point the same way where neither is a tie, `correlation` that of their ranks.
+    `mass_inside` is the share of the map's mass in the object mask, `mask_share` its share of the pixels, `same_sign`
+    how often both differences point the same way where neither is a tie, `correlation` that of their ranks.
     """
 
     region: str
     n: int
-    inside: Quantity
-    covered: Quantity
+    mass_inside: Quantity
+    mask_share: Quantity
     same_sign: Quantity
     correlation: Quantity
 
 
 class Attribution(Table):
-    """Everything known of where the model looks; `epsilon_of` is the search that the maps' measures are held to."""
+    """All attribution results; `epsilon_of` is the search that the maps' measures are correlated with."""
 
     maps: tuple[MapRow, ...]
     regions: tuple[Region, ...]
@@ -131,20 +131,20 @@ _OBJECT, _BACKGROUND, _WHOLE = "object", "background", "whole"
 
 @dataclass(frozen=True, eq=False)
 class RegionPair:
-    """Smallest changes towards object and background of the images that were right, infinite where none was found.
+    """Minimal perturbations of object and background of the images that were right, infinite where none was found.
 
-    `rows` has them as columns, and that over the whole image where it was searched. On `unknown` more that were right
-    nobody knows where the object is.
+    `rows` has them as columns, and that over the whole image where it was searched. `without_object` more
+    that were right have no object region.
     """
 
     region: str
     norm: str
     cap: float
     rows: pl.DataFrame
-    unknown: int
+    without_object: int
 
     def side(self, part: str) -> Floats:
-        """The smallest changes of one part."""
+        """The minimal perturbations of one part."""
         return values(self.rows, part)
 
     @property
@@ -198,7 +198,7 @@ def _region(run: Run, pair: RegionPair, blob: RegionPair | None) -> Region:
         norm=pair.norm,
         cap=pair.cap,
         n=found.n,
-        unknown=pair.unknown,
+        without_object=pair.without_object,
         whole=censored_quantile(pair.side(_WHOLE), units, pair.cap) if _WHOLE in pair.rows.columns else None,
         object=censored_quantile(pair.side(_OBJECT), units, pair.cap),
         background=censored_quantile(pair.side(_BACKGROUND), units, pair.cap),
@@ -208,9 +208,9 @@ def _region(run: Run, pair: RegionPair, blob: RegionPair | None) -> Region:
         ties=found.ties,
         p_value=found.p_value,
         effect=Quantity.of(found.effect),
-        leans_on=_leaning(found, found.p_value),
+        reliance=_leaning(found, found.p_value),
         control=None if blob is None else _control(pair, blob),
-        hidden=tuple(_hidden(run, pair.region)),
+        occlusions=tuple(_occlusions(run, pair.region)),
         per_class=_classes(run, pair),
     )
 
@@ -226,18 +226,18 @@ def _control(pair: RegionPair, blob: RegionPair) -> Control:
         n=len(rows),
         effect=Quantity.of(sign_effect(blobs, units)),
         p_value=found.p_value,
-        beaten=bool(found.p_value < _LEVEL and found.smaller > found.larger),
+        is_exceeded=bool(found.p_value < _LEVEL and found.smaller > found.larger),
     )
 
 
-def _leaning(found: Paired, chance: float) -> Leaning:
-    """What must change less is what the answer leans on, as far as the signs tell it from chance."""
+def _leaning(found: Paired, chance: float) -> Reliance:
+    """What must change less is what the answer relies on, as far as the signs tell it from chance."""
     if not chance < _LEVEL:
         return "undecided"
     return "object" if found.smaller > found.larger else "background"
 
 
-def _hidden(run: Run, region: str) -> Iterator[Occlusion]:
+def _occlusions(run: Run, region: str) -> Iterator[Occlusion]:
     """Over all images, right or wrong: it is the answer given that is watched."""
     answers = run.rows("clean").select("sample_id", answer="predicted")
     for entry in run.conditions("intervention"):
@@ -247,11 +247,11 @@ def _hidden(run: Run, region: str) -> Iterator[Occlusion]:
         yield Occlusion(
             condition=entry["name"],
             part=entry["part"],
-            by=entry["by"],
+            fill=entry["by"],
             n=len(rows),
             share=mean_over(values(rows, _HIDDEN), rows),
             fall=mean_over(values(rows, _FALL), rows),
-            changed=share((rows["predicted"] != rows["answer"]).to_numpy(), rows),
+            answer_changes=share((rows["predicted"] != rows["answer"]).to_numpy(), rows),
         )
 
 
@@ -269,7 +269,7 @@ def _classes(run: Run, pair: RegionPair) -> tuple[ClassRegion, ...]:
             object_smaller=each.smaller,
             background_smaller=each.larger,
             p_value=float(chance),
-            leans_on=_leaning(each, chance),
+            reliance=_leaning(each, chance),
             rank=place,
         )
         for name, each, chance, place in zip(run.classes, found, chances, places, strict=True)
@@ -290,18 +290,18 @@ def _agreement(run: Run, pair: RegionPair, marked: RegionPair) -> RegionAgreemen
     ours = pair.rows.with_columns(ours=pair.differences)
     rows = ours.join(theirs, on="sample_id", maintain_order="left")
     told = rows.filter((pl.col("ours") != 0) & (pl.col("theirs") != 0))
-    seen = _seen(run, pair.region).join(rows, on="sample_id", how="semi")
+    seen = _map_rows(run, pair.region).join(rows, on="sample_id", how="semi")
     return RegionAgreement(
         region=pair.region,
         n=len(rows),
-        inside=mean_of(seen, f"{EXPLAIN}energy"),
-        covered=mean_of(seen, f"{EXPLAIN}covered"),
+        mass_inside=mean_of(seen, f"{EXPLAIN}energy"),
+        mask_share=mean_of(seen, f"{EXPLAIN}covered"),
         same_sign=share((np.sign(told["ours"]) == np.sign(told["theirs"])).to_numpy(), told),
         correlation=Quantity.of(spearman(rows["ours"].to_numpy(), rows["theirs"].to_numpy(), groups(rows))),
     )
 
 
-def _seen(run: Run, region: str) -> pl.DataFrame:
+def _map_rows(run: Run, region: str) -> pl.DataFrame:
     """What was measured of the map itself; nothing where the plan asks for it as a region only."""
     names = [entry["name"] for entry in run.conditions("map") if entry["map"] == region]
     return run.rows(names[0]) if names else run.rows("clean").clear()

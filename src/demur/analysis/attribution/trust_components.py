@@ -12,9 +12,9 @@ from demur.analysis.run_folder import class_ranks
 
 
 class TrustRow(Table):
-    """One class, or the whole model: how far, what it leans on, how compactly it looks; ranks among the classes.
+    """One class, or the whole model: minimal perturbation, object reliance, map compactness; ranks among classes.
 
-    Rank 1 is the most trusted: largest smallest change, largest background − object, smallest area.
+    Rank 1 is the most trusted: largest minimal perturbation, largest background − object, smallest area.
     """
 
     name: str
@@ -44,33 +44,33 @@ EVERYTHING = "all classes"
 Row = TypeVar("Row", ClassSearch, ClassRegion, ClassMap)
 
 
-def trust(searches: Sequence[MinimalPerturbation], where: Attribution | None) -> TrustComponents | None:
-    """Smallest change, object against background and compactness side by side; None where none of them was measured.
+def trust(searches: Sequence[MinimalPerturbation], found: Attribution | None) -> TrustComponents | None:
+    """Minimal perturbation, object against background, compactness, side by side; None where none was measured.
 
     They are those of the first search, the first region and the first map of the plan. Nothing is summed: a class may
-    be robust because it looks at the background.
+    be robust because the model relies on the background.
     """
     search = next(iter(searches), None)
-    region = next(iter(where.regions), None) if where else None
-    look = next(iter(where.maps), None) if where else None
-    if search is None and region is None and look is None:
+    region = next(iter(found.regions), None) if found else None
+    map_row = next(iter(found.maps), None) if found else None
+    if search is None and region is None and map_row is None:
         return None
     return TrustComponents(
         epsilon_of=None if search is None else search.condition,
         epsilon_norm=None if search is None else search.norm,
         difference_of=None if region is None else region.region,
         difference_norm=None if region is None else region.norm,
-        compactness_of=None if look is None else look.name,
-        model=_model(search, region, look),
-        classes=_classes(search, region, look),
+        compactness_of=None if map_row is None else map_row.name,
+        model=_model(search, region, map_row),
+        classes=_classes(search, region, map_row),
     )
 
 
-def _model(search: MinimalPerturbation | None, region: Region | None, look: MapRow | None) -> TrustRow:
-    area = None if look is None else _area(look)
+def _model(search: MinimalPerturbation | None, region: Region | None, map_row: MapRow | None) -> TrustRow:
+    area = None if map_row is None else _area(map_row)
     return TrustRow(
         name=EVERYTHING,
-        n=max(part.n for part in (search, region, look) if part is not None),
+        n=max(part.n for part in (search, region, map_row) if part is not None),
         epsilon=None if search is None else search.median,
         epsilon_rank=None,
         difference=None if region is None else region.difference,
@@ -80,24 +80,24 @@ def _model(search: MinimalPerturbation | None, region: Region | None, look: MapR
     )
 
 
-def _area(look: MapRow) -> Measure | None:
-    return next((measure for measure in look.measures if measure.measure == COMPACTNESS), None)
+def _area(map_row: MapRow) -> Measure | None:
+    return next((measure for measure in map_row.measures if measure.measure == COMPACTNESS), None)
 
 
-def _classes(search: MinimalPerturbation | None, region: Region | None, look: MapRow | None) -> tuple[TrustRow, ...]:
+def _classes(search: MinimalPerturbation | None, region: Region | None, map_row: MapRow | None) -> tuple[TrustRow, ...]:
     """One row of each class in the order of the labels."""
-    far = _by_name(() if search is None else search.per_class)
-    apart = _by_name(() if region is None else region.per_class)
-    compact = _by_name(() if look is None else look.per_class)
-    places = _farthest(far)
+    searches = _by_name(() if search is None else search.per_class)
+    regions = _by_name(() if region is None else region.per_class)
+    maps = _by_name(() if map_row is None else map_row.per_class)
+    places = _robustness_ranks(searches)
     rows = []
-    for name in far or apart or compact:
-        reach, side, area = far.get(name), apart.get(name), compact.get(name)
+    for name in searches or regions or maps:
+        search_row, side, area = searches.get(name), regions.get(name), maps.get(name)
         rows.append(
             TrustRow(
                 name=name,
-                n=max(part.n for part in (reach, side, area) if part is not None),
-                epsilon=None if reach is None else reach.median,
+                n=max(part.n for part in (search_row, side, area) if part is not None),
+                epsilon=None if search_row is None else search_row.median,
                 epsilon_rank=places.get(name),
                 difference=None if side is None else side.difference,
                 difference_rank=None if side is None else side.rank,
@@ -112,7 +112,8 @@ def _by_name(rows: Sequence[Row]) -> Mapping[str, Row]:
     return {row.name: row for row in rows}
 
 
-def _farthest(far: Mapping[str, ClassSearch]) -> Mapping[str, int | None]:
+def _robustness_ranks(searches: Mapping[str, ClassSearch]) -> Mapping[str, int | None]:
     """The search ranks the class that flips first as 1; trust ranks the one that flips last so."""
-    medians = [sortable(row.median) for row in far.values()]
-    return dict(zip(far, class_ranks(medians, [row.median.n for row in far.values()], largest=True), strict=True))
+    medians = [row.median for row in searches.values()]
+    ranks = class_ranks([sortable(median) for median in medians], [median.n for median in medians], largest=True)
+    return dict(zip(searches, ranks, strict=True))

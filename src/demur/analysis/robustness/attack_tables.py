@@ -18,11 +18,11 @@ from demur.records import PASSES, groups, wrong
 class AttackRow(Table):
     """One attack. `robust_accuracy` is over all attacked images, `success` over those the model had right.
 
-    `target` names the class or rule of a targeted attack; its `reached` is the share of the images that are not of that
-    class which ended there, null for others; its `success` counts, among them, those the model had right and got wrong.
-    `median_distance` is of the images that the attack made wrong; where it keeps smallest changes, of all, 0 where the
-    answer was wrong already. `troubled` images had a zero or non-finite gradient, left their ball, crashed, or could
-    not be confirmed.
+    `target` names the class or rule of a targeted attack; its `target_success` is the share, of the images not of that
+    class, which end there, null for others; its `success` counts, among them, those the model had right and got wrong.
+    `median_distance` is of the images that the attack made wrong; where it keeps minimal perturbations, of all, 0 where
+    the answer was wrong already. `faults` counts images with a zero or non-finite gradient, or that left their ball,
+    crashed, or could not be confirmed.
     """
 
     condition: str
@@ -33,9 +33,9 @@ class AttackRow(Table):
     n: int
     robust_accuracy: Quantity
     success: Quantity
-    reached: Quantity | None
+    target_success: Quantity | None
     median_distance: Quantity
-    troubled: int
+    faults: int
     forwards: int
     backwards: int
 
@@ -48,7 +48,7 @@ class SizePoint(Table):
 
 
 class ClassRobustness(Table):
-    """One class: accuracy before the attack, robust accuracy at the reported size, median of the smallest change."""
+    """One class: accuracy before the attack, robust accuracy at the reported size, median minimal perturbation."""
 
     name: str
     n: int
@@ -62,14 +62,14 @@ class StageRow(Table):
 
     name: str
     n: int
-    broke: int
+    successes: int
     passes: int
 
 
 class Robustness(Table):
-    """The smallest change of every image, hence accuracy at every size.
+    """The minimal perturbation of every image, hence accuracy at every size.
 
-    `eps` is the size an ensemble was strongest at, null for a bare search. `never` images were not fooled at all. An
+    `eps` is the size an ensemble was strongest at, null for a bare search. `censored` images were not fooled at all. An
     ensemble without a search has no `curve` and no median.
     """
 
@@ -81,7 +81,7 @@ class Robustness(Table):
     accuracy: Quantity
     robust_accuracy: Quantity | None
     median_distance: Quantity
-    never: int
+    censored: int
     curve: tuple[SizePoint, ...]
     per_class: tuple[ClassRobustness, ...]
     stages: tuple[StageRow, ...]
@@ -96,36 +96,36 @@ def attack_rows(run: Run) -> tuple[AttackRow, ...]:
 
 
 def robustness(run: Run) -> tuple[Robustness, ...]:
-    """Every ensemble, then every other search for the smallest change that was not confined to a target."""
+    """Every ensemble, then every other search for the minimal perturbation that was not confined to a target."""
     nearest = [entry for entry in run.conditions("attack", "nearest") if entry.get("target") is None]
     found = [entry for entry in nearest if is_unlimited(entry) or stage_names(run.rows(entry["name"]))]
     return tuple(_robustness(run, entry) for entry in sorted(found, key=lambda entry: not entry["severity"]))
 
 
 def is_unlimited(entry: Mapping[str, Any]) -> bool:
-    """Whether an attack looked for the smallest change of each image, however large it may be.
+    """Whether an attack searches for the minimal perturbation of each image, however large it may be.
 
     Runs of earlier versions do not say so and had no other attacks that keep the nearest point.
     """
     return bool(entry.get("unlimited", entry.get("keep") == "nearest"))
 
 
-def known_as(name: str) -> str:
+def display_name(name: str) -> str:
     """An attack as papers write it.
 
-    >>> known_as("apgd_t")
+    >>> display_name("apgd_t")
     'APGD-T'
     """
     return name.upper().replace("_", "-")
 
 
-def minimal_change(rows: pl.DataFrame) -> Floats:
-    """The smallest change found of each image: 0 where it was wrong already, infinite where nothing flipped it."""
+def minimal_perturbation(rows: pl.DataFrame) -> Floats:
+    """The minimal perturbation found of each image: 0 where it was wrong already, infinite where nothing flipped it."""
     distance = rows.select(pl.when("epsilon.censored").then(np.inf).otherwise(pl.col("epsilon.minimal")))
     return np.asarray(distance.to_series().to_numpy(), np.float64)
 
 
-def median_change(distances: Floats, unit: np.ndarray[Any, Any] | None) -> Estimate:
+def median_perturbation(distances: Floats, unit: np.ndarray[Any, Any] | None) -> Estimate:
     """The median of changes, undefined where most images were never fooled."""
     if not len(distances):
         return Estimate.undefined("no images")
@@ -149,9 +149,9 @@ def _attack(run: Run, entry: Mapping[str, Any]) -> AttackRow:
         n=len(rows),
         robust_accuracy=share(~fooled, rows),
         success=share(fooled[right], rows.filter(right)),
-        reached=_reached(rows) if entry.get("target") else None,
+        target_success=_target_success(rows) if entry.get("target") else None,
         median_distance=Quantity.of(_change(rows, right, entry)),
-        troubled=int((rows["flags"] > 0).sum()),
+        faults=int((rows["flags"] > 0).sum()),
         forwards=int(rows["forwards"].sum()),
         backwards=int(rows["backwards"].sum()),
     )
@@ -172,16 +172,16 @@ def is_fooled(rows: pl.DataFrame, entry: Mapping[str, Any]) -> Flags:
     """Which rows an attack leaves wrong; of an ensemble, by a change of no more than its size."""
     fooled = wrong(rows)
     if is_sized(entry):
-        fooled = fooled & (minimal_change(rows) <= _edge(entry["severity"]))
+        fooled = fooled & (minimal_perturbation(rows) <= _edge(entry["severity"]))
     return fooled
 
 
 def is_sized(entry: Mapping[str, Any]) -> bool:
-    """Whether an attack keeps smallest changes, of whatever size, and is judged at one size."""
+    """Whether an attack keeps minimal perturbations, of whatever size, and is judged at one size."""
     return entry.get("keep") == "nearest" and entry["severity"] > 0
 
 
-def _reached(rows: pl.DataFrame) -> Quantity:
+def _target_success(rows: pl.DataFrame) -> Quantity:
     aimed = rows.filter(pl.col("target").is_not_null())
     return share((aimed["predicted"] == aimed["target"]).to_numpy(), aimed)
 
@@ -192,16 +192,16 @@ def _change(rows: pl.DataFrame, right: Flags, entry: Mapping[str, Any]) -> Estim
         return Estimate.undefined("such changes have no size")
     if entry["keep"] == "nearest":
         aimed = rows.filter(pl.col("target").is_not_null()) if "target" in rows.columns else rows
-        return median_change(minimal_change(aimed), groups(aimed))
+        return median_perturbation(minimal_perturbation(aimed), groups(aimed))
     fooled = rows.filter(wrong(rows) & right)
     if fooled.is_empty():
         return Estimate.undefined("no image was fooled")
-    return median_change(fooled[f"distance.{entry['norm']}"].to_numpy().astype(np.float64), groups(fooled))
+    return median_perturbation(fooled[f"distance.{entry['norm']}"].to_numpy().astype(np.float64), groups(fooled))
 
 
 def _robustness(run: Run, entry: Mapping[str, Any]) -> Robustness:
     rows = run.rows(entry["name"])
-    distances, eps = minimal_change(rows), entry["severity"] or None
+    distances, eps = minimal_perturbation(rows), entry["severity"] or None
     searched = is_unlimited(entry)
     sizes = _sizes(distances, eps) if searched else []
     return Robustness(
@@ -213,7 +213,7 @@ def _robustness(run: Run, entry: Mapping[str, Any]) -> Robustness:
         accuracy=share(distances > 0, rows),
         robust_accuracy=None if eps is None else _standing(distances, eps, rows),
         median_distance=_middle(distances, rows, searched=searched),
-        never=int(np.isinf(distances).sum()),
+        censored=int(np.isinf(distances).sum()),
         curve=tuple(SizePoint(eps=size, robust_accuracy=_standing(distances, size, rows)) for size in sizes),
         per_class=tuple(_class(rows, distances, k, name, entry) for k, name in enumerate(run.classes)),
         stages=_stages(rows),
@@ -233,8 +233,8 @@ def _class(rows: pl.DataFrame, distances: Floats, k: int, name: str, entry: Mapp
 
 
 def _middle(distances: Floats, rows: pl.DataFrame, *, searched: bool) -> Quantity:
-    none = Estimate.undefined("smallest changes were not searched for")
-    return Quantity.of(median_change(distances, groups(rows)) if searched else none)
+    none = Estimate.undefined("minimal perturbations were not searched for")
+    return Quantity.of(median_perturbation(distances, groups(rows)) if searched else none)
 
 
 def _standing(distances: Floats, eps: float, rows: pl.DataFrame) -> Quantity:
@@ -264,7 +264,7 @@ def _stages(rows: pl.DataFrame) -> tuple[StageRow, ...]:
         StageRow(
             name=name,
             n=rows[f"{PASSES}{name}"].count(),
-            broke=int((rows["stage"] == name).sum()),
+            successes=int((rows["stage"] == name).sum()),
             passes=int(rows[f"{PASSES}{name}"].sum()),
         )
         for name in stage_names(rows)

@@ -13,7 +13,7 @@ End = Literal["value", "low", "high"]
 
 
 class CensoredQuantile(Table):
-    """A quantile of smallest changes with its exact interval; an end above the cap stands at the cap.
+    """A quantile of minimal perturbations with its exact interval; an end above the cap stands at the cap.
 
     `above` names those of `value`, `low` and `high` that only are known to lie above it.
     """
@@ -37,7 +37,7 @@ _ENDS: tuple[End, ...] = ("value", "low", "high")
 def censored_quantile(
     changes: ArrayLike, units: NDArray[Any] | None = None, cap: float | None = None, share: float = 0.5
 ) -> CensoredQuantile:
-    """A quantile, the median unless said otherwise, of smallest changes of which infinite ones lie above the cap.
+    """A quantile, the median unless said otherwise, of minimal perturbations of which infinite ones lie above the cap.
 
     What lies above stands at the cap, and where there is none it is undefined; `above` names it in either case.
     """

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import minimal_change
+from demur.analysis.robustness.attack_tables import minimal_perturbation
 from demur.analysis.robustness.perturbation_curves import attack_searches
 from demur.analysis.run_folder import Run
 from demur.metrics.quantiles import median
@@ -30,8 +30,9 @@ class Lipschitz(Table):
     """From L2 of pixels in [0, 1] to L2 of logits.
 
     `upper` is the product through the network, null with the `reason` where a layer has no known constant; `lower` the
-    largest norm of the Jacobian seen, `median` of the seen ones. `certified` is the median radius that `upper` proves,
-    `found` the median smallest L2 change where a search found one; both of the images that were right.
+    largest Jacobian norm measured, `median` the median one. `certified_radius` is the median radius that `upper`
+    proves, `minimal_perturbation` the median minimal L2 perturbation where a search found one; both over the images
+    that were right.
     """
 
     layers: tuple[LayerNorm, ...]
@@ -40,9 +41,9 @@ class Lipschitz(Table):
     lower: Number
     median: Quantity
     images: int
-    certified: Number
-    found: Number
-    found_by: str | None
+    certified_radius: Number
+    minimal_perturbation: Number
+    search_name: str | None
     sentence: str
 
 
@@ -54,11 +55,11 @@ _SENTENCE = (
 
 def lipschitz(run: Run) -> Lipschitz | None:
     """The table of layers and bounds; None where the plan asked for none."""
-    facts = run.noted("lipschitz")
+    facts = run.optional_facts("lipschitz")
     if facts is None:
         return None
-    upper, seen = facts["upper"], _seen(facts)
-    found, by = _found(run, seen)
+    upper, seen = facts["upper"], _slopes(facts)
+    found, by = _median_perturbation(run, seen)
     return Lipschitz(
         layers=tuple(LayerNorm(**layer) for layer in facts["layers"]),
         upper=upper,
@@ -66,14 +67,14 @@ def lipschitz(run: Run) -> Lipschitz | None:
         lower=float(seen["lower"].to_numpy().max()) if len(seen) else math.nan,
         median=_median_slope(run, seen),
         images=len(seen),
-        certified=_certified(seen, upper),
-        found=found,
-        found_by=by,
+        certified_radius=_certified_radius(seen, upper),
+        minimal_perturbation=found,
+        search_name=by,
         sentence=_SENTENCE,
     )
 
 
-def _seen(facts: Mapping[str, Any]) -> pl.DataFrame:
+def _slopes(facts: Mapping[str, Any]) -> pl.DataFrame:
     """One row per image whose slope was measured; no margin where the answer was wrong."""
     schema = {"sample_id": pl.String, "lower": pl.Float64, "margin": pl.Float64}
     columns = dict(zip(schema, (facts["sample_ids"], facts["lower"], facts["margins"]), strict=True))
@@ -85,19 +86,19 @@ def _median_slope(run: Run, seen: pl.DataFrame) -> Quantity:
     return Quantity.of(median(rows["lower"].to_numpy(), groups(rows)))
 
 
-def _certified(seen: pl.DataFrame, upper: float | None) -> float:
+def _certified_radius(seen: pl.DataFrame, upper: float | None) -> float:
     """The radius margin/(√2·upper), median of the images that were right; Tsuzuku et al. (2018), arXiv:1802.04034."""
     margin = seen["margin"].drop_nulls().median()
     return margin / (math.sqrt(2) * upper) if upper and isinstance(margin, float) else math.nan
 
 
-def _found(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
-    """The smallest median, over the same images that were right, of the L2 searches that looked at all of them."""
+def _median_perturbation(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
+    """The smallest median, over the same images that were right, of the L2 searches that covered all of them."""
     right = seen.filter(pl.col("margin").is_not_null())
     medians: dict[str, float] = {}
     for name in _searches(run):
         rows = run.rows(name).join(right, on="sample_id", how="semi")
-        value = median(minimal_change(rows)).value if len(rows) == len(right) else math.nan
+        value = median(minimal_perturbation(rows)).value if len(rows) == len(right) else math.nan
         if np.isfinite(value):
             medians[name] = value
     if not medians:

@@ -1,4 +1,4 @@
-"""Deliberate manipulation: how small a change flips the answer, and what the guard then does."""
+"""Adversarial results of the first screen: the median minimal perturbation, and the guard under attack."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ import numpy as np
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import (
+    display_name,
     is_unlimited,
-    known_as,
-    median_change,
-    minimal_change,
+    median_perturbation,
+    minimal_perturbation,
     stage_names,
 )
 from demur.analysis.run_folder import Flags, Run, share
@@ -21,15 +21,15 @@ from demur.records import groups, wrong
 class Manipulation(Table):
     """Deliberate manipulation on one screen: null where no attack ran.
 
-    `eps` and `robust_accuracy` are null where no attack has a stated size, `answered_wrong` where none of that size
+    `eps` and `robust_accuracy` are null where no attack has a stated size, `wrong_answers` where none of that size
     keeps its worst point.
     """
 
     norm: str
     median_distance: Quantity
     eps: float | None
-    attacked: int
-    answered_wrong: int | None
+    attacked_samples: int
+    wrong_answers: int | None
     robust_accuracy: Quantity | None
     sentence: str
 
@@ -48,14 +48,14 @@ def manipulation(run: Run) -> Manipulation | None:
     bounded = worst or bounded
     eps = bounded[0]["severity"] if bounded else None
     rows = run.rows((bounded or attacks)[0]["name"])
-    searches = sorted({known_as(name) for entry in attacks for name in _searches(run, entry)})
+    searches = sorted({display_name(name) for entry in attacks for name in _searches(run, entry)})
     return Manipulation(
         norm=norm,
         median_distance=Quantity.of(_median_distance(run, norm)),
         eps=eps,
-        attacked=len(rows),
-        answered_wrong=int((run.answered(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
-        robust_accuracy=None if eps is None else share(answered_points(run, eps, norm), rows),
+        attacked_samples=len(rows),
+        wrong_answers=int((run.accepts(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
+        robust_accuracy=None if eps is None else share(robust_points(run, eps, norm), rows),
         sentence=(
             f"Searched with {', '.join(searches)} on {len(rows):,} test images chosen by hash, with full knowledge of "
             "the model and none of the guard. A stronger search can only find more."
@@ -72,7 +72,7 @@ def _searches(run: Run, entry: Mapping[str, Any]) -> list[str]:
     return stage_names(run.rows(entry["name"])) or [entry["family"]]
 
 
-def answered_points(run: Run, eps: float, norm: str = "linf") -> Flags:
+def robust_points(run: Run, eps: float, norm: str = "linf") -> Flags:
     """Which attacked images stay right under every attack, as far as changes of at most `eps` go, in row order.
 
     The change counts as it was measured, whatever size an attack was allowed. An image that was wrong already has none.
@@ -90,6 +90,6 @@ def _median_distance(run: Run, norm: str) -> Estimate:
     searches = (entry for entry in run.conditions("attack", "nearest") if entry["norm"] == norm and is_unlimited(entry))
     nearest = next((entry for entry in searches if entry.get("target") is None), None)
     if nearest is None:
-        return Estimate.undefined("the plan has no attack that looks for the smallest change")
+        return Estimate.undefined("the plan has no attack that looks for the minimal perturbation")
     rows = run.rows(nearest["name"])
-    return median_change(minimal_change(rows), groups(rows))
+    return median_perturbation(minimal_perturbation(rows), groups(rows))

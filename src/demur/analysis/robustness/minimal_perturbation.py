@@ -4,14 +4,14 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import minimal_change
+from demur.analysis.robustness.attack_tables import minimal_perturbation
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile, ecdf, sortable
 from demur.analysis.robustness.perturbation_curves import (
-    AttackBeside,
+    AttackComparison,
     Confidence,
     Entry,
-    beside,
-    followed,
+    attack_comparisons,
+    confidence_curve,
     is_direction,
     section_searches,
 )
@@ -38,11 +38,11 @@ class ClassSearch(Table):
     right_median: CensoredQuantile | None = None
 
 
-class Flip(Table):
-    """How many images of one class first turn into another, and the median of their smallest changes."""
+class ClassConfusion(Table):
+    """How many images of one class first turn into another, and the median of their minimal perturbations."""
 
     label: str
-    becomes: str
+    prediction: str
     n: int
     median: Number
 
@@ -63,10 +63,10 @@ class Ranking(Table):
 
 
 class MinimalPerturbation(Table):
-    """The smallest change that one search found. Quantiles are over all images; already wrong ones count as 0.
+    """The minimal perturbation that one search found. Quantiles are over all images; already wrong ones count as 0.
 
     Directions are followed up to their `cap`; other searches have none, and what they never flip has no size.
-    `smallest` and `largest` are of the images that flipped. `scan` and `refinement` are forwards per flipped image.
+    `minimum` and `maximum` are of the images that flipped. `scan` and `refinement` are forwards per flipped image.
     `resolution` says in words what the scan can see. `ecdf` holds at most 200 pairs of a size and the share of all
     images that no change of at most this size flips, by growing size; its first size is 0, its last the cap.
     """
@@ -82,33 +82,33 @@ class MinimalPerturbation(Table):
     median: CensoredQuantile
     upper: CensoredQuantile
     right_median: CensoredQuantile
-    smallest: Number
-    largest: Number
+    minimum: Number
+    maximum: Number
     scan: Number
     refinement: Number
     per_class: tuple[ClassSearch, ...]
     ranking: Ranking | None
-    flips: tuple[Flip, ...]
+    confusions: tuple[ClassConfusion, ...]
     curve: tuple[Confidence, ...]
-    beside: tuple[AttackBeside, ...]
+    comparisons: tuple[AttackComparison, ...]
     resolution: str | None = None
     ecdf: tuple[tuple[float, float], ...] = ()
 
 
 _QUARTER = 0.25
-_FLIPS = 20
+_MOST_CONFUSIONS = 20
 _LEVEL = 0.05
 _STEADY = 0.7
 
 
 def perturbation_tables(run: Run) -> tuple[MinimalPerturbation, ...]:
-    """Every search for the smallest change of whole images, in the order of the plan; those of regions are not here."""
+    """Every search for minimal perturbations of whole images, in the order of the plan; none of regions."""
     return tuple(_search(run, entry) for entry in section_searches(run))
 
 
 def _search(run: Run, entry: Entry) -> MinimalPerturbation:
     rows = run.rows(entry["name"])
-    changes, cap = minimal_change(rows), entry["cap"]
+    changes, cap = minimal_perturbation(rows), entry["cap"]
     flipped = _flipped(changes)
     lower, median, upper = _quartiles(rows, changes, cap)
     right = changes > 0
@@ -125,15 +125,15 @@ def _search(run: Run, entry: Entry) -> MinimalPerturbation:
         median=median,
         upper=upper,
         right_median=censored_quantile(changes[right], groups(rows.filter(right)), cap),
-        smallest=float(changes[flipped].min(initial=np.inf)) if flipped.any() else np.nan,
-        largest=float(changes[flipped].max(initial=0)) if flipped.any() else np.nan,
+        minimum=float(changes[flipped].min(initial=np.inf)) if flipped.any() else np.nan,
+        maximum=float(changes[flipped].max(initial=0)) if flipped.any() else np.nan,
         scan=_spent(rows, flipped, "spent.scan"),
         refinement=_spent(rows, flipped, "spent.refine"),
         per_class=_classes(run, rows, changes, cap),
         ranking=_ranking(rows, changes),
-        flips=_flips(run, rows, changes),
-        curve=followed(run, entry["name"]),
-        beside=beside(run, entry) if is_direction(entry) else (),
+        confusions=_confusions(run, rows, changes),
+        curve=confidence_curve(run, entry["name"]),
+        comparisons=attack_comparisons(run, entry) if is_direction(entry) else (),
         ecdf=ecdf(changes, cap),
     )
 
@@ -204,15 +204,15 @@ def _sentence(found: RankingTest) -> str:
     return "The classes differ by more than noise, but their exact places may not hold on other images."
 
 
-def _flips(run: Run, rows: pl.DataFrame, changes: Floats) -> tuple[Flip, ...]:
+def _confusions(run: Run, rows: pl.DataFrame, changes: Floats) -> tuple[ClassConfusion, ...]:
     """What flipped images turn into first, the most common turns first."""
     turned = rows.with_columns(change=pl.Series(changes)).filter(pl.Series(_flipped(changes)))
     pairs = turned.group_by("label", "predicted").agg(n=pl.len(), changes=pl.col("change"))
-    common = pairs.sort("n", "label", "predicted", descending=[True, False, False]).head(_FLIPS)
+    common = pairs.sort("n", "label", "predicted", descending=[True, False, False]).head(_MOST_CONFUSIONS)
     return tuple(
-        Flip(
+        ClassConfusion(
             label=run.classes[row["label"]],
-            becomes=run.classes[row["predicted"]],
+            prediction=run.classes[row["predicted"]],
             n=row["n"],
             median=weighted_median(row["changes"]),
         )

@@ -1,4 +1,4 @@
-"""Curves over the size of a change: attacks beside rays, the label's probability along a ray."""
+"""Curves over the size of a change: attacks against rays, the label's probability along a ray."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import is_unlimited, minimal_change
+from demur.analysis.robustness.attack_tables import is_unlimited, minimal_perturbation
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, ecdf, finite
 from demur.analysis.run_folder import Run, mean_over, share
 from demur.metrics.quantiles import median, weighted_quantile
@@ -35,9 +35,9 @@ def is_direction(entry: Entry) -> bool:
 
 
 def minimal_changes(run: Run, entry: Entry, name: str) -> pl.DataFrame:
-    """The smallest change of each image by sample id, as a column of some name; null where none could be searched."""
+    """The minimal perturbation of each image by sample id, as a column of some name; null where none was searched."""
     rows = run.rows(entry["name"])
-    return pl.DataFrame({"sample_id": rows["sample_id"], name: pl.Series(minimal_change(rows)).fill_nan(None)})
+    return pl.DataFrame({"sample_id": rows["sample_id"], name: pl.Series(minimal_perturbation(rows)).fill_nan(None)})
 
 
 class Confidence(Table):
@@ -47,14 +47,14 @@ class Confidence(Table):
     mean: Quantity
     lower: Number
     upper: Number
-    standing: Quantity
+    accuracy: Quantity
 
 
-class AttackBeside(Table):
+class AttackComparison(Table):
     """A search by a stronger attack on the same images; `ratio` is the median of direction ÷ attack, image by image.
 
-    `upheld` is the share of images on which the attack's change is no larger than the direction's. `ecdf` is as that of
-    `Search`.
+    `share_not_larger` is the share of images on which the attack's change is no larger than the direction's.
+    `ecdf` is as that of `MinimalPerturbation`.
     """
 
     condition: str
@@ -62,44 +62,44 @@ class AttackBeside(Table):
     n: int
     median: CensoredQuantile
     ratio: Quantity
-    upheld: Quantity
+    share_not_larger: Quantity
     ecdf: tuple[tuple[float, float], ...] = ()
 
 
-def beside(run: Run, direction: Entry) -> tuple[AttackBeside, ...]:
-    """Every other search for the smallest change in the norm of a direction that shares images with it."""
+def attack_comparisons(run: Run, direction: Entry) -> tuple[AttackComparison, ...]:
+    """Every other search for the minimal perturbation in the norm of a direction that shares images with it."""
     attacks = (*attack_searches(run), *(entry for entry in section_searches(run) if not is_direction(entry)))
-    found = (_beside(run, direction, entry) for entry in attacks if entry["norm"] == direction["norm"])
+    found = (_attack_comparison(run, direction, entry) for entry in attacks if entry["norm"] == direction["norm"])
     return tuple(each for each in found if each is not None)
 
 
-def _beside(run: Run, direction: Entry, entry: Entry) -> AttackBeside | None:
+def _attack_comparison(run: Run, direction: Entry, entry: Entry) -> AttackComparison | None:
     """The ratio is 0 where the attack alone found nothing, infinite where the direction did; none where both."""
-    both = run.rows(direction["name"]).select("sample_id", "group")
+    shared = run.rows(direction["name"]).select("sample_id", "group")
     for name, each in (("along", direction), ("attack", entry)):
-        both = both.join(minimal_changes(run, each, name), on="sample_id", maintain_order="left")
-    if both.is_empty():
+        shared = shared.join(minimal_changes(run, each, name), on="sample_id", maintain_order="left")
+    if shared.is_empty():
         return None
-    along, attack = (both[name].to_numpy() for name in ("along", "attack"))
+    along, attack = (shared[name].to_numpy() for name in ("along", "attack"))
     right = (along > 0) & (attack > 0)
     known = right & (np.isfinite(along) | np.isfinite(attack))
-    return AttackBeside(
+    return AttackComparison(
         condition=entry["name"],
         sentence=entry["sentence"],
-        n=len(both),
-        median=censored_quantile(attack, groups(both)),
+        n=len(shared),
+        median=censored_quantile(attack, groups(shared)),
         ratio=finite(
-            median(along[known] / attack[known], groups(both.filter(known))),
+            median(along[known] / attack[known], groups(shared.filter(known))),
             "too many images were flipped by the attack alone",
         ),
-        upheld=share(attack[right] <= along[right] + ROUNDING, both.filter(right)),
+        share_not_larger=share(attack[right] <= along[right] + ROUNDING, shared.filter(right)),
         ecdf=ecdf(attack),
     )
 
 
-def followed(run: Run, condition: str) -> tuple[Confidence, ...]:
+def confidence_curve(run: Run, condition: str) -> tuple[Confidence, ...]:
     """One row per size at which the images of a search were followed; none where they were not."""
-    known = (found for found in run.noted("curves") or () if found["condition"] == condition)
+    known = (found for found in run.optional_facts("curves") or () if found["condition"] == condition)
     return next((_points(run, found) for found in known), ())
 
 
@@ -115,7 +115,7 @@ def _points(run: Run, found: Mapping[str, Any]) -> tuple[Confidence, ...]:
             mean=mean_over(confidence[:, at], rows),
             lower=weighted_quantile(confidence[:, at], 0.25),
             upper=weighted_quantile(confidence[:, at], 0.75),
-            standing=share(right[:, at], rows),
+            accuracy=share(right[:, at], rows),
         )
         for at, eps in enumerate(found["eps"])
     )

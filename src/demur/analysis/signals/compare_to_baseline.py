@@ -15,13 +15,13 @@ from demur.metrics.multiple_comparisons import critical_value
 
 
 class Contest(Table):
-    """Which of the `compared` signals beat the baseline at a target, all of them considered, and which lose to it.
+    """Which of the `candidates` signals beat the baseline at a target, all of them considered, and which lose to it.
 
     Of those that are `better` the `blind` are not shown to find failures better than chance.
     """
 
     target: TargetName
-    compared: int
+    candidates: int
     better: tuple[str, ...]
     blind: tuple[str, ...]
     worse: tuple[str, ...]
@@ -41,7 +41,7 @@ class Gain:
     @classmethod
     def of(cls, target: Target, signal: str, baseline: str, *, fitted: bool) -> "Gain":
         """Over all rows, or where the signal was fitted over those held back; other units then add nothing."""
-        part = target.only(target.held_back) if fitted else target
+        part = target.only(target.is_test) if fitted else target
         ours = score(part.rows, signal), score(part.rows, baseline), part.positive, part.units
         own = gain_influence(*ours)
         return cls(auroc_gain(*ours), _spread(target, own) if fitted else own)
@@ -51,15 +51,15 @@ def _spread(target: Target, own: Floats) -> Floats:
     """What units held back add, at their places among all units."""
     if target.units is None:
         everything = np.zeros(len(target.rows))
-        everything[target.held_back] = own
+        everything[target.is_test] = own
         return everything
     units = np.unique(target.units)
     everything = np.zeros(len(units))
-    everything[np.isin(units, target.units[target.held_back])] = own
+    everything[np.isin(units, target.units[target.is_test])] = own
     return everything
 
 
-def is_settled(gains: Mapping[str, Gain]) -> dict[str, Estimate]:
+def simultaneous_gains(gains: Mapping[str, Gain]) -> dict[str, Estimate]:
     """Gains with intervals that hold together; without an interval where a gain alone has none."""
     told = {name: gain for name, gain in gains.items() if not np.isnan(gain.estimate.low)}
     times = critical_value(np.stack([gain.influence for gain in told.values()])) if told else np.nan
@@ -73,24 +73,24 @@ def _widened(gain: Gain, times: float) -> Estimate:
 
 
 def contest(target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate]) -> Contest:
-    """Who wins and who loses, in words; `areas` are the AUROCs, for one may win and still know nothing."""
+    """Who wins and who loses, in words; `areas` are the AUROCs, for one may win and still be no better than chance."""
     better = tuple(sorted((n for n, e in corrected.items() if e.low > 0), key=lambda n: -corrected[n].value))
     untold = sum(np.isnan(estimate.low) for estimate in corrected.values())
     blind = tuple(name for name in better if not areas[name].low > _CHANCE)
     return Contest(
         target=target.name,
-        compared=len(corrected),
+        candidates=len(corrected),
         better=better,
         blind=blind,
         worse=tuple(name for name, estimate in corrected.items() if estimate.high < 0),
-        sentence=_words(better, blind, compared=len(corrected), untold=int(untold)),
+        sentence=_words(better, blind, candidates=len(corrected), untold=int(untold)),
     )
 
 
-def _words(better: tuple[str, ...], blind: tuple[str, ...], *, compared: int, untold: int) -> str:
-    if not compared:
+def _words(better: tuple[str, ...], blind: tuple[str, ...], *, candidates: int, untold: int) -> str:
+    if not candidates:
         return "No other signal was compared with the baseline here."
-    if untold == compared:
+    if untold == candidates:
         return "Too few failures were seen here to compare any signal with the baseline."
     if not better:
         return "No signal beats the baseline here."

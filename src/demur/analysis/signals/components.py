@@ -18,7 +18,7 @@ class PartRow(Table):
     """How well one part of a signal finds a target by itself: a layer, a squeezer, or the first so many mutants."""
 
     signal: str
-    made_of: str
+    component_kind: str
     target: TargetName
     part: str
     auroc: Quantity
@@ -50,11 +50,11 @@ def _targets(run: Run, parted: Sequence[Mapping[str, Any]]) -> Iterator[Target]:
 
 
 def _rows(target: Target, entry: Mapping[str, Any]) -> Iterator[PartRow]:
-    part = target.only(target.held_back) if "bank" in entry else target
+    part = target.only(target.is_test) if "bank" in entry else target
     for name, uncertainty in _parts(part.rows, entry).items():
         yield PartRow(
             signal=entry["name"],
-            made_of=entry["made_of"],
+            component_kind=entry["made_of"],
             target=target.name,
             part=name,
             auroc=part.quantity(auroc_interval(uncertainty, part.positive, part.units)),
@@ -93,7 +93,7 @@ def _lines(rows: pl.DataFrame, entry: Mapping[str, Any]) -> list[tuple[str, Floa
 
 
 def _points(uncertainty: Floats, target: Target) -> tuple[tuple[float, float], ...]:
-    """From nothing doubted to everything; rows of equal uncertainty go together."""
+    """From no row flagged to all; rows of equal uncertainty go together."""
     order = np.argsort(-uncertainty, kind="stable")
     flags, ends = target.positive[order], np.flatnonzero(np.append(np.diff(uncertainty[order]) != 0, [True]))
     hits, alarms = (np.append(0, np.cumsum(kind)[ends] / kind.sum()) for kind in (flags, ~flags))

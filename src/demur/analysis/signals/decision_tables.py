@@ -1,4 +1,4 @@
-"""The failure table of each policy, and what each signal rejects when images get worse."""
+"""The failure table of each policy, and what each signal abstains on as images get worse."""
 
 import numpy as np
 
@@ -9,15 +9,15 @@ from demur.records import groups, wrong
 
 
 class Rejection(Table):
-    """The share of test images each condition makes one signal decline.
+    """The share of test images that one signal abstains on, condition by condition.
 
-    The threshold is set on clean tune images, to decline the share `clean` of them.
+    The threshold is set on clean tune images, to abstain on the share `clean_rate` of them.
     """
 
     signal: str
-    clean: float
+    clean_rate: float
     threshold: float
-    declined: dict[str, Quantity]
+    abstention_rates: dict[str, Quantity]
 
 
 class PolicyRow(Table):
@@ -40,14 +40,14 @@ def policy_rows(run: Run) -> tuple[PolicyRow, ...]:
     for name, policy in run.policies.items():
         for entry in run.conditions():
             test = run.rows(entry["name"], "test")
-            found = failure_table(run.answered(policy, test), wrong(test), groups(test))
+            found = failure_table(run.accepts(policy, test), wrong(test), groups(test))
             numbers = {key: Quantity.of(estimate) for key, estimate in vars(found).items()}
             rows.append(PolicyRow(policy=name, condition=entry["name"], n=len(test), **numbers))
     return tuple(rows)
 
 
 _CLEAN = 0.05
-"""The share of clean images to decline where no guard says how many."""
+"""The share of clean images to abstain on where no guard sets it."""
 
 
 def rejections(run: Run) -> tuple[Rejection, ...]:
@@ -55,7 +55,7 @@ def rejections(run: Run) -> tuple[Rejection, ...]:
     tune = run.rows("clean", "tune")
     if tune.is_empty():
         return ()
-    clean = _CLEAN if run.guard is None else float((~run.answered(run.guard, tune)).mean())
+    clean = _CLEAN if run.guard is None else float((~run.accepts(run.guard, tune)).mean())
     return tuple(_rejection(run, name, clean, float(np.quantile(score(tune, name), 1 - clean))) for name in run.signals)
 
 
@@ -63,7 +63,7 @@ def _rejection(run: Run, signal: str, clean: float, threshold: float) -> Rejecti
     tests = {entry["name"]: run.rows(entry["name"], "test") for entry in run.conditions()}
     return Rejection(
         signal=signal,
-        clean=clean,
+        clean_rate=clean,
         threshold=threshold,
-        declined={name: share(score(rows, signal) > threshold, rows) for name, rows in tests.items()},
+        abstention_rates={name: share(score(rows, signal) > threshold, rows) for name, rows in tests.items()},
     )

@@ -1,4 +1,4 @@
-"""What a signal should tell: error, attack, shift."""
+"""The targets a signal is ranked on: error, attack, shift."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from demur.records import groups, wrong
 
 @dataclass(frozen=True)
 class Target:
-    """Rows to score and which of them a signal should uncertainty; `units` are resampled as one."""
+    """Rows to score and which of them (`positive`) should score high; `units` are resampled as one."""
 
     name: TargetName
     rows: pl.DataFrame
@@ -30,7 +30,7 @@ class Target:
         return replace(self, rows=self.rows.filter(chosen), positive=self.positive[chosen], units=units)
 
     @property
-    def held_back(self) -> Flags:
+    def is_test(self) -> Flags:
         """Rows that no signal was fitted on and no policy chosen by."""
         return np.asarray((self.rows["split"] == "test").to_numpy(), bool)
 

@@ -1,4 +1,4 @@
-"""How well each signal ranks what it should tell (error, attack, shift), and what it costs."""
+"""How well each signal ranks errors, attacks and shift (AUROC and its kin), and what it costs."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Floats, Run, score
 from demur.analysis.scored import TargetName
-from demur.analysis.signals.compare_to_baseline import Contest, Gain, contest, is_settled
+from demur.analysis.signals.compare_to_baseline import Contest, Gain, contest, simultaneous_gains
 from demur.analysis.signals.ranking_targets import Target, targets
 from demur.errors import RunError
 from demur.metrics import Estimate, Resampler, augrc, aupr, aurc, coverage_at_risk, fpr95
@@ -21,7 +21,7 @@ from demur.records import read_json
 class TargetRow(Table):
     """How well one signal finds one target; `gain` is its AUROC minus that of msp on the same rows, paired.
 
-    `corrected` is the same gain with an interval that holds for all signals compared at once; `beats` says that it lies
+    `corrected_gain` is the same gain with a simultaneous interval over all signals compared; `beats` says that it lies
     above 0. Both are null for the baseline and for signals that rank as an earlier one does.
     """
 
@@ -35,23 +35,23 @@ class TargetRow(Table):
     aupr: Quantity | None
     fpr95: Quantity | None
     coverage_at_risk: Quantity | None
-    corrected: Quantity | None = None
+    corrected_gain: Quantity | None = None
     beats: bool | None = None
 
 
 class SignalRow(Table):
     """One signal against every target. AURC and AUGRC belong to the error target only.
 
-    `fitted_on` is the number of images a fitted signal learned from, null for others; it is scored on test rows only.
-    `ranks_as` names an earlier signal that puts all rows in the same order. `passes` and `milliseconds` are the price
-    of an image beyond the look that all signals share; times were taken on one batch, null where none were.
+    `fit_images` is the number of images a fitted signal learned from, null for others; it is scored on test rows only.
+    `ranks_as` names an earlier signal that puts all rows in the same order. `passes` and `milliseconds` are the cost
+    of an image beyond the forward pass that all signals share; times were taken on one batch, null where none were.
     """
 
     name: str
     sentence: str
     unit: str
     targets: tuple[TargetRow, ...]
-    fitted_on: int | None = None
+    fit_images: int | None = None
     ranks_as: str | None = None
     passes: float = 0.0
     milliseconds: float | None = None
@@ -77,7 +77,7 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
             for entry in entries
             if entry["name"] != BASELINE and entry["name"] not in alike
         }
-        corrected = is_settled(gains)
+        corrected = simultaneous_gains(gains)
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
         contests.append(contest(target, corrected, areas))
@@ -88,7 +88,7 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
             sentence=entry["sentence"],
             unit=entry["unit"],
             targets=tuple(column[place] for column in columns),
-            fitted_on=entry["bank"]["rows"] if _fitted(entry) else None,
+            fit_images=entry["bank"]["rows"] if _fitted(entry) else None,
             ranks_as=alike.get(entry["name"]),
             passes=entry.get("passes", 0.0),
             milliseconds=times.get(entry["name"]),
@@ -104,7 +104,7 @@ def _fitted(entry: Mapping[str, Any]) -> bool:
 
 def _scored(target: Target, entry: Mapping[str, Any]) -> Target:
     """The rows of a target that a signal is scored on."""
-    return target.only(target.held_back) if _fitted(entry) else target
+    return target.only(target.is_test) if _fitted(entry) else target
 
 
 def _area(target: Target, entry: Mapping[str, Any]) -> Estimate:
@@ -135,7 +135,7 @@ def _row(
         negatives=int((~positive).sum()),
         auroc=part.quantity(areas[name]),
         gain=None if gain is None else part.quantity(gain.estimate),
-        corrected=None if told is None else part.quantity(told),
+        corrected_gain=None if told is None else part.quantity(told),
         beats=None if told is None or np.isnan(told.low) else bool(told.low > 0),
         **{metric: part.quantity(found[metric]) if metric in found else None for metric in _RESAMPLED},
     )

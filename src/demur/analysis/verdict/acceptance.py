@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from demur.analysis.quantity import Quantity
@@ -11,7 +10,7 @@ from demur.analysis.signals.signal_ranking import TargetRow
 from demur.analysis.verdict.verdict_tables import GateRow, LabelAccess
 from demur.metrics import wilson
 from demur.metrics.estimate import Estimate, counted
-from demur.openings import Opening, openings
+from demur.openings import Opening
 from demur.registry.gate_rules import Gate, read_gate
 
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
@@ -19,7 +18,7 @@ Found: TypeAlias = list[tuple[str | None, Quantity]]
 
 _SEVERITY: Mapping[Outcome, int] = {"fail": 0, "inconclusive": 1, "pass": 2}
 _MOST = 10_000_000
-_NO_GUARD = "no guarantee was issued, so nothing is declined"
+_NO_GUARD = "no guarantee was issued, so it abstains on nothing"
 
 
 def judge_gates(gates: Mapping[str, str], results: Results) -> tuple[GateRow, ...]:
@@ -33,7 +32,7 @@ def gates_next_step(gates: tuple[GateRow, ...]) -> str | None:
     if failed:
         return (
             f"Do not use it by your own rules ({_listed(failed)}). Improve the model, and audit it on images whose "
-            "labels nobody has opened."
+            "labels that have not been opened yet."
         )
     if open_:
         return f"Label more images: your own rules are not decided yet ({_listed(open_)})."
@@ -57,7 +56,7 @@ def _judged(gate: Gate, key: str, results: Results) -> GateRow:
         of=of,
         value=value,
         outcome=decided,
-        needed=needed,
+        units_needed=needed,
         sentence=_sentence(gate, value, decided, needed),
     )
 
@@ -211,9 +210,8 @@ def _undefined(reason: str) -> Quantity:
     return Quantity.of(Estimate.undefined(reason))
 
 
-def label_access(run: Path) -> LabelAccess | None:
-    """What the run folder knows of openings; None where nothing was noted, as in runs of earlier versions."""
-    known = openings(run)
+def label_access(known: Sequence[Opening]) -> LabelAccess | None:
+    """What the openings of a run folder, oldest first, come to; None where nothing was noted."""
     if not known:
         return None
     certify, test = ([entry for entry in known if entry["split"] == split] for split in ("certify", "test"))
@@ -226,7 +224,7 @@ def label_access(run: Path) -> LabelAccess | None:
         plans=plans,
         models=models,
         sentence=_access_sentence(test, plans, models, known),
-        changed=_changed(test),
+        gate_changes=_gate_changes(test),
     )
 
 
@@ -241,7 +239,7 @@ def _access_sentence(test: Sequence[Opening], plans: int, models: int, known: Se
     )
 
 
-def _changed(test: Sequence[Opening]) -> tuple[str, ...]:
+def _gate_changes(test: Sequence[Opening]) -> tuple[str, ...]:
     """How today's gates differ from the last ones before they were written, if the test labels were open by then."""
     if not test:
         return ()

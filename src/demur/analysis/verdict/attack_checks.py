@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from demur.analysis.robustness.attack_tables import is_fooled, is_unlimited, known_as, minimal_change
+from demur.analysis.robustness.attack_tables import display_name, is_fooled, is_unlimited, minimal_perturbation
 from demur.analysis.run_folder import Flags, Run
 from demur.analysis.verdict.verdict_tables import Check, sure_level
 from demur.records import wrong
@@ -46,7 +46,7 @@ _OF_ALL = (
     (
         8,
         "successes are confirmed",
-        "Attacked images that fooled the model once and not when looked at again",
+        "Attacked images that fooled the model once and not when evaluated again",
         0.01,
         0.05,
     ),
@@ -82,7 +82,7 @@ def _rises(run: Run, entry: Entry) -> Iterator[Check]:
     yield Check(
         name="the loss rises",
         state=sure_level(stuck, len(rows), 0.05, 0.20),
-        sentence=f"Images on which {known_as(entry['family'])} did not raise its loss",
+        sentence=f"Images on which {display_name(entry['family'])} did not raise its loss",
         count=stuck,
         of=len(rows),
     )
@@ -155,7 +155,7 @@ def _but_eps(name: str) -> str:
 
 
 def _reachable(searches: Sequence[pl.DataFrame]) -> Check:
-    never = sum(int(np.isinf(minimal_change(rows)).sum()) for rows in searches)
+    never = sum(int(np.isinf(minimal_perturbation(rows)).sum()) for rows in searches)
     total = sum(map(len, searches))
     return Check(
         name="every image can be flipped",

@@ -6,7 +6,7 @@ from functools import reduce
 import polars as pl
 
 from demur.analysis.attribution.map_tables import sanities
-from demur.analysis.robustness.attack_tables import known_as
+from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.perturbation_curves import (
     Entry,
     attack_searches,
@@ -27,7 +27,7 @@ _FEWEST_ERRORS = 30
 def data(run: Run) -> Iterator[Check]:
     """Whether the labels are the model's, images could be read, and there are errors to learn from."""
     rows = run.rows("clean")
-    total = len(rows) + run.failed
+    total = len(rows) + run.failure_count
     right = int((~wrong(rows)).sum())
     chance = 1 / len(run.classes)
     yield Check(
@@ -39,9 +39,9 @@ def data(run: Run) -> Iterator[Check]:
     )
     yield Check(
         name="readable images",
-        state=level(run.failed, total, 0, 0.05),
+        state=level(run.failure_count, total, 0, 0.05),
         sentence="Images that could not be read and were left out",
-        count=run.failed,
+        count=run.failure_count,
         of=total,
     )
     errors = len(rows) - right
@@ -55,8 +55,8 @@ def data(run: Run) -> Iterator[Check]:
 
 
 def copies(run: Run) -> Iterator[Check]:
-    """Images that serve two ends; runs of earlier versions did not look for them."""
-    facts = run.noted("near_duplicates")
+    """Images that serve two ends; runs of earlier versions did not search for them."""
+    facts = run.optional_facts("near_duplicates")
     if facts is None:
         return
     yield Check(
@@ -84,7 +84,7 @@ _MANY = 0.05
 def directions(run: Run) -> Iterator[Check]:
     """Whether attacks find changes as small as a search along a straight line, of the same images and norm.
 
-    A line is one of the ways an attack may go, so its smallest change can only be an upper bound.
+    A line is one of the ways an attack may go, so its minimal perturbation can only be an upper bound.
     """
     searches = [*section_searches(run)]
     straight = [entry for entry in searches if is_direction(entry)]
@@ -101,15 +101,15 @@ def _either(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 def _shorter(attack: pl.DataFrame, line: pl.DataFrame, entry: Entry) -> Check:
     """A twentieth more is no sign of weakness: an attack ends on one side of the edge, and counts its steps."""
-    both = attack.join(line, on="sample_id")
-    found, along = both["attack"].to_numpy(), both["line"].to_numpy()
+    pairs, name = attack.join(line, on="sample_id"), display_name(entry["family"])
+    found, along = pairs["attack"].to_numpy(), pairs["line"].to_numpy()
     behind = int((along < _SLACK * found).sum())
     return Check(
         name="attacks go no further than lines",
-        state=sure_level(behind, len(both), _MANY, 1.0),
-        sentence=f"Images that a straight line flips by a clearly smaller change than {known_as(entry['family'])} does",
+        state=sure_level(behind, len(pairs), _MANY, 1.0),
+        sentence=f"Images that a straight line flips by a clearly smaller change than {name} does",
         count=behind,
-        of=len(both),
+        of=len(pairs),
     )
 
 
@@ -152,7 +152,7 @@ def guarantee_checks(run: Run) -> Iterator[Check]:
     if run.guard is None:
         return
     test = independent_rows(run.rows("clean", "test"))
-    accepted = test.filter(run.answered(run.guard, test))
+    accepted = test.filter(run.accepts(run.guard, test))
     of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
     errors, risk = int(wrong(accepted).sum()), run.guard.certificate.risk
     broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < _LUCK

@@ -155,7 +155,7 @@ RULES: Mapping[str, SanityRule] = {
 
 def sanity_checks(run: Run) -> Iterator[Check]:
     """Every finding judged; runs of earlier versions made no trials."""
-    facts = run.noted("trials")
+    facts = run.optional_facts("trials")
     if facts is None:
         return
     for finding in facts["findings"]:

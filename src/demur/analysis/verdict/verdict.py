@@ -12,7 +12,7 @@ from demur.records import wrong
 class Guarantee(Table):
     """A certified threshold, and what the untouched test split says of it.
 
-    `test_n`, `test_answered` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
+    `test_n`, `test_answers` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
     are groups. The shares are of all test images, with intervals by the same unit.
     """
 
@@ -21,14 +21,14 @@ class Guarantee(Table):
     risk: float
     delta: float
     certify_n: int
-    certify_answered: int
+    certify_answers: int
     certify_wrong: int
     test_n: int
-    test_answered: int
+    test_answers: int
     test_wrong: int
     coverage: Quantity
     test_risk: Quantity
-    unguarded_risk: Quantity
+    risk_without_guard: Quantity
     unit: Literal["image", "group"] = "image"
 
 
@@ -36,7 +36,7 @@ class RefusalTable(Table):
     """Why no threshold was certified, and what would be needed (`labels_needed` is null where no number can be named).
 
     `provable` is the smallest risk so few labels could prove if no answer were wrong; `supported` the smallest of a few
-    rounder risks at which these very labels would have passed. It was looked up afterwards, so it guarantees nothing.
+    rounder risks at which these very labels would have passed. It was chosen after the fact, so it guarantees nothing.
     """
 
     sentence: str
@@ -69,23 +69,23 @@ def guarantee(run: Run) -> Guarantee | None:
     if run.guard is None:
         return None
     certificate, test = run.guard.certificate, run.rows("clean", "test")
-    answered = run.answered(run.guard, test)
+    answered = run.accepts(run.guard, test)
     accepted, units = test.filter(answered), independent_rows(test)
-    given = units.filter(run.answered(run.guard, units))
+    given = units.filter(run.accepts(run.guard, units))
     return Guarantee(
         signal=run.guard.signal,
         threshold=certificate.threshold,
         risk=certificate.risk,
         delta=certificate.delta,
         certify_n=certificate.m,
-        certify_answered=certificate.answered,
+        certify_answers=certificate.answered,
         certify_wrong=certificate.wrong,
         test_n=len(units),
-        test_answered=len(given),
+        test_answers=len(given),
         test_wrong=int(wrong(given).sum()),
         coverage=share(answered, test),
         test_risk=share(wrong(accepted), accepted),
-        unguarded_risk=share(wrong(test), test),
+        risk_without_guard=share(wrong(test), test),
         unit=certificate.unit,
     )
 
@@ -98,7 +98,7 @@ def refusal(run: Run) -> RefusalTable | None:
     return RefusalTable(**{name: found[name] for name in RefusalTable.model_fields if name in found})
 
 
-def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
+def out_of_scope(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
     """What the guarantee says nothing about, with what was measured of it."""
     shifted = (row for row in conditions if row.holds is False and row.kind == "corruption")
     broken = list(dict.fromkeys(_family(row.family) for row in shifted))
@@ -112,7 +112,7 @@ def not_covered(conditions: tuple[ConditionRow, ...], groups: int | None) -> tup
     )
 
 
-VOID_WHEN = ("model, preprocessing, signal or threshold change", "images come from another source")
+VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")
 
 
 def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
@@ -124,8 +124,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (
-            "Put the threshold in front of the model, send what it declines to a person, and audit again when the "
-            "model, the camera or the place changes."
+            "Put the threshold in front of the model, send the images it abstains on to a person, and audit again when "
+            "the model, the camera or the place changes."
         ),
         "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
         "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",

@@ -27,7 +27,7 @@ def sure_level(count: int, of: int, warn: float, fail: float) -> State:
 class GateRow(Table):
     """One acceptance rule, judged on the bad end of the 95 % interval of `value`.
 
-    `of` is what the value belongs to where a rule is asked of several, such as every class. `needed` is how many units
+    `of` is what the value belongs to where a rule covers several, such as every class. `units_needed` is how many units
     (`value.unit`) would probably decide an inconclusive one.
     """
 
@@ -36,14 +36,14 @@ class GateRow(Table):
     of: str | None
     value: Quantity
     outcome: Literal["pass", "fail", "inconclusive"]
-    needed: int | None
+    units_needed: int | None
     sentence: str
 
 
 class LabelAccess(Table):
-    """How often the labels of these images were opened, by any run known of; times are UTC.
+    """How often the labels of these images were opened, by any recorded run; times are UTC.
 
-    `changed` says which gates are not those that stood when the test labels were first opened.
+    `gate_changes` says which gates are not those that stood when the test labels were first opened.
     """
 
     certify: int
@@ -53,7 +53,7 @@ class LabelAccess(Table):
     plans: int
     models: int
     sentence: str
-    changed: tuple[str, ...]
+    gate_changes: tuple[str, ...]
 
 
 class Check(Table):

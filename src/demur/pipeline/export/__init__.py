@@ -1,6 +1,6 @@
 """Adversarial images as files: arrays, a table, pictures, an 8-bit copy, and how far they carry to other models.
 
-attack.json                          what was asked, and what was found
+attack.json                          the request, and what was found
 <model>/<attack>.safetensors         images, labels, logits, distances, … (or .npz)
 <model>/<attack>.parquet             one record row per image: ids, distances, stages, cost
 <model>/<attack>.rounded.safetensors the same images as bytes (or .npz)

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from demur.attacks.core.attack_state import Trouble
 from demur.metrics import Estimate, proportion
 from demur.metrics.quantiles import median
-from demur.pipeline.export.point_files import MEASURED, Flags, Points, answered_right, ask, read_arrays
+from demur.pipeline.export.point_files import MEASURED, Flags, Points, answered_right, logits_of, read_arrays
+from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import Job
 from demur.records import groups
 from demur.shapes import Images
 
@@ -40,7 +40,7 @@ def figures(points: Points, condition: Condition) -> Facts:
         "robust_accuracy": share_facts(~points.fooled, rows),
         "success": share_facts(points.fooled[points.right], rows.filter(points.right)),
         "reached": None if aimed is None else share_facts((aimed["predicted"] == aimed["target"]).to_numpy(), aimed),
-        "median_change": told(_median_change(points, condition)),
+        "median_change": estimate_facts(_median_change(points, condition)),
         "forwards": int(rows["forwards"].sum()),
         "backwards": int(rows["backwards"].sum()),
         "flags": _flags(rows),
@@ -50,10 +50,10 @@ def figures(points: Points, condition: Condition) -> Facts:
 
 def share_facts(flags: Flags, rows: pl.DataFrame) -> Facts:
     """The share of rows that are flagged, with its interval, per image or per group."""
-    return told(proportion(flags, groups(rows)))
+    return estimate_facts(proportion(flags, groups(rows)))
 
 
-def told(estimate: Estimate) -> Facts:
+def estimate_facts(estimate: Estimate) -> Facts:
     """An estimate as JSON has it; what is undefined is null, with the reason."""
     ends = {name: getattr(estimate, name) for name in ("value", "low", "high")}
     return {
@@ -89,12 +89,12 @@ Files = Sequence[tuple[Path, Path]]
 """Arrays and table of each source, in the order of the models."""
 
 
-def matrix(condition: Condition, benches: Sequence[Job], files: Files, tell: Callable[[], None]) -> Facts:
-    """Rows are the models that were attacked, columns those that were asked.
+def matrix(condition: Condition, jobs: Sequence[Job], files: Files, advance: Callable[[], None]) -> Facts:
+    """Rows are the models that were attacked, columns those that were run on its points.
 
-    `robust_accuracy` is of all images, `success` of those the asked model had right; `carried` is the share of the
-    points that fooled the attacked model, on images both had right, that fool the asked one. The diagonal of the first
-    two is each model's own.
+    `robust_accuracy` is of all images, `success` of those the target model had right; `carried` is the share of the
+    points that fooled the attacked model, on images that both models had right, that fool the target. The diagonal of
+    the first two is each model's own.
     """
     tables = [pl.read_parquet(table) for _, table in files]
     right = [answered_right(table) for table in tables]
@@ -102,10 +102,10 @@ def matrix(condition: Condition, benches: Sequence[Job], files: Files, tell: Cal
     for source, (arrays, _) in enumerate(files):
         points = Points(read_arrays(arrays)["images"], tables[source])
         line: list[Mapping[str, Facts]] = []
-        for target, job in enumerate(benches):
+        for target, job in enumerate(jobs):
             wrong = points.fooled if source == target else _wrong(condition, points, job, right[target])
             line.append(_cell(points, wrong, right[target]))
-            tell()
+            advance()
         for name, rows in cells.items():
             rows.append([cell[name] for cell in line])
     return {"attack": condition.name, **cells}
@@ -113,17 +113,17 @@ def matrix(condition: Condition, benches: Sequence[Job], files: Files, tell: Cal
 
 def _cell(points: Points, wrong: Flags, right: Flags) -> Mapping[str, Facts]:
     """One source and one target, which answers the points wrong and had the clean images right."""
-    rows, both = points.table, points.successful & right
+    rows, right_twice = points.table, points.successful & right
     return {
         "robust_accuracy": share_facts(~wrong, rows),
         "success": share_facts(wrong[right], rows.filter(right)),
-        "carried": share_facts(wrong[both], rows.filter(both)),
+        "carried": share_facts(wrong[right_twice], rows.filter(right_twice)),
     }
 
 
 def _wrong(condition: Condition, points: Points, job: Job, right: Flags) -> Flags:
-    """Which rows the asked model gets wrong; a point larger than the attack's eps is not shown, its clean image is."""
-    answers = ask(job.classifier, points.images, job.plan.batch).argmax(dim=1).numpy()
+    """Which rows the target model gets wrong; a point larger than the attack's eps is not shown, its clean image is."""
+    answers = logits_of(job.classifier, points.images, job.plan.batch).argmax(dim=1).numpy()
     return np.where(points.within(condition), answers != points.table["label"].to_numpy(), ~right)
 
 

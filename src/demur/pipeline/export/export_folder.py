@@ -20,7 +20,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """Where an export lives; its note says what was asked, what is finished and what was found."""
+    """Where an export lives; its note says the request, what is finished and what was found."""
 
     path: Path
 
@@ -36,7 +36,7 @@ class ExportFolder:
         return None
 
     def add(self, entry: Entry) -> None:
-        """Note that an attack on a model is finished, and how far points carry is to be asked again."""
+        """Note that an attack on a model is finished, and how far points carry is to be measured again."""
         note = self.note()
         attacks = note["request"]["attacks"]
         others = [one for one in note["exports"] if (one["model"], one["attack"]) != (entry["model"], entry["attack"])]
@@ -58,8 +58,8 @@ class ExportFolder:
 
 
 @contextmanager
-def open_export(path: Path, request: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[ExportFolder]:
-    """The folder of a request, locked; made if it is not there. `told` may change without being another request.
+def open_export(path: Path, request: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[ExportFolder]:
+    """The folder of a request, locked; made if it is not there. `facts` may change without being another request.
 
     Raises:
         InputError: the folder cannot be written.
@@ -71,7 +71,7 @@ def open_export(path: Path, request: Mapping[str, Any], told: Mapping[str, Any])
             read_json(path / NOTE) if (path / NOTE).exists() else {"exports": [], "transfer": [], "finished": False}
         )
         _check_same(path, before.get("request", request), request)
-        write_json(path / NOTE, {**before, **told, "request": dict(request)})
+        write_json(path / NOTE, {**before, **facts, "request": dict(request)})
         for left in path.rglob(".*.????????"):
             left.unlink(missing_ok=True)
         yield ExportFolder(path)

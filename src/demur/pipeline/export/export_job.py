@@ -16,25 +16,25 @@ from demur.pipeline.export.point_files import (
     Points,
     Rows,
     arrays_of,
-    ask,
     attack_points,
-    joined,
-    packed,
+    join_points,
+    logits_of,
+    pack,
     read_arrays,
     rounded_arrays,
     table_bytes,
 )
+from demur.pipeline.job import SHARD, Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import SHARD, Job
 from demur.shapes import Images, Labels, Scores
 
 _ROUNDING = 1e-6
 
 
-def reloaded(job: Job, path: Path) -> Facts:
+def check_reload(job: Job, path: Path) -> Facts:
     """How many rows get the answer that is written beside them, and by how much logits differ at most."""
     arrays = read_arrays(path)
-    again = ask(job.classifier, arrays["images"], job.plan.batch)
+    again = logits_of(job.classifier, arrays["images"], job.plan.batch)
     same = again.argmax(dim=1) == arrays["predicted"]
     return {
         "same": int(same.sum()),
@@ -46,7 +46,7 @@ def reloaded(job: Job, path: Path) -> Facts:
 def answers_to_bytes(job: Job, path: Path) -> tuple[Images, Labels]:
     """The images of a file of bytes, and the answers to them."""
     images = read_arrays(path)["images"].float() / 255
-    return images, ask(job.classifier, images, job.plan.batch).argmax(dim=1)
+    return images, logits_of(job.classifier, images, job.plan.batch).argmax(dim=1)
 
 
 def surviving(job: Job, condition: Condition, points: Points, rows: Rows, images: Images, answers: Labels) -> Facts:
@@ -80,7 +80,7 @@ def _sizes(job: Job, condition: Condition, rows: Rows, images: Images) -> Scores
     )
 
 
-Tell = Callable[[int], None]
+Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +111,14 @@ class ExportJob:
         return f"{self.place}.parquet"
 
 
-def export_attack(job: ExportJob, folder: ExportFolder, tell: Tell) -> Entry:
-    """Attack, write, read back, ask again; `tell` is called with the number of rows that were attacked."""
-    points = joined([_part(job, folder, number, start, tell) for number, start in enumerate(_starts(job))])
-    files = {"arrays": folder.write(job.arrays, _packed(job, arrays_of(points)))}
+def export_attack(job: ExportJob, folder: ExportFolder, advance: Advance) -> Entry:
+    """Attack, write, read back, check the answers; `advance` is called with the number of rows that were attacked."""
+    points = join_points([_part(job, folder, number, start, advance) for number, start in enumerate(_starts(job))])
+    files = {"arrays": folder.write(job.arrays, _pack(job, arrays_of(points)))}
     found: dict[str, Any] = {"model": job.model, **figures(points, job.condition)}
-    found["reloaded"] = reloaded(job.job, folder.path / job.arrays)
+    found["reloaded"] = check_reload(job.job, folder.path / job.arrays)
     if job.quantised:
-        files["rounded"], found["rounded"], points = _rounded(job, folder, points)
+        files["rounded"], found["rounded"], points = _write_bytes(job, folder, points)
     files["table"] = folder.write(job.table, table_bytes(points.table))
     files["preview"] = folder.write(f"{job.place}.png", _sheet(job, points))
     entry = {**found, "files": files}
@@ -131,7 +131,7 @@ def _starts(job: ExportJob) -> range:
     return range(0, len(job.rows), SHARD)
 
 
-def _part(job: ExportJob, folder: ExportFolder, number: int, start: int, tell: Tell) -> Points:
+def _part(job: ExportJob, folder: ExportFolder, number: int, start: int, advance: Advance) -> Points:
     """The points of one shard, as an earlier, interrupted run left them or new. Its table is written last."""
     rows, place = job.rows[start : start + SHARD], f"{PARTS}/{job.place}-s{number:04d}"
     arrays, table = folder.path / f"{place}.safetensors", folder.path / f"{place}.parquet"
@@ -139,30 +139,30 @@ def _part(job: ExportJob, folder: ExportFolder, number: int, start: int, tell: T
         points = Points(read_arrays(arrays)["images"], pl.read_parquet(table))
     else:
         points = attack_points(job.job, job.condition, rows)
-        folder.write(f"{place}.safetensors", packed({"images": points.images}, "safetensors", {}))
+        folder.write(f"{place}.safetensors", pack({"images": points.images}, "safetensors", {}))
         folder.write(f"{place}.parquet", table_bytes(points.table))
-    tell(len(rows))
+    advance(len(rows))
     return points
 
 
-def _rounded(job: ExportJob, folder: ExportFolder, points: Points) -> tuple[dict[str, str], Facts, Points]:
+def _write_bytes(job: ExportJob, folder: ExportFolder, points: Points) -> tuple[dict[str, str], Facts, Points]:
     """The 8-bit copy, what is left of the successes in it, and the points with its answers in their table."""
     name = f"{job.place}.rounded.{job.suffix}"
-    file = folder.write(name, _packed(job, rounded_arrays(points)))
+    file = folder.write(name, _pack(job, rounded_arrays(points)))
     images, answers = answers_to_bytes(job.job, folder.path / name)
     found = surviving(job.job, job.condition, points, job.rows, images, answers)
     column = pl.Series("rounded.predicted", answers.tolist(), dtype=pl.Int32())
     return file, found, Points(points.images, points.table.with_columns(column))
 
 
-def _packed(job: ExportJob, arrays: Any) -> bytes:
-    told = {
+def _pack(job: ExportJob, arrays: Any) -> bytes:
+    facts = {
         "attack": job.condition.name,
         "seed": job.job.plan.seed,
         "model_sha256": job.job.classifier.sha256,
         "data_sha256": job.job.index.sha256,
     }
-    return packed(arrays, job.suffix, told)
+    return pack(arrays, job.suffix, facts)
 
 
 def _sheet(job: ExportJob, points: Points) -> bytes:

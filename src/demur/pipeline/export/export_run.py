@@ -24,17 +24,17 @@ from demur.pipeline.export.export_figures import matrix
 from demur.pipeline.export.export_folder import ExportFolder, file_slug, open_export, unique
 from demur.pipeline.export.export_job import ExportJob, export_attack
 from demur.pipeline.export.point_files import Rows, check_suffix
+from demur.pipeline.job import Job, on_device
 from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.preflight import preflight_checks
 from demur.pipeline.run.attack_rows import try_attacks
-from demur.pipeline.run.job import Job, on_device
 from demur.pipeline.run.loop import Progress
 from demur.records import SCHEMA_VERSION
-from demur.registry import kind_of, lookup, parse
+from demur.registry import Name, kind_of, lookup
 
 _BESIDES = 4
-"""Looks at the clean image, the last point, the kept point, and at it in float64."""
+"""Passes over the clean image, the last point, the kept point, and at it in float64."""
 
 
 def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
@@ -44,8 +44,8 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
         UnknownNameError: a name or field nobody knows.
         InputError: no attack at all, or a field's value breaks its rule.
     """
-    for text in texts:
-        name = parse(text).name
+    names = [Name(text) for text in texts]
+    for name in (text.call.name for text in names):
         if name == CLEAN.name or kind_of(name, "attack", "corruption") == "corruption":
             raise InputError(
                 f"{name!r} is a condition of an audit and no attack. Name an attack, such as pgd(eps=8/255)."
@@ -53,7 +53,7 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
         lookup("attack", name)
     if not texts:
         raise InputError("no attack was named. Give at least one, such as --attack 'pgd(eps=8/255)'.")
-    return tuple(found for found in conditions(texts, shape) if found.attack is not None)
+    return tuple(found for found in conditions(names, shape) if found.attack is not None)
 
 
 def passes_at_most(condition: Condition) -> int:
@@ -68,12 +68,12 @@ def passes_at_most(condition: Condition) -> int:
 def _price(attack: Attack | Ray) -> int:
     match attack.needs:
         case "loss":
-            look = 1
+            each = 1
         case "gradient":
-            look = 2
+            each = 2
         case "jacobian":
-            look = 1 + int(vars(attack)["candidates"])
-    return _BESIDES + look * attack.steps * attack.restarts
+            each = 1 + int(vars(attack)["candidates"])
+    return _BESIDES + each * attack.steps * attack.restarts
 
 
 def export(
@@ -91,12 +91,12 @@ def export(
     trust_labels: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Attack models, write what was found, read it back and ask again; return the path of `attack.json`.
+    """Attack models, write what was found, read it back and check its answers; return the path of `attack.json`.
 
     The same call again continues what was interrupted and measures nothing twice.
 
     Args:
-        models: classifiers or their addresses. With more than one, each is attacked, and asked about the points of the
+        models: classifiers or their addresses. With more than one, each is attacked, and run on the points of the
             others.
         data: a source or its address; held-out rows are attacked, of which images the models learned from are none.
         attacks: such as `"pgd(eps=[2/255, 8/255])"`; a list is one attack for each value.
@@ -108,7 +108,7 @@ def export(
         suffix: `"safetensors"` or `"npz"`.
         quantised: also write the images in 8 bits, and count the successes that this loses.
         trust_labels: go on with a model that is no better than guessing.
-        progress: told how far it is.
+        progress: called as the work proceeds.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -118,17 +118,17 @@ def export(
     check_suffix(suffix)
     source = open_data(data) if isinstance(data, str) else data
     found = attacks_of(attacks, source.input_shape)
-    classifiers = _opened(models, source, device)
+    classifiers = _open_models(models, source, device)
     for classifier in classifiers:
         try_attacks(found, classifier)
     progress.say("reading the images")
     index = build_index(source, exclude=frozenset[str]().union(*(c.learned_from for c in classifiers)), held_out=True)
     given = {"data.address": source.address, "seed": seed, "batch": batch, "model.trust_labels": trust_labels}
     plan = read_plan(None, (), given, shipped=False)
-    task = _Task(plan, source, index, classifiers, found, chosen(index, limit), suffix, quantised)
-    progress.say("checking the model at the door")
-    told = task.told([preflight_checks(job) for job in task.benches])
-    with open_export(Path(out), task.request(limit), told) as folder:
+    task = _Task(plan, source, index, classifiers, found, select_rows(index, limit), suffix, quantised)
+    progress.say("checking the model and the data")
+    facts = task.facts([preflight_checks(job) for job in task.model_jobs])
+    with open_export(Path(out), task.request(limit), facts) as folder:
         task.run(folder, progress)
         return folder.path / "attack.json"
 
@@ -147,8 +147,11 @@ class _Task:
     quantised: bool
 
     @property
-    def benches(self) -> tuple[Job, ...]:
-        return tuple(Job(self.plan, classifier, self.source, self.index, {}) for classifier in self.classifiers)
+    def model_jobs(self) -> tuple[Job, ...]:
+        return tuple(
+            Job(self.plan, classifier, self.source, self.index, tuple(self.conditions))
+            for classifier in self.classifiers
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,7 +162,7 @@ class _Task:
         places = unique([file_slug(condition.name) for condition in self.conditions])
         return [
             ExportJob(number, job, condition, self.rows, f"{name}/{place}", self.suffix, self.quantised)
-            for number, (job, name) in enumerate(zip(self.benches, self.names, strict=True))
+            for number, (job, name) in enumerate(zip(self.model_jobs, self.names, strict=True))
             for condition, place in zip(self.conditions, places, strict=True)
         ]
 
@@ -179,8 +182,8 @@ class _Task:
             "quantised": self.quantised,
         }
 
-    def told(self, doors: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-        """What else is to be known: names, addresses, versions, what was found at the door."""
+    def facts(self, checks: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+        """What an export says of itself: names, addresses, versions, what preflight found."""
         return {
             "schema_version": SCHEMA_VERSION,
             "data": self.source.address,
@@ -188,8 +191,8 @@ class _Task:
             "unreadable": sum(error is not None for error in self.index.errors),
             "classes": list(self.source.classes),
             "models": [
-                {"name": name, "parameters": classifier.parameters, "sha256": classifier.sha256, "checks": list(checks)}
-                for name, classifier, checks in zip(self.names, self.classifiers, doors, strict=True)
+                {"name": name, "parameters": classifier.parameters, "sha256": classifier.sha256, "checks": list(found)}
+                for name, classifier, found in zip(self.names, self.classifiers, checks, strict=True)
             ],
             "versions": {
                 "python": platform.python_version(),
@@ -200,10 +203,10 @@ class _Task:
     def run(self, folder: ExportFolder, progress: Progress) -> None:
         """Whatever is not finished yet."""
         jobs, carried = self.jobs, len(self.classifiers) > 1
-        asked = len(self.classifiers) * len(self.rows)
+        answers = len(self.classifiers) * len(self.rows)
         prices = {condition.name: passes_at_most(condition) for condition in self.conditions}
         progress.say(self.cost(prices))
-        progress.start(len(self.rows) * sum(prices[job.condition.name] for job in jobs) + carried * asked * len(jobs))
+        progress.start(len(self.rows) * sum(prices[job.condition.name] for job in jobs) + carried * answers * len(jobs))
         for job in jobs:
             tell = partial(_tell, progress, prices[job.condition.name], f"{job.model_name}: {job.condition.sentence}")
             if folder.finished(job.model, job.condition.name):
@@ -218,8 +221,8 @@ class _Task:
     def _carried(self, condition: Condition, folder: ExportFolder, progress: Progress) -> Mapping[str, Any]:
         own = [job for job in self.jobs if job.condition == condition]
         files = [(folder.path / job.arrays, folder.path / job.table) for job in own]
-        tell = partial(_tell, progress, 1, "asking every model about all points", len(self.rows))
-        return matrix(condition, self.benches, files, tell)
+        tell = partial(_tell, progress, 1, "running every model on all points", len(self.rows))
+        return matrix(condition, self.model_jobs, files, tell)
 
     def cost(self, prices: Mapping[str, int]) -> str:
         """What this may cost, in words."""
@@ -236,7 +239,7 @@ def _tell(progress: Progress, each: int, what: str, rows: int) -> None:
     progress.advance(each * rows, what)
 
 
-def chosen(index: Index, limit: int | None) -> Rows:
+def select_rows(index: Index, limit: int | None) -> Rows:
     """The readable rows with the smallest content hashes, in the order of the source."""
     if limit is not None and limit < 1:
         raise InputError(f"`limit` must be at least 1; got {limit}.")
@@ -245,7 +248,7 @@ def chosen(index: Index, limit: int | None) -> Rows:
     return np.array(sorted(ranked[:limit]), dtype=np.int64)
 
 
-def _opened(models: Sequence[Classifier | str], source: Source, device: str | None) -> tuple[Classifier, ...]:
+def _open_models(models: Sequence[Classifier | str], source: Source, device: str | None) -> tuple[Classifier, ...]:
     found = [
         load_model(model, classes=source.classes, input_shape=source.input_shape) if isinstance(model, str) else model
         for model in models
@@ -254,7 +257,7 @@ def _opened(models: Sequence[Classifier | str], source: Source, device: str | No
     for other in others:
         if (other.input_shape, len(other.classes)) != (first.input_shape, len(first.classes)):
             raise ModelError(
-                f"models can be asked about each other's images only if they read the same shape and know as many "
+                f"models can be run on each other's images only if they read the same shape and know as many "
                 f"classes; {first.name} has {first.input_shape} and {len(first.classes)}, {other.name} has "
                 f"{other.input_shape} and {len(other.classes)}. Leave {other.name} out."
             )

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from demur.classifier import Classifier
 from demur.errors import RunError, unknown
+from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attack_rows import run_attack
-from demur.pipeline.run.job import Job
-from demur.pipeline.run.record_rows import ForwardScores, metadata_columns, record_table
-from demur.randomness import Keys
+from demur.pipeline.run.record_rows import ForwardScores, identity, record_table
 from demur.records import wrong
 from demur.shapes import Images, Logits
 
@@ -78,12 +77,11 @@ def attack_part(rows: pl.DataFrame, condition: Condition) -> Flags:
 def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
     """Attack some index rows; the keys, hence the points, are those of an audit with the same seed."""
     images, labels = job.load(rows)
-    ids = [job.index.sample_ids[row] for row in rows]
-    keys = Keys.of(job.plan.seed, ids, condition.name)
-    clean = ask(job.classifier, images, job.plan.batch)
+    keys = job.keys(rows, condition.name)
+    clean = logits_of(job.classifier, images, job.plan.batch)
     found = run_attack(condition, job.classifier, images, labels, keys, batch=job.plan.batch)
     shown = ForwardScores(found.outcome.logits.cpu(), {}, torch.zeros(2, len(rows), dtype=torch.int64))
-    record = record_table(condition, _identity(job, rows), labels.cpu(), shown, found, [None] * len(rows))
+    record = record_table(condition, identity(job, rows), labels.cpu(), shown, found)
     return Points(
         found.outcome.x.cpu(),
         record.with_columns(
@@ -93,25 +91,14 @@ def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
     )
 
 
-def _identity(job: Job, rows: Rows) -> dict[str, list[object]]:
-    index = job.index
-    return {
-        "sample_id": [index.sample_ids[row] for row in rows],
-        "split": [index.splits[row] for row in rows],
-        "label": index.labels[rows].tolist(),
-        "group": [index.groups[row] for row in rows],
-        **metadata_columns(index, rows),
-    }
-
-
-def ask(classifier: Classifier, images: Images, batch: int) -> Logits:
+def logits_of(classifier: Classifier, images: Images, batch: int) -> Logits:
     """What a model answers, on the CPU."""
     with torch.no_grad():
         parts = [classifier.logits(part.to(classifier.device)).cpu() for part in torch.split(images, batch)]
     return torch.cat(parts)
 
 
-def joined(parts: list[Points]) -> Points:
+def join_points(parts: list[Points]) -> Points:
     """All rows of several."""
     return Points(torch.cat([part.images for part in parts]), pl.concat([part.table for part in parts], how="diagonal"))
 
@@ -147,16 +134,16 @@ def arrays_of(points: Points) -> dict[str, Tensor]:
 
 def rounded_arrays(points: Points) -> dict[str, Tensor]:
     """Images as bytes, the nearest of 256 values, and labels."""
-    return {"images": rounded(points.images), "labels": _tensor(points.table["label"], torch.int64)}
+    return {"images": as_bytes(points.images), "labels": _tensor(points.table["label"], torch.int64)}
 
 
-def rounded(images: Images) -> Tensor:
+def as_bytes(images: Images) -> Tensor:
     """The nearest of 256 values, as a byte."""
     return (images * 255).round().to(torch.uint8)
 
 
-def packed(arrays: Mapping[str, Tensor], suffix: str, told: Mapping[str, Any]) -> bytes:
-    """The content of a file; the same arrays are the same bytes. Safetensors have `told` as JSON beside them."""
+def pack(arrays: Mapping[str, Tensor], suffix: str, facts: Mapping[str, Any]) -> bytes:
+    """The content of a file; the same arrays are the same bytes. Safetensors have `facts` as JSON beside them."""
     whole = {name: array.contiguous() for name, array in arrays.items()}
     if suffix == "npz":
         buffer = io.BytesIO()
@@ -164,7 +151,7 @@ def packed(arrays: Mapping[str, Tensor], suffix: str, told: Mapping[str, Any]) -
         return buffer.getvalue()
     from safetensors.torch import save
 
-    return save(whole, {"demur": json.dumps(dict(told), sort_keys=True)})
+    return save(whole, {"demur": json.dumps(dict(facts), sort_keys=True)})
 
 
 def table_bytes(table: pl.DataFrame) -> bytes:
@@ -181,13 +168,13 @@ def read_arrays(path: Path | str) -> dict[str, Tensor]:
         RunError: the file is not there or damaged.
     """
     try:
-        return _unpacked(Path(path))
+        return _unpack(Path(path))
     except Exception as error:  # each library has its own
         reason = str(error).partition("\n")[0]
         raise RunError(f"{path} cannot be read ({reason}). Delete it, and the same command writes it again.") from error
 
 
-def _unpacked(path: Path) -> dict[str, Tensor]:
+def _unpack(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}

@@ -14,7 +14,7 @@ from demur.attribution.occlusion import OccludedBy, Part
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
 from demur.pipeline.plan.target_classes import check_target, target_words
-from demur.registry import Call, build, describe, kind_of, names, parse
+from demur.registry import Call, build, call_of, describe, kind_of, names
 
 Shape = tuple[int, int, int]
 
@@ -29,8 +29,9 @@ _KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "ne
 class Condition:
     """One condition of an audit, and the words for it.
 
-    `name` is its canonical text. `severity` is the eps of a bounded attack or 1–5 of a corruption; 0 when clean, for
-    attacks that look for the smallest perturbation and for corruptions given by their parameter.
+    `name` is its canonical text, `norm` the one an attack measures itself in. `severity` is the eps of a bounded attack
+    or 1–5 of a corruption; 0 when clean, for attacks that look for the smallest perturbation and for corruptions given
+    by their parameter.
 
     Besides what is counted as a condition in tables there are searches for the smallest change (`epsilon`), maps of
     where the model looks (`map`) and images with a part hidden (`intervention`), each on images of its own. Of these
@@ -43,6 +44,7 @@ class Condition:
     severity: float
     sentence: str
     attack: AnyAttack | None = None
+    norm: str | None = None
     corruption: Corruption | None = None
     keep: Keep = "first"
     target: str | None = None
@@ -50,11 +52,6 @@ class Condition:
     part: Part | None = None
     region: str | None = None
     by: OccludedBy | None = None
-
-    @property
-    def norm(self) -> str | None:
-        """The norm an attack measures itself in."""
-        return None if self.attack is None else self.attack.norm
 
     @property
     def scored(self) -> bool:
@@ -112,7 +109,7 @@ def conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
     """
     found = {CLEAN.name: CLEAN}
     for text in texts:
-        for call in _expand(parse(text)):
+        for call in _expand(call_of(text)):
             condition = _condition(call, shape)
             found.setdefault(condition.name, condition)
     return tuple(found.values())
@@ -161,6 +158,7 @@ def _attack(call: Call) -> Condition:
         severity=attack.eps or 0.0,
         sentence=sentence[:1].upper() + sentence[1:],
         attack=attack,
+        norm=attack.norm,
         keep=keep,
         target=target,
     )

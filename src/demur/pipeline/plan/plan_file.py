@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, unknown
-from demur.registry import build, kind_of, lookup, names, parse
+from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
 from demur.registry.tables import CENTRED, MARKED
 
@@ -23,10 +23,14 @@ _RULES = {
 """What pydantic says of Python types, in words of TOML."""
 
 
+Names: TypeAlias = tuple[Annotated[str, AfterValidator(Name)], ...]
+"""Names of attacks, signals, …: text that is parsed once, when the plan is read."""
+
+
 class Section(BaseModel):
     """Base of the plan's tables: frozen and closed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
 
 class Purpose(Section):
@@ -64,7 +68,7 @@ class Conditions(Section):
     `surrogate` is the address of a similar model without defence: points that fool it are tried on this one.
     """
 
-    use: tuple[str, ...] = Field(default=(), strict=False)
+    use: Names = Field(default=(), strict=False)
     attacked: int = Field(default=1000, ge=1)
     surrogate: str | None = None
 
@@ -72,15 +76,13 @@ class Conditions(Section):
 class Signals(Section):
     """Scores of uncertainty; `msp`, the baseline, is always among them."""
 
-    use: tuple[str, ...] = Field(default=("msp", "entropy", "margin", "max_logit", "energy"), strict=False)
+    use: Names = Field(default=("msp", "entropy", "margin", "max_logit", "energy"), strict=False)
 
 
 class Policies(Section):
     """Rules that decide to answer or to abstain."""
 
-    use: tuple[str, ...] = Field(
-        default=("certified(risk=0.02, delta=0.05)", "rule(confidence=0.6, entropy=1.0)"), strict=False
-    )
+    use: Names = Field(default=("certified(risk=0.02, delta=0.05)", "rule(confidence=0.6, entropy=1.0)"), strict=False)
 
 
 class EpsilonPlan(Section):
@@ -90,21 +92,21 @@ class EpsilonPlan(Section):
     images have their confidence followed along each ray.
     """
 
-    use: tuple[str, ...] | None = Field(default=None, strict=False)
+    use: Names | None = Field(default=None, strict=False)
     images: int = Field(default=1000, ge=1)
     curves: int = Field(default=64, ge=0)
 
 
 class AttributionPlan(Section):
-    """Where the model looks, on the first `images` of those that `epsilon` is about.
+    """Attribution maps, on the first `images` of those that `epsilon` is about.
 
     `maps` are kinds of maps. `regions` say what counts as the object: maps, `marked` for the boxes and masks of the
     data, or `centred` for a blob in the middle, which the others must beat. `occlude` is how a region is hidden. What
     is not given is nothing, or in a plan that names no conditions the usual.
     """
 
-    maps: tuple[str, ...] | None = Field(default=None, strict=False)
-    regions: tuple[str, ...] | None = Field(default=None, strict=False)
+    maps: Names | None = Field(default=None, strict=False)
+    regions: Names | None = Field(default=None, strict=False)
     occlude: tuple[str, ...] | None = Field(default=None, strict=False)
     images: int = Field(default=500, ge=1)
 
@@ -153,9 +155,9 @@ class Plan(Section):
             raise InputError(
                 f"the risk must be a share strictly between 0 and 1; got {risk:g}. Write 2 in 100 as 0.02."
             )
-        kept = [text for text in self.policies.use if parse(text).name != "certified"]
+        kept = [text for text in self.policies.use if call_of(text).name != "certified"]
         deltas = [
-            parse(text).fields.get("delta", 0.05) for text in self.policies.use if parse(text).name == "certified"
+            call_of(text).fields.get("delta", 0.05) for text in self.policies.use if call_of(text).name == "certified"
         ]
         certified = (f"certified(risk={risk:.8g}, delta={delta:.8g})" for delta in dict.fromkeys(deltas or [0.05]))
         return self.model_copy(update={"policies": Policies(use=(*certified, *kept))})
@@ -265,14 +267,14 @@ def _explain(error: ValidationError) -> InputError:
 
 def _check_names(plan: Plan) -> None:
     for text in plan.signals.use:
-        lookup("signal", parse(text).name)
+        lookup("signal", call_of(text).name)
     for text in plan.policies.use:
         build("policy", text)
     for text in plan.conditions.use:
-        name = parse(text).name
+        name = call_of(text).name
         if name != "clean" and kind_of(name, "attack", "corruption") is None:
             raise unknown("condition", name, _every_condition())
-    _check_looks(plan)
+    _check_sections(plan)
     for key, rule in plan.gates.items():
         _check_gate(read_gate(key, rule), plan)
 
@@ -281,13 +283,13 @@ def _every_condition() -> set[str]:
     return {"clean", *names("attack"), *names("corruption")}
 
 
-def _check_looks(plan: Plan) -> None:
+def _check_sections(plan: Plan) -> None:
     for text in plan.epsilon.use or ():
-        lookup("attack", parse(text).name)
+        lookup("attack", call_of(text).name)
     for text in plan.attribution.maps or ():
-        lookup("map", parse(text).name)
+        lookup("map", call_of(text).name)
     for text in plan.attribution.regions or ():
-        if text not in {MARKED, CENTRED} and kind_of(parse(text).name, "map") is None:
+        if text not in {MARKED, CENTRED} and kind_of(call_of(text).name, "map") is None:
             raise unknown("region", text, [MARKED, CENTRED, *names("map")])
     for text in plan.attribution.occlude or ():
         if text not in OCCLUSIONS:
@@ -297,13 +299,13 @@ def _check_looks(plan: Plan) -> None:
 def _check_gate(gate: Gate, plan: Plan) -> None:
     """A gate is about something the plan measures; without conditions of its own a plan may have any."""
     if gate.signal is not None:
-        measured = {"msp", *(parse(text).name for text in plan.signals.use)}
-        if parse(gate.signal).name not in measured:
+        measured = {"msp", *(call_of(text).name for text in plan.signals.use)}
+        if call_of(gate.signal).name not in measured:
             raise unknown("signal of a gate", gate.signal, measured)
     if gate.condition is not None:
-        own = {"clean", *(parse(text).name for text in plan.conditions.use)}
+        own = {"clean", *(call_of(text).name for text in plan.conditions.use)}
         families = own if plan.conditions.use else _every_condition()
-        if parse(gate.condition).name not in families:
+        if call_of(gate.condition).name not in families:
             raise unknown("subject of a gate", gate.condition, {*families, *SUBJECTS, "signals.msp"})
 
 

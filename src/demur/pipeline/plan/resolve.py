@@ -1,25 +1,147 @@
-"""The plan with every default written out and checked against the classes and the shape of the images."""
+"""A plan with every default written out, and everything it names built once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeAlias
 
-from demur.errors import UnknownNameError
-from demur.pipeline.plan.conditions import Shape, conditions
-from demur.pipeline.plan.plan_file import Plan
-from demur.registry import build, describe, parse
+from demur.attribution import AttributionMap
+from demur.data import Source
+from demur.errors import InputError, UnknownNameError
+from demur.pipeline.plan.conditions import Condition, Shape, conditions, default_conditions
+from demur.pipeline.plan.plan_file import OCCLUSIONS, LipschitzPlan, Plan
+from demur.pipeline.plan.sections import (
+    map_condition,
+    occlusion_conditions,
+    region_conditions,
+    search_conditions,
+)
+from demur.policies import Certified, Policy
+from demur.registry import Name, build, call_of, describe
 from demur.registry.error_costs import check_positive, read_costs, read_prevalence
 from demur.registry.gate_rules import Gate, read_gate
+from demur.registry.tables import CENTRED, MARKED
+from demur.signals import AnySignal
+
+AnyPolicy: TypeAlias = Certified | Policy
+
+_PROBED = 32
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a plan comes to for images of one shape: names are parsed and things are built here and nowhere later.
+
+    Attributes:
+        plan: every default written out, every name in its canonical text.
+        conditions: clean, attacks, corruptions, then searches, maps and occlusions, in the order they are measured.
+        signals: by canonical name, `msp` and those that policies read among them.
+        policies: by the text that the plan has for them.
+        maps: maps and regions that are maps, by canonical name.
+    """
+
+    plan: Plan
+    conditions: tuple[Condition, ...]
+    signals: Mapping[str, AnySignal]
+    policies: Mapping[str, AnyPolicy]
+    maps: Mapping[str, AttributionMap]
+
+
+def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
+    """The plan written out for the shape of its images, and what it names.
+
+    Args:
+        plan: as it was given; where it names no conditions it gets the usual ones and the usual sections.
+        source: its images; the objects they mark are a usual region.
+        spatial: whether the model has layers with pixels, which Grad-CAM needs.
+
+    Raises:
+        InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
+            hour.
+    """
+    plan, shape = with_error_direction(plan, source.classes), source.input_shape
+    policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
+    read_by_policies = [s for p in policies.values() if not isinstance(p, Certified) for s in p.signals]
+    signals = signals_of(["msp", *plan.signals.use, *read_by_policies])
+    found = conditions(plan.conditions.use or default_conditions(shape), shape)
+    plan, sections, maps = _with_sections(plan, source, spatial=spatial)
+    names = tuple(condition.name for condition in found)
+    twice = sorted(set(names) & {section.name for section in sections})
+    if twice:
+        raise InputError(
+            f"{twice[0]!r} stands among the conditions and in [epsilon] too. It would be measured twice, on other "
+            "images: keep it in one of the two."
+        )
+    changes = {
+        "conditions": plan.conditions.model_copy(update={"use": names}),
+        "signals": plan.signals.model_copy(update={"use": tuple(signals)}),
+        "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
+    }
+    return Setup(plan.model_copy(update=changes), (*found, *sections), signals, policies, maps)
+
+
+def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
+    """Canonical name → signal, each built once."""
+    read: dict[str, Name] = {text: text for text in texts if isinstance(text, Name)}
+    calls = [call_of(read.get(text, text)) for text in dict.fromkeys(texts)]
+    return {describe(call.name, signal): signal for call, signal in ((call, build("signal", call)) for call in calls)}
+
+
+def _with_sections(
+    plan: Plan, source: Source, *, spatial: bool
+) -> tuple[Plan, tuple[Condition, ...], dict[str, AttributionMap]]:
+    """The plan with its sections written out: where it names no conditions, what is usual; else what it has."""
+    usual, given = not plan.conditions.use, plan.attribution
+    cam = ("grad_cam",) if spatial else ()
+    maps = _maps(given.maps if given.maps is not None else (*cam, "gradient") if usual else (), {})
+    regions = _maps(given.regions if given.regions is not None else _usual_regions(source, cam) if usual else (), maps)
+    searches = search_conditions(
+        plan.epsilon.use if plan.epsilon.use is not None else ("ray",) if usual else (), source.input_shape
+    )
+    occlude = given.occlude if given.occlude is not None else OCCLUSIONS if regions else ()
+    images = plan.lipschitz.images if plan.lipschitz.images is not None else 64 if usual else 0
+    attribution = given.model_copy(update={"maps": tuple(maps), "regions": tuple(regions), "occlude": occlude})
+    changes = {
+        "epsilon": plan.epsilon.model_copy(update={"use": tuple(condition.name for condition in searches)}),
+        "attribution": attribution,
+        "lipschitz": LipschitzPlan(images=images),
+    }
+    shown = [condition for condition in maps.values() if condition is not None]
+    areas = (*region_conditions(attribution), *occlusion_conditions(attribution))
+    built = {each.name: each.map for each in (*shown, *regions.values()) if each is not None and each.map is not None}
+    return plan.model_copy(update=changes), (*searches, *shown, *areas), built
+
+
+def _maps(texts: Sequence[str], others: Mapping[str, Condition | None]) -> dict[str, Condition | None]:
+    """Canonical name → map, of regions that are no map nothing; none twice, and none built that `others` have."""
+    found = dict[str, Condition | None]()
+    for text in texts:
+        condition = None if text in {MARKED, CENTRED} else others.get(text) or map_condition(text)
+        found[text if condition is None else condition.name] = condition
+    return found
+
+
+def _usual_regions(source: Source, cam: tuple[str, ...]) -> tuple[str, ...]:
+    """What is known of the object, and the blob that any of it must beat."""
+    found = (*cam, *((MARKED,) if _is_marked(source) else ()))
+    return (*found, CENTRED) if found else ()
+
+
+def _is_marked(source: Source) -> bool:
+    """Whether any of some images from all over the set says where its object is."""
+    places = sorted({place * len(source) // _PROBED for place in range(_PROBED)}) if len(source) else []
+    return any(row.mark is not None for row in source.read(places))
 
 
 def canonical_gates(
-    gates: Mapping[str, str], shape: Shape, known: Sequence[str], signals: Sequence[str]
+    gates: Mapping[str, str], shape: Shape, known: Sequence[Condition], signals: Sequence[str]
 ) -> dict[str, str]:
     """Every gate in one spelling; a family of conditions, or a list of values, is one gate for each condition.
 
     Args:
         gates: key → rule.
         shape: of the images.
-        known: canonical names of the plan's conditions.
+        known: the plan's conditions.
         signals: canonical names of its signals.
 
     Raises:
@@ -33,23 +155,23 @@ def canonical_gates(
     return found
 
 
-def _subjects(gate: Gate, shape: Shape, known: Sequence[str], signals: Sequence[str]) -> Iterator[str]:
+def _subjects(gate: Gate, shape: Shape, known: Sequence[Condition], signals: Sequence[str]) -> Iterator[str]:
     if gate.signal is not None:
-        name = describe(parse(gate.signal).name, build("signal", gate.signal))
+        (name,) = signals_of([gate.signal])
         yield f"signals.{_among(name, signals, 'signal', 'signals.use')}"
     elif gate.condition is None:
         yield gate.subject
     else:
+        names = [condition.name for condition in known]
         for name in _conditions(gate.condition, shape, known):
-            yield _among(name, known, "condition", "conditions.use")
+            yield _among(name, names, "condition", "conditions.use")
 
 
-def _conditions(text: str, shape: Shape, known: Sequence[str]) -> list[str]:
+def _conditions(text: str, shape: Shape, known: Sequence[Condition]) -> list[str]:
     """One condition, each value of a list, or every condition of a family."""
-    if text in known:
-        return [text]
-    family = [name for name in known if parse(name).name == text]
-    return family or [condition.name for condition in conditions([text], shape) if condition.kind != "clean"]
+    named = [condition.name for condition in known if text == condition.name]
+    family = [condition.name for condition in known if text == condition.name.partition("(")[0]]
+    return named or family or [each.name for each in conditions([text], shape) if each.kind != "clean"]
 
 
 def _among(name: str, known: Sequence[str], kind: str, where: str) -> str:

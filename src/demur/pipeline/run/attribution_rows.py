@@ -1,36 +1,22 @@
-"""Where the model looks, measured: maps, searches weighted to one part of the image, parts hidden."""
+"""Rows of attribution maps, occlusions, and searches that may be weighted to one part of the image."""
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from demur.attribution.grids import centred
+from demur.attribution.grids import centred_map
 from demur.attribution.localisation import agreement_columns, map_columns
-from demur.attribution.occlusion import enlarged, has_both_parts, object_mask, occluded, weights
+from demur.attribution.occlusion import enlarge, has_both_parts, object_mask, occlude, weights
+from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attack_rows import run_attack
-from demur.pipeline.run.job import IndexRows, Job
-from demur.pipeline.run.record_rows import ForwardScores, record_table
+from demur.pipeline.run.record_rows import ForwardScores, identity, record_table
 from demur.records import EXPLAIN
-from demur.registry import build
 from demur.registry.tables import CENTRED, MARKED
 from demur.shapes import Flags, Heat, Images, Labels, Logits
 
 
-def measure_shard(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
-    """The record rows of some index rows under anything that is measured."""
-    match condition.kind:
-        case "map":
-            return _mapped(job, condition, rows)
-        case "intervention":
-            return _hidden(job, condition, rows)
-        case "epsilon":
-            return _searched(job, condition, rows)
-        case _:
-            return job.measure(condition, rows)
-
-
-def _mapped(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+def measure_map(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     """Measures of one map, and how it agrees with the plan's first."""
     assert condition.map is not None
     x, y = job.load(rows)
@@ -43,45 +29,45 @@ def _mapped(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     if first != condition.name:
         other = maps_of(job, first, x, answers.argmax(dim=1), rows)
         columns |= agreement_columns(heat, other, first)
-        gradients += _price(first)
+        gradients += _price(job, first)
     return _table(job, condition, rows, y, _shown(answers, 1, gradients), columns)
 
 
-def _hidden(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+def measure_occlusion(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
     """What hiding a part does to the answer and to its probability; nothing where the part is not known."""
     assert condition.by is not None
     assert condition.part in {"object", "background"}
     x, y = job.load(rows)
     clean = clean_logits(job, x)
     mask = object_mask(_region(job, condition.region, x, clean.argmax(dim=1), rows))
-    known = has_both_parts(mask)
+    located = has_both_parts(mask)
     batches = zip(torch.split(x, job.plan.batch), torch.split(mask, job.plan.batch), strict=True)
-    changed = torch.cat([occluded(*batch, condition.part, condition.by) for batch in batches])
+    changed = torch.cat([occlude(*batch, condition.part, condition.by) for batch in batches])
     after = clean_logits(job, changed)
     answer = clean.argmax(dim=1, keepdim=True)
     fall = _share(clean, answer) - _share(after, answer)
     gone = (mask if condition.part == "object" else ~mask).flatten(1).double().mean(dim=1).cpu()
     columns = {
-        f"{EXPLAIN}{name}": v.masked_fill(~known.cpu(), torch.nan) for name, v in (("fall", fall), ("hidden", gone))
+        f"{EXPLAIN}{name}": v.masked_fill(~located.cpu(), torch.nan) for name, v in (("fall", fall), ("hidden", gone))
     }
-    shard = _table(job, condition, rows, y, _shown(after, 2, _price(condition.region)), columns)
-    return _unknown(shard, known, ["predicted", "margin"])
+    shard = _table(job, condition, rows, y, _shown(after, 2, _price(job, condition.region)), columns)
+    return _blank(shard, located, ["predicted", "margin"])
 
 
-def _searched(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
-    """A search, weighted to the object or its background where one is asked for."""
+def measure_search(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """A search, weighted to the object or its background where one is named."""
     x, y = job.load(rows)
-    weight, known, looks, gradients = None, torch.ones(len(x), dtype=torch.bool), 0, 0
+    weight, located, forwards, gradients = None, torch.ones(len(x), dtype=torch.bool), 0, 0
     if condition.region is not None and condition.part in {"object", "background"}:
         answers = clean_logits(job, x).argmax(dim=1)
         heat = _region(job, condition.region, x, answers, rows)
-        weight, known = weights(heat, condition.part), has_both_parts(heat)
-        looks, gradients = 1, _price(condition.region)
+        weight, located = weights(heat, condition.part), has_both_parts(heat)
+        forwards, gradients = 1, _price(job, condition.region)
     keys = job.keys(rows, condition.name)
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch, weights=weight)
-    shown = _shown(found.outcome.logits.cpu(), looks, gradients)
-    shard = record_table(condition, job.identity(rows), y.cpu(), shown, found, job.errors(rows))
-    return _unknown(shard, known, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
+    shown = _shown(found.outcome.logits.cpu(), forwards, gradients)
+    shard = record_table(condition, identity(job, rows), y.cpu(), shown, found)
+    return _blank(shard, located, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
 
 
 def _region(job: Job, region: str | None, x: Images, answers: Labels, rows: IndexRows) -> Heat:
@@ -90,13 +76,13 @@ def _region(job: Job, region: str | None, x: Images, answers: Labels, rows: Inde
     if region == MARKED:
         return job.marks(rows)[0].to(x)
     if region == CENTRED:
-        return centred(x[:, 0])
-    return enlarged(maps_of(job, region, x, answers, rows), (x.shape[2], x.shape[3]))
+        return centred_map(x[:, 0])
+    return enlarge(maps_of(job, region, x, answers, rows), (x.shape[2], x.shape[3]))
 
 
 def maps_of(job: Job, name: str, x: Images, classes: Labels, rows: IndexRows) -> Heat:
-    """A map of some images, the same wherever it is asked for."""
-    found, keys = build("map", name), job.keys(rows, name)
+    """A map of some images, the same wherever it is used."""
+    found, keys = job.maps[name], job.keys(rows, name)
     batches = torch.split(torch.arange(len(x)), job.plan.batch)
     return torch.cat([found(job.classifier, x[b], classes[b], keys.rows(b.tolist())) for b in batches])
 
@@ -111,25 +97,25 @@ def _share(logits: Logits, classes: Tensor) -> Tensor:
     return logits.double().softmax(dim=1).gather(1, classes)[:, 0]
 
 
-def _price(region: str | None) -> int:
+def _price(job: Job, region: str | None) -> int:
     """Gradients by which a region is found."""
-    return 0 if region in (None, MARKED, CENTRED) else build("map", region).gradients
+    return job.maps[region].gradients if region is not None and region in job.maps else 0
 
 
 def _table(
     job: Job, condition: Condition, rows: IndexRows, y: Labels, shown: ForwardScores, columns: dict[str, Tensor]
 ) -> pl.DataFrame:
-    looked = {name: values.cpu() for name, values in columns.items()}
-    return record_table(condition, job.identity(rows), y.cpu(), shown, None, job.errors(rows), looked)
+    more = {name: values.cpu() for name, values in columns.items()}
+    return record_table(condition, identity(job, rows), y.cpu(), shown, more=more)
 
 
-def _shown(logits: Logits, looks: int, gradients: int) -> ForwardScores:
+def _shown(logits: Logits, forwards: int, gradients: int) -> ForwardScores:
     """Answers without scores, and the forwards and backwards that each took."""
-    spent = torch.tensor([[looks + gradients], [gradients]]).expand(2, len(logits))
+    spent = torch.tensor([[forwards + gradients], [gradients]]).expand(2, len(logits))
     return ForwardScores(logits=logits, scores={}, spent=spent)
 
 
-def _unknown(shard: pl.DataFrame, known: Flags, names: list[str]) -> pl.DataFrame:
+def _blank(shard: pl.DataFrame, located: Flags, names: list[str]) -> pl.DataFrame:
     """Null what was measured where nobody knows where the object is."""
-    flags = pl.Series(known.cpu().numpy())
+    flags = pl.Series(located.cpu().numpy())
     return shard.with_columns(pl.when(flags).then(pl.col(name)).alias(name) for name in names if name in shard.columns)

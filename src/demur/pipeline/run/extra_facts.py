@@ -14,11 +14,10 @@ from demur.attacks.ray import Ray, follow
 from demur.attribution.overlay import Pixels, overlay
 from demur.attribution.weight_randomisation import FAILS, correlation_with_random, with_random_weights
 from demur.lipschitz.local_slopes import lipschitz_facts
-from demur.pipeline.plan.conditions import CLEAN, Condition
+from demur.pipeline.job import IndexRows, Job
+from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attribution_rows import clean_logits, maps_of
-from demur.pipeline.run.job import IndexRows, Job
 from demur.pipeline.run.run_writer import RunWriter
-from demur.pipeline.run.shards import section_rows
 from demur.records import write_atomically, write_json
 from demur.shapes import Images
 
@@ -44,19 +43,23 @@ def save_thumbs(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     write_json(folder.path / "facts" / "gallery.json", worst["sample_id"].to_list())
 
 
-def save_corruption_thumbs(job: Job, folder: RunWriter, row: int, found: Sequence[Condition]) -> None:
+def save_corruption_thumbs(job: Job, folder: RunWriter, row: int) -> None:
     """Write `thumbs/original.webp`, `thumbs/<family>.webp` and `facts/corruptions.json`: one image under each family.
 
     Each is shown at the severity nearest to 3 that the plan has; nothing is written for fewer than four families.
     """
     chosen: dict[str, Condition] = {}
-    for condition in (each for each in found if each.kind == "corruption"):
-        known = chosen.get(condition.family, condition)
-        if condition.severity and abs(condition.severity - _SHOWN) <= abs(known.severity - _SHOWN):
+    for condition in (each for each in job.conditions if each.kind == "corruption"):
+        nearest = chosen.get(condition.family, condition)
+        if condition.severity and abs(condition.severity - _SHOWN) <= abs(nearest.severity - _SHOWN):
             chosen[condition.family] = condition
     if len(chosen) < _FAMILIES:
         return
-    pictures = {"original": job.shown(CLEAN, row), **{name: job.shown(chosen[name], row) for name in chosen}}
+    x, _ = job.load([row])
+    pictures = {"original": x[0]}
+    for name, condition in chosen.items():
+        assert condition.corruption is not None
+        pictures[name] = condition.corruption(x, job.keys([row], condition.name))[0]
     for name, picture in pictures.items():
         write_atomically(folder.path / "thumbs" / f"{name}.webp", webp(picture.cpu()))
     thumbs = {family: f"{family}.webp" for family in chosen}
@@ -88,10 +91,10 @@ _PICTURES = 4
 _CHOSEN_FROM = 128
 
 
-def curve_facts(job: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
+def curve_facts(job: Job) -> list[dict[str, Any]]:
     """The label's probability along each ray of [epsilon], from no change to the cap, of the first few images."""
-    rows = section_rows(job.index, job.plan.conditions.attacked, job.plan.epsilon.curves)
-    rays = [condition for condition in found if isinstance(condition.attack, Ray) and condition.region is None]
+    rows = job.first_rows(job.plan.epsilon.curves)
+    rays = [condition for condition in job.sections if isinstance(condition.attack, Ray) and condition.region is None]
     return [_curve(job, condition, rows) for condition in rays]
 
 
@@ -114,26 +117,26 @@ def _curve(job: Job, condition: Condition, rows: IndexRows) -> dict[str, Any]:
     }
 
 
-def sanity_facts(job: Job, found: Sequence[Condition]) -> list[dict[str, Any]]:
+def sanity_facts(job: Job) -> list[dict[str, Any]]:
     """How each map of a few images correlates with that of the same net with random weights; null where undefined."""
-    rows = section_rows(job.index, job.plan.conditions.attacked, min(_SANITY, job.plan.attribution.images))
+    rows = job.first_rows(min(_SANITY, job.plan.attribution.images))
     x, _ = job.load(rows)
     classes = clean_logits(job, x).argmax(dim=1).to(x.device)
     other, facts = with_random_weights(job.classifier), []
-    for condition in (each for each in found if each.map is not None):
+    for condition in (each for each in job.conditions if each.map is not None):
         assert condition.map is not None
         alike = correlation_with_random(
             condition.map, job.classifier, other, x, classes, job.keys(rows, condition.name)
         )
-        known = [None if value != value else float(f"{value:.6g}") for value in alike.tolist()]
+        correlations = [None if value != value else float(f"{value:.6g}") for value in alike.tolist()]
         ids = [job.index.sample_ids[row] for row in rows]
-        facts.append({"map": condition.name, "sample_ids": ids, "correlation": known, "limit": FAILS})
+        facts.append({"map": condition.name, "sample_ids": ids, "correlation": correlations, "limit": FAILS})
     return facts
 
 
-def overlay_facts(job: Job, folder: RunWriter, found: Sequence[Condition]) -> dict[str, list[dict[str, str]]]:
+def overlay_facts(job: Job, folder: RunWriter) -> dict[str, list[dict[str, str]]]:
     """Pictures of each map over the same few images, half of them answered wrong as far as there are such."""
-    rows = section_rows(job.index, job.plan.conditions.attacked, min(_CHOSEN_FROM, job.plan.attribution.images))
+    rows = job.first_rows(min(_CHOSEN_FROM, job.plan.attribution.images))
     x, y = job.load(rows)
     answers = clean_logits(job, x).argmax(dim=1).to(y.device)
     right = answers == y
@@ -141,7 +144,7 @@ def overlay_facts(job: Job, folder: RunWriter, found: Sequence[Condition]) -> di
     for number, at in enumerate(chosen):
         write_atomically(folder.path / "thumbs" / f"map-{number}.webp", webp(x[at].cpu()))
     facts: dict[str, list[dict[str, str]]] = {}
-    for kind, name in enumerate(condition.name for condition in found if condition.map is not None):
+    for kind, name in enumerate(condition.name for condition in job.conditions if condition.map is not None):
         heats = maps_of(job, name, x[chosen], answers[chosen], rows[chosen])
         facts[name] = [
             _picture(job, folder, rows[at], f"map-{number}", kind, overlay(x[at], heat))
@@ -158,7 +161,7 @@ def _picture(job: Job, folder: RunWriter, row: int, stem: str, kind: int, drawn:
 
 def norm_facts(job: Job) -> dict[str, Any]:
     """Norms of the layers and of the Jacobian at the first few images."""
-    rows = section_rows(job.index, job.plan.conditions.attacked, int(job.plan.lipschitz.images or 0))
+    rows = job.first_rows(int(job.plan.lipschitz.images or 0))
     x, y = job.load(rows)
     ids = [job.index.sample_ids[row] for row in rows]
     return lipschitz_facts(job.classifier, x, y, ids, batch=job.plan.batch)

@@ -18,32 +18,27 @@ from torch import Tensor
 from demur.data import Index
 from demur.errors import InputError
 from demur.evidence import Evidence
-from demur.pipeline.run.job import Job
+from demur.pipeline.job import Job
+from demur.pipeline.plan.resolve import AnyPolicy
 from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, wrong
-from demur.registry import build, describe, parse
 from demur.shapes import Labels
 from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
 from demur.splits import FEW
 
 
-def fit_policies(texts: Sequence[str], clean: pl.DataFrame, signals: Sequence[str]) -> list[dict[str, Any]]:
-    """Every policy of a plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+def fit_policies(job: Job, clean: pl.DataFrame) -> list[dict[str, Any]]:
+    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
 
     The signal of a certified threshold is chosen on the tune rows: msp unless another is clearly better there.
     """
-    fitted = []
-    for text in texts:
-        policy = build("policy", text)
-        fitted.append(
-            {"name": text, **(_certify(policy, clean, signals) if isinstance(policy, Certified) else _fixed(policy))}
-        )
-    return fitted
+    signals = list(job.signals)
+    return [{"name": text, **_fitted(job.policies[text], clean, signals)} for text in job.plan.policies.use]
 
 
-def _fixed(policy: Any) -> dict[str, Any]:
-    return {"policy": dump_policy(policy)}
+def _fitted(policy: AnyPolicy, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
+    return _certify(policy, clean, signals) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
 
 
 def _certify(policy: Certified, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
@@ -94,12 +89,6 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 _TRIED = 4
 
 
-def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
-    """Canonical name → signal."""
-    built = ((parse(text), build("signal", text)) for text in texts)
-    return {describe(call.name, signal): signal for call, signal in built}
-
-
 def try_signals(job: Job) -> None:
     """Refuse signals that these images cannot fit, or that this model cannot serve, before anything is measured.
 
@@ -127,24 +116,24 @@ def _nothing_to_fit_on(name: str, rows: int) -> InputError:
     )
 
 
-def _try(signal: AnySignal, seen: Evidence) -> None:
+def _try(signal: AnySignal, evidence: Evidence) -> None:
     needs = needs_of(signal)
     if needs.features:
-        _ = seen.features
+        _ = evidence.features
     for layer in needs.layers:
-        seen.activations(layer)
+        evidence.activations(layer)
     if not isinstance(signal, Fittable):
-        signal(seen)
+        signal(evidence)
 
 
 def prices(signals: Mapping[str, AnySignal], rows: int, reference: int) -> Iterator[str]:
-    """One sentence for each signal that asks the model again: what that comes to for so many rows."""
+    """One sentence for each signal that takes more forward passes: how many they are for so many rows."""
     for name, signal in signals.items():
         needs = needs_of(signal)
         if needs.passes:
             total = needs.passes * rows
             yield (
-                f"{name} asks the model up to {needs.passes:,.4g} more times about each image: {total:,.0f} passes "
+                f"{name} takes up to {needs.passes:,.4g} more passes over each image: {total:,.0f} passes "
                 f"over {rows:,} images under all conditions"
             )
         if needs.fitting:
@@ -203,16 +192,20 @@ def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any
 
 
 def seconds_per_image(job: Job) -> dict[str, Any]:
-    """How long each signal takes for an image of one batch beyond the look that all share, the second time it is asked.
+    """How long each signal takes for an image of one batch beyond the forward pass that all share.
 
-    Outside every guarantee of identity.
+    Timed the second time it is computed; outside every guarantee of identity.
     """
     rows = [row for row in range(len(job.index)) if job.index.errors[row] is None][: job.plan.batch]
     seen = next(job.evidence(job.load(rows)[0], _keys(job, rows)))
     with torch.no_grad():
-        look = _seconds(lambda: next(job.evidence(seen.images, seen.keys)).logits)
+        shared = _seconds(lambda: next(job.evidence(seen.images, seen.keys)).logits)
         own = {name: _seconds(partial(signal, seen)) for name, signal in job.ready.items()}
-    return {"images": len(rows), "look": look / len(rows), "signals": {k: s / len(rows) for k, s in own.items()}}
+    return {
+        "images": len(rows),
+        "forward_pass": shared / len(rows),
+        "signals": {k: s / len(rows) for k, s in own.items()},
+    }
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:

@@ -2,23 +2,26 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+import polars as pl
 
 from demur.adapters import load_model
 from demur.attacks.ray import Ray
 from demur.classifier import Classifier
 from demur.data import Source, build_index, open_data
 from demur.openings import note
-from demur.pipeline.plan.conditions import CLEAN, conditions, default_conditions
+from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
+from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.resolve import canonical_gates, with_error_direction
-from demur.pipeline.plan.sections import sections, with_default_sections
+from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_maps
 from demur.pipeline.run.attack_rows import try_attacks
-from demur.pipeline.run.attribution_rows import measure_shard
+from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.extra_facts import (
     curve_facts,
     norm_facts,
@@ -33,18 +36,14 @@ from demur.pipeline.run.fitting import (
     fit_signals,
     prices,
     seconds_per_image,
-    signals_of,
     try_signals,
 )
-from demur.pipeline.run.job import Job, on_device
+from demur.pipeline.run.record_rows import measure_attack, measure_clean, measure_corruption
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, open_run
-from demur.pipeline.run.shards import Shard, attacked_rows, shards
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
-from demur.policies import Certified
 from demur.records import read, write_json
-from demur.registry import build
 
 
 class Progress(Protocol):
@@ -58,29 +57,6 @@ class Progress(Protocol):
 
     def say(self, what: str) -> None:
         """Something else is being done."""
-
-
-def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Plan:
-    """The plan with every default written out for the shape of its images, with `msp` and the signals policies read.
-
-    Raises:
-        InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
-            hour.
-    """
-    plan = with_default_sections(with_error_direction(plan, source.classes), source, spatial=spatial)
-    policies = [build("policy", text) for text in plan.policies.use]
-    read_by_policies = [name for policy in policies if not isinstance(policy, Certified) for name in policy.signals]
-    use = plan.conditions.use or default_conditions(source.input_shape)
-    found = conditions(use, source.input_shape)
-    names = tuple(condition.name for condition in found)
-    signals = tuple(signals_of(["msp", *plan.signals.use, *read_by_policies]))
-    return plan.model_copy(
-        update={
-            "conditions": plan.conditions.model_copy(update={"use": names}),
-            "signals": plan.signals.model_copy(update={"use": signals}),
-            "gates": canonical_gates(plan.gates, source.input_shape, names, signals),
-        }
-    )
 
 
 def default_folder(plan: Plan) -> Path:
@@ -117,39 +93,37 @@ def run_plan(
     """
     began = time.monotonic()
     source = source or open_data(plan.data.address)
+    address = None if classifier is not None else plan.model.address
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
-    plan = resolve(plan, source, spatial=has_maps(classifier))
+    setup = resolve(plan, source, spatial=has_maps(classifier))
     if device is not None:
         classifier = on_device(classifier, device)
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
-    job = Job(plan, classifier, source, index, signals_of(plan.signals.use))
-    progress.say("checking the model at the door")
-    checks, surrogate = _at_the_door(job)
-    with open_run(out or default_folder(plan), plan) as folder:
+    progress.say("checking the model and the data")
+    checks, job = _preflight(Job.of(setup, classifier, source, index, model=address))
+    with open_run(out or default_folder(job.plan), job.plan) as folder:
         write_metadata(job, folder)
         write_json(folder.path / "facts" / "preflight.json", checks)
         near = partial(near_duplicate_facts, source, index)
         _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
         folder.log("started")
         _measure_all(job, folder, progress)
-        tried = partial(_trials, job, surrogate)
-        _note(folder, "trials", progress, "trying the measurement itself", tried)
+        _note(folder, "trials", progress, "trying the measurement itself", partial(_trials, job))
         _note_sections(job, folder, progress)
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
 
 
-def _at_the_door(job: Job) -> tuple[list[dict[str, Any]], Classifier | None]:
-    """Refuse what cannot be measured before anything is; what was found of the model, and the one to borrow from."""
-    checks, plan = preflight_checks(job), job.plan
+def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
+    """Refuse what cannot be measured before anything is; what was found of the model, and the job with a surrogate."""
+    checks = preflight_checks(job)
     try_signals(job)
-    found, extra = conditions(plan.conditions.use, job.source.input_shape), sections(plan, job.source.input_shape)
-    try_attacks((*found, *extra), job.classifier)
-    try_maps(job, extra)
-    return checks, surrogate_of(plan.conditions.surrogate, job.classifier, found)
+    try_attacks(job.conditions, job.classifier)
+    try_maps(job)
+    return checks, replace(job, surrogate=surrogate_of(job.plan.conditions.surrogate, job.classifier, job.scored))
 
 
 def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Callable[[], object]) -> None:
@@ -164,28 +138,30 @@ def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Ca
 
 def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What searches, maps and norms leave that is no row."""
-    plan, shape = job.plan, job.source.input_shape
-    found = sections(plan, shape)
-    if plan.epsilon.curves and any(isinstance(condition.attack, Ray) for condition in found):
-        _note(folder, "curves", progress, "following confidence along rays", lambda: curve_facts(job, found))
-    if any(condition.map for condition in found):
-        _note(
-            folder,
-            "sanity",
-            progress,
-            "comparing maps with those of random weights",
-            lambda: sanity_facts(job, found),
-        )
-        _note(folder, "overlays", progress, "drawing maps", lambda: overlay_facts(job, folder, found))
-    if plan.lipschitz.images:
-        _note(folder, "lipschitz", progress, "measuring norms", lambda: norm_facts(job))
+    if job.plan.epsilon.curves and any(isinstance(condition.attack, Ray) for condition in job.sections):
+        _note(folder, "curves", progress, "following confidence along rays", partial(curve_facts, job))
+    if any(condition.map for condition in job.sections):
+        what = "comparing maps with those of random weights"
+        _note(folder, "sanity", progress, what, partial(sanity_facts, job))
+        _note(folder, "overlays", progress, "drawing maps", partial(overlay_facts, job, folder))
+    if job.plan.lipschitz.images:
+        _note(folder, "lipschitz", progress, "measuring norms", partial(norm_facts, job))
 
 
-def _trials(job: Job, surrogate: Classifier | None) -> dict[str, Any]:
-    plan = job.plan.conditions
-    found = conditions(plan.use, job.source.input_shape)
-    rows = attacked_rows(job.index, min(plan.attacked, sample_size(plan.attacked)))
-    return trials(job, found, rows, surrogate)
+def _trials(job: Job) -> dict[str, Any]:
+    count = job.plan.conditions.attacked
+    return trials(job, attacked_rows(job.index, min(count, sample_size(count))))
+
+
+MEASURES: Mapping[Kind, Callable[[Job, Condition, IndexRows], pl.DataFrame]] = {
+    "clean": measure_clean,
+    "attack": measure_attack,
+    "corruption": measure_corruption,
+    "epsilon": measure_search,
+    "map": measure_map,
+    "intervention": measure_occlusion,
+}
+"""What each kind of condition is measured by: a shard's index rows in, its record rows out."""
 
 
 def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -201,7 +177,8 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
             frozen = True
         if task.name not in done:
             begun = time.monotonic()
-            folder.add(done, task.name, task.condition.name, measure_shard(job, task.condition, task.rows))
+            table = MEASURES[task.condition.kind](job, task.condition, task.rows)
+            folder.add(done, task.name, task.condition.name, table)
             folder.time(task.name, time.monotonic() - begun)
         progress.advance(task.cost, task.condition.sentence)
     if not frozen:
@@ -224,10 +201,9 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     clean = read(folder.path, CLEAN.name)
     note(folder.path, "certify", "audit")
-    policies = fit_policies(job.plan.policies.use, clean, list(job.signals))
+    policies = fit_policies(job, clean)
     write_json(folder.path / "facts" / "policies.json", policies)
     folder.log("certify and test labels opened")
     save_thumbs(job, folder, clean)
-    found = conditions(job.plan.conditions.use, job.source.input_shape)
     for row in attacked_rows(job.index, 1):
-        save_corruption_thumbs(job, folder, int(row), found)
+        save_corruption_thumbs(job, folder, int(row))

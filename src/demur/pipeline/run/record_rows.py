@@ -1,21 +1,23 @@
-"""From what the model answered to rows of the record."""
+"""From images to rows of the record: as they are, corrupted, attacked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.attacks.core.attack_state import Outcome
 from demur.attacks.core.losses import margin
 from demur.data import Index
+from demur.evidence import Evidence
+from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.attack_rows import AttackResult, or_null
+from demur.pipeline.run.attack_rows import AttackResult, or_null, run_attack
+from demur.randomness import Keys
 from demur.records import META, SECOND, WEIGHT, frame, is_metadata
-from demur.shapes import Labels, Logits, Scores
+from demur.shapes import Images, Labels, Logits, Scores
+from demur.signals import Composed, Signal
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +40,52 @@ class ForwardScores:
         )
 
     @property
-    def measured(self) -> Iterator[tuple[str, str, Scores]]:
+    def columns(self) -> Iterator[tuple[str, str, Scores]]:
         """Scores and their parts, with what they are."""
         yield from (("signal", name, scores) for name, scores in self.scores.items())
         yield from (("part", name, scores) for name, scores in self.parts.items())
+
+
+def measure_clean(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """Images as they are."""
+    x, y = job.load(rows)
+    return record_table(condition, identity(job, rows), y.cpu(), scores_of(job, x, job.keys(rows, condition.name)))
+
+
+def measure_corruption(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """Images under a corruption."""
+    assert condition.corruption is not None
+    (x, y), keys = job.load(rows), job.keys(rows, condition.name)
+    return record_table(condition, identity(job, rows), y.cpu(), scores_of(job, condition.corruption(x, keys), keys))
+
+
+def measure_attack(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """Images under an attack; what the model answers to the points is known from it."""
+    (x, y), keys = job.load(rows), job.keys(rows, condition.name)
+    found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch)
+    shown = scores_of(job, found.outcome.x, keys, found.outcome.logits.cpu())
+    return record_table(condition, identity(job, rows), y.cpu(), shown, found)
+
+
+def scores_of(job: Job, x: Images, keys: Keys, logits: Logits | None = None) -> ForwardScores:
+    """What the model answers to images and how every signal scores that, batch by batch."""
+    signals = job.ready
+    with torch.no_grad():
+        return ForwardScores.of([_scored(signals, evidence) for evidence in job.evidence(x, keys, logits)])
+
+
+def _scored(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardScores:
+    parts = {name: signal.parts(evidence) for name, signal in signals.items() if isinstance(signal, Composed)}
+    scores = {
+        name: signal.of_parts(parts[name], evidence) if isinstance(signal, Composed) else signal(evidence)
+        for name, signal in signals.items()
+    }
+    return ForwardScores(
+        logits=evidence.logits,
+        scores={name: score.cpu() for name, score in scores.items()},
+        spent=evidence.spent,
+        parts={f"{name}.{part}": value.cpu().double() for name in parts for part, value in parts[name].items()},
+    )
 
 
 def record_table(
@@ -49,25 +93,23 @@ def record_table(
     identity: Mapping[str, Sequence[object]],
     labels: Labels,
     shown: ForwardScores,
-    attacked: AttackResult | None,
-    errors: Sequence[str | None],
-    looked: Mapping[str, Tensor] | None = None,
+    attacked: AttackResult | None = None,
+    more: Mapping[str, Tensor] | None = None,
 ) -> pl.DataFrame:
     """The shard of one condition; rows whose image could not be read are null wherever something was measured.
 
     Args:
         condition: what was done to the images.
-        identity: `sample_id`, `split`, `label`, `group` of every row, and what else is known of it.
+        identity: `sample_id`, `split`, `label`, `group`, `error` of every row, and its metadata.
         labels: labels as a tensor.
         shown: what the model showed on the final images.
         attacked: what the attack did, for attacks.
-        errors: why a row could not be read, else None.
-        looked: what maps and hidden parts showed, by column.
+        more: what maps and occlusions showed, by column.
     """
     logits, rows = shown.logits, len(labels)
     forwards, backwards = shown.spent if attacked is None else shown.spent + _spent_by(attacked.outcome)
     columns: dict[str, object] = {
-        **identity,
+        **{name: values for name, values in identity.items() if name != "error"},
         "condition": [condition.name] * rows,
         "severity": [condition.severity] * rows,
         "norm": [condition.norm] * rows,
@@ -75,16 +117,16 @@ def record_table(
         "margin": (-margin(logits, labels)).tolist(),
         "forwards": forwards.tolist(),
         "backwards": backwards.tolist(),
-        "error": list(errors),
+        "error": identity["error"],
         **({} if attacked is None else attacked.columns(condition)),
-        **{name: or_null(values) for name, values in (looked or {}).items()},
+        **{name: or_null(values) for name, values in (more or {}).items()},
     }
     shard = frame(
         columns,
         pl.DataFrame(logits.numpy().astype("float32"), schema=[f"logit.{k}" for k in range(logits.shape[1])]),
-        pl.DataFrame({f"{kind}.{name}": scores.numpy() for kind, name, scores in shown.measured}),
+        pl.DataFrame({f"{kind}.{name}": scores.numpy() for kind, name, scores in shown.columns}),
     )
-    return _blank(shard) if any(errors) else shard
+    return _blank(shard) if any(identity["error"]) else shard
 
 
 def _spent_by(outcome: Outcome) -> Tensor:
@@ -100,7 +142,20 @@ def _blank(shard: pl.DataFrame) -> pl.DataFrame:
     return shard.with_columns(pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in measured)
 
 
-def metadata_columns(index: Index, rows: NDArray[np.int64]) -> dict[str, list[object]]:
+def identity(job: Job, rows: IndexRows) -> dict[str, list[object]]:
+    """What the record says of rows whatever is measured on them."""
+    index = job.index
+    return {
+        "sample_id": [index.sample_ids[row] for row in rows],
+        "split": [index.splits[row] for row in rows],
+        "label": index.labels[rows].tolist(),
+        "group": [index.groups[row] for row in rows],
+        "error": [index.errors[row] for row in rows],
+        **_metadata(index, rows),
+    }
+
+
+def _metadata(index: Index, rows: IndexRows) -> dict[str, list[object]]:
     """Second labels, label weights and meta columns of some index rows; only those the data set has."""
     columns: dict[str, list[object]] = {
         f"{META}{name}": [_text(values[row]) for row in rows] for name, values in sorted(index.meta.items())

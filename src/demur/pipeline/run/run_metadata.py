@@ -10,14 +10,13 @@ from demur.attacks.ray import Ray
 from demur.attribution.compactness import MEASURES
 from demur.attribution.localisation import LOCALISATIONS
 from demur.errors import RunError
+from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.fitting import signal_facts
-from demur.pipeline.run.job import Job
 from demur.pipeline.run.run_writer import RunWriter
-from demur.pipeline.run.shards import attacked_rows, measured_conditions, rows_of
 from demur.records import SCHEMA_VERSION, read_json, write_json
-from demur.registry import Call, packages, parse
+from demur.registry import Call, call_of, packages
 
 
 def write_metadata(job: Job, folder: RunWriter) -> None:
@@ -52,9 +51,7 @@ def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, 
 
 def _facts(job: Job) -> dict[str, Any]:
     plan, model, index = job.plan, job.classifier, job.index
-    found = measured_conditions(plan, job.source.input_shape)
-    counts = [len(rows_of(condition, plan, index)) for condition in found]
-    attacked = any(condition.kind == "attack" for condition in found)
+    attacked = any(condition.kind == "attack" for condition in job.conditions)
     values = math.prod(model.input_shape)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -74,7 +71,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "excluded": index.excluded,
         "groups": index.group_count,
         "attacked": len(attacked_rows(index, plan.conditions.attacked)) if attacked else 0,
-        "conditions": [_condition_facts(c, rows, values) for c, rows in zip(found, counts, strict=True)],
+        "conditions": [_condition_facts(each, len(job.rows(each)), values) for each in job.conditions],
         "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
         "versions": {
             "python": platform.python_version(),
@@ -88,7 +85,7 @@ def _calls(plan: Plan) -> Iterator[Call]:
     """Every name of a plan, the schemes of its addresses among them, so that packages that add one can be told."""
     sections = (plan.conditions.use, plan.signals.use, plan.policies.use, plan.epsilon.use)
     for texts in (*sections, plan.attribution.maps, plan.attribution.regions):
-        yield from map(parse, texts or ())
+        yield from map(call_of, texts or ())
     for address in (plan.model.address, plan.data.address):
         yield Call(address.partition("?")[0].partition(":")[0], {})
 

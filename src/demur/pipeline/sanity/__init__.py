@@ -4,17 +4,12 @@ They ask what an attacked table cannot answer: would twice the steps have found 
 not, is there a gradient at all, does the model answer the same twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from demur.attacks.ensemble import Ensemble
-from demur.classifier import Classifier
-from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import Job
+from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.sanity.answer_trials import answer_findings, gradient_findings, pixel_findings
 from demur.pipeline.sanity.attack_trials import attack_findings, lead_of, reach_findings
 from demur.pipeline.sanity.trial_sample import Finding, TrialSample
@@ -32,31 +27,28 @@ def sample_size(attacked: int) -> int:
     return min(MOST, max(_FEWEST, attacked // _SHARE))
 
 
-def trials(
-    job: Job, found: Sequence[Condition], rows: NDArray[np.int64], surrogate: Classifier | None = None
-) -> dict[str, Any]:
+def trials(job: Job, rows: IndexRows) -> dict[str, Any]:
     """Every trial that a plan has use for.
 
     Args:
-        job: model and data.
-        found: the conditions of the plan.
+        job: model, data and conditions; its surrogate's adversarial points are tried on the model.
         rows: index rows to try on, chosen by hash.
-        surrogate: a similar model, such as the one before hardening, whose adversarial points might carry over.
 
     Returns:
         The content of `facts/trials.json`: the findings with their samples, and what they cost in passes.
     """
-    known: dict[str, Any] = {"samples": len(rows), "trusted": job.plan.model.trust_labels}
-    if surrogate is not None:
-        known["surrogate_sha256"] = surrogate.sha256
+    facts: dict[str, Any] = {"samples": len(rows), "trusted": job.plan.model.trust_labels}
+    if job.surrogate is not None:
+        facts["surrogate_sha256"] = job.surrogate.sha256
     if not len(rows):
-        return {**known, "forwards": 0, "backwards": 0, "findings": []}
+        return {**facts, "forwards": 0, "backwards": 0, "findings": []}
     sample = TrialSample(job, rows)
-    findings = [{**asdict(each), "count": len(each.samples)} for each in _all(sample, found, surrogate)]
-    return {**known, "forwards": sample.forwards, "backwards": sample.backwards, "findings": findings}
+    findings = [{**asdict(each), "count": len(each.samples)} for each in _all(sample, job)]
+    return {**facts, "forwards": sample.forwards, "backwards": sample.backwards, "findings": findings}
 
 
-def _all(sample: TrialSample, found: Sequence[Condition], surrogate: Classifier | None) -> Iterator[Finding]:
+def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
+    found = job.scored
     yield from pixel_findings(sample)
     yield from answer_findings(sample)
     if not any(condition.attack for condition in found):
@@ -66,4 +58,4 @@ def _all(sample: TrialSample, found: Sequence[Condition], surrogate: Classifier 
     lead = lead_of(found)
     if lead is not None:
         blind = not any(isinstance(c.attack, Ensemble) or c.family == "square" for c in found)
-        yield from attack_findings(sample, lead, blind=blind, surrogate=surrogate)
+        yield from attack_findings(sample, lead, blind=blind, surrogate=job.surrogate)

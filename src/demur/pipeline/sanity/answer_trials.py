@@ -26,7 +26,7 @@ _ROUNDING = 1e-4
 
 
 def answer_findings(sample: TrialSample) -> Iterator[Finding]:
-    """The model is asked again, is asked about images a grey level away, and its outputs are looked at."""
+    """The model is run again, and on images a grey level away, and its outputs are examined."""
     yield sample.found("repeats", _moved(sample))
     yield sample.found("wavering", _wavering(sample))
     yield sample.found("squeezed", _squeezed(sample.clean))
@@ -34,7 +34,7 @@ def answer_findings(sample: TrialSample) -> Iterator[Finding]:
 
 
 def _moved(sample: TrialSample) -> Flags:
-    """Rows whose logits differ when they are asked about five times: again, backwards, shifted, in small batches."""
+    """Rows whose logits differ when they are computed five times: again, backwards, shifted, in small batches."""
     rows = torch.arange(len(sample), device=sample.x.device)
     moved = (sample.logits(sample.x) - sample.clean).abs().amax(dim=1) > _AGAIN * scale_of(sample.clean)
     for order, batch in ((rows.flip(0), None), (rows.roll(len(rows) // 2), None), (rows, 7)):

@@ -11,13 +11,14 @@ from demur.adapters import load_model
 from demur.attacks.core.attack_state import Attack
 from demur.attacks.ensemble import Ensemble
 from demur.attacks.fgsm import FGSM
+from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
+from demur.attacks.square import Square
 from demur.classifier import Classifier
 from demur.errors import InputError
+from demur.pipeline.job import on_device
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.job import on_device
 from demur.pipeline.sanity.trial_sample import Finding, TrialSample, with_fields, with_larger_eps
-from demur.registry import build
 from demur.shapes import Flags
 
 _STEPS = 20
@@ -101,13 +102,13 @@ def attack_findings(
     yield sample.found("unfinished", ~fell & _still_rising(trace))
     assert lead.eps is not None
     yield sample.fell("one_step", FGSM(eps=lead.eps, norm=lead.norm, loss=lead.loss), standing)
-    ball = f"eps={lead.eps!r}, norm={lead.norm!r}"
-    yield sample.fell("noise", build("attack", f"noise({ball}, steps={_DRAWS})"), standing)
+    ball: dict[str, Any] = {"eps": lead.eps, "norm": lead.norm}
+    yield sample.fell("noise", Noise(**ball, steps=_DRAWS), standing)
     yield sample.fell("more_steps", with_fields(lead, steps=2 * lead.steps), standing)
     if starts_at_random(lead):
         yield sample.fell("more_restarts", lead, standing, draw="again")
     if blind:
-        yield sample.fell("blind", build("attack", f"square({ball}, steps={_QUERIES})"), standing)
+        yield sample.fell("blind", Square(**ball, steps=_QUERIES), standing)
     if surrogate is not None:
         yield sample.found("transfer", _carried_over(sample, lead, surrogate, standing))
     everything = sample.attacked(with_larger_eps(lead, sample.x.shape[1:]))

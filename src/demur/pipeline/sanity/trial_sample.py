@@ -1,4 +1,4 @@
-"""Where trials are made: a few of the attacked images, the model, and the count of what it was asked."""
+"""Where trials are made: a few of the attacked images, the model, and the count of its passes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from demur.attacks.core.attack_state import Attack, Keep, Outcome
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.classifier import Classifier
-from demur.pipeline.run.job import Job
+from demur.pipeline.job import Job
 from demur.randomness import Keys
 from demur.shapes import Flags, Images, Logits, Scores
 

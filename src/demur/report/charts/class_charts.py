@@ -11,7 +11,7 @@ from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, End
 from demur.analysis.robustness.minimal_perturbation import ClassSearch, MinimalPerturbation
 from demur.report.charts.chart_theme import ARROW, MEASURED, Drawing, Rows, inline, main
-from demur.report.charts.perturbation_charts import MOST, following, seen, size_axis, size_range, standing_chart
+from demur.report.charts.perturbation_charts import MOST, axis_size, following, size_axis, size_range, standing_chart
 from demur.report.perturbation_words import perturbation_size, size_words
 
 CLASSES_SHOWN, END = 30, 15
@@ -26,7 +26,7 @@ Row = TypeVar("Row", ClassSearch, ClassRegion)
 def class_sizes(found: MinimalPerturbation, at: int) -> Drawing | None:
     """Median of the smallest change by class with interval and middle half; arrows point to ends out of sight."""
     kept = [row for row in found.per_class if row.rank is not None]
-    edge = found.cap if math.isfinite(found.cap) else found.largest
+    edge = found.cap if math.isfinite(found.cap) else found.maximum
     shown = _shortened(sorted(kept, key=lambda row: row.rank or 0))
     names = _labels(shown)
     rows = [_size_row(name, row, found.norm, edge) for name, row in zip(names, shown, strict=True) if row]
@@ -69,7 +69,7 @@ def class_regions(found: Region, at: int) -> Drawing | None:
         point.encode(x=alt.X("difference:Q", axis=axis, scale=alt.Scale(domain=[low, high])), color=color, shape=shape),
     )
     text = f"Difference of smallest changes, background minus object, for {len(rows)} classes; numbers in the table."
-    return Drawing.of(f"where-classes-{at}", text, chart, rows, height=_height(names))
+    return Drawing.of(f"attribution-classes-{at}", text, chart, rows, height=_height(names))
 
 
 def _shortened(rows: Sequence[Row]) -> list[Row | None]:
@@ -106,7 +106,7 @@ def _size_row(name: str, row: ClassSearch, norm: str, edge: float) -> dict[str, 
     low, high = (_place(median, end, middle, edge) for end in ("low", "high"))
     lower, upper = (_place(quartile, "value", middle, edge) for quartile in (row.lower, row.upper))
     sizes = dict(zip(_ENDS, (lower, low, middle, high, upper), strict=True))
-    return {key: seen(size, norm) for key, size in sizes.items()} | {
+    return {key: axis_size(size, norm) for key, size in sizes.items()} | {
         "name": name,
         "n": row.n,
         "dot": bool(middle) and "value" not in median.above,
@@ -123,10 +123,10 @@ def _place(found: CensoredQuantile, end: End, unknown: float, edge: float) -> fl
 
 def _region_row(name: str, row: ClassRegion, norm: str) -> dict[str, Any]:
     ends = {"difference": row.difference.value, "low": row.difference.low, "high": row.difference.high}
-    return {key: seen(end, norm) for key, end in ends.items()} | {
+    return {key: axis_size(end, norm) for key, end in ends.items()} | {
         "name": name,
         "n": row.n,
-        "leans": row.leans_on,
+        "leans": row.reliance,
         "text": size_words(row.difference, norm),
     }
 

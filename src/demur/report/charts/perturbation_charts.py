@@ -65,20 +65,22 @@ def size_range(sizes: Sequence[float | None], room: float = 1.0) -> list[float]:
     return [min(known) / room, max(known) * room]
 
 
-def seen(size: float, norm: str) -> float | None:
+def axis_size(size: float, norm: str) -> float | None:
     """A size as the eye reads it: of L∞ in 1/255."""
     return number(size * 255 if norm == "linf" else size)
 
 
 def _lines(searches: Sequence[MinimalPerturbation]) -> dict[str, tuple[tuple[float, float], ...]]:
     found = {search.condition: search.ecdf for search in searches[:MOST]}
-    beside = {attack.condition: attack.ecdf for search in searches[:MOST] for attack in search.beside}
-    return {name: ecdf for name, ecdf in (found | {k: v for k, v in beside.items() if k not in found}).items() if ecdf}
+    attacks = {attack.condition: attack.ecdf for search in searches[:MOST] for attack in search.comparisons}
+    return {name: ecdf for name, ecdf in (found | {k: v for k, v in attacks.items() if k not in found}).items() if ecdf}
 
 
 def _steps(name: str, ecdf: Sequence[tuple[float, float]], norm: str) -> Rows:
     """A size of 0 has no place on a logarithmic axis; what stands there stands up to the smallest change."""
-    rows: Rows = [{"search": name, "eps": seen(size, norm), "standing": number(share)} for size, share in ecdf if size]
+    rows: Rows = [
+        {"search": name, "eps": axis_size(size, norm), "standing": number(share)} for size, share in ecdf if size
+    ]
     start = next((share for size, share in ecdf if not size), None)
     return rows if start is None or not rows else [rows[0] | {"standing": number(start)}, *rows]
 
@@ -114,11 +116,11 @@ def _moving(points: Sequence[Confidence]) -> Sequence[Confidence]:
 
 def _row(point: Confidence, norm: str) -> dict[str, Any]:
     return {
-        "eps": seen(point.eps, norm),
+        "eps": axis_size(point.eps, norm),
         "mean": number(point.mean.value),
         "low": number(point.mean.low),
         "high": number(point.mean.high),
         "lower": number(point.lower),
         "upper": number(point.upper),
-        "standing": number(point.standing.value),
+        "standing": number(point.accuracy.value),
     }

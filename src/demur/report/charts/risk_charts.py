@@ -163,7 +163,7 @@ def _tooltip() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("signal:N"),
         alt.Tooltip("threshold:Q", format=".4"),
-        alt.Tooltip("coverage:Q", title="answered", format=".1%"),
+        alt.Tooltip("coverage:Q", title="answers", format=".1%"),
         alt.Tooltip("risk:Q", title="wrong", format=".2%"),
     ]
 

@@ -112,7 +112,7 @@ def _named(at: int, drawing: Drawing) -> Drawing:
 
 
 def _by_part(results: Results) -> Iterator[Drawing]:
-    for name in dict.fromkeys(row.signal for row in results.parts if row.made_of != "squeezers"):
+    for name in dict.fromkeys(row.signal for row in results.parts if row.component_kind != "squeezers"):
         yield _areas([row for row in results.parts if row.signal == name])
 
 
@@ -120,7 +120,7 @@ def _areas(own: list[PartRow]) -> Drawing:
     """AUROC with its interval by part, one line for each target; one half knows nothing."""
     rows = [
         {
-            "part": int(row.part) if row.made_of == "mutants" else row.part,
+            "part": int(row.part) if row.component_kind == "mutants" else row.part,
             "target": TARGETS[row.target],
             "auroc": number(row.auroc.value),
             "low": number(row.auroc.low),
@@ -128,7 +128,7 @@ def _areas(own: list[PartRow]) -> Drawing:
         }
         for row in own
     ]
-    of, named = own[0].made_of, [TARGETS[target] for target in dict.fromkeys(row.target for row in own)]
+    of, named = own[0].component_kind, [TARGETS[target] for target in dict.fromkeys(row.target for row in own)]
     x = _place(of, rows)
     y = alt.Y("auroc:Q", axis=alt.Axis(title="AUROC", format=".1f", tickCount=6), scale=alt.Scale(domain=[0, 1]))
     base = main().encode(x=x, color=alt.Color("target:N", scale=alt.Scale(domain=named)))

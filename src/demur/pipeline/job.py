@@ -1,0 +1,252 @@
+"""The resolved job of an audit, handed down to everything that measures, and its work cut into shards."""
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import reduce
+from operator import or_
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from demur.adapters import load_model
+from demur.attribution import AttributionMap
+from demur.classifier import Classifier
+from demur.data import Index, Row, Source
+from demur.data.source import check_shape
+from demur.errors import DataError, InputError, ModelError
+from demur.evidence import Evidence
+from demur.pipeline.plan.conditions import Condition, steps_of
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.resolve import AnyPolicy, Setup
+from demur.randomness import Keys
+from demur.shapes import Flags, Images, Labels, Logits
+from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
+
+IndexRows: TypeAlias = NDArray[np.int64]
+"""Positions in the index."""
+
+SHARD = 512
+"""Rows per shard: at least four batches, so that an active set has rows to refill from."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan with everything it needs to be measured, built once and never changed.
+
+    It can be sent to another process: a source reopens what its address names, a classifier that was loaded from
+    `model` is loaded again, all else is pickled.
+
+    Attributes:
+        plan: every default written out.
+        classifier: the model under audit.
+        source: the images.
+        index: the rows that take part.
+        conditions: in the order they are measured; clean, attacks, corruptions, then searches, maps, occlusions.
+        signals: by canonical name.
+        policies: by the text that the plan has for them.
+        maps: attribution maps by canonical name, regions that are maps among them.
+        surrogate: a similar model, whose adversarial points might carry over.
+        fitted: those of the `signals` that had to be fitted, fitted.
+        model: the address that the classifier was loaded from; None where it was given.
+    """
+
+    plan: Plan
+    classifier: Classifier
+    source: Source
+    index: Index
+    conditions: tuple[Condition, ...] = ()
+    signals: Mapping[str, AnySignal] = field(default_factory=dict)
+    policies: Mapping[str, AnyPolicy] = field(default_factory=dict)
+    maps: Mapping[str, AttributionMap] = field(default_factory=dict)
+    surrogate: Classifier | None = None
+    fitted: Mapping[str, Signal] = field(default_factory=dict)
+    model: str | None = None
+
+    @classmethod
+    def of(cls, setup: Setup, classifier: Classifier, source: Source, index: Index, **others: Any) -> "Job":
+        """The job of a resolved plan; `others` are fields that no plan has, `surrogate` and `model`."""
+        built = {each.name: getattr(setup, each.name) for each in fields(setup)}
+        return cls(classifier=classifier, source=source, index=index, **built, **others)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.model is not None:
+            parts["classifier"] = (self.classifier.sha256, str(self.classifier.device))
+        return _restored, ({name: _dumped(name, part) for name, part in parts.items()},)
+
+    @property
+    def scored(self) -> tuple[Condition, ...]:
+        """The conditions proper, under which every signal is scored."""
+        return tuple(condition for condition in self.conditions if condition.scored)
+
+    @property
+    def sections(self) -> tuple[Condition, ...]:
+        """The searches, maps and occlusions."""
+        return tuple(condition for condition in self.conditions if not condition.scored)
+
+    @property
+    def needs(self) -> Needs:
+        """What all signals need together."""
+        return reduce(or_, map(needs_of, self.signals.values()), LOGITS)
+
+    @property
+    def ready(self) -> Mapping[str, Signal]:
+        """The signals, fitted where they had to be."""
+        return {
+            name: self.fitted[name] if isinstance(signal, Fittable) else signal for name, signal in self.signals.items()
+        }
+
+    def rows(self, condition: Condition) -> IndexRows:
+        """The index rows of a condition: attacks have their share of the test rows, sections theirs, others all."""
+        match condition.kind:
+            case "attack":
+                return attacked_rows(self.index, self.plan.conditions.attacked)
+            case "epsilon" if condition.region is None:
+                return self.first_rows(self.plan.epsilon.images)
+            case "epsilon" | "map" | "intervention":
+                return self.first_rows(self.plan.attribution.images)
+            case _:
+                return np.arange(len(self.index), dtype=np.int64)
+
+    def first_rows(self, count: int) -> IndexRows:
+        """The first so many rows that sections are about."""
+        return section_rows(self.index, self.plan.conditions.attacked, count)
+
+    def evidence(
+        self, x: Images, keys: Keys, logits: Logits | None = None, groups: Sequence[str] | None = None
+    ) -> Iterator[Evidence]:
+        """What the model shows of images, batch by batch."""
+        needs = self.needs
+        for batch in torch.split(torch.arange(len(x)), self.plan.batch):
+            part = slice(int(batch[0]), int(batch[-1]) + 1)
+            yield Evidence(
+                self.classifier,
+                x[part],
+                needs.layers,
+                None if logits is None else logits[part],
+                features=needs.features,
+                keys=keys.rows(batch.tolist()),
+                groups=None if groups is None else groups[part],
+            )
+
+    def load(self, rows: Sequence[int] | IndexRows) -> tuple[Images, Labels]:
+        """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
+        positions = [int(self.index.positions[row]) for row in rows]
+        images = [self._image(row, found) for row, found in zip(rows, self.source.read(positions), strict=True)]
+        labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
+        device = self.classifier.device
+        return torch.stack(images).to(device), labels.to(device)
+
+    def _image(self, row: int, found: Row) -> Tensor:
+        """What has gone since the run began must not be measured as if it were grey."""
+        shape = self.source.input_shape
+        if found.image is not None and found.image.shape == shape:
+            return found.image
+        if self.index.errors[row] is None:
+            raise DataError(
+                f"image {found.sample_id!r} could be read when this run began and cannot be read any more: "
+                f"{check_shape(found, shape).error}. Bring it back, and the same command continues."
+            )
+        return torch.full(shape, 0.5)
+
+    def marks(self, rows: Sequence[int] | IndexRows) -> tuple[Tensor, Flags]:
+        """Where the data say the object is, (rows, height, width), and which images have such a mark."""
+        height, width = self.source.input_shape[1:]
+        found = [row.mark for row in self.source.read([int(self.index.positions[row]) for row in rows])]
+        nowhere = torch.zeros(height, width, dtype=torch.bool)
+        masks = torch.stack([nowhere if mark is None else mark for mark in found])
+        return masks.to(self.classifier.device), masks.flatten(1).any(dim=1).to(self.classifier.device)
+
+    def keys(self, rows: Sequence[int] | IndexRows, name: str) -> Keys:
+        """What is drawn for some rows under something of a name."""
+        return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
+
+
+def on_device(classifier: Classifier, device: str) -> Classifier:
+    """A copy of the classifier on a device.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    try:
+        return classifier.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"the model cannot be put on device {device!r}: {reason}. Try --device cpu.") from None
+
+
+_WORDS = {"classifier": "model", "source": "data", "conditions": "attacks", "maps": "attribution maps"}
+
+
+def _dumped(name: str, part: object) -> bytes:
+    try:
+        return pickle.dumps(part)
+    except Exception as error:  # parts that were given may raise anything
+        reason = (str(error) or type(error).__name__).partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"the {_WORDS.get(name, name)} of this job cannot be sent to another process: {reason}. Name an address "
+            "instead of an object in memory, define it in a module that can be imported, or run in one process."
+        ) from error
+
+
+def _restored(dumped: Mapping[str, bytes]) -> Job:
+    parts = {name: pickle.loads(part) for name, part in dumped.items()}  # noqa: S301 - this process's own job
+    if parts["model"] is not None:
+        sha256, device = parts["classifier"]
+        source = parts["source"]
+        classifier = load_model(parts["model"], classes=source.classes, input_shape=source.input_shape)
+        if classifier.sha256 != sha256:
+            raise ModelError(
+                f"the model at {parts['model']} must be the one that the job began with; its weights have changed. "
+                "Bring them back, or begin a new run."
+            )
+        parts["classifier"] = classifier if str(classifier.device) == device else on_device(classifier, device)
+    return Job(**parts)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard of one condition."""
+
+    name: str
+    condition: Condition
+    rows: IndexRows
+    passes: float = 0.0
+    """Of signals, beyond the one that all share."""
+
+    @property
+    def cost(self) -> int:
+        """Passes it may take at most; a backward costs about as much as a forward."""
+        steps = 0 if self.condition.attack is None else steps_of(self.condition.attack)
+        steps += 0 if self.condition.map is None else self.condition.map.gradients
+        return round(len(self.rows) * (1 + 2 * steps + self.passes))
+
+
+def shards(job: Job) -> Iterator[Shard]:
+    """Clean first, then the plan's conditions, then its searches, maps and occlusions."""
+    for number, condition in enumerate(job.conditions):
+        rows = job.rows(condition)
+        passes = job.needs.passes if condition.scored else 0.0
+        for shard, start in enumerate(range(0, len(rows), SHARD)):
+            yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD], passes)
+
+
+def attacked_rows(index: Index, count: int) -> IndexRows:
+    """The readable test rows with the smallest content hashes, in the order of the source."""
+    return np.array(sorted(_by_hash(index, index.rows_of("test"))[:count]), dtype=np.int64)
+
+
+def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
+    """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
+    first = _by_hash(index, index.rows_of("test"))[:attacked]
+    others = _by_hash(index, set(range(len(index))) - set(first))
+    return np.array(sorted([*first, *others][:count]), dtype=np.int64)
+
+
+def _by_hash(index: Index, rows: Iterable[int]) -> list[int]:
+    readable = (int(row) for row in rows if index.errors[row] is None)
+    return sorted(readable, key=lambda row: (index.contents[row], index.sample_ids[row]))
