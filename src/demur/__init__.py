@@ -6,6 +6,8 @@ Everything a user needs by name; a name is imported when it is first used, so th
 import importlib
 from typing import TYPE_CHECKING
 
+from demur.errors import needing_torch
+
 if TYPE_CHECKING:
     from demur.adapters import load_model
     from demur.analysis import Results, analyse
@@ -51,7 +53,8 @@ _ROOMS = {
 def __getattr__(name: str) -> object:
     if name not in _ROOMS:
         raise AttributeError(f"module 'demur' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    with needing_torch(f"demur.{name}"):
+        return getattr(importlib.import_module(_ROOMS[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,8 @@
 A message names the thing, the rule, the value found and the way out, in that order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -67,3 +68,18 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
     "the digits data needs an optional dependency. Install it with: pip install 'demur[digits]'"
     """
     return MissingExtraError(f"{feature} needs an optional dependency. Install it with: pip install 'demur[{extra}]'")
+
+
+TORCH_EXTRA = frozenset({"PIL", "jaxtyping", "safetensors", "torch"})
+"""What is imported of the extra `torch`."""
+
+
+@contextmanager
+def needing_torch(feature: str) -> Iterator[None]:
+    """Inside, a package of the extra `torch` that is not installed is told with its install line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in TORCH_EXTRA:
+            raise
+        raise missing_extra(feature, "torch") from error

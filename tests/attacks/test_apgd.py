@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tests.attacks.counting_objective import setting
 from tests.attacks.mnist_net import needs_shared, robust_mnist
-from tests.attacks.test_attack_contracts import setting
 from tests.attacks.test_bim_mifgsm import moved
 
 from demur.attacks.apgd import APGD, _windows

@@ -32,16 +32,16 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("classes", [2, 7])
-@pytest.mark.parametrize("name", names("zoo"))
+@pytest.mark.parametrize("name", names("architecture"))
 def test_classes_are_counted_from_the_weights(name, classes, colour, tmp_path):
-    save_file(resolve("zoo", name)(channels=3, classes=classes).state_dict(), tmp_path / "w.safetensors")
+    save_file(resolve("architecture", name)(channels=3, classes=classes).state_dict(), tmp_path / "w.safetensors")
     model = open_model(f"zoo:{name}@{tmp_path}/w.safetensors", colour)
     assert model.classes == tuple(map(str, range(classes)))
     assert model.input_shape == (3, 32, 32)
 
 
 def test_what_the_address_says_wins(colour, tmp_path):
-    save_file(resolve("zoo", "resnet20")(channels=1, classes=2).state_dict(), tmp_path / "w.safetensors")
+    save_file(resolve("architecture", "resnet20")(channels=1, classes=2).state_dict(), tmp_path / "w.safetensors")
     address = f"zoo:resnet20@{tmp_path}/w.safetensors"
     assert open_model(f"{address}?classes=cat,dog&channels=1&size=16x20", colour).input_shape == (1, 16, 20)
     assert open_model(f"{address}?classes=cat,dog&mean=.5&size=16", ()).classes == ("cat", "dog")

@@ -1,6 +1,8 @@
 """Maps equal captum's, finite differences, slow loops and closed forms, and hold to one contract."""
 
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from captum.attr import IntegratedGradients as CaptumIntegrated
 from captum.attr import LayerGradCam
 from tests.attribution.map_nets import CLASSES, KINDS, MEAN, STD, Affine, Deep, keys, maps_of, wrapped
-from tests.classifier.classifier_nets import SHAPE, hooks_on, images, seeded
+from tests.classifier.classifier_nets import SHAPE, images, seeded
 from torch import nn
 
 from demur.attribution.grad_cam import GradCAM
@@ -18,6 +20,8 @@ from demur.attribution.smooth_grad import SmoothGrad
 from demur.errors import InputError, MissingExtraError
 from demur.randomness import Keys
 from demur.registry import build, names
+from demur.testing import check_map
+from demur.testing.image_contracts import maps_of_rows_alone, shows_without_a_trace
 
 CHEAP = {"smooth_grad": "smooth_grad(n=3)", "integrated_gradients": "integrated_gradients(steps=4)"}
 EVERY = [CHEAP.get(name, name) for name in names("map")]
@@ -28,30 +32,56 @@ EVERY = [CHEAP.get(name, name) for name in names("map")]
 def test_a_map_is_finite_not_negative_and_leaves_no_trace(name, kind):
     classifier = KINDS[kind]()
     x = images().double() if kind == "double" else images()
-    classes = CLASSES % len(classifier.classes)
-    with torch.no_grad():
-        heat = maps_of(name, classifier, x, classes)
-    assert heat.shape[0] == len(x)
-    assert heat.ndim == 3
-    assert heat.shape[1] * heat.shape[2] > 1
-    assert heat.dtype == x.dtype
-    assert heat.isfinite().all()
-    assert (heat >= 0).all()
-    assert (heat.amax(dim=(1, 2)) > 0).sum() >= 2, "hardly anything is shown"
-    assert not heat.requires_grad
-    assert torch.equal(heat, maps_of(name, classifier, x, classes))
-    assert hooks_on(classifier.module) == 0
-    assert all(weight.requires_grad and weight.grad is None for weight in classifier.module.parameters())
+    shows_without_a_trace(build("map", name), classifier, x, CLASSES % len(classifier.classes))
 
 
 @pytest.mark.parametrize("kind", ["logits", "lone", "probabilities"])
 @pytest.mark.parametrize("name", EVERY)
 def test_who_shares_the_batch_does_not_matter(name, kind):
-    classifier, x, map_ = KINDS[kind](), images(), build("map", name)
-    together = map_(classifier, x, CLASSES, keys(5))
-    for rows in ([0], [1], [4, 2], [3, 0, 1]):
-        part = map_(classifier, x[rows], CLASSES[rows], keys(5).rows(rows))
-        torch.testing.assert_close(part, together[rows], rtol=1e-4, atol=1e-5 * float(together.max()))
+    maps_of_rows_alone(build("map", name), KINDS[kind](), images(), CLASSES)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_map_keeps_the_contract(name):
+    check_map(name)
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """Brightness, spoilt in one way."""
+
+    sentence: ClassVar[str] = "where it is bright"
+    gradients: ClassVar[int] = 0
+
+    fault: str = ""
+
+    def __call__(self, classifier, images, classes, keys):
+        heat = images.mean(dim=1)
+        match self.fault:
+            case "negative":
+                return heat - heat.mean()
+            case "batch":
+                return heat * len(images)
+            case "passes":
+                classifier.logits(images)
+            case "cell":
+                return heat.mean(dim=(1, 2), keepdim=True)
+        return heat
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("negative", "a cell is negative"),
+        ("batch", "Who shares the batch does not matter"),
+        ("passes", "four images more take 4 passes; it declares 0 for each"),
+        ("cell", "a map has a single cell"),
+    ],
+)
+def test_a_rule_that_is_broken_is_named(fault, words):
+    with pytest.raises(AssertionError, match=words):
+        check_map(Faulty(fault))
+    check_map(Faulty())
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -152,7 +152,7 @@ def test_the_shipped_model_tells_maps_of_the_model_from_maps_of_the_image(name, 
 
 def test_zoo_nets_can_be_made_up():
     for name in ("resnet56", "simple_cnn"):
-        module = resolve("zoo", name)(channels=3, classes=4).eval()
+        module = resolve("architecture", name)(channels=3, classes=4).eval()
         made = with_random_weights(Classifier(module, classes=tuple("abcd"), input_shape=(3, 32, 32)))
         logits = made.logits(torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
         assert logits.isfinite().all()

@@ -153,7 +153,7 @@ def test_a_failed_check_at_the_door_is_said(demur, good, data):
         (("--attack", "fmn", "--limit", "0"), "`limit` must be at least 1; got 0"),
         (("--attack", "fmn", "--batch", "1"), "'batch'"),
         (("--attack", "fmn", "--set", "data.limit=3"), "unknown setting 'data.limit'"),
-        (("--attack", "fmn", "--transfer", "zoo:resnet21@w"), "unknown zoo 'resnet21'"),
+        (("--attack", "fmn", "--transfer", "zoo:resnet21@w"), "unknown architecture 'resnet21'"),
         (("--attack", "fmn", "--device", "moon"), "cannot be put on device 'moon'"),
     ],
 )

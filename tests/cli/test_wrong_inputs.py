@@ -113,7 +113,7 @@ def test_a_pickle(demur, good, data, tmp_path):
     ("arguments", "words"),
     [
         (("audit", "fashoin"), "Did you mean 'fashion'?"),
-        (("audit", "zoo:resnet21@w", "digits"), "unknown zoo 'resnet21'"),
+        (("audit", "zoo:resnet21@w", "digits"), "unknown architecture 'resnet21'"),
         (("audit", "zoo:resnet20", "digits"), "untrained"),
         (("audit", "module:nothing.here:net", "digits"), "cannot import 'nothing.here'"),
         (("audit", "fashion", "parquet:none.parquet"), "there is no file none.parquet"),

@@ -1,6 +1,7 @@
 """Each corruption against a slow reference, and the tables of parameters against the published ones."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from demur.corruptions.weather import heights, textures
 from demur.errors import InputError
 from demur.randomness import Keys
 from demur.registry import build, names, resolve
+from demur.testing import check_corruption
+from demur.testing.image_contracts import CORRUPTION_RULES
+from demur.testing.rules import check_rules
 
 REFERENCES = {name: getattr(slow_corruptions, name) for name in PUBLISHED}
 SIDES = (28, 32, 64, 224, 299)
@@ -102,30 +106,65 @@ def test_severity_is_monotone(name):
     assert len(set(lost)) == 5
 
 
+@pytest.mark.parametrize("rule", CORRUPTION_RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("name", REFERENCES)
-@pytest.mark.parametrize("severity", [1, 5])
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 9, 70), (3, 1, 1), (4, 5, 3)])
-def test_pixels_stay_in_range_and_the_input_is_left_alone(name, severity, shape):
-    some = pictures(2, shape) if min(shape[1:]) > 20 else torch.rand(2, *shape, generator=torch.Generator())
-    x = torch.cat([torch.zeros(1, *shape), torch.ones(1, *shape), some])
-    before = x.clone()
-    found = corruption(name, severity)(x, keys_of(4))
-    assert found.shape == x.shape
-    assert found.dtype == x.dtype
-    assert bool(found.isfinite().all())
-    assert float(found.min()) >= 0
-    assert float(found.max()) <= 1
-    assert torch.equal(x, before)
+def test_a_corruption_keeps_the_contract(name, rule):
+    check_rules(name, (rule,), lambda severity: corruption(name, severity))
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 61, 75)])
-def test_a_row_gets_the_same_bytes_whatever_its_company(name, shape):
-    one, x, keys = corruption(name, 3), pictures(6, shape), keys_of(6)
-    together = one(x, keys)
-    order = [4, 1, 5, 0]
+def test_rows_of_many_cells_are_alone_too(name):
+    x, keys, one = pictures(6, (3, 61, 75)), keys_of(6), corruption(name, 3)
+    together, order = one(x, keys), [4, 1, 5, 0]
     assert torch.equal(one(x[order], keys.rows(order)), together[order])
-    assert torch.equal(torch.cat([one(x[row : row + 1], keys.rows([row])) for row in order]), together[order])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Faulty:
+    """Darker, spoilt in one way."""
+
+    sentence: ClassVar[str] = "Darker, {value:g} of the light left"
+    table: ClassVar[dict] = {32: (0.9, 0.8, 0.7, 0.6, 0.5)}
+
+    severity: int | None = None
+    value: float | None = None
+    fault: str = ""
+
+    def __call__(self, x, keys):
+        dark = x * parameter(self, 32)
+        match self.fault:
+            case "range":
+                return dark * 3
+            case "batch":
+                return dark * (x.mean() if len(x) else 1)
+            case "mild":
+                return x if self.severity == 1 else dark
+            case "place":
+                return x.mul_(parameter(self, 32))
+            case "type":
+                return dark.double()
+        return dark
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("range", "a pixel is"),
+        ("batch", "whatever its company"),
+        ("mild", "severity 1 changes nothing"),
+        ("place", "changed in place"),
+        ("type", "images become torch.float64"),
+    ],
+)
+def test_a_rule_that_is_broken_is_named(fault, words):
+    with pytest.raises(AssertionError, match=words):
+        check_corruption(Faulty(severity=1, fault=fault))
+
+
+def test_a_sound_corruption_passes():
+    check_corruption(Faulty)
+    check_corruption("fog")
+    check_corruption("frost(severity=1, as_published=True)")
 
 
 @pytest.mark.parametrize("severity", [1, 5])
@@ -164,11 +203,6 @@ def test_photons_of_a_row_do_not_depend_on_the_depth_of_another():
     x, keys = pictures(6) + 5e-7, keys_of(6)  # rounded, as levels may come
     finer = torch.cat([x[:5], x[5:] * 0.9])
     assert torch.equal(poisson(finer, 5000.0, keys)[:5], poisson(x, 5000.0, keys)[:5])
-
-
-@pytest.mark.parametrize("name", REFERENCES)
-def test_no_images_are_no_images(name):
-    assert corruption(name, 3)(torch.zeros(0, 3, 32, 40), keys_of(0)).shape == (0, 3, 32, 40)
 
 
 def test_noise_differs_between_conditions():

@@ -1,11 +1,13 @@
-"""A signal, an attack and a map that demur does not have."""
+"""A signal, an attack, a corruption and a map that demur does not have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
 from demur.attacks.core.hyperparameters import check_eps
 from demur.classifier import Classifier
+from demur.corruptions import check_severity, parameter
 from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels, Scores
@@ -45,6 +47,24 @@ class Brighten:
 
     def advance(self, state: AttackState, output: Output) -> AttackState:
         return state.at((state.x + self.eps).clamp(0, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Veil:
+    """A white veil that lets a share of the light through."""
+
+    table: ClassVar[Mapping[int, tuple[float, ...]]] = {32: (0.9, 0.8, 0.7, 0.6, 0.5)}
+    sentence: ClassVar[str] = "A veil, {value:g} of the light comes through"
+
+    severity: int
+    value: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        check_severity("veil", self.severity)
+
+    def __call__(self, x: Images, keys: Keys) -> Images:
+        through = parameter(self, min(x.shape[2:]))
+        return x * through + (1 - through)
 
 
 @dataclass(frozen=True, kw_only=True)

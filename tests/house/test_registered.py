@@ -14,10 +14,10 @@ from demur.registry import TABLES, build, describe, names, parse, resolve
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "map": "maps", "model": "models",
-         "policy": "policies", "recipe": "recipes", "signal": "signals", "zoo": "models"}  # fmt: skip
+         "policy": "policies", "recipe": "recipes", "signal": "signals", "architecture": "models"}  # fmt: skip
 EVERYTHING = [(kind, name) for kind in TABLES for name in names(kind)]
 IDEAS = [(kind, name) for kind, name in EVERYTHING if kind in {"attack", "corruption", "map", "recipe", "signal"}]
-DATACLASSES = [(kind, name) for kind, name in EVERYTHING if kind not in {"data", "model", "zoo"}]
+DATACLASSES = [(kind, name) for kind, name in EVERYTHING if kind not in {"architecture", "data", "model"}]
 NEEDED = {"eps": 2 / 255, "severity": 3, "attack": parse("PGD"), "path": "package.module:function"}
 OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:nudge", "share": 0.5,
           "max_translation": 0.2, "max_rotation": 10.0, "grid": True, "padding": "reflection",

@@ -58,7 +58,7 @@ def entropy_in(values, edges):
 def activation_entropy(bins=None, edges=None, side=lambda away: abs(away)):
     def score(world):
         known, new = (
-            features.astype(np.float32).astype(np.float64) for features in (world.known_features, world.features)
+            features.astype(np.float32).astype(np.float64) for features in (world.reference_features, world.features)
         )
         cuts = edges
         if edges is None:
@@ -86,11 +86,11 @@ def contributions(world, features, logits):
 
 def conductance(folds, estimator, by_class=False):
     def score(world):
-        known = contributions(world, world.known_features, world.known_logits)
+        known = contributions(world, world.reference_features, world.reference_logits)
         new = contributions(world, world.features, world.logits)
         scaled, fresh = np.empty_like(known), np.empty_like(new)
         for k in range(world.logits.shape[1]):
-            mine, fresh_mine = world.known_logits.argmax(axis=1) == k, world.logits.argmax(axis=1) == k
+            mine, fresh_mine = world.reference_logits.argmax(axis=1) == k, world.logits.argmax(axis=1) == k
             among = known[mine] if by_class and mine.sum() >= 10 else known
             width = among.max(axis=0) - among.min(axis=0)
             width[width == 0] = 1
@@ -130,7 +130,7 @@ def label_change_rate(operator, gamma, mutants, kept=0.9):
             if len(copies) == mutants:
                 break
             spoilt = mutant(world.net, making.mutant(layers, number))
-            right = world._of(spoilt, world.known).argmax(axis=1) == world.labels.numpy()
+            right = world._of(spoilt, world.reference_images).argmax(axis=1) == world.labels.numpy()
             if right.mean() >= kept * (~world.wrong).mean():
                 copies.append(spoilt)
         own = world.logits.argmax(axis=1)

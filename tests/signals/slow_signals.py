@@ -44,7 +44,7 @@ def knn(k):
         return h / np.linalg.norm(h)
 
     def score(world):
-        bank = [sphere(h) for h in world.known_features]
+        bank = [sphere(h) for h in world.reference_features]
         return [sorted(np.linalg.norm(sphere(h) - other) for other in bank)[k - 1] for h in world.features]
 
     return score
@@ -64,7 +64,7 @@ def shrunk(x):
 
 def mahalanobis(*, relative):
     def score(world):
-        x, labels = world.known_features, world.labels.numpy()
+        x, labels = world.reference_features, world.labels.numpy()
         means = {k: x[labels == k].mean(axis=0) for k in set(labels.tolist())}
         inverse = np.linalg.inv(shrunk(np.stack([row - means[k] for row, k in zip(x, labels.tolist(), strict=True)])))
         near = [min((h - m) @ inverse @ (h - m) for m in means.values()) for h in world.features]
@@ -80,7 +80,7 @@ def vim(dim):
     def score(world):
         weight, bias = world.net.weights
         origin = -np.linalg.pinv(weight) @ bias
-        centred = world.known_features - origin
+        centred = world.reference_features - origin
         main = np.linalg.svd(centred)[2][:dim]
 
         def residual(h):
@@ -89,7 +89,9 @@ def vim(dim):
         def logits(h):
             return weight @ h + bias
 
-        alpha = sum(logits(h).max() for h in world.known_features) / sum(residual(h) for h in world.known_features)
+        alpha = sum(logits(h).max() for h in world.reference_features) / sum(
+            residual(h) for h in world.reference_features
+        )
         return [alpha * residual(h) - math.log(np.exp(logits(h)).sum()) for h in world.features]
 
     return score
@@ -97,7 +99,7 @@ def vim(dim):
 
 def relative_u(balance, temperature):
     def score(world):
-        p = [softmax(z / temperature) for z in world.known_logits]
+        p = [softmax(z / temperature) for z in world.reference_logits]
         classes = len(p[0])
         apart = np.zeros((classes, classes))
         for i in range(classes):
@@ -113,9 +115,9 @@ def relative_u(balance, temperature):
 
 def maxlogit_pnorm(largest):
     def score(world):
-        best, scored = msp, pairs_won(np.array([msp(z) for z in world.known_logits]), world.wrong)
+        best, scored = msp, pairs_won(np.array([msp(z) for z in world.reference_logits]), world.wrong)
         for p in range(largest + 1):
-            found = pairs_won(np.array([pnorm(p)(z) for z in world.known_logits]), world.wrong)
+            found = pairs_won(np.array([pnorm(p)(z) for z in world.reference_logits]), world.wrong)
             if found > scored:
                 best, scored = pnorm(p), found
         return [best(z) for z in world.logits]
@@ -127,7 +129,7 @@ def temperature_scaled(signal):
     def score(world):
         def slope(inverse):
             """Of the negative log-likelihood in 1/T."""
-            rows = zip(world.known_logits, world.labels.tolist(), strict=True)
+            rows = zip(world.reference_logits, world.labels.tolist(), strict=True)
             return sum(softmax(inverse * z) @ z - z[label] for z, label in rows)
 
         inverse = brentq(slope, 1e-3, 1e3, xtol=1e-14)
@@ -223,7 +225,7 @@ def stack(signals, penalty):
     """Of unfitted signals of logits without ties."""
 
     def score(world):
-        known = np.array([[signal(z) for signal in signals] for z in world.known_logits])
+        known = np.array([[signal(z) for signal in signals] for z in world.reference_logits])
         new = np.array([[signal(z) for signal in signals] for z in world.logits])
 
         curves = [placed(column) for column in known.T]

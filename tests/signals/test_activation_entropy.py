@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.signals.signal_world import World
 from tests.signals.slow_model_signals import entropy_in
 
 from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.signals.activation_entropy import ActivationEntropy, counts_in, entropy_of, quantile_edges, thinned
+from demur.testing.world import World
 
 EDGES = (0.0, 0.1, 0.35, 0.8, 1.5, 4.0)
 
@@ -79,7 +79,7 @@ def test_several_layers_are_averaged_in_standard_deviations(world, side):
     turn = {"two": abs, "upper": lambda away: away, "lower": lambda away: -away}[side]
     expected = np.zeros(world.rows)
     for layer in world.layers:
-        known = [entropy_in(row, EDGES) for row in layer_values(world, layer, world.known)]
+        known = [entropy_in(row, EDGES) for row in layer_values(world, layer, world.reference_images)]
         new = [entropy_in(row, EDGES) for row in layer_values(world, layer, world.images)]
         expected += [turn((h - np.mean(known)) / np.std(known)) / 2 for h in new]
     with torch.no_grad():

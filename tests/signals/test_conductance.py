@@ -8,7 +8,6 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
-from tests.signals.signal_world import World
 from torch import nn
 
 from demur.classifier import Classifier
@@ -18,6 +17,7 @@ from demur.metrics import auroc
 from demur.signals import needs_of
 from demur.signals.conductance import Conductance, Scale, top_maps
 from demur.signals.error_detector import PRESETS, Detector
+from demur.testing.world import World
 
 
 class Pooled(nn.Module):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.signals.signal_world import World
 
 from demur.errors import InputError
 from demur.filters.denoising import non_local_means
 from demur.filters.sampling import resample
 from demur.signals import needs_of
 from demur.signals.feature_squeezing import FeatureSqueezing, bit_depth
+from demur.testing.world import World
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import betabinom
-from tests.signals.signal_world import World
 from tests.signals.slow_model_signals import mutant
 
 from demur.errors import InputError, UnknownNameError
 from demur.signals.early_stopping import Stopping, open_share, prior, threshold
 from demur.signals.label_change_rate import LabelChangeRate, auroc_by_mutants
 from demur.signals.mutants import Mutation, applied
+from demur.testing.world import World
 
 DICE = torch.Generator().manual_seed(5)
 LAYERS = {
@@ -124,12 +124,14 @@ def test_accepted_mutants_keep_the_accuracy_and_refused_ones_do_not(world):
     layers = {"conv": world.net.conv.weight.detach()}
     least = 0.9 * (~world.wrong).mean()
     for number in range(found.tried):
-        right = world._of(mutant(world.net, found.mutation.mutant(layers, number)), world.known).argmax(axis=1)
+        right = world._of(mutant(world.net, found.mutation.mutant(layers, number)), world.reference_images).argmax(
+            axis=1
+        )
         assert ((right == world.labels.numpy()).mean() >= least) == (number in found.numbers)
 
 
 def test_too_harsh_an_operator_is_refused(world):
-    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    answers = torch.from_numpy(world.reference_logits.argmax(axis=1))
     said = r"must keep 100 % .* of 80 with operator 'gf' and gamma 0\.9, 0 of the 2 wanted"
     with torch.no_grad(), pytest.raises(InputError, match=said):
         LabelChangeRate(operator="gf", gamma=0.9, mutants=2, kept=1.0).fit(world.reference(), answers)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.signals import slow_model_signals as slower
 from tests.signals import slow_signals as slowly
-from tests.signals.signal_world import World
 
 from demur.errors import InputError
 from demur.evidence import Evidence
@@ -42,6 +41,7 @@ from demur.signals.stack import Stack
 from demur.signals.temperature import TemperatureScaled, Tempered
 from demur.signals.tta import TTA
 from demur.signals.vim import ViM
+from demur.testing.world import World
 
 
 def probabilities(row):
@@ -317,14 +317,14 @@ def test_a_field_out_of_its_range_is_refused(name, words):
     ],
 )
 def test_a_reference_that_teaches_nothing_is_refused(signal, labels, words, world):
-    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    answers = torch.from_numpy(world.reference_logits.argmax(axis=1))
     chosen = {None: world.labels, "right": answers, "wrong": (answers + 1) % 4}[labels]
     with pytest.raises(InputError, match=words), torch.no_grad():
         signal.fit(world.reference(), chosen)
 
 
 def test_without_errors_maxlogit_pnorm_is_msp(world):
-    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    answers = torch.from_numpy(world.reference_logits.argmax(axis=1))
     with torch.no_grad():
         fitted = MaxLogitPNorm().fit(world.reference(), answers)
         assert fitted.facts == {"p": None}
@@ -333,8 +333,8 @@ def test_without_errors_maxlogit_pnorm_is_msp(world):
 
 @pytest.mark.parametrize("p", [0, 1, 3])
 def test_the_p_that_ranks_the_errors_best_is_found_and_told(p, world):
-    uncertainty = scores(PNorm(p=p), world.known_logits)
-    answers = torch.from_numpy(world.known_logits.argmax(axis=1))
+    uncertainty = scores(PNorm(p=p), world.reference_logits)
+    answers = torch.from_numpy(world.reference_logits.argmax(axis=1))
     labels = torch.where(torch.from_numpy(uncertainty > np.quantile(uncertainty, 0.8)), (answers + 1) % 4, answers)
     with torch.no_grad():
         fitted = MaxLogitPNorm().fit(world.reference(), labels)
@@ -344,7 +344,7 @@ def test_the_p_that_ranks_the_errors_best_is_found_and_told(p, world):
 
 @pytest.mark.parametrize("answers", ["right", "shuffled"])
 def test_a_temperature_is_finite_whatever_the_labels(answers, world):
-    right = torch.from_numpy(world.known_logits.argmax(axis=1))
+    right = torch.from_numpy(world.reference_logits.argmax(axis=1))
     labels = right if answers == "right" else right.roll(1)
     with torch.no_grad():
         temperature = TemperatureScaled().fit(world.reference(), labels).facts["temperature"]

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from tests.signals.signal_world import World, pictures
 
 from demur.errors import InputError
 from demur.metrics import auroc
@@ -20,6 +19,7 @@ from demur.signals.msp import MSP
 from demur.signals.regression import Logistic, NormalScores, ReferenceFold, folds_of, units_of
 from demur.signals.stack import Stack
 from demur.signals.tta import TTA
+from demur.testing.world import World, pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,9 @@ class Told(World):
     @cached_property
     def labels(self):
         with torch.no_grad():
-            answers = self.net(self.known).argmax(dim=1)
-        bright = self.known.mean(dim=(1, 2, 3))
-        noisy = bright + 0.02 * self.known_keys.normal(torch.empty(len(bright), 1), "noise")[:, 0]
+            answers = self.net(self.reference_images).argmax(dim=1)
+        bright = self.reference_images.mean(dim=(1, 2, 3))
+        noisy = bright + 0.02 * self.reference_keys.normal(torch.empty(len(bright), 1), "noise")[:, 0]
         return torch.where(noisy > noisy.quantile(0.8), (answers + 1) % 4, answers)
 
 
@@ -88,13 +88,13 @@ class Twins(World):
 
     @cached_property
     def known(self):
-        half = pictures(self.known_keys)[:150]
+        half = pictures(self.reference_keys)[:150]
         return torch.cat([half, half])
 
     @cached_property
     def labels(self):
         with torch.no_grad():
-            answers = self.net(self.known).argmax(dim=1)
+            answers = self.net(self.reference_images).argmax(dim=1)
         wrong = torch.arange(150) % 4 == 0
         return torch.where(wrong.repeat(2), (answers + 1) % 4, answers)
 
@@ -193,7 +193,7 @@ def test_parts_of_a_reference_are_its_rows_in_order():
     chosen[32:64] = False  # a whole batch
     with torch.no_grad():
         found = torch.cat([seen.images for seen in ReferenceFold(world.reference(), chosen)])
-    assert torch.equal(found, world.known[chosen])
+    assert torch.equal(found, world.reference_images[chosen])
     units, grouped = units_of(world.reference())
     assert len(set(units)) == 70
     assert not grouped

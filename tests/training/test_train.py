@@ -188,7 +188,7 @@ def test_without_rows_to_look_at_nothing_is_measured(tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "says"),
     [
-        ("resnet21", "unknown zoo 'resnet21'. Did you mean 'resnet20'"),
+        ("resnet21", "unknown architecture 'resnet21'. Did you mean 'resnet20'"),
         ("module:trainable:toldd", "unknown factory 'toldd'. Did you mean 'told'"),
         ("resnet20?channels=3", "unknown option 'channels'"),
         ("fashion:", "is a finished classifier. Name an architecture to train: one of compact_resnet"),

@@ -10,7 +10,7 @@ from demur.adapters.own_module import build_own
 from demur.adapters.weights import load_weights
 from demur.adapters.zoo import build_from_zoo
 from demur.errors import AddressError
-from demur.registry import TABLES, Address
+from demur.registry import Address, kind_of, names
 
 _OPTIONS = ("mean", "std", "features", "name")
 """What may be said of a network to be trained: shape and classes are those of the data, and it puts out logits."""
@@ -37,12 +37,12 @@ class Architecture:
         Raises:
             AddressError: the address leads nowhere, or to a classifier that is not built from an architecture.
         """
-        known = text.partition(":")[0] in TABLES["model"] and ":" in text
+        known = ":" in text and kind_of(text.partition(":")[0], "model") is not None
         address = Address.parse(text if known else f"zoo:{text}", "model")
         if address.scheme not in _BUILDERS:
             raise AddressError(
-                f"{text!r} is a finished classifier. Name an architecture to train: one of {', '.join(TABLES['zoo'])}, "
-                "or module:PKG.MOD:FACTORY."
+                f"{text!r} is a finished classifier. Name an architecture to train: one of "
+                f"{', '.join(names('architecture'))}, or module:PKG.MOD:FACTORY."
             )
         address.only(_OPTIONS)
         return cls(address, Options.read(address, classes, input_shape))

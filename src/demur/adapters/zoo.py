@@ -28,7 +28,7 @@ def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[i
 
 def build_from_zoo(location: str, channels: int, classes: int) -> nn.Module:
     """An architecture of the zoo, untrained."""
-    module: nn.Module = resolve("zoo", location)(channels=channels, classes=classes)
+    module: nn.Module = resolve("architecture", location)(channels=channels, classes=classes)
     return module
 
 

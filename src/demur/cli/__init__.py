@@ -17,7 +17,7 @@ from demur.cli.audit_command import audit
 from demur.cli.explain_command import explain
 from demur.cli.run_commands import compare, list_names, plan, report
 from demur.cli.train_command import train
-from demur.errors import DemurError
+from demur.errors import DemurError, needing_torch
 
 _INTERRUPTED = 130
 
@@ -57,7 +57,8 @@ app.command("list")(list_names)
 def main() -> None:
     """Run the command line; an error is one paragraph on stderr, never a traceback."""
     try:
-        app()
+        with needing_torch(f"`demur {' '.join(sys.argv[1:2])}`"):
+            app()
     except DemurError as error:
         _fail(str(error), 2)
     except OSError as error:

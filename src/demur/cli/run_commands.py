@@ -1,13 +1,14 @@
 """`demur report`, `demur compare`, `demur plan`, `demur list`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from demur.cli.settings import Batch, Data, Limit, Model, PlanFile, Prevalence, Risk, Seed, Settings, read, status
-from demur.errors import unknown
-from demur.registry import TABLES, names
+from demur.errors import MissingExtraError, needing_torch, unknown
+from demur.registry import TABLES, names, plug_ins, refusal
 
 
 def report(
@@ -58,9 +59,14 @@ def plan(
 ) -> None:
     """Print the resolved plan as TOML, every default written out."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
-    from demur.data import open_data
-    from demur.pipeline.plan.resolve import resolve
-
+    try:
+        with needing_torch("what depends on the images, such as the usual conditions,"):
+            from demur.data import open_data
+            from demur.pipeline.plan.resolve import resolve
+    except MissingExtraError as error:
+        print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
+        print(chosen.toml(), end="")
+        return
     print(resolve(chosen, open_data(chosen.data.address)).plan.toml(), end="")
 
 
@@ -71,4 +77,8 @@ def list_names(
     if kind is not None and kind not in TABLES:
         raise unknown("kind", kind, TABLES)
     for each in TABLES if kind is None else (kind,):
-        print(f"{each:<12}{' '.join(names(each))}")
+        print(f"{each:<11} {' '.join(names(each))}")
+        for plug_in in plug_ins(each):
+            why = refusal(plug_in)
+            said = f"comes with {plug_in}" if why is None else f"of {plug_in} is refused: {why}"
+            print(f"{'':<12}{plug_in.name} {said}")

@@ -9,6 +9,8 @@ from demur.policies.certificate import Certificate, CertifiedThreshold
 from demur.policies.policy import Policy
 from demur.policies.rule import Rule
 from demur.policies.threshold import Threshold
+from demur.registry import TABLES, kind_of, names, resolve
+from demur.registry.lookup import name_of_class
 
 Built = TypeVar("Built")
 
@@ -17,6 +19,7 @@ KINDS: Mapping[str, type[Any]] = {
     "rule": Rule,
     "threshold": Threshold,
 }
+"""Fitted policies of demur's own; one of another package is stored by its registered name."""
 
 
 def dump_policy(policy: Policy) -> dict[str, Any]:
@@ -28,7 +31,14 @@ def dump_policy(policy: Policy) -> dict[str, Any]:
     for kind, cls in KINDS.items():
         if isinstance(policy, cls):
             return {"policy": kind, **dataclasses.asdict(policy)}
-    raise InputError(f"cannot store {type(policy).__name__}: only a fitted policy can be stored ({', '.join(KINDS)}).")
+    name = name_of_class("policy", type(policy))
+    if name is None or name in TABLES["policy"]:
+        raise InputError(
+            f"cannot store {type(policy).__name__}: only a fitted policy can be stored ({', '.join(KINDS)}, or one of "
+            "another package)."
+        )
+    stored: Any = policy  # a frozen dataclass, as all that have a name are
+    return {"policy": name, **dataclasses.asdict(stored)}
 
 
 def load_policy(values: Mapping[str, Any]) -> Policy:
@@ -40,10 +50,17 @@ def load_policy(values: Mapping[str, Any]) -> Policy:
     fields = dict(values)
     kind = fields.pop("policy", None)
     if kind not in KINDS:
-        raise unknown("policy", str(kind), KINDS)
+        cls = _of_a_package(str(kind))
+        return _build(f"policy {kind!r}", cls, _fields(cls), fields)
     if kind == "certified":
         fields["certificate"] = _build("certificate", Certificate, _fields(Certificate), fields.get("certificate"))
     return _build(f"policy {kind!r}", KINDS[kind], _fields(KINDS[kind]), fields)
+
+
+def _of_a_package(kind: str) -> type[Any]:
+    if kind in TABLES["policy"] or kind_of(kind, "policy") is None:
+        raise unknown("policy", kind, {*KINDS, *names("policy")})
+    return resolve("policy", kind)
 
 
 def _fields(cls: type[Any]) -> set[str]:

@@ -1,32 +1,49 @@
 """What demur knows by name: tables of lines, resolved on use.
 
 A table maps a name to `"module:Class"`; nothing is imported until a name is resolved, so listing and checking names is
-free. Adding an attack, signal, corruption, map, policy, data source or architecture is one line in
-`registry/tables.py`.
+free. Adding an attack, signal, corruption, map, policy, data source, model source or architecture is one line in
+`registry/tables.py`, or from another package one entry point.
 """
 
 from demur.registry.addresses import Address
 from demur.registry.building import build, describe, name_of, registered_as
 from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
-from demur.registry.tables import ATTACKS, CORRUPTIONS, TABLES, class_names, lookup, names, public_class, resolve
+from demur.registry.lookup import (
+    GROUPS,
+    PlugIn,
+    class_names,
+    kind_of,
+    lookup,
+    names,
+    packages,
+    plug_ins,
+    public_class,
+    refusal,
+    resolve,
+)
+from demur.registry.tables import TABLES
 
 __all__ = [
-    "ATTACKS",
-    "CORRUPTIONS",
+    "GROUPS",
     "TABLES",
     "Address",
     "Call",
     "Name",
+    "PlugIn",
     "build",
     "call_of",
     "canonical",
     "class_names",
     "describe",
+    "kind_of",
     "lookup",
     "name_of",
     "names",
+    "packages",
     "parse",
+    "plug_ins",
     "public_class",
+    "refusal",
     "registered_as",
     "resolve",
 ]

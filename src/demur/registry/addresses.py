@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demur.errors import AddressError, unknown
-from demur.registry.tables import TABLES
+from demur.registry.lookup import kind_of, names
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Address:
         """
         body, _, query = text.partition("?")
         scheme, colon, rest = body.partition(":")
-        if scheme not in TABLES[kind]:
+        if kind_of(scheme, kind) is None:
             if not colon and Path(body).exists():
                 raise AddressError(
                     f"{body!r} is a path, and a {kind} address starts with a scheme. "
                     f"Write one of: {', '.join(f'{name}:{body}' for name in _located(kind))}."
                 )
-            raise AddressError(f"cannot read the {kind} address {text!r}: {unknown('scheme', scheme, TABLES[kind])}")
+            raise AddressError(f"cannot read the {kind} address {text!r}: {unknown('scheme', scheme, names(kind))}")
         location, _, weights = rest.rpartition("@") if "@" in rest else (rest, "", "")
         return cls(scheme, location, weights or None, _options(query, text))
 
@@ -48,7 +48,7 @@ class Address:
 
 
 def _located(kind: str) -> list[str]:
-    return [name for name in TABLES[kind] if name not in {"fashion", "digits"}]
+    return [name for name in names(kind) if name not in {"fashion", "digits"}]
 
 
 def _options(query: str, text: str) -> dict[str, str]:

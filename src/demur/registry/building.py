@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from demur.errors import InputError, UnknownNameError, unknown
 from demur.registry.call_syntax import Call, call_of, canonical
-from demur.registry.tables import TABLES, resolve
+from demur.registry.lookup import name_of_class, resolve
 
 KIND = "kind"
 """The key of a field's metadata that says of which kind the name is that it takes."""
@@ -68,11 +68,13 @@ def _shown(field: Any, value: Any) -> Any:
 
 
 def _called(kind: str, thing: Any) -> Call:
-    line = f"{type(thing).__module__}:{type(thing).__qualname__}"
-    for name, known in TABLES[kind].items():
-        if known == line:
-            return Call(name, _changed(thing))
-    raise InputError(f"{line} has no name among the {kind}s, so no plan can name it. Add it to the registry's table.")
+    name = name_of_class(kind, type(thing))
+    if name is None:
+        raise InputError(
+            f"{type(thing).__module__}:{type(thing).__qualname__} has no name among the {kind}s, "
+            "so no plan can name it. Add it to the registry's table, or to the entry points of its package."
+        )
+    return Call(name, _changed(thing))
 
 
 def _made(field: Any, value: Any, where: str) -> Any:

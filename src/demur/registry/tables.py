@@ -1,10 +1,6 @@
-"""The tables, and how a line of one becomes a class."""
+"""The tables of demur's own names: one line for each; packages add theirs by entry points."""
 
-import importlib
 from collections.abc import Mapping
-from typing import Any
-
-from demur.errors import unknown
 
 ATTACKS: Mapping[str, str] = {
     "apgd": "demur.attacks.apgd:APGD",
@@ -111,7 +107,7 @@ DATA: Mapping[str, str] = {
     "tiny-imagenet": "demur.data.tiny_imagenet:open_source",
 }
 
-ZOO: Mapping[str, str] = {
+ARCHITECTURES: Mapping[str, str] = {
     "compact_resnet": "demur.zoo.compact_resnet:CompactResNet",
     "resnet20": "demur.zoo.resnet:resnet20",
     "resnet56": "demur.zoo.resnet:resnet56",
@@ -129,6 +125,7 @@ RECIPES: Mapping[str, str] = {
 }
 
 TABLES: Mapping[str, Mapping[str, str]] = {
+    "architecture": ARCHITECTURES,
     "attack": ATTACKS,
     "corruption": CORRUPTIONS,
     "data": DATA,
@@ -137,41 +134,4 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "policy": POLICIES,
     "recipe": RECIPES,
     "signal": SIGNALS,
-    "zoo": ZOO,
 }
-
-
-def names(kind: str) -> tuple[str, ...]:
-    """Every known name of a kind, sorted."""
-    return tuple(sorted(TABLES[kind]))
-
-
-def lookup(kind: str, name: str) -> str:
-    """The `"module:Class"` line of a name; an unknown name fails with the nearest known one."""
-    try:
-        return TABLES[kind][name]
-    except KeyError:
-        raise unknown(kind, name, TABLES[kind]) from None
-
-
-def resolve(kind: str, name: str) -> Any:
-    """The class or factory a name stands for; this imports its module."""
-    module, _, attribute = lookup(kind, name).partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def class_names(kind: str) -> Mapping[str, str]:
-    """Class → registered name of everything of a kind: what its room gives out as `demur.signals.Energy`."""
-    return {lookup(kind, name).partition(":")[2]: name for name in names(kind)}
-
-
-def public_class(kind: str, room: str, attribute: str) -> Any:
-    """The registered class that a room is asked for as an attribute.
-
-    Raises:
-        AttributeError: nothing of this kind has such a class.
-    """
-    known = class_names(kind)
-    if attribute not in known:
-        raise AttributeError(f"module {room!r} has no attribute {attribute!r}")
-    return resolve(kind, known[attribute])

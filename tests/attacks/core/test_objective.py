@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tests.attacks.test_attack_contracts import SHAPE, Counting, setting
+from tests.attacks.counting_objective import SHAPE, Counting, setting
 from torch import nn
 
 from demur.attacks.apgd_t import APGDT

@@ -31,7 +31,7 @@ from demur.pipeline.preflight import preflight_checks
 from demur.pipeline.run.attack_rows import try_attacks
 from demur.pipeline.run.loop import Progress
 from demur.records import SCHEMA_VERSION
-from demur.registry import CORRUPTIONS, Name, lookup
+from demur.registry import Name, kind_of, lookup
 
 _BESIDES = 4
 """Passes over the clean image, the last point, the kept point, and at it in float64."""
@@ -46,7 +46,7 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
     """
     names = [Name(text) for text in texts]
     for name in (text.call.name for text in names):
-        if name in CORRUPTIONS or name == CLEAN.name:
+        if name == CLEAN.name or kind_of(name, "attack", "corruption") == "corruption":
             raise InputError(
                 f"{name!r} is a condition of an audit and no attack. Name an attack, such as pgd(eps=8/255)."
             )

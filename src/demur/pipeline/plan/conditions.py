@@ -14,7 +14,7 @@ from demur.attribution.occlusion import OccludedBy, Part
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
 from demur.pipeline.plan.target_classes import check_target, target_words
-from demur.registry import ATTACKS, CORRUPTIONS, Call, build, call_of, describe
+from demur.registry import Call, build, call_of, describe, kind_of, names
 
 Shape = tuple[int, int, int]
 
@@ -132,11 +132,13 @@ def _condition(call: Call, shape: Shape) -> Condition:
         if call.fields:
             raise InputError(f"the clean condition takes no fields; got {', '.join(call.fields)}.")
         return CLEAN
-    if call.name in ATTACKS:
-        return _attack(call)
-    if call.name in CORRUPTIONS:
-        return _corruption(call, shape)
-    raise unknown("condition", call.name, ["clean", *ATTACKS, *CORRUPTIONS])
+    match kind_of(call.name, "attack", "corruption"):
+        case "attack":
+            return _attack(call)
+        case "corruption":
+            return _corruption(call, shape)
+        case _:
+            raise unknown("condition", call.name, ["clean", *names("attack"), *names("corruption")])
 
 
 def _attack(call: Call) -> Condition:

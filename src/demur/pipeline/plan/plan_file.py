@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, unknown
-from demur.registry import TABLES, Name, build, call_of, lookup
+from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
 from demur.registry.tables import CENTRED, MARKED
 
@@ -270,13 +270,17 @@ def _check_names(plan: Plan) -> None:
         lookup("signal", call_of(text).name)
     for text in plan.policies.use:
         build("policy", text)
-    known = {"clean", *TABLES["attack"], *TABLES["corruption"]}
     for text in plan.conditions.use:
-        if call_of(text).name not in known:
-            raise unknown("condition", call_of(text).name, known)
+        name = call_of(text).name
+        if name != "clean" and kind_of(name, "attack", "corruption") is None:
+            raise unknown("condition", name, _every_condition())
     _check_sections(plan)
     for key, rule in plan.gates.items():
-        _check_gate(read_gate(key, rule), plan, known)
+        _check_gate(read_gate(key, rule), plan)
+
+
+def _every_condition() -> set[str]:
+    return {"clean", *names("attack"), *names("corruption")}
 
 
 def _check_sections(plan: Plan) -> None:
@@ -285,23 +289,22 @@ def _check_sections(plan: Plan) -> None:
     for text in plan.attribution.maps or ():
         lookup("map", call_of(text).name)
     for text in plan.attribution.regions or ():
-        if call_of(text).name not in {MARKED, CENTRED, *TABLES["map"]}:
-            raise unknown("region", text, [MARKED, CENTRED, *TABLES["map"]])
+        if text not in {MARKED, CENTRED} and kind_of(call_of(text).name, "map") is None:
+            raise unknown("region", text, [MARKED, CENTRED, *names("map")])
     for text in plan.attribution.occlude or ():
         if text not in OCCLUSIONS:
             raise unknown("way to occlude a region", text, OCCLUSIONS)
 
 
-def _check_gate(gate: Gate, plan: Plan, conditions: Iterable[str]) -> None:
+def _check_gate(gate: Gate, plan: Plan) -> None:
     """A gate is about something the plan measures; without conditions of its own a plan may have any."""
     if gate.signal is not None:
         measured = {"msp", *(call_of(text).name for text in plan.signals.use)}
         if call_of(gate.signal).name not in measured:
             raise unknown("signal of a gate", gate.signal, measured)
     if gate.condition is not None:
-        families = (
-            {"clean", *(call_of(text).name for text in plan.conditions.use)} if plan.conditions.use else conditions
-        )
+        own = {"clean", *(call_of(text).name for text in plan.conditions.use)}
+        families = own if plan.conditions.use else _every_condition()
         if call_of(gate.condition).name not in families:
             raise unknown("subject of a gate", gate.condition, {*families, *SUBJECTS, "signals.msp"})
 

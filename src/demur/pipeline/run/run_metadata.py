@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -12,9 +12,11 @@ from demur.attribution.localisation import LOCALISATIONS
 from demur.errors import RunError
 from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.fitting import signal_facts
 from demur.pipeline.run.run_writer import RunWriter
 from demur.records import SCHEMA_VERSION, read_json, write_json
+from demur.registry import Call, call_of, packages
 
 
 def write_metadata(job: Job, folder: RunWriter) -> None:
@@ -74,8 +76,18 @@ def _facts(job: Job) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
+            **packages(_calls(plan)),
         },
     }
+
+
+def _calls(plan: Plan) -> Iterator[Call]:
+    """Every name of a plan, the schemes of its addresses among them, so that packages that add one can be told."""
+    sections = (plan.conditions.use, plan.signals.use, plan.policies.use, plan.epsilon.use)
+    for texts in (*sections, plan.attribution.maps, plan.attribution.regions):
+        yield from map(call_of, texts or ())
+    for address in (plan.model.address, plan.data.address):
+        yield Call(address.partition("?")[0].partition(":")[0], {})
 
 
 def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[str, Any]:

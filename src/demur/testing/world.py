@@ -1,15 +1,19 @@
 """A small net with dropout, images it has not seen, and reference images it often gets wrong."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from demur.classifier import Classifier
 from demur.evidence import Evidence
 from demur.randomness import Keys
+from demur.shapes import Images, Labels
 
 SHAPE = (1, 8, 8)
 CLASSES = tuple("abcd")
@@ -30,19 +34,23 @@ class Net(nn.Module):
             scale = 1.5 / np.sqrt(max(1, parameter[0].numel()))
             parameter.data = torch.from_numpy(rng.normal(0, scale, tuple(parameter.shape)).astype(np.float32))
 
-    def body(self, x):
+    def body(self, x: Tensor) -> Tensor:
+        """The features."""
         x = torch.max_pool2d(torch.relu(self.conv(4 * x - 2)), 2)
         return torch.relu(self.wide(self.maps(x).flatten(1)))
 
-    def forward(self, x):
-        return self.head(self.values(self.body(x)))
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits."""
+        logits: Tensor = self.head(self.values(self.body(x)))
+        return logits
 
     @property
-    def weights(self):
+    def weights(self) -> tuple[NDArray[np.float64], ...]:
+        """Matrix and bias of the head."""
         return tuple(part.double().detach().numpy() for part in (self.head.weight, self.head.bias))
 
 
-def pictures(keys):
+def pictures(keys: Keys) -> Images:
     """Stripes across or down at a strength and width of their own, in noise."""
     noise = keys.uniform(torch.empty(len(keys), *SHAPE), "noise")
     across, strength, width = keys.uniform(torch.empty(len(keys), 3), "stripes").T[:, :, None, None, None]
@@ -52,21 +60,21 @@ def pictures(keys):
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceImages:
     """Evidence of the reference, batch by batch, anew each time."""
 
     world: "World"
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Evidence]:
         world = self.world
         for part in torch.split(torch.arange(len(world.labels)), world.batch):
             rows = part.tolist()
             yield Evidence(
                 world.classifier,
-                world.known[part],
+                world.reference_images[part],
                 world.layers,
                 features=True,
-                keys=world.known_keys.rows(rows),
+                keys=world.reference_keys.rows(rows),
                 groups=None if world.groups is None else [world.groups[row] for row in rows],
             )
 
@@ -82,71 +90,83 @@ class World:
     references: int = 160
 
     @cached_property
-    def net(self):
+    def net(self) -> Net:
         """Its head is shifted so that every class has its images."""
         net = Net().eval()
         with torch.no_grad():
             net.head.weight *= 4
-            net.head.bias.copy_(-net.head.weight @ net.body(self.known).mean(dim=0))
+            net.head.bias.copy_(-net.head.weight @ net.body(self.reference_images).mean(dim=0))
         return net
 
     @cached_property
-    def classifier(self):
+    def classifier(self) -> Classifier:
+        """The net as signals see it."""
         return Classifier(self.net, classes=CLASSES, input_shape=SHAPE)
 
     @cached_property
-    def keys(self):
+    def keys(self) -> Keys:
+        """One for each image."""
         return Keys.of(0, [f"image {row}" for row in range(self.rows)], "world")
 
     @cached_property
-    def known_keys(self):
+    def reference_keys(self) -> Keys:
+        """One for each image of the reference."""
         return Keys.of(0, [f"known {row}" for row in range(self.references)], "world")
 
     @cached_property
-    def images(self):
+    def images(self) -> Images:
+        """Those that are scored."""
         return pictures(self.keys)
 
     @cached_property
-    def known(self):
-        return pictures(self.known_keys)
+    def reference_images(self) -> Images:
+        """Those that may be learned from."""
+        return pictures(self.reference_keys)
 
     @cached_property
-    def labels(self):
-        """What the net says, and more often something else the less sure it is."""
+    def labels(self) -> Labels:
+        """Of the reference: what the net says, and more often something else the less sure it is."""
         with torch.no_grad():
-            p = self.net(self.known).softmax(dim=1)
+            p = self.net(self.reference_images).softmax(dim=1)
         draw = np.random.default_rng(3).uniform(size=(len(p), 1))
         return torch.from_numpy((p.double().cumsum(dim=1).numpy() < draw).sum(axis=1)).clamp(max=3)
 
     @cached_property
-    def logits(self):
+    def logits(self) -> NDArray[np.float64]:
+        """Of the images."""
         return self._of(self.net, self.images)
 
     @cached_property
-    def features(self):
+    def features(self) -> NDArray[np.float64]:
+        """Of the images."""
         return self._of(self.net.body, self.images)
 
     @cached_property
-    def known_logits(self):
-        return self._of(self.net, self.known)
+    def reference_logits(self) -> NDArray[np.float64]:
+        """Of the reference."""
+        return self._of(self.net, self.reference_images)
 
     @cached_property
-    def known_features(self):
-        return self._of(self.net.body, self.known)
+    def reference_features(self) -> NDArray[np.float64]:
+        """Of the reference."""
+        return self._of(self.net.body, self.reference_images)
 
     @cached_property
-    def wrong(self):
-        return self.known_logits.argmax(axis=1) != self.labels.numpy()
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which images of the reference the net gets wrong."""
+        wrong: NDArray[np.bool_] = self.reference_logits.argmax(axis=1) != self.labels.numpy()
+        return wrong
 
     @staticmethod
-    def _of(function, images):
+    def _of(function: Callable[[Tensor], Tensor], images: Images) -> NDArray[np.float64]:
         with torch.no_grad():
             return function(images).double().numpy()
 
-    def reference(self):
-        return Reference(self)
+    def reference(self) -> ReferenceImages:
+        """What a signal is fitted to."""
+        return ReferenceImages(self)
 
-    def evidence(self, rows=slice(None), **given):
+    def evidence(self, rows: slice = slice(None), **given: Any) -> Evidence:
         """The images, or some of them."""
         chosen = list(range(self.rows))[rows]
         return Evidence(
