@@ -1,6 +1,6 @@
 """Break the code on purpose, one small change at a time, and count how many changes the tests notice.
 
-    python tools/mutants.py [--seed 0] [--count 100] [--jobs 2] [--room metrics …] [--file GLOB] [--show]
+    python tools/mutants.py [--seed 0] [--count 100] [--jobs 2] [--file PATTERN] [--show]
 
 mutmut finds the changes (mutants) of `metrics`, `policies`, `signals`, `attacks` and `analysis`: in functions, and in
 what stands outside them, such as thresholds and default values. A sample is drawn by the seed; a mutant keeps its place
@@ -27,6 +27,7 @@ import hashlib
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -109,18 +110,13 @@ def draws(path: str, seed: int) -> list[Draw]:
     for number, mutation in enumerate(mutations):
         function = mutation.contained_by_top_level_function
         owner = function.name.value if isinstance(function, cst.FunctionDef) else ""
-        changed = "\x1f".join(
-            (path, owner, _code(module, mutation.original_node), _code(module, mutation.mutated_node))
-        )
+        change = [module.code_for_node(node) for node in (mutation.original_node, mutation.mutated_node)]
+        changed = "\x1f".join((path, owner, *change))
         seen[changed] += 1
         if not _is_spared(mutation, spared):
             rank = hashlib.sha256(f"{seed}\x1f{changed}\x1f{seen[changed]}".encode()).hexdigest()
             found.append(Draw(rank, path, number))
     return found
-
-
-def _code(module: cst.Module, node: cst.CSTNode) -> str:
-    return module.code_for_node(node)
 
 
 def _nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -135,26 +131,22 @@ def _spared(module: cst.Module) -> set[int]:
 
 
 def _excluded(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    if isinstance(node, cst.Raise | cst.Assert) or _is_prose(node) or _is_alias(node) or _is_list_of_names(node):
+    if isinstance(node, cst.Raise | cst.Assert) or _is_prose(node) or _is_declaration(node):
         yield node
-    elif isinstance(node, cst.Arg) and node.keyword and node.keyword.value in ("strict", "device"):
-        yield node
-    elif isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value in ("cast", "float"):
-        yield from (
-            arg for arg in node.args[:1] if node.func.value == "cast" or isinstance(arg.value, cst.SimpleString)
-        )
+    elif isinstance(node, cst.Call):
+        called = node.func.value if isinstance(node.func, cst.Name) else ""
+        for at, argument in enumerate(node.args):
+            keyword = argument.keyword.value if argument.keyword else ""
+            number = called == "float" and isinstance(argument.value, cst.SimpleString)
+            if number or (called, at) == ("cast", 0) or keyword == "device" or (called, keyword) == ("zip", "strict"):
+                yield argument
 
 
-def _is_list_of_names(node: cst.CSTNode) -> bool:
-    return isinstance(node, cst.Assign) and any(
-        isinstance(aim.target, cst.Name) and aim.target.value == "__all__" for aim in node.targets
-    )
-
-
-def _is_alias(node: cst.CSTNode) -> bool:
-    return isinstance(node, cst.AnnAssign) and any(
-        isinstance(part, cst.Name) and part.value == "TypeAlias" for part in _nodes(node.annotation)
-    )
+def _is_declaration(node: cst.CSTNode) -> bool:
+    """A type alias or `__all__`."""
+    if isinstance(node, cst.AnnAssign):
+        return any(isinstance(part, cst.Name) and part.value == "TypeAlias" for part in _nodes(node.annotation))
+    return isinstance(node, cst.Assign) and "__all__" in {getattr(aim.target, "value", "") for aim in node.targets}
 
 
 def _is_prose(node: cst.CSTNode) -> bool:
@@ -189,11 +181,9 @@ def mutant(draw: Draw) -> Mutant | None:
             return None
     except SyntaxError:
         return None
-    old, new = text.splitlines(), changed.code.splitlines()
-    line = next((at for at, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), len(new))
-    diff = list(difflib.unified_diff(old, new, lineterm="", n=0))[3:]
+    hunk, *diff = list(difflib.unified_diff(text.splitlines(), changed.code.splitlines(), lineterm="", n=0))[2:]
     sides = ["\n".join(row[1:].strip() for row in diff if row[0] == sign) for sign in "-+"]
-    return Mutant(draw.path, line + 1, changed.code, "\n".join(diff), *sides)
+    return Mutant(draw.path, int(re.findall(r"\d+", hunk)[0]), changed.code, "\n".join(diff), *sides)
 
 
 def equivalents() -> set[tuple[str, str, str]]:
@@ -253,31 +243,23 @@ def run_tests(tree: Path, python: str, tests: Sequence[str], seconds: int) -> tu
     """The exit status of the tests and what they printed."""
     known = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
     command = [python, "-c", START, str(seconds), str(MEMORY), *OPTIONS, *tests]
-    try:
-        ran = subprocess.run(  # noqa: S603  # our own words
-            command, cwd=tree, env=known, capture_output=True, text=True, timeout=HALF_HOUR, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return -1, "half an hour was not enough"
-    return ran.returncode, ran.stderr + ran.stdout
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        ran = subprocess.run(command, cwd=tree, env=known, capture_output=True, text=True, timeout=HALF_HOUR)  # noqa: S603
+        return ran.returncode, ran.stderr + ran.stdout
+    return -1, "half an hour was not enough"
 
 
 def mirror(tree: Path, path: str) -> list[str]:
     """The file's own examples and the tests of its room, those first that name most of what the file defines."""
-    defined = [
-        node.name
-        for node in ast.parse((ROOT / path).read_text()).body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    ]
-    words = {Path(path).stem, *defined}
+    body, stem = ast.parse((ROOT / path).read_text()).body, Path(path).stem
+    words = [stem, *(node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef))]
+
+    def weight(test: Path) -> float:
+        text = test.read_text()
+        return -(stem in test.stem) - sum(word in text for word in words) / (1 + len(words))
+
     tests = sorted((tree / "tests" / Path(path).parts[2]).rglob("test_*.py"))
-    tests.sort(key=lambda test: -_weight(test, words, Path(path).stem))
-    return [path, *(str(test.relative_to(tree)) for test in tests)]
-
-
-def _weight(test: Path, words: set[str], stem: str) -> float:
-    text = test.read_text()
-    return (stem in test.stem) + sum(word in text for word in words) / (1 + len(words))
+    return [path, *(str(test.relative_to(tree)) for test in sorted(tests, key=weight))]
 
 
 def unbroken(trees: Trees, room: str) -> int:
@@ -312,7 +294,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--count", type=int, default=100, help="mutants to draw")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="mutants tested at a time")
-    parser.add_argument("--room", nargs="+", choices=ROOMS, default=ROOMS, help="rooms to draw from")
     parser.add_argument("--file", default="*", help="files to draw from, as a pattern such as */metrics/rank*")
     parser.add_argument("--python", default=sys.executable, help="runs the tests")
     parser.add_argument("--show", action="store_true", help="show the changes that were drawn and test nothing")
@@ -322,7 +303,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Draw, test, tell."""
     asked, begun = arguments(), time.monotonic()
-    every = (str(path.relative_to(ROOT)) for room in asked.room for path in (ROOT / "src/demur" / room).rglob("*.py"))
+    every = (str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / "src/demur" / room).rglob("*.py"))
     files = sorted(path for path in every if fnmatch.fnmatch(path, asked.file))
     with contextlib.chdir(ROOT):  # where mutmut looks for its settings
         drawn, possible = sample(files, asked.seed, asked.count, asked.jobs)
