@@ -20,7 +20,7 @@ files: make weights TRAIN=FOLDER
 
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cpus test-extras check lint format weights bench clean
+.PHONY: help demo test test-slow test-cpus test-extras mutants check lint format weights bench clean
 
 help: ## say what each target does
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-cpus: $(VENV)/.stamp ## the numerical tests on the kernels of six kinds of 
 
 test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries, in an environment of its own
 	$(EXTRAS)/bin/pytest tests/extras
+
+mutants: $(VENV)/.stamp ## break the code COUNT times on purpose: the tests must notice nine of ten; SEED draws the places
+	$(RUN)/python tools/mutants.py --seed $(or $(SEED),0) --count $(or $(COUNT),100)
 
 check: test lint ## everything a change must pass
 

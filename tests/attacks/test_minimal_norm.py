@@ -7,10 +7,10 @@ import torch
 from tests.attacks.mnist_net import needs_shared, robust_mnist
 from tests.oracles import CLASSES, SHAPE, Bowl, Fan, Plane, images
 
-from demur.attacks.core.attack_state import Trouble
+from demur.attacks.core.attack_state import AttackState, Output, Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
-from demur.attacks.core.projections import inward
+from demur.attacks.core.projections import inward, length
 from demur.attacks.cw import CW
 from demur.attacks.ddn import DDN
 from demur.attacks.deepfool import DeepFool
@@ -176,6 +176,24 @@ def test_one_step_of_ddn_is_the_formula():
     )
     for row, slope in enumerate(gradient):
         torch.testing.assert_close(outcome.x[row], x[row] + 0.3 * 1.1 * slope / slope.norm(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_ball_of_fmn_shrinks_to_the_nearest_point_that_fooled(norm):
+    """By γ from step to step, and never wider than what has fooled already; a row still right grows by γ at least."""
+    x = torch.full((3, 1, 2, 2), 0.5)
+    size = 0.1 if norm == "linf" else 0.2
+    fields = {"eps": torch.full((3,), torch.inf), "seed": torch.arange(3), "logits": torch.zeros(3, 2)}
+    state = AttackState(x=x + 0.1, y=torch.zeros(3, dtype=torch.long), origin=x, **fields)
+    radii, never = torch.tensor([0.4, 0.05, 0.4]), torch.full((3,), torch.inf)
+    slope = torch.ones_like(x)
+    empty = torch.empty(3, 0)
+    fooled, step = torch.tensor([True, True, False]), torch.zeros(3, dtype=torch.long)
+    output = Output(state.logits, -1e-3 * torch.ones(3), slope, empty, fooled, step)
+    after = FMN(norm=norm, growth=0.05).advance(state.at(state.x, radius=radii, nearest=never), output)
+    torch.testing.assert_close(after.radius, torch.tensor([size, 0.05 * 0.95, 0.4 * 1.05]))
+    torch.testing.assert_close(after.nearest, torch.tensor([size, size, torch.inf]))
+    assert torch.all(length(after.delta, norm) <= after.radius + 1e-6)
 
 
 def test_levels_leave_only_values_a_file_can_hold():

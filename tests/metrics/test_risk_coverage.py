@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from demur.metrics import oracle, random_risk, risk_coverage, selective_risk
+from demur.metrics.ranking import nearest
 
 
 def test_a_point_is_what_its_threshold_does():
@@ -23,6 +24,17 @@ def test_thinning_keeps_the_ends_and_spreads_the_rest():
     assert curve.coverage[0] == 1 / 5000
     assert curve.coverage[-1] == 1
     assert np.diff(curve.coverage).max() < 0.006
+
+
+def test_thinned_points_are_those_nearest_to_even_steps():
+    coverage = np.array([0.0, 0.1, 0.15, 0.6, 0.62, 1.0])
+    wanted = np.array([-1.0, 0.0, 0.12, 0.125, 0.13, 0.6, 0.605, 0.9, 1.0, 2.0])
+    slow = [min(range(6), key=lambda at: (abs(coverage[at] - each), at)) for each in wanted]
+    assert nearest(coverage, wanted).tolist() == slow == [0, 0, 1, 1, 2, 3, 3, 5, 5, 5]
+    rng = np.random.default_rng(0)
+    full = risk_coverage(rng.random(500), rng.random(500) < 0.2, points=500)
+    for at in full.thinned(7).coverage:
+        assert abs(6 * (at - full.coverage[0]) / (1 - full.coverage[0]) % 1 - 0.5) > 0.48
 
 
 def test_the_oracle_errs_only_past_the_accuracy():

@@ -23,7 +23,7 @@ TARGETED = (
     "pgd(eps=0.05, keep='worst', steps=4, target='bar')",
     "fmn(steps=10, target='bar')",
 )
-PLAN = (NEAREST, ENSEMBLE, VERDICT, *TARGETED, *SEARCHES, LENT, BY_L1, BLIND, "spatial(steps=3)")
+PLAN = (NEAREST, TARGETED[-1], ENSEMBLE, VERDICT, *TARGETED[:-1], *SEARCHES, LENT, BY_L1, BLIND, "spatial(steps=3)")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.run_folder import Run
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.verdict import state
+from demur.analysis.verdict.verdict_tables import level
 from demur.errors import RunError
 from demur.records import write_json
 
@@ -106,6 +107,14 @@ def test_a_check_fires(doctored, name, expected, prefix, share, columns):
     assert found.state == expected
     assert 0 <= found.count <= found.of
     assert (state(run, checked) == "measurement_failed") is any(each.state == "fail" for each in checked)
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "expected"),
+    [(0, 0, "pass"), (1, 100, "pass"), (2, 100, "warn"), (6, 100, "warn"), (7, 100, "fail")],
+)
+def test_a_plain_check_goes_by_the_share_itself(count, of, expected):
+    assert level(count, of, 0.01, 0.06) == expected
 
 
 def test_a_broken_guarantee_is_a_failed_measurement(doctored):

@@ -5,6 +5,7 @@ import torch
 from scipy.stats import kstest
 
 from demur.attacks.core.attack_state import AttackState
+from demur.attacks.core.best_points import inside_ball
 from demur.attacks.core.projections import gaussian_noise, length, project, random_point, unit
 
 ROWS = 64
@@ -47,3 +48,24 @@ def test_a_row_of_zeros_has_no_direction_and_tiny_ones_do():
     rows = torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), 1e-30)])
     assert torch.equal(unit(rows)[0], rows[0])
     assert length(unit(rows), "l2")[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("pixels", [4, 64, 1024])
+def test_the_slack_of_a_ball_is_a_rounding_of_each_pixel_and_no_more(pixels):
+    """A millionth of the pixel range in each pixel: so it is in L∞, and √n times that in L2."""
+    origin = torch.full((1, 1, 1, pixels), 0.5, dtype=torch.float64)
+    for norm, slack in (("linf", 1e-6), ("l2", 1e-6 * pixels**0.5)):
+        for distance, inside in ((0.1 + 0.9 * slack, True), (0.1 + 1.1 * slack, False)):
+            moved = origin.clone()
+            moved[..., 0] += distance
+            assert inside_ball(moved, origin, torch.tensor([0.1]).double(), norm).tolist() == [inside], (norm, distance)
+
+
+@pytest.mark.parametrize(
+    ("value", "inside"), [(0.0, True), (1.0, True), (-1e-6, False), (1 + 1e-6, False), (torch.nan, False)]
+)
+def test_a_point_outside_the_box_is_outside_every_ball(value, inside):
+    origin = torch.full((2, 1, 2, 2), 0.5)
+    moved = origin.clone()
+    moved[1, 0, 1, 0] = value
+    assert inside_ball(moved, origin, torch.full((2,), torch.inf), "l2").tolist() == [True, inside]

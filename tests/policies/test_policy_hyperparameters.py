@@ -1,0 +1,54 @@
+"""What a policy is where a plan does not say, and where what it may be ends."""
+
+import dataclasses
+import math
+
+import pytest
+
+from demur.errors import InputError
+from demur.policies.certified import Certified
+from demur.policies.rule import Rule
+from demur.policies.threshold import Threshold
+
+
+def test_what_a_plan_leaves_out_stays_what_it_was():
+    """Names leave defaults out, so another default would be another policy under the old name."""
+    assert dataclasses.asdict(Certified()) == {"risk": 0.02, "delta": 0.05}
+    assert dataclasses.asdict(Rule()) == {"confidence": 0.6, "entropy": 1.0}
+    assert dataclasses.asdict(Threshold()) == {"signal": "msp", "uncertainty": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("policy", "field", "allowed", "refused"),
+    [
+        (Certified, "risk", [1e-6, 0.999], [0.0, 1.0, -0.1, math.nan]),
+        (Certified, "delta", [1e-6, 0.999], [0.0, 1.0, -0.1, math.nan]),
+        (Rule, "confidence", [0.0, 1.0], [-0.001, 1.001, math.nan]),
+        (Rule, "entropy", [0.0, math.inf], [-0.001, math.nan]),
+        (Threshold, "uncertainty", [-1e300, 1e300], [math.inf, -math.inf, math.nan]),
+    ],
+)
+def test_a_number_may_be_what_it_may_and_no_more(policy, field, allowed, refused):
+    for value in allowed:
+        assert getattr(policy(**{field: value}), field) == value
+    for value in refused:
+        with pytest.raises(InputError, match=f"`{field}`"):
+            policy(**{field: value})
+
+
+def test_a_rule_answers_at_its_numbers_and_names_low_confidence_first():
+    rule = Rule(confidence=0.6, entropy=1.0)
+    msp, entropy = [0.4, 0.41, 0.4, 0.41, math.nan], [1.0, 1.0, 1.01, 1.01, 0.5]
+    scores = {"msp": msp, "entropy": entropy}
+    assert rule.signals == ("msp", "entropy")
+    assert rule.accepts(scores).tolist() == [True, False, False, False, False]
+    reasons = ["", "low_confidence", "high_entropy", "low_confidence", "undefined_score"]
+    assert rule.reasons(scores).tolist() == reasons
+
+
+def test_a_threshold_answers_at_its_number():
+    policy = Threshold(signal="energy", uncertainty=-2.0)
+    scores = {"energy": [-2.0, -1.999, -3.0, math.nan], "msp": [9.0] * 4}
+    assert policy.signals == ("energy",)
+    assert policy.accepts(scores).tolist() == [True, False, True, False]
+    assert policy.reasons(scores).tolist() == ["", "high_energy", "", "undefined_score"]

@@ -1,0 +1,114 @@
+"""What hyper-parameters are where a plan does not say, and where what they may be ends."""
+
+import dataclasses
+import math
+
+import pytest
+
+from demur.errors import InputError, UnknownNameError
+from demur.registry import names, resolve
+from demur.signals.energy import Energy
+from demur.signals.entropy import Entropy
+from demur.signals.margin import Margin
+from demur.signals.max_logit import MaxLogit
+from demur.signals.msp import MSP
+
+DEFAULTS = {
+    "activation_entropy": {"layers": (), "bins": 30, "edges": (), "side": "two", "fusion": "mean"},
+    "conductance": {"layer": "", "steps": 10, "estimator": "logistic", "folds": 5, "by_class": False},
+    "doctor": {"variant": "alpha"},
+    "energy": {"temperature": 1.0},
+    "entropy": {},
+    "feature_squeezing": {"bits": 5, "median": 2, "strength": 2 / 255, "search": 13, "resample": 0.0, "jpeg": 0},
+    "knn": {"k": 10},
+    "label_change_rate": {
+        "operator": "nai",
+        "gamma": 0.01,
+        "mutants": 100,
+        "kept": 0.9,
+        "stopping": "predictive",
+        "seed": 0,
+    },
+    "mahalanobis": {"relative": False},
+    "margin": {},
+    "max_logit": {},
+    "maxlogit_pnorm": {"largest": 9},
+    "mc_dropout": {"n": 20, "score": "entropy"},
+    "msp": {},
+    "odin": {"temperature": 1000.0, "eps": 0.0014},
+    "pnorm": {"p": 5},
+    "relative_u": {"balance": 0.5, "temperature": 1.0},
+    "stack": {"signals": (MSP(), Entropy(), Margin(), MaxLogit(), Energy()), "folds": 5, "penalty": 1.0},
+    "temperature_scaled": {"signal": MSP()},
+    "tempered": {"signal": MSP(), "temperature": 1.0},
+    "tta": {"move": 1, "mirror": True},
+    "vim": {"dim": 0},
+}
+FINITE = ([1e-6, 1e6], [0.0, -1.0, math.inf, math.nan])
+ENDS = [
+    ("activation_entropy", "bins", [2], [1]),
+    ("activation_entropy", "edges", [(), (0.0, 1.0, 2.0)], [(0.0,), (0.0, 1.0), (0.0, 1.0, 1.0), (0.0, 2.0, 1.0)]),
+    ("activation_entropy", "side", ["two", "upper", "lower"], ["both"]),
+    ("activation_entropy", "fusion", ["mean", "learned"], ["median"]),
+    ("conductance", "steps", [1], [0]),
+    ("conductance", "folds", [2], [1]),
+    ("conductance", "estimator", ["logistic", "qda"], ["forest of none"]),
+    ("doctor", "variant", ["alpha", "beta"], ["gamma"]),
+    ("energy", "temperature", *FINITE),
+    ("feature_squeezing", "bits", [0, 1, 8], [-1, 9]),
+    ("feature_squeezing", "median", [0, 1], [-1]),
+    ("feature_squeezing", "strength", [0.0, 1.0], [-0.001, 1.001]),
+    ("feature_squeezing", "search", [1, 3], [2, 0]),
+    ("feature_squeezing", "resample", [0.0, 0.999], [-0.001, 1.0]),
+    ("feature_squeezing", "jpeg", [0, 1, 95], [-1, 96]),
+    ("knn", "k", [1], [0]),
+    ("label_change_rate", "mutants", [1], [0]),
+    ("label_change_rate", "kept", [0.0, 1.0], [-0.001, 1.001]),
+    ("label_change_rate", "gamma", [1e-6, 0.999], [0.0, 1.0]),
+    ("label_change_rate", "operator", ["gf", "nai", "ns"], ["nab"]),
+    ("label_change_rate", "stopping", ["predictive", "sprt", "never"], ["always"]),
+    ("maxlogit_pnorm", "largest", [0], [-1]),
+    ("mc_dropout", "n", [2], [1]),
+    ("mc_dropout", "score", ["entropy", "mutual_information"], ["variance"]),
+    ("odin", "temperature", *FINITE),
+    ("odin", "eps", [0.0, 1.0], [-0.001, 1.001]),
+    ("pnorm", "p", [0], [-1]),
+    ("relative_u", "balance", [1e-6, 1.0], [0.0, 1.001]),
+    ("relative_u", "temperature", *FINITE),
+    ("stack", "signals", [(MSP(),)], [()]),
+    ("stack", "folds", [2], [1]),
+    ("stack", "penalty", *FINITE),
+    ("tempered", "temperature", *FINITE),
+    ("tta", "move", [1], [0]),
+    ("vim", "dim", [0], [-1]),
+]
+
+
+def test_every_signal_is_here():
+    assert sorted(DEFAULTS) == sorted(names("signal"))
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_what_a_plan_leaves_out_stays_what_it_was(name):
+    """Names leave defaults out, so another default would be another signal under the old name."""
+    fields = dataclasses.fields(resolve("signal", name))
+    assert DEFAULTS[name] == {each.name: each.default for each in fields}
+
+
+@pytest.mark.parametrize(("name", "field", "allowed", "refused"), ENDS, ids=[f"{row[0]}-{row[1]}" for row in ENDS])
+def test_a_hyper_parameter_may_be_what_it_may_and_no_more(name, field, allowed, refused):
+    factory = resolve("signal", name)
+    for value in allowed:
+        assert getattr(factory(**{field: value}), field) == value
+    for value in refused:
+        with pytest.raises((InputError, UnknownNameError), match=rf"`{field}`|unknown {field}"):
+            factory(**{field: value})
+
+
+def test_at_least_one_squeezer_is_needed():
+    factory = resolve("signal", "feature_squeezing")
+    none = {"bits": 0, "median": 0, "strength": 0.0, "resample": 0.0, "jpeg": 0}
+    with pytest.raises(InputError, match="at least one squeezer"):
+        factory(**none)
+    for field, value in (("bits", 1), ("median", 2), ("strength", 0.1), ("resample", 0.5), ("jpeg", 50)):
+        assert len(factory(**none | {field: value}).squeezers) == 1
