@@ -114,7 +114,7 @@ def main() -> None:
     images = arguments.images or (128 if arguments.quick else 512)
     pairs = arguments.pairs or (3 if arguments.quick else 7)
     given = setting(images)
-    given.classifier.module.requires_grad_(requires_grad=False)
+    given.classifier.as_module().requires_grad_(requires_grad=False)
     large, small = given.sizes
     harness(given, large, "first")
     floor(given, large)

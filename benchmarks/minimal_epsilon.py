@@ -28,7 +28,8 @@ from common.nets import Subject, fashion, resnet20
 from demur.attacks.core.line_search import ROOTS
 from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
-from demur.attacks.ray import Ray, RayOutcome, of_length_one, run_ray
+from demur.attacks.core.projections import of_length_one
+from demur.attacks.ray import Ray, RayOutcome, run_ray
 from demur.classifier import Classifier
 from demur.training.learning_loop import InputScaling
 

@@ -85,7 +85,7 @@ def fashion(images: int) -> Subject:
     made = load_model("fashion", classes=source.classes, input_shape=source.input_shape)
     x, y, keys = _first(source, range(images))
     contract = made.contract
-    return Subject("fashion, undefended", made.module, source.classes, x, y, keys, contract.mean, contract.std)
+    return Subject("fashion, undefended", made.as_module(), source.classes, x, y, keys, contract.mean, contract.std)
 
 
 def resnet20(images: int) -> Subject | None:
@@ -97,7 +97,7 @@ def resnet20(images: int) -> Subject | None:
     made = load_model(address, classes=source.classes, input_shape=source.input_shape)
     x, y, keys = _first(source, range(images))
     contract = made.contract
-    return Subject("resnet20 on CIFAR-10", made.module, source.classes, x, y, keys, contract.mean, contract.std)
+    return Subject("resnet20 on CIFAR-10", made.as_module(), source.classes, x, y, keys, contract.mean, contract.std)
 
 
 def robust_mnist(images: int) -> Subject | None:

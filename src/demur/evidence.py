@@ -12,8 +12,7 @@ from torch import Tensor
 
 from demur.classifier import Classifier, ForwardOutput
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
-from demur.classifier.modes import dropping
-from demur.classifier.partial_forward import Change, filters_of
+from demur.classifier.partial_forward import Change
 from demur.classifier.validation import check_images
 from demur.errors import DataError, InputError, ModelError
 from demur.randomness import Keys
@@ -145,7 +144,7 @@ class Evidence:
         """
         seeds, passes = keys.seeds("dropout"), []
         for step in range(n):
-            with dropping(self._classifier.module, seeds, step):
+            with self._classifier.dropping(seeds, step):
                 passes.append(self.logits_of(self.images))
         return torch.stack(passes)
 
@@ -171,7 +170,7 @@ class Evidence:
         Raises:
             ModelError: the model has no such layer.
         """
-        return filters_of(self._classifier.module)
+        return self._classifier.filters
 
     def mutant_logits(
         self, mutants: Sequence[Sequence[Change]], rows: Tensor, batch: int = 256

@@ -62,11 +62,11 @@ def mynets(tmp_path, monkeypatch):
 def test_a_zoo_model_takes_its_weights_and_options(weights):
     classifier = load(f"zoo:simple_cnn@{weights}?mean=.5,.4,.3&std=.2,.2,.2")
     for name, tensor in load_file(weights).items():
-        assert torch.equal(classifier.module.state_dict()[name], tensor)
+        assert torch.equal(classifier.as_module().state_dict()[name], tensor)
     assert classifier.contract.mean == (0.5, 0.4, 0.3)
     assert classifier.contract.std == (0.2, 0.2, 0.2)
     assert classifier.name == "simple_cnn"
-    assert not classifier.module.training
+    assert not classifier.as_module().training
 
 
 def test_options_win_over_the_data(tmp_path):
@@ -89,7 +89,7 @@ def test_ones_own_module_is_found_in_the_current_directory(mynets):
     from_class = load("module:mynets:Tiny", classes="abc")
     assert from_class.name == "Tiny"
     assert load("module:mynets:made", classes="abc").name == "made"
-    save_file(from_class.module.state_dict(), mynets / "w.safetensors")
+    save_file(from_class.as_module().state_dict(), mynets / "w.safetensors")
     again = load("module:mynets:Tiny@w.safetensors?output=logits", classes="abc")
     assert again.sha256 == from_class.sha256
 
@@ -157,7 +157,7 @@ def test_a_pickle_is_refused_and_the_advice_converts_it(tmp_path, name):
     assert len(advice) == 3
     exec("\n".join(advice), {})
     converted = load(f"zoo:simple_cnn@{path.with_suffix('.safetensors')}")
-    assert torch.equal(converted.module.linear.weight, module.linear.weight)
+    assert torch.equal(converted.as_module().linear.weight, module.linear.weight)
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):
@@ -167,7 +167,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):
         if path.read_bytes()[0] == 0x80:
             break
     assert path.read_bytes()[0] == 0x80
-    assert torch.equal(load(f"zoo:simple_cnn@{path}").module.linear.weight, state["linear.weight"])
+    assert torch.equal(load(f"zoo:simple_cnn@{path}").as_module().linear.weight, state["linear.weight"])
 
 
 def test_a_damaged_file_is_refused(tmp_path):

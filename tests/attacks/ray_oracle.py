@@ -83,7 +83,9 @@ def check(ray, objective, x, y, found, direction):
     assert torch.all((found.high - found.low)[flipped] <= ray.tolerance * (1 + 1e-3))
     for t, flips in ((found.low, False), (found.high, True)):
         at = (x + t[:, None, None, None].nan_to_num(posinf=0.0) * direction).clamp(0, 1)
-        assert torch.all((objective.fooled(objective.classifier.logits(at), y) == flips)[flipped])
+        assert torch.all(
+            (objective.fooled(objective.answer(at, y, objective.classifier.logits(at)), y) == flips)[flipped]
+        )
     torch.testing.assert_close(out.x[flipped], at[flipped], rtol=0, atol=1e-6)
     sizes = (out.x - x).flatten(1).norm(p=ORDER[ray.norm], dim=1)
     torch.testing.assert_close(out.size(ray.norm), sizes)

@@ -93,7 +93,7 @@ def begun(attack, x, y, keys, logits):
 def test_a_walk_is_the_one_of_the_paper(steps, loss, norm):
     attack = APGD(eps=EPS[norm], norm=norm, steps=steps, loss=loss)
     objective, x, y, keys = inner_setting(attack, rows=7)
-    module = objective.classifier.module
+    module = objective.classifier.as_module()
     start = begun(attack, x, y, keys, objective.logits(x)).x
     outcome = run(attack, objective, x, y, keys, keep="worst", batch=4, trace=True)
     for row in range(len(x)):
@@ -116,7 +116,7 @@ def test_checkpoints_are_those_of_the_paper(steps):
 def test_each_restart_of_the_targeted_form_climbs_to_the_next_likeliest_class(norm):
     attack = APGDT(eps=EPS[norm], norm=norm, steps=12, targets=3)
     objective, x, y, keys = inner_setting(attack, rows=5)
-    module = objective.classifier.module
+    module = objective.classifier.as_module()
     outcome = run(attack, objective, x, y, keys, keep="worst", batch=4, trace=True)
     start = begun(attack, x, y, keys, objective.logits(x)).x
     for row in range(len(x)):

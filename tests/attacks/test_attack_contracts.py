@@ -9,7 +9,7 @@ from tests.attacks.attack_variants import EPS, called, in_a_ball, variants
 from tests.attacks.counting_objective import setting
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
-from demur.attacks.core.harness import run
+from demur.attacks.core.harness import Stepwise, run
 from demur.attacks.core.projections import length
 from demur.testing import check_attack
 from demur.testing.attack_contract import ROWS, RULES, AttackTrial, check_outcome
@@ -47,7 +47,7 @@ def test_each_row_keeps_to_its_own_radius(variant):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faulty:
+class Faulty(Stepwise):
     """One step up the sign of the gradient, spoilt in one way."""
 
     norm: ClassVar[Norm] = "linf"

@@ -66,7 +66,8 @@ def test_each_step_is_the_one_of_the_paper(attack, decay, share, make, norm):
     outcome = run(attack, objective, x, y, keys, keep="worst", batch=4, trace=True)
     for row in range(ROWS):
         points = torch.stack(walk_of(attack, oracle, x[row], decay, share * attack.eps))
-        loss = objective.loss(objective.logits(points), y[row].expand(len(points)))
+        label = y[row].expand(len(points))
+        loss = objective.loss(objective.answer(points, label), label)
         torch.testing.assert_close(outcome.trace[row].double(), loss[:-1], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(outcome.x[row], points[loss.argmax()], rtol=0, atol=1e-6)
 

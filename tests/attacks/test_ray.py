@@ -8,7 +8,8 @@ from tests.attacks.ray_oracle import CLEAR, NORMS, ROWS, Along, brute, check, gi
 from tests.oracles import SHAPE, Bowl, Plane, images
 
 from demur.attacks.core.line_search import ROOTS
-from demur.attacks.ray import Ray, follow, of_length_one, run_ray
+from demur.attacks.core.projections import of_length_one
+from demur.attacks.ray import Ray, run_ray
 from demur.errors import InputError
 
 
@@ -177,7 +178,7 @@ def test_following_a_ray_shows_the_label_fade_where_the_search_says_it_flips(wei
     objective, x, y, keys = given(oracle, images(oracle, 9), ray)
     weights = torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(0)) if weighted else None
     eps = torch.linspace(0, 2, 21)
-    confidence, standing = follow(ray, objective, x, y, keys, eps, batch=4, weights=weights)
+    confidence, standing = ray.follow(objective, x, y, keys, eps, batch=4, weights=weights)
     direction = way(ray, objective, x, y, keys) * (1 if weights is None else weights)
     for row in range(9):
         at = (x[row] + eps[:, None, None, None] * unit(direction, "l2")[row]).clamp(0, 1)

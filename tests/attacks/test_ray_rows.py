@@ -165,7 +165,10 @@ def test_a_rule_that_gets_stuck_at_an_end_is_helped_along():
 
 def test_a_success_of_ones_own_is_what_flips():
     """Confidently wrong: the label's probability is below a tenth. The margin says nothing of that."""
-    sure = lambda logits, y: logits.softmax(dim=1).gather(1, y[:, None])[:, 0] < 0.1  # noqa: E731
+
+    def sure(evidence, y):
+        return 0.1 - evidence.logits.softmax(dim=1).gather(1, y[:, None])[:, 0]
+
     objective, x, y, keys = given(Along(lambda s: 20 * (s - 0.2)), torch.zeros(3, *SHAPE), success=sure)
     found = run_ray(Ray(), objective, x, y, keys)
     torch.testing.assert_close(found.outcome.linf, torch.full((3,), 0.2 + math.log(9) / 20), rtol=0, atol=1.5e-5)

@@ -6,7 +6,7 @@ from tests.attacks.attack_variants import EPS, called, in_a_ball
 from tests.attacks.worst_points import ORACLES, classifier_of, contested, inner, walled, worst
 
 from demur.attacks.core.harness import run
-from demur.attacks.core.objective import Objective
+from demur.attacks.core.objective import Answer, Objective
 from demur.randomness import Keys
 
 ROWS = 12
@@ -34,7 +34,7 @@ def test_an_attack_comes_within_a_step_of_the_worst_point(variant, kind, images,
     x = images(oracle, ROWS)
     objective, y, outcome = attacked(attack, oracle, x, "worst", dtype)
     point = worst(oracle.double(), x, EPS[attack.norm], attack.norm)
-    margins = [objective.climbing("margin").loss(oracle(p.double()), y).detach() for p in (x, outcome.x, point)]
+    margins = [objective.climbing("margin").loss(Answer(oracle(p.double())), y).detach() for p in (x, outcome.x, point)]
     before, reached, possible = margins
     assert torch.all(possible > before + 0.01)
     assert torch.all(reached <= possible + 1e-4)

@@ -98,7 +98,7 @@ def test_each_row_explains_the_class_it_is_asked_for(name):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_map_costs_what_it_says(name):
     classifier, map_, passes = wrapped(), build("map", name), []
-    handle = classifier.module.register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
+    handle = classifier.as_module().register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
     resolved = map_.with_layer(classifier) if isinstance(map_, GradCAM) else map_
     passes.clear()
     resolved(classifier, images(), CLASSES, keys(5))

@@ -18,7 +18,7 @@ def test_without_a_layer_it_is_the_last_grid():
     assert torch.equal(
         GradCAM()(classifier, x, CLASSES, keys(5)), GradCAM(layer="bend")(classifier, x, CLASSES, keys(5))
     )
-    assert hooks_on(classifier.module) == 0
+    assert hooks_on(classifier.as_module()) == 0
 
 
 def test_of_layers_that_pass_the_same_on_the_outermost_is_named():
@@ -46,7 +46,7 @@ def test_a_layer_that_does_not_feed_the_answer_is_passed_over():
     for layer in ("aside", "cut"):
         with pytest.raises(ModelError, match=f"'{layer}' is called, but nothing of it reaches the logits"):
             GradCAM(layer=layer)(classifier, images(), CLASSES, keys(5))
-    assert hooks_on(classifier.module) == 0
+    assert hooks_on(classifier.as_module()) == 0
 
 
 def test_layers_that_pass_no_single_tensor_are_passed_over():
@@ -69,7 +69,7 @@ def test_a_net_without_a_grid_has_no_grad_cam():
     classifier = wrapped(seeded(Affine()))
     with pytest.raises(ModelError, match=r"no layer of Affine that feeds its answer.*gradient, smooth_grad"):
         GradCAM()(classifier, images(), CLASSES, keys(5))
-    assert hooks_on(classifier.module) == 0
+    assert hooks_on(classifier.as_module()) == 0
 
 
 @pytest.mark.parametrize(

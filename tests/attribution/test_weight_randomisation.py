@@ -29,12 +29,12 @@ def test_every_weight_is_another_and_the_model_stays_as_it_was():
     assert classifier.sha256 == before
     assert made.name == "mine with made-up weights"
     assert (made.classes, made.contract) == (classifier.classes, classifier.contract)
-    old, new = classifier.module.state_dict(), made.module.state_dict()
+    old, new = classifier.as_module().state_dict(), made.as_module().state_dict()
     assert all(not torch.equal(old[name], new[name]) for name in old if "num_batches" not in name)
-    assert hooks_on(made.module) == hooks_on(classifier.module) == 0
-    assert not made.module.training
+    assert hooks_on(made.as_module()) == hooks_on(classifier.as_module()) == 0
+    assert not made.as_module().training
     assert made.logits(x).isfinite().all()
-    assert all(weight.requires_grad for weight in made.module.parameters())
+    assert all(weight.requires_grad for weight in made.as_module().parameters())
 
 
 def test_the_seed_is_all_it_depends_on():
@@ -54,7 +54,7 @@ def test_weights_are_those_of_he():
         def forward(self, x):
             return self.head((self.scale[:, None, None] * self.norm(self.conv(x)).relu()).mean(dim=(2, 3)))
 
-    made = with_random_weights(wrapped(seeded(Wide()))).module.requires_grad_(False)
+    made = with_random_weights(wrapped(seeded(Wide()))).as_module().requires_grad_(False)
     assert made.conv.weight.std() == pytest.approx(math.sqrt(2 / 27), rel=0.05)
     assert made.head.weight.std() == pytest.approx(math.sqrt(2 / 500), rel=0.05)
     assert made.scale.std() == pytest.approx(seeded(Wide()).scale.square().mean().sqrt().item(), rel=0.1)
@@ -66,7 +66,7 @@ def test_weights_are_those_of_he():
 def test_statistics_are_those_of_what_passes():
     made = with_random_weights(wrapped(net()))
     seen = []
-    made.module.norm.register_forward_hook(lambda _m, _i, out: seen.append(out))
+    made.as_module().norm.register_forward_hook(lambda _m, _i, out: seen.append(out))
     pixels = torch.rand(400, *SHAPE, generator=torch.Generator().manual_seed(1))
     made.logits(pixels)
     torch.testing.assert_close(seen[0].mean(dim=(0, 2, 3)), torch.zeros(6), atol=0.1, rtol=0)

@@ -1,5 +1,7 @@
 """The wrapper answers as the module does, and leaves the module as it was."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from torch import nn
@@ -195,7 +197,7 @@ def test_a_layer_that_passes_a_tuple_cannot_be_listened_to():
     classifier = wrapped(seeded(Paired()))
     with pytest.raises(ModelError, match="'pair' passes a tuple"):
         classifier.activations(images(), ["pair"])
-    assert hooks_on(classifier.module) == 0
+    assert hooks_on(classifier.as_module()) == 0
 
 
 def test_the_hash_sees_weights_buffers_and_contract_only():
@@ -216,7 +218,7 @@ def test_moving_gives_a_new_equal_classifier():
     module = net()
     classifier = wrapped(module, mean=MEAN, std=STD, features="conv", name="mine")
     moved = classifier.to("cpu")
-    assert moved.module is not module
+    assert moved.as_module() is not module
     assert (moved.sha256, moved.name, moved.device) == (classifier.sha256, "mine", torch.device("cpu"))
     torch.testing.assert_close(moved.features(images()), classifier.features(images()))
 
@@ -224,10 +226,76 @@ def test_moving_gives_a_new_equal_classifier():
 def test_a_classifier_says_what_it_is():
     classifier = wrapped()
     assert classifier.name == "Net"
-    assert classifier.parameters == sum(p.numel() for p in classifier.module.parameters())
+    assert classifier.parameters == sum(p.numel() for p in classifier.as_module().parameters())
     assert classifier.layer_names == ("conv", "relu", "norm", "unused", "head", "end")
     assert repr(classifier) == "Classifier('Net', 4 classes, input_shape=(3, 8, 8))"
 
 
 def test_double_precision_stays_double():
     assert wrapped(net().double(), mean=MEAN).logits(images().double()).dtype == torch.float64
+
+
+class Unsteady(nn.Module):
+    """Another answer each time, and none of it by way of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        z = x.detach().flatten(1).mean(dim=1)
+        return torch.stack([z, -z * self.calls], dim=1)
+
+
+def test_what_a_classifier_offers_is_asked_and_not_tried():
+    headed = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), classes=("a", "b"), input_shape=(1, 2, 2))
+    assert asdict(headed.capabilities) == dict.fromkeys(
+        ("gradients", "layers", "linear_head", "module", "deterministic"), True
+    )
+    unsteady = Classifier(Unsteady().eval(), classes=("a", "b"), input_shape=(1, 2, 2))
+    assert not any(asdict(unsteady.capabilities).values())
+
+
+def test_capabilities_are_determined_once():
+    module = Unsteady().eval()
+    classifier = Classifier(module, classes=("a", "b"), input_shape=(1, 2, 2))
+    assert classifier.capabilities is classifier.capabilities
+    calls = module.calls
+    assert not classifier.capabilities.deterministic
+    assert module.calls == calls
+
+
+def test_a_classifier_is_called_for_its_logits():
+    classifier = Classifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), classes=("a", "b"), input_shape=(1, 2, 2)
+    )
+    x = torch.rand(3, 1, 2, 2)
+    assert torch.equal(classifier(x), classifier.logits(x))
+    assert classifier(x.requires_grad_()).requires_grad
+
+
+def test_a_copy_may_be_altered_and_the_model_stays():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
+    classifier = Classifier(module, classes=("a", "b"), input_shape=(1, 2, 2), mean=[0.5], std=[0.2])
+
+    def empty(other):
+        with torch.no_grad():
+            other[1].weight.zero_()
+
+    before = module[1].weight.clone()
+    other = classifier.altered(empty, "empty")
+    assert torch.equal(module[1].weight, before)
+    assert other.name == "empty"
+    assert other.contract == classifier.contract
+    assert torch.equal(other(torch.rand(2, 1, 2, 2)), module[1].bias.detach().expand(2, 2))
+
+
+def test_each_output_of_a_pass_is_noted_in_its_order():
+    shared = nn.ReLU()
+    module = nn.Sequential(nn.Flatten(), shared, nn.Linear(4, 2)).eval()
+    classifier, found = Classifier(module, classes=("a", "b"), input_shape=(1, 2, 2)), []
+    logits = classifier.each_output(torch.rand(3, 1, 2, 2), lambda name, output: found.append((name, output.shape)))
+    assert [name for name, _ in found] == ["0", "1", "2"]
+    assert found[-1][1] == logits.shape
+    assert hooks_on(module) == 0

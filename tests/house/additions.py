@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_eps
 from demur.classifier import Classifier
 from demur.corruptions import check_severity, parameter
@@ -27,7 +28,7 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brighten:
+class Brighten(Stepwise):
     """Every pixel brighter by eps."""
 
     norm: ClassVar[Norm] = "linf"

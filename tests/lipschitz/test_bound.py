@@ -83,7 +83,7 @@ def test_a_residual_network_is_the_sum_of_its_branches_one_after_the_other():
     model = classifier(Residual, std=None)
     norms, upper = norms_of(model)
     whole = norms["stem"] * (1 + norms["one"] * norms["two"])
-    double = model.double.module
+    double = model.double.as_module()
     shortcut = operator_norm(
         lambda x: double.down(x) + functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2)),
         torch.zeros(1, 4, 8, 8, dtype=torch.float64),
@@ -102,7 +102,7 @@ def test_layers_are_listed_once_with_what_is_folded_into_them():
 
 def test_branches_of_one_beginning_are_joined_as_one_map_and_others_at_a_right_angle():
     model = classifier(Joined, std=None)
-    m = model.double.module
+    m = model.double.as_module()
     both = operator_norm(lambda x: torch.cat([m.left(x), m.right(x)], 1), torch.zeros(1, *SHAPE, dtype=torch.float64))
     norms, upper = norms_of(model)
     pool = 2.0  # 3×3 windows two apart: a pixel lies in up to four
@@ -201,7 +201,7 @@ def test_without_a_constant_there_is_no_bound_but_a_reason_and_the_layers(layer,
     assert bound.upper is None
     assert re.search(reason, bound.reason), bound.reason
     rows = {row.name: bound.norms[row.piece].value for row in bound.rows}
-    double = model.double.module
+    double = model.double.as_module()
     assert rows["0"] == pytest.approx(dense_norm(double[0], SHAPE), rel=1e-9)
     assert rows["3"] == pytest.approx(float(torch.linalg.matrix_norm(double[3].weight.detach(), ord=2)), rel=1e-9)
 
@@ -221,7 +221,7 @@ def test_probabilities_and_sigmoids_have_no_bound_and_one_logit_has():
     assert found.upper is None
     assert "probabilities" in found.reason
     one = classifier(nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), classes=("no", "yes"), output="logit", std=None)
-    assert upper_bound(one).upper == pytest.approx(float(one.module[1].weight.detach().norm()), rel=1e-6)
+    assert upper_bound(one).upper == pytest.approx(float(one.as_module()[1].weight.detach().norm()), rel=1e-6)
 
 
 def test_a_model_that_ignores_the_image_has_no_bound():
@@ -239,16 +239,16 @@ def test_a_model_that_ignores_the_image_has_no_bound():
 @pytest.mark.parametrize("net", NETS, ids=ids)
 def test_the_module_is_left_as_it_was_and_the_bound_is_the_same_again(net):
     model = classifier(net)
-    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-    asks = [parameter.requires_grad for parameter in model.module.parameters()]
+    before = {name: tensor.clone() for name, tensor in model.as_module().state_dict().items()}
+    asks = [parameter.requires_grad for parameter in model.as_module().parameters()]
     one, again = upper_bound(model), upper_bound(classifier(net))
     assert one.upper == again.upper
     local_norms(model, images(2))
-    assert hooks_on(model.module) == hooks_on(model.double.module) == 0
-    assert [parameter.requires_grad for parameter in model.module.parameters()] == asks
-    assert all(parameter.grad is None for parameter in model.module.parameters())
-    assert not any(layer.training for layer in model.module.modules())
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.module.state_dict().items())
+    assert hooks_on(model.as_module()) == hooks_on(model.double.as_module()) == 0
+    assert [parameter.requires_grad for parameter in model.as_module().parameters()] == asks
+    assert all(parameter.grad is None for parameter in model.as_module().parameters())
+    assert not any(layer.training for layer in model.as_module().modules())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.as_module().state_dict().items())
 
 
 def test_normalisation_counts_by_the_smallest_deviation():
@@ -275,5 +275,5 @@ def test_batch_normalisation_before_a_convolution_is_a_row_of_its_own():
     model = classifier(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), conv(3, 4), nn.Flatten(), nn.Linear(256, 4)))
     kinds = [(row.name, row.kind) for row in upper_bound(model).rows]
     assert kinds[:3] == [("0", "batch norm"), ("2", "convolution"), ("4", "linear")]
-    scale = model.module[0].weight * (model.module[0].running_var + model.module[0].eps).rsqrt()
+    scale = model.as_module()[0].weight * (model.as_module()[0].running_var + model.as_module()[0].eps).rsqrt()
     assert norms_of(model)[0]["0"] == pytest.approx(float(scale.detach().abs().max()), rel=1e-6)

@@ -130,7 +130,7 @@ REFUSED = {
     "a layer without gradient": (
         Setup(digits, lambda: altered(digits_net(), begin=torch.Tensor.detach)),
         ModelError,
-        "does not depend on the images",
+        "have none with respect to the images",
     ),
 }
 

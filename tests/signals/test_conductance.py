@@ -70,7 +70,7 @@ def test_the_closed_form_adds_up_to_what_the_logit_gains_in_one_look(model, x, l
 @pytest.mark.parametrize("method", ["riemann_trapezoid", "gausslegendre"])
 def test_the_closed_form_equals_captum_by_the_right_method_only(model, x, method):
     attribution = pytest.importorskip("captum.attr")
-    conductance = attribution.LayerConductance(model.module, model.module.last)
+    conductance = attribution.LayerConductance(model.as_module(), model.as_module().last)
     inside = model.prepare(x)
     answers = model.logits(x).argmax(dim=1)
     slow = conductance.attribute(inside, torch.zeros_like(inside), target=answers, n_steps=10, method=method)
@@ -90,8 +90,8 @@ def test_a_path_is_walked_where_there_is_no_closed_form(model, x):
         )
         assert (seen.forwards, seen.backwards) == (1 + steps + 2, steps + 1)
     assert gaps[64] < gaps[4] / 8
-    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.module.modules())
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.module.parameters())
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.as_module().modules())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.as_module().parameters())
 
 
 def test_a_path_copies_its_definition(model, x):
@@ -100,9 +100,9 @@ def test_a_path_copies_its_definition(model, x):
     answers = model.logits(x[:3]).argmax(dim=1)
     expected = torch.zeros(3, 5)
     for j in range(steps):
-        here, there = (model.module.deep(inside * k / steps).detach() for k in (j, j + 1))
+        here, there = (model.as_module().deep(inside * k / steps).detach() for k in (j, j + 1))
         here.requires_grad_()
-        z = model.module.linear(model.module.last(torch.relu(here) ** 2).mean(dim=(2, 3)))
+        z = model.as_module().linear(model.as_module().last(torch.relu(here) ** 2).mean(dim=(2, 3)))
         (slope,) = torch.autograd.grad(z.gather(1, answers[:, None]).sum(), here)
         expected += (slope * (there - here.detach())).sum(dim=(2, 3))
     torch.testing.assert_close(

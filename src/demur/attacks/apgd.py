@@ -6,7 +6,9 @@ from typing import ClassVar
 
 import torch
 
+from demur.attacks.core.attack import Ascent
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_count, check_eps, check_norm, check_steps
 from demur.attacks.core.losses import check_loss
 from demur.attacks.core.projections import per_row, project, random_point, steepest
@@ -19,7 +21,7 @@ _RHO = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD:
+class APGD(Stepwise):
     """Projected gradient ascent with momentum whose step halves where the loss stops rising.
 
     It starts at a random point of the ball with steps of 2·eps. At checkpoints, ever closer to each other, a row halves
@@ -31,6 +33,8 @@ class APGD:
     """
 
     needs: ClassVar[Needs] = "gradient"
+    ascent: ClassVar[Ascent] = "many steps"
+    random_start: ClassVar[bool] = True
     sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps that adapt"
 
     eps: float
@@ -54,7 +58,7 @@ class APGD:
 
 
 def apgd_start(state: AttackState, norm: Norm, restart: int) -> AttackState:
-    """A random point of the ball, with the books of each row at their beginning."""
+    """A random point of the ball, with nothing known of the loss yet."""
     x = random_point(state, norm, "start", restart)
     lowest = torch.full_like(state.eps, -torch.inf, dtype=torch.float64)
     return state.at(

@@ -7,12 +7,13 @@ import torch
 
 from demur.attacks.apgd import apgd_start, apgd_step
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_count, check_eps, check_norm, check_steps
 from demur.shapes import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGDT:
+class APGDT(Stepwise):
     """Auto-PGD on the targeted difference of logits ratio, towards the likeliest wrong classes one after the other.
 
     The model's answer to the clean image ranks the classes; in an ensemble, its answer where the attack before came

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from demur.attacks.core.attack import Ascent
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
 from demur.attacks.core.losses import check_loss
 from demur.attacks.core.projections import per_row, project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
-class BIM:
+class BIM(Stepwise):
     """Steepest ascent on the loss from the image itself, held inside a ball and the unit box.
 
     Each step is the sign of the gradient for L∞ and the gradient of length one for L2, times `step`, which is a
@@ -21,6 +23,7 @@ class BIM:
     """
 
     needs: ClassVar[Needs] = "gradient"
+    ascent: ClassVar[Ascent] = "many steps"
     restarts: ClassVar[int] = 1
     sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps from the image itself"
 
@@ -36,6 +39,11 @@ class BIM:
         check_steps(self.steps)
         check_above_zero("step", self.step)
         check_loss(self.loss)
+
+    @property
+    def path_length(self) -> float:
+        """How far all steps lead, put end to end; a step that is left open leads far enough."""
+        return float("inf") if self.step is None else self.step * self.steps
 
     def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         return state

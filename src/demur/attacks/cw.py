@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_above_zero, check_at_least_zero, check_count
 from demur.attacks.core.projections import cosine, per_row
 from demur.shapes import Flags, Images
@@ -18,8 +19,8 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class CW:
-    """Smallest L2 perturbation: descent on ‖δ‖² + c·max(κ − margin, 0), with the price c of a right answer searched.
+class CW(Stepwise):
+    """Minimal L2 perturbation: descent on ‖δ‖² + c·max(κ − margin, 0), with the price c of a right answer searched.
 
     Pixels are (1 + tanh w)/2, so that no step leaves the unit box. Adam takes `inner` steps on w with a rate annealed
     from `step` to step/100, from the clean image; c grows tenfold while a row resists, falls tenfold while it does not,

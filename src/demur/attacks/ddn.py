@@ -6,16 +6,17 @@ from typing import ClassVar
 import torch
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_above_zero, check_grey_levels, check_share, check_steps
 from demur.attacks.core.losses import check_loss
 from demur.attacks.core.projections import cosine, per_row, unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN:
-    """Smallest L2 perturbation: the gradient turns its direction, success and failure alone set its length.
+class DDN(Stepwise):
+    """Minimal L2 perturbation: the gradient turns its direction, success and failure alone set its length.
 
-    Each look shortens the radius by a share `gamma` where the answer is wrong and lengthens it where it is still right,
+    Each step shortens the radius by a share `gamma` where the answer is wrong and lengthens it where it is still right,
     from `init_norm` on; δ ← radius·(δ + α∇/‖∇‖)/‖δ + α∇/‖∇‖‖, with α annealed from 1 to .01. With `levels` the image is
     rounded to that many grey values after each step.
 

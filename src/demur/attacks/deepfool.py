@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_above_zero, check_count, check_norm, check_steps
 from demur.attacks.core.projections import inward, per_row, steepest
 
@@ -16,7 +17,7 @@ _CLEAR = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool:
+class DeepFool(Stepwise):
     """Small perturbation: step after step to the nearest boundary of the linearised model, until the answer is wrong.
 
     Of the `candidates` likeliest wrong classes k it goes for the one with the smallest |z_k − z_y|/‖∇(z_k − z_y)‖*, in
@@ -42,6 +43,11 @@ class DeepFool:
         check_steps(self.steps)
         check_count("candidates", self.candidates)
         check_above_zero("overshoot", self.overshoot)
+
+    @property
+    def passes_per_step(self) -> int:
+        """One backward for each candidate."""
+        return 1 + self.candidates
 
     def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         wrong = state.logits.scatter(1, state.y[:, None], -torch.inf)

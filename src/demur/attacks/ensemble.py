@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.core.attack_state import Attack, Keep, Norm, Outcome
-from demur.attacks.core.harness import run
+from demur.attacks.core.attack import Attack, Refusal, Stage, refuse
+from demur.attacks.core.attack_state import Keep, Norm, Outcome
 from demur.attacks.core.hyperparameters import check_eps, check_norm
 from demur.attacks.core.objective import Objective
 from demur.errors import unknown
 from demur.randomness import Keys
 from demur.registry import build
-from demur.shapes import Images, Labels, Logits
+from demur.shapes import Images, Labels, Logits, Scores
 
 _SCREEN: tuple[str, ...] = ("noise(eps={eps}, norm='{norm}', steps=5)", "fgsm(eps={eps}, norm='{norm}')")
 
@@ -53,18 +53,8 @@ DDN, from a radius of 1, never gets below .13, and half of the answers of an und
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One attack of an ensemble; `everyone`: it is run on all rows and not only on those that stand."""
-
-    name: str
-    attack: Attack
-    keep: Keep
-    everyone: bool
-
-
 @dataclass(frozen=True, kw_only=True)
-class Ensemble:
+class Ensemble(Attack):
     """Screen → curve → verdict: cheap attacks, then the smallest change of every image, then strong ones on survivors.
 
     Noise and FGSM fool what is easily fooled; a search for the smallest change gives every image a distance, so that
@@ -76,6 +66,16 @@ class Ensemble:
     """
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    restarts: ClassVar[int] = 1
+    loss: ClassVar[str] = "cross_entropy"
+    no_keep: ClassVar[Refusal] = (
+        "an ensemble keeps the nearest success of its attacks",
+        "Name one attack, such as pgd, to keep another point.",
+    )
+    no_target: ClassVar[Refusal] = (
+        "an ensemble measures whether an image can be taken for any other class",
+        "Name one attack, such as pgd or fmn.",
+    )
 
     eps: float
     norm: Norm = "linf"
@@ -100,8 +100,18 @@ class Ensemble:
         )
 
     @property
+    def minimal(self) -> bool:
+        """Whether one of its attacks looks for the minimal perturbation of each image."""
+        return self.curve
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes an image takes at most."""
+        return sum(stage.attack.passes for stage in self.stages)
+
+    @property
     def steps(self) -> int:
-        """Looks at an image that nothing fools."""
+        """Steps of all its attacks together, for an image that nothing fools."""
         return sum(stage.attack.steps * stage.attack.restarts for stage in self.stages)
 
     @property
@@ -109,6 +119,28 @@ class Ensemble:
         """What is done, for reports."""
         names = (stage.name.upper().replace("_", "-") for stage in self.stages)
         return f"{{size}}, searched with {', '.join(names)} in turn"
+
+    def execute(
+        self,
+        objective: Objective,
+        x: Images,
+        y: Labels,
+        keys: Keys,
+        *,
+        keep: Keep | None = None,
+        batch: int = 128,
+        target: Labels | None = None,
+        eps: Scores | None = None,
+        answers: Logits | None = None,
+        weights: Tensor | None = None,
+        trace: bool = False,
+    ) -> Outcome:
+        """Run every stage on the rows that need it and keep each row's nearest success."""
+        self.check_keep(keep)
+        self.check_target(target)
+        refuse(self, eps=eps, answers=answers, weights=weights, trace=trace)
+        staged = run_ensemble(self, objective, x, y, keys, batch=batch)
+        return replace(staged.outcome, extra=staged.columns)
 
 
 @dataclass(frozen=True)
@@ -128,6 +160,19 @@ class Staged:
     passes: Tensor
     seconds: tuple[float, ...]
 
+    @property
+    def columns(self) -> dict[str, tuple[object, ...]]:
+        """The same as columns of a record: the names of stages, `passes.<stage>` null where a stage was not run."""
+        names = {NOT_BROKEN: None, WRONG_ALREADY: "clean", **dict(enumerate(self.stages))}
+        return {
+            "stage": tuple(names[k] for k in self.broke.tolist()),
+            "stage.kept": tuple(names[k] for k in self.kept.tolist()),
+            **{
+                f"passes.{name}": tuple(None if cost == NOT_RUN else cost for cost in costs)
+                for name, costs in zip(self.stages, self.passes.T.tolist(), strict=True)
+            },
+        }
+
 
 NOT_BROKEN, WRONG_ALREADY, NOT_RUN = -1, -2, -1
 
@@ -145,20 +190,20 @@ def run_ensemble(
         keys: one key per row; results do not depend on batch size or order.
         batch: rows per pass.
     """
-    books = _Books(ensemble, x)
+    tally = _Tally(ensemble, x)
     for number, stage in enumerate(ensemble.stages):
-        rows = books.standing() if number and not stage.everyone else books.reachable(number)
+        rows = tally.standing() if number and not stage.everyone else tally.reachable(number)
         if len(rows) or not number:
             began = time.process_time()
             own = keys.named(stage.name).rows(rows.tolist())
-            aim, near = objective.climbing(stage.attack.loss), books.near(rows)
-            found = run(stage.attack, aim, x[rows], y[rows], own, keep=stage.keep, batch=batch, answers=near)
-            books.add(number, rows, found)
-            books.seconds[number] = time.process_time() - began
-    return books.closed()
+            aim, near = objective.climbing(stage.attack.loss), tally.near(rows)
+            found = stage.attack.execute(aim, x[rows], y[rows], own, keep=stage.keep, batch=batch, answers=near)
+            tally.add(number, rows, found)
+            tally.seconds[number] = time.process_time() - began
+    return tally.closed()
 
 
-class _Books:
+class _Tally:
     """The nearest success of every row so far, and what each stage cost."""
 
     def __init__(self, ensemble: Ensemble, x: Images) -> None:
@@ -204,7 +249,7 @@ class _Books:
         self.outcome = found if self.outcome is None else _merged(self.outcome, found, rows, nearer)
 
     def closed(self) -> Staged:
-        """The books, with the kept points as one outcome."""
+        """All of it, with the kept points as one outcome."""
         assert self.outcome is not None
         return Staged(
             stages=tuple(stage.name for stage in self.ensemble.stages),

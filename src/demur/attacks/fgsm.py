@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from demur.attacks.core.attack import Ascent
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_eps, check_norm
 from demur.attacks.core.losses import check_loss
 from demur.attacks.core.projections import per_row, project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSM:
+class FGSM(Stepwise):
     """One step of length eps along the steepest direction of the loss, clipped to the unit box.
 
     For L∞ that is the sign of the gradient; for L2, `norm='l2'`, the gradient itself.
@@ -19,6 +21,7 @@ class FGSM:
     """
 
     needs: ClassVar[Needs] = "gradient"
+    ascent: ClassVar[Ascent] = "one step"
     steps: ClassVar[int] = 1
     restarts: ClassVar[int] = 1
     sentence: ClassVar[str] = "{size} in one step along the gradient"

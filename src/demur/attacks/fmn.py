@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_above_zero, check_norm, check_share, check_steps
 from demur.attacks.core.projections import cosine, inward, length, per_row, project, unit
 
@@ -14,16 +15,16 @@ _STEP: dict[Norm, float] = {"linf": 10.0, "l2": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN:
-    """Smallest perturbation: a ball that shrinks where the answer is wrong and grows where it is still right.
+class FMN(Stepwise):
+    """Minimal perturbation: a ball that shrinks where the answer is wrong and grows where it is still right.
 
     Until a row is fooled its ball reaches a share γ past the boundary as a linear model would place it,
     ‖δ‖ + (1 + γ)·|margin|/‖∇‖* in the dual norm (without the γ a linear model is met exactly at its tie and never
-    fooled), and grows by a share γ at least, lest a model that is not linear guarantee too much; afterwards the ball
+    fooled), and grows by a share γ at least, lest a model that is not linear promise too much; afterwards the ball
     changes by a share γ, annealed from `growth` to .001. Steps along ∇/‖∇‖₂ are annealed from `step`, by default 10 for
     L∞ and 1 for L2, to step/100, and none is longer than the ball is wide: on CIFAR nets that finds changes 8 % smaller
     than the paper's fixed steps. A row whose gradient is zero stays where it is.
-    For L2 the parts of ∇ that lead out of the unit box are left out: they guarantee what clipping takes away.
+    For L2 the parts of ∇ that lead out of the unit box are left out: they promise what clipping takes away.
 
     Pintor et al. (2021), arXiv:2102.12827.
     """

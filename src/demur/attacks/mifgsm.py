@@ -5,14 +5,16 @@ from typing import ClassVar
 
 import torch
 
+from demur.attacks.core.attack import Ascent
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
 from demur.attacks.core.losses import check_loss
 from demur.attacks.core.projections import length, per_row, project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
-class MIFGSM:
+class MIFGSM(Stepwise):
     """Steepest ascent along a running sum of gradients of L1 length one, held inside a ball and the unit box.
 
     g ← decay·g + ∇/‖∇‖₁, then a step along sign g for L∞ and along g/‖g‖₂ for L2, times `step`, which is a fraction of
@@ -23,6 +25,7 @@ class MIFGSM:
     """
 
     needs: ClassVar[Needs] = "gradient"
+    ascent: ClassVar[Ascent] = "many steps"
     restarts: ClassVar[int] = 1
     sentence: ClassVar[str] = "{size}, searched in {steps} gradient steps with momentum"
 
@@ -40,6 +43,11 @@ class MIFGSM:
         check_above_zero("step", self.step)
         check_above_zero("decay", self.decay)
         check_loss(self.loss)
+
+    @property
+    def path_length(self) -> float:
+        """How far all steps lead, put end to end; a step that is left open leads far enough."""
+        return float("inf") if self.step is None else self.step * self.steps
 
     def start(self, state: AttackState, restart: int) -> AttackState:  # noqa: ARG002 - starts at the image itself
         return state.at(state.x, velocity=torch.zeros_like(state.x))

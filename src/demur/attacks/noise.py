@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_eps, check_norm, check_steps
 from demur.attacks.core.projections import gaussian_noise, per_row, unit
 from demur.shapes import Images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise:
+class Noise(Stepwise):
     """Points of the ball drawn at random, `steps` + 1 of them, by turns anywhere in it and at its extremes.
 
     A point anywhere is uniform in the ball: inside, where only a model that is not smooth is fooled. A point at the
@@ -26,6 +27,7 @@ class Noise:
     """
 
     needs: ClassVar[Needs] = "loss"
+    control: ClassVar[bool] = True
     restarts: ClassVar[int] = 1
     loss: ClassVar[str] = "margin"
     sentence: ClassVar[str] = "{size}, drawn at random and then {steps} times more"

@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 
-from demur.attacks.core.attack_state import Needs, Norm, Outcome, Trouble
+from demur.attacks.core.attack import BESIDES, Attack, Refusal, check_gradients, refuse
+from demur.attacks.core.attack_state import Keep, Needs, Norm, Outcome, Trouble
 from demur.attacks.core.best_points import BestPoints, verified
 from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
 from demur.attacks.core.line_search import ROOTS, LineSearch, Path, confirm, run_search
 from demur.attacks.core.losses import check_loss
-from demur.attacks.core.objective import Objective
-from demur.attacks.core.projections import length, per_row, unit
+from demur.attacks.core.objective import Answer, Objective
+from demur.attacks.core.projections import of_length_one
 from demur.attacks.external.callable_attack import check_path, function_at
 from demur.errors import InputError, unknown
 from demur.randomness import Keys
@@ -46,7 +47,7 @@ _NAMED: Mapping[str, NamedDirection] = MappingProxyType(
 
 
 def check_direction(name: str) -> None:
-    """Refuse a name nobody knows that is no path of a function either."""
+    """Refuse what is neither the name of a direction nor the path of a function."""
     if ":" in name:
         check_path("direction", name)
     elif name not in _NAMED:
@@ -88,24 +89,17 @@ def at_random(x: Images, keys: Keys) -> Images:
     return keys.normal(x, "direction")
 
 
-def of_length_one(direction: Images, norm: Norm) -> Images:
-    """Rows of length one in `norm`; zero rows stay zero."""
-    if norm == "l2":
-        return unit(direction)
-    return direction / per_row(length(direction, norm).clamp(min=torch.finfo(direction.dtype).tiny))
-
-
 _SPAN = 1024.0
 """The cap over the first point of the scan."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ray:
+class Ray(Attack):
     """How far an image can go one way before its answer flips: the first flip along a fixed direction that a scan sees.
 
-    The ray is x(t) = clip(x + t·d, 0, 1) with d of length one in `norm`. A scan looks at `steps` points from cap/1024
+    The ray is x(t) = clip(x + t·d, 0, 1) with d of length one in `norm`. A scan evaluates `steps` points from cap/1024
     to the cap, each as many times as far as the one before it, and stops at the first flip; a root search then narrows
-    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not output, nor
+    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen, nor
     one by less than 10⁻⁵ of the largest logit: a flip is a clear one, as for all attacks. The direction is fixed at the
     image itself, so the size is an upper bound on the smallest change there is.
 
@@ -119,6 +113,14 @@ class Ray:
 
     restarts: ClassVar[int] = 1
     eps: ClassVar[None] = None
+    no_keep: ClassVar[Refusal] = (
+        "a ray looks for the first flip along it",
+        "Name another attack, such as fgsm, to keep another point.",
+    )
+    no_target: ClassVar[Refusal] = (
+        "a ray leads away from the label",
+        "Name an attack that follows the gradient, such as fmn.",
+    )
 
     direction: str = "sign"
     norm: Norm = "linf"
@@ -145,6 +147,16 @@ class Ray:
         return "loss" if self.direction == "random" else "gradient"
 
     @property
+    def passes(self) -> int:
+        """Forward and backward passes an image takes at most."""
+        return BESIDES + (1 if self.needs == "loss" else 2) * self.steps
+
+    @property
+    def line(self) -> "Ray":
+        """Itself."""
+        return self
+
+    @property
     def sentence(self) -> str:
         """What is done, for reports."""
         return f"{{size}} {direction_words(self.direction)} that flips the answer, scanned at {{steps}} sizes"
@@ -153,11 +165,11 @@ class Ray:
     def resolution(self) -> str:
         """What the scan can see, in words."""
         if self.steps == 1:
-            return "the first flip is looked for between nothing and the cap, output only if it lasts up to the cap"
+            return "the first flip is looked for between nothing and the cap, seen only if it lasts up to the cap"
         return (
             f"the first flip is looked for at {self.steps} sizes from 1/{_SPAN:.0f} of the cap to the cap, each "
             f"{_SPAN ** (1 / (self.steps - 1)):.3g} times the one before; one that returns between two of them is not "
-            f"output. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
+            f"seen. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
         )
 
     def reach(self, values: int) -> float:
@@ -171,6 +183,76 @@ class Ray:
         shares = torch.linspace(-1, 0, self.steps, dtype=torch.float64) if self.steps > 1 else torch.zeros(1)
         return (cap * _SPAN**shares).to(like)
 
+    @property
+    def gradient_free(self) -> bool:
+        """Whether it sees answers alone."""
+        return self.direction == "random"
+
+    def check(self, objective: Objective) -> None:
+        """Refuse a direction that is not there, and one along a gradient of a model that has none.
+
+        Raises:
+            AddressError, InputError, ModelError: there is no such thing.
+        """
+        direction_of(self.direction)
+        check_gradients(self, objective)
+
+    def execute(
+        self,
+        objective: Objective,
+        x: Images,
+        y: Labels,
+        keys: Keys,
+        *,
+        keep: Keep | None = None,
+        batch: int = 128,
+        target: Labels | None = None,
+        eps: Scores | None = None,
+        answers: Logits | None = None,
+        weights: Tensor | None = None,
+        trace: bool = False,
+    ) -> Outcome:
+        """Follow every row's ray to its first flip."""
+        self.check_keep(keep)
+        self.check_target(target)
+        refuse(self, eps=eps, answers=answers, trace=trace)
+        found = run_ray(self, objective, x, y, keys, batch=batch, weights=weights)
+        spent = {"spent.scan": tuple(found.scan.tolist()), "spent.refine": tuple(found.refine.tolist())}
+        return replace(found.outcome, extra=spent)
+
+    def follow(
+        self,
+        objective: Objective,
+        x: Images,
+        y: Labels,
+        keys: Keys,
+        eps: Scores,
+        *,
+        batch: int = 128,
+        weights: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The probability of the label (rows, points) along every row's ray, and whether the answer stands there.
+
+        Args:
+            objective: what it is aimed at.
+            x: clean images in [0, 1].
+            y: true labels.
+            keys: one key per row.
+            eps: lengths (points,) on the ray, before the unit box clips it.
+            batch: rows per pass.
+            weights: as in `execute`.
+        """
+        best = BestPoints(self.norm, objective, x, y, None, "nearest")
+        with objective.frozen():
+            path = _opened(self, best, keys, batch, weights, None)[1]
+            rows = torch.arange(len(x), device=x.device).repeat_interleave(len(eps))
+            lengths = eps.to(x).repeat(len(x))
+            parts = zip(torch.split(rows, batch), torch.split(lengths, batch), strict=True)
+            answer = Answer.join([objective.answer(path.at(ids, t), y[ids]) for ids, t in parts])
+        claimed = answer.logits.double().softmax(dim=1).gather(1, y[rows, None]).to(x.dtype)
+        standing = ~objective.fooled(answer, y[rows])
+        return claimed.view(len(x), len(eps)), standing.view(len(x), len(eps))
+
 
 @dataclass(frozen=True)
 class RayOutcome:
@@ -179,7 +261,7 @@ class RayOutcome:
     `outcome` has the upper end of the last interval, which flips; its lower end, which does not, lies `tolerance`
     before it or nearer. `low` and `high` are the ends as lengths on the ray before the unit box clips it: 0 and 0 where
     the image is wrong already, the last size and infinity where nothing flips. `scan` and `refine` are forwards in
-    either part; what the outcome counts besides are the look at the image itself and those that confirm.
+    either part; what the outcome counts besides are the pass of the image itself and those that confirm.
     """
 
     outcome: Outcome
@@ -203,7 +285,7 @@ def run_ray(
     """Follow every row's ray to its first flip, the gradient taken in the pass that gives the clean answer.
 
     A row that is wrong already counts as fooled at size 0. A row that does not flip up to the cap is not fooled; one
-    whose direction is zero everywhere is not even looked at again, and is flagged.
+    whose direction is zero everywhere takes no further pass, and is flagged.
 
     Args:
         ray: what to run.
@@ -225,7 +307,7 @@ def run_ray(
         waiting = ((best.step < 0) & moves).nonzero().squeeze(1)
         run_search(search, best, path, waiting, batch)
         confirm(search, best, path, batch)
-        outcome = verified(best, clean, torch.full_like(clean[:, 0], torch.inf))
+        outcome = verified(best, clean, torch.full_like(clean.logits[:, 0], torch.inf))
     return RayOutcome(
         outcome=outcome,
         scan=search.scan,
@@ -235,47 +317,10 @@ def run_ray(
     )
 
 
-def follow(
-    ray: Ray,
-    objective: Objective,
-    x: Images,
-    y: Labels,
-    keys: Keys,
-    eps: Scores,
-    *,
-    batch: int = 128,
-    weights: Tensor | None = None,
-    direction: Images | None = None,
-) -> tuple[Tensor, Tensor]:
-    """What the model says along every row's ray: the probability of the label (rows, points), and whether it stands.
-
-    Args:
-        ray: which way.
-        objective: what it is aimed at.
-        x: clean images in [0, 1].
-        y: true labels.
-        keys: one key per row.
-        eps: lengths (points,) on the ray, before the unit box clips it.
-        batch: rows per pass.
-        weights: as in `run_ray`.
-        direction: as in `run_ray`.
-    """
-    best = BestPoints(ray.norm, objective, x, y, None, "nearest")
-    with objective.frozen():
-        path = _opened(ray, best, keys, batch, weights, direction)[1]
-        rows = torch.arange(len(x), device=x.device).repeat_interleave(len(eps))
-        lengths = eps.to(x).repeat(len(x))
-        parts = zip(torch.split(rows, batch), torch.split(lengths, batch), strict=True)
-        logits = torch.cat([objective.logits(path.at(ids, t)) for ids, t in parts])
-    claimed = logits.double().softmax(dim=1).gather(1, y[rows, None]).to(x.dtype)
-    standing = ~objective.fooled(logits, y[rows])
-    return claimed.view(len(x), len(eps)), standing.view(len(x), len(eps))
-
-
 def _opened(
     ray: Ray, best: BestPoints, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
-) -> tuple[Logits, Path]:
-    """The look at the clean images, and where it sends each row."""
+) -> tuple[Answer, Path]:
+    """What the model says of the clean images, and where that sends each row."""
     x = best.clean
     if given is None and ray.needs == "gradient":
         clean, direction = _gradients(ray, best, batch)
@@ -285,18 +330,19 @@ def _opened(
     weighted = direction if weights is None else direction * weights.to(x)
     broken = ~weighted.flatten(1).isfinite().all(dim=1)
     best.troubles[broken] |= int(Trouble.NONFINITE_GRADIENT)
-    best.logits, best.closest = clean.clone(), clean.clone()
+    best.answer, best.closest = clean.clone(), clean.logits.clone()
     best.loss_start = best.objective.loss(clean, best.y).float()
     best.step[best.objective.fooled(clean, best.y)] = 0
     return clean, Path(x, of_length_one(weighted.nan_to_num(0.0, 0.0, 0.0), ray.norm))
 
 
-def _gradients(ray: Ray, best: BestPoints, batch: int) -> tuple[Logits, Images]:
+def _gradients(ray: Ray, best: BestPoints, batch: int) -> tuple[Answer, Images]:
     """Answers and directions by one forward and one backward."""
     way = direction_of(ray.direction).way
     assert way is not None
     parts = zip(torch.split(best.clean, batch), torch.split(best.y, batch), strict=True)
-    clean, gradients = (torch.cat(found) for found in zip(*(best.objective.climb(x, y) for x, y in parts), strict=True))
+    answers, found = zip(*(best.objective.climb(x, y) for x, y in parts), strict=True)
+    clean, gradients = Answer.join(answers), torch.cat(found)
     best.forwards += 1
     best.backwards += 1
     best.troubles[~gradients.flatten(1).isfinite().all(dim=1)] |= int(Trouble.NONFINITE_GRADIENT)

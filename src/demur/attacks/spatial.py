@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_steps
 from demur.errors import InputError, unknown
 from demur.shapes import Images, Scores
@@ -20,7 +21,7 @@ _SMALLEST_GRID = 27
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spatial:
+class Spatial(Stepwise):
     """The image moved and turned, `steps` + 1 times, until the model is fooled: what a camera at another angle does.
 
     Moves lie in ±`max_translation`, a share of height and width, turns about the centre in ±`max_rotation` degrees;
@@ -91,7 +92,7 @@ def transformed(x: Images, down: Scores, right: Scores, angle: Scores, padding: 
         x: images.
         down: a share of the height, per row.
         right: a share of the width, per row.
-        angle: radians, anticlockwise as output, per row.
+        angle: radians, anticlockwise as seen, per row.
         padding: what comes into view: black, or the image mirrored at its edge.
     """
     height, width = x.shape[2:]

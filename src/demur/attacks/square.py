@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_eps, check_norm, check_share, check_steps
 from demur.attacks.core.projections import length, per_row
 from demur.shapes import Flags, Images
@@ -98,7 +99,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square:
+class Square(Stepwise):
     """Random search without gradients: a square of pixels is redrawn, and the change stays where the margin shrinks.
 
     A square covers a share of the image that begins at `share` and is halved nine times, at the published steps of

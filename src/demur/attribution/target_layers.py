@@ -1,11 +1,10 @@
 """What a map explains: the layer, the logit of a class, and how signs are treated."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from demur.classifier import Classifier
 from demur.errors import InputError, ModelError
@@ -35,30 +34,22 @@ def last_grid(classifier: Classifier) -> str:
 
 def probe(classifier: Classifier, rows: int) -> Images:
     """Made-up images, always the same: each pixel is drawn alone."""
-    weight = next(classifier.module.parameters(), torch.zeros(()))
     like = torch.zeros(rows, *classifier.input_shape, device=classifier.device)
-    dtype = weight.dtype if weight.dtype == torch.float64 else torch.float32
+    dtype = classifier.dtype if classifier.dtype == torch.float64 else torch.float32
     return Keys.of(0, [str(row) for row in range(rows)], "probe").uniform(like, "pixels").to(dtype)
 
 
 def _grids(classifier: Classifier, x: Images) -> list[str]:
     """Layers whose last output is such a grid, in the order in which they put it out."""
     last: dict[str, bool] = {}
-    with ExitStack() as hooks:
-        for name, layer in classifier.module.named_modules():
-            if name:
-                hooks.enter_context(layer.register_forward_hook(_note(last, name)))
-        with torch.no_grad():
-            classifier.logits(x)
-    return [name for name, is_grid in last.items() if is_grid]
 
-
-def _note(last: dict[str, bool], name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
-    def hook(_layer: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+    def note(name: str, output: object) -> None:
         last.pop(name, None)  # a layer called again moves to the end
         last[name] = isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1
 
-    return hook
+    with torch.no_grad():
+        classifier.each_output(x, note)
+    return [name for name, is_grid in last.items() if is_grid]
 
 
 def _feeds(classifier: Classifier, x: Images, layer: str) -> bool:

@@ -1,6 +1,5 @@
 """Weight randomisation: whether maps depend on what was learned, against those of the model with random weights."""
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -60,23 +59,16 @@ def with_random_weights(classifier: Classifier, seed: int = 0) -> Classifier:
     normalisation are 1, offsets and biases 0, other vectors are normal with the mean square they had. Statistics of
     batch normalisation are those of made-up images, so that nothing overflows or is silenced on the way up.
     """
-    module = copy.deepcopy(classifier.module)
-    with torch.no_grad():
-        for name, layer in module.named_modules():
-            for own, parameter in layer.named_parameters(recurse=False):
-                parameter.copy_(_fresh(parameter, own, layer, Keys.of(seed, [f"{name}.{own}"], "randomised")))
-        with _learning_statistics(module):
-            module(classifier.prepare(probe(classifier, _PROBED)))
-    said = classifier.contract
-    return Classifier(
-        module,
-        classes=said.classes,
-        input_shape=said.input_shape,
-        mean=said.mean,
-        std=said.std,
-        output=said.output,
-        name=f"{classifier.name} with made-up weights",
-    )
+
+    def randomise(module: nn.Module) -> None:
+        with torch.no_grad():
+            for name, layer in module.named_modules():
+                for own, parameter in layer.named_parameters(recurse=False):
+                    parameter.copy_(_fresh(parameter, own, layer, Keys.of(seed, [f"{name}.{own}"], "randomised")))
+            with _learning_statistics(module):
+                module(classifier.prepare(probe(classifier, _PROBED)))
+
+    return classifier.altered(randomise, f"{classifier.name} with made-up weights")
 
 
 def _fresh(parameter: Tensor, name: str, layer: nn.Module, keys: Keys) -> Tensor:

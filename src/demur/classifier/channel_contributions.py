@@ -38,7 +38,7 @@ class Contributions:
 def of_features(classifier: Classifier, head: Tensor, output: ForwardOutput, classes: Labels) -> Contributions:
     """The closed form where logits are linear in the features: W[c, k]·(hₖ − hₖ at the origin).
 
-    The gradient is the same all along the path, so one look is exact. `head` is W, (classes, width).
+    The gradient is the same all along the path, so one evaluation is exact. `head` is W, (classes, width).
     """
     maps = head[classes] * (output.features - classifier.features(classifier.origin))
     return Contributions(maps, torch.zeros_like(maps[:, 0]))
@@ -66,9 +66,9 @@ def along_a_path(classifier: Classifier, images: Images, layer: str, classes: La
         raise missing_extra("conductance of a layer that is not pooled into a linear head", "conductance") from None
 
     def logits(prepared: Tensor) -> Tensor:
-        return classifier.interpret(classifier.module(prepared), len(prepared))
+        return classifier.interpret(classifier.as_module()(prepared), len(prepared))
 
-    conductance = LayerConductance(logits, submodule(classifier.module, layer))
+    conductance = LayerConductance(logits, submodule(classifier.as_module(), layer))
     found = []
     with torch.no_grad():
         start = classifier.logits(classifier.origin)[0, classes]

@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, final
 
@@ -12,12 +12,30 @@ from torch import Tensor, nn
 
 from demur.classifier.contract import Contract, Output, fingerprint
 from demur.classifier.hooks import find_penultimate, kept_output, layer_names, outputs_of
+from demur.classifier.modes import dropping
 from demur.classifier.outputs import ForwardOutput, columns, to_logits
-from demur.classifier.partial_forward import PartialForward
+from demur.classifier.partial_forward import PartialForward, filters_of
 from demur.classifier.preprocessing import Preprocessing
 from demur.classifier.validation import check_images, check_mode, check_output, check_weights
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a classifier offers beyond its answers; determined once, on two fixed images.
+
+    `gradients`: its answers are differentiable functions of the images. `layers`: it has named layers, whose outputs
+    may be asked for. `linear_head`: its logits are linear in its features, with weights that are known. `module`: it
+    has weights of PyTorch's, so that they can be drawn anew, put in another precision and on another device.
+    `deterministic`: it answers the same images alike.
+    """
+
+    gradients: bool
+    layers: bool
+    linear_head: bool
+    module: bool
+    deterministic: bool
 
 
 @final
@@ -35,7 +53,7 @@ class Classifier:
         mean: subtracted per channel, in the [0, 1] pixel range.
         std: divided by per channel, in the [0, 1] pixel range.
         output: what the outputs are; see `demur.classifier.outputs.to_logits`.
-        features: the layer whose output are the features; by default the input of the linear head, where there is one.
+        features: the layer whose outputs are the features; by default the input of the linear head, where there is one.
         name: how reports call the model; by default the module's type.
         learned_from: content hashes, as an `Index` has them, of the images it was trained on; an audit leaves them out.
     """
@@ -80,10 +98,29 @@ class Classifier:
         """How reports call the model."""
         return self._name
 
-    @property
-    def module(self) -> nn.Module:
-        """The wrapped module, which expects normalised images."""
+    def __call__(self, images: Images) -> Logits:
+        """Logits (rows, classes); differentiable where autograd is on."""
+        return self.logits(images)
+
+    def as_module(self) -> nn.Module:
+        """The wrapped module, which expects what `prepare` makes of images; for libraries that take modules."""
         return self._module
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What it offers beyond its answers."""
+        probe = _probe(self.input_shape, self.device, self.dtype).requires_grad_()
+        with self.frozen(), torch.enable_grad():
+            logits = self.logits(probe)
+        with torch.no_grad():
+            again = self.logits(probe)
+        return Capabilities(
+            gradients=logits.requires_grad,
+            layers=bool(self.layer_names),
+            linear_head=self.head is not None,
+            module=bool(self._parameters),
+            deterministic=bool((again - logits).abs().max() <= _SAME * logits.abs().max()),
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,6 +153,11 @@ class Classifier:
         return self._parameters[0].device if self._parameters else torch.device("cpu")
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return _dtype(self._module)
+
+    @property
     def sha256(self) -> str:
         """Hash of layers, weights, buffers and contract, whatever their order or device."""
         return fingerprint(self._module, self._contract)
@@ -144,6 +186,12 @@ class Classifier:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(Classifier, **self._declared), (self._module,)
+
+    def altered(self, change: Callable[[nn.Module], object], name: str) -> "Classifier":
+        """Another classifier, whose module is a copy that a function has changed in place."""
+        module = copy.deepcopy(self._module)
+        change(module)
+        return Classifier(module, **{**self._declared, "name": name})
 
     def _with(self, module: nn.Module) -> "Classifier":
         return Classifier(module, **self._declared)
@@ -178,12 +226,12 @@ class Classifier:
     def origin(self) -> Images:
         """The one image (1, channels, height, width) that the module is given as zeros."""
         mean = torch.zeros(self.input_shape[0]) if self.contract.mean is None else torch.tensor(self.contract.mean)
-        return mean.view(1, -1, 1, 1).expand(1, *self.input_shape).to(self.device, _dtype(self._module))
+        return mean.view(1, -1, 1, 1).expand(1, *self.input_shape).to(self.device, self.dtype)
 
     @cached_property
     def replay(self) -> PartialForward:
         """The module as a list of steps, to be run again with some filters replaced."""
-        return PartialForward(self._module, self.prepare(_probe(self.input_shape, self.device, _dtype(self._module))))
+        return PartialForward(self._module, self.prepare(_probe(self.input_shape, self.device, self.dtype)))
 
     def features(self, images: Images) -> Features:
         """Penultimate features (rows, width)."""
@@ -199,6 +247,31 @@ class Classifier:
         with outputs_of(self._module, layers, rows) as kept, self._penultimate.read(self._module, rows) as features:
             logits = self.logits(images)
             return ForwardOutput(logits, features(), {name: kept_output(kept, name) for name in layers})
+
+    def dropping(self, seeds: Tensor, step: int) -> AbstractContextManager[None]:
+        """Every dropout layer drops inside, drawn from each row's seed and the step; none changes its mode.
+
+        Raises:
+            ModelError: there is no layer that would drop anything.
+        """
+        return dropping(self._module, seeds, step)
+
+    @property
+    def filters(self) -> Mapping[str, Tensor]:
+        """The weights (filters, …) of the layers whose filters can be replaced, by layer.
+
+        Raises:
+            ModelError: there is no such layer.
+        """
+        return filters_of(self._module)
+
+    def each_output(self, images: Images, note: Callable[[str, object], None]) -> Logits:
+        """Logits by one pass in which a function is called with the name and output of each layer, as it is called."""
+        with ExitStack() as hooks:
+            for name, layer in self._module.named_modules():
+                if name:
+                    hooks.enter_context(layer.register_forward_hook(partial(_noted, note, name)))
+            return self.logits(images)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -263,6 +336,16 @@ class Classifier:
                 f"the model {self.name} must read images of shape {self.input_shape}; it failed on two of them: "
                 f"{reason.rstrip('.')}. Check channels and size, or name the model's own input_shape."
             ) from error
+
+
+_SAME = 1e-5
+"""Share of the largest logit by which two answers to the same images may differ."""
+
+
+def _noted(
+    note: Callable[[str, object], None], name: str, _layer: nn.Module, _inputs: tuple[Any, ...], output: object
+) -> None:
+    note(name, output)
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

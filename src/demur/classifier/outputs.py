@@ -62,7 +62,7 @@ def spoken(logits: Logits, output: Output) -> list[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class ForwardOutput:
-    """Logits, penultimate features where the model has them, and the outputs of the layers asked for."""
+    """Logits, penultimate features where the model has them, and the outputs of named layers."""
 
     logits: Logits
     penultimate: Features | None
@@ -79,7 +79,7 @@ class ForwardOutput:
         return self.penultimate
 
     def rows(self, index: Tensor) -> "ForwardOutput":
-        """The look at some rows."""
+        """The same of some rows."""
         features = None if self.penultimate is None else self.penultimate[index]
         return ForwardOutput(
             self.logits[index], features, {name: kept[index] for name, kept in self.activations.items()}

@@ -37,7 +37,7 @@ def upper_bound(classifier: Classifier) -> Bound:
     precise = _in_double(classifier)
     probe = precise.prepare(_probe(precise))
     norms: dict[Piece, Norm] = {}
-    layers = layer_rows(precise.module, probe)
+    layers = layer_rows(precise.as_module(), probe)
     upper, reason = None, None
     try:
         upper = _product_of_constants(precise, probe[:1], norms)
@@ -59,7 +59,7 @@ def _product_of_constants(classifier: Classifier, probe: Tensor, norms: dict[Pie
     if std is not None:
         divisor = probe.new_tensor(std).view(1, -1, 1, 1)
         first = first.then(Step(f"%{_NORMALISATION}", lambda x: x / divisor, (_NORMALISATION,)))
-    upper = SlopeProduct(Trace.of(classifier.module, probe), norms).bound(first)
+    upper = SlopeProduct(Trace.of(classifier.as_module(), probe), norms).bound(first)
     if not math.isfinite(upper):
         raise NoBound("the constants of its layers multiply to more than a number can hold")
     return upper

@@ -19,7 +19,7 @@ from demur.data import Index, Row, Source
 from demur.data.source import check_shape
 from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence
-from demur.pipeline.plan.conditions import Condition, steps_of
+from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
 from demur.randomness import Keys
@@ -222,7 +222,8 @@ class Shard:
     @property
     def cost(self) -> int:
         """Passes it may take at most; a backward costs about as much as a forward."""
-        steps = 0 if self.condition.attack is None else steps_of(self.condition.attack)
+        attack = self.condition.attack
+        steps = 0 if attack is None else attack.steps * attack.restarts
         steps += 0 if self.condition.map is None else self.condition.map.gradients
         return round(len(self.rows) * (1 + 2 * steps + self.passes))
 

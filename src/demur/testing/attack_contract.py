@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from demur.attacks.core.attack import Attack
 from demur.attacks.core.attack_state import Outcome, Trouble
-from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import length
 from demur.classifier import Classifier
@@ -90,7 +90,9 @@ class AttackTrial:
         index = torch.arange(len(self.x)) if rows is None else rows
         keys = Keys.of(0, [str(row) for row in range(len(self.x))], "contracts").rows(index.tolist())
         objective = Objective(classifier, self.attack.loss)
-        return run(self.attack, objective, self.x[index], self.y[index], keys, **{"batch": 8, **given})
+        given = {"batch": 8, "keep": "first", **given}
+        found: Outcome = self.attack.execute(objective, self.x[index], self.y[index], keys, **given)
+        return found
 
 
 def check_outcome(trial: AttackTrial, outcome: Outcome, goal: Labels | None = None) -> None:
@@ -198,7 +200,13 @@ def attack_in_words(trial: AttackTrial) -> None:
     assert text.strip(), "`sentence` is empty"
 
 
+def one_protocol(trial: AttackTrial) -> None:
+    """It derives from `Stepwise` or `Attack`, by which every attack is run."""
+    assert isinstance(trial.attack, Attack), "it does not derive from demur.attacks.core.harness.Stepwise"
+
+
 RULES: tuple[Callable[[AttackTrial], None], ...] = (
+    one_protocol,
     rows_alone,
     wrong_rows_stay,
     finds_something,

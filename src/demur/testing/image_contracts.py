@@ -135,8 +135,8 @@ def shows_without_a_trace(map_: AttributionMap, classifier: Classifier, x: Image
     assert (heat.amax(dim=(1, 2)) > 0).sum() >= 2, "hardly anything is shown"
     assert not heat.requires_grad, "maps hold a graph"
     assert torch.equal(heat, again), "asked again, the maps are others"
-    assert hooks_on(classifier.module) == 0, "a hook is left"
-    weights = list(classifier.module.parameters())
+    assert hooks_on(classifier.as_module()) == 0, "a hook is left"
+    weights = list(classifier.as_module().parameters())
     assert all(weight.requires_grad and weight.grad is None for weight in weights), "a gradient is left"
 
 
@@ -151,7 +151,7 @@ def maps_of_rows_alone(map_: AttributionMap, classifier: Classifier, x: Images, 
 def no_more_gradients_than_declared(map_: AttributionMap, classifier: Classifier, x: Images, classes: Labels) -> None:
     """Four images more cost no more forward passes than its `gradients` say."""
     passes: list[int] = []
-    handle = classifier.module.register_forward_hook(lambda _module, _inputs, out: passes.append(len(out)))
+    handle = classifier.as_module().register_forward_hook(lambda _module, _inputs, out: passes.append(len(out)))
     map_(classifier, x[:2], classes[:2], _keys(2))
     few = sum(passes)
     map_(classifier, x[:6], classes[:6], _keys(6))

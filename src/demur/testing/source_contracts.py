@@ -170,8 +170,8 @@ def model_untouched(classifier: Classifier, x: Images) -> None:
     with torch.no_grad():
         classifier.logits(x)
     assert classifier.sha256 == before, "a weight changed"
-    assert not any(part.training for part in classifier.module.modules()), "a part is in training mode"
-    assert hooks_on(classifier.module) == 0, "a hook is left"
+    assert not any(part.training for part in classifier.as_module().modules()), "a part is in training mode"
+    assert hooks_on(classifier.as_module()) == 0, "a hook is left"
 
 
 MODEL_RULES: tuple[Callable[[Classifier, Images], None], ...] = (

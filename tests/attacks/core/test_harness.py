@@ -146,5 +146,5 @@ def test_the_kept_point_is_worst_over_the_walk_not_the_last():
     for steps in range(1, 13):
         along = x + 0.03 * steps
         inside = ((along >= 0) & (along <= 1)).flatten(1).all(dim=1) & ((far.troubles & int(Trouble.OUTSIDE)) == 0)
-        loss = objective.loss(objective.logits(along), y)
+        loss = objective.loss(objective.answer(along, y), y)
         assert torch.all(loss[inside] <= far.loss_kept[inside] + 1e-5)

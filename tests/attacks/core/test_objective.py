@@ -16,6 +16,7 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.pgd import PGD
 from demur.classifier import Classifier
 from demur.errors import InputError
+from demur.evidence import Evidence
 from demur.randomness import Keys
 
 
@@ -52,22 +53,26 @@ def test_a_loss_and_a_success_of_ones_own_are_climbed_and_asked():
     attack = PGD(eps=0.3, steps=10)
     named, x, y, keys = setting(attack, wrong=0)
 
-    def uncertain(logits, y):
-        return -logits.softmax(dim=1).gather(1, y[:, None]).squeeze(1)
+    def uncertain(evidence, y):
+        return -evidence.logits.softmax(dim=1).gather(1, y[:, None]).squeeze(1)
 
-    def sure_and_wrong(logits, y):
-        return (logits.softmax(dim=1).amax(dim=1) > 0.6) & (logits.argmax(dim=1) != y)
+    def sure_and_wrong(evidence, y):
+        p = evidence.logits.softmax(dim=1)
+        other = p.scatter(1, y[:, None], 0.0).amax(dim=1)
+        return other - p.gather(1, y[:, None])[:, 0].clamp(min=0.6)
 
     own = Objective(named.classifier, uncertain, sure_and_wrong)
     outcome = run(attack, own, x, y, keys, batch=8, trace=True)
-    assert torch.equal(outcome.fooled, sure_and_wrong(outcome.logits, y))
-    torch.testing.assert_close(outcome.loss_kept.double(), uncertain(outcome.logits, y))
+    answer, seen = own.answer(outcome.x, y), Evidence(named.classifier, outcome.x)
+    assert torch.equal(outcome.fooled, sure_and_wrong(seen, y) > 1e-5)
+    assert torch.equal(outcome.fooled, own.fooled(answer, y))
+    torch.testing.assert_close(outcome.loss_kept.double(), uncertain(seen, y))
     easy = run(attack, named, x, y, keys, batch=8)
     assert 0 < int(outcome.fooled.sum()) <= int(easy.fooled.sum())
     assert outcome.backwards.sum() > easy.backwards.sum()
     gradient = own.climb(x, y)[1]
     nudged = x + 1e-5 * gradient
-    assert torch.all(uncertain(own.logits(nudged), y) > uncertain(own.logits(x), y))
+    assert torch.all(uncertain(Evidence(named.classifier, nudged), y) > uncertain(Evidence(named.classifier, x), y))
     with pytest.raises(InputError, match="no target"):
         run(attack, own, x, y, keys, target=(y + 1) % 5)
 
@@ -99,7 +104,7 @@ def test_a_trace_has_the_loss_of_every_look_and_nothing_after_the_last():
     attack = Watching(steps=4, restarts=2)
     objective, x, y, outcome = run_watching(attack, wrong=2, trace=True)
     for k in range(4):
-        loss = objective.loss(objective.logits((x + 0.01 * k).clamp(0, 1)), y).float()
+        loss = objective.loss(objective.answer((x + 0.01 * k).clamp(0, 1), y), y).float()
         torch.testing.assert_close(outcome.trace[:, k], loss)
         torch.testing.assert_close(outcome.trace[:, 4 + k], loss)
     assert torch.equal(outcome.loss_start, outcome.trace[:, 0])
@@ -175,7 +180,7 @@ def test_a_point_that_fools_in_float32_alone_is_taken_back(mean, stands):
     x, y = torch.full((2, *SHAPE), 0.49), torch.zeros(2, dtype=torch.long)
     attack = Watching(by=mean - 0.49, steps=1, needs="loss")
     outcome = run(attack, objective, x, y, Keys.of(0, list("ab"), ""))
-    assert objective.fooled(objective.logits(x + attack.by), y).all()
+    assert objective.fooled(objective.answer(x + attack.by, y), y).all()
     assert outcome.fooled.tolist() == [stands, stands]
     assert (outcome.troubles & int(Trouble.UNCONFIRMED) > 0).tolist() == [not stands, not stands]
     assert torch.equal(outcome.x, x + attack.by if stands else x)
@@ -190,7 +195,7 @@ def test_rows_that_say_they_are_done_are_judged_where_they_stand(enough):
     assert torch.all(outcome.forwards >= 2 + enough)
     assert torch.all(outcome.forwards <= 3 + enough)
     places = torch.stack([(x + 0.02 * k).clamp(0, 1) for k in range(enough + 1)])
-    losses = torch.stack([objective.loss(objective.logits(place), y) for place in places])
+    losses = torch.stack([objective.loss(objective.answer(place, y), y) for place in places])
     torch.testing.assert_close(outcome.loss_kept.double(), losses.amax(dim=0))
 
 
@@ -215,7 +220,7 @@ def test_the_loss_it_began_with_is_the_one_it_is_judged_by():
 def test_a_model_in_another_precision_is_attacked_in_that_of_the_images(dtype):
     attack = PGD(eps=0.1, steps=5)
     exact, x, y, keys = setting(attack, dtype=torch.float32, wrong=0)
-    module = copy.deepcopy(exact.classifier.module).to(dtype)
+    module = copy.deepcopy(exact.classifier.as_module()).to(dtype)
     other = Objective(Classifier(module, classes=exact.classifier.classes, input_shape=SHAPE), attack.loss)
     for keep in ("first", "worst", "nearest"):
         found, plain = (run(attack, each, x, y, keys, keep=keep, batch=8) for each in (other, exact))

@@ -62,7 +62,7 @@ def test_a_rule_closes_on_the_root_that_scipy_finds(rule, tolerance):
 @pytest.mark.parametrize("blind", [False, True])
 @pytest.mark.parametrize(("rule", "most"), [(bisection, 0), (itp, 1), (chandrupatla, 17)], ids=["b", "itp", "c"])
 def test_no_function_takes_more_looks_than_the_rule_guarantees(rule, most, blind):
-    looks = narrowed(rule, FUNCTIONS.values(), 1e-5, blind=blind).asked
+    looks = narrowed(rule, FUNCTIONS.values(), 1e-5, blind=blind).evaluations
     assert torch.all(looks <= math.ceil(math.log2(1e5)) + most)
     if rule is bisection:
         assert torch.all(looks == 17)
@@ -74,18 +74,18 @@ def test_no_function_takes_more_looks_than_the_rule_guarantees(rule, most, blind
 def test_smooth_functions_take_few_looks_though_they_are_met_from_one_side(rule, looks):
     steady = [FUNCTIONS[name] for name in STEADY]
     mirrored = [lambda t, f=f: -f(1 - t) for f in steady]
-    assert narrowed(rule, steady, 1e-5).asked.double().mean() <= looks
-    assert narrowed(rule, mirrored, 1e-5).asked.double().mean() <= looks
+    assert narrowed(rule, steady, 1e-5).evaluations.double().mean() <= looks
+    assert narrowed(rule, mirrored, 1e-5).evaluations.double().mean() <= looks
 
 
 def test_rows_do_not_know_of_each_other():
     together = narrowed(chandrupatla, list(FUNCTIONS.values()), 1e-6)
     for row, f in enumerate(FUNCTIONS.values()):
         alone = narrowed(chandrupatla, [f], 1e-6)
-        assert (alone.low[0], alone.high[0], alone.asked[0]) == (
+        assert (alone.low[0], alone.high[0], alone.evaluations[0]) == (
             together.low[row],
             together.high[row],
-            together.asked[row],
+            together.evaluations[row],
         )
 
 

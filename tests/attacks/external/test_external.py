@@ -14,7 +14,7 @@ from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.external.callable_attack import ByPath, Given
-from demur.attacks.external.external import is_external, run_external
+from demur.attacks.external.external import run_external
 from demur.attacks.fgsm import FGSM
 from demur.classifier import Classifier
 from demur.errors import AddressError, InputError, UnknownNameError
@@ -52,7 +52,7 @@ def honest(model, x, y):
     return (x + EPS * leaf.grad.sign()).clamp(0, 1)
 
 
-REACHABLE = (lambda objective, x, y, _: objective.fooled(objective.logits(worst(x)), y))(*setting())
+REACHABLE = (lambda objective, x, y, _: objective.fooled(objective.answer(worst(x), y), y))(*setting())
 
 
 def test_an_honest_attack_is_measured_as_demur_measures_its_own():
@@ -65,7 +65,7 @@ def test_an_honest_attack_is_measured_as_demur_measures_its_own():
     assert torch.all(theirs.step == torch.where(theirs.fooled, 1, -1))
     assert torch.all(theirs.backwards == 1)
     assert set(theirs.forwards.tolist()) <= {3, 4}, "clean, theirs, the check of what came back, and float64 if close"
-    assert theirs.reasons == ("",) * ROWS
+    assert theirs.extra == {}
 
 
 def test_every_pass_of_theirs_is_counted_for_the_row_it_is_spent_on():
@@ -101,8 +101,8 @@ def test_a_crash_costs_its_own_batch_and_says_why():
     assert torch.equal(flagged(outcome, Trouble.CRASHED), batch == 1)
     assert torch.equal(outcome.fooled, REACHABLE & (batch != 1))
     assert torch.equal(outcome.x[batch == 1], x[batch == 1])
-    assert [bool(reason) for reason in outcome.reasons] == (batch == 1).tolist()
-    assert outcome.reasons[8] == "RuntimeError: out of luck"
+    assert [bool(reason) for reason in outcome.extra["crash"]] == (batch == 1).tolist()
+    assert outcome.extra["crash"][8] == "RuntimeError: out of luck"
     assert not flagged(outcome, Trouble.SILENT).any()
     assert torch.all(outcome.forwards[batch == 1] == 2), "what was spent before the crash is counted"
 
@@ -197,7 +197,7 @@ def test_what_was_wrong_before_was_not_won_by_the_attack():
 def test_what_is_no_batch_of_images_is_a_crash(returned, words):
     _, outcome = attacked(lambda model, x, y: returned(x))
     assert flagged(outcome, Trouble.CRASHED).all()
-    assert all(words in reason for reason in outcome.reasons)
+    assert all(words in reason for reason in outcome.extra["crash"])
 
 
 def test_arrays_and_other_precisions_are_taken():
@@ -269,7 +269,7 @@ def test_training_mode_is_refused_and_undone(switch):
     keys = Keys.of(0, list("abcd"), "")
     outcome = run_external(Given(function=training, eps=EPS), objective, x, y, keys, keep="worst")
     assert flagged(outcome, Trouble.CRASHED).all()
-    assert all("evaluation mode" in reason for reason in outcome.reasons)
+    assert all("evaluation mode" in reason for reason in outcome.extra["crash"])
     assert not any(layer.training for layer in module.modules())
     assert [p.requires_grad for _, p in module.named_parameters()] == [True, True, False, True]
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
@@ -352,11 +352,11 @@ def test_without_a_ball_any_change_inside_the_box_counts():
     assert outcome.l2.min() > 0.5
 
 
-def test_foreign_attacks_are_told_from_demurs_own():
-    assert is_external(Given(function=honest))
-    assert is_external(build("attack", "callable(path='a.b:c')"))
-    assert is_external(build("attack", "foolbox(attack=LinfPGD)"))
-    assert not is_external(FGSM(eps=EPS))
+def test_external_attacks_say_that_they_are():
+    assert Given(function=honest).facts.external
+    assert build("attack", "callable(path='a.b:c')").facts.external
+    assert build("attack", "foolbox(attack=LinfPGD)").facts.external
+    assert not FGSM(eps=EPS).facts.external
 
 
 def attack_in_a_module(model, x, y):
@@ -429,4 +429,4 @@ def test_a_curved_net_needs_more_than_one_call():
     objective, x, y, keys = setting(Bowl())
     bowl = Bowl()
     outcome = run_external(Given(function=lambda m, x, y: bowl.worst(x, EPS), eps=EPS), objective, x, y, keys)
-    assert torch.equal(outcome.fooled, objective.fooled(objective.logits(bowl.worst(x, EPS)), y))
+    assert torch.equal(outcome.fooled, objective.fooled(objective.answer(bowl.worst(x, EPS), y), y))

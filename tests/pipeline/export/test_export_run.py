@@ -21,7 +21,7 @@ from demur.errors import DemurError, InputError, ModelError, RunError
 from demur.pipeline.export import export, export_job, read_arrays
 from demur.pipeline.export.export_figures import caption, sheet
 from demur.pipeline.export.export_folder import file_slug
-from demur.pipeline.export.export_run import attacks_of, passes_at_most
+from demur.pipeline.export.export_run import attacks_of
 from demur.pipeline.export.point_files import Points, attack_points
 from demur.randomness import Keys
 from demur.records import read_json
@@ -398,7 +398,7 @@ def test_eps_may_be_a_fraction_and_a_list():
 def test_nothing_costs_more_than_was_said(tmp_path, text):
     note, folder = made(tmp_path, (text,), quantised=False)
     arrays = read(folder, note["exports"][0])
-    said = passes_at_most(attacks_of([text], tiny.SHAPE)[0])
+    said = attacks_of([text], tiny.SHAPE)[0].attack.passes
     assert said / 5 < (arrays["forwards"] + arrays["backwards"]).max() <= said
 
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 from tests.oracles import CLASSES, SHAPE, Plane, images
 
-from demur.attacks.ray import Ray
+from demur.attacks.core.objective import Objective
+from demur.attacks.ray import Ray, run_ray
 from demur.classifier import Classifier
 from demur.errors import DemurError, InputError
 from demur.pipeline.plan.conditions import conditions
-from demur.pipeline.run.attack_rows import run_attack, try_attacks
+from demur.pipeline.run.attack_rows import attack_columns, run_attack, try_attacks
 from demur.randomness import Keys
 from demur.records import STAGED, frame
 
@@ -59,10 +60,11 @@ def test_the_record_says_what_either_part_cost(weighted):
     keys = Keys.of(0, [str(k) for k in range(12)], condition.name)
     done = run_attack(condition, model(), x, y, keys, batch=5, weights=weights)
     plain = run_attack(condition, model(), x, y, keys, batch=5)
-    assert weighted != torch.equal(done.ray.high, plain.ray.high)
-    columns = done.columns(condition)
-    assert columns["spent.scan"] == done.ray.scan.tolist()
-    assert columns["spent.refine"] == done.ray.refine.tolist()
+    assert weighted != torch.equal(done.linf, plain.linf)
+    columns = attack_columns(condition, done)
+    found = run_ray(condition.attack, Objective(model(), "cross_entropy"), x, y, keys, batch=5, weights=weights)
+    assert columns["spent.scan"] == found.scan.tolist()
+    assert columns["spent.refine"] == found.refine.tolist()
     assert columns["epsilon.minimal"][:2] == [0.0, 0.0]
     assert [value is None for value in columns["epsilon.minimal"]] == columns["epsilon.censored"]
     assert any(columns["epsilon.censored"])

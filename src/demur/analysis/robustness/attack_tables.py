@@ -103,11 +103,8 @@ def robustness(run: Run) -> tuple[Robustness, ...]:
 
 
 def is_unlimited(entry: Mapping[str, Any]) -> bool:
-    """Whether an attack searches for the minimal perturbation of each image, however large it may be.
-
-    Runs of earlier versions do not say so and had no other attacks that keep the nearest point.
-    """
-    return bool(entry.get("unlimited", entry.get("keep") == "nearest"))
+    """Whether an attack searches for the minimal perturbation of each image, however large it may be."""
+    return bool(entry["unlimited"])
 
 
 def display_name(name: str) -> str:

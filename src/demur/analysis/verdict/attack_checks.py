@@ -11,14 +11,8 @@ from demur.analysis.robustness.attack_tables import display_name, is_fooled, is_
 from demur.analysis.run_folder import Flags, Run
 from demur.analysis.verdict.verdict_tables import Check, sure_level
 from demur.records import wrong
-from demur.registry import Call, parse
 
 Entry: TypeAlias = Mapping[str, Any]
-
-_ONE_STEP = "fgsm"
-_MANY_STEPS = ("apgd", "bim", "mifgsm", "pgd")
-_BLIND = "square"
-_FOREIGN = ("art", "callable", "foolbox", "torchattacks")
 
 
 def attack_checks(run: Run) -> Iterator[Check]:
@@ -27,49 +21,25 @@ def attack_checks(run: Run) -> Iterator[Check]:
     if not entries:
         return
     rows = pl.concat([run.rows(entry["name"]) for entry in entries], how="diagonal")
-    yield from _troubles(rows.filter(pl.col("backwards") > 0), _OF_GRADIENTS)
-    yield from _troubles(rows, _OF_ALL)
-    foreign = [entry["name"] for entry in entries if entry["family"] in _FOREIGN]
-    if foreign:
-        yield from _troubles(rows.filter(pl.col("condition").is_in(foreign)), _OF_FOREIGN)
+    external = [entry["name"] for entry in entries if entry["attack"]["external"]]
+    scopes = {
+        "gradients": rows.filter(pl.col("backwards") > 0),
+        "all": rows,
+        "external": rows.filter(pl.col("condition").is_in(external)),
+    }
+    for flag in run.facts["flags"]:
+        if flag["scope"] != "external" or external:
+            yield _flagged(scopes[flag["scope"]], flag)
     for entry in run.conditions("attack", "worst"):
         yield from _rises(run, entry)
     yield from _compared(run, [entry for entry in entries if entry.get("target") is None])
 
 
-_OF_GRADIENTS = (
-    (1, "gradients are there", "Attacked images whose gradient was zero everywhere at some step", 0.01, 0.10),
-    (2, "gradients are finite", "Attacked images whose gradient was NaN or infinite at some step", 0.0, 0.01),
-)
-_OF_ALL = (
-    (4, "attacks stay inside", "Attacked images that left their ball or the pixel range and were discarded", 0.0, 0.01),
-    (
-        8,
-        "successes are confirmed",
-        "Attacked images that fooled the model once and not when evaluated again",
-        0.01,
-        0.05,
-    ),
-)
-_OF_FOREIGN = (
-    (
-        16,
-        "attacks return what they find",
-        "Images that an attack from elsewhere had fooled the model with and gave back unsolved",
-        0.0,
-        0.01,
-    ),
-    (32, "attacks do not crash", "Images on which an attack from elsewhere failed; they count as robust", 0.0, 0.01),
-)
-
-
-def _troubles(rows: pl.DataFrame, kinds: Sequence[tuple[int, str, str, float, float]]) -> Iterator[Check]:
-    """Rows with some bit of their flags set."""
-    flags = rows["flags"].fill_null(0).to_numpy()
-    for bit, name, sentence, warn, fail in kinds:
-        count = int((flags & bit > 0).sum())
-        state = sure_level(count, len(rows), warn, fail)
-        yield Check(name=name, state=state, sentence=sentence, count=count, of=len(rows))
+def _flagged(rows: pl.DataFrame, flag: Entry) -> Check:
+    """Rows with a bit of their flags set; `run.json` says what it means and how many are too many."""
+    count = int((rows["flags"].fill_null(0).to_numpy() & flag["bit"] > 0).sum())
+    state = sure_level(count, len(rows), flag["warn"], flag["fail"])
+    return Check(name=flag["name"], state=state, sentence=flag["sentence"], count=count, of=len(rows))
 
 
 def _rises(run: Run, entry: Entry) -> Iterator[Check]:
@@ -95,10 +65,9 @@ def _compared(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
     searches = [run.rows(entry["name"]) for entry in entries if is_unlimited(entry)]
     if searches:
         yield _reachable(searches)
-    nearest = (run.rows(entry["name"]) for entry in entries if entry["keep"] == "nearest")
-    staged = [rows for rows in nearest if "stage" in rows.columns]
+    staged = [entry for entry in entries if entry["attack"]["stages"]]
     if staged:
-        yield _blind(staged)
+        yield _blind(run, staged)
 
 
 def _fooled(run: Run, entry: Entry) -> Flags:
@@ -111,9 +80,9 @@ def _iterated(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
     """Rows that one step fools and many do not, at the same eps and norm."""
     many: dict[tuple[float, str], list[Entry]] = {}
     for entry in entries:
-        if entry["family"] in _MANY_STEPS:
+        if entry["attack"]["ascent"] == "many steps":
             many.setdefault((entry["severity"], entry["norm"]), []).append(entry)
-    single = [entry for entry in entries if entry["family"] == _ONE_STEP]
+    single = [entry for entry in entries if entry["attack"]["ascent"] == "one step"]
     pairs = [(one, other) for one in single for other in many.get((one["severity"], one["norm"]), ())]
     if not pairs:
         return
@@ -129,29 +98,25 @@ def _iterated(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
 
 
 def _monotone(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
-    """PGD at several sizes and otherwise the same."""
+    """Attacks at several sizes and otherwise the same, of a kind to which a larger ball can only give more."""
     alike: dict[str, list[Entry]] = {}
     for entry in entries:
-        if entry["family"] == "pgd" and entry["keep"] == "first":
-            alike.setdefault(_but_eps(entry["name"]), []).append(entry)
+        if entry["attack"]["series"] is not None and entry["keep"] == "first":
+            alike.setdefault(entry["attack"]["series"], []).append(entry)
     series = [sorted(found, key=lambda entry: entry["severity"]) for found in alike.values() if len(found) > 1]
     if not series:
         return
     right = [[int((~wrong(run.rows(entry["name"]))).sum()) for entry in by_size] for by_size in series]
     rises = sum(max(0, after - before) for counts in right for before, after in pairwise(counts))
     total = sum(len(run.rows(by_size[0]["name"])) for by_size in series)
+    names = " or ".join(sorted({display_name(by_size[0]["family"]) for by_size in series}))
     yield Check(
         name="more room never helps the model",
         state=sure_level(rises, total, 0.005, 0.02),
-        sentence="Images that PGD loses again when it is allowed larger changes",
+        sentence=f"Images that {names} loses again when it is allowed larger changes",
         count=rises,
         of=total,
     )
-
-
-def _but_eps(name: str) -> str:
-    call = parse(name)
-    return str(Call(call.name, {field: value for field, value in call.fields.items() if field != "eps"}))
 
 
 def _reachable(searches: Sequence[pl.DataFrame]) -> Check:
@@ -166,14 +131,18 @@ def _reachable(searches: Sequence[pl.DataFrame]) -> Check:
     )
 
 
-def _blind(staged: Sequence[pl.DataFrame]) -> Check:
-    """Square is run last, so a row it broke stood against every attack that sees the gradient."""
-    count = sum(int((rows["stage"] == _BLIND).sum()) for rows in staged)
-    total = sum(map(len, staged))
+def _blind(run: Run, staged: Sequence[Entry]) -> Check:
+    """What needs no gradient is run last, so a row it broke stood against every attack that follows one."""
+    count = total = 0
+    blind = [stage["name"] for entry in staged for stage in entry["attack"]["stages"] if stage["blind"]]
+    for entry in staged:
+        rows = run.rows(entry["name"])
+        count, total = count + int(rows["stage"].is_in(blind).sum()), total + len(rows)
+    names = " or ".join(dict.fromkeys(name.capitalize().replace("_", " ") for name in blind))
     return Check(
         name="gradients beat guessing",
         state=sure_level(count, total, 0.002, 0.02),
-        sentence="Images that fell only to Square, which sees no gradient",
+        sentence=f"Images that fell only to {names}, which sees no gradient",
         count=count,
         of=total,
     )

@@ -1,10 +1,10 @@
-"""What an attack carries from step to step, what the model shows it, and what it did to each row."""
+"""What an attack carries from step to step, what a forward pass gives it, and what it did to each row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ Norm = Literal["linf", "l2", "l1", "none"]
 """How perturbations are measured; "none" for changes that have no size, such as rotations."""
 
 Needs = Literal["loss", "gradient", "jacobian"]
+
+Keep = Literal["first", "worst", "nearest"]
+"""Which point of a row is returned: its first success, its worst point in the ball or its nearest success."""
 
 
 class AttackState:
@@ -32,7 +35,7 @@ class AttackState:
         seed: what each row's random numbers come from.
         logits: the model's answer at `origin`, or where an earlier attack came closest to success.
         target: the class whose claim the loss climbs; None: away from the label.
-        done: rows that need no further step: set by `start`, they are not even looked at; by `advance`, they are judged
+        done: rows that need no further step: set by `start`, they take no pass; by `advance`, they are judged
             where they stand and leave.
         own: the attack's own tensors.
     """
@@ -118,54 +121,6 @@ class Output:
         return replace(self, gradient=gradient, jacobian=jacobian)
 
 
-class Attack(Protocol):
-    """A frozen dataclass: fields are the hyper-parameters, the two methods are the paper's algorithm box.
-
-    `eps` is the radius of the ball an attack stays in, None for attacks that look for the smallest perturbation. What
-    it `needs` of each look decides the price: a loss is a forward, a gradient a backward more, a jacobian one backward
-    for each class in the state's own `candidates` (rows, classes).
-    """
-
-    needs: ClassVar[Needs]
-    sentence: ClassVar[str]
-
-    @property
-    def norm(self) -> Norm:
-        """What its perturbations are measured in."""
-        ...
-
-    @property
-    def eps(self) -> float | None:
-        """Radius of the ball, a fraction of the [0, 1] pixel range; None: unbounded."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """How many times each row is advanced at most, in each restart."""
-        ...
-
-    @property
-    def restarts(self) -> int:
-        """How often a row that has not succeeded starts again, the first time included."""
-        ...
-
-    @property
-    def loss(self) -> str:
-        """The objective to climb, a name in `losses.LOSSES`."""
-        ...
-
-    def start(self, state: AttackState, restart: int) -> AttackState:
-        """Where the rows begin, given a state that stands on the clean images."""
-        ...
-
-    def advance(self, state: AttackState, output: Output) -> AttackState:
-        """One step of every row."""
-        ...
-
-
-Keep = Literal["first", "worst", "nearest"]
-
-
 class Trouble(IntFlag):
     """What went wrong for a row; 0 is nothing.
 
@@ -174,8 +129,8 @@ class Trouble(IntFlag):
     OUTSIDE: the point left the ball, the unit box or the finite numbers; the row keeps its clean image instead.
     UNCONFIRMED: the point fooled the model inside the loop and not when it was checked again, in a pass of its own or
     in float64; the row keeps its clean image instead.
-    SILENT: a foreign attack showed the model a point that fooled it and returned one that does not.
-    CRASHED: a foreign attack failed on the row's batch; the row keeps its clean image.
+    SILENT: an external attack gave the model a point that fooled it and returned one that does not.
+    CRASHED: an external attack failed on the row's batch; the row keeps its clean image.
     """
 
     ZERO_GRADIENT = 1
@@ -186,6 +141,76 @@ class Trouble(IntFlag):
     CRASHED = 32
 
 
+FlagScope = Literal["gradients", "all", "external"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """How a trouble of rows is judged: the shares above which it is a warning, and surely a failure.
+
+    `scope` says of which rows: those with a gradient, all attacked ones, those of external attacks.
+    """
+
+    bit: int
+    name: str
+    sentence: str
+    scope: FlagScope
+    warn: float
+    fail: float
+
+
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        bit=Trouble.ZERO_GRADIENT.value,
+        name="gradients are there",
+        sentence="Attacked images whose gradient was zero everywhere at some step",
+        scope="gradients",
+        warn=0.01,
+        fail=0.10,
+    ),
+    Flag(
+        bit=Trouble.NONFINITE_GRADIENT.value,
+        name="gradients are finite",
+        sentence="Attacked images whose gradient was NaN or infinite at some step",
+        scope="gradients",
+        warn=0.0,
+        fail=0.01,
+    ),
+    Flag(
+        bit=Trouble.OUTSIDE.value,
+        name="attacks stay inside",
+        sentence="Attacked images that left their ball or the pixel range and were discarded",
+        scope="all",
+        warn=0.0,
+        fail=0.01,
+    ),
+    Flag(
+        bit=Trouble.UNCONFIRMED.value,
+        name="successes are confirmed",
+        sentence="Attacked images that fooled the model once and not when evaluated again",
+        scope="all",
+        warn=0.01,
+        fail=0.05,
+    ),
+    Flag(
+        bit=Trouble.SILENT.value,
+        name="attacks return what they find",
+        sentence="Images that an attack from elsewhere had fooled the model with and gave back unsolved",
+        scope="external",
+        warn=0.0,
+        fail=0.01,
+    ),
+    Flag(
+        bit=Trouble.CRASHED.value,
+        name="attacks do not crash",
+        sentence="Images on which an attack from elsewhere failed; they count as robust",
+        scope="external",
+        warn=0.0,
+        fail=0.01,
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One entry per row, in the order given.
@@ -194,9 +219,10 @@ class Outcome:
     its clean image under `first` and `nearest`. `closest` is its answer where success was nearest, kept or not. `linf`,
     `l2` and `l1` are measured on `x`. `step` is the number of advances after which the row first succeeded: −1 never, 0
     before any, being wrong already or where the attack began. `loss_start` and `loss_kept` are the objective at the
-    row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows, looks) has the loss
-    of every look, NaN after a row was done; it has no columns unless it was asked for. `reasons` says why a foreign
-    attack failed on a row, "" where it did not; it is empty for demur's own.
+    row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows, steps) has the loss
+    at every step, NaN after a row was done; it has no columns unless the caller wants it. `extra` has what only some
+    attacks say, as columns of a record: `target`, `stage`, `stage.kept`, `passes.<stage>`, `spent.scan`,
+    `spent.refine`, `crash`.
     """
 
     x: Images
@@ -213,7 +239,7 @@ class Outcome:
     backwards: Tensor
     troubles: Tensor
     trace: Tensor
-    reasons: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
 
     def size(self, norm: str) -> Scores:
         """The change of each row in a norm; of changes that have none of their own, the largest of any pixel."""

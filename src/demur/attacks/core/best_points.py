@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.attack_state import AttackState, Keep, Norm, Outcome, Output, Trouble
-from demur.attacks.core.objective import Objective
+from demur.attacks.core.objective import Answer, Objective
 from demur.attacks.core.projections import length
-from demur.shapes import Flags, Images, Labels, Logits, Scores
+from demur.shapes import Flags, Images, Labels, Scores
 
 
 class BestPoints:
@@ -23,7 +23,8 @@ class BestPoints:
         self.objective, self.clean, self.y, self.goal, self.keep = objective, x, y, goal, keep
         self.norm: Norm = norm
         self.x = x.clone()
-        self.logits = self.closest = torch.empty(0, device=device)
+        self.closest = torch.empty(0, device=device)
+        self.answer = Answer(self.closest)
         self.lead = torch.full((rows,), -torch.inf, device=device)
         self.worth = torch.full((rows,), -torch.inf, device=device)
         self.checked = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -35,14 +36,14 @@ class BestPoints:
         self.troubles = torch.zeros(rows, dtype=torch.int32, device=device)
         self.trace = torch.empty(rows, 0, device=device)
 
-    def opened(self, batch: int) -> tuple[Logits, Tensor]:
-        """Look at the clean images: the answers, and the rows worth attacking.
+    def opened(self, batch: int) -> tuple[Answer, Tensor]:
+        """What the model says of the clean images, and the rows worth attacking.
 
         Under `worst` these are all, else those that do not succeed already; rows whose goal is −1 never are.
         """
         everyone = torch.arange(len(self.x), device=self.x.device)
         clean = self.forward(everyone, self.x, batch)
-        self.logits, self.closest = clean.clone(), clean.clone()
+        self.answer, self.closest = clean.clone(), clean.logits.clone()
         done = self.reached(clean, everyone)
         self.step[done] = 0
         wanted = torch.ones_like(done) if self.keep == "worst" else ~done
@@ -50,39 +51,40 @@ class BestPoints:
             wanted &= self.goal >= 0
         return clean, everyone[wanted]
 
-    def traced(self, looks: int) -> None:
-        """Keep the loss of every look, `looks` at most."""
-        self.trace = torch.full((len(self.x), looks), torch.nan, device=self.x.device)
+    def record_trace(self, steps: int) -> None:
+        """Keep the loss at every step, `steps` at most."""
+        self.trace = torch.full((len(self.x), steps), torch.nan, device=self.x.device)
 
-    def reached(self, logits: Logits, ids: Tensor) -> Flags:
-        """Which of some rows succeed with these logits."""
-        return self.objective.fooled(logits, self.y[ids], self._goal(ids))
+    def reached(self, answer: Answer, ids: Tensor) -> Flags:
+        """Which of some rows succeed with these answers."""
+        return self.objective.fooled(answer, self.y[ids], self._goal(ids))
 
-    def loss(self, logits: Logits, ids: Tensor) -> Scores:
+    def loss(self, answer: Answer, ids: Tensor) -> Scores:
         """The objective's own loss of some rows, whatever class an attack climbs towards for the moment."""
-        return self.objective.loss(logits, self.y[ids], self._goal(ids))
+        return self.objective.loss(answer, self.y[ids], self._goal(ids))
 
     def _goal(self, ids: Tensor) -> Labels | None:
         return None if self.goal is None else self.goal[ids]
 
-    def forward(self, ids: Tensor, x: Images, batch: int) -> Logits:
-        """Logits of some rows at some points, in full batches, one forward each."""
+    def forward(self, ids: Tensor, x: Images, batch: int) -> Answer:
+        """What the model says of some rows at some points, in full batches, one forward each."""
         self.forwards[ids] += 1
-        return torch.cat([self.objective.logits(part) for part in torch.split(x, batch)])
+        parts = zip(torch.split(x, batch), torch.split(self.y[ids], batch), strict=True)
+        return Answer.join([self.objective.answer(images, y) for images, y in parts])
 
-    def note(self, ids: Tensor, state: AttackState, output: Output, before: int) -> None:
-        """Book one look inside the loop: what it cost, and the point if it is the best so far.
+    def note(self, ids: Tensor, state: AttackState, output: Output, answer: Answer, before: int) -> None:
+        """Record one step of the loop: what it cost, and the point if it is the best so far.
 
         `before` are the steps of earlier restarts.
         """
         self.forwards[ids] += 1
         self.backwards[ids] += output.jacobian.shape[1] if output.jacobian.numel() else int(output.gradient.numel() > 0)
         begins = (output.step == 0) & self.loss_start[ids].isnan()
-        self.loss_start[ids[begins]] = self.loss(output.logits[begins], ids[begins]).float()
+        self.loss_start[ids[begins]] = self.loss(answer.rows(begins), ids[begins]).float()
         if self.trace.shape[1]:
             self.trace[ids, output.step + before] = output.loss.float()
         self._distrust(ids, output.jacobian if output.jacobian.numel() else output.gradient)
-        self.offer(ids, state.x, output.logits, output.step + before, checked=False)
+        self.offer(ids, state.x, answer, output.step + before, checked=False)
 
     def _distrust(self, ids: Tensor, gradient: Tensor) -> None:
         if gradient.numel():
@@ -90,30 +92,30 @@ class BestPoints:
             self.troubles[ids[largest == 0]] |= int(Trouble.ZERO_GRADIENT)
             self.troubles[ids[~largest.isfinite()]] |= int(Trouble.NONFINITE_GRADIENT)
 
-    def offer(self, ids: Tensor, x: Images, logits: Logits, step: Tensor, *, checked: bool) -> None:
+    def offer(self, ids: Tensor, x: Images, answer: Answer, step: Tensor, *, checked: bool) -> None:
         """Keep the points that are worth more than what is kept so far."""
-        self.approach(ids, logits)
-        fooled = self.reached(logits, ids)
+        self.approach(ids, answer)
+        fooled = self.reached(answer, ids)
         newly = fooled & (self.step[ids] < 0)
         self.step[ids[newly]] = step[newly]
-        worth = self._worth(ids, x, logits, fooled)
+        worth = self._worth(ids, x, answer, fooled)
         better = (worth > self.worth[ids]).nonzero().squeeze(1)
         rows = ids[better]
         self.worth[rows] = worth[better]
         self.x[rows] = x[better]
-        self.logits[rows] = logits[better]
+        self.answer.put(rows, answer.rows(better))
         self.checked[rows] = checked
 
-    def approach(self, ids: Tensor, logits: Logits) -> None:
-        """Book how near some rows have come to success, and their answers there."""
-        lead = self.objective.lead(logits, self.y[ids], self._goal(ids)).to(self.lead)
+    def approach(self, ids: Tensor, answer: Answer) -> None:
+        """Record how near some rows have come to success, and their answers there."""
+        lead = self.objective.lead(answer, self.y[ids], self._goal(ids)).to(self.lead)
         nearer = (lead > self.lead[ids]).nonzero().squeeze(1)
         self.lead[ids[nearer]] = lead[nearer]
-        self.closest[ids[nearer]] = logits[nearer]
+        self.closest[ids[nearer]] = answer.logits[nearer]
 
-    def _worth(self, ids: Tensor, x: Images, logits: Logits, fooled: Flags) -> Scores:
+    def _worth(self, ids: Tensor, x: Images, answer: Answer, fooled: Flags) -> Scores:
         if self.keep == "worst":
-            return self.loss(logits, ids).float()
+            return self.loss(answer, ids).float()
         worth = (
             -length(x - self.clean[ids], self.norm).float()
             if self.keep == "nearest"
@@ -126,11 +128,11 @@ _ROUNDING = 1e-6
 """Float32 rounding of x + eps at the edge of a ball, in pixel fractions."""
 
 
-def verified(best: BestPoints, clean: Logits, eps: Scores) -> Outcome:
+def verified(best: BestPoints, clean: Answer, eps: Scores) -> Outcome:
     """Measure the kept points; what broke the rules or cannot be confirmed goes back to its clean image.
 
     Args:
-        best: the books of the run, closed with this.
+        best: what the run has found so far.
         clean: what the model answers to the clean images.
         eps: the radius of each row's ball, infinite where there is none.
     """
@@ -142,22 +144,24 @@ def verified(best: BestPoints, clean: Logits, eps: Scores) -> Outcome:
     best.troubles[outside] |= int(Trouble.OUTSIDE)
     best.troubles[unconfirmed] |= int(Trouble.UNCONFIRMED)
     x = torch.where(back[:, None, None, None], best.clean, best.x)
-    logits = torch.where(back[:, None], clean, best.logits)
+    answer, undone = best.answer.clone(), back.nonzero().squeeze(1)
+    answer.put(undone, clean.rows(undone))
     return Outcome(
         x=x,
-        logits=logits,
-        fooled=best.reached(logits, everyone),
+        logits=answer.logits,
+        fooled=best.reached(answer, everyone),
         linf=length(x - best.clean, "linf"),
         l2=length(x - best.clean, "l2"),
         l1=length(x - best.clean, "l1"),
         closest=best.closest,
         step=best.step,
         loss_start=best.loss_start,
-        loss_kept=best.loss(logits, everyone).float(),
+        loss_kept=best.loss(answer, everyone).float(),
         forwards=best.forwards,
         backwards=best.backwards,
         troubles=best.troubles,
         trace=best.trace,
+        extra={} if best.goal is None else {"target": tuple(None if k < 0 else k for k in best.goal.tolist())},
     )
 
 
@@ -170,10 +174,10 @@ def inside_ball(x: Images, origin: Images, eps: Scores, norm: Norm) -> Flags:
 
 
 def _stands(best: BestPoints, everyone: Tensor) -> Flags:
-    """Which rows succeed at their kept points; those that do by little are asked again in float64."""
+    """Which rows succeed at their kept points; those that do by little are confirmed in float64."""
     goal = best.goal
-    stands = best.reached(best.logits, everyone)
-    close = best.objective.near(best.logits, best.y, goal) & (best.forwards > 1) & ~best.settled
+    stands = best.reached(best.answer, everyone)
+    close = best.objective.near(best.answer, best.y, goal) & (best.forwards > 1) & ~best.settled
     ids = close.nonzero().squeeze(1)
     if len(ids):
         best.forwards[ids] += 1

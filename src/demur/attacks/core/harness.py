@@ -4,18 +4,87 @@ Rows that are done leave at once and waiting rows take their places, so batches 
 image whose fate is known. What a row gets does not depend on who shares its batch.
 """
 
+from abc import abstractmethod
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from demur.attacks.core.attack_state import Attack, AttackState, Keep, Outcome, Output
+from demur.attacks.core.attack import BESIDES, Attack, refuse
+from demur.attacks.core.attack_state import AttackState, Keep, Needs, Outcome, Output
 from demur.attacks.core.best_points import BestPoints, verified
-from demur.attacks.core.objective import Objective
+from demur.attacks.core.objective import Answer, Objective
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Logits, Scores
 
 
+class Stepwise(Attack):
+    """An attack that is two steps on rows, which read like the algorithm box of its paper; the harness does the rest.
+
+    What it `needs` at each step decides the price: a loss is a forward, a gradient a backward more, a jacobian one
+    backward for each class in the state's own `candidates` (rows, classes).
+    """
+
+    needs: ClassVar[Needs]
+
+    @abstractmethod
+    def start(self, state: AttackState, restart: int) -> AttackState:
+        """Where the rows begin, given a state that stands on the clean images."""
+
+    @abstractmethod
+    def advance(self, state: AttackState, output: Output) -> AttackState:
+        """One step of every row."""
+
+    @property
+    def gradient_free(self) -> bool:
+        """Whether it sees answers alone."""
+        return self.needs == "loss"
+
+    @property
+    def passes_per_step(self) -> int:
+        """Forward and backward passes of one step."""
+        return 1 if self.needs == "loss" else 2
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes an image takes at most."""
+        return BESIDES + self.passes_per_step * self.steps * self.restarts
+
+    def execute(
+        self,
+        objective: Objective,
+        x: Images,
+        y: Labels,
+        keys: Keys,
+        *,
+        keep: Keep | None = None,
+        batch: int = 128,
+        target: Labels | None = None,
+        eps: Scores | None = None,
+        answers: Logits | None = None,
+        weights: Tensor | None = None,
+        trace: bool = False,
+    ) -> Outcome:
+        """Attack every row through the harness."""
+        refuse(self, weights=weights)
+        kept = self.check_keep(keep)
+        return run(
+            self,
+            objective,
+            x,
+            y,
+            keys,
+            keep=kept,
+            batch=batch,
+            eps=eps,
+            target=target,
+            answers=answers,
+            trace=trace,
+        )
+
+
 def run(
-    attack: Attack,
+    attack: Stepwise,
     objective: Objective,
     x: Images,
     y: Labels,
@@ -28,7 +97,7 @@ def run(
     answers: Logits | None = None,
     trace: bool = False,
 ) -> Outcome:
-    """Attack every row and keep, as asked, its first success, its worst point or its nearest success.
+    """Attack every row and keep, as `keep` says, its first success, its worst point or its nearest success.
 
     Under `first` and `nearest` a row that succeeds already is not attacked: it counts as fooled at distance 0 and
     costs one forward. Under `worst` every row is attacked to the end and its point of highest loss is kept, fooled or
@@ -46,14 +115,14 @@ def run(
         target: the class (rows,) each row is to be taken for; −1 leaves a row alone. None: any class but its label.
         answers: what attacks that choose classes choose them by, such as the `closest` of an earlier attack; by default
             the model's answers to the clean images.
-        trace: whether to return the loss of every look.
+        trace: whether to return the loss at every step.
     """
     best = BestPoints(attack.norm, objective, x, y, target, keep)
     with objective.frozen():
         clean, waiting = best.opened(batch)
         if trace:
-            best.traced(attack.steps * attack.restarts)
-        given = _given(attack, best, clean if answers is None else answers, keys, eps)
+            best.record_trace(attack.steps * attack.restarts)
+        given = _given(attack, best, clean.logits if answers is None else answers, keys, eps)
         for restart in range(attack.restarts):
             if len(waiting):
                 _walk(attack, best, given, waiting, restart, batch)
@@ -62,7 +131,7 @@ def run(
         return verified(best, clean, given.eps)
 
 
-def _given(attack: Attack, best: BestPoints, answers: Logits, keys: Keys, eps: Scores | None) -> AttackState:
+def _given(attack: Stepwise, best: BestPoints, answers: Logits, keys: Keys, eps: Scores | None) -> AttackState:
     """Every row as it stands before the attack."""
     x = best.clean
     own = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
@@ -77,7 +146,7 @@ def _given(attack: Attack, best: BestPoints, answers: Logits, keys: Keys, eps: S
     )
 
 
-def _walk(attack: Attack, best: BestPoints, given: AttackState, waiting: Tensor, restart: int, batch: int) -> None:
+def _walk(attack: Stepwise, best: BestPoints, given: AttackState, waiting: Tensor, restart: int, batch: int) -> None:
     """Advance every waiting row until it is done, then judge the last point of those that ran out of steps."""
     last: list[tuple[Tensor, Images, Tensor]] = []
     ids = step = waiting[:0]
@@ -91,8 +160,8 @@ def _walk(attack: Attack, best: BestPoints, given: AttackState, waiting: Tensor,
             state = state.join(fresh) if len(ids) else fresh
             ids, step = torch.cat([ids, new]), torch.cat([step, torch.zeros_like(new)])
             continue
-        output = _look(attack, best, state, ids, step)
-        best.note(ids, state, output, restart * attack.steps)
+        answer, output = _forward(attack, best, state, ids, step)
+        best.note(ids, state, output, answer, restart * attack.steps)
         state, step = attack.advance(state, output.finite()), step + 1
         won = output.fooled if best.keep == "first" else torch.zeros_like(output.fooled)
         spent = ~won & (state.done | (step >= attack.steps))
@@ -103,36 +172,39 @@ def _walk(attack: Attack, best: BestPoints, given: AttackState, waiting: Tensor,
     _judge(best, last, restart * attack.steps, batch)
 
 
-def _look(attack: Attack, best: BestPoints, state: AttackState, ids: Tensor, step: Tensor) -> Output:
-    """What the attack needs to see of each row where it stands."""
+def _forward(
+    attack: Stepwise, best: BestPoints, state: AttackState, ids: Tensor, step: Tensor
+) -> tuple[Answer, Output]:
+    """What the model says of each row where it stands, and what of it the attack needs."""
     objective, none = best.objective, state.x.new_empty(len(state), 0, 0, 0)
     gradient, jacobian = none, none[:, None]
     match attack.needs:
         case "loss":
-            logits = objective.logits(state.x)
+            answer = objective.answer(state.x, state.y)
         case "gradient":
-            logits, gradient = objective.climb(state.x, state.y, state.target)
+            answer, gradient = objective.climb(state.x, state.y, state.target)
         case "jacobian":
-            logits, jacobian = objective.jacobian(state.x, state.y, state.candidates)
-    return Output(
-        logits=logits,
-        loss=objective.loss(logits, state.y, state.target),
+            answer, jacobian = objective.jacobian(state.x, state.y, state.candidates)
+    output = Output(
+        logits=answer.logits,
+        loss=objective.loss(answer, state.y, state.target),
         gradient=gradient,
         jacobian=jacobian,
-        fooled=best.reached(logits, ids),
+        fooled=best.reached(answer, ids),
         step=step,
     )
+    return answer, output
 
 
 def _judge(best: BestPoints, last: list[tuple[Tensor, Images, Tensor]], before: int, batch: int) -> None:
-    """Offer each row's last point, which the loop advanced to and never looked at."""
+    """Offer each row's last point, which the loop advanced to and did not evaluate."""
     if last:
         ids, x, step = (torch.cat(parts) for parts in zip(*last, strict=True))
         best.offer(ids, x, best.forward(ids, x, batch), step + before, checked=True)
 
 
 def _check(best: BestPoints, batch: int) -> None:
-    """Look again, in a pass of its own, at every kept point that was only output inside the loop."""
+    """Confirm, in a forward pass of its own, every kept point that was only seen inside the loop."""
     ids = ((best.worth > -torch.inf) & ~best.checked).nonzero().squeeze(1)
     if len(ids):
-        best.logits[ids] = best.forward(ids, best.x[ids], batch)
+        best.answer.put(ids, best.forward(ids, best.x[ids], batch))

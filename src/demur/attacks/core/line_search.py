@@ -9,26 +9,28 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.best_points import BestPoints
+from demur.attacks.core.objective import Answer
 from demur.attacks.core.projections import per_row
-from demur.shapes import Flags, Images, Logits, Scores
+from demur.shapes import Flags, Images, Scores
 
 _AIM = 0.45
-"""How far past an estimate to look, in tolerances: one on each side of the root closes a bracket of .9."""
+"""How far past an estimate to evaluate, in tolerances: one on each side of the root closes a bracket of .9."""
 
 _FURTHEST = 0.2
 """Of ITP: how far its estimate is moved towards the middle at first, as a share of the bracket."""
 
 _ROUNDING = 0.999
-"""Of ITP: what is asked for beside the tolerance, so that rounding does not cost another look."""
+"""Of ITP: what is demanded beside the tolerance, so that rounding costs no further evaluation."""
 
 
 @dataclass(frozen=True)
 class Bracket:
     """Rows of intervals with a change of sign inside: the function is not positive at `low`, positive at `high`.
 
-    A row may have no `high` yet, infinity then: it is still looked for from below. Values are NaN where they cannot be
-    trusted to say how far the root is. `last` is the end that the newest point has replaced, or the point looked at
-    before `low` was, NaN where there is none. `width` is that of the first bracket, `asked` counts the points inside.
+    A row may have no `high` yet, infinity then: it is still searched from below. Values are NaN where they cannot be
+    trusted to say how far the root is. `last` is the end that the newest point has replaced, or the point evaluated
+    before `low` was, NaN where there is none. `width` is that of the first bracket, `evaluations` counts the points
+    inside.
     """
 
     low: Scores
@@ -38,7 +40,7 @@ class Bracket:
     last: Scores
     last_value: Scores
     width: Scores
-    asked: Tensor
+    evaluations: Tensor
 
     @classmethod
     def above(cls, values: Scores) -> "Bracket":
@@ -75,7 +77,7 @@ class Bracket:
             getattr(self, field.name)[index] = getattr(other, field.name)
 
     def narrowed(self, t: Scores, value: Scores, positive: Flags) -> "Bracket":
-        """The same rows after a look at `t`; a value that contradicts the sign is not believed."""
+        """The same rows after `t` was evaluated; a value that contradicts the sign is not believed."""
         value = torch.where((value > 0) == positive, value, torch.nan)
         open_end = self.high.isinf()
         from_above = positive & ~open_end
@@ -88,23 +90,23 @@ class Bracket:
             last=torch.where(keep, self.last, torch.where(from_above, self.high, self.low)),
             last_value=torch.where(keep, self.last_value, torch.where(from_above, self.high_value, self.low_value)),
             width=torch.where(keep, t - self.low, self.width),
-            asked=self.asked + (~open_end).int(),
+            evaluations=self.evaluations + (~open_end).int(),
         )
 
 
 Rule: TypeAlias = Callable[[Bracket, float], Scores]
-"""(bracket, tolerance) → the point of each row to look at next."""
+"""(bracket, tolerance) → the point of each row to evaluate next."""
 
 
 def bisection(bracket: Bracket, tolerance: float) -> Scores:  # noqa: ARG001 - all rules take a tolerance
-    """The middle: one bit a look, whatever the function."""
+    """The middle: one bit an evaluation, whatever the function."""
     return bracket.low + (bracket.high - bracket.low) / 2
 
 
 def itp(bracket: Bracket, tolerance: float) -> Scores:
     """Interpolate, truncate, project: regula falsi moved towards the middle, and kept near enough to it.
 
-    So it takes one look more than bisection at most; the middle is taken where a value is not to be trusted.
+    So it takes one evaluation more than bisection at most; the middle is taken where a value is not to be trusted.
 
     Oliveira & Takahashi (2020), doi:10.1145/3423597. κ₁ = .2/width, κ₂ = 2, n₀ = 1.
     """
@@ -113,7 +115,7 @@ def itp(bracket: Bracket, tolerance: float) -> Scores:
     to_middle = middle - falsi
     pull = torch.minimum(_FURTHEST * width**2 / bracket.width, to_middle.abs())
     moved = falsi + to_middle.sign() * pull
-    slack = _ROUNDING * tolerance / 2 * 2 ** (_halvings(bracket, tolerance) + 1 - bracket.asked) - width / 2
+    slack = _ROUNDING * tolerance / 2 * 2 ** (_halvings(bracket, tolerance) + 1 - bracket.evaluations) - width / 2
     projected = middle - to_middle.sign() * torch.minimum((moved - middle).abs(), slack.clamp(min=0))
     return torch.where(projected.isfinite(), _inset(projected, bracket, tolerance), middle)
 
@@ -122,7 +124,7 @@ def chandrupatla(bracket: Bracket, tolerance: float) -> Scores:
     """Inverse quadratic interpolation where three points allow it, else the middle; it closes in from both sides.
 
     Of the three points two are the ends and one was an end before. Where there is none, regula falsi takes its place.
-    The point lies a little past the estimate, output from the nearer end: so the other end is soon as near, and the
+    The point lies a little past the estimate, seen from the nearer end: so the other end is soon as near, and the
     bracket closes instead of creeping up from one side. A row that bisection would have settled by now is bisected.
 
     Chandrupatla (1997), doi:10.1016/S0965-9978(96)00051-8.
@@ -131,7 +133,7 @@ def chandrupatla(bracket: Bracket, tolerance: float) -> Scores:
     share = torch.where(bracket.last.isnan(), _share(bracket), _quadratic(bracket))
     estimate = bracket.low + share * width
     past = torch.where(share < 0.5, _AIM, -_AIM) * tolerance
-    trusted = share.isfinite() & (bracket.asked < _halvings(bracket, tolerance))
+    trusted = share.isfinite() & (bracket.evaluations < _halvings(bracket, tolerance))
     return torch.where(trusted, _inset(estimate + past, bracket, tolerance), middle)
 
 
@@ -164,14 +166,14 @@ def _quadratic(bracket: Bracket) -> Scores:
 
 
 def _halvings(bracket: Bracket, tolerance: float) -> Scores:
-    """How many looks bisection takes."""
+    """How many evaluations bisection takes."""
     return (bracket.width / tolerance).log2().ceil().clamp(min=0)
 
 
 ROOTS: Mapping[str, Rule] = MappingProxyType({"bisection": bisection, "chandrupatla": chandrupatla, "itp": itp})
 
 _MOVES = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Tolerances by which a point that does not stand when it is looked at again is moved outwards."""
+"""Tolerances by which a point that does not stand when it is evaluated again is moved outwards."""
 
 _RESOLVED = 4.0
 """Smallest move in units of the last place."""
@@ -185,18 +187,18 @@ class Path:
     direction: Images
 
     def at(self, ids: Tensor, t: Scores) -> Images:
-        """Some rows, each as far along its ray as asked for."""
+        """Some rows, each at a length along its ray."""
         return (self.origin[ids] + per_row(t) * self.direction[ids]).clamp(0, 1)
 
 
 class LineSearch:
-    """The books of a search: one bracket a row, the point each row is to be looked at next, what it has cost.
+    """The state of a search: one bracket a row, the point each row is to be evaluated at next, what it has cost.
 
     Args:
         values: by how much each clean image succeeds, in logits; negative.
         sizes: the points of the scan, growing.
         tolerance: the width at which a bracket is narrow enough.
-        rule: which point of a bracket to look at next.
+        rule: which point of a bracket to evaluate next.
     """
 
     def __init__(self, values: Scores, sizes: Scores, tolerance: float, rule: Rule) -> None:
@@ -207,11 +209,11 @@ class LineSearch:
 
     @property
     def refine(self) -> Tensor:
-        """Looks (rows,) inside a bracket."""
-        return self.bracket.asked
+        """Evaluations (rows,) inside a bracket."""
+        return self.bracket.evaluations
 
     def enter(self, ids: Tensor, value: Scores, flipped: Flags) -> Flags:
-        """What some rows showed at their next points; which of them are to be looked at again."""
+        """What some rows came to at their next points; which of them are to be evaluated again."""
         before = self.bracket.rows(ids)
         self.scan[ids] += before.high.isinf().int()
         now = before.narrowed(self.next[ids], value, flipped)
@@ -225,28 +227,28 @@ class LineSearch:
 
 
 def run_search(search: LineSearch, best: BestPoints, path: Path, waiting: Tensor, batch: int) -> None:
-    """Look until every waiting row has a narrow bracket or stands at the end of the scan.
+    """Search until every waiting row has a narrow bracket or stands at the end of the scan.
 
     Rows that scan and rows that refine share batches, and rows that are done make room for waiting ones.
     """
     ids = waiting[:0]
     while len(ids) or len(waiting):
         ids, waiting = torch.cat([ids, waiting[: batch - len(ids)]]), waiting[batch - len(ids) :]
-        logits = best.objective.logits(path.at(ids, search.next[ids]))
+        answer = best.objective.answer(path.at(ids, search.next[ids]), best.y[ids])
         best.forwards[ids] += 1
-        best.approach(ids, logits)
-        flipped = best.reached(logits, ids)
+        best.approach(ids, answer)
+        flipped = best.reached(answer, ids)
         first = flipped & (best.step[ids] < 0)
-        going = search.enter(ids, best.objective.excess(logits, best.y[ids]), flipped)
+        going = search.enter(ids, best.objective.excess(answer, best.y[ids]), flipped)
         best.step[ids[first]] = search.scan[ids[first]].to(best.step)
         ids = ids[going]
 
 
 def confirm(search: LineSearch, best: BestPoints, path: Path, batch: int) -> None:
-    """Look at every upper end again, in passes of their own, those that flip by little in float64.
+    """Evaluate every upper end again, in passes of their own, those that flip by little in float64.
 
     A point that does not stand is moved outwards by a few tolerances before it is given up: all these points are near
-    the boundary, that is what they were looked for. Writes each row's point and answer into the best.
+    the boundary, that is what they were searched for. Writes each row's point and answer into the best.
     """
     ids = search.bracket.high.isfinite().nonzero().squeeze(1)
     high, cap = search.bracket.high.clone(), search.sizes[-1]
@@ -256,16 +258,17 @@ def confirm(search: LineSearch, best: BestPoints, path: Path, batch: int) -> Non
         stride = (high[ids] * _RESOLVED * torch.finfo(high.dtype).eps).clamp(min=search.tolerance)
         at = (high[ids] + move * stride).minimum(cap)
         points = path.at(ids, at)
-        logits = best.forward(ids, points, batch)
-        best.x[ids], best.logits[ids], search.bracket.high[ids] = points, logits, at
-        ids = ids[~_stands(best, ids, points, logits)]
+        answer = best.forward(ids, points, batch)
+        best.x[ids], search.bracket.high[ids] = points, at
+        best.answer.put(ids, answer)
+        ids = ids[~_stands(best, ids, points, answer)]
 
 
-def _stands(best: BestPoints, ids: Tensor, points: Images, logits: Logits) -> Flags:
+def _stands(best: BestPoints, ids: Tensor, points: Images, answer: Answer) -> Flags:
     """Which points succeed; float64 has the last word on those that do by little."""
     objective, y = best.objective, best.y[ids]
-    stands = best.reached(logits, ids)
-    near = objective.near(logits, y).nonzero().squeeze(1)
+    stands = best.reached(answer, ids)
+    near = objective.near(answer, y).nonzero().squeeze(1)
     if len(near):
         best.forwards[ids[near]] += 1
         stands[near] = objective.confirmed(points[near], y[near])

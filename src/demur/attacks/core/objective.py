@@ -1,7 +1,8 @@
-"""What an attack is aimed at: a classifier's answer."""
+"""What an attack is aimed at: a loss to climb and a margin of success, of logits or of all evidence of an image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -9,40 +10,102 @@ from torch import Tensor
 
 from demur.attacks.core.losses import LOSSES, TARGETED, Loss, margin
 from demur.classifier import Classifier
-from demur.errors import InputError
+from demur.errors import InputError, ModelError
+from demur.evidence import Evidence
 from demur.shapes import Flags, Images, Labels, Logits, Scores
 
 _CLEAR = 1e-5
-"""Share of the largest logit that a wrong class must lead by; float32 sums in another order differ by about 1e-6."""
+"""Share of the scale that a margin of success must reach; float32 sums in another order differ by about 1e-6."""
 
 _NEAR = 1e-4
-"""Share of the largest logit below which a lead is looked at again in float64: a hundred times float32's own error."""
+"""Share of the scale below which a success is confirmed in float64: a hundred times float32's own error."""
 
 _EXACT = 64
 """Rows per pass in float64."""
 
-Success: TypeAlias = Callable[[Logits, Labels], Flags]
+OfEvidence: TypeAlias = Callable[[Evidence, Labels], Scores]
+"""(evidence, labels) → one value per row, differentiable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says of some images: logits, and what a loss and a margin of one's own read off the evidence.
+
+    Loss and margin are None where they are demur's own, which read logits alone.
+    """
+
+    logits: Logits
+    loss: Scores | None = None
+    margin: Scores | None = None
+
+    def rows(self, index: Tensor) -> "Answer":
+        """Some of the rows."""
+        return Answer(self.logits[index], *(None if values is None else values[index] for values in self.values[1:]))
+
+    def put(self, index: Tensor, other: "Answer") -> None:
+        """Write the rows of another over some of these."""
+        for values, new in zip(self.values, other.values, strict=True):
+            if values is not None and new is not None:
+                values[index] = new
+
+    def clone(self) -> "Answer":
+        """A copy to be written into."""
+        return Answer(self.logits.clone(), *(None if values is None else values.clone() for values in self.values[1:]))
+
+    @classmethod
+    def join(cls, parts: Sequence["Answer"]) -> "Answer":
+        """Those of several batches, one after the other."""
+        losses = [part.loss for part in parts if part.loss is not None]
+        margins = [part.margin for part in parts if part.margin is not None]
+        return cls(
+            torch.cat([part.logits for part in parts]),
+            torch.cat(losses) if losses else None,
+            torch.cat(margins) if margins else None,
+        )
+
+    @property
+    def values(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """All three."""
+        return self.logits, self.loss, self.margin
 
 
 class Objective:
-    """A classifier output by an attack: a loss to climb, and what counts as success.
+    """A classifier as an attack sees it: a loss to climb, and a margin that is positive where the attack succeeds.
 
-    Success is any class but the label, or the target class where there is one, by more than the last bits of the
-    logits: a point that wins by less may lose when it is looked at in another batch.
+    By default success is any class but the label, or the target class where there is one: the margin is the lead of
+    the largest such logit, and its scale the largest logit. A success counts if the margin is clear, more than the last
+    bits of its scale: a point that wins by less may lose when it is evaluated in another batch.
+
+    A function of one's own takes the evidence of images (`evidence.logits`, `.images`, `.features` …) and their labels
+    and returns one value per row that autograd can follow; the thresholds of a guard are numbers inside it.
 
     Args:
         classifier: the model.
-        loss: a name in `LOSSES`, or any function (logits, labels) → one value per row, higher = nearer to success.
-        success: any function (logits, labels) → one flag per row, such as confidently wrong; by default, wrong.
+        loss: a name in `LOSSES`, or a function of one's own, higher = nearer to success; by default cross-entropy, or
+            the margin of success where that is one's own.
+        success: a function of one's own, positive exactly where the attack succeeds, such as confidently wrong; a
+            target class then only steers the loss.
+        scale: of one's own margin: what counts as large. A hundred-thousandth of it is rounding.
+        features: whether functions of one's own read features, so that one pass gives these and the logits.
     """
 
     def __init__(
-        self, classifier: Classifier, loss: str | Loss = "cross_entropy", success: Success | None = None
+        self,
+        classifier: Classifier,
+        loss: str | OfEvidence | None = None,
+        success: OfEvidence | None = None,
+        *,
+        scale: float = 1.0,
+        features: bool = False,
     ) -> None:
+        if not 0 < scale < float("inf"):
+            raise InputError(f"`scale` of a margin of success must be positive and finite; got {scale:g}.")
+        chosen = (success or "cross_entropy") if loss is None else loss
         self._classifier = classifier
-        self._named = loss if isinstance(loss, str) else None
-        self._loss: Loss = LOSSES[loss] if isinstance(loss, str) else loss
-        self._success = success
+        self._name = chosen if isinstance(chosen, str) else None
+        self._named: Loss | None = LOSSES[chosen] if isinstance(chosen, str) else None
+        self._own: OfEvidence | None = None if isinstance(chosen, str) else chosen
+        self._success, self._scale, self._features = success, scale, features
 
     @property
     def classifier(self) -> Classifier:
@@ -51,7 +114,7 @@ class Objective:
 
     def climbing(self, loss: str) -> "Objective":
         """The same aim with another loss to climb."""
-        return Objective(self._classifier, loss, self._success)
+        return Objective(self._classifier, loss, self._success, scale=self._scale, features=self._features)
 
     def frozen(self) -> AbstractContextManager[None]:
         """The classifier's weights take no gradient inside."""
@@ -67,50 +130,120 @@ class Objective:
         with torch.no_grad():
             return torch.cat([self._classifier.double.logits(part.double()) for part in torch.split(x, _EXACT)])
 
-    def climb(self, x: Images, y: Labels, target: Labels | None = None) -> tuple[Logits, Images]:
-        """Logits, and the gradient of the loss with respect to the images."""
-        return self._classifier.loss_gradient(x, lambda logits: self.loss(logits, y, target))
+    def answer(self, x: Images, y: Labels, logits: Logits | None = None) -> Answer:
+        """What the model says of images, by one forward pass without gradients; by none where logits are at hand."""
+        if self._own is None and self._success is None:
+            return Answer(self.logits(x) if logits is None else logits)
+        with torch.no_grad():
+            return self._read(self._evidence(self._classifier, x, logits), y)
 
-    def jacobian(self, x: Images, y: Labels, classes: Tensor) -> tuple[Logits, Tensor]:
-        """Logits, and the gradient (rows, classes, channels, height, width) of each class's logit minus the label's."""
-        right = y[:, None].expand_as(classes)
-        return self._classifier.loss_gradients(x, lambda logits: logits.gather(1, classes) - logits.gather(1, right))
+    def climb(self, x: Images, y: Labels, target: Labels | None = None) -> tuple[Answer, Images]:
+        """What the model says, and the gradient of the loss with respect to the images."""
+        if self._own is None:
+            logits, gradient = self._classifier.loss_gradient(x, lambda logits: self.loss(Answer(logits), y, target))
+            return self.answer(x, y, logits), gradient
+        self._check_untargeted(target)
+        with self.frozen(), torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            evidence = self._evidence(self._classifier, leaf)
+            answer = self._read(evidence, y)
+            assert answer.loss is not None
+            if not answer.loss.requires_grad:
+                raise ModelError(
+                    "the loss does not depend on the images in a way that autograd can follow, so it has no gradient. "
+                    "Look for detach(), argmax or comparisons in it."
+                )
+            (gradient,) = torch.autograd.grad(answer.loss.sum(), leaf)
+        parts = (None if values is None else values.detach() for values in (answer.loss, answer.margin))
+        return Answer(answer.logits.detach(), *parts), gradient
 
-    def loss(self, logits: Logits, y: Labels, target: Labels | None = None) -> Scores:
-        """The loss of each row; NaN where the target is −1, which is none."""
-        if target is None:
-            return self._loss(logits, y)
-        if self._named is None:
-            raise InputError("a loss of one's own takes logits and labels, so it has no target. Name one of demur's.")
-        return TARGETED[self._named](logits, y, target.clamp(min=0)).masked_fill(target < 0, torch.nan)
+    def jacobian(self, x: Images, y: Labels, classes: Tensor) -> tuple[Answer, Tensor]:
+        """What the model says, and the gradient of each class's logit minus the label's.
 
-    def lead(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Scores:
-        """By how much success is reached, as a share of the largest logit; negative where it is not."""
-        ahead = margin(logits, y) if goal is None else self._towards(logits, goal)
-        return ahead / logits.abs().amax(dim=1).clamp(min=torch.finfo(logits.dtype).tiny)
-
-    def excess(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Scores:
-        """By how much the lead passes what counts as a clear one, in logits: it changes sign where the answer flips.
-
-        Unlike the lead it is piecewise linear where the model is, so that a line through two points finds the flip.
+        The gradient has the shape (rows, classes, channels, height, width).
         """
-        return (self.lead(logits, y, goal) - _CLEAR) * logits.abs().amax(dim=1)
+        right = y[:, None].expand_as(classes)
+        logits, found = self._classifier.loss_gradients(x, lambda z: z.gather(1, classes) - z.gather(1, right))
+        return self.answer(x, y, logits), found
 
-    def _towards(self, logits: Logits, goal: Labels) -> Scores:
-        return (-margin(logits, goal.clamp(min=0))).masked_fill(goal < 0, -torch.inf)
+    def loss(self, answer: Answer, y: Labels, target: Labels | None = None) -> Scores:
+        """The loss of each row; NaN where the target is −1, which is none."""
+        if self._named is None or self._name is None:
+            self._check_untargeted(target)
+            assert answer.loss is not None
+            return answer.loss
+        if target is None:
+            return self._named(answer.logits, y)
+        return TARGETED[self._name](answer.logits, y, target.clamp(min=0)).masked_fill(target < 0, torch.nan)
 
-    def fooled(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Flags:
+    def lead(self, answer: Answer, y: Labels, goal: Labels | None = None) -> Scores:
+        """The margin of success as a share of its scale; negative where the attack has not succeeded."""
+        return self._margin(answer, y, goal) / self._scale_of(answer)
+
+    def excess(self, answer: Answer, y: Labels, goal: Labels | None = None) -> Scores:
+        """By how much the margin passes what counts as clear, in its own unit: it changes sign where success begins.
+
+        Unlike the lead it is piecewise linear where the model is, so that a line through two points finds that place.
+        """
+        return (self.lead(answer, y, goal) - _CLEAR) * self._scale_of(answer)
+
+    def fooled(self, answer: Answer, y: Labels, goal: Labels | None = None) -> Flags:
         """Rows that clearly succeed."""
-        return self._judged(logits, y, self.lead(logits, y, goal) > _CLEAR)
+        return self._judged(answer, self.lead(answer, y, goal) > _CLEAR)
 
-    def near(self, logits: Logits, y: Labels, goal: Labels | None = None) -> Flags:
+    def near(self, answer: Answer, y: Labels, goal: Labels | None = None) -> Flags:
         """Rows that succeed by so little that float32 may be wrong."""
-        return self.fooled(logits, y, goal) & (self.lead(logits, y, goal) < _NEAR)
+        return self.fooled(answer, y, goal) & (self.lead(answer, y, goal) < _NEAR)
 
     def confirmed(self, x: Images, y: Labels, goal: Labels | None = None) -> Flags:
         """Rows that succeed in float64 too."""
-        logits = self.exact(x)
-        return self._judged(logits, y, self.lead(logits, y, goal) > 0)
+        if self._own is None and self._success is None:
+            answer = Answer(self.exact(x))
+        else:
+            double, parts = self._classifier.double, zip(torch.split(x, _EXACT), torch.split(y, _EXACT), strict=True)
+            with torch.no_grad():
+                answer = Answer.join([self._read(self._evidence(double, images.double()), of) for images, of in parts])
+        return self._judged(answer, self.lead(answer, y, goal) > 0)
 
-    def _judged(self, logits: Logits, y: Labels, ahead: Flags) -> Flags:
-        return ahead if self._success is None else self._success(logits, y) & logits.isfinite().all(dim=1)
+    def _evidence(self, classifier: Classifier, x: Images, logits: Logits | None = None) -> Evidence:
+        return Evidence(classifier, x, logits=logits, features=self._features, check=False)
+
+    def _read(self, evidence: Evidence, y: Labels) -> Answer:
+        """Logits and the values of functions of one's own, where the images are; margins in the logits' precision."""
+        logits, loss, margin = evidence.logits.to(evidence.images.device), None, None
+        if self._own is not None:
+            loss = _per_row("loss", self._own(evidence, y), y)
+        if self._success is not None:
+            found = loss if self._success is self._own else None
+            margin = (_per_row("success", self._success(evidence, y), y) if found is None else found).to(logits)
+        return Answer(logits, loss, margin)
+
+    def _margin(self, answer: Answer, y: Labels, goal: Labels | None) -> Scores:
+        if self._success is not None:
+            assert answer.margin is not None
+            return answer.margin
+        if goal is None:
+            return margin(answer.logits, y)
+        return (-margin(answer.logits, goal.clamp(min=0))).masked_fill(goal < 0, -torch.inf)
+
+    def _scale_of(self, answer: Answer) -> Scores | float:
+        if self._success is not None:
+            return self._scale
+        return answer.logits.abs().amax(dim=1).clamp(min=torch.finfo(answer.logits.dtype).tiny)
+
+    def _judged(self, answer: Answer, ahead: Flags) -> Flags:
+        return ahead if self._success is None else ahead & answer.logits.isfinite().all(dim=1)
+
+    def _check_untargeted(self, target: Labels | None) -> None:
+        if target is not None and self._own is not None:
+            raise InputError("a loss of one's own takes evidence and labels, so it has no target. Name one of demur's.")
+
+
+def _per_row(name: str, values: Tensor, y: Labels) -> Scores:
+    if not isinstance(values, Tensor) or values.shape != y.shape or not values.is_floating_point():
+        found = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise InputError(
+            f"a {name} of one's own gives one number per row, a floating-point tensor ({len(y)},); it gave {found}. A "
+            "margin is positive where the attack succeeds: not a flag, but by how much."
+        )
+    return values.to(y.device)

@@ -31,6 +31,13 @@ def unit(rows: Images) -> Images:
     return rows / per_row(length(rows, "l2").clamp(min=_TINY))
 
 
+def of_length_one(direction: Images, norm: Norm) -> Images:
+    """Rows of length one in `norm`; zero rows stay zero."""
+    if norm == "l2":
+        return unit(direction)
+    return direction / per_row(length(direction, norm).clamp(min=torch.finfo(direction.dtype).tiny))
+
+
 def steepest(gradient: Images, norm: Norm, x: Images | None = None) -> Images:
     """The direction of length one in `norm` along which a linear function rises fastest.
 

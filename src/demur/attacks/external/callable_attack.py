@@ -13,20 +13,17 @@ from torch import Tensor, nn
 from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.hyperparameters import check_external
 from demur.attacks.external.counting_model import CountingModel
-from demur.attacks.external.external import Bound
+from demur.attacks.external.external import Bound, External
 from demur.errors import AddressError, InputError, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class Given(External):
     """A function (model, x, y) → x′, held to the rules of a ball.
 
     The model is a module that answers images in [0, 1] with logits; x, y and x′ are tensors, or x′ is an array.
     """
 
-    steps: ClassVar[int] = 1
-    restarts: ClassVar[int] = 1
-    loss: ClassVar[str] = "margin"
     sentence: ClassVar[str] = "{size}, searched by a function of one's own"
 
     function: Callable[[nn.Module, Tensor, Tensor], Any]
@@ -41,7 +38,7 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByPath:
+class ByPath(External):
     """A function (model, x, y) → x′ that a plan names: `callable(path='package.module:function', eps=2/255)`.
 
     The Python module is installed or lies in the current directory. An attack made for one defence finds what general
@@ -49,10 +46,6 @@ class ByPath:
 
     Tramèr et al. (2020), arXiv:2002.08347.
     """
-
-    steps: ClassVar[int] = 1
-    restarts: ClassVar[int] = 1
-    loss: ClassVar[str] = "margin"
 
     path: str
     eps: float | None = None
@@ -105,7 +98,7 @@ def _imported(field: str, name: str) -> Any:
             f"cannot import {name!r} ({error}). The attack's `{field}` names a Python module that is installed or lies "
             "in the current directory."
         ) from error
-    except Exception as error:  # importing runs foreign code
+    except Exception as error:  # importing runs code of others
         raise InputError(
             f"the Python module {name!r} cannot be imported: {type(error).__name__}: {error}. Correct it; "
             f"python -c 'import {name}' shows where it fails."

@@ -1,4 +1,4 @@
-"""What a foreign attack is shown of a classifier, and what it did with it."""
+"""The model that an external attack is given, and what the attack did with it."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ class CountingModel(nn.Module):
 
     A row of a query stands for the original at its position where the query is as long as the batch, else for the
     nearest original. `forwards` and `backwards` (rows,) count passes; `fooled` (rows,) marks originals for which it was
-    shown a point of their ball and the unit box that succeeds.
+    given a point of their ball and the unit box that succeeds.
 
     Args:
         objective: what counts as success, and the classifier that answers.
@@ -29,7 +29,7 @@ class CountingModel(nn.Module):
 
     def __init__(self, objective: Objective, x: Images, y: Labels, eps: Scores, norm: Norm) -> None:
         super().__init__()
-        self.inner = objective.classifier.module  # libraries look for parameters to learn the device
+        self.inner = objective.classifier.as_module()  # libraries look for parameters to learn the device
         self.training = False
         self.forwards, self.backwards = (torch.zeros(len(x), dtype=torch.int32, device=x.device) for _ in range(2))
         self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -52,7 +52,7 @@ class CountingModel(nn.Module):
         """Stay in evaluation mode.
 
         Raises:
-            ModelError: training mode is asked for.
+            ModelError: training mode is switched on.
         """
         if mode:
             raise _trained()
@@ -79,7 +79,9 @@ class CountingModel(nn.Module):
 
     def _remember(self, images: Images, logits: Logits, whose: Tensor) -> None:
         allowed = inside_ball(images, self._x[whose], self._eps[whose], self._norm)
-        self.fooled[whose[allowed & self._objective.fooled(logits, self._y[whose])]] = True
+        y = self._y[whose]
+        answer = self._objective.answer(images, y, logits)
+        self.fooled[whose[allowed & self._objective.fooled(answer, y)]] = True
 
     def _backward(self, whose: Tensor, gradient: Tensor) -> None:  # noqa: ARG002 - what a hook is given
         self._count(self.backwards, whose)

@@ -4,21 +4,23 @@ import contextlib
 import io
 import random
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demur.attacks.core.attack_state import Keep, Norm, Outcome, Trouble
+from demur.attacks.core.attack import Attack, Refusal, refuse
+from demur.attacks.core.attack_state import Keep, Outcome, Trouble
 from demur.attacks.core.best_points import BestPoints, inside_ball, verified
 from demur.attacks.core.objective import Objective
 from demur.attacks.external.counting_model import CountingModel
 from demur.randomness import Keys
-from demur.shapes import Flags, Images, Labels, Scores
+from demur.shapes import Flags, Images, Labels, Logits, Scores
 
 
 @contextmanager
@@ -63,40 +65,62 @@ _LONGEST = 300
 """Characters of a reason."""
 
 
-@runtime_checkable
-class ExternalAttack(Protocol):
-    """A frozen dataclass that knows how to call somebody else's attack.
+class External(Attack):
+    """An attack that is the code of somebody else, called on a model; nothing it returns is believed.
 
-    `norm` and `eps` are the rules its output is held to; `eps` is None where there is no ball.
+    `norm` and `eps` are the rules its output is held to; `eps` is None where there is no ball. What it does inside
+    counts as one step.
     """
 
-    @property
-    def norm(self) -> Norm:
-        """What its perturbations are measured in."""
-        ...
+    steps: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1
+    loss: ClassVar[str] = "margin"
+    external: ClassVar[bool] = True
+    no_target: ClassVar[Refusal] = (
+        "an attack from elsewhere is called with the true labels",
+        "Say what it aims at in its own settings.",
+    )
 
-    @property
-    def eps(self) -> float | None:
-        """Radius of the ball, a fraction of the [0, 1] pixel range; None: unbounded."""
-        ...
-
-    @property
-    def sentence(self) -> str:
-        """What is done, for reports, with `{size}` for how much may change."""
-        ...
-
+    @abstractmethod
     def bind(self, model: CountingModel) -> Bound:
-        """The attack on a model, made afresh for every batch; what it raises is told to the user."""
-        ...
+        """The attack on a model, made afresh for every batch; what it raises is an error of the user's."""
 
+    def check(self, objective: Objective) -> None:
+        """Make it once, for two grey images.
 
-def is_external(attack: object) -> TypeGuard[ExternalAttack]:
-    """Whether an attack is for `run_foreign`, and not for the harness."""
-    return isinstance(attack, ExternalAttack)
+        Raises:
+            InputError: a package, an attack, a function or a setting that is not there.
+        """
+        classifier = objective.classifier
+        x = torch.full((2, *classifier.input_shape), 0.5, device=classifier.device)
+        y = torch.zeros(2, dtype=torch.long, device=classifier.device)
+        model = CountingModel(objective, x, y, x.new_ones(2), self.norm)
+        with isolated(model, 0):
+            self.bind(model)
+
+    def execute(
+        self,
+        objective: Objective,
+        x: Images,
+        y: Labels,
+        keys: Keys,
+        *,
+        keep: Keep | None = None,
+        batch: int = 128,
+        target: Labels | None = None,
+        eps: Scores | None = None,
+        answers: Logits | None = None,
+        weights: Tensor | None = None,
+        trace: bool = False,
+    ) -> Outcome:
+        """Call it on every row, in batches, and judge what it returns."""
+        self.check_target(target)
+        refuse(self, eps=eps, answers=answers, weights=weights, trace=trace)
+        return run_external(self, objective, x, y, keys, keep=self.check_keep(keep), batch=batch)
 
 
 def run_external(
-    attack: ExternalAttack,
+    attack: External,
     objective: Objective,
     x: Images,
     y: Labels,
@@ -105,12 +129,12 @@ def run_external(
     keep: Keep = "first",
     batch: int = 128,
 ) -> Outcome:
-    """Let a foreign attack loose on every row, in batches, and judge what it returns as the harness judges its own.
+    """Call an external attack on every row, in batches, and judge what it returns as the harness judges its own.
 
     What left the ball, the unit box or the finite numbers is discarded; what succeeds by little is confirmed in
-    float64. A batch it fails on is flagged CRASHED, with the reason in `reasons`, and the next one follows. A row is
-    flagged SILENT if the model was shown a point that succeeds within the rules and the returned one does not: the
-    attack had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The step of a
+    float64. A batch it fails on is flagged CRASHED, with the reason in the column `crash`, and the next one follows. A
+    row is flagged SILENT if the attack evaluated a point that succeeds within the rules and returned one that does
+    not: it had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The step of a
     success is 1: what happens inside is not known. Global random state is set from the batch's keys and restored, so
     results depend on which rows share a batch, and on nothing else.
 
@@ -133,35 +157,38 @@ def run_external(
             met[ids], reason = _attacked(attack, best, eps[ids], keys, ids)
             for row in ids.tolist():
                 reasons[row] = reason
-        outcome = replace(verified(best, clean, eps), reasons=tuple(reasons))
-    told = outcome.fooled | (outcome.step == 0) | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
-    outcome.troubles[met & ~told] |= int(Trouble.SILENT)
-    return outcome
+        outcome = verified(best, clean, eps)
+    explained = (
+        outcome.fooled | (outcome.step == 0) | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
+    )
+    outcome.troubles[met & ~explained] |= int(Trouble.SILENT)
+    failed = {"crash": tuple(reason or None for reason in reasons)} if any(reasons) else {}
+    return replace(outcome, extra=failed)
 
 
-def _attacked(attack: ExternalAttack, best: BestPoints, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
-    """One batch: which rows were output to succeed, and why the attack failed if it did."""
+def _attacked(attack: External, best: BestPoints, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
+    """One batch: which rows were seen to succeed, and why the attack failed if it did."""
     x, y = best.clean[ids], best.y[ids]
-    shown = CountingModel(best.objective, x, y, eps, attack.norm)
+    counting = CountingModel(best.objective, x, y, eps, attack.norm)
     seed = int(keys.rows(ids.tolist()).seeds("foreign").sum()) % 2**32
-    returned, reason = _called(attack, shown, x, y, seed)
-    best.forwards[ids] += shown.forwards
-    best.backwards[ids] += shown.backwards
+    returned, reason = _called(attack, counting, x, y, seed)
+    best.forwards[ids] += counting.forwards
+    best.backwards[ids] += counting.backwards
     if returned is None:
         best.troubles[ids] |= int(Trouble.CRASHED)
-        return shown.fooled, reason
+        return counting.fooled, reason
     allowed = inside_ball(returned, x, eps, attack.norm)
     best.troubles[ids[~allowed]] |= int(Trouble.OUTSIDE)
     if allowed.any():
         rows, points = ids[allowed], returned[allowed]
         best.offer(rows, points, best.forward(rows, points, len(ids)), torch.ones_like(rows), checked=True)
-    return shown.fooled, reason
+    return counting.fooled, reason
 
 
-def _called(attack: ExternalAttack, shown: CountingModel, x: Images, y: Labels, seed: int) -> tuple[Images | None, str]:
+def _called(attack: External, counting: CountingModel, x: Images, y: Labels, seed: int) -> tuple[Images | None, str]:
     """What the attack returned, or None and the first line of the reason."""
-    with isolated(shown, seed):
-        call = attack.bind(shown)
+    with isolated(counting, seed):
+        call = attack.bind(counting)
         try:
             return _images(call(x.clone(), y.clone()), x), ""
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything, and the next batch may do

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.hyperparameters import check_external
 from demur.attacks.external.counting_model import CountingModel
-from demur.attacks.external.external import Bound
+from demur.attacks.external.external import Bound, External
 from demur.errors import InputError, MissingExtraError, missing_extra, unknown
 from demur.registry import Call
 
@@ -26,17 +26,13 @@ _LONE_TORCHATTACKS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foolbox:
+class Foolbox(External):
     """An attack of Foolbox: `foolbox(attack=LinfPGD(steps=20), eps=2/255)`.
 
     Any class of `foolbox.attacks`. Without `eps` it looks for the smallest change, if it can.
 
     Rauber et al. (2020), doi:10.21105/joss.02607.
     """
-
-    steps: ClassVar[int] = 1
-    restarts: ClassVar[int] = 1
-    loss: ClassVar[str] = "margin"
 
     attack: Call
     eps: float | None = None
@@ -63,18 +59,14 @@ class Foolbox:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Torchattacks:
+class Torchattacks(External):
     """An attack of torchattacks: `torchattacks(attack=PGD(steps=20), eps=2/255)`.
 
-    Any of its classes. It is told `eps`, `norm`, the number of classes and a seed, where it has such fields, and a
+    Any of its classes. It is given `eps`, `norm`, the number of classes and a seed, where it has such fields, and a
     step size `alpha` that has its default share of `eps`.
 
     Kim (2020), arXiv:2010.01950.
     """
-
-    steps: ClassVar[int] = 1
-    restarts: ClassVar[int] = 1
-    loss: ClassVar[str] = "margin"
 
     attack: Call
     eps: float | None = None
@@ -93,30 +85,26 @@ class Torchattacks:
             package = importlib.import_module("torchattacks")
         except ImportError as error:
             raise MissingExtraError(_LONE_TORCHATTACKS) from error
-        told = {
+        given = {
             "model": model,
             "norm": {"linf": "Linf", "l2": "L2", "l1": "L1"}.get(self.norm),
             "n_classes": model.classes,
             "seed": _seed(),
             **_size(self.eps),
         }
-        attack = _made(package, package.attack.Attack, self.attack, told, "torchattacks")
+        attack = _made(package, package.attack.Attack, self.attack, given, "torchattacks")
         return lambda x, y: attack(x, y)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ART:
+class ART(External):
     """An evasion attack of the Adversarial Robustness Toolbox: `art(attack=ProjectedGradientDescent(), eps=2/255)`.
 
-    Any class of `art.attacks.evasion`. It is told `eps` and `norm`, where it has such fields, and a step size
+    Any class of `art.attacks.evasion`. It is given `eps` and `norm`, where it has such fields, and a step size
     `eps_step` that has its default share of `eps`.
 
     Nicolae et al. (2018), arXiv:1807.01069.
     """
-
-    steps: ClassVar[int] = 1
-    restarts: ClassVar[int] = 1
-    loss: ClassVar[str] = "margin"
 
     attack: Call
     eps: float | None = None
@@ -145,7 +133,7 @@ class ART:
             clip_values=(0.0, 1.0),
             device_type="cpu" if _device(model).type == "cpu" else "gpu",
         )
-        told = {
+        given = {
             "estimator": estimator,
             "classifier": estimator,
             "norm": {"linf": torch.inf, "l2": 2, "l1": 1}.get(self.norm),
@@ -153,26 +141,26 @@ class ART:
             "verbose": False,
             **_size(self.eps),
         }
-        attack = _made(evasion, importlib.import_module("art.attacks").EvasionAttack, self.attack, told, "ART")
+        attack = _made(evasion, importlib.import_module("art.attacks").EvasionAttack, self.attack, given, "ART")
         return lambda x, y: attack.generate(x=_array(x), y=_array(y))
 
 
-def _made(room: ModuleType, base: type, call: Call, told: Mapping[str, Any], library: str) -> Any:
-    """An object of a library's class, made of the fields of the call and what else it is told and knows."""
+def _made(room: ModuleType, base: type, call: Call, given: Mapping[str, Any], library: str) -> Any:
+    """An object of a library's class, made of the fields of the call and what else it is given and has."""
     classes = {name: kind for name, kind in vars(room).items() if isinstance(kind, type) and issubclass(kind, base)}
     if call.name not in classes:
         raise unknown(f"{library} attack", call.name, classes)
     known = inspect.signature(classes[call.name]).parameters
     own = {
-        name: _made(room, base, value, told, library) if isinstance(value, Call) else value
+        name: _made(room, base, value, given, library) if isinstance(value, Call) else value
         for name, value in call.fields.items()
     }
     _check_fields(own, known, f"{library} attack {call.name!r}")
-    if "eps" in known and told and "eps" not in told:
+    if "eps" in known and given and "eps" not in given:
         raise InputError(f"{library} attack {call.name!r} stays in a ball. Give its radius beside it: eps=2/255.")
-    fields = {name: value for name, value in told.items() if name in known}
+    fields = {name: value for name, value in given.items() if name in known}
     try:
-        return classes[call.name](**{**fields, **_strides(known, told.get("eps")), **own})
+        return classes[call.name](**{**fields, **_strides(known, given.get("eps")), **own})
     except Exception as error:  # foreign code may raise anything
         said = str(error).strip().partition("\n")[0]
         raise InputError(

@@ -13,10 +13,6 @@ from typing import Any
 import numpy as np
 
 from demur.adapters import load_model
-from demur.attacks.core.attack_state import Attack
-from demur.attacks.ensemble import Ensemble
-from demur.attacks.external.external import ExternalAttack
-from demur.attacks.ray import Ray
 from demur.classifier import Classifier
 from demur.data import Index, Source, build_index, open_data
 from demur.errors import InputError, ModelError
@@ -32,9 +28,6 @@ from demur.pipeline.run.attack_rows import try_attacks
 from demur.pipeline.run.loop import Progress
 from demur.records import SCHEMA_VERSION
 from demur.registry import Name, kind_of, lookup
-
-_BESIDES = 4
-"""Passes over the clean image, the last point, the kept point, and at it in float64."""
 
 
 def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
@@ -54,26 +47,6 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
     if not texts:
         raise InputError("no attack was named. Give at least one, such as --attack 'pgd(eps=8/255)'.")
     return tuple(found for found in conditions(names, shape) if found.attack is not None)
-
-
-def passes_at_most(condition: Condition) -> int:
-    """Passes an image may take at most, backwards counted like forwards; 1 where the attack is somebody else's."""
-    attack = condition.attack
-    assert attack is not None
-    if isinstance(attack, Ensemble):
-        return sum(_price(stage.attack) for stage in attack.stages)
-    return 1 if isinstance(attack, ExternalAttack) else _price(attack)
-
-
-def _price(attack: Attack | Ray) -> int:
-    match attack.needs:
-        case "loss":
-            each = 1
-        case "gradient":
-            each = 2
-        case "jacobian":
-            each = 1 + int(vars(attack)["candidates"])
-    return _BESIDES + each * attack.steps * attack.restarts
 
 
 def export(
@@ -204,7 +177,7 @@ class _Task:
         """Whatever is not finished yet."""
         jobs, carried = self.jobs, len(self.classifiers) > 1
         answers = len(self.classifiers) * len(self.rows)
-        prices = {condition.name: passes_at_most(condition) for condition in self.conditions}
+        prices = {c.name: c.attack.passes for c in self.conditions if c.attack is not None}
         progress.say(self.cost(prices))
         progress.start(len(self.rows) * sum(prices[job.condition.name] for job in jobs) + carried * answers * len(jobs))
         for job in jobs:

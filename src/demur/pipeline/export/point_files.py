@@ -80,10 +80,10 @@ def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
     keys = job.keys(rows, condition.name)
     clean = logits_of(job.classifier, images, job.plan.batch)
     found = run_attack(condition, job.classifier, images, labels, keys, batch=job.plan.batch)
-    shown = ForwardScores(found.outcome.logits.cpu(), {}, torch.zeros(2, len(rows), dtype=torch.int64))
+    shown = ForwardScores(found.logits.cpu(), {}, torch.zeros(2, len(rows), dtype=torch.int64))
     record = record_table(condition, identity(job, rows), labels.cpu(), shown, found)
     return Points(
-        found.outcome.x.cpu(),
+        found.x.cpu(),
         record.with_columns(
             pl.Series("clean.predicted", clean.argmax(dim=1).tolist(), dtype=pl.Int32()),
             pl.Series("fooled", wrong(record) & attack_part(record, condition)),

@@ -1,28 +1,22 @@
 """What a classifier is put through: clean images, attacks, corruptions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, cast
 
-from demur.attacks.core.attack_state import Attack, Keep
-from demur.attacks.ensemble import Ensemble
-from demur.attacks.external.external import ExternalAttack
-from demur.attacks.ray import Ray
+from demur.attacks.core.attack import Attack, Line
+from demur.attacks.core.attack_state import Keep
 from demur.attribution import AttributionMap
 from demur.attribution.occlusion import OccludedBy, Part
 from demur.corruptions import Corruption, parameter
 from demur.errors import InputError, unknown
 from demur.pipeline.plan.target_classes import check_target, target_words
-from demur.registry import Call, build, call_of, describe, kind_of, names
+from demur.registry import Call, build, call_of, canonical, describe, kind_of, names
 
 Shape = tuple[int, int, int]
 
 Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
-
-AnyAttack: TypeAlias = Attack | Ensemble | ExternalAttack | Ray
-
-_KEEPS: Mapping[str, Keep] = {"first": "first", "worst": "worst", "nearest": "nearest"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,7 @@ class Condition:
     Besides what is counted as a condition in tables there are searches for the smallest change (`epsilon`), maps of
     where the model looks (`map`) and images with a part hidden (`intervention`), each on images of its own. Of these
     `part` and `region` say which part of the image is meant and who says what the object is, `by` how it is hidden.
+    Attacks of one `series` differ in the size of their ball alone, and a larger one can only find more.
     """
 
     name: str
@@ -43,11 +38,12 @@ class Condition:
     kind: Kind
     severity: float
     sentence: str
-    attack: AnyAttack | None = None
+    attack: Attack | None = None
     norm: str | None = None
     corruption: Corruption | None = None
     keep: Keep = "first"
     target: str | None = None
+    series: str | None = None
     map: AttributionMap | None = None
     part: Part | None = None
     region: str | None = None
@@ -61,9 +57,12 @@ class Condition:
     @property
     def unlimited(self) -> bool:
         """Whether the smallest change of each image is looked for, however large it may be."""
-        if isinstance(self.attack, Ensemble):
-            return self.attack.curve
-        return self.keep == "nearest" and not self.severity
+        return self.keep == "nearest" and self.attack is not None and self.attack.minimal
+
+    @property
+    def line(self) -> Line | None:
+        """The straight line its attack follows, where it follows one."""
+        return None if self.attack is None else self.attack.line
 
 
 CLEAN = Condition(
@@ -142,15 +141,15 @@ def _condition(call: Call, shape: Shape) -> Condition:
 
 
 def _attack(call: Call) -> Condition:
-    fields = dict(call.fields)
-    asked, target = fields.pop("keep", None), fields.pop("target", None)
-    attack: AnyAttack = build("attack", Call(call.name, fields))
-    keep, usual = _keep(asked, attack), _keep(None, attack)
+    given = dict(call.fields)
+    asked, target = given.pop("keep", None), given.pop("target", None)
+    attack: Attack = build("attack", Call(call.name, given))
+    keep, usual = attack.check_keep(asked), attack.keeps[0]
     if target is not None:
         check_target(target, attack)
     extra = {**({} if keep == usual else {"keep": keep}), **({} if target is None else {"target": target})}
     said = ("" if keep == usual else f", {keep} point kept") + (f", towards {target_words(target)}" if target else "")
-    sentence = attack.sentence.format(size=_size(attack), steps=steps_of(attack)) + said
+    sentence = attack.sentence.format(size=_size(attack), steps=attack.steps * attack.restarts) + said
     return Condition(
         name=describe(call.name, attack, **extra),
         family=call.name,
@@ -161,17 +160,17 @@ def _attack(call: Call) -> Condition:
         norm=attack.norm,
         keep=keep,
         target=target,
+        series=_series(call.name, attack, extra),
     )
 
 
-def steps_of(attack: AnyAttack) -> int:
-    """Looks at an image at most; nobody knows how many a foreign attack takes, so it counts as one."""
-    if isinstance(attack, ExternalAttack):
-        return 1
-    return attack.steps if isinstance(attack, Ensemble) else attack.steps * attack.restarts
+def _series(name: str, attack: Attack, extra: Mapping[str, object]) -> str | None:
+    """Everything about an attack but the size of its ball, where a larger ball can only find more."""
+    given = {field.name: getattr(attack, field.name) for field in fields(cast(Any, attack)) if field.name != "eps"}
+    return canonical(name, {**given, **extra}) if attack.nested else None
 
 
-def _size(attack: AnyAttack) -> str:
+def _size(attack: Attack) -> str:
     """How much an attack may change, in words."""
     if attack.norm == "none":
         return "the image changed without limit"
@@ -184,28 +183,6 @@ def _size(attack: AnyAttack) -> str:
     if attack.norm == "linf":
         return f"every pixel changed by at most {eps_words(attack.eps)}"
     return f"the image changed by at most {attack.eps:.3g} in {attack.norm.upper()}"
-
-
-def _keep(asked: Any, attack: AnyAttack) -> Keep:
-    """An attack that searches for the smallest change keeps its nearest success, others their first unless told."""
-    searches = isinstance(attack, Ensemble) or (attack.eps is None and attack.norm != "none")
-    if asked is None:
-        return "nearest" if searches else "first"
-    if asked not in _KEEPS:
-        raise unknown("value of `keep`", str(asked), _KEEPS)
-    if isinstance(attack, Ensemble) and asked != "nearest":
-        raise InputError(
-            f"an ensemble keeps the nearest success of its attacks, so `keep` must be 'nearest'; got {asked!r}. Name "
-            "one attack, such as pgd, to keep another point."
-        )
-    if isinstance(attack, Ray) and asked != "nearest":
-        raise InputError(
-            f"a ray looks for the first flip along it, so `keep` must be 'nearest'; got {asked!r}. Name another "
-            "attack, such as fgsm, to keep another point."
-        )
-    if asked == "nearest" and attack.norm == "none":
-        raise InputError("changes without a norm have no size, so `keep` cannot be 'nearest'. Keep 'first' or 'worst'.")
-    return _KEEPS[asked]
 
 
 def _corruption(call: Call, shape: Shape) -> Condition:

@@ -32,7 +32,7 @@ def _search(condition: Condition) -> Condition:
             f"[epsilon] is about searches for the smallest change that makes an answer wrong; got {condition.name!r}. "
             "Name ray, fmn, ddn, deepfool or cw there, without a target, and put other conditions in [conditions]."
         )
-    return replace(condition, kind="epsilon", part="whole" if isinstance(condition.attack, Ray) else None)
+    return replace(condition, kind="epsilon", part="whole" if condition.line else None)
 
 
 def map_condition(text: str) -> Condition:

@@ -6,10 +6,7 @@ from typing import Any
 
 import torch
 
-from demur.attacks.core.attack_state import Attack
-from demur.attacks.ensemble import Ensemble
-from demur.attacks.external.external import ExternalAttack
-from demur.attacks.ray import Ray
+from demur.attacks.core.attack import Attack
 from demur.errors import InputError, unknown
 from demur.randomness import Keys, uniform
 from demur.shapes import Labels, Logits
@@ -55,23 +52,9 @@ def target_words(target: str) -> str:
     return _WORDS.get(target, f"the class {target}")
 
 
-def check_target(target: Any, attack: Attack | Ensemble | ExternalAttack | Ray) -> None:
+def check_target(target: Any, attack: Attack) -> None:
     """Refuse a target that is no text, and one for an attack that takes none."""
-    if isinstance(attack, Ensemble):
-        raise InputError(
-            f"an ensemble measures whether an image can be taken for any other class, so it has no `target`; got "
-            f"{target!r}. Name one attack, such as pgd or fmn."
-        )
-    if isinstance(attack, Ray):
-        raise InputError(
-            f"a ray leads away from the label, so it has no `target`; got {target!r}. Name an attack that follows the "
-            "gradient, such as fmn."
-        )
-    if isinstance(attack, ExternalAttack):
-        raise InputError(
-            f"an attack from elsewhere is called with the true labels, so it has no `target`; got {target!r}. Say what "
-            "it aims at in its own settings."
-        )
+    attack.check_target(target)
     if not isinstance(target, str):
         raise InputError(
             f"`target` must be the name of a class or one of {', '.join(_RULES)}, in quotes; got {target!r}."

@@ -65,7 +65,7 @@ def measure_search(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFr
         forwards, gradients = 1, _price(job, condition.region)
     keys = job.keys(rows, condition.name)
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch, weights=weight)
-    shown = _shown(found.outcome.logits.cpu(), forwards, gradients)
+    shown = _shown(found.logits.cpu(), forwards, gradients)
     shard = record_table(condition, identity(job, rows), y.cpu(), shown, found)
     return _blank(shard, located, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
 

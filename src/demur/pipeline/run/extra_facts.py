@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from demur.attacks.core.objective import Objective
-from demur.attacks.ray import Ray, follow
 from demur.attribution.overlay import Pixels, overlay
 from demur.attribution.weight_randomisation import FAILS, correlation_with_random, with_random_weights
 from demur.lipschitz.local_slopes import lipschitz_facts
@@ -94,18 +93,20 @@ _CHOSEN_FROM = 128
 def curve_facts(job: Job) -> list[dict[str, Any]]:
     """The label's probability along each ray of [epsilon], from no change to the cap, of the first few images."""
     rows = job.first_rows(job.plan.epsilon.curves)
-    rays = [condition for condition in job.sections if isinstance(condition.attack, Ray) and condition.region is None]
+    rays = [condition for condition in job.sections if condition.line is not None and condition.region is None]
     return [_curve(job, condition, rows) for condition in rays]
 
 
 def _curve(job: Job, condition: Condition, rows: IndexRows) -> dict[str, Any]:
-    ray = condition.attack
-    assert isinstance(ray, Ray)
+    attack = condition.attack
+    assert attack is not None
+    assert attack.line is not None
     x, y = job.load(rows)
-    cap = ray.reach(x[0].numel())
+    cap = attack.line.reach(x[0].numel())
     eps = torch.cat([torch.zeros(1), cap * 2 ** torch.linspace(-_OCTAVES, 0, 2 * _OCTAVES + 1)])
-    confidence, standing = follow(
-        ray, Objective(job.classifier, ray.loss), x, y, job.keys(rows, condition.name), eps, batch=job.plan.batch
+    objective = Objective(job.classifier, attack.loss)
+    confidence, standing = attack.line.follow(
+        objective, x, y, job.keys(rows, condition.name), eps, batch=job.plan.batch
     )
     return {
         "condition": condition.name,

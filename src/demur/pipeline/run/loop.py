@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import polars as pl
 
 from demur.adapters import load_model
-from demur.attacks.ray import Ray
 from demur.classifier import Classifier
 from demur.data import Source, build_index, open_data
 from demur.openings import note
@@ -138,7 +137,7 @@ def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Ca
 
 def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What searches, maps and norms leave that is no row."""
-    if job.plan.epsilon.curves and any(isinstance(condition.attack, Ray) for condition in job.sections):
+    if job.plan.epsilon.curves and any(condition.line for condition in job.sections):
         _note(folder, "curves", progress, "following confidence along rays", partial(curve_facts, job))
     if any(condition.map for condition in job.sections):
         what = "comparing maps with those of random weights"

@@ -13,7 +13,7 @@ from demur.data import Index
 from demur.evidence import Evidence
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.attack_rows import AttackResult, or_null, run_attack
+from demur.pipeline.run.attack_rows import attack_columns, or_null, run_attack
 from demur.randomness import Keys
 from demur.records import META, SECOND, WEIGHT, frame, is_metadata
 from demur.shapes import Images, Labels, Logits, Scores
@@ -63,7 +63,7 @@ def measure_attack(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFr
     """Images under an attack; what the model answers to the points is known from it."""
     (x, y), keys = job.load(rows), job.keys(rows, condition.name)
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch)
-    shown = scores_of(job, found.outcome.x, keys, found.outcome.logits.cpu())
+    shown = scores_of(job, found.x, keys, found.logits.cpu())
     return record_table(condition, identity(job, rows), y.cpu(), shown, found)
 
 
@@ -93,7 +93,7 @@ def record_table(
     identity: Mapping[str, Sequence[object]],
     labels: Labels,
     shown: ForwardScores,
-    attacked: AttackResult | None = None,
+    attacked: Outcome | None = None,
     more: Mapping[str, Tensor] | None = None,
 ) -> pl.DataFrame:
     """The shard of one condition; rows whose image could not be read are null wherever something was measured.
@@ -107,7 +107,7 @@ def record_table(
         more: what maps and occlusions showed, by column.
     """
     logits, rows = shown.logits, len(labels)
-    forwards, backwards = shown.spent if attacked is None else shown.spent + _spent_by(attacked.outcome)
+    forwards, backwards = shown.spent if attacked is None else shown.spent + _spent_by(attacked)
     columns: dict[str, object] = {
         **{name: values for name, values in identity.items() if name != "error"},
         "condition": [condition.name] * rows,
@@ -118,7 +118,7 @@ def record_table(
         "forwards": forwards.tolist(),
         "backwards": backwards.tolist(),
         "error": identity["error"],
-        **({} if attacked is None else attacked.columns(condition)),
+        **({} if attacked is None else attack_columns(condition, attacked)),
         **{name: or_null(values) for name, values in (more or {}).items()},
     }
     shard = frame(

@@ -3,10 +3,11 @@
 import math
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from demur.attacks.ray import Ray
+from demur.attacks.core.attack_state import FLAGS
 from demur.attribution.compactness import MEASURES
 from demur.attribution.localisation import LOCALISATIONS
 from demur.errors import RunError
@@ -72,6 +73,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "groups": index.group_count,
         "attacked": len(attacked_rows(index, plan.conditions.attacked)) if attacked else 0,
         "conditions": [_condition_facts(each, len(job.rows(each)), values) for each in job.conditions],
+        "flags": [asdict(flag) for flag in FLAGS],
         "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
         "versions": {
             "python": platform.python_version(),
@@ -101,6 +103,7 @@ def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[st
         "norm": condition.norm,
         "unlimited": condition.unlimited,
         "sentence": condition.sentence,
+        "attack": None if condition.attack is None else {**asdict(condition.attack.facts), "series": condition.series},
         "rows": rows,
         **_section_facts(condition, values),
     }
@@ -108,13 +111,12 @@ def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[st
 
 def _section_facts(condition: Condition, values: int) -> Mapping[str, Any]:
     """What is said of searches, maps and hidden parts besides."""
-    attack = condition.attack
     match condition.kind:
         case "epsilon":
-            ray = attack if isinstance(attack, Ray) else None
+            line = condition.line
             return {
-                "cap": None if ray is None else ray.reach(values),
-                "resolution": None if ray is None else ray.resolution,
+                "cap": None if line is None else line.reach(values),
+                "resolution": None if line is None else line.resolution,
                 "part": condition.part,
                 "region": condition.region,
             }

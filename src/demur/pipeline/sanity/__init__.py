@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from demur.attacks.ensemble import Ensemble
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.sanity.answer_trials import answer_findings, gradient_findings, pixel_findings
-from demur.pipeline.sanity.attack_trials import attack_findings, lead_of, reach_findings
+from demur.pipeline.sanity.attack_trials import attack_findings, attacks_of, lead_of, reach_findings
 from demur.pipeline.sanity.trial_sample import Finding, TrialSample
 
 MOST = 128
@@ -57,5 +56,5 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     yield from reach_findings(found)
     lead = lead_of(found)
     if lead is not None:
-        blind = not any(isinstance(c.attack, Ensemble) or c.family == "square" for c in found)
+        blind = not any(attack.blind for attack in attacks_of(found))
         yield from attack_findings(sample, lead, blind=blind, surrogate=job.surrogate)

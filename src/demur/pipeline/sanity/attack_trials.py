@@ -1,15 +1,13 @@
 """Whether an attack of the plan does what attacks must do."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from demur.adapters import load_model
-from demur.attacks.core.attack_state import Attack
-from demur.attacks.ensemble import Ensemble
+from demur.attacks.core.attack import Attack
 from demur.attacks.fgsm import FGSM
 from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
@@ -34,47 +32,41 @@ def lead_of(found: Sequence[Condition]) -> Attack | None:
     bounded = [c for c in untargeted if c.severity > 0 and c.norm in {"linf", "l2"}]
     if not bounded:
         return None
-    reported = min(bounded, key=lambda c: (c.keep != "worst", not isinstance(c.attack, Ensemble)))
+    reported = min(bounded, key=lambda c: (c.keep != "worst", not (c.attack and c.attack.stages)))
     plain = [attack for c in bounded for attack in _iterated(c.attack)]
-    iterated = plain or [attack for c in bounded for attack in _stages(c.attack)]
+    iterated = plain or [attack for c in bounded for attack in _first_stage(c.attack)]
     here = [a for a in iterated if (a.eps, a.norm) == (reported.severity, reported.norm)]
     if not iterated:
         return PGD(eps=reported.severity, norm=cast(Any, reported.norm), steps=_STEPS)
     return max(here or iterated, key=lambda attack: attack.steps)
 
 
-def _iterated(attack: Any) -> Iterator[Attack]:
+def _iterated(attack: Attack | None) -> Iterator[Attack]:
     """An attack that follows gradients in a ball step by step."""
-    if _fields(attack) >= {"eps", "steps", "norm", "loss"} and attack.needs == "gradient":
+    if attack is not None and attack.ascent == "many steps":
         yield attack
 
 
-def _stages(attack: Any) -> Iterator[Attack]:
+def _first_stage(attack: Attack | None) -> Iterator[Attack]:
     """The first such attack of an ensemble."""
-    if isinstance(attack, Ensemble):
+    if attack is not None:
         yield from [found for stage in attack.stages for found in _iterated(stage.attack)][:1]
 
 
-def starts_at_random(attack: Attack) -> bool:
-    """Whether another start could find something else."""
-    return "restarts" in _fields(attack)
+def attacks_of(found: Sequence[Condition]) -> Iterator[Attack]:
+    """The attacks of conditions, and those that ensembles are made of."""
+    for attack in (c.attack for c in found if c.attack is not None):
+        yield attack
+        yield from (stage.attack for stage in attack.stages)
 
 
 def reach_findings(found: Sequence[Condition]) -> Iterator[Finding]:
     """Attacks whose step is so short that all of their steps together do not lead to the edge of their ball."""
-    stepped = [c for c in found if _fields(c.attack) >= {"eps", "steps", "step"}]
-    short = [c.name for c in stepped if _path(c.attack) < c.severity * (1 - 1e-9)]
+    lengths = [(c, c.attack.path_length) for c in found if c.attack is not None]
+    stepped = [(c, length) for c, length in lengths if length is not None]
+    short = [c.name for c, length in stepped if length < c.severity * (1 - 1e-9)]
     if stepped:
         yield Finding("reach", tuple(short), len(stepped))
-
-
-def _path(attack: Any) -> float:
-    """How far all steps lead; a step that is left open is chosen to lead far enough."""
-    return float("inf") if attack.step is None else attack.step * attack.steps
-
-
-def _fields(attack: Any) -> set[str]:
-    return set() if attack is None else {field.name for field in fields(attack)}
 
 
 _DRAWS = 20
@@ -105,7 +97,7 @@ def attack_findings(
     ball: dict[str, Any] = {"eps": lead.eps, "norm": lead.norm}
     yield sample.fell("noise", Noise(**ball, steps=_DRAWS), standing)
     yield sample.fell("more_steps", with_fields(lead, steps=2 * lead.steps), standing)
-    if starts_at_random(lead):
+    if lead.random_start:
         yield sample.fell("more_restarts", lead, standing, draw="again")
     if blind:
         yield sample.fell("blind", Square(**ball, steps=_QUERIES), standing)

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demur.attacks.core.attack_state import Attack, Keep, Outcome
-from demur.attacks.core.harness import run
+from demur.attacks.core.attack import Attack
+from demur.attacks.core.attack_state import Keep, Outcome
 from demur.attacks.core.objective import Objective
 from demur.classifier import Classifier
 from demur.pipeline.job import Job
@@ -83,7 +83,7 @@ class TrialSample:
         objective = Objective(classifier or self.classifier, attack.loss)
         keys = self.keys.named(draw).rows(chosen.tolist())
         x, y = self.x[chosen], self.y[chosen]
-        outcome = run(attack, objective, x, y, keys, keep=keep, batch=self.batch, trace=trace)
+        outcome = attack.execute(objective, x, y, keys, keep=keep, batch=self.batch, trace=trace)
         self.forwards += int(outcome.forwards.sum())
         self.backwards += int(outcome.backwards.sum())
         return outcome
