@@ -198,17 +198,9 @@ class Classifier:
 
     @property
     def _declared(self) -> dict[str, Any]:
-        """What it was told when it was made, but for the module."""
-        return {
-            "classes": self.classes,
-            "input_shape": self.input_shape,
-            "mean": self._contract.mean,
-            "std": self._contract.std,
-            "output": self._contract.output,
-            "features": self._named_features,
-            "name": self._name,
-            "learned_from": self._learned_from,
-        }
+        """What it was made with, but for the module."""
+        others = {"features": self._named_features, "name": self._name, "learned_from": self._learned_from}
+        return {**vars(self._contract), **others}
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""
@@ -275,10 +267,7 @@ class Classifier:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """No weight requires a gradient inside; those that did do again afterwards, also after an exception.
-
-        Enter it once around many gradients: an inner one finds nothing left to freeze.
-        """
+        """No weight requires a gradient inside; those that did do afterwards. Enter it once round many gradients."""
         thawed = [parameter for parameter in self._parameters if parameter.requires_grad]
         try:
             for parameter in thawed:
