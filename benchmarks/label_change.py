@@ -105,7 +105,7 @@ def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, obje
     for _ in range(pairs):
         slow, answers = seconds(lambda: naive(model, spoilt, x))
         fast, changes = seconds(lambda: torch.cat([fitted.changes(seen) for seen in Reference(model, x)], dim=1))
-        quick, counts = seconds(lambda: torch.stack(fitted.asked(Evidence(model, x))))
+        quick, counts = seconds(lambda: torch.stack(fitted.counts(Evidence(model, x))))
         ratios.append(slow / fast)
         stopped.append(slow / quick)
         print(

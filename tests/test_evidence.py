@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from demur.classifier import Classifier
-from demur.errors import InputError, ModelError
+from demur.errors import DataError, InputError, ModelError, UnknownNameError
 from demur.evidence import Evidence
 from demur.randomness import Keys
+from demur.signals.knn import KNN
+from demur.signals.mc_dropout import MCDropout
 
 SHAPE = (1, 6, 6)
 
@@ -34,7 +36,7 @@ def net_and_evidence(layers=(), **given):
     return net, images, Evidence(classifier, images, layers, **given)
 
 
-def test_nothing_is_computed_before_it_is_asked_for():
+def test_nothing_is_computed_before_it_is_read():
     net, _, seen = net_and_evidence()
     assert seen.forwards == net.passes == 0
 
@@ -54,7 +56,7 @@ def test_given_logits_cost_nothing():
     assert seen.forwards == net.passes == 0
 
 
-def test_features_and_activations_come_from_one_look():
+def test_features_and_activations_come_from_one_pass():
     net, images, seen = net_and_evidence(layers=("body.0",))
     with torch.no_grad():
         features, activations, logits = seen.features, seen.activations("body.0"), seen.logits
@@ -65,8 +67,8 @@ def test_features_and_activations_come_from_one_look():
         torch.testing.assert_close(logits, net(images))
 
 
-def test_logits_before_features_are_counted_as_the_two_passes_they_are():
-    net, _, seen = net_and_evidence()
+def test_logits_before_features_that_were_not_announced_are_counted_as_two_passes():
+    net, _, seen = net_and_evidence(features=False)
     with torch.no_grad():
         assert seen.logits.shape == (3, 4)
         assert seen.features.shape == (3, 48)
@@ -83,8 +85,8 @@ def test_autograd_is_the_callers_business():
     assert torch.is_grad_enabled()
 
 
-def test_features_asked_for_at_construction_come_with_the_logits_in_one_pass():
-    net, images, seen = net_and_evidence(features=True)
+def test_features_come_with_the_logits_in_one_pass():
+    net, images, seen = net_and_evidence()
     with torch.no_grad():
         assert seen.logits is not None
         assert seen.features.shape == (3, 48)
@@ -125,12 +127,16 @@ class Dropping(Net):
         )
 
 
-def dropping(rows=4, keys=True, **given):
+def dropping(rows=4, **given):
     net = Dropping(**given).eval()
+    dice = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=dice))
     classifier = Classifier(net, classes=tuple("abcd"), input_shape=SHAPE)
     all_keys = Keys.of(0, [str(row) for row in range(rows)], "c")
     images = all_keys.uniform(torch.empty(rows, *SHAPE), "images")
-    return net, Evidence(classifier, images, keys=all_keys if keys else None)
+    return net, Evidence(classifier, images, keys=all_keys)
 
 
 def test_dropout_logits_vary_by_pass_and_row_and_not_by_batch():
@@ -201,11 +207,7 @@ def test_a_net_without_dropout_is_refused(made):
         made[-1].dropout_logits(2, Keys.of(0, ["a"], "c"))
 
 
-def test_what_is_missing_is_named():
-    _, seen = dropping(keys=False)
-    with pytest.raises(InputError, match=r"came without keys.*keys=Keys.of"):
-        _ = seen.keys
-
+def test_a_missing_linear_head_is_named():
     class Headless(nn.Module):
         def __init__(self):
             super().__init__()
@@ -215,7 +217,7 @@ def test_what_is_missing_is_named():
             return self.conv(x).flatten(1)
 
     classifier = Classifier(Headless().eval(), classes=tuple("abcd"), input_shape=SHAPE)
-    with pytest.raises(ModelError, match="the model has none that is known"):
+    with pytest.raises(ModelError, match="the model has none that was found"):
         _ = Evidence(classifier, torch.zeros(2, *SHAPE)).head
 
 
@@ -234,7 +236,7 @@ def test_the_evidence_of_some_rows_repeats_no_pass():
     assert part.keys == seen.keys.rows([2, 0])
 
 
-def test_the_evidence_of_some_rows_looks_for_itself_where_nothing_is_known():
+def test_the_evidence_of_some_rows_makes_its_own_pass_where_none_was_made():
     net, images, seen = net_and_evidence()
     with torch.no_grad():
         part = seen.rows(torch.tensor([1, 2]))
@@ -249,3 +251,104 @@ def test_evidence_may_answer_otherwise():
     assert other.images is images
     assert other.keys is seen.keys
     assert (other.forwards, seen.forwards) == (0, 0)
+
+
+def test_a_layer_may_be_read_on_demand():
+    net, images, seen = net_and_evidence()
+    with torch.no_grad():
+        first, logits, features = seen.activations("body.0"), seen.logits, seen.features
+        assert seen.forwards == net.passes == 1, "the first pass keeps the layer too"
+        second = seen.activations("body.1")
+        assert seen.forwards == net.passes == 2
+        assert seen.activations("body.0") is first
+        assert seen.activations("body.1") is second
+        assert (seen.logits is logits, torch.equal(seen.features, features)) == (True, True)
+        assert seen.forwards == net.passes == 2
+        torch.testing.assert_close(second, net.body[1](net.body[0](images)))
+        part = seen.rows(torch.tensor([1]))
+        assert torch.equal(part.activations("body.1"), second[1:2])
+        assert part.forwards == 0
+
+
+def test_a_layer_that_is_none_is_refused_and_leaves_the_evidence_usable():
+    net, _, seen = net_and_evidence()
+    with torch.no_grad():
+        with pytest.raises(UnknownNameError, match=r"unknown layer 'body\.9'\. Did you mean"):
+            seen.activations("body.9")
+        assert seen.forwards == net.passes == 0
+        assert seen.logits.shape == (3, 4)
+
+
+def test_keys_are_by_default_of_seed_0_and_the_bytes_of_each_image():
+    _, images, seen = net_and_evidence()
+    assert seen.keys is seen.keys
+    assert seen.keys == Keys.of_images(images, 0)
+    assert Keys.of_images(images[[2, 0]]) == seen.keys.rows([2, 0])
+    assert Keys.of_images(images, 1) != seen.keys
+    assert len(set(seen.keys.values)) == 3
+    assert Keys.of_images(images.permute(0, 1, 3, 2).contiguous().permute(0, 1, 3, 2)) == seen.keys
+    assert Keys.of_images(torch.zeros(2, 1, 2, 2)).values[0] == Keys.of_images(torch.zeros(2, 1, 2, 2)).values[1]
+
+
+def test_mc_dropout_needs_nothing_but_a_classifier_and_images():
+    _, seen = dropping()
+    images = seen.images
+    with torch.no_grad():
+        together = MCDropout(n=3)(Evidence(seen._classifier, images))
+        apart = torch.cat([MCDropout(n=3)(Evidence(seen._classifier, image[None])) for image in images])
+    assert together.unique().numel() == 4
+    torch.testing.assert_close(apart, together)
+
+
+def test_one_batch_or_a_list_of_them_will_do_to_fit():
+    _, _, seen = net_and_evidence()
+    labels = torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        one = KNN(k=2).fit(seen, labels)
+        two = KNN(k=2).fit([seen.rows(torch.tensor([0])), seen.rows(torch.tensor([1, 2]))], labels)
+        assert torch.equal(one.bank, two.bank)
+        assert one(seen).shape == (3,)
+    assert seen.forwards == 1
+    assert list(seen) == [seen]
+
+
+def test_the_evidence_says_what_it_is():
+    _, _, seen = net_and_evidence()
+    assert repr(seen) == "Evidence('Net', 3 images, 0 forward passes)"
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, *SHAPE, dtype=torch.uint8), r"got torch\.uint8\. Give images\.float\(\) / 255"),
+        (255 * torch.ones(2, *SHAPE), "must be divided by 255"),
+        (torch.zeros(2, *SHAPE) - 1, "have been normalised already"),
+        (torch.full((2, *SHAPE), torch.nan), "must be finite"),
+        (torch.zeros(*SHAPE), "1, 6, 6"),
+        (torch.zeros(2, 3, 6, 6), "3, 6, 6"),
+        (torch.zeros(0, *SHAPE), "0, 1, 6, 6"),
+        ([torch.zeros(*SHAPE)], r"got a list\. Stack them: torch\.stack"),
+    ],
+)
+def test_images_that_break_their_contract_are_refused(images, message):
+    classifier = net_and_evidence()[2]._classifier
+    with pytest.raises(DataError, match=message):
+        Evidence(classifier, images)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"keys": Keys.of(0, ["a"], "c")}, "`keys` must have one entry per image; got 1 for 3"),
+        ({"groups": ["a", "b"]}, "`groups` must have one entry per image; got 2 for 3"),
+        ({"logits": torch.zeros(4, 4)}, "`logits` must have one entry per image; got 4 for 3"),
+    ],
+)
+def test_what_does_not_go_with_the_images_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        net_and_evidence(**given)
+
+
+def test_a_bare_module_is_refused_with_the_way_to_wrap_it():
+    with pytest.raises(InputError, match=r"evidence is of a demur\.Classifier; got a Net\. Wrap a module"):
+        Evidence(Net().eval(), torch.zeros(2, *SHAPE))

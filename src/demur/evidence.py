@@ -1,9 +1,10 @@
-"""The one lazy, counted door to the model for a batch.
+"""The one cached, counted view of a batch that signals read.
 
-Signals read evidence and never hold a model, so any number of them costs one look.
+Signals read evidence and never hold a model, so any number of them shares one forward pass.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -13,7 +14,8 @@ from demur.classifier import Classifier, ForwardOutput
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
 from demur.classifier.modes import dropping
 from demur.classifier.partial_forward import Change, filters_of
-from demur.errors import InputError, ModelError
+from demur.classifier.validation import check_images
+from demur.errors import DataError, InputError, ModelError
 from demur.randomness import Keys
 from demur.shapes import Features, Images, Logits, Scores
 
@@ -21,60 +23,84 @@ from demur.shapes import Features, Images, Logits, Scores
 class Evidence:
     """What one batch shows: images, logits, features, activations, each computed at most once.
 
+    Energy()(Evidence(model, x)) scores some images; KNN(k=5).fit(Evidence(model, known), labels) learns from one batch,
+    and from a list of them alike.
+
     Autograd is the caller's business: under `torch.no_grad()` nothing here asks for gradients but `input_gradient`,
     which cannot do without. Logits and features come on the CPU, where float64 is at home; images, activations and
     gradients stay where the model is.
 
     Args:
-        classifier: the model that is asked.
-        images: (rows, channels, height, width) in [0, 1].
-        layers: those whose activations will be asked for.
-        logits: what the model is already known to answer.
-        features: whether features will be asked for, so that one pass gives logits and features.
-        keys: one per row, for what is drawn at random.
+        classifier: the model.
+        images: (rows, channels, height, width) in [0, 1]; they are moved to the model's device.
+        layers: those whose activations come with the first forward pass; any other costs one of its own.
+        logits: the model's answer where it was computed before.
+        features: whether the first forward pass keeps the features too, so that they cost none of their own.
+        keys: one per row, for what is drawn at random; by default of seed 0 and each image's own bytes.
         groups: the unit of independence of each row; None where each row is its own.
+        check: whether model, images, keys and groups are checked; an audit has done so before.
+
+    Raises:
+        DataError: wrong type, shape or range of the images.
+        InputError: no classifier, or not one key, group or row of logits for each image.
     """
 
     def __init__(
         self,
         classifier: Classifier,
         images: Images,
-        layers: tuple[str, ...] = (),
+        layers: Sequence[str] = (),
         logits: Logits | None = None,
         *,
-        features: bool = False,
+        features: bool = True,
         keys: Keys | None = None,
         groups: Sequence[str] | None = None,
+        check: bool = True,
     ) -> None:
+        if check:
+            _check(classifier, images, {"logits": logits, "keys": keys, "groups": groups})
+            images = images.to(classifier.device)
         self.images = images
         self.groups = groups
         self.spent = torch.zeros(2, len(images if logits is None else logits), dtype=torch.int64)
-        if logits is not None:  # an attack has already asked; the cached property starts filled
+        if logits is not None:  # the cached property starts filled
             self.logits = logits
         self._classifier = classifier
-        self._layers = layers
-        self._looks = features or bool(layers)
+        self._layers = tuple(layers)
+        self._features = features
         self._keys = keys
 
     def __len__(self) -> int:
         return self.spent.shape[1]
 
+    def __iter__(self) -> Iterator["Evidence"]:
+        """Itself, once: one batch will do where signals are fitted to batches of evidence."""
+        yield self
+
+    def __repr__(self) -> str:
+        return f"Evidence({self._classifier.name!r}, {len(self)} images, {self.forwards} forward passes)"
+
     @cached_property
     def logits(self) -> Logits:
-        """Logits (rows, classes); from the full look when features or layers will be asked for, else a bare pass."""
-        if self._looks:
-            return self._look.logits.cpu()
+        """Logits (rows, classes); by the pass that keeps features and layers too, where these were announced."""
+        if self._features or self._layers:
+            return self._output.logits.cpu()
         self.count(forwards=1)
         return self._classifier.logits(self.images).cpu()
 
     @property
     def features(self) -> Features:
         """Penultimate features (rows, width)."""
-        return self._look.features.cpu()
+        return self._output.features.cpu()
 
     def activations(self, layer: str) -> Tensor:
-        """The output of a named layer, rows first; the layer must be among those asked for at construction."""
-        return self._look.activations[layer]
+        """The output of a named layer, rows first."""
+        if "_output" not in self.__dict__:
+            self._output = self._forward((*self._layers, layer))
+        if layer not in self._output.activations:
+            found = {**self._output.activations, **self._forward((layer,)).activations}
+            self._output = replace(self._output, activations=found)
+        return self._output.activations[layer]
 
     @property
     def head(self) -> tuple[Tensor, Tensor]:
@@ -86,7 +112,7 @@ class Evidence:
         found = self._classifier.head
         if found is None:
             raise ModelError(
-                "this signal reads the linear last layer and the model has none that is known. "
+                "this signal reads the linear last layer, and the model has none that was found. "
                 "Leave it out, or use a signal of logits."
             )
         return found[0].cpu(), found[1].cpu()
@@ -95,14 +121,11 @@ class Evidence:
     def keys(self) -> Keys:
         """One key per row for what is drawn at random."""
         if self._keys is None:
-            raise InputError(
-                "this signal draws random numbers and the evidence came without keys to draw them from. "
-                "Give Evidence(…, keys=Keys.of(seed, sample_ids, condition))."
-            )
+            self._keys = Keys.of_images(self.images)
         return self._keys
 
     def logits_of(self, images: Images, rows: Tensor | None = None) -> Logits:
-        """What the model answers to other images, one for each row, or for each of some `rows`; never kept."""
+        """Logits of other images, one for each row, or for each of some `rows`; never kept."""
         self.count(forwards=1, rows=rows)
         return self._classifier.logits(images).cpu()
 
@@ -129,13 +152,15 @@ class Evidence:
     def contributions(self, layer: str = "", steps: int = 10) -> Contributions:
         """What each map of a layer adds to the logit of the answer, from the origin to the image; never kept.
 
-        Without a layer, and for one that is pooled into the linear head, by the closed form, from the look; for any
-        other along a path, `steps` + 1 forward and backward passes and a forward one to see how complete it is.
+        Without a layer, and for one that is pooled into the linear head, by the closed form, at no further pass; for
+        any other along a path, `steps` + 1 forward and backward passes and a forward one to see how complete it is.
         """
-        answers = self._look.logits.argmax(dim=1)
-        if not layer or is_pooled(self._look, layer):
+        if layer:
+            self.activations(layer)
+        answers = self._output.logits.argmax(dim=1)
+        if not layer or is_pooled(self._output, layer):
             weight = self.head[0].to(answers.device)
-            return of_features(self._classifier, weight, self._look, answers).cpu()
+            return of_features(self._classifier, weight, self._output, answers).cpu()
         self.count(forwards=steps + 2, backwards=steps + 1)
         return along_a_path(self._classifier, self.images, layer, answers, steps).cpu()
 
@@ -151,7 +176,7 @@ class Evidence:
     def mutant_logits(
         self, mutants: Sequence[Sequence[Change]], rows: Tensor, batch: int = 256
     ) -> Iterator[tuple[int, Tensor, Logits]]:
-        """Which mutant, which of some `rows` (their positions), and what it answers to them; never kept.
+        """Which mutant, which of some `rows` (their positions), and its logits of them; never kept.
 
         A mutant is the model with some filters replaced. What comes before the first replaced filter is computed once
         for all mutants, `batch` rows at a time.
@@ -164,25 +189,26 @@ class Evidence:
                 yield which, piece, model.interpret(raw, len(piece)).cpu()
 
     def rows(self, index: Tensor) -> "Evidence":
-        """The evidence of some rows; what is known already is not computed again, and what it spends is its own."""
+        """The evidence of some rows; nothing is computed twice, and its count of passes is its own."""
         chosen = index.tolist()
         part = Evidence(
             self._classifier,
             self.images[index],
             self._layers,
-            features=self._looks,
+            features=self._features,
             keys=None if self._keys is None else self._keys.rows(chosen),
             groups=None if self.groups is None else [self.groups[row] for row in chosen],
+            check=False,
         )
         if "logits" in self.__dict__:
             part.logits = self.logits[index]
-        if "_look" in self.__dict__:
-            part._look = self._look.rows(index)
+        if "_output" in self.__dict__:
+            part._output = self._output.rows(index)
         return part
 
     def answering(self, logits: Logits) -> "Evidence":
         """The same images, had the model given these logits; of use to signals that read logits alone."""
-        return Evidence(self._classifier, self.images, logits=logits, keys=self._keys, groups=self.groups)
+        return Evidence(self._classifier, self.images, logits=logits, keys=self._keys, groups=self.groups, check=False)
 
     @property
     def forwards(self) -> int:
@@ -201,6 +227,27 @@ class Evidence:
         self.spent[1, index] += backwards
 
     @cached_property
-    def _look(self) -> ForwardOutput:
+    def _output(self) -> ForwardOutput:
+        return self._forward(self._layers)
+
+    def _forward(self, layers: tuple[str, ...]) -> ForwardOutput:
+        output = self._classifier.forward_output(self.images, layers)
         self.count(forwards=1)
-        return self._classifier.forward_output(self.images, self._layers)
+        return output
+
+
+def _check(classifier: Classifier, images: Images, rows: Mapping[str, Sized | None]) -> None:
+    if not isinstance(classifier, Classifier):
+        raise InputError(
+            f"evidence is of a demur.Classifier; got a {type(classifier).__name__}. Wrap a module: "
+            "demur.Classifier(net, classes=[…], input_shape=(channels, height, width), mean=[…], std=[…])."
+        )
+    if not isinstance(images, Tensor):
+        raise DataError(
+            f"images are one tensor (rows, channels, height, width) in [0, 1]; got a {type(images).__name__}. "
+            "Stack them: torch.stack(list_of_images)."
+        )
+    check_images(images, classifier.input_shape)
+    for name, given in rows.items():
+        if given is not None and len(given) != len(images):
+            raise InputError(f"`{name}` must have one entry per image; got {len(given)} for {len(images)} images.")

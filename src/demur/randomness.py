@@ -79,6 +79,13 @@ class Keys:
         """One key for each sample id under one condition of one run."""
         return cls(tuple(_hash64(seed, sample_id, condition) for sample_id in sample_ids))
 
+    @classmethod
+    def of_images(cls, images: Tensor, seed: int = 0, condition: str = "clean") -> "Keys":
+        """One key for each image by its own bytes: the same image draws the same numbers in any batch."""
+        rows = images.detach().cpu().contiguous()
+        contents = (row.view(torch.uint8).numpy().tobytes() for row in rows)
+        return cls.of(seed, [hashlib.sha256(content).hexdigest() for content in contents], condition)
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -155,3 +155,30 @@ def test_without_right_or_wrong_answers_a_ranking_is_undefined(metric, wrong):
 def test_at_coverage_zero_the_surest_row_that_weighs_something_is_answered():
     weights = np.array([0.0, 1.0, 1.0])
     assert risk_at_coverage([0, 1, 2], [False, True, False], weights, coverage=0) == 1
+
+
+@pytest.mark.parametrize("errors", [20, 60, 300, 7 * 20])
+def test_fpr95_is_content_with_exactly_95_of_100_errors(errors):
+    """Whatever the last bit of 0.95 times their number."""
+    missed = errors // 20
+    uncertainty = np.repeat([0.0, 1.0, 2.0], [missed, 50, errors - missed])
+    wrong = np.repeat([True, False, True], [missed, 50, errors - missed])
+    assert fpr95(uncertainty, wrong) == 0
+    one_more = np.repeat([0.0, 1.0, 2.0], [missed + 1, 50, errors - missed - 1])
+    assert fpr95(one_more, np.repeat([True, False, True], [missed + 1, 50, errors - missed - 1])) == 1
+
+
+@pytest.mark.parametrize(("n", "errors", "risk"), [(20, 1, 0.05), (30, 3, 0.1), (1000, 29, 0.029), (49, 1, 1 / 49)])
+def test_a_risk_that_is_exactly_reached_is_kept(n, errors, risk):
+    wrong = np.arange(n) >= n - errors
+    assert coverage_at_risk(np.arange(n), wrong, risk=risk) == 1
+    assert coverage_at_risk(np.arange(n), wrong, risk=risk * (1 - 1e-6)) < 1
+
+
+@pytest.mark.parametrize(("n", "answered"), [(5, 3), (10, 7), (100, 29), (1000, 57)])
+def test_a_coverage_that_is_exactly_reached_is_enough(n, answered):
+    wrong = np.arange(n) >= answered
+    assert risk_at_coverage(np.arange(n), wrong, coverage=answered / n) == 0
+    assert risk_at_coverage(np.arange(n), wrong, coverage=answered / n * (1 + 1e-6)) == pytest.approx(
+        1 / (answered + 1)
+    )

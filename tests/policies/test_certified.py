@@ -240,3 +240,29 @@ def test_unusable_rows_are_refused():
         Calibration(np.zeros(2), np.zeros(3, bool))
     with pytest.raises(InputError, match="needs readable tune rows"):
         Certified().fit(Calibration(np.array([]), np.array([], bool)), Calibration(np.zeros(2), np.zeros(2, bool)))
+
+
+@pytest.mark.parametrize("rows", [20, 74])
+def test_fewer_answers_than_a_faultless_model_needs_foretell_nothing(rows):
+    """No error among 148 answers would foretell a risk of 0, and 150 labels; the estimate without any data is 456."""
+    few = Calibration(np.arange(rows) / rows, np.zeros(rows, bool))
+    found = Certified().fit(few, few)
+    assert (found.reason, found.labels_needed) == ("too_few_labels", 460)
+
+
+def test_from_149_answers_on_what_was_seen_foretells():
+    enough = Calibration(np.arange(148) / 148, np.zeros(148, bool))
+    assert Certified().fit(enough, enough).labels_needed == 150
+
+
+def test_exactly_as_many_answers_as_a_faultless_model_needs_foretell():
+    tune, certify = (Calibration(np.arange(rows) / rows, np.zeros(rows, bool)) for rows in (75, 74))
+    assert Certified().fit(tune, certify).labels_needed == 150
+
+
+@pytest.mark.parametrize(("errors", "reason"), [(18, "too_few_labels"), (19, "model_too_weak")])
+def test_weak_is_said_at_95_in_100_one_sided(errors, reason):
+    """The exact one-sided 95 % bound of 18 wrong in 600 lies below 2 %, that of 19 above."""
+    tune = Calibration(np.zeros(300), np.zeros(300, bool))
+    certify = Calibration(np.zeros(300), np.arange(300) < errors)
+    assert Certified().fit(tune, certify).reason == reason

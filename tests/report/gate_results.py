@@ -23,7 +23,7 @@ def label_access(*gate_changes):
         plans=2,
         models=1,
         sentence="Test opened 3 times, under 2 plans and for 1 model, first on 2026-03-02 10:15 UTC",
-        gate_changes=changed,
+        gate_changes=gate_changes,
     )
 
 

@@ -9,7 +9,7 @@ from scipy.stats import betabinom
 from tests.signals.slow_model_signals import mutant
 
 from demur.errors import InputError, UnknownNameError
-from demur.signals.early_stopping import Stopping, prior, threshold, truncated
+from demur.signals.early_stopping import Stopping, open_share, prior, threshold
 from demur.signals.label_change_rate import LabelChangeRate, auroc_by_mutants
 from demur.signals.mutants import Mutation, applied
 from demur.testing.world import World
@@ -138,18 +138,18 @@ def test_too_harsh_an_operator_is_refused(world):
 
 
 @pytest.mark.parametrize("rule", ["predictive", "sprt"])
-def test_stopping_asks_fewer_and_counts_only_those(world, rule):
+def test_stopping_runs_fewer_and_counts_only_those(world, rule):
     found = fitted(world, mutants=40, stopping=rule)
     with torch.no_grad():
         changes = found.changes(world.evidence())
-        changed, asked = found.asked(world.evidence())
+        counts, mutants = found.counts(world.evidence())
         parts = found.parts(world.evidence())
-    assert ((asked >= 10) & (asked <= 40)).all()
+    assert ((mutants >= 10) & (mutants <= 40)).all()
     if rule == "predictive":
-        assert asked.double().mean() < 30
-    assert changed.tolist() == [int(changes[:n, row].sum()) for row, n in enumerate(asked.tolist())]
-    assert torch.equal(parts["asked"], asked.double())
-    assert torch.equal(parts["changed"], changed.double())
+        assert mutants.double().mean() < 30
+    assert counts.tolist() == [int(changes[:n, row].sum()) for row, n in enumerate(mutants.tolist())]
+    assert torch.equal(parts["mutants"], mutants.double())
+    assert torch.equal(parts["changes"], counts.double())
 
 
 def test_no_stopping_is_the_share_of_all(world):
@@ -215,7 +215,7 @@ def test_the_sequential_test_of_the_published_system_needs_73_mutants_without_a_
 def test_a_sequential_test_without_end_is_counted():
     rule = Stopping("sprt", 30, limit=5)
     never, always = torch.tensor([5, 5, 29]), torch.tensor([30, 30, 30])
-    assert truncated(rule, never, always) == pytest.approx(2 / 3)
+    assert open_share(rule, never, always) == pytest.approx(2 / 3)
 
 
 def test_the_threshold_has_the_largest_gap_between_hits_and_alarms():

@@ -130,12 +130,12 @@ def _halves(rows: Floats, codes: Codes, units: Codes | None, generator: np.rando
     classes = int(codes.max()) + 1
     found = np.array([_split(rows, codes, _coin(codes, units, generator), classes) for _ in range(SPLITS)])
     resampler = Resampler(len(rows), units)
-    known = found[~np.isnan(found)]
-    if len(known) < ENOUGH * SPLITS:
+    defined = found[~np.isnan(found)]
+    if len(defined) < ENOUGH * SPLITS:
         reason = "too few classes with images in both halves"
         return Estimate.undefined(reason, n=resampler.units, unit=resampler.unit)
-    low, high = (float(end) for end in np.percentile(known, [2.5, 97.5]))
-    return Estimate(value=float(known.mean()), low=low, high=high, n=resampler.units, unit=resampler.unit)
+    low, high = (float(end) for end in np.percentile(defined, [2.5, 97.5]))
+    return Estimate(value=float(defined.mean()), low=low, high=high, n=resampler.units, unit=resampler.unit)
 
 
 def _coin(codes: Codes, units: Codes | None, generator: np.random.Generator) -> Codes:
@@ -153,9 +153,9 @@ def _split(rows: Floats, codes: Codes, half: Codes, classes: int) -> float:
     order = np.lexsort((rows, cells))
     counts = np.bincount(cells, minlength=2 * classes)
     starts = counts.cumsum() - counts
-    both = (counts.reshape(-1, 2) > 0).all(axis=1)
-    if both.sum() < 2:
+    complete = (counts.reshape(-1, 2) > 0).all(axis=1)
+    if complete.sum() < 2:
         return float("nan")
     middles = np.where(counts > 0, rows[order][np.minimum(starts + (counts - 1) // 2, len(rows) - 1)], np.nan)
-    one, other = middles.reshape(-1, 2)[both].T
+    one, other = middles.reshape(-1, 2)[complete].T
     return float(rank_correlation(one, other))

@@ -100,7 +100,7 @@ def augrc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = Non
 
 
 def aupr(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
-    """Average precision of flagging the most doubted first, positives = wrong: high (1) when errors come first.
+    """Average precision of flagging the most uncertain first, positives = wrong: high (1) when errors come first.
 
     Σ (recallₖ − recallₖ₋₁)·precisionₖ over distinct scores, equal scores flagged together. A random score gives the
     error rate, so it says nothing across models of different accuracy; NaN without a wrong answer.
@@ -144,7 +144,7 @@ def _harmonic(counts: Floats) -> Floats:
 
 
 def auroc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
-    """The chance that a wrong answer is doubted more than a right one, ties counting half: high (1) when all are.
+    """The chance that a wrong answer is more uncertain than a right one, ties counting half: high (1) when all are.
 
     ½ for a score that knows nothing; NaN without a wrong or without a right answer.
     Hanley & McNeil (1982), "The meaning and use of the area under a ROC curve".

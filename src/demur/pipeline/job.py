@@ -131,6 +131,7 @@ class Job:
                 features=needs.features,
                 keys=keys.rows(batch.tolist()),
                 groups=None if groups is None else groups[part],
+                check=False,
             )
 
     def load(self, rows: Sequence[int] | IndexRows) -> tuple[Images, Labels]:

@@ -34,7 +34,7 @@ from demur.policies.policy import Flags, Scores, column
 
 CHANCE = 0.9
 GROWTH = 1.05
-_DOUBT = 0.05
+_LEVEL = 0.05
 
 
 def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -> Refusal:
@@ -52,7 +52,7 @@ def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -
     counts = _counts(seen, least)
     if needed is None and len(certify) < least:
         needed = _round_up(power_start(risk, delta))
-    weak = needed is None and all(risk_lower_bound(wrong, answered, _DOUBT) > risk for answered, wrong in counts)
+    weak = needed is None and all(risk_lower_bound(wrong, answered, _LEVEL) > risk for answered, wrong in counts)
     lowest = min((wrong / answered for answered, wrong in counts), default=math.nan)
     return Refusal(
         reason="model_too_weak" if weak else "too_few_labels",
@@ -138,7 +138,7 @@ class Certified:
         check_levels(self.risk, self.delta)
 
     def plan(self, tune: Calibration, m: int) -> tuple[ThresholdSequence, ...]:
-        """The thresholds that `m` certify units will be asked about, in order; no label is read."""
+        """The thresholds that `m` certify units will be tested at, in order; no label is read."""
         return lay_out(Gaps.of(tune.one_per_group().scores), m, self.risk, self.delta)
 
     def fit(self, tune: Calibration, certify: Calibration) -> Certificate | Refusal:

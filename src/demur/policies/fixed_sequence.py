@@ -82,7 +82,7 @@ class Gaps:
 
     The same image scores a few last bits differently in another batch, so a threshold set at a score decides that image
     by chance. A threshold is the midpoint of a gap between neighbouring scores that is at least 1e-4 wide, or at least
-    1e-3 of the larger end where both ends have one sign. The second door matters: the uncertainties of a saturated
+    1e-3 of the larger end where both ends have one sign. The second rule matters: the uncertainties of a saturated
     network are far below 1e-4, where their error is relative too, and an absolute gap alone would forbid every strict
     threshold.
     """

@@ -8,7 +8,19 @@ free. Adding an attack, signal, corruption, map, policy, data source, model sour
 from demur.registry.addresses import Address
 from demur.registry.building import build, describe, name_of, registered_as
 from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
-from demur.registry.lookup import GROUPS, PlugIn, kind_of, lookup, names, packages, plug_ins, refusal, resolve
+from demur.registry.lookup import (
+    GROUPS,
+    PlugIn,
+    class_names,
+    kind_of,
+    lookup,
+    names,
+    packages,
+    plug_ins,
+    public_class,
+    refusal,
+    resolve,
+)
 from demur.registry.tables import TABLES
 
 __all__ = [
@@ -21,6 +33,7 @@ __all__ = [
     "build",
     "call_of",
     "canonical",
+    "class_names",
     "describe",
     "kind_of",
     "lookup",
@@ -29,6 +42,7 @@ __all__ = [
     "packages",
     "parse",
     "plug_ins",
+    "public_class",
     "refusal",
     "registered_as",
     "resolve",

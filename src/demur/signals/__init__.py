@@ -1,7 +1,8 @@
 """Signals: evidence in, one float64 score per image out; higher = more uncertainty, for all.
 
-A signal is ready to score (`Signal`), or it must see reference images first (`Fittable`), and these are different
-types: fitting the one gives the other.
+A signal is ready to score (`Signal`), or it must be fitted to reference images first (`Fittable`), and these are
+different types: fitting the one gives the other. Every registered class is here by its name, imported when it is first
+used: `from demur.signals import KNN`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from demur.evidence import Evidence
+from demur.registry import class_names, public_class
 from demur.shapes import Labels, Scores
 
 GRADIENT = 2.25
@@ -17,7 +19,7 @@ GRADIENT = 2.25
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a signal reads besides logits, and what it costs beyond the one look that all signals share.
+    """What a signal reads besides logits, and what it costs beyond the one forward pass that all signals share.
 
     `layers` are the names of those whose activations it reads. `passes` counts forward passes for each image, a
     gradient as `GRADIENT`; `fitting` the same for each reference image, for signals that are fitted.
@@ -126,7 +128,7 @@ class MadeOf(Protocol):
 
 @runtime_checkable
 class Composed(MadeOf, Protocol):
-    """A signal whose score follows from its parts without another pass, so that an audit keeps both."""
+    """A signal whose score follows from its parts without another pass, so that an audit keeps the parts too."""
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """Name → one number per row, float64."""
@@ -145,3 +147,11 @@ def needs_of(signal: AnySignal) -> Needs:
 def only_logits(signal: AnySignal) -> bool:
     """Whether a signal can be scored as it is and reads nothing but logits."""
     return not isinstance(signal, Fittable) and needs_of(signal) == LOGITS
+
+
+def __getattr__(name: str) -> Any:
+    return public_class("signal", __name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *class_names("signal")})

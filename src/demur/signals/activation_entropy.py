@@ -45,8 +45,8 @@ def quantile_edges(batches: Sequence[Tensor], bins: int) -> Tensor:
 
     Equal quantiles become one edge, so there may be fewer bins.
     """
-    evidence = torch.cat([values.flatten() for values in batches]).double()
-    positive = evidence[evidence > _LEAST]
+    values = torch.cat([batch.flatten() for batch in batches]).double()
+    positive = values[values > _LEAST]
     if not len(positive):
         return torch.tensor([0.0, _LEAST, _MOST]).double()
     inner = torch.quantile(positive[:: 1 + len(positive) // 2**24], torch.arange(1, bins - 1).double() / (bins - 1))
@@ -89,10 +89,10 @@ class ActivationEntropy:
             raise InputError(f"activation_entropy: `bins` must be at least 2; got {self.bins}.")
         if any(high <= low for low, high in pairwise(self.edges)) or len(self.edges) in (1, 2):
             raise InputError(f"activation_entropy: `edges` must rise, three at least; got {list(self.edges)}.")
-        for field, known in (("side", SIDES), ("fusion", FUSIONS)):
-            if getattr(self, field) not in known:
+        for field, choices in (("side", SIDES), ("fusion", FUSIONS)):
+            if getattr(self, field) not in choices:
                 raise InputError(
-                    f"activation_entropy: `{field}` is one of {', '.join(known)}; got {getattr(self, field)!r}."
+                    f"activation_entropy: `{field}` is one of {', '.join(choices)}; got {getattr(self, field)!r}."
                 )
 
     @property
@@ -102,7 +102,7 @@ class ActivationEntropy:
 
     @property
     def needs(self) -> Needs:
-        """The layers, or the features; no pass beyond the look."""
+        """The layers, or the features; no pass of its own."""
         return Needs(layers=self.layers, features=not self.layers)
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedActivationEntropy":
@@ -185,7 +185,7 @@ class FittedActivationEntropy:
         )
 
     def deviations(self, entropies: Features) -> Features:
-        """How far entropies lie on the doubtful side, in standard deviations."""
+        """How far entropies lie on the side that counts, in standard deviations."""
         away = (entropies - self.middle) / self.spread
         return {"two": away.abs(), "upper": away, "lower": -away}[self.side]
 

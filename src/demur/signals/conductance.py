@@ -20,7 +20,7 @@ _ENOUGH = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Conductance:
-    """What feature maps add to the answer, judged by a learned detector: high when they add as for wrong answers.
+    """What feature maps add to the answer, scored by a learned detector: high when they add as for wrong answers.
 
     A map adds Σ ∂z/∂y·dy over its pixels y on the way from the origin (zeros at the model's entrance) to the image, z
     the logit of the answer. Without a `layer` the maps are the features before a linear head and the sum has a closed
@@ -51,7 +51,7 @@ class Conductance:
 
     @property
     def needs(self) -> Needs:
-        """The closed form costs nothing beyond the look; that a layer has one shows only when it is looked at."""
+        """The closed form costs no pass of its own; whether a layer has one shows only in a forward pass."""
         path = (self.steps + 1) * GRADIENT + 1 if self.layer else 0.0
         return Needs(layers=(self.layer,) if self.layer else (), features=True, passes=path, fitting=path)
 
@@ -74,7 +74,7 @@ class Conductance:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """(v − middle) / width, both (classes, maps) by the class answered, or (1, maps)."""
+    """(v − middle) / width, each (classes, maps) by the class answered, or (1, maps)."""
 
     middle: Tensor
     width: Tensor

@@ -1,4 +1,4 @@
-"""When an image has been shown enough mutants."""
+"""When an image has been run through enough mutants."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from demur.errors import InputError
 from demur.shapes import Flags, Scores
 
 RULES = ("predictive", "sprt", "never")
-_DOUBT = 0.01
+_RISK = 0.01
 """The chance at which the predictive rule still stops although all mutants might decide otherwise."""
 _ZONE, _ERROR = 0.1, 0.05
 """Of the sequential test: half the width of its zone of indifference, as a share of the threshold, and both errors."""
-_FEWEST, _STEP = 10, 5
-"""Mutants before the first look, and between two looks."""
+_FIRST, _STEP = 10, 5
+"""Mutants before the rule is first applied, and between two times."""
 
 Counts = NDArray[np.int64]
 Prior = tuple[float, float]
@@ -37,7 +37,7 @@ class Stopping:
     - `predictive`: stop when the probability that all mutants would decide otherwise than expected is below 1 %.
     - `sprt`: Wald's test of τ + τ/10 against τ − τ/10, errors of 5 %, τ = limit/mutants; what it leaves open is
       decided by all mutants.
-    - `never`: ask all.
+    - `never`: run all.
 
     Wald (1945), "Sequential tests of statistical hypotheses"; for mutants Wang et al. (2019), arXiv:1812.05793.
     """
@@ -72,23 +72,23 @@ class Stopping:
             unsure=prior(counts[uncertainty > cut].numpy(), mutants),
         )
 
-    def expected(self, changed: Tensor, asked: Tensor, uncertainty: Scores) -> Scores:
+    def expected(self, changes: Tensor, mutants: Tensor, uncertainty: Scores) -> Scores:
         """The share of all mutants that is to be expected to change the answer, float64."""
         a, b = torch.where(
             uncertainty <= self.cut, *(torch.tensor(each).double()[:, None] for each in (self.sure, self.unsure))
         )
-        rate = (a + changed) / (a + b + asked)
-        return (changed + (self.mutants - asked) * rate) / self.mutants
+        rate = (a + changes) / (a + b + mutants)
+        return (changes + (self.mutants - mutants) * rate) / self.mutants
 
-    def enough(self, changed: Tensor, asked: Tensor, uncertainty: Scores) -> Flags:
-        """Whether a row has evidence enough, given how many mutants it was asked and how many changed its answer."""
+    def enough(self, changes: Tensor, mutants: Tensor, uncertainty: Scores) -> Flags:
+        """Whether a row needs no more, given through how many mutants it was run and how many changed its answer."""
         sure, unsure = _table(self, self.sure), _table(self, self.unsure)
-        return torch.where(uncertainty <= self.cut, sure[asked, changed], unsure[asked, changed])
+        return torch.where(uncertainty <= self.cut, sure[mutants, changes], unsure[mutants, changes])
 
     def blocks(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Mutants in parts, between one look and the next; the first is large enough to contradict msp."""
-        looks = range(_FEWEST, len(numbers), _STEP) if self.rule != "never" else ()
-        for begin, end in pairwise([0, *looks, len(numbers)]):
+        """Mutants in blocks, after each of which the rule is applied; the first is large enough to contradict msp."""
+        ends = range(_FIRST, len(numbers), _STEP) if self.rule != "never" else ()
+        for begin, end in pairwise([0, *ends, len(numbers)]):
             yield numbers[begin:end]
 
 
@@ -99,7 +99,7 @@ def _table(of: Stopping, prior: Prior) -> Tensor:
     if of.rule == "predictive":
         enough = _settled(of, prior, n, np.minimum(c, n))
     elif of.rule == "sprt":
-        enough = _tested(of, n, c)
+        enough = _decided(of, n, c)
     else:
         enough = np.zeros((of.mutants + 1, of.mutants + 1), dtype=bool)
     enough[0], enough[-1] = False, True
@@ -111,24 +111,24 @@ def _settled(of: Stopping, prior: Prior, n: Counts, c: Counts) -> NDArray[np.boo
 
     a, b = prior
     over = betabinom.sf(of.limit - c - 1, of.mutants - n, a + c, b + n - c)
-    return np.minimum(over, 1 - over) < _DOUBT
+    return np.minimum(over, 1 - over) < _RISK
 
 
-def _tested(of: Stopping, n: Counts, c: Counts) -> NDArray[np.bool_]:
+def _decided(of: Stopping, n: Counts, c: Counts) -> NDArray[np.bool_]:
     middle = of.limit / of.mutants
     high, low = min(middle * (1 + _ZONE), 1 - 1e-9), middle * (1 - _ZONE)
     ratio = c * math.log(high / low) + (n - c) * math.log((1 - high) / (1 - low))
     return np.abs(ratio) >= math.log((1 - _ERROR) / _ERROR)
 
 
-def truncated(of: Stopping, changed: Tensor, asked: Tensor) -> float:
+def open_share(of: Stopping, changes: Tensor, mutants: Tensor) -> float:
     """The share of rows on which the sequential test was still open when the mutants ran out."""
-    tested = _tested(of, asked.numpy(), changed.numpy())
-    return float(((asked == of.mutants).numpy() & ~tested).mean())
+    decided = _decided(of, mutants.numpy(), changes.numpy())
+    return float(((mutants == of.mutants).numpy() & ~decided).mean())
 
 
 def threshold(counts: Counts, wrong: NDArray[np.bool_], mutants: int) -> int:
-    """The number of changed answers from which to uncertainty, with the largest hit rate minus false alarm rate.
+    """The number of changed answers from which on an answer counts as wrong: largest hit rate minus false alarm rate.
 
     Youden (1950), "Index for rating diagnostic tests".
     """

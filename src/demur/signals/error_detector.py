@@ -33,7 +33,7 @@ class Detector:
 
     One estimator for each fold is trained on the other folds, and all of them together score what is new: the mean of
     their probabilities. Rows of one group share a fold. What it says of the reference itself (`held_out`) comes from
-    the estimator that has not evidence the row, so that it may be learned from again.
+    the estimator that was not trained on the row, so that it may be learned from again.
 
     Attributes:
         estimator: `logistic`, `mlp` (200-200), `random_forest` (100 trees, depth 10), `lda` and `qda` (with Ledoit and
@@ -86,7 +86,7 @@ class Detector:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedDetector:
-    """One trained estimator for each fold, and what each said of the rows (rows,) it had not evidence."""
+    """One trained estimator for each fold, and what each gave the rows (rows,) it was not trained on."""
 
     models: tuple[Estimator, ...]
     held_out: Scores
@@ -99,7 +99,7 @@ class FittedDetector:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What it learned from, and how well it does where it has not looked."""
+        """What it learned from, and how well it does on rows it was not trained on."""
         return {
             "rows": len(self.wrong),
             "wrong": int(self.wrong.sum()),

@@ -1,4 +1,4 @@
-"""How far the features are from those of known images."""
+"""How far the features are from those of reference images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from demur.signals import Needs
 
 @dataclass(frozen=True, kw_only=True)
 class KNN:
-    """Distance to the k-th nearest reference feature on the unit sphere: high when nothing known looks alike.
+    """Distance to the k-th nearest reference feature on the unit sphere: high when no reference image is alike.
 
     Chord length, from 0 to 2. Labels play no part.
 

@@ -1,4 +1,4 @@
-"""How many spoilt copies of the model answer otherwise."""
+"""How many spoilt copies of the model give another answer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from demur.shapes import Flags, Labels, Scores
 from demur.signals import Needs
 from demur.signals.early_stopping import RULES, Stopping
 from demur.signals.msp import MSP
-from demur.signals.mutants import Mutation, accept, answers_well
+from demur.signals.mutants import Mutation, accept, answers_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class LabelChangeRate:
     """Share of slightly spoilt copies of the model that change its answer: high when little damage is enough.
 
     A mutant has a share `gamma` of its filters spoilt by an operator, `nai`, `gf`, `ws` or `ns` (see `Mutation`), and
-    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has evidence enough of
-    them: `predictive`, `sprt` or `never` (see `Stopping`); the score is then the share to be expected of all.
+    keeps at least `kept` of the model's accuracy on the reference. `stopping` says when an image has been run through
+    enough of them: `predictive`, `sprt` or `never` (see `Stopping`); the score is then the share to be expected of all.
 
     Wang et al. (2019), arXiv:1812.05793; for errors Wu et al. (2019), arXiv:1910.00387.
     """
@@ -54,9 +54,9 @@ class LabelChangeRate:
 
     @property
     def needs(self) -> Needs:
-        """At most every mutant for an image and what they share between looks; in fitting those that fail as well."""
-        looks = len(list(Stopping(self.stopping, self.mutants).blocks(range(self.mutants))))
-        return Needs(passes=self.mutants + looks, fitting=3 * self.mutants)
+        """At most every mutant for an image and what they share, block by block; in fitting failed ones as well."""
+        blocks = len(list(Stopping(self.stopping, self.mutants).blocks(range(self.mutants))))
+        return Needs(passes=self.mutants + blocks, fitting=3 * self.mutants)
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedLabelChangeRate":
         accepted = accept(self.mutation, reference, labels, count=self.mutants, kept=self.kept)
@@ -72,7 +72,7 @@ class LabelChangeRate:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedLabelChangeRate:
-    """The numbers of the accepted mutants, and when to stop; mutants are made again whenever they are asked."""
+    """The numbers of the accepted mutants, and when to stop; mutants are made again whenever they are run."""
 
     unit: ClassVar[str] = LabelChangeRate.unit
     made_of: ClassVar[str] = LabelChangeRate.made_of
@@ -93,32 +93,33 @@ class FittedLabelChangeRate:
 
     def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:
         """The share of all mutants that is to be expected to change the answer."""
-        return self.rule.expected(parts["changed"].long(), parts["asked"].long(), MSP()(evidence))
+        return self.rule.expected(parts["changes"].long(), parts["mutants"].long(), MSP()(evidence))
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """How many mutants each row was shown, and how many changed its answer; of each, where all are shown."""
+        """How many mutants each row was run through, and how many changed its answer; where all are run, each."""
         if self.rule.rule == "never":
             changes = self.changes(evidence).double()
             each = {str(number): row for number, row in zip(self.numbers, changes, strict=True)}
-            return {"changed": changes.sum(dim=0), "asked": torch.full((len(evidence),), float(len(changes))), **each}
-        changed, asked = self.asked(evidence)
-        return {"changed": changed.double(), "asked": asked.double()}
+            total = torch.full((len(evidence),), float(len(changes)))
+            return {"changes": changes.sum(dim=0), "mutants": total, **each}
+        changes, mutants = self.counts(evidence)
+        return {"changes": changes.double(), "mutants": mutants.double()}
 
-    def asked(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
-        """Mutants that changed the answer to each row, and mutants asked until it had evidence enough."""
+    def counts(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """Mutants that changed the answer to each row, and mutants it was run through until the rule said stop."""
         own, uncertainty = evidence.logits.argmax(dim=1), MSP()(evidence)
-        changed, asked = torch.zeros(2, len(evidence), dtype=torch.int64)
+        changes, mutants = torch.zeros(2, len(evidence), dtype=torch.int64)
         for numbers in self.rule.blocks(self.numbers):
-            rows = (~self.rule.enough(changed, asked, uncertainty)).nonzero()[:, 0]
+            rows = (~self.rule.enough(changes, mutants, uncertainty)).nonzero()[:, 0]
             if not len(rows):
                 break
-            changed[rows] += (answers_well(self.mutation, evidence, numbers, rows) != own[rows]).sum(dim=0)
-            asked[rows] += len(numbers)
-        return changed, asked
+            changes[rows] += (answers_of(self.mutation, evidence, numbers, rows) != own[rows]).sum(dim=0)
+            mutants[rows] += len(numbers)
+        return changes, mutants
 
     def changes(self, evidence: Evidence) -> Tensor:
         """Whether each mutant changes the answer, (mutants, rows), none left out."""
-        return answers_well(self.mutation, evidence, self.numbers) != evidence.logits.argmax(dim=1)
+        return answers_of(self.mutation, evidence, self.numbers) != evidence.logits.argmax(dim=1)
 
 
 def auroc_by_mutants(changes: Tensor, wrong: Flags, counts: Sequence[int]) -> dict[int, float]:

@@ -162,7 +162,7 @@ def accept(mutation: Mutation, reference: Iterable[Evidence], labels: Labels, *,
     )
 
 
-def answers_well(mutation: Mutation, evidence: Evidence, numbers: Sequence[int], rows: Tensor | None = None) -> Tensor:
+def answers_of(mutation: Mutation, evidence: Evidence, numbers: Sequence[int], rows: Tensor | None = None) -> Tensor:
     """What each mutant answers to some rows, or to all, (mutants, rows)."""
     mutants = [mutation.mutant(evidence.filters, number) for number in numbers]
     found = torch.empty(len(numbers), len(evidence), dtype=torch.int64)
@@ -175,12 +175,12 @@ def answers_well(mutation: Mutation, evidence: Evidence, numbers: Sequence[int],
 def _try(
     mutation: Mutation, reference: Iterable[Evidence], labels: Labels, numbers: list[int], kept: float
 ) -> tuple[list[int], Tensor]:
-    """Which mutants keep enough, and the answers they change; one far behind on the first images is asked no more."""
+    """Which mutants keep enough, and the answers they change; one far behind on the first images is run no further."""
     rows, least, right = 0, 0.0, torch.zeros(len(numbers))
     changed: Tensor = torch.empty(len(numbers), 0, dtype=torch.bool)
     for evidence in _few_first(reference):
         own, truth = evidence.logits.argmax(dim=1), labels[rows : rows + len(evidence)]
-        given = answers_well(mutation, evidence, numbers)
+        given = answers_of(mutation, evidence, numbers)
         changed, right = torch.cat([changed, given != own], dim=1), right + (given == truth).sum(dim=1)
         least += kept * float((own == truth).sum())
         first, last = rows == 0, rows + len(evidence) == len(labels)

@@ -43,9 +43,9 @@ class Logistic:
         scales = torch.where(scales > 0, scales, 1)
         x = torch.cat([(columns - means) / scales, columns.new_ones(len(columns), 1)], dim=1)
         y = event.to(x)
-        shrunk = torch.full_like(x[0], penalty)
-        shrunk[-1] = 0
-        found = _minimum(x, y, shrunk)
+        penalties = torch.full_like(x[0], penalty)
+        penalties[-1] = 0
+        found = _minimum(x, y, penalties)
         return cls(means=means, scales=scales, weights=found[:-1], intercept=float(found[-1]))
 
     def __call__(self, columns: Tensor) -> Scores:
@@ -53,16 +53,16 @@ class Logistic:
         return ((columns - self.means) / self.scales * self.weights).sum(dim=1) + self.intercept
 
 
-def _minimum(x: Tensor, y: Tensor, shrunk: Tensor) -> Tensor:
-    w = torch.zeros_like(shrunk)
+def _minimum(x: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
+    w = torch.zeros_like(penalties)
     for _ in range(_STEPS):
         p = (x @ w).sigmoid()
-        downhill = x.T @ (y - p) - shrunk * w
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + shrunk.diag()
+        downhill = x.T @ (y - p) - penalties * w
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + penalties.diag()
         step = torch.linalg.solve(curvature, downhill)
-        before = _loss(x, y, shrunk, w)
+        before = _loss(x, y, penalties, w)
         for _ in range(_HALVINGS):
-            if _loss(x, y, shrunk, w + step) <= before:
+            if _loss(x, y, penalties, w + step) <= before:
                 break
             step = step / 2
         w = w + step
@@ -71,9 +71,9 @@ def _minimum(x: Tensor, y: Tensor, shrunk: Tensor) -> Tensor:
     return w
 
 
-def _loss(x: Tensor, y: Tensor, shrunk: Tensor, w: Tensor) -> Tensor:
+def _loss(x: Tensor, y: Tensor, penalties: Tensor, w: Tensor) -> Tensor:
     z = x @ w
-    return (softplus(z) - y * z).sum() + (shrunk * w.square()).sum() / 2
+    return (softplus(z) - y * z).sum() + (penalties * w.square()).sum() / 2
 
 
 _KNOTS = 65
@@ -82,7 +82,7 @@ _TINY = 1e-290
 
 @dataclass(frozen=True, eq=False)
 class NormalScores:
-    """A rising curve through knots: what lies at a quantile of the known numbers is put at that of a standard normal.
+    """A rising curve through knots: a quantile of the reference numbers goes to that of a standard normal.
 
     A rising change of scale hardly matters to it. Equal knots share the mean of their places. Beyond the outermost
     knots the curve goes on at its mean slope, so order is kept there too.
@@ -94,11 +94,11 @@ class NormalScores:
     places: NDArray[np.float64]
 
     @classmethod
-    def of(cls, known: Scores) -> "NormalScores":
+    def of(cls, reference: Scores) -> "NormalScores":
         """The curve for some numbers (rows) in float64."""
-        reach = -ndtri(0.5 / len(known))
+        reach = -ndtri(0.5 / len(reference))
         places = np.linspace(-reach, reach, _KNOTS)
-        at = np.quantile(_normal(known), ndtr(places), method="hazen")
+        at = np.quantile(_normal(reference), ndtr(places), method="hazen")
         knots, which = np.unique(at, return_inverse=True)
         return cls(knots, np.bincount(which, places) / np.bincount(which))
 
@@ -141,8 +141,8 @@ def units_of(reference: Iterable[Evidence]) -> tuple[NDArray[np.str_], bool]:
         for evidence in reference
         for group in (evidence.groups if evidence.groups is not None else [None] * len(evidence))
     ]
-    known = any(group is not None for group in groups)
-    return np.array([f"row {row}" if group is None else group for row, group in enumerate(groups)]), known
+    grouped = any(group is not None for group in groups)
+    return np.array([f"row {row}" if group is None else group for row, group in enumerate(groups)]), grouped
 
 
 def folds_of(units: NDArray[np.str_], count: int) -> Labels:

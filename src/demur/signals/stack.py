@@ -36,7 +36,7 @@ class Stack:
 
     Each signal is put on one scale by its rank among the reference; the weights carry an L2 `penalty`. The reference is
     cut into `folds`, by group where there are groups. A signal that must be fitted itself is fitted outside a fold and
-    scored inside it, and the held-out gain in AUROC over msp comes from regressions that have not evidence the fold.
+    scored inside it, and the held-out gain in AUROC over msp comes from regressions that were not fitted on the fold.
     The final one sees all.
 
     Wolpert (1992), "Stacked generalization".
@@ -90,7 +90,7 @@ class Stack:
         )
 
     def _held_out(self, reference: Iterable[Evidence], labels: Labels, fold: Labels) -> tuple[Tensor, Scores, Flags]:
-        """Scores (rows, signals) by signals that have not evidence the row, msp, and which answers are wrong."""
+        """Scores (rows, signals) by signals that were not fitted on the row, msp, and which answers are wrong."""
         scores = torch.empty(len(labels), len(self.signals), dtype=torch.float64)
         baseline = torch.empty(len(labels), dtype=torch.float64)
         answers = torch.empty_like(labels)
@@ -167,7 +167,7 @@ class FittedStack:
 
 def _too_alike(units: NDArray[np.str_]) -> InputError:
     return InputError(
-        "its gain is measured on groups that the regression has not evidence, so errors and right answers must lie in "
+        "its gain is measured on groups that the regression was not fitted on, so errors and right answers must lie in "
         "several folds, and groups are not torn apart; number of groups among the reference images: "
         f"{len(np.unique(units))}. Bring images of more groups, or leave the stack out."
     )

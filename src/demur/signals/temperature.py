@@ -73,7 +73,7 @@ class TemperatureScaled:
     def unit(self) -> str:
         return self.signal.unit
 
-    def fit(self, reference: Iterable[Evidence], labels: Labels) -> Signal:
+    def fit(self, reference: Iterable[Evidence], labels: Labels) -> "AtTemperature":
         logits = torch.cat([evidence.logits.detach() for evidence in reference])
         return AtTemperature(Tempered(signal=self.signal, temperature=calibrated(logits, labels)))
 

@@ -1,4 +1,4 @@
-"""What the model answers to the same image evidence slightly otherwise."""
+"""The answers to slightly moved and mirrored views of an image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TTA:
     """One minus the mean probability of the answer over harmless views: high when one of them changes the answer.
 
     The views are the image itself, moved by `move` pixels up, down, left and right with its edge repeated, and, with
-    `mirror`, evidence in a mirror; turn `mirror` off where left and right matter, as in writing.
+    `mirror`, mirrored; turn `mirror` off where left and right matter, as in writing.
 
     Ayhan & Berens (2018), "Test-time data augmentation for estimation of heteroscedastic aleatoric uncertainty in deep
     neural networks".

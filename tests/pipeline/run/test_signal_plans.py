@@ -1,7 +1,9 @@
 """Signals of a plan: fitted once on rows of their own, priced, and refused before anything is measured."""
 
 import hashlib
+import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 
@@ -18,11 +20,13 @@ from demur.evidence import Evidence
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Signals
 from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.run import fitting
 from demur.pipeline.run.fitting import Reference, fit_signals, prices
 from demur.pipeline.run.loop import run_plan
 from demur.randomness import Keys
-from demur.records import read, read_json
+from demur.records import read, read_json, write_json
 from demur.registry import build
+from demur.signals.store import load_signals, save_signals, stored_sha256
 
 FITTED = ("temperature_scaled", "maxlogit_pnorm(largest=3)", "relative_u", "stack(folds=3, signals=[msp, relative_u])")
 OF_FEATURES = ("knn(k=5)", "mahalanobis")
@@ -177,6 +181,85 @@ def test_a_finished_run_fits_nothing_again(measured, monkeypatch):
 
     monkeypatch.setattr(type(build("signal", "temperature_scaled")), "fit", fit)
     run(measured, *FITTED, *OF_FEATURES, *DEAR, "energy", conditions=CONDITIONS)
+
+
+DETECTED = ("conductance(folds=2)", "knn(k=5)")
+
+
+@pytest.fixture(scope="module")
+def detected(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("detected") / "run", *DETECTED)
+
+
+def without_a_shard(whole, folder):
+    """A copy of a finished run that must measure one of its shards again."""
+    shutil.copytree(whole, folder)
+    next((folder / "records").iterdir()).unlink()
+    return folder
+
+
+def events(folder, name):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line["why"] for line in lines if line["event"] == name]
+
+
+def test_a_run_that_goes_on_scores_with_the_signals_it_kept(detected, tmp_path, monkeypatch):
+    folder, fitted = without_a_shard(detected, tmp_path / "run"), []
+    monkeypatch.setattr(fitting, "fit_signals", lambda job: fitted.append(job) or fit_signals(job))
+    run(folder, *DETECTED)
+    assert not fitted
+    assert tiny.hashes(folder) == tiny.hashes(detected)
+    facts = "facts/signals.json"
+    assert (folder / facts).read_bytes() == (detected / facts).read_bytes()
+
+
+def test_the_kept_signals_are_of_this_model_these_data_and_this_plan(detected):
+    facts, facts_of_run = (read_json(detected / name) for name in ("fitted/origin.json", "run.json"))
+    assert facts["signals"] == list(DETECTED)
+    assert facts["sha256"] == stored_sha256(detected / "fitted")
+    assert all(facts[name] == facts_of_run[name] for name in ("model_sha256", "data_sha256", "plan_sha256"))
+    assert set(load_signals(detected / "fitted")) == set(DETECTED)
+
+
+def spoil(folder):
+    next((folder / "fitted").glob("tensors-*")).write_bytes(b"nothing")
+
+
+def replace_by_others(folder):
+    save_signals(folder / "fitted", {name: build("signal", "msp") for name in DETECTED})
+
+
+def name_another_model(folder):
+    facts = read_json(folder / "fitted" / "origin.json")
+    write_json(folder / "fitted" / "origin.json", {**facts, "model_sha256": "another"})
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (spoil, "is not the file that was saved"),
+        (replace_by_others, "holds other signals"),
+        (name_another_model, "holds other signals"),
+        (lambda folder: (folder / "fitted" / "signals.json").unlink(), "holds other signals"),
+    ],
+)
+def test_signals_that_do_not_fit_the_run_are_fitted_again(change, why, detected, tmp_path):
+    folder = without_a_shard(detected, tmp_path / "run")
+    change(folder)
+    run(folder, *DETECTED)
+    assert tiny.hashes(folder) == tiny.hashes(detected)
+    (said,) = events(folder, "signals are fitted again")
+    assert why in said
+    assert set(load_signals(folder / "fitted")) == set(DETECTED)
+
+
+def test_without_a_way_to_keep_them_signals_are_fitted_as_before(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    folder = run(tmp_path / "run", "conductance(folds=2)")
+    assert read(folder)["signal.conductance(folds=2)"].is_finite().all()
+    (why,) = events(folder, "fitted signals were not kept")
+    assert "pip install 'demur[signals]'" in why
+    assert not (folder / "fitted" / "origin.json").exists()
 
 
 def test_other_signals_leave_logits_and_their_own_scores_alone(measured, tmp_path):

@@ -35,7 +35,7 @@ class Roc(Table):
 
 _POINTS = 60
 _COUNTS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100, 150, 200, 300, 500, 1000)
-_TALLIES = ("changed", "asked")
+_TALLIES = ("changes", "mutants")
 WHOLE = "all together"
 
 

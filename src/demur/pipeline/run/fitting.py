@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.data import Index
-from demur.errors import InputError
+from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
 from demur.pipeline.job import Job
 from demur.pipeline.plan.resolve import AnyPolicy
+from demur.pipeline.run.run_writer import RunWriter
 from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
 from demur.randomness import Keys
-from demur.records import groups, wrong
+from demur.records import groups, read_json, write_json, wrong
 from demur.shapes import Labels
 from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
+from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.splits import FEW
 
 
@@ -173,6 +175,53 @@ def fit_signals(job: Job) -> Job:
             with torch.no_grad(), _named(name):
                 found[name] = signal.fit(reference, reference.labels)
     return replace(job, fitted=found)
+
+
+def fitted_signals(job: Job, folder: RunWriter) -> Job:
+    """The job with the fitted signals that an interrupted run kept in `fitted/`, or fitted now and kept there.
+
+    Raises:
+        InputError: the rows do not have what a signal must learn from.
+    """
+    if not any(isinstance(signal, Fittable) for signal in job.signals.values()):
+        return job
+    kept = _kept_signals(job, folder)
+    if kept is not None:
+        return replace(job, fitted=kept)
+    job = fit_signals(job)
+    try:
+        sha256 = save_signals(folder.path / "fitted", job.fitted)
+    except InputError as error:  # a signal of a plug-in may hold what no file can; it can be fitted again
+        folder.log("fitted signals were not kept", why=str(error))
+    else:
+        write_json(folder.path / "fitted" / "origin.json", {"sha256": sha256, **_origin(job)})
+    return job
+
+
+def _origin(job: Job) -> dict[str, Any]:
+    """What fitted signals follow from: others must not be taken for them."""
+    return {
+        "model_sha256": job.classifier.sha256,
+        "data_sha256": job.index.sha256,
+        "plan_sha256": job.plan.sha256,
+        "signals": [name for name, signal in job.signals.items() if isinstance(signal, Fittable)],
+    }
+
+
+def _kept_signals(job: Job, folder: RunWriter) -> dict[str, Signal] | None:
+    """The signals in `fitted/`, if they are whole and of this model, these data and this plan."""
+    path = folder.path / "fitted"
+    origin = path / "origin.json"
+    if not origin.exists():
+        return None
+    try:
+        if read_json(origin) != {"sha256": stored_sha256(path), **_origin(job)}:
+            raise RunError(f"{path} holds other signals than this run has, by {origin.name}.")
+        found = load_signals(path)
+        return {name: cast("Signal", found[name]) for name in _origin(job)["signals"]}
+    except DemurError as error:
+        folder.log("signals are fitted again", why=str(error))
+        return None
 
 
 def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ from demur.pipeline.run.extra_facts import (
 from demur.pipeline.run.fitting import (
     fit_facts,
     fit_policies,
-    fit_signals,
+    fitted_signals,
     prices,
     seconds_per_image,
     try_signals,
@@ -190,7 +190,7 @@ def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress)
     scored = sum(len(task.rows) for task in work if task.condition.scored)
     for sentence in prices(job.signals, scored, len(job.index.rows_of("fit"))):
         progress.say(sentence)
-    job = fit_signals(job)
+    job = fitted_signals(job, folder)
     if job.fitted:
         write_json(folder.path / "facts" / "signals.json", fit_facts(job))
     write_json(folder.path / "timings" / "signals.json", seconds_per_image(job))

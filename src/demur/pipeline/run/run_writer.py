@@ -25,7 +25,7 @@ from demur.records import (
     write_shard,
 )
 
-_ROOMS = ("records", "parts", "facts", "thumbs", "timings")
+_ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings")
 
 
 @dataclass(frozen=True)
