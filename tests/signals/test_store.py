@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from tests.signals.signal_world import World
 from tests.signals.test_signals import REFERENCES
 
 from demur.errors import InputError, MissingExtraError, UnknownNameError
@@ -30,6 +29,7 @@ from demur.signals.stack import Stack
 from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.signals.temperature import Tempered
 from demur.signals.vim import ViM
+from demur.testing.world import World
 
 LAYERS = ("conv", "wide")
 NESTED = build(

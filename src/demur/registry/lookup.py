@@ -129,6 +129,23 @@ def name_of_class(kind: str, thing: type) -> str | None:
     return own or next((each.name for each in plug_ins(kind) if _is(each, thing)), None)
 
 
+def class_names(kind: str) -> Mapping[str, str]:
+    """Class → registered name of demur's own of a kind: what its room gives out as `demur.signals.Energy`."""
+    return {line.partition(":")[2]: name for name, line in TABLES[kind].items()}
+
+
+def public_class(kind: str, room: str, attribute: str) -> Any:
+    """The registered class that a room is asked for as an attribute.
+
+    Raises:
+        AttributeError: nothing of demur's own of this kind has such a class.
+    """
+    known = class_names(kind)
+    if attribute not in known:
+        raise AttributeError(f"module {room!r} has no attribute {attribute!r}")
+    return resolve(kind, known[attribute])
+
+
 def packages(calls: Iterable[Call]) -> dict[str, str]:
     """Version of each package that adds one of these names, or a name inside one of them."""
     found = {name for call in calls for name in _names_in(call)}

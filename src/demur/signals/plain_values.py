@@ -17,6 +17,7 @@ from torch import Tensor
 
 from demur.errors import InputError
 from demur.registry import lookup, names, resolve
+from demur.registry.lookup import name_of_class
 from demur.signals import AnySignal, Fittable, Signal
 from demur.signals.error_detector import Estimator
 
@@ -66,17 +67,25 @@ def signal_from_plain(plain: Any, where: str, contents: Contents) -> AnySignal:
 def _registered(signal: AnySignal, where: str) -> tuple[str, bool]:
     """The name under which a signal, or what it was fitted from, is registered, and whether it is fitted."""
     own = type(signal)
-    for name in names("signal"):
-        module, _, attribute = lookup("signal", name).partition(":")
-        if module == own.__module__:
-            if attribute == own.__qualname__:
-                return name, False
-            if _fitted_class(resolve("signal", name)) is own:
-                return name, True
+    name = name_of_class("signal", own)
+    if name is not None:
+        return name, False
+    for name in _nearby(own.__module__):
+        if _fitted_class(resolve("signal", name)) is own:
+            return name, True
     raise InputError(
         f"{where}: {own.__qualname__} can be saved only if it, or the class whose `fit` is annotated to return it, is "
         f"registered as a signal of the module {own.__module__}. Register it, or annotate `fit`."
     )
+
+
+def _nearby(module: str) -> Iterator[str]:
+    """Names of signals in a module; of another package's all, since it may show its classes anywhere."""
+    package = module.partition(".")[0]
+    for name in names("signal"):
+        place = lookup("signal", name).partition(":")[0]
+        if place == module or (package != "demur" and place.partition(".")[0] == package):
+            yield name
 
 
 def _fitted_class(made: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ import torch
 from demur.data import build_index, open_data
 from demur.evidence import Evidence
 from demur.randomness import Keys
+from demur.registry.lookup import name_of_class
 from demur.shapes import Scores
 from demur.signals import LOGITS, AnySignal, Fittable, Needing, Signal, Telling, needs_of
+from demur.signals.store import load_signals, save_signals
 from demur.testing.rules import check_rules, hooks_on, named
 from demur.testing.world import World
 
@@ -119,6 +122,17 @@ def fitted_by_the_reference_alone(trial: SignalTrial) -> None:
     torch.testing.assert_close(score(other, world.evidence()), found, **_REFIT)
 
 
+def kept_and_loaded(trial: SignalTrial) -> None:
+    """Saved in a run folder and loaded again it gives the same scores; without a name nothing can be saved."""
+    if name_of_class("signal", type(trial.signal)) is None:
+        return
+    with TemporaryDirectory() as folder:
+        save_signals(folder, {"signal": trial.fitted})
+        loaded: Any = load_signals(folder)["signal"]
+    evidence = trial.world.evidence()
+    assert torch.equal(score(loaded, evidence), score(trial.fitted, evidence)), "loaded again, it scores otherwise"
+
+
 RULES: tuple[Callable[[SignalTrial], None], ...] = (
     finite_and_repeatable,
     each_row_alone,
@@ -127,6 +141,7 @@ RULES: tuple[Callable[[SignalTrial], None], ...] = (
     declared_in_words,
     same_with_autograd,
     fitted_by_the_reference_alone,
+    kept_and_loaded,
 )
 
 
