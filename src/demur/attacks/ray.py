@@ -105,7 +105,7 @@ class Ray:
 
     The ray is x(t) = clip(x + t·d, 0, 1) with d of length one in `norm`. A scan looks at `steps` points from cap/1024
     to the cap, each as many times as far as the one before it, and stops at the first flip; a root search then narrows
-    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not output, nor
+    the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen, nor
     one by less than 10⁻⁵ of the largest logit: a flip is a clear one, as for all attacks. The direction is fixed at the
     image itself, so the size is an upper bound on the smallest change there is.
 
@@ -153,11 +153,11 @@ class Ray:
     def resolution(self) -> str:
         """What the scan can see, in words."""
         if self.steps == 1:
-            return "the first flip is looked for between nothing and the cap, output only if it lasts up to the cap"
+            return "the first flip is looked for between nothing and the cap, seen only if it lasts up to the cap"
         return (
             f"the first flip is looked for at {self.steps} sizes from 1/{_SPAN:.0f} of the cap to the cap, each "
             f"{_SPAN ** (1 / (self.steps - 1)):.3g} times the one before; one that returns between two of them is not "
-            f"output. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
+            f"seen. It is then narrowed down to {f'{self.tolerance:.12f}'.rstrip('0')}"
         )
 
     def reach(self, values: int) -> float:

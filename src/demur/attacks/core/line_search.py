@@ -122,7 +122,7 @@ def chandrupatla(bracket: Bracket, tolerance: float) -> Scores:
     """Inverse quadratic interpolation where three points allow it, else the middle; it closes in from both sides.
 
     Of the three points two are the ends and one was an end before. Where there is none, regula falsi takes its place.
-    The point lies a little past the estimate, output from the nearer end: so the other end is soon as near, and the
+    The point lies a little past the estimate, seen from the nearer end: so the other end is soon as near, and the
     bracket closes instead of creeping up from one side. A row that bisection would have settled by now is bisected.
 
     Chandrupatla (1997), doi:10.1016/S0965-9978(96)00051-8.
