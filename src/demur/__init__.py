@@ -1,4 +1,4 @@
-"""Tell when an image classifier can be trusted, and make it decline when it should.
+"""Tell when an image classifier can be trusted, and make it abstain when it should not answer.
 
 Everything a user needs by name; a name is imported when it is first used, so that `import demur` costs nothing.
 """

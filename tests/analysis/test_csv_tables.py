@@ -33,12 +33,12 @@ def found(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(found):
-    looked = {
-        "where": made_up.where(),
+    tables = {
+        "attribution": made_up.where(),
         "trust": made_up.trust(),
         "lipschitz": made_up.lipschitz(),
     }
-    return analyse(GOLDEN).model_copy(update={"epsilon": found, **looked})
+    return analyse(GOLDEN).model_copy(update={"epsilon": found, **tables})
 
 
 def test_a_run_without_them_has_no_files(tmp_path):
@@ -48,7 +48,7 @@ def test_a_run_without_them_has_no_files(tmp_path):
 
 
 def test_every_table_has_its_file(results):
-    assert set(csv_tables(results)) >= FILES - {"where-map-classes.csv"}
+    assert set(csv_tables(results)) >= FILES - {"attribution-map-classes.csv"}
     assert set(csv_tables(results)) <= FILES
 
 

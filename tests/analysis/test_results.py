@@ -180,7 +180,7 @@ def test_histograms_count_every_row_once(folder, results):
         assert sum(histogram.right) == len(test) - errors
         assert sum(histogram.wrong) == errors
         assert sum(histogram.corrupted) == corrupted
-        assert sum(histogram.attacked_samples) == 120
+        assert sum(histogram.attacked) == 120
         assert len(histogram.edges) == len(histogram.right) + 1
         assert list(histogram.edges) == sorted(histogram.edges)
         low, high = histogram.edges[3], histogram.edges[4]

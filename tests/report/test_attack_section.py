@@ -43,12 +43,12 @@ def test_every_attack_has_its_line(results, section):
     for row in results.attacks:
         assert row.sentence in section
     (aimed,) = (row for row in results.attacks if row.target)
-    assert f"towards the class bar; {aimed.target_success.value * 100:.1f} % of them reached it" in section
+    assert f"towards the class bar; {aimed.target_success.value * 100:.1f} % reached it" in section
     assert "such changes have no size" in section
 
 
 def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
-    parts = re.split(r"(?=Screen, curve, verdict|Screen, verdict|Smallest change that flips)", section)[1:]
+    parts = re.split(r"(?=Screen, curve, verdict|Screen, verdict|Minimal perturbations)", section)[1:]
     assert [part.partition(" Every")[0].partition(" The smallest")[0].strip() for part in parts] == [
         "Screen, curve, verdict",
         "Screen, curve, verdict",

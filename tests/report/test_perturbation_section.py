@@ -245,9 +245,9 @@ def test_effects_and_reversals_have_signs():
 def test_images_are_counted_row_by_row_where_hidden_parts_differ(rich):
     hidden = region().occlusions
     uneven = region(occlusions=(hidden[0].model_copy(update={"n": 400}), *hidden[1:]))
-    assert "When one part is hidden, of 460 images:" in section(rich, "attribution")
+    assert "When one part is occluded, of 460 images:" in section(rich, "attribution")
     plain = section(report(attribution=where(regions=(uneven,))), "attribution")
-    assert "When one part is hidden:" in plain
+    assert "When one part is occluded:" in plain
     assert "object blurred 400 30.0 %" in plain
 
 

@@ -32,14 +32,14 @@ def heat(classes_of_imagenet=False):
 
 
 def part(signal, made_of, name, target="error", value=0.7):
-    return PartRow(signal=signal, made_of=made_of, target=target, part=name, auroc=near(value, 0.02))
+    return PartRow(signal=signal, component_kind=made_of, target=target, part=name, auroc=near(value, 0.02))
 
 
 @pytest.fixture
 def rich():
     results = run("issued")
     corrected = [
-        row.model_copy(update={"corrected": row.gain, "beats": row.gain is not None and row.gain.low > 0})
+        row.model_copy(update={"corrected_gain": row.gain, "beats": row.gain is not None and row.gain.low > 0})
         for row in results.signals[1].targets
     ]
     signals = [signal.model_copy(update={"passes": 0.0, "milliseconds": 0.02}) for signal in results.signals]

@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--occlude-scrollbars",
+    "--hide-scrollbars",
 )
 
 

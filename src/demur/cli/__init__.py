@@ -3,7 +3,7 @@
 Each command imports what it needs when it runs, so that help and lists are instant.
 
 Exit status: 0 passed · 1 a gate or the measurement failed, or nothing could be certified · 2 usage or input ·
-3 inconclusive: a gate is undecided, or nothing was asked · 130 interrupted (the same command continues).
+3 inconclusive: a gate is undecided, or no criterion was given · 130 interrupted (the same command continues).
 """
 
 import os
@@ -23,7 +23,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="demur",
-    help="Tell when an image classifier can be trusted, and make it decline when it should.",
+    help="Tell when an image classifier can be trusted, and make it abstain when it should not answer.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

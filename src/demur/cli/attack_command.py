@@ -17,7 +17,8 @@ Attacks = Annotated[
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")]
 Transfer = Annotated[
-    list[str] | None, typer.Option(metavar="MODEL", help="Another model: every model is asked about all points.")
+    list[str] | None,
+    typer.Option(metavar="MODEL", help="Another model: every model classifies all adversarial images."),
 ]
 Format = Annotated[Literal["safetensors", "npz"], typer.Option("--format", help="Of the arrays.")]
 Quantised = Annotated[bool, typer.Option(help="Also write 8-bit images, and count the successes this loses.")]
@@ -41,7 +42,7 @@ def attack(
     set_: Trust = None,
     json: Annotated[bool, typer.Option("--json", help="Print attack.json instead of words.")] = False,
 ) -> None:
-    """Attack a model; write the images, check what was written, and say what was found."""
+    """Attack a model; write the adversarial images, check them, and summarise the result."""
     asked: dict[str, Any] = {
         "limit": limit,
         "seed": seed,

@@ -1,4 +1,4 @@
-"""`demur explain`: where a model looks, as pictures and a table."""
+"""`demur explain`: attribution maps, as pictures and a table."""
 
 import json as json_
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def explain(
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Show where a model looks: an overlay for each picture and map, and a table of how compact the maps are."""
+    """Write attribution maps: an overlay for each picture and map, and a table of how compact the maps are."""
     from demur.attribution.explain_model import open_model
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
     from demur.cli.settings import progress_display
@@ -63,7 +63,7 @@ def words(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = [line for line in lines if not line["error"]]
     first = whole[0]["map"] if whole else ""
     likeness = [f"agreement.{first}"] if any(line["map"] != first for line in whole) else []
-    header = ["image", "answer", "confidence", "map", *(_said(name) for name in (*_SHOWN, *likeness))]
+    header = ["image", "answer", "confidence", "map", *(_heading(name) for name in (*_SHOWN, *likeness))]
     shown = [_cells(line, (*_SHOWN, *likeness)) for line in whole]
     about = [_ABOUT] if shown else []
     about += [f"like {first}: rank correlation of the two maps, 1 the same, 0 unrelated."] if likeness else []
@@ -78,7 +78,7 @@ def words(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*(table if shown else []), *about, *numbered, *zero, *failed]
 
 
-def _said(name: str) -> str:
+def _heading(name: str) -> str:
     kind, _, of = name.partition("_")
     return f"area of {of} %" if kind == "area" else name.replace("agreement.", "like ")
 

@@ -35,7 +35,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; each is compared with the first.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
 ) -> None:
-    """Compare audits of several models on the same images: right answers, and how far the images must change."""
+    """Compare audits of several models on the same images: accuracy, and minimal perturbations image by image."""
     from demur.analysis.compare_runs import compare
     from demur.cli.comparison_words import compare_words
     from demur.openings import note

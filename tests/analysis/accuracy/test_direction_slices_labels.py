@@ -124,7 +124,7 @@ def test_accuracy_weighted_by_the_labels(folder, results):
     clean = rows_of(folder, "clean")
     weights = [each["label_weight"] for each in clean]
     right = sum(weight for weight, each in zip(weights, clean, strict=True) if not wrong(each))
-    assert results.label_quality.weighted == len(clean)
+    assert results.label_quality.weights == len(clean)
     assert same(results.label_quality.weighted_accuracy.value, right / sum(weights))
 
 

@@ -113,7 +113,7 @@ def test_the_flat_beginning_of_a_confidence_curve_is_cut():
 
 def test_nothing_to_draw_is_no_chart():
     nothing = search(per_class=(), curve=(), ecdf=(), comparisons=())
-    assert [found for found in perturbation_charts(results(epsilon=(nothing,), where=None)) if found] == []
+    assert [found for found in perturbation_charts(results(epsilon=(nothing,), attribution=None)) if found] == []
     lost = search().per_class[1].model_copy(update={"median": no_reach(), "rank": None})
     assert class_sizes(search(per_class=(lost,)), 0) is None
     bare = region().per_class[0].model_copy(update={"difference": undefined("few")})
