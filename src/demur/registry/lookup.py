@@ -201,20 +201,3 @@ def _names_in(value: Any) -> set[str]:
     if isinstance(value, Call):
         return {value.name}.union(*(_names_in(each) for each in value.fields.values()))
     return set().union(*(_names_in(each) for each in value)) if isinstance(value, list) else set()
-
-
-def class_names(kind: str) -> Mapping[str, str]:
-    """Class → registered name of everything of a kind: what its room gives out as `demur.signals.Energy`."""
-    return {lookup(kind, name).partition(":")[2]: name for name in names(kind)}
-
-
-def public_class(kind: str, room: str, attribute: str) -> Any:
-    """The registered class that a room is asked for as an attribute.
-
-    Raises:
-        AttributeError: nothing of this kind has such a class.
-    """
-    known = class_names(kind)
-    if attribute not in known:
-        raise AttributeError(f"module {room!r} has no attribute {attribute!r}")
-    return resolve(kind, known[attribute])
