@@ -11,7 +11,7 @@ from demur.attacks import APGD, FMN, PGD, Ensemble, Ray, Square
 from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.objective import Objective
 from demur.attacks.external.callable_attack import Given
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.randomness import Keys
 
@@ -35,7 +35,7 @@ def sure(evidence, y):
 
 
 def setting(oracle, rows=ROWS, dtype=torch.float32, **named):
-    classifier = Classifier(oracle.to(dtype).eval(), classes=CLASSES, input_shape=SHAPE)
+    classifier = BoundClassifier(oracle.to(dtype).eval(), classes=CLASSES, input_shape=SHAPE)
     x, y = images(type(oracle)(), rows).to(dtype), torch.full((rows,), oracle.label)
     return Objective(classifier, success=sure, **named), x, y, Keys.of(0, [str(k) for k in range(rows)], "own")
 
@@ -163,7 +163,7 @@ def distance(evidence, y):
 
 
 def test_features_are_read_and_followed_by_the_gradient():
-    classifier = Classifier(Headed().double().eval(), classes=("a", "b", "c"), input_shape=SHAPE)
+    classifier = BoundClassifier(Headed().double().eval(), classes=("a", "b", "c"), input_shape=SHAPE)
     x = torch.rand(30, *SHAPE, generator=torch.Generator().manual_seed(4)).double()
     y = classifier(x).argmax(dim=1)
     objective = Objective(classifier, success=distance, features=True)
@@ -181,7 +181,7 @@ def test_features_are_read_and_followed_by_the_gradient():
 
 def test_one_pass_gives_logits_and_features():
     module, passes = Headed().eval(), []
-    classifier = Classifier(module, classes=("a", "b", "c"), input_shape=SHAPE)
+    classifier = BoundClassifier(module, classes=("a", "b", "c"), input_shape=SHAPE)
     x, y = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
     module.register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
     Objective(classifier, success=distance, features=True).climb(x, y)

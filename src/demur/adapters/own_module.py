@@ -10,12 +10,12 @@ from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.weights import learned_from, load_weights
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, unknown
 from demur.registry import Address
 
 
-def load_own(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
+def load_own(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
     """The classifier at a `module:` address."""
     options = Options.read(address, classes, input_shape)
     module = build_own(address.location, options.input_shape[0], len(options.classes))

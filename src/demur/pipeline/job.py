@@ -14,7 +14,7 @@ from torch import Tensor
 
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index, Row, Source
 from demur.data.source import check_shape
 from demur.errors import DataError, InputError, ModelError
@@ -55,19 +55,19 @@ class Job:
     """
 
     plan: Plan
-    classifier: Classifier
+    classifier: BoundClassifier
     source: Source
     index: Index
     conditions: tuple[Condition, ...] = ()
     signals: Mapping[str, AnySignal] = field(default_factory=dict)
     policies: Mapping[str, AnyPolicy] = field(default_factory=dict)
     maps: Mapping[str, AttributionMap] = field(default_factory=dict)
-    surrogate: Classifier | None = None
+    surrogate: BoundClassifier | None = None
     fitted: Mapping[str, Signal] = field(default_factory=dict)
     model: str | None = None
 
     @classmethod
-    def of(cls, setup: Setup, classifier: Classifier, source: Source, index: Index, **others: Any) -> "Job":
+    def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":
         """The job of a resolved plan; `others` are fields that no plan has, `surrogate` and `model`."""
         built = {each.name: getattr(setup, each.name) for each in fields(setup)}
         return cls(classifier=classifier, source=source, index=index, **built, **others)
@@ -167,7 +167,7 @@ class Job:
         return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
 
 
-def on_device(classifier: Classifier, device: str) -> Classifier:
+def on_device(classifier: BoundClassifier, device: str) -> BoundClassifier:
     """A copy of the classifier on a device.
 
     Raises:

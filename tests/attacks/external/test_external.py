@@ -16,7 +16,7 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.external.callable_attack import ByPath, Given
 from demur.attacks.external.external import run_external
 from demur.attacks.fgsm import FGSM
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import AddressError, InputError, UnknownNameError
 from demur.randomness import Keys
 from demur.registry import build, describe, parse
@@ -27,7 +27,7 @@ EPS, ROWS = 0.08, 20
 def setting(oracle=None, rows=ROWS):
     oracle = (oracle or Plane()).eval()
     x = images(oracle, rows)
-    objective = Objective(Classifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
     return objective, x, torch.full((rows,), oracle.label), Keys.of(0, [str(i) for i in range(rows)], "foreign")
 
 
@@ -263,7 +263,7 @@ def test_training_mode_is_refused_and_undone(switch):
 
     module = Batched().eval()
     module.plane.normal.requires_grad_(False)
-    objective = Objective(Classifier(module, classes=CLASSES, input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(module, classes=CLASSES, input_shape=SHAPE), "margin")
     x, y = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     keys = Keys.of(0, list("abcd"), "")
