@@ -23,6 +23,7 @@ from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
 from demur.randomness import Keys
+from demur.registry import Call
 from demur.shapes import Flags, Images, Labels, Logits
 from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
 
@@ -49,6 +50,7 @@ class Job:
         signals: by canonical name.
         policies: by the text that the plan has for them.
         maps: attribution maps by canonical name, regions that are maps among them.
+        calls: the names the plan was given, as they were parsed.
         surrogate: a similar model, whose adversarial points might carry over.
         fitted: those of the `signals` that had to be fitted, fitted.
         model: the address that the classifier was loaded from; None where it was given.
@@ -62,6 +64,7 @@ class Job:
     signals: Mapping[str, AnySignal] = field(default_factory=dict)
     policies: Mapping[str, AnyPolicy] = field(default_factory=dict)
     maps: Mapping[str, AttributionMap] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
     surrogate: BoundClassifier | None = None
     fitted: Mapping[str, Signal] = field(default_factory=dict)
     model: str | None = None
