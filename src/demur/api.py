@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Told:
+class _SentenceProgress:
     """The progress of an audit as sentences."""
 
     say: Say
@@ -62,7 +62,7 @@ def run_audit(
     folder = run_plan(
         named if risk is None else named.at_risk(risk),
         Path(out),
-        _Told(say or _nobody),
+        _SentenceProgress(say or _no_output),
         source=None if data is None or isinstance(data, str) else data,
         classifier=model if isinstance(model, Classifier) else None,
     )
@@ -92,5 +92,5 @@ def _naming(plan: Plan, model: Classifier | str | None, data: Source | str | Non
     return plan
 
 
-def _nobody(_sentence: str) -> None:
+def _no_output(_sentence: str) -> None:
     pass
