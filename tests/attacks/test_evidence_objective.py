@@ -10,7 +10,7 @@ from torch import nn
 from demur.attacks import APGD, FMN, PGD, Ensemble, Ray, Square
 from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.objective import Objective
-from demur.attacks.external.callable_attack import Given
+from demur.attacks.external.callable_attack import FunctionAttack
 from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.randomness import Keys
@@ -111,7 +111,7 @@ def test_an_ensemble_breaks_what_can_pass():
 def test_an_external_attack_is_judged_by_ones_own_success():
     oracle = Plane()
     objective, x, y, keys = setting(oracle)
-    outcome = Given(function=lambda model, x, y: oracle.worst(x, EPS), eps=EPS).execute(objective, x, y, keys)
+    outcome = FunctionAttack(function=lambda model, x, y: oracle.worst(x, EPS), eps=EPS).execute(objective, x, y, keys)
     expected, plain = reachable(oracle, x)
     assert torch.equal(outcome.fooled[plain], expected[plain])
 
@@ -127,12 +127,16 @@ def test_what_succeeds_by_little_is_confirmed_in_float64():
 
     for scale, confirmed in ((1.0, False), (0.01, True)):
         objective = Objective(reference.classifier, "margin", doubtful, scale=scale)
-        outcome = Given(function=lambda model, x, y: x + 0.001, eps=EPS).execute(objective, x, y, keys, keep="first")
+        outcome = FunctionAttack(function=lambda model, x, y: x + 0.001, eps=EPS).execute(
+            objective, x, y, keys, keep="first"
+        )
         assert torch.all(outcome.fooled)  # every clean image succeeds already, and costs no more than its forward
         moved = Objective(
             reference.classifier, "margin", lambda e, y, f=doubtful, x=x: f(e, y) - 1.0 * _at(e, x), scale=scale
         )
-        outcome = Given(function=lambda model, x, y: x + 0.001, eps=EPS).execute(moved, x, y, keys, keep="first")
+        outcome = FunctionAttack(function=lambda model, x, y: x + 0.001, eps=EPS).execute(
+            moved, x, y, keys, keep="first"
+        )
         assert torch.all(outcome.fooled) == confirmed
         assert torch.all((outcome.troubles & int(Trouble.UNCONFIRMED) > 0) == (not confirmed))
 

@@ -61,12 +61,12 @@ def _imported(name: str) -> object:
         ) from error
     except Exception as error:  # importing runs foreign code
         raise ModelError(
-            f"the Python module {name!r} cannot be imported: {_said(error)}. Correct it; python -c 'import {name}' "
+            f"the Python module {name!r} cannot be imported: {_reason(error)}. Correct it; python -c 'import {name}' "
             "shows where it fails."
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A TypeError says what was wrong; of others the kind says half."""
     return str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
 
@@ -80,7 +80,7 @@ def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
     except Exception as error:  # foreign code may raise anything
         how = f"with {' and '.join(f'{name}={value}' for name, value in told.items())}" if told else "without arguments"
         raise ModelError(
-            f"module:{location} is called {how}, and that failed: {_said(error)}. Write a function without parameters "
+            f"module:{location} is called {how}, which failed: {_reason(error)}. Write a function without parameters "
             "other than `channels` and `classes` that builds the network, and name it."
         ) from error
 

@@ -142,7 +142,7 @@ def try_maps(job: Job) -> None:
 def _try(classifier: BoundClassifier, found: AttributionMap) -> None:
     x = torch.full((_TRIED, *classifier.input_shape), 0.5, device=classifier.device)
     y = torch.zeros(_TRIED, dtype=torch.long, device=classifier.device)
-    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "preflight"))
+    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "door"))
 
 
 _EXAMPLES = 20
