@@ -47,7 +47,7 @@ def attack_columns(condition: Condition, outcome: Outcome) -> Mapping[str, list[
     }
     if condition.norm == "l1":
         found["distance.l1"] = outcome.l1
-    if condition.attack is not None and not condition.attack.stages:  # stages climb different losses
+    if "stage" not in outcome.extra:  # stages climb different losses
         found |= {"loss.start": outcome.loss_start, "loss.kept": outcome.loss_kept}
     if condition.keep == "nearest":
         found["epsilon.minimal"] = torch.where(outcome.fooled, outcome.size(str(condition.norm)), torch.nan)
