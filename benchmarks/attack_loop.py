@@ -28,7 +28,7 @@ from demur.attacks.core.harness import run
 from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
 from demur.attacks.pgd import PGD
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import open_data
 from demur.randomness import Keys
 
@@ -40,7 +40,7 @@ class Setting:
     """A model with images, and the sizes of change to attack at."""
 
     name: str
-    classifier: Classifier
+    classifier: BoundClassifier
     x: Tensor
     y: Tensor
     keys: Keys

@@ -33,7 +33,7 @@ from demur.attacks.core.harness import run
 from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
 from demur.attacks.ensemble import Ensemble, run_ensemble
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.registry import build, names, resolve
 
 BATCH = 128
@@ -212,7 +212,7 @@ def overhead(quick: bool) -> dict[str, Any]:  # noqa: FBT001
     return figures
 
 
-def passes(classifier: Classifier, subject: Subject, spent: Count, batch: int) -> None:
+def passes(classifier: BoundClassifier, subject: Subject, spent: Count, batch: int) -> None:
     """So many bare passes of full batches; what goes back more often than forward goes back through the same graph."""
     both, alone = min(spent.forwards, spent.backwards), max(0, spent.forwards - spent.backwards)
     with torch.no_grad():

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from common.nets import fashion, resnet20
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled
 from demur.errors import MissingExtraError
 from demur.evidence import Evidence
@@ -48,7 +48,7 @@ def main() -> None:
 
 def measure(images: int, pairs: int) -> dict[str, object]:
     subject = resnet20(images) or fashion(images)
-    model = Classifier(
+    model = BoundClassifier(
         subject.network,
         classes=subject.classes,
         input_shape=tuple(subject.x.shape[1:]),
@@ -85,7 +85,7 @@ def measure(images: int, pairs: int) -> dict[str, object]:
     }
 
 
-def pooled_layer(model: Classifier, images: torch.Tensor) -> str:
+def pooled_layer(model: BoundClassifier, images: torch.Tensor) -> str:
     """The last layer whose maps are averaged into the features."""
     names = [name for name in model.layer_names if name.endswith(("layer3", "blocks", "blocks.2"))]
     output = model.forward_output(images, names)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from common.nets import fashion, resnet20
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.signals.early_stopping import truncated
@@ -36,7 +36,7 @@ BATCH, GAMMA = 128, 0.01
 class Reference:
     """Evidence batch by batch, anew each time."""
 
-    classifier: Classifier
+    classifier: BoundClassifier
     images: Tensor
 
     def __iter__(self) -> Iterator[Evidence]:
@@ -55,7 +55,7 @@ def copies(fitted: FittedLabelChangeRate, seen: Evidence, module: nn.Module) -> 
     return made
 
 
-def naive(classifier: Classifier, spoilt: list[nn.Module], images: Tensor) -> Tensor:
+def naive(classifier: BoundClassifier, spoilt: list[nn.Module], images: Tensor) -> Tensor:
     """What each copy answers, (mutants, rows)."""
     parts = [classifier.prepare(part) for part in torch.split(images, BATCH)]
     return torch.stack([torch.cat([net(part).argmax(dim=1) for part in parts]) for net in spoilt])
@@ -85,7 +85,7 @@ def main() -> None:
 
 def measure(images: int, mutants: int, known: int, pairs: int) -> dict[str, object]:
     subject = resnet20(images + known) or fashion(images + known)
-    model = Classifier(
+    model = BoundClassifier(
         subject.network,
         classes=subject.classes,
         input_shape=tuple(subject.x.shape[1:]),

@@ -30,7 +30,7 @@ from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import of_length_one
 from demur.attacks.ray import Ray, RayOutcome, run_ray
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.training.learning_loop import InputScaling
 
 TOLERANCE, BATCH, WALK = 1e-5, 128, 400
@@ -141,9 +141,9 @@ def measure(subject: Subject, ray: Ray, rounds: int, threads: int) -> dict[str, 
     }
 
 
-def classifier(subject: Subject) -> Classifier:
+def classifier(subject: Subject) -> BoundClassifier:
     channels, height, width = subject.x.shape[1:]
-    return Classifier(
+    return BoundClassifier(
         subject.network,
         classes=subject.classes,
         input_shape=(channels, height, width),
@@ -184,7 +184,7 @@ def passes(ours: RayOutcome, theirs: Bisected) -> dict[str, object]:
     return said
 
 
-def agreement(model: Classifier, subject: Subject, ours: RayOutcome, theirs: Bisected) -> dict[str, object]:
+def agreement(model: BoundClassifier, subject: Subject, ours: RayOutcome, theirs: Bisected) -> dict[str, object]:
     """On how many rays the two agree to the tolerances of both, and what the others look like in small steps."""
     out = ours.outcome
     flipped = out.fooled & (out.step > 0)
@@ -214,7 +214,7 @@ def agreement(model: Classifier, subject: Subject, ours: RayOutcome, theirs: Bis
 
 
 @torch.no_grad()
-def crossed(model: Classifier, subject: Subject, row: int, ours: RayOutcome, theirs: Bisected) -> int:
+def crossed(model: BoundClassifier, subject: Subject, row: int, ours: RayOutcome, theirs: Bisected) -> int:
     """How often the answer of an image changes between right and wrong up to a little beyond both ends."""
     image, label = subject.x[row : row + 1], subject.y[row : row + 1]
     with torch.enable_grad():

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 import demur
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index, Source, build_index
 from demur.errors import InputError
 from demur.evidence import Evidence
@@ -34,7 +34,7 @@ BATCH = 128
 class Rows:
     """Evidence of some images, batch by batch, anew each time."""
 
-    classifier: Classifier
+    classifier: BoundClassifier
     source: Source
     index: Index
     rows: NDArray[np.int64]

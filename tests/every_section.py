@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan, LipschitzPlan
 from demur.pipeline.run.loop import run_plan
 from tests import tiny
@@ -33,8 +33,8 @@ class Net(nn.Module):
         return self.compare((light - dark + 1) / 2).flatten(1)
 
 
-def classifier() -> Classifier:
-    return Classifier(Net().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+def classifier() -> BoundClassifier:
+    return BoundClassifier(Net().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
 
 
 def mask(row: int) -> Tensor:

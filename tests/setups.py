@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demur.attacks.core.projections import project
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import from_tensors, open_data
 from demur.pipeline.plan.plan_file import Conditions, ModelPlan, Plan, Policies
 from demur.pipeline.run.loop import run_plan
@@ -181,6 +181,8 @@ class Setup:
     def run(self, out: Path) -> Path:
         held_out = merged(self.data(), self.classes).part(self.begin, self.begin + HELD_OUT)
         names = [f"class {k}" for k in range(self.classes)]
-        classifier = Classifier(self.net(), classes=names, input_shape=tuple(held_out.x.shape[1:]), **self.declared)
+        classifier = BoundClassifier(
+            self.net(), classes=names, input_shape=tuple(held_out.x.shape[1:]), **self.declared
+        )
         source = from_tensors(self.images(held_out.x), self.labels(held_out.y), classes=names, name="setup")
         return run_plan(self.plan(), out, Quiet(), source, classifier)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import DataError, InputError, ModelError, UnknownNameError
 from demur.evidence import Evidence
 from demur.randomness import Keys
@@ -30,7 +30,7 @@ class Net(nn.Module):
 
 def net_and_evidence(layers=(), **given):
     net = Net().eval()
-    classifier = Classifier(net, classes=tuple("abcd"), input_shape=SHAPE)
+    classifier = BoundClassifier(net, classes=tuple("abcd"), input_shape=SHAPE)
     images = Keys.of(0, ["0", "1", "2"], "c").uniform(torch.empty(3, *SHAPE), "images")
     net.passes = 0
     return net, images, Evidence(classifier, images, layers, **given)
@@ -133,7 +133,7 @@ def dropping(rows=4, **given):
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.copy_(0.2 * torch.randn(parameter.shape, generator=dice))
-    classifier = Classifier(net, classes=tuple("abcd"), input_shape=SHAPE)
+    classifier = BoundClassifier(net, classes=tuple("abcd"), input_shape=SHAPE)
     all_keys = Keys.of(0, [str(row) for row in range(rows)], "c")
     images = all_keys.uniform(torch.empty(rows, *SHAPE), "images")
     return net, Evidence(classifier, images, keys=all_keys)
@@ -216,7 +216,7 @@ def test_a_missing_linear_head_is_named():
         def forward(self, x):
             return self.conv(x).flatten(1)
 
-    classifier = Classifier(Headless().eval(), classes=tuple("abcd"), input_shape=SHAPE)
+    classifier = BoundClassifier(Headless().eval(), classes=tuple("abcd"), input_shape=SHAPE)
     with pytest.raises(ModelError, match="the model has none that was found"):
         _ = Evidence(classifier, torch.zeros(2, *SHAPE)).head
 
@@ -349,6 +349,8 @@ def test_what_does_not_go_with_the_images_is_refused(given, message):
         net_and_evidence(**given)
 
 
-def test_a_bare_module_is_refused_with_the_way_to_wrap_it():
-    with pytest.raises(InputError, match=r"evidence is of a demur\.Classifier; got a Net\. Wrap a module"):
-        Evidence(Net().eval(), torch.zeros(2, *SHAPE))
+def test_a_bare_module_will_do_and_anything_else_is_refused():
+    net, x = Net().eval(), torch.rand(2, *SHAPE)
+    assert torch.equal(Evidence(net, x).logits, net(x).detach().cpu())
+    with pytest.raises(ModelError, match=r"got str\. Write demur\.Classifier\(module"):
+        Evidence("net", x)

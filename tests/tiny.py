@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import from_tensors
 from demur.data.source import Row
 from demur.pipeline.plan.plan_file import Conditions, DataPlan, Plan, Policies
@@ -63,7 +63,7 @@ class Net(nn.Module):
 
 
 def classifier(**given):
-    return Classifier(Net(**given).eval(), classes=CLASSES, input_shape=SHAPE)
+    return BoundClassifier(Net(**given).eval(), classes=CLASSES, input_shape=SHAPE)
 
 
 def images_and_labels(rows=ROWS, seed=0):

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 import demur
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import build_index, from_tensors
 from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.plan_file import Conditions, Plan
@@ -38,7 +38,7 @@ def small_job() -> Job:
     dice = torch.Generator().manual_seed(0)
     source = from_tensors(torch.rand(60, 1, 8, 8, generator=dice), torch.arange(60) % 3, classes=("a", "b", "c"))
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
-    classifier = Classifier(net, classes=source.classes, input_shape=source.input_shape)
+    classifier = BoundClassifier(net, classes=source.classes, input_shape=source.input_shape)
     plan = Plan(conditions=Conditions(use=CONDITIONS, attacked=12))
     return Job.of(resolve(plan, source), classifier, source, build_index(source))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from common.adversarial import trained
 from common.counting import Count, Counting
 from demur.adapters import load_model
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Source, build_index, open_data
 from demur.randomness import Keys
 from demur.training.learning_loop import InputScaling
@@ -41,11 +41,11 @@ class Subject:
         counting = Counting(InputScaling(deepcopy(self.network), self.mean, self.std)).eval().requires_grad_(False)
         return counting, counting.count
 
-    def classifier(self) -> tuple[Classifier, Count]:
+    def classifier(self) -> tuple[BoundClassifier, Count]:
         """The net as demur wants it, and its counter, at zero."""
         counting = Counting(deepcopy(self.network).requires_grad_(False)).eval()
         channels, height, width = self.x.shape[1:]
-        made = Classifier(
+        made = BoundClassifier(
             counting, classes=self.classes, input_shape=(channels, height, width), mean=self.mean, std=self.std
         )
         counting.count.reset()

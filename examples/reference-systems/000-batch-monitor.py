@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import demur
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.evidence import Evidence
 from demur.signals.activation_entropy import ActivationEntropy, FittedActivationEntropy
 from demur.signals.msp import MSP
@@ -33,13 +33,13 @@ LATE = (*np.linspace(0, 2, 20), *np.linspace(2.001, 4, 3), 7.0)
 BATCH = 16
 
 
-def fgsm(model: Classifier, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
+def fgsm(model: BoundClassifier, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
     """One signed step on the cross-entropy."""
     gradient = model.loss_gradient(x, lambda logits: cross_entropy(logits, y, reduction="none"))[1]
     return (x + eps * gradient.sign()).clamp(0, 1)
 
 
-def looks(model: Classifier, x: torch.Tensor, layer: str) -> list[Evidence]:
+def looks(model: BoundClassifier, x: torch.Tensor, layer: str) -> list[Evidence]:
     """Evidence of batches of 16."""
     return [Evidence(model, part, (layer,)) for part in x.split(BATCH)]
 

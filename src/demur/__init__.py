@@ -1,60 +1,58 @@
 """Tell when an image classifier can be trusted, and make it abstain when it should not answer.
 
-Everything a user needs by name; a name is imported when it is first used, so that `import demur` costs nothing.
+Everything a user needs by name; a name is imported when it is first used, so that `import demur` costs nothing. Every
+attack, signal and policy of the registry is a public class here too: `demur.PGD`, `demur.Energy`, `demur.Certified`.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demur.errors import needing_torch
+from demur.registry.tables import ATTACKS, POLICIES, SIGNALS
 
 if TYPE_CHECKING:
-    from demur.adapters import load_model
-    from demur.analysis import Results, analyse
-    from demur.api import run_audit
-    from demur.classifier import Classifier
-    from demur.data import from_dataset, from_tensors, open_data
-    from demur.errors import DemurError
-    from demur.policies import Certified, Rule, Threshold
+    from demur.adapters import load_model as load_model
+    from demur.analysis import Results as Results
+    from demur.analysis import analyse as analyse
+    from demur.api import audit as audit
+    from demur.classifier import Classifier as Classifier
+    from demur.data import from_dataset as from_dataset
+    from demur.data import from_tensors as from_tensors
+    from demur.data import open_data as open_data
+    from demur.errors import DemurError as DemurError
+    from demur.evidence import Evidence as Evidence
+    from demur.policies import certify as certify
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Certified",
-    "Classifier",
-    "DemurError",
-    "Results",
-    "Rule",
-    "Threshold",
-    "analyse",
-    "from_dataset",
-    "from_tensors",
-    "load_model",
-    "open_data",
-    "run_audit",
-]
-
 _ROOMS = {
-    "Certified": "demur.policies",
     "Classifier": "demur.classifier",
     "DemurError": "demur.errors",
+    "Evidence": "demur.evidence",
     "Results": "demur.analysis",
-    "Rule": "demur.policies",
-    "Threshold": "demur.policies",
     "analyse": "demur.analysis",
+    "audit": "demur.api",
+    "certify": "demur.policies",
     "from_dataset": "demur.data",
     "from_tensors": "demur.data",
     "load_model": "demur.adapters",
     "open_data": "demur.data",
-    "run_audit": "demur.api",
 }
 
+_REGISTERED = {
+    name: module
+    for module, _, name in (line.partition(":") for table in (ATTACKS, POLICIES, SIGNALS) for line in table.values())
+}
 
-def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
+__all__ = sorted([*_ROOMS, *_REGISTERED])
+
+
+def __getattr__(name: str) -> Any:
+    room = _ROOMS.get(name) or _REGISTERED.get(name)
+    if room is None:
         raise AttributeError(f"module 'demur' has no attribute {name!r}")
     with needing_torch(f"demur.{name}"):
-        return getattr(importlib.import_module(_ROOMS[name]), name)
+        return getattr(importlib.import_module(room), name)
 
 
 def __dir__() -> list[str]:

@@ -1,22 +1,26 @@
-"""Audit in one call, for those who have a classifier and images in Python."""
+"""The same from Python: `demur.audit`, for those who have a model and images at hand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from torch import nn
 
 from demur.analysis import Results, write_results
-from demur.classifier import Classifier
-from demur.data import Source
+from demur.classifier import AnyClassifier, BoundClassifier, Classifier
+from demur.data import Source, from_given, open_data
+from demur.data.memory import names_of
+from demur.errors import ModelError
 from demur.pipeline.plan.plan_file import Plan, read_plan
-from demur.pipeline.run.loop import run_plan as run_plan
+from demur.pipeline.run.loop import run_plan
 from demur.report import write
 
-Say = Callable[[str], None]
+Say: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Told:
+class SpokenProgress:
     """The progress of an audit as sentences."""
 
     say: Say
@@ -29,46 +33,83 @@ class _Told:
         self.say(what)
 
 
-def run_audit(
-    model: Classifier | str | None = None,
-    data: Source | str | None = None,
+def audit(
+    model: AnyClassifier | nn.Module | str | None = None,
+    data: object = None,
     *,
-    out: Path | str,
+    out: Path | str | None = None,
     plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
+    device: str | None = None,
     say: Say | None = None,
 ) -> Results:
     """Audit a classifier on labelled held-out images, and return what was found.
 
-    The run folder `out` then has the records, `results.json` and `report.html`; the same call again continues an
-    interrupted audit, and a finished one measures nothing twice.
+    The run folder `out` then has the records, `results.json` and `report.html` (`results.open()` shows it); the same
+    call again continues an interrupted audit, and a finished one measures nothing twice.
 
     Args:
-        model: a classifier, or an address such as `"zoo:resnet20@w.safetensors"`; by default what the plan names.
-        data: a source, or an address such as `"parquet:test.parquet"`; by default what the plan names. Images the model
-            was trained on make every number worthless; those its `learned_from` names are left out.
-        out: the run folder, made if it is not there.
+        model: an `nn.Module` in evaluation mode that reads images in [0, 1], a `demur.Classifier` (which normalises)
+            or an address such as `"zoo:resnet20@w.safetensors"`; by default what the plan names.
+        data: images and labels in a pair of tensors or arrays, a data set, a data loader, a source, or an address such
+            as `"parquet:test.parquet"`; by default what the plan names. Images the model was trained on make every
+            number worthless; those its `learned_from` names are left out.
+        out: the run folder, made if it is not there; by default `runs/<model>-<data>-<plan>`.
         plan: a plan, the path of a TOML one, or the keys that differ from the defaults, such as
             `{"data.limit": 2000, "conditions.use": ["pgd(eps=[1/255, 2/255])"]}`.
         risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
-        say: called with a sentence whenever something else is being measured; by default nobody is told.
+        device: where the model runs, such as `"cuda"`; by default where it is.
+        say: called with a sentence whenever something else is being measured; by default nothing is said.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
         RunError: the folder belongs to another run.
     """
-    ours = all(given is None or given == "fashion" for given in (model, data))
-    named = _naming(_read(plan, shipped=ours), model, data)
+    ours = all(given is None or (isinstance(given, str) and given == "fashion") for given in (model, data))
+    described = _described(model)
+    source = None if data is None or isinstance(data, str) else _source(data, described)
+    named = _naming(_read(plan, shipped=ours), described, data if isinstance(data, str) else source)
+    if source is None and isinstance(described, Classifier):
+        source = open_data(named.data.address)
     folder = run_plan(
         named if risk is None else named.at_risk(risk),
-        Path(out),
-        _Told(say or _nobody),
-        source=None if data is None or isinstance(data, str) else data,
-        classifier=model if isinstance(model, Classifier) else None,
+        None if out is None else Path(out),
+        SpokenProgress(say or _silent),
+        source=source,
+        classifier=_bound(described, source),
+        device=device,
     )
-    results = write_results(folder, by="audit")
+    results = write_results(folder, by="audit").of_folder(folder)
     write(folder, results)
     return results
+
+
+def _described(model: AnyClassifier | nn.Module | str | None) -> AnyClassifier | str | None:
+    """A module is a classifier of logits that reads images in [0, 1]."""
+    if model is None or isinstance(model, (BoundClassifier, Classifier, str)):
+        return model
+    if isinstance(model, nn.Module):
+        return Classifier(model)
+    raise ModelError(
+        "the model is a torch.nn.Module, a demur.Classifier or an address such as zoo:resnet20@w.safetensors; got "
+        f"{type(model).__name__}."
+    )
+
+
+def _source(data: object, model: AnyClassifier | str | None) -> Source:
+    """The images; labels without names have those of the model, or its numbers."""
+    classes = None if model is None or isinstance(model, str) else model.classes
+    if classes is None and names_of(data) is None and isinstance(model, Classifier):
+        first = next(iter(from_given(data, classes=("0", "1")).read([0])))
+        classes = None if first.image is None else model.numbered(first.image[None])
+    return from_given(data, classes=classes)
+
+
+def _bound(model: AnyClassifier | str | None, source: Source | None) -> BoundClassifier | None:
+    """The classifier that the job holds; None where the plan's address leads to it."""
+    if isinstance(model, Classifier) and source is not None:
+        return model.bind(classes=source.classes, input_shape=source.input_shape)
+    return model if isinstance(model, BoundClassifier) else None
 
 
 def _read(plan: Plan | Mapping[str, Any] | Path | str | None, *, shipped: bool) -> Plan:
@@ -81,10 +122,11 @@ def _read(plan: Plan | Mapping[str, Any] | Path | str | None, *, shipped: bool) 
             return read_plan(Path(plan))
 
 
-def _naming(plan: Plan, model: Classifier | str | None, data: Source | str | None) -> Plan:
+def _naming(plan: Plan, model: AnyClassifier | str | None, data: Source | str | None) -> Plan:
     """The plan with the model and the data it will be run on by name."""
     if model is not None:
-        called = {"address": model if isinstance(model, str) else model.name}
+        name = model if isinstance(model, str) else model.title if isinstance(model, Classifier) else model.name
+        called = {"address": name}
         plan = plan.model_copy(update={"model": plan.model.model_copy(update=called)})
     if data is not None:
         called = {"address": data if isinstance(data, str) else data.address}
@@ -92,5 +134,5 @@ def _naming(plan: Plan, model: Classifier | str | None, data: Source | str | Non
     return plan
 
 
-def _nobody(_sentence: str) -> None:
+def _silent(_sentence: str) -> None:
     pass

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from demur.classifier import Classifier, ForwardOutput
+from demur.classifier import AnyClassifier, BoundClassifier, ForwardOutput, bound
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
 from demur.classifier.partial_forward import Change
 from demur.classifier.validation import check_images
@@ -46,7 +46,7 @@ class Evidence:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: AnyClassifier,
         images: Images,
         layers: Sequence[str] = (),
         logits: Logits | None = None,
@@ -57,14 +57,16 @@ class Evidence:
         check: bool = True,
     ) -> None:
         if check:
-            _check(classifier, images, {"logits": logits, "keys": keys, "groups": groups})
+            classifier = _checked(classifier, images, {"logits": logits, "keys": keys, "groups": groups})
             images = images.to(classifier.device)
         self.images = images
         self.groups = groups
         self.spent = torch.zeros(2, len(images if logits is None else logits), dtype=torch.int64)
         if logits is not None:  # the cached property starts filled
             self.logits = logits
-        self._classifier = classifier
+        self._classifier: BoundClassifier = (
+            classifier if isinstance(classifier, BoundClassifier) else bound(classifier, images)
+        )
         self._layers = tuple(layers)
         self._features = features
         self._keys = keys
@@ -235,18 +237,16 @@ class Evidence:
         return output
 
 
-def _check(classifier: Classifier, images: Images, rows: Mapping[str, Sized | None]) -> None:
-    if not isinstance(classifier, Classifier):
-        raise InputError(
-            f"evidence is of a demur.Classifier; got a {type(classifier).__name__}. Wrap a module: "
-            "demur.Classifier(net, classes=[…], input_shape=(channels, height, width), mean=[…], std=[…])."
-        )
+def _checked(classifier: AnyClassifier, images: Images, rows: Mapping[str, Sized | None]) -> BoundClassifier:
+    """The classifier for these images, which fit it."""
     if not isinstance(images, Tensor):
         raise DataError(
             f"images are one tensor (rows, channels, height, width) in [0, 1]; got a {type(images).__name__}. "
             "Stack them: torch.stack(list_of_images)."
         )
-    check_images(images, classifier.input_shape)
+    found = bound(classifier, images)
+    check_images(images, found.input_shape)
     for name, given in rows.items():
         if given is not None and len(given) != len(images):
             raise InputError(f"`{name}` must have one entry per image; got {len(given)} for {len(images)} images.")
+    return found

@@ -64,9 +64,12 @@ def _read(path: Path) -> list[Opening]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in found:
+            _ = [line[key] for key in ("at", "split", "data_sha256", "model_sha256", "plan_sha256", "gates")]
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunError(
             f"{path} says how often test labels were opened and cannot be read ({error}). "
             "Repair the line, or move the file away; the count then starts anew."
         ) from None
+    return found

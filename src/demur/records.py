@@ -291,7 +291,7 @@ def read(run: Path, condition: str | None = None) -> pl.DataFrame:
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         raise RunError(f"{run}: {missing[0]} is in the manifest and not in records/. Run the same audit again.")
-    return pl.concat([validate(_opened(path), path.name) for path in paths], how="diagonal")
+    return pl.concat([validate(_read_table(path), path.name) for path in paths], how="diagonal")
 
 
 def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
@@ -300,10 +300,10 @@ def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
     paths = [run / "parts" / f"{shard}.parquet" for shard in shards]
     if not paths or not all(path.exists() for path in paths):
         return None
-    return pl.concat([_opened(path) for path in paths])
+    return pl.concat([_read_table(path) for path in paths])
 
 
-def _opened(path: Path) -> pl.DataFrame:
+def _read_table(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:

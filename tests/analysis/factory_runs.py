@@ -5,7 +5,7 @@ import torch
 from tests import tiny
 
 from demur.analysis import analyse
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Row
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
@@ -56,7 +56,7 @@ class Modules:
 def run(out, **changes):
     """Audit the modules into a folder."""
     plan = read_plan(None, (), PLAN | {key.replace("__", "."): value for key, value in changes.items()})
-    model = Classifier(tiny.Net().eval(), classes=CLASSES, input_shape=tiny.SHAPE)
+    model = BoundClassifier(tiny.Net().eval(), classes=CLASSES, input_shape=tiny.SHAPE)
     return run_plan(plan, out, tiny.Quiet(), Modules(), model)
 
 

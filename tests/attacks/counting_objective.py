@@ -3,7 +3,7 @@
 import torch
 
 from demur.attacks.core.objective import Objective
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.testing.attack_contract import ROWS, SHAPE, AttackTrial
 
@@ -37,5 +37,5 @@ def setting(attack, classes=5, dtype=torch.float64, rows=ROWS, wrong=2):
     """A counting objective, images of which many pixels touch a wall, labels of which the first few are wrong, keys."""
     trial = AttackTrial.of(attack, classes=classes, dtype=dtype, rows=rows, wrong=wrong)
     names = [str(k) for k in range(classes)]
-    objective = Counting(Classifier(trial.module, classes=names, input_shape=SHAPE), attack.loss)
+    objective = Counting(BoundClassifier(trial.module, classes=names, input_shape=SHAPE), attack.loss)
     return objective, trial.x, trial.y, Keys.of(0, [str(row) for row in range(rows)], "contracts")

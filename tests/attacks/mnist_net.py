@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 
 needs_shared = pytest.mark.skipif("DEMUR_SHARED" not in os.environ, reason="DEMUR_SHARED is not set")
 
@@ -45,4 +45,4 @@ def robust_mnist(rows=256):
     held = np.load(shared / "data" / "mnist" / "test-first-500.npz")
     x = torch.from_numpy(held["images"][:rows]).float()[:, None] / 255
     y = torch.from_numpy(held["labels"][:rows]).long()
-    return Classifier(module, classes=[str(k) for k in range(10)], input_shape=(1, 28, 28)), x, y
+    return BoundClassifier(module, classes=[str(k) for k in range(10)], input_shape=(1, 28, 28)), x, y

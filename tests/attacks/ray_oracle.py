@@ -5,7 +5,7 @@ from tests.attacks.counting_objective import Counting
 from tests.oracles import CLASSES, ORDER, SHAPE
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 
 ROWS = 24
@@ -33,7 +33,7 @@ def given(module, x, ray=None, wrong=0, **named):
     """An objective, labels and keys."""
     y = torch.full((len(x),), module.label)
     y[:wrong] = 1 - y[:wrong]
-    classifier = Classifier(module.to(x.dtype).eval(), classes=CLASSES, input_shape=SHAPE)
+    classifier = BoundClassifier(module.to(x.dtype).eval(), classes=CLASSES, input_shape=SHAPE)
     objective = Counting(classifier, "cross_entropy" if ray is None else ray.loss, **named)
     return objective, x, y, Keys.of(0, [str(k) for k in range(len(x))], "ray")
 

@@ -23,7 +23,7 @@ from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
 from demur.attacks.spatial import Spatial
 from demur.attacks.square import Square
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
 from demur.registry import parse
@@ -60,7 +60,7 @@ ELSEWHERE = [
 def attack_all(attack, oracle, keep, rows=48, batch=16):
     x = images(oracle, rows)
     y = torch.full((rows,), oracle.label)
-    objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
+    objective = Objective(BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
     keys = Keys.of(0, [str(i) for i in range(rows)], repr(attack))
     return x, y, run(attack, objective, x, y, keys, keep=keep, batch=batch)
 
@@ -140,7 +140,7 @@ def test_an_attack_from_elsewhere_is_held_to_the_same_worst_points(attack, oracl
     if type(attack) is not ByPath:
         pytest.importorskip(type(attack).__name__.lower())
     x, y = images(oracle, 24), torch.full((24,), oracle.label)
-    objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
+    objective = Objective(BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
     keys = Keys.of(0, [str(i) for i in range(24)], repr(attack))
     outcome = run_external(attack, objective, x, y, keys, keep="worst", batch=16)
     reached, possible = cross_entropy(outcome.logits, y), cross_entropy(oracle(oracle.worst(x, EPS)), y)

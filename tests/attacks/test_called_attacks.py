@@ -10,7 +10,7 @@ import demur.attacks
 from demur.attacks import APGD, APGDT, BIM, CW, FGSM, FMN, MIFGSM, PGD, Ensemble, Foolbox, Noise, Ray, Spatial, Square
 from demur.attacks.core.attack_state import FLAGS, Trouble
 from demur.attacks.core.objective import Objective
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import DataError, InputError, ModelError, UnknownNameError
 from demur.randomness import Keys
 from demur.registry import names, parse, resolve
@@ -20,7 +20,7 @@ EPS, ROWS = 0.08, 24
 
 @pytest.fixture(scope="module")
 def model():
-    return Classifier(Plane().eval(), classes=CLASSES, input_shape=SHAPE)
+    return BoundClassifier(Plane().eval(), classes=CLASSES, input_shape=SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_which_point_is_kept_may_be_said(model, rows):
         ({"y": lambda y: torch.eye(2)[y]}, DataError, "argmax"),
         ({"y": lambda y: y[:3]}, DataError, r"one for each of 24 images, shape \(24,\); got \(3,\)"),
         ({"y": lambda y: y.tolist()}, DataError, "a list"),
-        ({"model": lambda m: m.as_module()}, InputError, "Wrap a module in one"),
+        ({"model": lambda m: "fashion"}, ModelError, r"got str. Write demur.Classifier\(module"),
         ({"target": 7}, DataError, "target: from 0 to 1"),
         ({"target": "frog"}, UnknownNameError, "unknown class 'frog'"),
         ({"keep": "best"}, UnknownNameError, "nearest"),
@@ -118,7 +118,7 @@ class Cut(nn.Module):
 
 def test_a_model_without_gradients_is_refused_by_what_follows_them(rows):
     module = Cut().eval().requires_grad_(False)
-    cut = Classifier(module, classes=CLASSES, input_shape=SHAPE)
+    cut = BoundClassifier(module, classes=CLASSES, input_shape=SHAPE)
     for attack in (PGD(eps=EPS), Ray(), Ensemble(eps=EPS)):
         with pytest.raises(ModelError, match="have none with respect to the images"):
             attack(cut, *rows)

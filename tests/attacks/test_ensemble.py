@@ -8,7 +8,7 @@ from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import unit
 from demur.attacks.ensemble import NOT_BROKEN, NOT_RUN, WRONG_ALREADY, Ensemble, run_ensemble
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
 
@@ -18,7 +18,7 @@ EPS, ROWS = 0.08, 40
 def setting(oracle, rows=ROWS):
     x = images(oracle, rows)
     y = torch.full((rows,), oracle.label)
-    objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE))
+    objective = Objective(BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE))
     return objective, x, y, Keys.of(0, [str(i) for i in range(rows)], "ensemble")
 
 
@@ -93,7 +93,7 @@ def test_a_first_stage_is_the_attack_run_by_hand():
 
 def test_results_do_not_depend_on_batch_size_or_order():
     oracle = Bowl().double()
-    objective = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE))
+    objective = Objective(BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE))
     x = images(Bowl(), ROWS).double()
     y, keys = torch.full((ROWS,), oracle.label), Keys.of(0, [str(i) for i in range(ROWS)], "ensemble")
     ensemble = Ensemble(eps=EPS, preset="quick")

@@ -10,8 +10,8 @@ from torch import nn
 from demur.attacks import APGD, FMN, PGD, Ensemble, Ray, Square
 from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.objective import Objective
-from demur.attacks.external.callable_attack import Given
-from demur.classifier import Classifier
+from demur.attacks.external.callable_attack import FunctionAttack
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.randomness import Keys
 
@@ -35,7 +35,7 @@ def sure(evidence, y):
 
 
 def setting(oracle, rows=ROWS, dtype=torch.float32, **named):
-    classifier = Classifier(oracle.to(dtype).eval(), classes=CLASSES, input_shape=SHAPE)
+    classifier = BoundClassifier(oracle.to(dtype).eval(), classes=CLASSES, input_shape=SHAPE)
     x, y = images(type(oracle)(), rows).to(dtype), torch.full((rows,), oracle.label)
     return Objective(classifier, success=sure, **named), x, y, Keys.of(0, [str(k) for k in range(rows)], "own")
 
@@ -111,7 +111,7 @@ def test_an_ensemble_breaks_what_can_pass():
 def test_an_external_attack_is_judged_by_ones_own_success():
     oracle = Plane()
     objective, x, y, keys = setting(oracle)
-    outcome = Given(function=lambda model, x, y: oracle.worst(x, EPS), eps=EPS).execute(objective, x, y, keys)
+    outcome = FunctionAttack(function=lambda model, x, y: oracle.worst(x, EPS), eps=EPS).execute(objective, x, y, keys)
     expected, plain = reachable(oracle, x)
     assert torch.equal(outcome.fooled[plain], expected[plain])
 
@@ -127,12 +127,16 @@ def test_what_succeeds_by_little_is_confirmed_in_float64():
 
     for scale, confirmed in ((1.0, False), (0.01, True)):
         objective = Objective(reference.classifier, "margin", doubtful, scale=scale)
-        outcome = Given(function=lambda model, x, y: x + 0.001, eps=EPS).execute(objective, x, y, keys, keep="first")
+        outcome = FunctionAttack(function=lambda model, x, y: x + 0.001, eps=EPS).execute(
+            objective, x, y, keys, keep="first"
+        )
         assert torch.all(outcome.fooled)  # every clean image succeeds already, and costs no more than its forward
         moved = Objective(
             reference.classifier, "margin", lambda e, y, f=doubtful, x=x: f(e, y) - 1.0 * _at(e, x), scale=scale
         )
-        outcome = Given(function=lambda model, x, y: x + 0.001, eps=EPS).execute(moved, x, y, keys, keep="first")
+        outcome = FunctionAttack(function=lambda model, x, y: x + 0.001, eps=EPS).execute(
+            moved, x, y, keys, keep="first"
+        )
         assert torch.all(outcome.fooled) == confirmed
         assert torch.all((outcome.troubles & int(Trouble.UNCONFIRMED) > 0) == (not confirmed))
 
@@ -163,7 +167,7 @@ def distance(evidence, y):
 
 
 def test_features_are_read_and_followed_by_the_gradient():
-    classifier = Classifier(Headed().double().eval(), classes=("a", "b", "c"), input_shape=SHAPE)
+    classifier = BoundClassifier(Headed().double().eval(), classes=("a", "b", "c"), input_shape=SHAPE)
     x = torch.rand(30, *SHAPE, generator=torch.Generator().manual_seed(4)).double()
     y = classifier(x).argmax(dim=1)
     objective = Objective(classifier, success=distance, features=True)
@@ -181,7 +185,7 @@ def test_features_are_read_and_followed_by_the_gradient():
 
 def test_one_pass_gives_logits_and_features():
     module, passes = Headed().eval(), []
-    classifier = Classifier(module, classes=("a", "b", "c"), input_shape=SHAPE)
+    classifier = BoundClassifier(module, classes=("a", "b", "c"), input_shape=SHAPE)
     x, y = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
     module.register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
     Objective(classifier, success=distance, features=True).climb(x, y)

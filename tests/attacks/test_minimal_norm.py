@@ -15,7 +15,7 @@ from demur.attacks.cw import CW
 from demur.attacks.ddn import DDN
 from demur.attacks.deepfool import DeepFool
 from demur.attacks.fmn import FMN
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.randomness import Keys
 
@@ -35,7 +35,7 @@ DEFAULTS = [DDN(), FMN(), FMN(norm="l2"), DeepFool(), DeepFool(norm="linf"), CW(
 
 def attacked(attack, module, x, y, keep="nearest", batch=32, **more):
     classes = getattr(module, "classes", CLASSES)
-    objective = Objective(Classifier(module.eval(), classes=classes, input_shape=SHAPE), attack.loss)
+    objective = Objective(BoundClassifier(module.eval(), classes=classes, input_shape=SHAPE), attack.loss)
     keys = Keys.of(0, [str(row) for row in range(len(x))], repr(attack))
     return run(attack, objective, x, y, keys, keep=keep, batch=batch, **more)
 
@@ -144,7 +144,7 @@ def test_without_a_gradient_nothing_is_found_and_it_is_told(attack):
 @pytest.mark.parametrize("attack", DEFAULTS, ids=repr)
 def test_an_answer_that_is_not_a_number_fools_nobody_and_loses_no_walk(attack):
     x, y, void = torch.full((3, *SHAPE), 0.5), torch.ones(3, dtype=torch.long), Void()
-    objective = Objective(Classifier(void.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
+    objective = Objective(BoundClassifier(void.eval(), classes=CLASSES, input_shape=SHAPE), attack.loss)
     void.told = True
     outcome = run(attack, objective, x, y, Keys.of(0, list("abc"), ""), keep="nearest")
     assert not outcome.fooled.any()
@@ -244,7 +244,7 @@ def test_no_walk_stalls_where_most_pixels_sit_at_the_walls(attack):
         net[1].weight.copy_(torch.stack([torch.zeros(256), normal]))
         net[1].bias.copy_(torch.tensor([0.0, -2.0]))
     x = torch.zeros(4, 1, 16, 16)
-    objective = Objective(Classifier(net.eval(), classes=CLASSES, input_shape=(1, 16, 16)), "margin")
+    objective = Objective(BoundClassifier(net.eval(), classes=CLASSES, input_shape=(1, 16, 16)), "margin")
     outcome = run(attack, objective, x, torch.zeros(4).long(), Keys.of(0, list("abcd"), ""), keep="nearest")
     assert outcome.fooled.all()
     assert torch.all(outcome.l2 <= 1.021 * 2 / normal[240:].norm())

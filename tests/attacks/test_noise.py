@@ -10,7 +10,7 @@ from torch import nn
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.noise import Noise
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 
 ROWS = 3000
@@ -32,7 +32,9 @@ class Cut(nn.Module):
 
 def first_and_second(attack, normal, reach):
     """Shares of rows that the first draw fools, and of the rest that the second does."""
-    objective = Objective(Classifier(Cut(normal, reach).eval(), classes=("no", "yes"), input_shape=SHAPE), "margin")
+    objective = Objective(
+        BoundClassifier(Cut(normal, reach).eval(), classes=("no", "yes"), input_shape=SHAPE), "margin"
+    )
     x, y = torch.full((ROWS, *SHAPE), 0.5), torch.zeros(ROWS, dtype=torch.long)
     keys = Keys.of(0, [str(row) for row in range(ROWS)], "noise")
     outcome = run(attack, objective, x, y, keys, batch=512)
@@ -76,7 +78,7 @@ def test_every_draw_is_a_new_one(steps):
     normal = torch.zeros(8)
     normal[0] = 1.0
     attack = Noise(eps=0.1, steps=steps)
-    objective = Objective(Classifier(Cut(normal, 0.08).eval(), classes=("no", "yes"), input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(Cut(normal, 0.08).eval(), classes=("no", "yes"), input_shape=SHAPE), "margin")
     x, y = torch.full((ROWS, *SHAPE), 0.5), torch.zeros(ROWS, dtype=torch.long)
     outcome = run(attack, objective, x, y, Keys.of(0, [str(row) for row in range(ROWS)], "noise"), batch=512)
     points = steps + 1

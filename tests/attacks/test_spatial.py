@@ -9,7 +9,7 @@ from torch import nn
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.spatial import Spatial, transformed
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, UnknownNameError
 from demur.randomness import Keys
 
@@ -82,7 +82,7 @@ class Spot(nn.Module):
 
 
 def attack_all(attack, net, x, keep="first", batch=4):
-    classifier = Classifier(net.eval(), classes=("dark", "light"), input_shape=tuple(x.shape[1:]))
+    classifier = BoundClassifier(net.eval(), classes=("dark", "light"), input_shape=tuple(x.shape[1:]))
     y = torch.zeros(len(x), dtype=torch.long)
     keys = Keys.of(0, [str(row) for row in range(len(x))], "spatial")
     return run(attack, Objective(classifier, "margin"), x, y, keys, keep=keep, batch=batch)

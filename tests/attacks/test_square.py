@@ -11,7 +11,7 @@ from demur.attacks.core.attack_state import AttackState, Output
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.square import Square
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.randomness import Keys
 
@@ -136,7 +136,7 @@ def test_squares_shrink_by_the_published_schedule_whatever_the_number_of_steps(s
 
 
 def attack_all(attack, oracle, x, label, keep="worst", batch=64):
-    classifier = Classifier(oracle.eval(), classes=CLASSES, input_shape=tuple(x.shape[1:]))
+    classifier = BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=tuple(x.shape[1:]))
     keys = Keys.of(0, [str(row) for row in range(len(x))], "square")
     y = torch.full((len(x),), label)
     return run(attack, Objective(classifier, "margin"), x, y, keys, keep=keep, batch=batch)
@@ -156,7 +156,7 @@ def best_corner(oracle, x, eps):
 def test_given_enough_queries_it_finds_the_worst_corner(oracle, eps):
     x = images(oracle, 16)
     outcome = attack_all(Square(eps=eps, steps=400), oracle, x, oracle.label)
-    margin = Objective(Classifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), "margin")
+    margin = Objective(BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), "margin")
     y = torch.full((16,), oracle.label)
     clean, best = (margin.loss(margin.logits(point), y) for point in (x, best_corner(oracle, x, eps)))
     assert torch.all(outcome.loss_kept <= best + 1e-4)

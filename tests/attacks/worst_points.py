@@ -3,7 +3,7 @@
 import torch
 from tests.oracles import SHAPE, Bowl, Plane
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 
 CLASSES = ("zero", "one")
 
@@ -80,4 +80,4 @@ def contested(oracle, x):
 
 def classifier_of(oracle, dtype=torch.float32):
     """The oracle behind demur's contract, in a precision."""
-    return Classifier(oracle.to(dtype).eval(), classes=CLASSES, input_shape=SHAPE)
+    return BoundClassifier(oracle.to(dtype).eval(), classes=CLASSES, input_shape=SHAPE)

@@ -4,7 +4,7 @@ import torch
 from tests.classifier.classifier_nets import SHAPE, net, seeded
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.registry import build
 
@@ -40,7 +40,7 @@ class Affine(nn.Module):
 
 def wrapped(module=None, classes="abcd", **declared):
     module = seeded(Deep()) if module is None else module
-    return Classifier(module, classes=tuple(classes), input_shape=SHAPE, **declared)
+    return BoundClassifier(module, classes=tuple(classes), input_shape=SHAPE, **declared)
 
 
 KINDS = {

@@ -11,7 +11,7 @@ from torch import nn
 import demur
 from demur.attribution.localisation import agreement
 from demur.attribution.weight_randomisation import FAILS, correlation, sentence, with_random_weights
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.registry import build, resolve
 
@@ -19,7 +19,7 @@ SHAPE = (3, 8, 8)
 
 
 def wrapped(module, **declared):
-    return Classifier(module, classes=tuple("abcd"), input_shape=SHAPE, **declared)
+    return BoundClassifier(module, classes=tuple("abcd"), input_shape=SHAPE, **declared)
 
 
 def test_every_weight_is_another_and_the_model_stays_as_it_was():
@@ -153,7 +153,7 @@ def test_the_shipped_model_tells_maps_of_the_model_from_maps_of_the_image(name, 
 def test_zoo_nets_can_be_made_up():
     for name in ("resnet56", "simple_cnn"):
         module = resolve("architecture", name)(channels=3, classes=4).eval()
-        made = with_random_weights(Classifier(module, classes=tuple("abcd"), input_shape=(3, 32, 32)))
+        made = with_random_weights(BoundClassifier(module, classes=tuple("abcd"), input_shape=(3, 32, 32)))
         logits = made.logits(torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
         assert logits.isfinite().all()
         assert logits.abs().max() < 1e3

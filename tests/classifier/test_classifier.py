@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import ModelError, UnknownNameError
 from tests.classifier.classifier_nets import CLASSES, SHAPE, Net, hooks_on, images, net, seeded
 
@@ -16,7 +16,7 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 def wrapped(module=None, **options):
     options = {"classes": CLASSES, "input_shape": SHAPE} | options
-    return Classifier(module or net(), **options)
+    return BoundClassifier(module or net(), **options)
 
 
 def normalised(x):
@@ -228,7 +228,7 @@ def test_a_classifier_says_what_it_is():
     assert classifier.name == "Net"
     assert classifier.parameters == sum(p.numel() for p in classifier.as_module().parameters())
     assert classifier.layer_names == ("conv", "relu", "norm", "unused", "head", "end")
-    assert repr(classifier) == "Classifier('Net', 4 classes, input_shape=(3, 8, 8))"
+    assert repr(classifier) == "BoundClassifier('Net', 4 classes, input_shape=(3, 8, 8))"
 
 
 def test_double_precision_stays_double():
@@ -249,17 +249,19 @@ class Unsteady(nn.Module):
 
 
 def test_what_a_classifier_offers_is_asked_and_not_tried():
-    headed = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), classes=("a", "b"), input_shape=(1, 2, 2))
+    headed = BoundClassifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), classes=("a", "b"), input_shape=(1, 2, 2)
+    )
     assert asdict(headed.capabilities) == dict.fromkeys(
         ("gradients", "layers", "linear_head", "module", "deterministic"), True
     )
-    unsteady = Classifier(Unsteady().eval(), classes=("a", "b"), input_shape=(1, 2, 2))
+    unsteady = BoundClassifier(Unsteady().eval(), classes=("a", "b"), input_shape=(1, 2, 2))
     assert not any(asdict(unsteady.capabilities).values())
 
 
 def test_capabilities_are_determined_once():
     module = Unsteady().eval()
-    classifier = Classifier(module, classes=("a", "b"), input_shape=(1, 2, 2))
+    classifier = BoundClassifier(module, classes=("a", "b"), input_shape=(1, 2, 2))
     assert classifier.capabilities is classifier.capabilities
     calls = module.calls
     assert not classifier.capabilities.deterministic
@@ -267,7 +269,7 @@ def test_capabilities_are_determined_once():
 
 
 def test_a_classifier_is_called_for_its_logits():
-    classifier = Classifier(
+    classifier = BoundClassifier(
         nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval(), classes=("a", "b"), input_shape=(1, 2, 2)
     )
     x = torch.rand(3, 1, 2, 2)
@@ -277,7 +279,7 @@ def test_a_classifier_is_called_for_its_logits():
 
 def test_a_copy_may_be_altered_and_the_model_stays():
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
-    classifier = Classifier(module, classes=("a", "b"), input_shape=(1, 2, 2), mean=[0.5], std=[0.2])
+    classifier = BoundClassifier(module, classes=("a", "b"), input_shape=(1, 2, 2), mean=[0.5], std=[0.2])
 
     def empty(other):
         with torch.no_grad():
@@ -294,7 +296,7 @@ def test_a_copy_may_be_altered_and_the_model_stays():
 def test_each_output_of_a_pass_is_noted_in_its_order():
     shared = nn.ReLU()
     module = nn.Sequential(nn.Flatten(), shared, nn.Linear(4, 2)).eval()
-    classifier, found = Classifier(module, classes=("a", "b"), input_shape=(1, 2, 2)), []
+    classifier, found = BoundClassifier(module, classes=("a", "b"), input_shape=(1, 2, 2)), []
     logits = classifier.each_output(torch.rand(3, 1, 2, 2), lambda name, output: found.append((name, output.shape)))
     assert [name for name, _ in found] == ["0", "1", "2"]
     assert found[-1][1] == logits.shape

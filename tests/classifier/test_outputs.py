@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import ModelError
 from tests.classifier.classifier_nets import CLASSES, SHAPE, Net, images, net, seeded
 
@@ -12,7 +12,7 @@ SOFTMAX, SIGMOID = nn.Softmax(dim=1), nn.Sigmoid()
 
 
 def classifier(module, classes=CLASSES, **options):
-    return Classifier(module, classes=classes, input_shape=SHAPE, **options)
+    return BoundClassifier(module, classes=classes, input_shape=SHAPE, **options)
 
 
 def test_logits_stay():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.classifier.partial_forward import Change, PartialForward, filters_of
 from demur.errors import ModelError
 from demur.zoo.compact_resnet import CompactResNet
@@ -149,7 +149,7 @@ def test_work_before_the_first_changed_filter_is_done_once():
 
 def test_a_classifier_prepares_and_interprets_for_it():
     net = steady(SimpleCNN(classes=2))
-    made = Classifier(net, classes=("a", "b"), input_shape=(3, 16, 16), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3))
+    made = BoundClassifier(net, classes=("a", "b"), input_shape=(3, 16, 16), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3))
     x = pictures(1)
     ((_, raw),) = made.replay.run(made.prepare(x), [changes_of(net, ["early_conv"])])
     assert len(raw) == 2, "a lone image goes in twice"

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import DataError, ModelError, UnknownNameError
 from tests.classifier.classifier_nets import CLASSES, SHAPE, Net, images, net, seeded
 
 
 def build(module=None, **options):
-    return Classifier(module or net(), **({"classes": CLASSES, "input_shape": SHAPE} | options))
+    return BoundClassifier(module or net(), **({"classes": CLASSES, "input_shape": SHAPE} | options))
 
 
 def with_nan():

@@ -41,7 +41,7 @@ def main() -> None:
     labels = torch.tensor([row.label for row in rows])
     few = demur.from_tensors(torch.stack([row.image for row in rows]), labels, classes=source.classes, name="few")
     classifier = demur.load_model("fashion", classes=few.classes, input_shape=few.input_shape)
-    demur.run_audit(classifier, few, out=run, plan=PLAN)
+    demur.audit(classifier, few, out=run, plan=PLAN)
     for name in NOT_KEPT:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()

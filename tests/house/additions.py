@@ -7,7 +7,7 @@ from typing import ClassVar
 from demur.attacks.core.attack_state import AttackState, Needs, Norm, Output
 from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.hyperparameters import check_eps
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.corruptions import check_severity, parameter
 from demur.evidence import Evidence
 from demur.randomness import Keys
@@ -77,5 +77,5 @@ class Brightness:
 
     power: float = 1.0
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:
         return images.mean(dim=1) ** self.power

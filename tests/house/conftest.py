@@ -7,7 +7,7 @@ import torch
 
 import demur
 from demur.analysis import write_results
-from demur.api import _Told
+from demur.api import SpokenProgress
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
 
@@ -41,6 +41,6 @@ def audited(pictures, shipped) -> Callable[..., demur.Results]:
 
     def run(out, **changes):
         plan = read_plan(None, (), {**PLAN, **{key.replace("__", "."): value for key, value in changes.items()}})
-        return write_results(run_plan(plan, out, _Told(lambda _: None), pictures, shipped))
+        return write_results(run_plan(plan, out, SpokenProgress(lambda _: None), pictures, shipped))
 
     return run

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 
 SHAPE = (3, 8, 8)
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -96,7 +96,7 @@ NETS = (Linear, Residual, Joined, Steep)
 def classifier(net, **options):
     module = seeded(net() if isinstance(net, type) else net)
     options = {"classes": tuple("abcd"), "input_shape": SHAPE, "mean": MEAN, "std": STD} | options
-    return Classifier(module, **options)
+    return BoundClassifier(module, **options)
 
 
 def images(rows=6, shape=SHAPE, seed=0):

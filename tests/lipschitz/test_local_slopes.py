@@ -3,7 +3,7 @@ import torch
 from tests.lipschitz.lipschitz_nets import NETS, SHAPE, classifier, images, seeded
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.lipschitz import local_norms, local_slopes
 from demur.lipschitz.local_slopes import DENSE
 
@@ -47,7 +47,7 @@ class Attending(nn.Module):
 
 
 def many(net=Many):
-    return Classifier(seeded(net()), classes=[f"c{k}" for k in range(40)], input_shape=SHAPE)
+    return BoundClassifier(seeded(net()), classes=[f"c{k}" for k in range(40)], input_shape=SHAPE)
 
 
 def test_power_iteration_finds_the_same_from_below():

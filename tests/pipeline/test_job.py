@@ -12,7 +12,7 @@ from tests import every_section, tiny
 from torch import nn
 
 from demur.adapters import load_model
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import build_index, open_data
 from demur.errors import InputError, ModelError
 from demur.pipeline.job import Job, shards
@@ -107,7 +107,7 @@ def test_a_model_that_cannot_travel_says_so():
         def forward(self, x):
             return self.net(x)
 
-    here = Classifier(Here().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    here = BoundClassifier(Here().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
     job = job_of(tiny.source(ROWS), model=None, classifier=here)
     with pytest.raises(InputError, match=r"the model of this job cannot be sent .* or run in one process"):
         pickle.dumps(job)

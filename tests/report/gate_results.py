@@ -1,6 +1,6 @@
 """Gates of all three outcomes, and labels that were opened before one of them was changed."""
 
-from demur.analysis.verdict.acceptance import judge_gates
+from demur.analysis.acceptance import judge_gates
 from demur.analysis.verdict.verdict_tables import LabelAccess
 from tests.report.example_results import run
 

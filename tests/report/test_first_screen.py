@@ -112,7 +112,7 @@ def test_an_undefined_smallest_change_gives_its_reason():
         update={"median_distance": undefined("fewer than half of the answers flipped")}
     )
     first = FirstScreen.of(results.model_copy(update={"manipulation": attack}))
-    assert first.manipulation[0] == "Smallest change that flips the answer: — (fewer than half of the answers flipped)."
+    assert first.manipulation[0] == "Change that flips the answer: — (fewer than half of the answers flipped)."
 
 
 def test_other_norms_are_named():

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, MissingExtraError, UnknownNameError
 from demur.evidence import Evidence
 from demur.metrics import auroc
@@ -38,7 +38,9 @@ class Pooled(nn.Module):
 
 @pytest.fixture(scope="module")
 def model():
-    return Classifier(Pooled().eval(), classes=tuple("abc"), input_shape=(2, 8, 8), mean=(0.4, 0.6), std=(0.25, 0.5))
+    return BoundClassifier(
+        Pooled().eval(), classes=tuple("abc"), input_shape=(2, 8, 8), mean=(0.4, 0.6), std=(0.25, 0.5)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +228,6 @@ def test_without_scikit_learn_a_detector_names_its_install_line(columns, monkeyp
 
 def test_a_model_without_a_linear_head_is_refused():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Tanh()).eval()
-    model = Classifier(net, classes=tuple("abcd"), input_shape=(1, 8, 8), features="1")
+    model = BoundClassifier(net, classes=tuple("abcd"), input_shape=(1, 8, 8), features="1")
     with torch.no_grad(), pytest.raises(InputError, match="reads the linear last layer and the model has none"):
         Evidence(model, World().images, features=True).contributions()

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from demur.registry import Address, resolve
 
 if TYPE_CHECKING:
-    from demur.classifier import Classifier
+    from demur.classifier import BoundClassifier
 
 __all__ = ["load_model"]
 
 
-def load_model(text: str, *, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "Classifier":
+def load_model(text: str, *, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "BoundClassifier":
     """The classifier at an address, for data of these classes and this (channels, height, width).
 
     Options of the address win over `classes` and `input_shape`: they say what the model itself was made for.

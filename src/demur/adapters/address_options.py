@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import AddressError
 from demur.registry import Address
 
@@ -48,9 +48,9 @@ class Options:
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
         )
 
-    def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> Classifier:
+    def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
-        return Classifier(
+        return BoundClassifier(
             module.eval(),
             classes=self.classes,
             input_shape=self.input_shape,

@@ -10,12 +10,12 @@ from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.weights import learned_from, load_weights
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, unknown
 from demur.registry import Address
 
 
-def load_own(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
+def load_own(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
     """The classifier at a `module:` address."""
     options = Options.read(address, classes, input_shape)
     module = build_own(address.location, options.input_shape[0], len(options.classes))
@@ -61,12 +61,12 @@ def _imported(name: str) -> object:
         ) from error
     except Exception as error:  # importing runs foreign code
         raise ModelError(
-            f"the Python module {name!r} cannot be imported: {_said(error)}. Correct it; python -c 'import {name}' "
+            f"the Python module {name!r} cannot be imported: {_reason(error)}. Correct it; python -c 'import {name}' "
             "shows where it fails."
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A TypeError says what was wrong; of others the kind says half."""
     return str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
 
@@ -80,7 +80,7 @@ def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
     except Exception as error:  # foreign code may raise anything
         how = f"with {' and '.join(f'{name}={value}' for name, value in told.items())}" if told else "without arguments"
         raise ModelError(
-            f"module:{location} is called {how}, and that failed: {_said(error)}. Write a function without parameters "
+            f"module:{location} is called {how}, which failed: {_reason(error)}. Write a function without parameters "
             "other than `channels` and `classes` that builds the network, and name it."
         ) from error
 

@@ -7,13 +7,13 @@ from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.weights import learned_from, load_weights, read_metadata
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError
 from demur.registry import Address, resolve
 from demur.zoo.compact_resnet import CompactResNet
 
 
-def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
+def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
     """The classifier at a `zoo:` address."""
     options = Options.read(address, classes, input_shape)
     module = build_from_zoo(address.location, options.input_shape[0], len(options.classes))
@@ -35,7 +35,7 @@ def build_from_zoo(location: str, channels: int, classes: int) -> nn.Module:
 _INPUT_SHAPE = (1, 28, 28)
 
 
-def load_shipped(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> Classifier:
+def load_shipped(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
     """The shipped classifier of Fashion-MNIST; it takes no options and fits no other images."""
     address.only(())
     with as_file(files("demur.zoo") / "weights" / f"{address.scheme}.safetensors") as path:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from demur.analysis.acceptance import label_access
 from demur.analysis.assemble import analyse, tables_of
 from demur.analysis.csv_tables import write_tables
 from demur.analysis.results import Results
-from demur.analysis.verdict.acceptance import label_access
 from demur.openings import note
 from demur.records import write_atomically
 

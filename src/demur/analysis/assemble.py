@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from demur.analysis.acceptance import gates_next_step as by_the_gates
+from demur.analysis.acceptance import judge_gates, label_access
 from demur.analysis.accuracy.chart_data import calibration, curves, gallery, histograms, oracle_curve
 from demur.analysis.accuracy.error_direction import cost, direction
 from demur.analysis.accuracy.label_quality import label_quality
@@ -22,8 +24,6 @@ from demur.analysis.run_folder import Run
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_rows, rejections
 from demur.analysis.signals.signal_ranking import signal_rows
-from demur.analysis.verdict.acceptance import gates_next_step as by_the_gates
-from demur.analysis.verdict.acceptance import judge_gates, label_access
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError

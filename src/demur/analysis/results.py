@@ -4,7 +4,11 @@ Shares and risks are fractions in [0, 1]; eps and distances are fractions of the
 "higher = more uncertainty". An undefined number is null in JSON and its `reason` says why.
 """
 
+import webbrowser
+from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import PrivateAttr
 
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
@@ -24,6 +28,7 @@ from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Check, GateRow, LabelAccess
+from demur.errors import RunError
 
 
 class Provenance(Table):
@@ -101,3 +106,30 @@ class Results(Table):
     attribution: Attribution | None = None
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder these results were worked out from; None for results made by hand."""
+        return self._folder
+
+    def of_folder(self, folder: Path) -> "Results":
+        """The same results, which know their run folder."""
+        found = self.model_copy()
+        found._folder = folder  # noqa: SLF001 - its own
+        return found
+
+    def open(self) -> Path:
+        """Show the report in a browser, and say where it is.
+
+        Raises:
+            RunError: these results have no report.
+        """
+        page = None if self._folder is None else self._folder / "report.html"
+        if page is None or not page.exists():
+            raise RunError(
+                "these results have no report.html to open. Run demur.audit, or demur report on the run folder."
+            )
+        webbrowser.open(page.resolve().as_uri())
+        return page

@@ -244,7 +244,7 @@ class Ray(Attack):
         """
         best = BestPoints(self.norm, objective, x, y, None, "nearest")
         with objective.frozen():
-            path = _opened(self, best, keys, batch, weights, None)[1]
+            path = _first_path(self, best, keys, batch, weights, None)[1]
             rows = torch.arange(len(x), device=x.device).repeat_interleave(len(eps))
             lengths = eps.to(x).repeat(len(x))
             parts = zip(torch.split(rows, batch), torch.split(lengths, batch), strict=True)
@@ -299,7 +299,7 @@ def run_ray(
     """
     best = BestPoints(ray.norm, objective, x, y, None, "nearest")
     with objective.frozen():
-        clean, path = _opened(ray, best, keys, batch, weights, direction)
+        clean, path = _first_path(ray, best, keys, batch, weights, direction)
         search = LineSearch(objective.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
         moves = path.direction.flatten(1).any(dim=1)
         stuck = ~moves & (best.step < 0)
@@ -317,7 +317,7 @@ def run_ray(
     )
 
 
-def _opened(
+def _first_path(
     ray: Ray, best: BestPoints, keys: Keys, batch: int, weights: Tensor | None, given: Images | None
 ) -> tuple[Answer, Path]:
     """What the model says of the clean images, and where that sends each row."""

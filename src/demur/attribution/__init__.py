@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Protocol
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
 
@@ -17,6 +17,6 @@ class AttributionMap(Protocol):
         """So many forwards, and as many backwards, are what one image costs."""
         ...
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:
         """Where the evidence for the given class of each image lies; not negative, finite, on the map's own grid."""
         ...

@@ -12,7 +12,7 @@ from demur.adapters.own_module import build_own
 from demur.adapters.weights import read_weights
 from demur.adapters.zoo import build_from_zoo
 from demur.attribution.explain_run import PictureFile
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data.decoding import Rules
 from demur.data.image_list import reason
 from demur.errors import AddressError, DataError, InputError, ModelError
@@ -25,7 +25,7 @@ _GUESS = 2
 Shape = tuple[int, int, int]
 
 
-def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = None) -> Classifier:
+def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = None) -> BoundClassifier:
     """The classifier at an address; what the address leaves open is found out where that can be done for sure.
 
     Classes come from the option `classes`, from `names`, a file with one name a line, or are counted and called "0",

@@ -18,7 +18,7 @@ from demur.attribution import AttributionMap
 from demur.attribution.grad_cam import GradCAM
 from demur.attribution.localisation import agreement_columns, map_columns
 from demur.attribution.overlay import side_by_side
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data.decoding import Decoded, Rules, open_picture
 from demur.data.image_list import reason
 from demur.errors import DataError, unknown
@@ -146,7 +146,7 @@ class Batch:
 
 
 def explain_pictures(
-    classifier: Classifier,
+    classifier: BoundClassifier,
     pictures: Sequence[PictureFile],
     out: Path,
     progress: ExplainProgress,
@@ -186,7 +186,7 @@ def explain_pictures(
     return lines
 
 
-def _with_layer(map_: AttributionMap, classifier: Classifier, progress: ExplainProgress) -> AttributionMap:
+def _with_layer(map_: AttributionMap, classifier: BoundClassifier, progress: ExplainProgress) -> AttributionMap:
     if not isinstance(map_, GradCAM) or map_.layer:
         return map_
     found = map_.with_layer(classifier)
@@ -200,7 +200,7 @@ def _position(of: str, classes: Sequence[str]) -> int:
     return classes.index(of)
 
 
-def _read(classifier: Classifier, pictures: Sequence[PictureFile], rules: Rules) -> tuple[Batch, list[Line]]:
+def _read(classifier: BoundClassifier, pictures: Sequence[PictureFile], rules: Rules) -> tuple[Batch, list[Line]]:
     read = [(picture, *picture.read(rules)) for picture in pictures]
     failed: list[Line] = [
         {"image": str(picture.path), "error": error} for picture, (_, error), _ in read if error is not None
@@ -215,7 +215,7 @@ def _read(classifier: Classifier, pictures: Sequence[PictureFile], rules: Rules)
 
 
 def _explanations(
-    classifier: Classifier,
+    classifier: BoundClassifier,
     batch: Batch,
     maps: Mapping[str, AttributionMap],
     position: int | None,

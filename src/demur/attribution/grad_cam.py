@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from demur.attribution.target_layers import finite_or_zero, last_grid, score_of
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import ModelError
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
@@ -28,17 +28,17 @@ class GradCAM:
 
     layer: str = ""
 
-    def with_layer(self, classifier: Classifier) -> "GradCAM":
+    def with_layer(self, classifier: BoundClassifier) -> "GradCAM":
         """The same map with its layer by name."""
         return self if self.layer else GradCAM(layer=last_grid(classifier))
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
         maps, slopes = _slopes(classifier, images, classes, self.with_layer(classifier).layer)
         weights = slopes.mean(dim=(2, 3), keepdim=True)
         return finite_or_zero((weights * maps).sum(dim=1).relu())
 
 
-def _slopes(classifier: Classifier, images: Images, classes: Labels, layer: str) -> tuple[Tensor, Tensor]:
+def _slopes(classifier: BoundClassifier, images: Images, classes: Labels, layer: str) -> tuple[Tensor, Tensor]:
     """A layer's maps (rows, maps, height, width), and the slope of the class's logit along each of their cells.
 
     Raises:

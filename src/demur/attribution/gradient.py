@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from demur.attribution.target_layers import Sign, channel_maximum, channel_sum, check_sign, gradient
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
 
@@ -25,7 +25,7 @@ class Gradient:
     def __post_init__(self) -> None:
         check_sign("gradient", self.sign)
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
         return channel_maximum(gradient(classifier, images, classes), self.sign)
 
 
@@ -45,5 +45,5 @@ class GradientXInput:
     def __post_init__(self) -> None:
         check_sign("gradient_x_input", self.sign)
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
         return channel_sum(images * gradient(classifier, images, classes), self.sign)

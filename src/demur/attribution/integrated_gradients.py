@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from demur.attribution.target_layers import Sign, channel_sum, check_sign, score_of
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, missing_extra
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels, Scores
@@ -36,10 +36,10 @@ class IntegratedGradients:
         """A gradient for each step."""
         return self.steps
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:  # noqa: ARG002  # nothing is drawn
         return channel_sum(self.attributions(classifier, images, classes), self.sign)
 
-    def attributions(self, classifier: Classifier, images: Images, classes: Labels) -> Images:
+    def attributions(self, classifier: BoundClassifier, images: Images, classes: Labels) -> Images:
         """What each value of each image adds to the logit, for or against; their sum is z(x) − z(black).
 
         Raises:

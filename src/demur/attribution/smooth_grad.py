@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from demur.attribution.target_layers import Sign, channel_maximum, check_sign, gradient
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels
@@ -43,7 +43,7 @@ class SmoothGrad:
         """A gradient for each copy."""
         return self.n
 
-    def __call__(self, classifier: Classifier, images: Images, classes: Labels, keys: Keys) -> Heat:
+    def __call__(self, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys) -> Heat:
         total = torch.zeros_like(images)
         with classifier.frozen():
             for copy in range(self.n):

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.randomness import Keys
 from demur.shapes import Heat, Images, Labels, Logits, Scores
@@ -14,7 +14,7 @@ from demur.shapes import Heat, Images, Labels, Logits, Scores
 _PROBED = 2
 
 
-def last_grid(classifier: Classifier) -> str:
+def last_grid(classifier: BoundClassifier) -> str:
     """The name of the last layer called whose output has a grid of more than one cell and feeds the answer.
 
     Of layers that pass on the same output the outermost is named, `layer4` rather than `layer4.1`.
@@ -32,14 +32,14 @@ def last_grid(classifier: Classifier) -> str:
     )
 
 
-def probe(classifier: Classifier, rows: int) -> Images:
+def probe(classifier: BoundClassifier, rows: int) -> Images:
     """Made-up images, always the same: each pixel is drawn alone."""
     like = torch.zeros(rows, *classifier.input_shape, device=classifier.device)
     dtype = classifier.dtype if classifier.dtype == torch.float64 else torch.float32
     return Keys.of(0, [str(row) for row in range(rows)], "probe").uniform(like, "pixels").to(dtype)
 
 
-def _grids(classifier: Classifier, x: Images) -> list[str]:
+def _grids(classifier: BoundClassifier, x: Images) -> list[str]:
     """Layers whose last output is such a grid, in the order in which they put it out."""
     last: dict[str, bool] = {}
 
@@ -52,7 +52,7 @@ def _grids(classifier: Classifier, x: Images) -> list[str]:
     return [name for name, is_grid in last.items() if is_grid]
 
 
-def _feeds(classifier: Classifier, x: Images, layer: str) -> bool:
+def _feeds(classifier: BoundClassifier, x: Images, layer: str) -> bool:
     with classifier.frozen(), torch.enable_grad():
         output = classifier.forward_output(x.detach().requires_grad_(), [layer])
         maps = output.activations[layer]
@@ -62,7 +62,7 @@ def _feeds(classifier: Classifier, x: Images, layer: str) -> bool:
     return slopes is not None
 
 
-def score_of(classifier: Classifier, classes: Labels) -> Callable[[Logits], Scores]:
+def score_of(classifier: BoundClassifier, classes: Labels) -> Callable[[Logits], Scores]:
     """The function from logits to the one number of each row that is explained: the logit of the given class.
 
     Where logits are known up to one constant per row only (a model that puts out probabilities, or one number for two
@@ -78,12 +78,12 @@ def score_of(classifier: Classifier, classes: Labels) -> Callable[[Logits], Scor
     return score
 
 
-def gradient(classifier: Classifier, images: Images, classes: Labels) -> Images:
+def gradient(classifier: BoundClassifier, images: Images, classes: Labels) -> Images:
     """∂(logit of the class)/∂(pixel), signed, by one forward and one backward pass."""
     return classifier.loss_gradient(images, score_of(classifier, classes))[1]
 
 
-def _known_up_to_a_constant(classifier: Classifier) -> bool:
+def _known_up_to_a_constant(classifier: BoundClassifier) -> bool:
     output = classifier.contract.output
     return output in {"probabilities", "logit"} or (output == "sigmoid" and len(classifier.classes) == 2)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from demur.attribution import AttributionMap
 from demur.attribution.localisation import agreement
 from demur.attribution.target_layers import probe
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Scores
 
@@ -24,7 +24,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def correlation(
-    map_: AttributionMap, classifier: Classifier, images: Images, classes: Labels, keys: Keys, seed: int = 0
+    map_: AttributionMap, classifier: BoundClassifier, images: Images, classes: Labels, keys: Keys, seed: int = 0
 ) -> Scores:
     """Rank correlation of each image's map with that of the randomised model: high when weights do not matter to it.
 
@@ -36,7 +36,7 @@ def correlation(
 
 
 def correlation_with_random(
-    map_: AttributionMap, one: Classifier, other: Classifier, images: Images, classes: Labels, keys: Keys
+    map_: AttributionMap, one: BoundClassifier, other: BoundClassifier, images: Images, classes: Labels, keys: Keys
 ) -> Scores:
     """Rank correlation of each image's map by one model with that by another; the same noise for both."""
     return agreement(map_(one, images, classes, keys), map_(other, images, classes, keys))[0]
@@ -52,7 +52,7 @@ def sentence(mean: float) -> str:
     return f"{said}: this map changes with what the model has learned"
 
 
-def with_random_weights(classifier: Classifier, seed: int = 0) -> Classifier:
+def with_random_weights(classifier: BoundClassifier, seed: int = 0) -> BoundClassifier:
     """A copy of the classifier with all weights made up anew, as before a training.
 
     Weights of two axes and more are normal with variance 2 / fan-in, He et al. (2015), arXiv:1502.01852; scales of

@@ -1,8 +1,21 @@
-"""The contract every model meets: images in [0, 1] in, normalisation inside, logits out."""
+"""The contract every model meets: images in [0, 1] in, normalisation inside, logits out.
 
-from demur.classifier.classifier import Capabilities, Classifier
+`Classifier` is what a user describes, `BoundClassifier` the same with classes and input shape settled by the data.
+"""
+
+from demur.classifier.bound_classifier import BoundClassifier, Capabilities
 from demur.classifier.contract import Output
+from demur.classifier.description import AnyClassifier, Classifier, bound
 from demur.classifier.outputs import ForwardOutput
 from demur.classifier.validation import check_labels
 
-__all__ = ["Capabilities", "Classifier", "ForwardOutput", "Output", "check_labels"]
+__all__ = [
+    "AnyClassifier",
+    "BoundClassifier",
+    "Capabilities",
+    "Classifier",
+    "ForwardOutput",
+    "Output",
+    "bound",
+    "check_labels",
+]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from demur.classifier.classifier import Classifier
+from demur.classifier.bound_classifier import BoundClassifier
 from demur.classifier.hooks import submodule, vectors
 from demur.classifier.outputs import ForwardOutput
 from demur.errors import missing_extra
@@ -35,7 +35,7 @@ class Contributions:
         return cls(torch.cat([part.maps for part in parts]), torch.cat([part.gap for part in parts]))
 
 
-def of_features(classifier: Classifier, head: Tensor, output: ForwardOutput, classes: Labels) -> Contributions:
+def of_features(classifier: BoundClassifier, head: Tensor, output: ForwardOutput, classes: Labels) -> Contributions:
     """The closed form where logits are linear in the features: W[c, k]·(hₖ − hₖ at the origin).
 
     The gradient is the same all along the path, so one evaluation is exact. `head` is W, (classes, width).
@@ -52,7 +52,7 @@ def is_pooled(output: ForwardOutput, layer: str) -> bool:
     return bool((found - output.penultimate).abs().max() <= _SAME * output.penultimate.abs().max())
 
 
-def along_a_path(classifier: Classifier, images: Images, layer: str, classes: Labels, steps: int) -> Contributions:
+def along_a_path(classifier: BoundClassifier, images: Images, layer: str, classes: Labels, steps: int) -> Contributions:
     """Conductance of a layer by captum's path integral in so many steps, summed over the pixels of each map.
 
     Dhamdhere et al. (2018), arXiv:1805.12233.

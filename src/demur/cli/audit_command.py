@@ -26,11 +26,11 @@ def audit(
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
     from demur.analysis import write_results
     from demur.cli.settings import progress_display
-    from demur.pipeline.run.loop import run_plan as run_audit
+    from demur.pipeline.run.loop import run_plan
     from demur.report import write
 
     with progress_display() as progress:
-        folder = run_audit(chosen, out, progress, device=device)
+        folder = run_plan(chosen, out, progress, device=device)
         progress.say("working out the results")
         results = write_results(folder, by="audit")
         progress.say("writing the report")

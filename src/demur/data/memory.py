@@ -1,16 +1,16 @@
 """Images that Python already has: tensors, or any map-style data set of (image, label)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from demur.data.decoding import decode_picture
-from demur.data.source import Row
+from demur.data.source import Row, Source
 from demur.errors import DataError
 
 
@@ -95,6 +95,72 @@ def from_dataset(
         raise DataError(f"cannot tell the size of the images of {name!r} from the first one: {error}.")
     channels, height, width = first.shape
     return DatasetSource(name, tuple(classes), (channels, height, width), dataset, _group_names(groups, rows))
+
+
+def from_given(data: object, *, classes: Sequence[str] | None = None, name: str = "data") -> Source:
+    """The source that something given in Python stands for.
+
+    Args:
+        data: a source; images and labels as tensors or arrays, in a pair; a map-style data set of (image, label); or a
+            data loader, read once and kept in memory where its batches are not simply the items of its data set.
+        classes: names of the labels; by default those of the data set (`.classes`), else the numbers from 0 to the
+            largest label.
+        name: what reports call it.
+
+    Raises:
+        DataError: anything else, or images and labels that break the rules of `from_tensors` and `from_dataset`.
+    """
+    if isinstance(data, DataLoader):
+        items = isinstance(data.dataset, Dataset) and not isinstance(data.dataset, IterableDataset)
+        plain = items and data.collate_fn is default_collate
+        data = data.dataset if plain else _pair_of(data)
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        images, labels = (torch.as_tensor(part) for part in data)
+        return from_tensors(images, labels, classes=classes or _numbers(labels), name=name)
+    if isinstance(data, Dataset) and isinstance(data, Sized):
+        return from_dataset(data, classes=classes or _classes_of(data, name), name=name)
+    if isinstance(data, Source):
+        return data
+    raise DataError(
+        "data are an address, a source, a pair (images, labels) of tensors or arrays, a data set with a length or a "
+        f"data loader; got {type(data).__name__}. Put images and labels into two tensors, or see demur.from_dataset."
+    )
+
+
+def names_of(data: object) -> tuple[str, ...] | None:
+    """The class names that data bring along, as data sets of torchvision do in `.classes`; None without any."""
+    data = data.dataset if isinstance(data, DataLoader) else data
+    named = getattr(data, "classes", None)
+    return tuple(map(str, named)) if isinstance(named, (list, tuple)) and named else None
+
+
+def _pair_of(loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
+    """All batches of a loader, one after the other."""
+    batches = list(loader)
+    if not batches or not all(isinstance(batch, (tuple, list)) and len(batch) == 2 for batch in batches):
+        raise DataError(
+            "a data loader must give batches of (images, labels), at least one; this one gives others. Map its batches "
+            "to pairs, or give a data set."
+        )
+    images, labels = (torch.cat([torch.as_tensor(part) for part in parts]) for parts in zip(*batches, strict=True))
+    return images, labels
+
+
+def _classes_of(dataset: Dataset[Any], name: str) -> tuple[str, ...]:
+    """The names a data set has for its labels (`.classes`, as in torchvision), else numbers."""
+    named = names_of(dataset)
+    if named is not None:
+        return named
+    rows = range(len(dataset))  # type: ignore[arg-type]  # torch types only some data sets as sized
+    return _numbers(torch.tensor([int(_item(dataset, position, name)[1]) for position in rows]))
+
+
+def _numbers(labels: Tensor) -> tuple[str, ...]:
+    """Names for labels that have none; at least two, since a classifier chooses."""
+    if labels.numel() and not labels.is_floating_point() and int(labels.min()) < 0:
+        raise DataError(f"labels must be whole numbers from 0 on; got {int(labels.min())}.")
+    largest = int(labels.max()) if labels.numel() else 0
+    return tuple(map(str, range(max(2, largest + 1))))
 
 
 def _group_names(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:

@@ -171,7 +171,9 @@ class Marks:
         """The row with its mask and box; as it is where it has no image or no file marks it."""
         if row.image is None:
             return row
-        mask, boxes = (_beside(self.folders.get(option), row.sample_id, _SUFFIXES[option]) for option in MASK_OPTIONS)
+        mask, boxes = (
+            _mask_path(self.folders.get(option), row.sample_id, _SUFFIXES[option]) for option in MASK_OPTIONS
+        )
         if mask is not None:
             found, size = read_mask(mask), shown_size(self.root / row.sample_id)
             _check(mask, found.shape, size)
@@ -213,7 +215,7 @@ def marks_of(
     """
     for option, folder in folders.items():
         first, *others = _SUFFIXES[option]
-        if rows and not any(_beside(folder, row.sample_id, _SUFFIXES[option]) for row in rows):
+        if rows and not any(_mask_path(folder, row.sample_id, _SUFFIXES[option]) for row in rows):
             wanted = f"{Path(rows[0].sample_id).with_suffix(first)}{''.join(f' or {other}' for other in others)}"
             raise DataError(
                 f"the folder {folder} has no file for any of the {len(rows)} images; it must repeat their paths, so "
@@ -222,7 +224,7 @@ def marks_of(
     return Marks(root, folders, classes, rules) if folders else None
 
 
-def _beside(folder: Path | None, name: str, suffixes: Sequence[str]) -> Path | None:
+def _mask_path(folder: Path | None, name: str, suffixes: Sequence[str]) -> Path | None:
     """The file of a folder that is called like a picture up to the suffix."""
     if folder is None:
         return None

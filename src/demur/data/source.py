@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -78,6 +78,7 @@ def box_mask(boxes: Sequence[Box], height: int, width: int) -> Tensor:
     return mask
 
 
+@runtime_checkable
 class Source(Protocol):
     """A numbered set of labelled images that is read as a stream, so that memory stays flat."""
 

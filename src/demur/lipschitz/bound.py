@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import DemurError
 from demur.lipschitz.call_graph import NoBound, SlopeProduct, Trace
 from demur.lipschitz.linear_layers import LayerRow, Piece, Step, layer_rows
@@ -32,7 +32,7 @@ class Bound:
     norms: dict[Piece, Norm] = field(repr=False)
 
 
-def upper_bound(classifier: Classifier) -> Bound:
+def upper_bound(classifier: BoundClassifier) -> Bound:
     """The bound of a model, in float64 where the model bears it."""
     precise = _in_double(classifier)
     probe = precise.prepare(_probe(precise))
@@ -51,7 +51,7 @@ def upper_bound(classifier: Classifier) -> Bound:
     return Bound(upper, reason, (*layers, *merged), norms)
 
 
-def _product_of_constants(classifier: Classifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
+def _product_of_constants(classifier: BoundClassifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
     if classifier.contract.output not in {"logits", "logit"}:
         raise NoBound(f"the model answers with {classifier.contract.output}, whose logarithm has no constant")
     std = classifier.contract.std
@@ -65,7 +65,7 @@ def _product_of_constants(classifier: Classifier, probe: Tensor, norms: dict[Pie
     return upper
 
 
-def _in_double(classifier: Classifier) -> Classifier:
+def _in_double(classifier: BoundClassifier) -> BoundClassifier:
     """The model in float64; itself where its own code or its device does not bear that."""
     try:
         return classifier.double
@@ -73,7 +73,7 @@ def _in_double(classifier: Classifier) -> Classifier:
         return classifier
 
 
-def _probe(classifier: Classifier) -> Tensor:
+def _probe(classifier: BoundClassifier) -> Tensor:
     """One image of noise, in the model's own precision."""
     like = classifier.origin
     return Keys.of(0, ["probe"], "lipschitz").uniform(like, "pixels")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.lipschitz.bound import Bound, upper_bound
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Logits, Scores
@@ -21,7 +21,7 @@ _STEP = 1e-4  # of the pixel range, root mean square
 Way = Callable[[Tensor], Tensor]
 
 
-def local_norms(classifier: Classifier, images: Images) -> Scores:
+def local_norms(classifier: BoundClassifier, images: Images) -> Scores:
     """The spectral norm (rows,) of the Jacobian of the logits by each image: high where a small change does much.
 
     An empirical lower bound of every Lipschitz constant of the model, in logits per L2 of pixels; NaN where it
@@ -34,7 +34,7 @@ def local_norms(classifier: Classifier, images: Images) -> Scores:
         return torch.cat([_norms(classifier, part) for part in torch.split(images, rows)])
 
 
-def _norms(classifier: Classifier, images: Images) -> Scores:
+def _norms(classifier: BoundClassifier, images: Images) -> Scores:
     x = images.detach().requires_grad_()
     logits = classifier.logits(x)
     if not logits.requires_grad:
@@ -80,7 +80,7 @@ def _largest(gradients: list[Tensor]) -> Scores:
 
 
 def lipschitz_facts(
-    classifier: Classifier, images: Images, labels: Labels, sample_ids: Sequence[str], batch: int = 64
+    classifier: BoundClassifier, images: Images, labels: Labels, sample_ids: Sequence[str], batch: int = 64
 ) -> dict[str, Any]:
     """Norms of layers, the network's upper bound, and of each image the local norm and the margin, ready for JSON.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index, Row, Source
 from demur.data.source import check_shape
 from demur.errors import DataError, InputError, ModelError
@@ -23,6 +23,7 @@ from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
 from demur.randomness import Keys
+from demur.registry import Call
 from demur.shapes import Flags, Images, Labels, Logits
 from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
 
@@ -49,25 +50,27 @@ class Job:
         signals: by canonical name.
         policies: by the text that the plan has for them.
         maps: attribution maps by canonical name, regions that are maps among them.
+        calls: the names the plan was given, as they were parsed.
         surrogate: a similar model, whose adversarial points might carry over.
         fitted: those of the `signals` that had to be fitted, fitted.
         model: the address that the classifier was loaded from; None where it was given.
     """
 
     plan: Plan
-    classifier: Classifier
+    classifier: BoundClassifier
     source: Source
     index: Index
     conditions: tuple[Condition, ...] = ()
     signals: Mapping[str, AnySignal] = field(default_factory=dict)
     policies: Mapping[str, AnyPolicy] = field(default_factory=dict)
     maps: Mapping[str, AttributionMap] = field(default_factory=dict)
-    surrogate: Classifier | None = None
+    calls: tuple[Call, ...] = ()
+    surrogate: BoundClassifier | None = None
     fitted: Mapping[str, Signal] = field(default_factory=dict)
     model: str | None = None
 
     @classmethod
-    def of(cls, setup: Setup, classifier: Classifier, source: Source, index: Index, **others: Any) -> "Job":
+    def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":
         """The job of a resolved plan; `others` are fields that no plan has, `surrogate` and `model`."""
         built = {each.name: getattr(setup, each.name) for each in fields(setup)}
         return cls(classifier=classifier, source=source, index=index, **built, **others)
@@ -167,7 +170,7 @@ class Job:
         return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
 
 
-def on_device(classifier: Classifier, device: str) -> Classifier:
+def on_device(classifier: BoundClassifier, device: str) -> BoundClassifier:
     """A copy of the classifier on a device.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 
 from demur.attribution import AttributionMap
 from demur.attribution.target_layers import last_grid
-from demur.classifier import Classifier, check_labels
+from demur.classifier import BoundClassifier, check_labels
 from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
@@ -111,7 +111,7 @@ _TRIED = 2
 _SEARCHED = 256
 
 
-def has_maps(classifier: Classifier) -> bool:
+def has_maps(classifier: BoundClassifier) -> bool:
     """Whether the model has a layer with a grid of more than one cell, which Grad-CAM needs."""
     try:
         last_grid(classifier)
@@ -139,10 +139,10 @@ def try_maps(job: Job) -> None:
         )
 
 
-def _try(classifier: Classifier, found: AttributionMap) -> None:
+def _try(classifier: BoundClassifier, found: AttributionMap) -> None:
     x = torch.full((_TRIED, *classifier.input_shape), 0.5, device=classifier.device)
     y = torch.zeros(_TRIED, dtype=torch.long, device=classifier.device)
-    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "preflight"))
+    found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "door"))
 
 
 _EXAMPLES = 20

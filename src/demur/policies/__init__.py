@@ -6,6 +6,7 @@ policy is plain data and travels as JSON.
 
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
 from demur.policies.certified import Certified, choose_signal
+from demur.policies.certify import certify
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, Gaps, threshold_near
 from demur.policies.policy import Policy
 from demur.policies.policy_json import dump_policy, load_policy
@@ -23,6 +24,7 @@ __all__ = [
     "Refusal",
     "Rule",
     "Threshold",
+    "certify",
     "choose_signal",
     "dump_policy",
     "load_policy",

@@ -29,6 +29,15 @@ class Certificate:
     tests: int
     procedure: str
 
+    @property
+    def sentence(self) -> str:
+        """The guarantee in one sentence, with what it rests on."""
+        return (
+            f"When it answers, at most {100 * self.risk:.3g} in 100 answers are wrong ({100 * (1 - self.delta):.3g} % "
+            f"confidence; {self.m:,} labelled {self.unit}s). It answers where the score is at most "
+            f"{self.threshold:.6g}: {self.answered:,} of {self.m:,}, of which {self.wrong:,} were wrong."
+        )
+
     def on(self, signal: str) -> "CertifiedThreshold":
         """The policy that keeps this guarantee, on the signal it was made for."""
         return CertifiedThreshold(signal=signal, certificate=self)

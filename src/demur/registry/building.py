@@ -54,13 +54,13 @@ def name_of(kind: str, thing: Any) -> str:
 
 def _changed(thing: Any) -> dict[str, Any]:
     return {
-        field.name: _shown(field, getattr(thing, field.name))
+        field.name: _field_value(field, getattr(thing, field.name))
         for field in dataclasses.fields(thing)
         if getattr(thing, field.name) != field.default
     }
 
 
-def _shown(field: Any, value: Any) -> Any:
+def _field_value(field: Any, value: Any) -> Any:
     kind = field.metadata.get(KIND)
     if kind is None:
         return value

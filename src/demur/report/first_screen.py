@@ -219,7 +219,7 @@ def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
 def _median_sentence(found: Manipulation) -> str:
     distance = found.median_distance
     if math.isnan(distance.value):
-        return f"Smallest change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
+        return f"Change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
     return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
 
 

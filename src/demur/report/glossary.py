@@ -52,7 +52,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "Minimal perturbation (ε)",
-        "The smallest change found that flips the answer; 0 where it was wrong already.",
+        "The least change found that flips the answer; 0 where it was wrong already.",
     ),
     ("Middle half", "From the value that a quarter stays below to the one that three quarters stay below."),
     ("Near-duplicate", "An image that is another one saved again, resized, moved by a pixel or brightened."),

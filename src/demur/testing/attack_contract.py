@@ -11,7 +11,7 @@ from demur.attacks.core.attack import Attack
 from demur.attacks.core.attack_state import Outcome, Trouble
 from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import length
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 from demur.registry import parse
 from demur.shapes import Flags, Images, Labels
@@ -86,7 +86,7 @@ class AttackTrial:
     def run(self, rows: Tensor | None = None, *, module: nn.Module | None = None, **given: Any) -> Outcome:
         """The outcome for all rows, or for some in the order given."""
         names = [str(k) for k in range(self.classes)]
-        classifier = Classifier(module or self.module, classes=names, input_shape=SHAPE)
+        classifier = BoundClassifier(module or self.module, classes=names, input_shape=SHAPE)
         index = torch.arange(len(self.x)) if rows is None else rows
         keys = Keys.of(0, [str(row) for row in range(len(self.x))], "contracts").rows(index.tolist())
         objective = Objective(classifier, self.attack.loss)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 
 from demur.attribution import AttributionMap
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.corruptions import Corruption, parameter
 from demur.randomness import Keys
 from demur.registry import build, name_of, resolve
@@ -122,7 +122,7 @@ def _survives_its_name(at: At, corruption: object) -> None:
         named("corruption", name_of("corruption", one))
 
 
-def shows_without_a_trace(map_: AttributionMap, classifier: Classifier, x: Images, classes: Labels) -> None:
+def shows_without_a_trace(map_: AttributionMap, classifier: BoundClassifier, x: Images, classes: Labels) -> None:
     """Maps are finite, not negative, shown for most images, the same twice, and leave the model as it was."""
     with torch.no_grad():
         heat, again = (map_(classifier, x, classes, _keys(len(x))) for _ in range(2))
@@ -140,7 +140,7 @@ def shows_without_a_trace(map_: AttributionMap, classifier: Classifier, x: Image
     assert all(weight.requires_grad and weight.grad is None for weight in weights), "a gradient is left"
 
 
-def maps_of_rows_alone(map_: AttributionMap, classifier: Classifier, x: Images, classes: Labels) -> None:
+def maps_of_rows_alone(map_: AttributionMap, classifier: BoundClassifier, x: Images, classes: Labels) -> None:
     """Who shares the batch does not matter."""
     together, keys = map_(classifier, x, classes, _keys(len(x))), _keys(len(x))
     for rows in ([0], [1], [4, 2], [3, 0, 1]):
@@ -148,7 +148,9 @@ def maps_of_rows_alone(map_: AttributionMap, classifier: Classifier, x: Images, 
         torch.testing.assert_close(part, together[rows], rtol=1e-4, atol=1e-5 * float(together.max()))
 
 
-def no_more_gradients_than_declared(map_: AttributionMap, classifier: Classifier, x: Images, classes: Labels) -> None:
+def no_more_gradients_than_declared(
+    map_: AttributionMap, classifier: BoundClassifier, x: Images, classes: Labels
+) -> None:
     """Four images more cost no more forward passes than its `gradients` say."""
     passes: list[int] = []
     handle = classifier.as_module().register_forward_hook(lambda _module, _inputs, out: passes.append(len(out)))

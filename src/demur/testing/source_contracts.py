@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from demur.adapters import load_model
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Source, build_index, open_data
 from demur.policies import Policy, dump_policy, load_policy
 from demur.policies.policy import Scores
@@ -139,7 +139,7 @@ def check_data(source: Source | str) -> None:
     check_rules(opened.address, DATA_RULES, opened)
 
 
-def answers_in_logits(classifier: Classifier, x: Images) -> None:
+def answers_in_logits(classifier: BoundClassifier, x: Images) -> None:
     """Logits are finite, one for each class, and the same again."""
     with torch.no_grad():
         z, again = classifier.logits(x), classifier.logits(x)
@@ -148,7 +148,7 @@ def answers_in_logits(classifier: Classifier, x: Images) -> None:
     torch.testing.assert_close(z, again, rtol=1e-5, atol=1e-6)
 
 
-def answers_each_row_alone(classifier: Classifier, x: Images) -> None:
+def answers_each_row_alone(classifier: BoundClassifier, x: Images) -> None:
     """Who shares the batch does not matter: no batch statistics, no drop-out."""
     with torch.no_grad():
         together = classifier.logits(x)
@@ -156,7 +156,7 @@ def answers_each_row_alone(classifier: Classifier, x: Images) -> None:
     torch.testing.assert_close(alone, together, rtol=1e-3, atol=1e-4)
 
 
-def leads_back_to_the_image(classifier: Classifier, x: Images) -> None:
+def leads_back_to_the_image(classifier: BoundClassifier, x: Images) -> None:
     """Logits have a finite gradient with respect to the images that is not zero everywhere."""
     images = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(classifier.logits(images).logsumexp(dim=1).sum(), images)
@@ -164,7 +164,7 @@ def leads_back_to_the_image(classifier: Classifier, x: Images) -> None:
     assert bool(slope.any()), "the gradient is zero everywhere: something in the model detaches or rounds"
 
 
-def model_untouched(classifier: Classifier, x: Images) -> None:
+def model_untouched(classifier: BoundClassifier, x: Images) -> None:
     """It stays in evaluation mode, without hooks, and with the same weights."""
     before = classifier.sha256
     with torch.no_grad():
@@ -174,7 +174,7 @@ def model_untouched(classifier: Classifier, x: Images) -> None:
     assert hooks_on(classifier.as_module()) == 0, "a hook is left"
 
 
-MODEL_RULES: tuple[Callable[[Classifier, Images], None], ...] = (
+MODEL_RULES: tuple[Callable[[BoundClassifier, Images], None], ...] = (
     answers_in_logits,
     answers_each_row_alone,
     leads_back_to_the_image,
@@ -183,7 +183,7 @@ MODEL_RULES: tuple[Callable[[Classifier, Images], None], ...] = (
 
 
 def check_model(
-    model: Classifier | str, *, classes: tuple[str, ...] = (), input_shape: tuple[int, int, int] = (3, 32, 32)
+    model: BoundClassifier | str, *, classes: tuple[str, ...] = (), input_shape: tuple[int, int, int] = (3, 32, 32)
 ) -> None:
     """Hold a classifier to the contract of all: an address such as `"mine:net"`, or the classifier.
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Images, Labels
@@ -99,9 +99,9 @@ class World:
         return net
 
     @cached_property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> BoundClassifier:
         """The net as signals see it."""
-        return Classifier(self.net, classes=CLASSES, input_shape=SHAPE)
+        return BoundClassifier(self.net, classes=CLASSES, input_shape=SHAPE)
 
     @cached_property
     def keys(self) -> Keys:

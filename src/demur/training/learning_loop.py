@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index, Source
 from demur.errors import RunError
 from demur.shapes import Images
@@ -148,7 +148,7 @@ BATCH = 128
 
 
 @torch.inference_mode()
-def evaluate(classifier: Classifier, source: Source, index: Index, rows: Rows) -> Scores | None:
+def evaluate(classifier: BoundClassifier, source: Source, index: Index, rows: Rows) -> Scores | None:
     """Scores on some readable rows, in evaluation mode and on the images as they are; None where there are no rows."""
     if not len(rows):
         return None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.adapters.weights import manifest_of
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index
 from demur.metrics import Estimate, proportion
 from demur.records import write_atomically
@@ -85,7 +85,7 @@ DRAWN = (
 NOTHING = "Nothing was measured: the data has no rows to be looked at before an audit. Run `demur audit`."
 
 
-def card(told: Mapping[str, str], classifier: Classifier, weights: Path, index: Index, parts: TrainingSplit,
+def card(told: Mapping[str, str], classifier: BoundClassifier, weights: Path, index: Index, parts: TrainingSplit,
          found: Scores | None) -> str:  # fmt: skip
     """The card; `told` has the address, the data, the recipe and the seed."""
     manifest = manifest_of(weights)

@@ -13,7 +13,7 @@ from torch import nn
 
 from demur.adapters.architectures import Architecture
 from demur.adapters.weights import KEY, manifest_text
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index, Source, build_index
 from demur.errors import DataError
 from demur.registry import build, describe, parse
@@ -114,7 +114,7 @@ class TrainingTask:
         index = build_index(source)
         return cls(made, network, source, index, split(index), built, describe(parse(recipe).name, built), seed)
 
-    def classifier(self) -> Classifier:
+    def classifier(self) -> BoundClassifier:
         """The network as it is now, in evaluation mode."""
         return self.architecture.options.wrap(self.network)
 

@@ -12,7 +12,7 @@ from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.fmn import FMN
 from demur.attacks.pgd import PGD
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.randomness import Keys
 
 ROWS = 40
@@ -20,7 +20,7 @@ ROWS = 40
 
 def setting(oracle=None, rows=ROWS):
     oracle = (oracle or Bowl()).double().eval()
-    classifier = Classifier(oracle, classes=CLASSES, input_shape=SHAPE)
+    classifier = BoundClassifier(oracle, classes=CLASSES, input_shape=SHAPE)
     x = images(oracle.float(), rows).double()
     oracle.double()
     y = torch.full((rows,), oracle.label)
@@ -79,7 +79,7 @@ def test_every_pass_is_counted():
             return super().climb(x, y, target)
 
     _, x, y, keys = setting()
-    objective = Counting(Classifier(Bowl().double().eval(), classes=CLASSES, input_shape=SHAPE))
+    objective = Counting(BoundClassifier(Bowl().double().eval(), classes=CLASSES, input_shape=SHAPE))
     outcome = run(PGD(eps=0.08, steps=9), objective, x, y, keys, keep="first", batch=16)
     assert int(outcome.forwards.sum()) == objective.rows
 
@@ -133,7 +133,7 @@ def test_a_gradient_that_is_zero_or_not_finite_is_told():
     x, y = torch.full((4, *SHAPE), 0.5), torch.ones(4, dtype=torch.long)
     keys = Keys.of(0, list("abcd"), "")
     for module, trouble in ((Flat(), Trouble.ZERO_GRADIENT), (Broken(), Trouble.NONFINITE_GRADIENT)):
-        objective = Objective(Classifier(module.eval(), classes=CLASSES, input_shape=SHAPE))
+        objective = Objective(BoundClassifier(module.eval(), classes=CLASSES, input_shape=SHAPE))
         outcome = run(PGD(eps=0.1, steps=2), objective, x, y, keys, batch=2)
         assert torch.all(outcome.troubles & int(trouble) == int(trouble))
         assert not outcome.fooled.any()

@@ -14,7 +14,7 @@ from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.pgd import PGD
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.randomness import Keys
@@ -72,7 +72,7 @@ def test_a_loss_and_a_success_of_ones_own_are_climbed_and_asked():
     assert outcome.backwards.sum() > easy.backwards.sum()
     gradient = own.climb(x, y)[1]
     nudged = x + 1e-5 * gradient
-    assert torch.all(uncertain(Evidence(named.classifier, nudged), y) > uncertain(Evidence(named.classifier, x), y))
+    assert torch.all(own.answer(nudged, y).loss > own.answer(x, y).loss)
     with pytest.raises(InputError, match="no target"):
         run(attack, own, x, y, keys, target=(y + 1) % 5)
 
@@ -154,7 +154,7 @@ def test_a_gradient_that_is_not_finite_is_told_and_shown_as_zero():
             z = x[:, 0, 0, 0].sqrt() + x.flatten(1).mean(dim=1)
             return torch.stack([z * 0 + 3, z, -z], dim=1)
 
-    objective = Objective(Classifier(Kinked().eval(), classes=["a", "b", "c"], input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(Kinked().eval(), classes=["a", "b", "c"], input_shape=SHAPE), "margin")
     x, y = torch.full((4, *SHAPE), 0.5), torch.zeros(4, dtype=torch.long)
     x[:2, 0, 0, 0] = 0.0
     attack = Watching(steps=1)
@@ -176,7 +176,7 @@ class Coarse(nn.Module):
 
 @pytest.mark.parametrize(("mean", "stands"), [(0.50026, False), (0.5004, True)])
 def test_a_point_that_fools_in_float32_alone_is_taken_back(mean, stands):
-    objective = Objective(Classifier(Coarse().eval(), classes=["a", "b"], input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(Coarse().eval(), classes=["a", "b"], input_shape=SHAPE), "margin")
     x, y = torch.full((2, *SHAPE), 0.49), torch.zeros(2, dtype=torch.long)
     attack = Watching(by=mean - 0.49, steps=1, needs="loss")
     outcome = run(attack, objective, x, y, Keys.of(0, list("ab"), ""))
@@ -221,7 +221,7 @@ def test_a_model_in_another_precision_is_attacked_in_that_of_the_images(dtype):
     attack = PGD(eps=0.1, steps=5)
     exact, x, y, keys = setting(attack, dtype=torch.float32, wrong=0)
     module = copy.deepcopy(exact.classifier.as_module()).to(dtype)
-    other = Objective(Classifier(module, classes=exact.classifier.classes, input_shape=SHAPE), attack.loss)
+    other = Objective(BoundClassifier(module, classes=exact.classifier.classes, input_shape=SHAPE), attack.loss)
     for keep in ("first", "worst", "nearest"):
         found, plain = (run(attack, each, x, y, keys, keep=keep, batch=8) for each in (other, exact))
         assert found.x.dtype == found.logits.dtype == found.linf.dtype == torch.float32

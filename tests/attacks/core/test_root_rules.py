@@ -115,7 +115,7 @@ def test_a_parabola_that_would_turn_inside_gives_way_to_the_middle(before):
 
 def test_a_row_that_bisection_would_have_settled_is_bisected():
     ends = Bracket.between(*(torch.tensor([v]) for v in (0.0, 1.0, -1.0, 9.0)))
-    late = dataclasses.replace(ends, asked=torch.tensor([17]))
+    late = dataclasses.replace(ends, evaluations=torch.tensor([17]))
     assert float(chandrupatla(ends, 1e-5)) == pytest.approx(0.1, abs=1e-4)
     assert float(chandrupatla(late, 1e-5)) == pytest.approx(0.5)
 

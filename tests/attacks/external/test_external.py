@@ -13,10 +13,10 @@ from torch import nn
 from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
-from demur.attacks.external.callable_attack import ByPath, Given
+from demur.attacks.external.callable_attack import ByPath, FunctionAttack
 from demur.attacks.external.external import run_external
 from demur.attacks.fgsm import FGSM
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import AddressError, InputError, UnknownNameError
 from demur.randomness import Keys
 from demur.registry import build, describe, parse
@@ -27,14 +27,14 @@ EPS, ROWS = 0.08, 20
 def setting(oracle=None, rows=ROWS):
     oracle = (oracle or Plane()).eval()
     x = images(oracle, rows)
-    objective = Objective(Classifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
     return objective, x, torch.full((rows,), oracle.label), Keys.of(0, [str(i) for i in range(rows)], "foreign")
 
 
 def attacked(function, keep="first", batch=8, **rules):
     objective, x, y, keys = setting()
     return x, run_external(
-        Given(function=function, **{"eps": EPS, **rules}), objective, x, y, keys, keep=keep, batch=batch
+        FunctionAttack(function=function, **{"eps": EPS, **rules}), objective, x, y, keys, keep=keep, batch=batch
     )
 
 
@@ -57,7 +57,7 @@ REACHABLE = (lambda objective, x, y, _: objective.fooled(objective.answer(worst(
 
 def test_an_honest_attack_is_measured_as_demur_measures_its_own():
     objective, x, y, keys = setting()
-    theirs = run_external(Given(function=honest, eps=EPS), objective, x, y, keys, batch=8)
+    theirs = run_external(FunctionAttack(function=honest, eps=EPS), objective, x, y, keys, batch=8)
     ours = run(FGSM(eps=EPS), objective, x, y, keys, batch=8)
     assert 0 < int(theirs.fooled.sum()) < ROWS
     for name in ("x", "logits", "fooled", "linf", "l2", "troubles"):
@@ -179,7 +179,7 @@ def test_what_was_wrong_before_was_not_won_by_the_attack():
     closest = objective.logits(x)[:, 1].argsort(descending=True)[:3]
     y[closest] = 0
     x[closest] = worst(x[closest])
-    outcome = run_external(Given(function=undoing, eps=EPS), objective, x, y, keys, keep="worst")
+    outcome = run_external(FunctionAttack(function=undoing, eps=EPS), objective, x, y, keys, keep="worst")
     assert int((outcome.step == 0).sum()) == 3
     assert not outcome.fooled.any()
     assert not flagged(outcome, Trouble.SILENT).any()
@@ -230,7 +230,7 @@ def test_the_random_state_of_others_is_untouched_and_theirs_comes_from_the_keys(
     assert torch.equal(one.x, two.x)
     objective, x, y, _ = setting()
     other = Keys.of(1, [str(i) for i in range(ROWS)], "foreign")
-    three = run_external(Given(function=disturbing, eps=EPS), objective, x, y, other, keep="worst", batch=8)
+    three = run_external(FunctionAttack(function=disturbing, eps=EPS), objective, x, y, other, keep="worst", batch=8)
     assert not torch.equal(one.x, three.x)
 
 
@@ -263,11 +263,11 @@ def test_training_mode_is_refused_and_undone(switch):
 
     module = Batched().eval()
     module.plane.normal.requires_grad_(False)
-    objective = Objective(Classifier(module, classes=CLASSES, input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(module, classes=CLASSES, input_shape=SHAPE), "margin")
     x, y = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     keys = Keys.of(0, list("abcd"), "")
-    outcome = run_external(Given(function=training, eps=EPS), objective, x, y, keys, keep="worst")
+    outcome = run_external(FunctionAttack(function=training, eps=EPS), objective, x, y, keys, keep="worst")
     assert flagged(outcome, Trouble.CRASHED).all()
     assert all("evaluation mode" in reason for reason in outcome.extra["crash"])
     assert not any(layer.training for layer in module.modules())
@@ -311,7 +311,7 @@ def test_rows_that_are_wrong_already_are_left_alone_unless_the_worst_is_asked_fo
         given.append(len(x))
         return worst(x)
 
-    outcome = run_external(Given(function=watching, eps=EPS), objective, x, y, keys, keep=keep, batch=64)
+    outcome = run_external(FunctionAttack(function=watching, eps=EPS), objective, x, y, keys, keep=keep, batch=64)
     assert given == [ROWS if keep == "worst" else ROWS - 5]
     assert torch.all(outcome.step[:5] == 0)
     if keep == "worst":
@@ -324,7 +324,7 @@ def test_rows_that_are_wrong_already_are_left_alone_unless_the_worst_is_asked_fo
 
 def test_when_all_are_wrong_already_nothing_is_called():
     objective, x, y, keys = setting()
-    outcome = run_external(Given(function=None, eps=EPS), objective, x, 1 - y, keys)
+    outcome = run_external(FunctionAttack(function=None, eps=EPS), objective, x, 1 - y, keys)
     assert outcome.fooled.all()
 
 
@@ -339,7 +339,7 @@ def test_a_success_that_float64_does_not_confirm_is_neither_a_success_nor_a_lost
     objective, x, y, keys = setting()
     doubting = Doubting(objective.classifier, "margin")
     outcome = run_external(
-        Given(function=lambda model, x, y: model(worst(x)) is None or worst(x), eps=EPS), doubting, x, y, keys
+        FunctionAttack(function=lambda model, x, y: model(worst(x)) is None or worst(x), eps=EPS), doubting, x, y, keys
     )
     assert torch.equal(flagged(outcome, Trouble.UNCONFIRMED), REACHABLE)
     assert not outcome.fooled.any()
@@ -353,7 +353,7 @@ def test_without_a_ball_any_change_inside_the_box_counts():
 
 
 def test_external_attacks_say_that_they_are():
-    assert Given(function=honest).facts.external
+    assert FunctionAttack(function=honest).facts.external
     assert build("attack", "callable(path='a.b:c')").facts.external
     assert build("attack", "foolbox(attack=LinfPGD)").facts.external
     assert not FGSM(eps=EPS).facts.external
@@ -428,5 +428,5 @@ def test_a_curved_net_needs_more_than_one_call():
     """The runner's own view of what is reachable agrees with a closed form that is not flat."""
     objective, x, y, keys = setting(Bowl())
     bowl = Bowl()
-    outcome = run_external(Given(function=lambda m, x, y: bowl.worst(x, EPS), eps=EPS), objective, x, y, keys)
+    outcome = run_external(FunctionAttack(function=lambda m, x, y: bowl.worst(x, EPS), eps=EPS), objective, x, y, keys)
     assert torch.equal(outcome.fooled, objective.fooled(objective.answer(bowl.worst(x, EPS), y), y))

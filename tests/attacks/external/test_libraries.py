@@ -9,7 +9,7 @@ from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
 from demur.attacks.core.objective import Objective
 from demur.attacks.external.external import run_external
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, MissingExtraError, UnknownNameError
 from demur.randomness import Keys
 from demur.registry import build
@@ -21,7 +21,7 @@ def attacked(text, oracle, batch=10):
     oracle = oracle.eval()
     x = images(oracle, ROWS)
     y = torch.full((ROWS,), oracle.label)
-    objective = Objective(Classifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(oracle, classes=CLASSES, input_shape=SHAPE), "margin")
     keys = Keys.of(0, [str(i) for i in range(ROWS)], "libraries")
     return objective, x, y, run_external(build("attack", text), objective, x, y, keys, batch=batch)
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import build_index, open_data
 from demur.errors import DemurError, InputError, ModelError, RunError
 from demur.pipeline.export import export, export_job, read_arrays
@@ -149,7 +149,7 @@ def test_an_archive_can_be_audited_as_data(tmp_path):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     blind = nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2), tiny.Net()).eval()
-    other = Classifier(blind, classes=tiny.CLASSES, input_shape=tiny.SHAPE, name="pooled")
+    other = BoundClassifier(blind, classes=tiny.CLASSES, input_shape=tiny.SHAPE, name="pooled")
     attacks = ("pgd(eps=0.1, keep='worst', steps=4)", "ensemble(eps=0.05, preset='quick')")
     return (tiny.classifier(), other), made(tmp_path_factory.mktemp("two") / "out", attacks, [tiny.classifier(), other])
 
@@ -343,7 +343,7 @@ def test_a_model_that_answers_otherwise_each_time_is_counted(tmp_path, monkeypat
 
 
 def test_models_that_cannot_be_compared_are_refused(tmp_path):
-    small = Classifier(
+    small = BoundClassifier(
         nn.Sequential(nn.Conv2d(1, 3, 4), nn.Flatten()).eval(),
         classes=tiny.CLASSES,
         input_shape=(1, 4, 4),

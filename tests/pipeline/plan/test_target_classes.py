@@ -7,7 +7,7 @@ import torch
 from tests import tiny
 
 from demur.attacks.ensemble import Ensemble
-from demur.attacks.external.callable_attack import Given
+from demur.attacks.external.callable_attack import FunctionAttack
 from demur.attacks.pgd import PGD
 from demur.errors import InputError, UnknownNameError
 from demur.pipeline.plan.target_classes import (
@@ -69,7 +69,7 @@ def test_a_class_that_is_called_like_a_rule_is_meant(rows):
     ("target", "attack", "words"),
     [
         ("cat", Ensemble(eps=0.1), "an ensemble measures whether"),
-        ("cat", Given(function=print, eps=0.1), "called with the true labels"),
+        ("cat", FunctionAttack(function=print, eps=0.1), "called with the true labels"),
         (3, PGD(eps=0.1), "in quotes; got 3."),
     ],
 )

@@ -261,10 +261,10 @@ def test_bytes_for_pixels_are_refused(tmp_path):
 
 
 def test_a_layer_in_training_mode_is_refused():
-    from demur.classifier import Classifier
+    from demur.classifier import BoundClassifier
 
     with pytest.raises(ModelError, match="evaluation mode"):
-        Classifier(tiny.Net().train(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+        BoundClassifier(tiny.Net().train(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
 
 
 def test_progress_counts_all_the_work(tmp_path):

@@ -7,7 +7,7 @@ from tests.oracles import CLASSES, SHAPE, Plane, images
 
 from demur.attacks.core.objective import Objective
 from demur.attacks.ray import Ray, run_ray
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.run.attack_rows import attack_columns, run_attack, try_attacks
@@ -16,7 +16,7 @@ from demur.records import STAGED, frame
 
 
 def model():
-    return Classifier(Plane().eval(), classes=CLASSES, input_shape=SHAPE)
+    return BoundClassifier(Plane().eval(), classes=CLASSES, input_shape=SHAPE)
 
 
 def test_a_ray_is_a_search_for_the_smallest_change():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from tests import tiny
 
-from demur import from_tensors, run_audit
-from demur.classifier import Classifier
+from demur import audit, from_tensors
+from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.errors import RunError
 from demur.pipeline.plan.plan_file import read_plan
@@ -43,7 +43,7 @@ def test_other_rows_of_the_same_images_are_refused(tmp_path, other, words, inter
 
 def test_a_classifier_given_in_python_is_not_measured_on_what_it_learned_from(tmp_path):
     learned = build_index(tiny.source()).contents[:200]
-    model = Classifier(tiny.Net().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE, learned_from=learned)
+    model = BoundClassifier(tiny.Net().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE, learned_from=learned)
     for number, one in enumerate((model, model.to("cpu"))):
         folder = tiny.run(tmp_path / str(number), model=one, **ONLY_CLEAN)
         assert {int(key) for key in read(folder)["sample_id"]} == set(range(200, tiny.ROWS))
@@ -82,7 +82,7 @@ def test_only_the_shipped_classifier_has_the_shipped_purpose(settings, changes, 
 
 
 def test_a_model_given_in_python_has_no_purpose_of_the_shipped_one(tmp_path):
-    found = run_audit(
+    found = audit(
         tiny.classifier(),
         tiny.source(),
         out=tmp_path,

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests import tiny
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.errors import InputError, MissingExtraError, ModelError, UnknownNameError
 from demur.evidence import Evidence
@@ -50,7 +50,7 @@ class Linear(tiny.Net):
 
 
 def model():
-    return Classifier(Linear().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    return BoundClassifier(Linear().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
 
 
 def plan(*signals, **changes):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests import tiny
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import conditions
@@ -47,7 +47,7 @@ class Changed(tiny.Net):
 
 
 def changed(change):
-    return Classifier(Changed(change).eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    return BoundClassifier(Changed(change).eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
 
 
 def eighths(x):
@@ -63,7 +63,7 @@ def test_a_sound_net_gives_no_finding_and_the_same_twice():
 
 def test_every_pass_is_counted(monkeypatch):
     of, seen = job(), {"forwards": 0, "backwards": 0}
-    prepare, gradients = Classifier.prepare, Classifier.loss_gradients
+    prepare, gradients = BoundClassifier.prepare, BoundClassifier.loss_gradients
 
     def forward(self, images):
         seen["forwards"] += len(images)
@@ -73,8 +73,8 @@ def test_every_pass_is_counted(monkeypatch):
         seen["backwards"] += len(images)
         return gradients(self, images, losses)
 
-    monkeypatch.setattr(Classifier, "prepare", forward)
-    monkeypatch.setattr(Classifier, "loss_gradients", backward)
+    monkeypatch.setattr(BoundClassifier, "prepare", forward)
+    monkeypatch.setattr(BoundClassifier, "loss_gradients", backward)
     facts = tried(of)
     assert {name: facts[name] for name in seen} == seen
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from demur.analysis.quantity import Table
 from demur.analysis.run_folder import Floats, score
-from demur.analysis.scored import TargetName
-from demur.analysis.signals.ranking_targets import Target
+from demur.analysis.signals.ranking_targets import Target, TargetName
 from demur.metrics import Estimate
 from demur.metrics.delong import auroc_gain, gain_influence
 from demur.metrics.multiple_comparisons import critical_value

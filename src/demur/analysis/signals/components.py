@@ -8,8 +8,7 @@ import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Floats, Run, score
-from demur.analysis.scored import TargetName
-from demur.analysis.signals.ranking_targets import Target, targets
+from demur.analysis.signals.ranking_targets import Target, TargetName, targets
 from demur.metrics.delong import auroc_interval
 from demur.records import PART
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from demur.analysis.quantity import Quantity
 from demur.analysis.run_folder import Flags, Run
-from demur.analysis.scored import TargetName
 from demur.metrics import Estimate
 from demur.records import groups, wrong
+
+TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift"]
 
 
 @dataclass(frozen=True)

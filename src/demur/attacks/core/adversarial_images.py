@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier, bound
 from demur.classifier.validation import check_images
 from demur.errors import DataError, InputError, unknown
 from demur.randomness import Keys
@@ -40,19 +40,15 @@ class AdversarialImages:
         return f"AdversarialImages({found} of {len(self)} successful, {int(self.passes.sum())} passes)"
 
 
-def check_call(model: object, x: object, y: object, batch: int) -> tuple[Classifier, Images, Labels]:
+def check_call(model: object, x: object, y: object, batch: int) -> tuple[BoundClassifier, Images, Labels]:
     """The model, images and labels an attack was called with, where the model is.
 
     Raises:
         InputError: something that is none of these, or images and labels that do not fit the model.
     """
-    if not isinstance(model, Classifier):
-        raise InputError(
-            f"an attack is called with a demur.Classifier; got {_kind(model)}. Wrap a module in one: "
-            "demur.Classifier(module, classes=…, input_shape=…)."
-        )
     if not isinstance(x, Tensor):
         raise DataError(f"images are a tensor (rows, channels, height, width); got {_kind(x)}.")
+    model = bound(model, x)
     check_images(x, model.input_shape)
     if x.dtype not in _PRECISIONS:
         raise DataError(f"images are float32 or float64: in {x.dtype} a small ball has no room. Give images.float().")
@@ -61,7 +57,7 @@ def check_call(model: object, x: object, y: object, batch: int) -> tuple[Classif
     return model, x.to(model.device), _labels("labels", y, len(x), len(model.classes)).to(model.device)
 
 
-def target_of(model: Classifier, y: Labels, target: object) -> Labels | None:
+def target_of(model: BoundClassifier, y: Labels, target: object) -> Labels | None:
     """The class of each row to be taken for: a name, a number or one number for each; −1 where that is the label."""
     if target is None:
         return None

@@ -9,7 +9,7 @@ from torch import Tensor
 from demur.attacks.core.adversarial_images import AdversarialImages, check_call, keys_of, target_of
 from demur.attacks.core.attack_state import Keep, Norm, Outcome
 from demur.attacks.core.objective import Objective
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError, unknown
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Logits, Scores
@@ -228,7 +228,7 @@ class Attack(ABC):
 
     def __call__(
         self,
-        model: Classifier,
+        model: BoundClassifier,
         x: Tensor,
         y: Tensor,
         *,

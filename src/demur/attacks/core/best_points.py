@@ -36,7 +36,7 @@ class BestPoints:
         self.troubles = torch.zeros(rows, dtype=torch.int32, device=device)
         self.trace = torch.empty(rows, 0, device=device)
 
-    def opened(self, batch: int) -> tuple[Answer, Tensor]:
+    def open_rows(self, batch: int) -> tuple[Answer, Tensor]:
         """What the model says of the clean images, and the rows worth attacking.
 
         Under `worst` these are all, else those that do not succeed already; rows whose goal is −1 never are.

@@ -119,10 +119,10 @@ def run(
     """
     best = BestPoints(attack.norm, objective, x, y, target, keep)
     with objective.frozen():
-        clean, waiting = best.opened(batch)
+        clean, waiting = best.open_rows(batch)
         if trace:
             best.record_trace(attack.steps * attack.restarts)
-        given = _given(attack, best, clean.logits if answers is None else answers, keys, eps)
+        given = _first_state(attack, best, clean.logits if answers is None else answers, keys, eps)
         for restart in range(attack.restarts):
             if len(waiting):
                 _walk(attack, best, given, waiting, restart, batch)
@@ -131,7 +131,7 @@ def run(
         return verified(best, clean, given.eps)
 
 
-def _given(attack: Stepwise, best: BestPoints, answers: Logits, keys: Keys, eps: Scores | None) -> AttackState:
+def _first_state(attack: Stepwise, best: BestPoints, answers: Logits, keys: Keys, eps: Scores | None) -> AttackState:
     """Every row as it stands before the attack."""
     x = best.clean
     own = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.losses import LOSSES, TARGETED, Loss, margin
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
 from demur.shapes import Flags, Images, Labels, Logits, Scores
@@ -91,7 +91,7 @@ class Objective:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: BoundClassifier,
         loss: str | OfEvidence | None = None,
         success: OfEvidence | None = None,
         *,
@@ -108,7 +108,7 @@ class Objective:
         self._success, self._scale, self._features = success, scale, features
 
     @property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> BoundClassifier:
         """The model."""
         return self._classifier
 
@@ -205,7 +205,7 @@ class Objective:
                 answer = Answer.join([self._read(self._evidence(double, images.double()), of) for images, of in parts])
         return self._judged(answer, self.lead(answer, y, goal) > 0)
 
-    def _evidence(self, classifier: Classifier, x: Images, logits: Logits | None = None) -> Evidence:
+    def _evidence(self, classifier: BoundClassifier, x: Images, logits: Logits | None = None) -> Evidence:
         return Evidence(classifier, x, logits=logits, features=self._features, check=False)
 
     def _read(self, evidence: Evidence, y: Labels) -> Answer:

@@ -18,7 +18,7 @@ from demur.errors import AddressError, InputError, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given(External):
+class FunctionAttack(External):
     """A function (model, x, y) → x′, held to the rules of a ball.
 
     The model is a module that answers images in [0, 1] with logits; x, y and x′ are tensors, or x′ is an array.

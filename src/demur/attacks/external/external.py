@@ -151,7 +151,7 @@ def run_external(
     eps = torch.full((len(x),), torch.inf if attack.eps is None else attack.eps, dtype=x.dtype, device=x.device)
     met, reasons = torch.zeros_like(y, dtype=torch.bool), [""] * len(x)
     with objective.frozen():
-        clean, waiting = best.opened(batch)
+        clean, waiting = best.open_rows(batch)
         best.loss_start = objective.loss(clean, y).float()
         for ids in torch.split(waiting, batch) if len(waiting) else ():
             met[ids], reason = _attacked(attack, best, eps[ids], keys, ids)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from demur.adapters import load_model
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Index, Source, build_index, open_data
 from demur.errors import InputError, ModelError
 from demur.pipeline.export.export_figures import matrix
@@ -50,7 +50,7 @@ def attacks_of(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
 
 
 def export(
-    models: Sequence[Classifier | str],
+    models: Sequence[BoundClassifier | str],
     data: Source | str,
     attacks: Sequence[str],
     out: Path | str,
@@ -113,7 +113,7 @@ class _Task:
     plan: Plan
     source: Source
     index: Index
-    classifiers: Sequence[Classifier]
+    classifiers: Sequence[BoundClassifier]
     conditions: Sequence[Condition]
     rows: Rows
     suffix: str
@@ -221,7 +221,9 @@ def select_rows(index: Index, limit: int | None) -> Rows:
     return np.array(sorted(ranked[:limit]), dtype=np.int64)
 
 
-def _open_models(models: Sequence[Classifier | str], source: Source, device: str | None) -> tuple[Classifier, ...]:
+def _open_models(
+    models: Sequence[BoundClassifier | str], source: Source, device: str | None
+) -> tuple[BoundClassifier, ...]:
     found = [
         load_model(model, classes=source.classes, input_shape=source.input_shape) if isinstance(model, str) else model
         for model in models

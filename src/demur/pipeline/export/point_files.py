@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import RunError, unknown
 from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import Condition
@@ -91,7 +91,7 @@ def attack_points(job: Job, condition: Condition, rows: Rows) -> Points:
     )
 
 
-def logits_of(classifier: Classifier, images: Images, batch: int) -> Logits:
+def logits_of(classifier: BoundClassifier, images: Images, batch: int) -> Logits:
     """What a model answers, on the CPU."""
     with torch.no_grad():
         parts = [classifier.logits(part.to(classifier.device)).cpu() for part in torch.split(images, batch)]

@@ -17,7 +17,7 @@ from demur.pipeline.plan.sections import (
     search_conditions,
 )
 from demur.policies import Certified, Policy
-from demur.registry import Name, build, call_of, describe
+from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.error_costs import check_positive, read_costs, read_prevalence
 from demur.registry.gate_rules import Gate, read_gate
 from demur.registry.tables import CENTRED, MARKED
@@ -38,6 +38,7 @@ class Setup:
         signals: by canonical name, `msp` and those that policies read among them.
         policies: by the text that the plan has for them.
         maps: maps and regions that are maps, by canonical name.
+        calls: the names the plan was given, as they were parsed.
     """
 
     plan: Plan
@@ -45,6 +46,7 @@ class Setup:
     signals: Mapping[str, AnySignal]
     policies: Mapping[str, AnyPolicy]
     maps: Mapping[str, AttributionMap]
+    calls: tuple[Call, ...]
 
 
 def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
@@ -60,9 +62,11 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
             hour.
     """
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
+    given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
     read_by_policies = [s for p in policies.values() if not isinstance(p, Certified) for s in p.signals]
-    signals = signals_of(["msp", *plan.signals.use, *read_by_policies])
+    read = _signal_calls(["msp", *plan.signals.use, *read_by_policies])
+    signals = _signals(read)
     found = conditions(plan.conditions.use or default_conditions(shape), shape)
     plan, sections, maps = _with_sections(plan, source, spatial=spatial)
     names = tuple(condition.name for condition in found)
@@ -77,13 +81,30 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
         "signals": plan.signals.model_copy(update={"use": tuple(signals)}),
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
     }
-    return Setup(plan.model_copy(update=changes), (*found, *sections), signals, policies, maps)
+    return Setup(plan.model_copy(update=changes), (*found, *sections), signals, policies, maps, (*given, *read))
 
 
-def signals_of(texts: Sequence[str]) -> dict[str, AnySignal]:
-    """Canonical name → signal, each built once."""
+def _calls(plan: Plan) -> Iterator[Call]:
+    """The names of a plan but for those of signals."""
+    sections = (
+        plan.conditions.use,
+        plan.policies.use,
+        plan.epsilon.use,
+        plan.attribution.maps,
+        plan.attribution.regions,
+    )
+    for texts in sections:
+        yield from map(call_of, texts or ())
+
+
+def _signal_calls(texts: Sequence[str]) -> list[Call]:
+    """The names of signals, none twice."""
     read: dict[str, Name] = {text: text for text in texts if isinstance(text, Name)}
-    calls = [call_of(read.get(text, text)) for text in dict.fromkeys(texts)]
+    return [call_of(read.get(text, text)) for text in dict.fromkeys(texts)]
+
+
+def _signals(calls: Sequence[Call]) -> dict[str, AnySignal]:
+    """Canonical name → signal, each built once."""
     return {describe(call.name, signal): signal for call, signal in ((call, build("signal", call)) for call in calls)}
 
 
@@ -157,7 +178,7 @@ def canonical_gates(
 
 def _subjects(gate: Gate, shape: Shape, known: Sequence[Condition], signals: Sequence[str]) -> Iterator[str]:
     if gate.signal is not None:
-        (name,) = signals_of([gate.signal])
+        (name,) = _signals([call_of(gate.signal)])
         yield f"signals.{_among(name, signals, 'signal', 'signals.use')}"
     elif gate.condition is None:
         yield gate.subject

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from demur.attacks.core.attack_state import Outcome
 from demur.attacks.core.objective import Objective
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.target_classes import check_target_class, target_classes
 from demur.randomness import Keys
@@ -17,7 +17,7 @@ from demur.shapes import Images, Labels
 
 def run_attack(
     condition: Condition,
-    classifier: Classifier,
+    classifier: BoundClassifier,
     x: Images,
     y: Labels,
     keys: Keys,
@@ -56,7 +56,7 @@ def attack_columns(condition: Condition, outcome: Outcome) -> Mapping[str, list[
     return columns | {name: list(values) for name, values in outcome.extra.items()}
 
 
-def try_attacks(found: Iterable[Condition], classifier: Classifier) -> None:
+def try_attacks(found: Iterable[Condition], classifier: BoundClassifier) -> None:
     """Look up every target and try what can be tried of every attack: better an error now than after an hour.
 
     Raises:

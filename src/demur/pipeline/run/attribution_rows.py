@@ -30,7 +30,7 @@ def measure_map(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame
         other = maps_of(job, first, x, answers.argmax(dim=1), rows)
         columns |= agreement_columns(heat, other, first)
         gradients += _price(job, first)
-    return _table(job, condition, rows, y, _shown(answers, 1, gradients), columns)
+    return _table(job, condition, rows, y, _forward_scores(answers, 1, gradients), columns)
 
 
 def measure_occlusion(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
@@ -50,7 +50,7 @@ def measure_occlusion(job: Job, condition: Condition, rows: IndexRows) -> pl.Dat
     columns = {
         f"{EXPLAIN}{name}": v.masked_fill(~located.cpu(), torch.nan) for name, v in (("fall", fall), ("hidden", gone))
     }
-    shard = _table(job, condition, rows, y, _shown(after, 2, _price(job, condition.region)), columns)
+    shard = _table(job, condition, rows, y, _forward_scores(after, 2, _price(job, condition.region)), columns)
     return _blank(shard, located, ["predicted", "margin"])
 
 
@@ -65,8 +65,8 @@ def measure_search(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFr
         forwards, gradients = 1, _price(job, condition.region)
     keys = job.keys(rows, condition.name)
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch, weights=weight)
-    shown = _shown(found.logits.cpu(), forwards, gradients)
-    shard = record_table(condition, identity(job, rows), y.cpu(), shown, found)
+    scores = _forward_scores(found.logits.cpu(), forwards, gradients)
+    shard = record_table(condition, identity(job, rows), y.cpu(), scores, found)
     return _blank(shard, located, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
 
 
@@ -109,7 +109,7 @@ def _table(
     return record_table(condition, identity(job, rows), y.cpu(), shown, more=more)
 
 
-def _shown(logits: Logits, forwards: int, gradients: int) -> ForwardScores:
+def _forward_scores(logits: Logits, forwards: int, gradients: int) -> ForwardScores:
     """Answers without scores, and the forwards and backwards that each took."""
     spent = torch.tensor([[forwards + gradients], [gradients]]).expand(2, len(logits))
     return ForwardScores(logits=logits, scores={}, spent=spent)

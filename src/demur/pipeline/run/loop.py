@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from demur.adapters import load_model
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.data import Source, build_index, open_data
 from demur.openings import note
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
@@ -78,7 +78,7 @@ def run_plan(
     out: Path | None,
     progress: Progress,
     source: Source | None = None,
-    classifier: Classifier | None = None,
+    classifier: BoundClassifier | None = None,
     device: str | None = None,
 ) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.

@@ -13,11 +13,10 @@ from demur.attribution.localisation import LOCALISATIONS
 from demur.errors import RunError
 from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.fitting import signal_facts
 from demur.pipeline.run.run_writer import RunWriter
 from demur.records import SCHEMA_VERSION, read_json, write_json
-from demur.registry import Call, call_of, packages
+from demur.registry import Call, packages
 
 
 def write_metadata(job: Job, folder: RunWriter) -> None:
@@ -78,17 +77,15 @@ def _facts(job: Job) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
-            **packages(_calls(plan)),
+            **packages(_calls(job)),
         },
     }
 
 
-def _calls(plan: Plan) -> Iterator[Call]:
+def _calls(job: Job) -> Iterator[Call]:
     """Every name of a plan, the schemes of its addresses among them, so that packages that add one can be told."""
-    sections = (plan.conditions.use, plan.signals.use, plan.policies.use, plan.epsilon.use)
-    for texts in (*sections, plan.attribution.maps, plan.attribution.regions):
-        yield from map(call_of, texts or ())
-    for address in (plan.model.address, plan.data.address):
+    yield from job.calls
+    for address in (job.plan.model.address, job.plan.data.address):
         yield Call(address.partition("?")[0].partition(":")[0], {})
 
 

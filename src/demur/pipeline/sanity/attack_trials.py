@@ -12,7 +12,7 @@ from demur.attacks.fgsm import FGSM
 from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
 from demur.attacks.square import Square
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.pipeline.job import on_device
 from demur.pipeline.plan.conditions import Condition
@@ -77,7 +77,7 @@ _RISING = 0.05
 
 
 def attack_findings(
-    sample: TrialSample, lead: Attack, *, blind: bool, surrogate: Classifier | None = None
+    sample: TrialSample, lead: Attack, *, blind: bool, surrogate: BoundClassifier | None = None
 ) -> Iterator[Finding]:
     """The attack is watched, given more, given everything, and set against ones that should be weaker.
 
@@ -115,7 +115,7 @@ def _still_rising(trace: Tensor) -> Flags:
     return (whole > 0) & (best[:, -1] - best[:, -1 - tail] > _RISING * whole)
 
 
-def _carried_over(sample: TrialSample, lead: Attack, surrogate: Classifier, standing: Tensor) -> Flags:
+def _carried_over(sample: TrialSample, lead: Attack, surrogate: BoundClassifier, standing: Tensor) -> Flags:
     """Rows that stand against the attack itself and fall to its worst points on another model."""
     flags = torch.zeros(len(sample), dtype=torch.bool, device=sample.x.device)
     if len(standing):
@@ -124,7 +124,9 @@ def _carried_over(sample: TrialSample, lead: Attack, surrogate: Classifier, stan
     return flags
 
 
-def surrogate_of(address: str | None, classifier: Classifier, found: Sequence[Condition]) -> Classifier | None:
+def surrogate_of(
+    address: str | None, classifier: BoundClassifier, found: Sequence[Condition]
+) -> BoundClassifier | None:
     """The model at an address, where the classifier is; None without an address.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 from demur.attacks.core.attack import Attack
 from demur.attacks.core.attack_state import Keep, Outcome
 from demur.attacks.core.objective import Objective
-from demur.classifier import Classifier
+from demur.classifier import BoundClassifier
 from demur.pipeline.job import Job
 from demur.randomness import Keys
 from demur.shapes import Flags, Images, Logits, Scores
@@ -76,7 +76,7 @@ class TrialSample:
         keep: Keep = "first",
         trace: bool = False,
         draw: str = "attack",
-        classifier: Classifier | None = None,
+        classifier: BoundClassifier | None = None,
     ) -> Outcome:
         """What an attack does to some rows, by default all; another `draw` takes other random numbers."""
         chosen = torch.arange(len(self), device=self.x.device) if rows is None else rows

@@ -24,7 +24,7 @@ Row = TypeVar("Row", ClassSearch, ClassRegion)
 
 
 def class_sizes(found: MinimalPerturbation, at: int) -> Drawing | None:
-    """Median of the smallest change by class with interval and middle half; arrows point to ends out of sight."""
+    """Median of the minimal perturbation by class with interval and middle half; arrows point to ends out of sight."""
     kept = [row for row in found.per_class if row.rank is not None]
     edge = found.cap if math.isfinite(found.cap) else found.maximum
     shown = _shortened(sorted(kept, key=lambda row: row.rank or 0))
@@ -43,7 +43,7 @@ def class_sizes(found: MinimalPerturbation, at: int) -> Drawing | None:
         base.transform_filter("datum.beyond").mark_point(shape="triangle-right", **ARROW).encode(x="high:Q"),
         base.transform_filter("datum.dot").mark_point(opacity=1, **MEASURED).encode(x=x),
     )
-    text = f"Median of the smallest change for {len(rows)} classes, the first to flip on top; numbers in the table."
+    text = f"Median perturbation for {len(rows)} classes, the first to flip on top; numbers in the table."
     return Drawing.of(f"epsilon-classes-{at}", text, chart, rows, height=_height(names))
 
 
@@ -68,7 +68,7 @@ def class_regions(found: Region, at: int) -> Drawing | None:
         base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", color=color),
         point.encode(x=alt.X("difference:Q", axis=axis, scale=alt.Scale(domain=[low, high])), color=color, shape=shape),
     )
-    text = f"Difference of smallest changes, background minus object, for {len(rows)} classes; numbers in the table."
+    text = f"Difference of perturbations, background minus object, for {len(rows)} classes; numbers in the table."
     return Drawing.of(f"attribution-classes-{at}", text, chart, rows, height=_height(names))
 
 
@@ -152,7 +152,7 @@ def _tooltip(title: str) -> list[alt.Tooltip]:
 
 
 def perturbation_charts(results: Results) -> Iterator[Drawing | None]:
-    """Charts of the smallest changes, then of object against background; None where there is nothing to draw."""
+    """Charts of the minimal perturbations, then of object against background; None where there is nothing to draw."""
     yield from standing_chart(results)
     for at, found in enumerate(results.epsilon[:MOST]):
         yield class_sizes(found, at)

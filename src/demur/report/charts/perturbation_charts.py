@@ -77,7 +77,7 @@ def _lines(searches: Sequence[MinimalPerturbation]) -> dict[str, tuple[tuple[flo
 
 
 def _steps(name: str, ecdf: Sequence[tuple[float, float]], norm: str) -> Rows:
-    """A size of 0 has no place on a logarithmic axis; what stands there stands up to the smallest change."""
+    """A size of 0 has no place on a logarithmic axis; what stands there stands up to every change that was tried."""
     rows: Rows = [
         {"search": name, "eps": axis_size(size, norm), "standing": number(share)} for size, share in ecdf if size
     ]

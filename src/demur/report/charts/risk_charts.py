@@ -119,12 +119,12 @@ def _references(results: Results, where: Where) -> list[alt.Chart]:
         words = f"guarantee: at most {at_most(results.guarantee.risk)}"
         layers += [
             inline(ends).mark_line(style="guarantee").encode(*where),
-            _label(ends[0], words, "guarantee-label", where, align="left", dx=6, dy=_beside(results)),
+            _label(ends[0], words, "guarantee-label", where, align="left", dx=6, dy=_label_shift(results)),
         ]
     return layers
 
 
-def _beside(results: Results) -> int:
+def _label_shift(results: Results) -> int:
     """Above the line of the guarantee, but below it where it lies at the top and the title of the axis begins."""
     highest = max((point.risk for curve in results.curves for point in curve.points), default=0.0)
     return 13 if results.guarantee and results.guarantee.risk > _TOP * highest else -8

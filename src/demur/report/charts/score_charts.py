@@ -117,7 +117,7 @@ def _by_part(results: Results) -> Iterator[Drawing]:
 
 
 def _areas(own: list[PartRow]) -> Drawing:
-    """AUROC with its interval by part, one line for each target; one half knows nothing."""
+    """AUROC with its interval by part, one line for each target; one half is chance."""
     rows = [
         {
             "part": int(row.part) if row.component_kind == "mutants" else row.part,
@@ -161,14 +161,14 @@ def _by_alarm(results: Results) -> Iterator[Drawing]:
 
 
 def _roc(own: list[Roc]) -> Drawing:
-    """Hits against false alarms, one line for each squeezer; the diagonal knows nothing."""
+    """Hits against false alarms, one line for each squeezer; the diagonal is chance."""
     rows = [
         {"part": roc.part, "at": at, "alarms": number(alarms), "hits": number(hits)}
         for roc in own
         for at, (alarms, hits) in enumerate(roc.points)
     ]
-    x = alt.X("alarms:Q", axis=share_axis("others doubted"), scale=alt.Scale(domain=[0, 1]))
-    y = alt.Y("hits:Q", axis=share_axis(f"{TARGETS[own[0].target]} doubted"), scale=alt.Scale(domain=[0, 1]))
+    x = alt.X("alarms:Q", axis=share_axis("others flagged"), scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("hits:Q", axis=share_axis(f"{TARGETS[own[0].target]} flagged"), scale=alt.Scale(domain=[0, 1]))
     names = [roc.part for roc in own]
     color = alt.Color("part:N", scale=alt.Scale(domain=names))
     tooltip = [alt.Tooltip("part:N"), alt.Tooltip("alarms:Q", format=".1%"), alt.Tooltip("hits:Q", format=".1%")]
@@ -176,5 +176,5 @@ def _roc(own: list[Roc]) -> Drawing:
         inline([{"alarms": 0, "hits": 0}, {"alarms": 1, "hits": 1}]).mark_line(style="diagonal").encode(x=x, y=y),
         main().mark_line().encode(x=x, y=y, color=color, order="at:O", tooltip=tooltip),
     )
-    text = f"{own[0].signal}: share of {TARGETS[own[0].target]} doubted against that of others, for {', '.join(names)}."
+    text = f"{own[0].signal}: share of {TARGETS[own[0].target]} flagged against that of others, for {', '.join(names)}."
     return Drawing.of("parts", text, chart, rows, height=260)

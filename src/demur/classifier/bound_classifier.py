@@ -39,7 +39,7 @@ class Capabilities:
 
 
 @final
-class Classifier:
+class BoundClassifier:
     """A model that takes images in [0, 1], normalises inside and answers with logits.
 
     It never changes, and it never switches autograd off: the caller does. The module is shared, not copied, and must be
@@ -91,7 +91,7 @@ class Classifier:
         self._penultimate = find_penultimate(module, self._intake(probe), output, features)
 
     def __repr__(self) -> str:
-        return f"Classifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
+        return f"BoundClassifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
 
     @property
     def name(self) -> str:
@@ -175,26 +175,26 @@ class Classifier:
         """
         return self._penultimate.weights()
 
-    def to(self, device: torch.device | str) -> "Classifier":
+    def to(self, device: torch.device | str) -> "BoundClassifier":
         """A new classifier with a copy of the module on a device."""
         return self._with(copy.deepcopy(self._module).to(device))
 
     @cached_property
-    def double(self) -> "Classifier":
+    def double(self) -> "BoundClassifier":
         """A classifier with a copy of the module in float64, which reads images in float64; made once."""
         return self._with(copy.deepcopy(self._module).double())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Classifier, **self._declared), (self._module,)
+        return partial(BoundClassifier, **self._declared), (self._module,)
 
-    def altered(self, change: Callable[[nn.Module], object], name: str) -> "Classifier":
+    def altered(self, change: Callable[[nn.Module], object], name: str) -> "BoundClassifier":
         """Another classifier, whose module is a copy that a function has changed in place."""
         module = copy.deepcopy(self._module)
         change(module)
-        return Classifier(module, **{**self._declared, "name": name})
+        return BoundClassifier(module, **{**self._declared, "name": name})
 
-    def _with(self, module: nn.Module) -> "Classifier":
-        return Classifier(module, **self._declared)
+    def _with(self, module: nn.Module) -> "BoundClassifier":
+        return BoundClassifier(module, **self._declared)
 
     @property
     def _declared(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from tests import tiny
 
 from demur.analysis import analyse, write_results
-from demur.analysis.verdict.acceptance import label_access
+from demur.analysis.acceptance import label_access
 from demur.openings import FILE, note
 
 SMALL = {"conditions": ("clean",), "policies": ("certified(risk=0.3)",)}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests import tiny
 
 from demur.analysis import analyse
+from demur.analysis.acceptance import gates_next_step, judge_gates, outcome, units_needed
 from demur.analysis.quantity import Quantity
-from demur.analysis.verdict.acceptance import gates_next_step, judge_gates, outcome, units_needed
 from demur.analysis.verdict.verdict_tables import Check
 from demur.metrics import wilson
 from demur.registry.gate_rules import SIGNAL, SUBJECTS, read_gate
