@@ -46,7 +46,9 @@ def test_all_of_them_keep_the_contracts(monkeypatch):
 def test_another_map_is_measured_and_found_to_look_at_no_weights(audited, tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES["map"], "brightness", f"{additions.__name__}:Brightness")
     asked = {"attribution__maps": ["brightness(power=2.0)"], "attribution__images": 12}
-    found = audited(tmp_path / "run", conditions__use=["clean"], policies__use=["certified"], **asked).where.maps[0]
+    found = audited(tmp_path / "run", conditions__use=["clean"], policies__use=["certified"], **asked).attribution.maps[
+        0
+    ]
     assert (found.name, found.sentence) == ("brightness(power=2.0)", additions.Brightness.sentence)
     assert (found.n, found.height, found.width) == (12, 28, 28)
     assert (found.sanity.state, found.sanity.correlation.value) == ("fail", 1)

@@ -70,5 +70,6 @@ def test_the_examples_in_docstrings_are_true(path):
 
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", prose):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

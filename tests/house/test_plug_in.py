@@ -49,7 +49,7 @@ def test_the_package_of_the_page_is_audited(package, audited, tmp_path):
     facts = read_json(tmp_path / "run" / "run.json")
     assert facts["versions"]["demur-haze"] == "1.0"
     assert "White haze, 0.7 of the light comes through" in {each["sentence"] for each in facts["conditions"]}
-    assert "haze" in write(tmp_path / "run").read_text()
+    assert "haze" in write(tmp_path / "run").path.read_text()
 
 
 def test_a_run_is_read_where_the_package_is_gone(package, audited, tmp_path, monkeypatch):
