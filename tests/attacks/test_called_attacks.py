@@ -136,7 +136,6 @@ def test_a_model_without_gradients_is_refused_by_what_follows_them(rows):
         (Ensemble(eps=EPS), {"keep": "first"}, "`keep` must be 'nearest'"),
         (Ensemble(eps=EPS), {"trace": True}, "Ensemble takes no `trace`"),
         (PGD(eps=EPS), {"weights": torch.ones(ROWS, 1, 4, 4)}, "PGD takes no `weights`"),
-        (Spatial(), {"keep": "nearest"}, "changes without a norm have no size"),
         (Foolbox(attack=parse("LinfPGD"), eps=EPS), {"target": torch.zeros(ROWS).long()}, "with the true labels"),
         (Foolbox(attack=parse("LinfPGD"), eps=EPS), {"answers": torch.zeros(ROWS, 2)}, "takes no `answers`"),
     ],
@@ -144,6 +143,11 @@ def test_a_model_without_gradients_is_refused_by_what_follows_them(rows):
 def test_execute_refuses_what_an_attack_does_not_take(attack, given, words, model, rows):
     with pytest.raises(InputError, match=words):
         attack.execute(Objective(model, attack.loss), *rows, Keys.of_images(rows[0]), **given)
+
+
+def test_changes_without_a_norm_have_no_nearest(model, rows):
+    with pytest.raises(InputError, match="changes without a norm have no size"):
+        Spatial()(model, *rows, keep="nearest")
 
 
 def test_every_registered_attack_has_its_name_in_the_room():

@@ -3,8 +3,8 @@
 `Classifier` is what a user describes, `BoundClassifier` the same with classes and input shape settled by the data.
 """
 
-from demur.classifier.bound_classifier import BoundClassifier, Capabilities
-from demur.classifier.contract import Output
+from demur.classifier.bound_classifier import BoundClassifier
+from demur.classifier.contract import Capabilities, Output
 from demur.classifier.description import AnyClassifier, Classifier, bound
 from demur.classifier.outputs import ForwardOutput
 from demur.classifier.validation import check_labels

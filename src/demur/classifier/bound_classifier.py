@@ -3,14 +3,14 @@
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from demur.classifier.contract import Contract, Output, fingerprint
+from demur.classifier.contract import Capabilities, Contract, Output, fingerprint
 from demur.classifier.hooks import find_penultimate, kept_output, layer_names, outputs_of
 from demur.classifier.modes import dropping
 from demur.classifier.outputs import ForwardOutput, columns, to_logits
@@ -19,23 +19,6 @@ from demur.classifier.preprocessing import Preprocessing
 from demur.classifier.validation import check_images, check_mode, check_output, check_weights
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a classifier offers beyond its answers; determined once, on two fixed images.
-
-    `gradients`: its answers are differentiable functions of the images. `layers`: it has named layers, whose outputs
-    may be asked for. `linear_head`: its logits are linear in its features, with weights that are known. `module`: it
-    has weights of PyTorch's, so that they can be drawn anew, put in another precision and on another device.
-    `deterministic`: it answers the same images alike.
-    """
-
-    gradients: bool
-    layers: bool
-    linear_head: bool
-    module: bool
-    deterministic: bool
 
 
 @final

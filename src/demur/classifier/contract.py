@@ -1,4 +1,4 @@
-"""What a model declares about itself, and a hash that tells two classifiers apart."""
+"""What a model declares, what it offers beyond its answers, and a hash that tells two classifiers apart."""
 
 import hashlib
 import math
@@ -65,6 +65,23 @@ class Contract:
                 f"`mean` must be on the scale of images in [0, 1]; got {mean}, which looks like 0–255. "
                 "Divide mean and std by 255."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a classifier offers beyond its answers; determined once, on two fixed images.
+
+    `gradients`: its answers are differentiable functions of the images. `layers`: it has named layers, whose outputs
+    may be asked for. `linear_head`: its logits are linear in its features, with weights that are known. `module`: it
+    has weights of PyTorch's, so that they can be drawn anew, put in another precision and on another device.
+    `deterministic`: it answers the same images alike.
+    """
+
+    gradients: bool
+    layers: bool
+    linear_head: bool
+    module: bool
+    deterministic: bool
 
 
 def _check_classes(classes: Sequence[str]) -> None:

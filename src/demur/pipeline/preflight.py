@@ -1,12 +1,14 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from demur.attacks.core.objective import Objective
 from demur.attribution import AttributionMap
 from demur.attribution.target_layers import last_grid
 from demur.classifier import BoundClassifier, check_labels
@@ -14,6 +16,8 @@ from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.job import Job
+from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.plan.target_classes import check_target_class
 from demur.randomness import Keys
 from demur.registry.tables import MARKED
 
@@ -118,6 +122,20 @@ def has_maps(classifier: BoundClassifier) -> bool:
     except ModelError:
         return False
     return True
+
+
+def try_attacks(conditions: Iterable[Condition], classifier: BoundClassifier) -> None:
+    """Look up every target and try what can be tried of every attack: better an error now than after an hour.
+
+    Raises:
+        InputError: a class, a package, an attack, a function or a setting that is not there.
+    """
+    objective = Objective(classifier)
+    for condition in conditions:
+        if condition.target is not None:
+            check_target_class(condition.target, classifier.classes)
+        if condition.attack is not None:
+            condition.attack.check(objective)
 
 
 def try_maps(job: Job) -> None:

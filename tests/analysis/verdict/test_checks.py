@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import binom
 from tests import tiny
 
 from demur.analysis import analyse
 from demur.analysis.accuracy.overall import condition_rows
 from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.run_folder import Run
-from demur.analysis.verdict.checks import checks
+from demur.analysis.verdict.checks import checks, copies, data, guarantee_checks
 from demur.analysis.verdict.verdict import state
 from demur.analysis.verdict.verdict_tables import level
 from demur.errors import RunError
@@ -123,6 +124,49 @@ def test_a_broken_guarantee_is_a_failed_measurement(doctored):
     assert (found.state, found.count) == ("fail", found.of)
     assert results.state == "measurement_failed"
     assert "unseen images confirm the guarantee" in results.next_step
+
+
+def rewritten(copy, wrong_ids):
+    """The clean rows with these images wrong and all others right."""
+    for entry in json.loads((copy / "manifest.json").read_text()):
+        if entry["condition"] == "clean":
+            path = copy / "records" / f"{entry['shard']}.parquet"
+            table = pl.read_parquet(path)
+            chosen = pl.col("sample_id").is_in(wrong_ids)
+            answer = pl.when(chosen).then(WRONG).otherwise(RIGHT).cast(table.schema["predicted"])
+            table.with_columns(predicted=answer).write_parquet(path)
+    return Run(copy)
+
+
+def test_a_guarantee_is_broken_where_chance_explains_it_less_than_once_in_a_hundred(doctored):
+    run = Run(doctored("none"))
+    test = run.rows("clean", "test")
+    answered = test.filter(run.accepts(run.guard, test))["sample_id"].to_list()
+    n, risk = len(answered), run.guard.certificate.risk
+    chance = [binom.sf(errors - 1, n, risk) for errors in range(n + 1)]
+    states = ["fail" if p < 0.01 else "warn" if k > risk * n else "pass" for k, p in enumerate(chance)]
+    for edge in ("warn", "fail"):
+        for errors in (states.index(edge) - 1, states.index(edge)):
+            (found,) = guarantee_checks(rewritten(run.path, answered[:errors]))
+            assert (found.state, found.count, found.of) == (states[errors], errors, n)
+
+
+@pytest.mark.parametrize(("errors", "expected"), [(0, "fail"), (1, "warn"), (29, "warn"), (30, "pass")])
+def test_thirty_errors_are_enough_to_rank_by(doctored, errors, expected):
+    run = Run(doctored("none"))
+    found = named(data(rewritten(run.path, run.rows("clean")["sample_id"].to_list()[:errors])), "enough errors")
+    assert (found.state, found.count, found.of) == (expected, errors, tiny.ROWS)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.0101])
+def test_copies_in_another_split_are_borne_up_to_one_in_a_hundred(doctored, share):
+    run = Run(doctored("none"))
+    facts = {"test": 10_000, "test_images": round(10_000 * share), "copies": round(tiny.ROWS * share + 0.4)}
+    write_json(run.path / "facts" / "near_duplicates.json", run.optional_facts("near_duplicates") | facts)
+    found = {check.name: check.state for check in copies(run)}
+    expected = "fail" if share > 0.01 else "warn"
+    assert found["near-duplicates stay together"] == (expected if share else "pass")
+    assert found.get("copies stay together") == (expected if share else None)
 
 
 def test_a_failed_check_at_the_door_counts(doctored):

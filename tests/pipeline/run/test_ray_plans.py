@@ -10,7 +10,8 @@ from demur.attacks.ray import Ray, run_ray
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError
 from demur.pipeline.plan.conditions import conditions
-from demur.pipeline.run.attack_rows import attack_columns, run_attack, try_attacks
+from demur.pipeline.preflight import try_attacks
+from demur.pipeline.run.record_rows import attack_columns, run_attack
 from demur.randomness import Keys
 from demur.records import STAGED, frame
 

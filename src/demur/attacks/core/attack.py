@@ -264,7 +264,7 @@ class Attack(ABC):
             images,
             labels,
             keys_of(keys, x, seed),
-            keep=keep,
+            keep=self.check_keep(keep),
             batch=batch,
             target=target_of(model, labels, target),
         )

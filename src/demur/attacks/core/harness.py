@@ -66,15 +66,15 @@ class Stepwise(Attack):
         trace: bool = False,
     ) -> Outcome:
         """Attack every row through the harness."""
-        refuse(self, weights=weights)
-        kept = self.check_keep(keep)
+        if weights is not None:
+            refuse(self, weights=weights)
         return run(
             self,
             objective,
             x,
             y,
             keys,
-            keep=kept,
+            keep=keep or self.keeps[0],
             batch=batch,
             eps=eps,
             target=target,

@@ -23,8 +23,7 @@ from demur.pipeline.export.point_files import Rows, check_suffix
 from demur.pipeline.job import Job, on_device
 from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
-from demur.pipeline.preflight import preflight_checks
-from demur.pipeline.run.attack_rows import try_attacks
+from demur.pipeline.preflight import preflight_checks, try_attacks
 from demur.pipeline.run.loop import Progress
 from demur.records import SCHEMA_VERSION
 from demur.registry import Name, kind_of, lookup

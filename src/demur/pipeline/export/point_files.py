@@ -17,8 +17,7 @@ from demur.classifier import BoundClassifier
 from demur.errors import RunError, unknown
 from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.attack_rows import run_attack
-from demur.pipeline.run.record_rows import ForwardScores, identity, record_table
+from demur.pipeline.run.record_rows import ForwardScores, identity, record_table, run_attack
 from demur.records import wrong
 from demur.shapes import Images, Logits
 

@@ -9,8 +9,7 @@ from demur.attribution.localisation import agreement_columns, map_columns
 from demur.attribution.occlusion import enlarge, has_both_parts, object_mask, occlude, weights
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.attack_rows import run_attack
-from demur.pipeline.run.record_rows import ForwardScores, identity, record_table
+from demur.pipeline.run.record_rows import ForwardScores, identity, record_table, run_attack
 from demur.records import EXPLAIN
 from demur.registry.tables import CENTRED, MARKED
 from demur.shapes import Flags, Heat, Images, Labels, Logits

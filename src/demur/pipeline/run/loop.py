@@ -18,8 +18,7 @@ from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, 
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import resolve
-from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_maps
-from demur.pipeline.run.attack_rows import try_attacks
+from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.extra_facts import (
     curve_facts,

@@ -1,7 +1,7 @@
 """From images to rows of the record: as they are, corrupted, attacked."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 import torch
@@ -9,11 +9,13 @@ from torch import Tensor
 
 from demur.attacks.core.attack_state import Outcome
 from demur.attacks.core.losses import margin
+from demur.attacks.core.objective import Objective
+from demur.classifier import BoundClassifier
 from demur.data import Index
 from demur.evidence import Evidence
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.run.attack_rows import attack_columns, or_null, run_attack
+from demur.pipeline.plan.target_classes import target_classes
 from demur.randomness import Keys
 from demur.records import META, SECOND, WEIGHT, frame, is_metadata
 from demur.shapes import Images, Labels, Logits, Scores
@@ -65,6 +67,47 @@ def measure_attack(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFr
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch)
     shown = scores_of(job, found.x, keys, found.logits.cpu())
     return record_table(condition, identity(job, rows), y.cpu(), shown, found)
+
+
+def run_attack(
+    condition: Condition,
+    classifier: BoundClassifier,
+    x: Images,
+    y: Labels,
+    keys: Keys,
+    *,
+    batch: int,
+    weights: Tensor | None = None,
+) -> Outcome:
+    """Run the attack of a condition; the direction of one along a line may be weighted, (rows, 1, height, width)."""
+    attack = condition.attack
+    assert attack is not None
+    objective = Objective(classifier, attack.loss)
+    if condition.target is None:
+        return attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, weights=weights)
+    clean = torch.cat([objective.logits(part) for part in torch.split(x, batch)])
+    target = target_classes(condition.target, classifier.classes, clean, y, keys)
+    outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, target=target)
+    return replace(outcome, forwards=outcome.forwards + 1)
+
+
+def attack_columns(condition: Condition, outcome: Outcome) -> Mapping[str, list[object]]:
+    """The record's columns on an attack, null where there is nothing to say."""
+    found: dict[str, Tensor] = {
+        "distance.linf": outcome.linf,
+        "distance.l2": outcome.l2,
+        "step": outcome.step,
+        "flags": outcome.troubles,
+    }
+    if condition.norm == "l1":
+        found["distance.l1"] = outcome.l1
+    if condition.attack is not None and not condition.attack.stages:  # stages climb different losses
+        found |= {"loss.start": outcome.loss_start, "loss.kept": outcome.loss_kept}
+    if condition.keep == "nearest":
+        found["epsilon.minimal"] = torch.where(outcome.fooled, outcome.size(str(condition.norm)), torch.nan)
+        found["epsilon.censored"] = ~outcome.fooled
+    columns = {name: or_null(values) for name, values in found.items()}
+    return columns | {name: list(values) for name, values in outcome.extra.items()}
 
 
 def scores_of(job: Job, x: Images, keys: Keys, logits: Logits | None = None) -> ForwardScores:
@@ -172,3 +215,8 @@ def _has(values: Sequence[object]) -> bool:
 
 def _text(value: str | float | None) -> str | None:
     return f"{value:.15g}" if isinstance(value, float) else value
+
+
+def or_null(values: Tensor) -> list[object]:
+    """The values with NaN, which is nothing, as null."""
+    return [None if value != value else value for value in values.tolist()]
