@@ -27,5 +27,8 @@ def load_model(text: str, *, classes: Sequence[str], input_shape: tuple[int, int
         AddressError: the address leads nowhere.
         ModelError: what is there cannot be used, or breaks the contract of a classifier.
     """
+    from demur.classifier import Classifier
+
     address = Address.parse(text, "model")
-    return resolve("model", address.scheme)(address, classes, input_shape)
+    found = resolve("model", address.scheme)(address, classes, input_shape)
+    return found.bind(classes=classes, input_shape=input_shape) if isinstance(found, Classifier) else found

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from demur.adapters import load_model
-from demur.classifier import BoundClassifier
+from demur.classifier import AnyClassifier, BoundClassifier, Classifier
 from demur.data import Source, build_index, open_data
 from demur.policies import Policy, dump_policy, load_policy
 from demur.policies.policy import Scores
@@ -183,15 +183,16 @@ MODEL_RULES: tuple[Callable[[BoundClassifier, Images], None], ...] = (
 
 
 def check_model(
-    model: BoundClassifier | str, *, classes: tuple[str, ...] = (), input_shape: tuple[int, int, int] = (3, 32, 32)
+    model: AnyClassifier | str, *, classes: tuple[str, ...] = (), input_shape: tuple[int, int, int] = (3, 32, 32)
 ) -> None:
     """Hold a classifier to the contract of all: an address such as `"mine:net"`, or the classifier.
 
     Args:
         model: what to check.
-        classes: of the data it is for, where it is given by its address.
-        input_shape: of the images it is for, where it is given by its address.
+        classes: of the data it is for, where it does not say them itself.
+        input_shape: of the images it is for, where it does not say it itself.
     """
-    classifier = load_model(model, classes=classes, input_shape=input_shape) if isinstance(model, str) else model
+    found = load_model(model, classes=classes, input_shape=input_shape) if isinstance(model, str) else model
+    classifier = found.bind(classes=classes, input_shape=input_shape) if isinstance(found, Classifier) else found
     noise = torch.rand(6, *classifier.input_shape, generator=torch.Generator().manual_seed(0))
     check_rules(classifier.name or "the model", MODEL_RULES, classifier, noise.to(classifier.device))
