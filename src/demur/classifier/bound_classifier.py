@@ -245,7 +245,7 @@ class BoundClassifier:
         with ExitStack() as hooks:
             for name, layer in self._module.named_modules():
                 if name:
-                    hooks.enter_context(layer.register_forward_hook(partial(_noted, note, name)))
+                    hooks.enter_context(layer.register_forward_hook(partial(_note_output, note, name)))
             return self.logits(images)
 
     @contextmanager
@@ -314,7 +314,7 @@ _SAME = 1e-5
 """Share of the largest logit by which two answers to the same images may differ."""
 
 
-def _noted(
+def _note_output(
     note: Callable[[str, object], None], name: str, _layer: nn.Module, _inputs: tuple[Any, ...], output: object
 ) -> None:
     note(name, output)
