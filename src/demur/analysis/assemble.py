@@ -34,13 +34,14 @@ from demur.records import wrong
 _RISK = 0.02
 
 
-def analyse(path: Path) -> Results:
+def analyse(path: Path | str) -> Results:
     """Everything a report may show, from a run folder.
 
     Raises:
         RunError: the folder holds no finished run.
     """
-    return tables_of(path).model_copy(update={"label_access": label_access(openings(path))})
+    folder = Path(path)
+    return tables_of(folder).model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 
 def tables_of(path: Path) -> Results:
