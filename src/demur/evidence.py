@@ -6,6 +6,7 @@ Signals read evidence and never hold a model, so any number of them shares one f
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -56,17 +57,13 @@ class Evidence:
         groups: Sequence[str] | None = None,
         check: bool = True,
     ) -> None:
-        if check:
-            classifier = _checked(classifier, images, {"logits": logits, "keys": keys, "groups": groups})
-            images = images.to(classifier.device)
-        self.images = images
+        given = {"logits": logits, "keys": keys, "groups": groups}
+        self._classifier = _checked(classifier, images, given) if check else cast(BoundClassifier, classifier)
+        self.images = images.to(self._classifier.device) if check else images
         self.groups = groups
         self.spent = torch.zeros(2, len(images if logits is None else logits), dtype=torch.int64)
         if logits is not None:  # the cached property starts filled
             self.logits = logits
-        self._classifier: BoundClassifier = (
-            classifier if isinstance(classifier, BoundClassifier) else bound(classifier, images)
-        )
         self._layers = tuple(layers)
         self._features = features
         self._keys = keys
