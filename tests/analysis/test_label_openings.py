@@ -8,7 +8,7 @@ from tests import tiny
 
 from demur.analysis import analyse, write_results
 from demur.analysis.acceptance import label_access
-from demur.openings import FILE, note
+from demur.openings import FILE, note, openings
 
 SMALL = {"conditions": ("clean",), "policies": ("certified(risk=0.3)",)}
 
@@ -68,6 +68,6 @@ def test_gates_changed_before_the_test_was_opened_are_no_matter(run, tmp_path):
 def test_a_run_of_an_earlier_version_says_nothing(tmp_path, folder):
     copy = shutil.copytree(folder, tmp_path / "runs" / "old")
     (copy / FILE).unlink()
-    assert label_access(copy) is None
+    assert label_access(openings(copy)) is None
     note(copy, "test", "report")
-    assert label_access(copy).test == 1
+    assert label_access(openings(copy)).test == 1

@@ -41,7 +41,7 @@ def test_json_is_the_whole_of_stdout(demur, good, data):
     again = demur("report", "here", "--json")
     assert again.status == said.status
     first, second = json.loads(said.out), json.loads(again.out)
-    assert (first.pop("opened")["test"], second.pop("opened")["test"]) == (1, 2)
+    assert (first.pop("label_access")["test"], second.pop("label_access")["test"]) == (1, 2)
     assert first == second
     words = demur("report", "here")
     assert len(words.out.splitlines()) <= 15

@@ -25,7 +25,7 @@ def test_it_says_who_resists_better(demur, runs):
     assert (said.status, said.err) == (0, "")
     lines = said.out.splitlines()
     assert lines[:2] == [f"A  {runs / 'one'}: zoo:one", f"B  {runs / 'two'}: zoo:two"]
-    assert lines[3].startswith("B beside A. B is right more often: A alone on ")
+    assert lines[3].startswith("B against A. B is right more often: A alone on ")
     assert "B resists better: it takes a larger change on " in lines[3]
     assert lines[-1] == "  Intervals are 95 %, by image."
     assert sum(line.startswith("  What ") for line in lines) == 5

@@ -399,6 +399,6 @@ def test_images_the_model_was_trained_on_are_left_out_and_told(demur, good, addr
     assert demur("audit", f"{good}@w.safetensors", address, *QUICK, "--out", "run").status in {0, 1, 3}
     assert json.loads((tmp_path / "run" / "run.json").read_text())["excluded"] == 12
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["provenance"]["excluded"] == 12
+    assert results["provenance"]["excluded_samples"] == 12
     assert results["accuracy"]["n"] == ROWS - 12
     assert "12 images that the model was trained on" in (tmp_path / "run" / "report.html").read_text()

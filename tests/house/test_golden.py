@@ -40,7 +40,7 @@ def test_a_golden_run_still_becomes_a_report(run, tmp_path):
     results = write_results(copy)
     read_back = demur.Results.model_validate_json((copy / "results.json").read_text())
     assert read_back.model_dump_json() == results.model_dump_json()
-    assert write(copy).read_text().startswith("<!DOCTYPE html>")
+    assert write(copy, results).path.read_text().startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)

@@ -211,7 +211,7 @@ def _undefined(reason: str) -> Quantity:
 
 
 def label_access(known: Sequence[Opening]) -> LabelAccess | None:
-    """What the openings of a run folder, oldest first, come to; None where nothing was noted."""
+    """How often the labels of a run were opened, from its notes, oldest first; None where nothing was noted."""
     if not known:
         return None
     certify, test = ([entry for entry in known if entry["split"] == split] for split in ("certify", "test"))

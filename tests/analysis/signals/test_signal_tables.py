@@ -125,7 +125,7 @@ def test_parts_are_kept_beside_the_records_and_make_the_score(scored):
         assert all(dtype == pl.Float64 for name, dtype in parts.schema.items() if name != "sample_id")
         squeezed = parts.select(f"part.{SQUEEZING}.bits", f"part.{SQUEEZING}.median").to_numpy().max(axis=1)
         np.testing.assert_array_equal(squeezed, [row[f"signal.{SQUEEZING}"] for row in rows])
-        changed = parts[f"part.{MUTANTS}.changed"].to_numpy()
+        changed = parts[f"part.{MUTANTS}.changes"].to_numpy()
         np.testing.assert_allclose(changed / 5, [row[f"signal.{MUTANTS}"] for row in rows])
         each = [
             name for name in parts.columns if name.startswith(f"part.{MUTANTS}.") and name.rpartition(".")[2].isdigit()
@@ -148,7 +148,7 @@ def test_each_part_is_ranked_by_itself(scored, found):
     for part, column, chosen in (
         ("bits", f"part.{SQUEEZING}.bits", [True] * len(test)),
         ("compare", f"part.{ENTROPY}.compare", is_test),
-        ("5", f"part.{MUTANTS}.changed", is_test),
+        ("5", f"part.{MUTANTS}.changes", is_test),
     ):
         values = [(v, wrong(r)) for v, r, use in zip(parts[column], test, chosen, strict=True) if use]
         slow = auroc([v for v, bad in values if bad], [v for v, bad in values if not bad])

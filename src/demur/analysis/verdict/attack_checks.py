@@ -137,7 +137,8 @@ def _blind(run: Run, staged: Sequence[Entry]) -> Check:
     blind = [stage["name"] for entry in staged for stage in entry["attack"]["stages"] if stage["blind"]]
     for entry in staged:
         rows = run.rows(entry["name"])
-        count, total = count + int(rows["stage"].is_in(blind).sum()), total + len(rows)
+        if "stage" in rows.columns:  # absent where no image was attacked
+            count, total = count + int(rows["stage"].is_in(blind).sum()), total + len(rows)
     names = " or ".join(dict.fromkeys(name.capitalize().replace("_", " ") for name in blind))
     return Check(
         name="gradients beat guessing",
