@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from demur.metrics.delong import auroc_gain, gain_influence
+from demur.metrics import multiple_comparisons as module
 from demur.metrics.multiple_comparisons import critical_value
 
 Z = norm.ppf(0.975)
@@ -35,6 +36,18 @@ def test_the_same_numbers_come_whatever_the_scale_and_twice():
     found = critical_value(influence)
     assert found == critical_value(influence)
     assert found == pytest.approx(critical_value(1e-6 * influence), rel=1e-12)
+
+
+@pytest.mark.parametrize(("chunk", "draws"), [(2**20, 500), (300, 500), (7 * 30, 497), (1, 3)])
+def test_every_draw_counts_once_however_they_are_parcelled(monkeypatch, chunk, draws):
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    influence = np.random.default_rng(3).normal(size=(5, 30))
+    z = (
+        np.random.default_rng(9).standard_normal((draws, 30))
+        @ (influence / np.linalg.norm(influence, axis=1)[:, None]).T
+    )
+    slow = np.quantile(np.abs(z).max(axis=1), 0.6)
+    assert critical_value(influence, level=0.6, draws=draws, seed=9) == pytest.approx(slow, rel=1e-12)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

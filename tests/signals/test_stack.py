@@ -108,6 +108,7 @@ def test_a_second_signal_that_tells_more_is_found_and_its_gain_is_clear():
     fitted = fit(Stack(signals=(MSP(), Brightness())), Told())
     msp, bright = fitted.facts["signals"]
     assert bright["weight"] > 1 > abs(msp["weight"])
+    assert (msp["name"], bright["name"]) == ("msp", "brightness")
     assert fitted.gain.low > 0.1
     assert fitted.facts["auroc_gain_over_msp"]["value"] == fitted.gain.value
 

@@ -188,6 +188,26 @@ def test_a_point_that_fools_in_float32_alone_is_taken_back(mean, stands):
     assert outcome.forwards.tolist() == [4, 4], "clean, the look, the last point and its float64 check"
 
 
+class Far(nn.Module):
+    """Class 0 never wins; class 2 beats class 1 where it beats class 0 of `Coarse`."""
+
+    def forward(self, x):
+        one, two = Coarse()(x).T
+        return torch.stack([one - 1, one, two], dim=1)
+
+
+@pytest.mark.parametrize(("mean", "stands"), [(0.50026, False), (0.5004, True)])
+def test_a_target_that_is_reached_in_float32_alone_is_taken_back(mean, stands):
+    """Though the label has lost in any precision: to a class that was not asked for."""
+    objective = Objective(Classifier(Far().eval(), classes=["a", "b", "c"], input_shape=SHAPE), "margin")
+    x, y, goal = torch.full((2, *SHAPE), 0.49), torch.zeros(2, dtype=torch.long), torch.full((2,), 2)
+    attack = Watching(by=mean - 0.49, steps=1, needs="loss")
+    outcome = run(attack, objective, x, y, Keys.of(0, list("ab"), ""), target=goal)
+    assert objective.fooled(objective.logits(x + attack.by), y, goal).all()
+    assert outcome.fooled.tolist() == [stands, stands]
+    assert (outcome.troubles & int(Trouble.UNCONFIRMED) > 0).tolist() == [not stands, not stands]
+
+
 @pytest.mark.parametrize("enough", [1, 2])
 def test_rows_that_say_they_are_done_are_judged_where_they_stand(enough):
     attack = Watching(needs="loss", steps=5, enough=enough, by=0.02)
