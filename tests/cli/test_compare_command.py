@@ -31,7 +31,7 @@ def test_it_says_who_resists_better(demur, runs):
     assert sum(line.startswith("  What ") for line in lines) == 5
     text = said.out
     for words in (
-        "Of those both had right: median A ",
+        "Of those that both had right: median A ",
         "/255 (",
         "B most ahead, p for all classes at once: ",
         " points (",
