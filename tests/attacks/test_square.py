@@ -158,7 +158,7 @@ def test_given_enough_queries_it_finds_the_worst_corner(oracle, eps):
     outcome = attack_all(Square(eps=eps, steps=400), oracle, x, oracle.label)
     margin = Objective(BoundClassifier(oracle.eval(), classes=CLASSES, input_shape=SHAPE), "margin")
     y = torch.full((16,), oracle.label)
-    clean, best = (margin.loss(margin.logits(point), y) for point in (x, best_corner(oracle, x, eps)))
+    clean, best = (margin.loss(margin.answer(point, y), y) for point in (x, best_corner(oracle, x, eps)))
     assert torch.all(outcome.loss_kept <= best + 1e-4)
     assert torch.all(outcome.loss_kept >= best - 0.01 * (best - clean).abs() - 1e-4)
     assert torch.all(outcome.backwards == 0)

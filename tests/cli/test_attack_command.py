@@ -122,8 +122,8 @@ def test_interrupted_is_status_130(demur, good, data, monkeypatch):
 def test_answers_that_change_fail_the_measurement(demur, good, data, monkeypatch):
     from demur.pipeline.export import export_job
 
-    ask = export_job.ask
-    monkeypatch.setattr(export_job, "ask", lambda *given: ask(*given).roll(1, dims=1))
+    ask = export_job.logits_of
+    monkeypatch.setattr(export_job, "logits_of", lambda *given: ask(*given).roll(1, dims=1))
     said = demur("attack", good, data, *PGD, "--out", "out", "--no-quantised")
     assert said.status == 1
     assert "✖ Read back: 60 of 60 predictions are others" in said.out

@@ -12,6 +12,7 @@ from tests.analysis.plain_rows import answered, auroc, rows_of, same, share, wro
 from demur.analysis import analyse
 from demur.analysis.accuracy.error_direction import _per_image
 from demur.analysis.accuracy.label_quality import _weighted_accuracy
+from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.metrics import wilson
 from demur.pipeline.run.loop import run_plan
@@ -179,7 +180,7 @@ def test_copies_across_roles_are_counted(tmp_path):
             self.labels[-100:] = self.labels[:100]
 
     plan = tiny.plan(conditions=("clean",), policies=("certified(risk=0.1)",))
-    model = tiny.Classifier(tiny.Net().eval(), classes=factory_runs.CLASSES, input_shape=tiny.SHAPE)
+    model = BoundClassifier(tiny.Net().eval(), classes=factory_runs.CLASSES, input_shape=tiny.SHAPE)
     folder = run_plan(plan, tmp_path / "run", tiny.Quiet(), Doubled(), model)
     facts = json.loads((folder / "facts" / "near_duplicates.json").read_text())
     splits = {row["sample_id"]: row["split"] for row in rows_of(folder, "clean")}

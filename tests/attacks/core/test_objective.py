@@ -199,7 +199,7 @@ class Far(nn.Module):
 @pytest.mark.parametrize(("mean", "stands"), [(0.50026, False), (0.5004, True)])
 def test_a_target_that_is_reached_in_float32_alone_is_taken_back(mean, stands):
     """Though the label has lost in any precision: to a class that was not asked for."""
-    objective = Objective(Classifier(Far().eval(), classes=["a", "b", "c"], input_shape=SHAPE), "margin")
+    objective = Objective(BoundClassifier(Far().eval(), classes=["a", "b", "c"], input_shape=SHAPE), "margin")
     x, y, goal = torch.full((2, *SHAPE), 0.49), torch.zeros(2, dtype=torch.long), torch.full((2,), 2)
     attack = Watching(by=mean - 0.49, steps=1, needs="loss")
     outcome = run(attack, objective, x, y, Keys.of(0, list("ab"), ""), target=goal)

@@ -5,6 +5,7 @@ import pytest
 from tests import tiny
 from tests.analysis import factory_runs
 
+from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.errors import InputError
 from demur.pipeline.plan.plan_file import read_plan
@@ -52,7 +53,7 @@ def test_an_unreadable_image_keeps_what_is_known_of_it(tmp_path):
                 yield row.showing(None, "torn file") if row.sample_id == "000000" else row
 
     assert build_index(Torn()).errors[0] == "torn file"
-    model = tiny.Classifier(tiny.Net().eval(), classes=factory_runs.CLASSES, input_shape=tiny.SHAPE)
+    model = BoundClassifier(tiny.Net().eval(), classes=factory_runs.CLASSES, input_shape=tiny.SHAPE)
     folder = run_plan(tiny.plan(conditions=("clean",)), tmp_path / "run", tiny.Quiet(), Torn(), model)
     (row,) = read(folder).filter(pl.col("error").is_not_null()).to_dicts()
     assert row["meta.site"] is not None
