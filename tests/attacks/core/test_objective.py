@@ -203,7 +203,7 @@ def test_a_target_that_is_reached_in_float32_alone_is_taken_back(mean, stands):
     x, y, goal = torch.full((2, *SHAPE), 0.49), torch.zeros(2, dtype=torch.long), torch.full((2,), 2)
     attack = Watching(by=mean - 0.49, steps=1, needs="loss")
     outcome = run(attack, objective, x, y, Keys.of(0, list("ab"), ""), target=goal)
-    assert objective.fooled(objective.logits(x + attack.by), y, goal).all()
+    assert objective.fooled(objective.answer(x + attack.by, y), y, goal).all()
     assert outcome.fooled.tolist() == [stands, stands]
     assert (outcome.troubles & int(Trouble.UNCONFIRMED) > 0).tolist() == [not stands, not stands]
 
