@@ -229,5 +229,5 @@ def test_without_scikit_learn_a_detector_names_its_install_line(columns, monkeyp
 def test_a_model_without_a_linear_head_is_refused():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Tanh()).eval()
     model = BoundClassifier(net, classes=tuple("abcd"), input_shape=(1, 8, 8), features="1")
-    with torch.no_grad(), pytest.raises(InputError, match="reads the linear last layer and the model has none"):
+    with torch.no_grad(), pytest.raises(InputError, match="reads the linear last layer, and the model has none"):
         Evidence(model, World().images, features=True).contributions()
