@@ -251,7 +251,7 @@ def run_tests(tree: Path, python: str, tests: Sequence[str], seconds: int) -> tu
 
 def mirror(tree: Path, path: str) -> list[str]:
     """The file's own examples and the tests of its room, those first that name most of what the file defines."""
-    body, stem = ast.parse((ROOT / path).read_text()).body, Path(path).stem
+    body, stem = ast.parse((tree / path).read_text()).body, Path(path).stem
     words = [stem, *(node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef))]
 
     def weight(test: Path) -> float:
@@ -277,11 +277,12 @@ def judge(trees: Trees, one: Mutant, seconds: int) -> Verdict:
     """Run the tests of the file's room against the mutant."""
     begun = time.monotonic()
     with trees.borrow() as tree:
+        tests, whole = mirror(tree, one.path), (tree / one.path).read_text()
         trees.write(tree / one.path, one.text)
         try:
-            status, _ = run_tests(tree, trees.python, mirror(tree, one.path), seconds)
+            status, _ = run_tests(tree, trees.python, tests, seconds)
         finally:
-            trees.write(tree / one.path, (ROOT / one.path).read_text())
+            trees.write(tree / one.path, whole)
     return Verdict(one, status != 0, time.monotonic() - begun)
 
 

@@ -1,11 +1,14 @@
 """The guarantee: kept as often as it says, blind to what it must not see, refused when it cannot be made."""
 
+import math
+
 import numpy as np
 import pytest
 
 from demur.errors import InputError
 from demur.metrics import risk_upper_bound
-from demur.policies import ACCEPT_ALL, Calibration, Certificate, Certified, Refusal
+from demur.metrics.binomial import power
+from demur.policies import ACCEPT_ALL, Calibration, Certificate, Certified, Refusal, threshold_near
 from demur.policies.fixed_sequence import starts
 
 
@@ -177,6 +180,33 @@ def test_the_estimate_of_labels_needed_is_about_right():
     issued = [isinstance(each, Certificate) for each in fit_many(100, refusal.labels_needed)]
     assert refusal.reason == "too_few_labels"
     assert 0.75 <= np.mean(issued) <= 0.99
+
+
+def slow_needed(tune, certify, risk, delta, fewest):
+    """Nine chances in ten at one of the starts, by steps of 5 %, written with two digits."""
+    scores, wrong = np.append(tune.scores, certify.scores), np.append(tune.wrong, certify.wrong)
+    m = float(max(len(certify.scores) + 1, fewest))
+    while True:
+        for start in starts(int(m), risk, delta):
+            answered = scores <= threshold_near(scores, start.coverage)
+            errors, n = int(wrong[answered].sum()), int(answered.sum())
+            if n >= fewest and power(round(int(m) * n / len(scores)), risk, start.level, errors / n) >= 0.9:
+                unit = 10 ** (len(str(int(m))) - 2)
+                return math.ceil(int(m) / unit) * unit
+        m *= 1.05
+
+
+@pytest.mark.parametrize(("risk", "fewest"), [(0.02, 149), (0.05, 59)])
+def test_the_labels_needed_are_those_of_an_obvious_loop(risk, fewest):
+    rng = np.random.default_rng(1)
+    seen = []
+    for rows in (fewest, 2 * fewest, 3 * fewest):
+        tune, certify = draw(rng, 10_000), draw(rng, rows)
+        found = Certified(risk=risk).fit(tune, certify)
+        if isinstance(found, Refusal):
+            seen.append(found.labels_needed)
+            assert found.labels_needed == slow_needed(tune, certify, risk, 0.05, fewest)
+    assert seen
 
 
 @pytest.mark.parametrize("m", [0, 1, 100, 148])

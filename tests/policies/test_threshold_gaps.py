@@ -1,6 +1,7 @@
 """Where thresholds may stand."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,12 @@ def test_a_threshold_is_the_middle_of_a_wide_enough_gap():
 def test_the_doubts_of_a_saturated_network_have_gaps_too():
     gaps = Gaps.of([1e-12, 1.0005e-12, 2e-12, 3e-9])
     np.testing.assert_allclose(gaps.thresholds[:-1], [1.50025e-12, 1.501e-9], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("low", "gap"), [(0.5, 1e-4), (-0.5, 1e-4), (0.0, 1e-4), (1e-6, 1e-9), (-1e-6, 1e-9)])
+def test_a_gap_is_wide_enough_from_a_ten_thousandth_or_a_thousandth_of_the_score_on(low, gap):
+    assert len(Gaps.of([low, low + 0.98 * gap]).thresholds) == 1
+    assert len(Gaps.of([low, low + 1.02 * gap]).thresholds) == 2
 
 
 def test_a_relative_gap_needs_one_sign():
