@@ -13,7 +13,12 @@ _TRUST = "model.trust_labels"
 Model = Annotated[str, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?mean=…")]
 Data = Annotated[str, typer.Argument(help="Data address, such as fashion, digits or parquet:test.parquet")]
 Attacks = Annotated[
-    list[str], typer.Option("--attack", metavar="NAME(…)", help="Such as 'pgd(eps=[2/255, 8/255])'; again for another.")
+    list[str],
+    typer.Option(
+        "--attack",
+        metavar="NAME(…)",
+        help="Such as 'pgd(eps=[2/255, 8/255])', from `demur list attack`; again for another.",
+    ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")]
 Transfer = Annotated[
@@ -23,7 +28,10 @@ Transfer = Annotated[
 Format = Annotated[Literal["safetensors", "npz"], typer.Option("--format", help="Of the arrays.")]
 Quantised = Annotated[bool, typer.Option(help="Also write 8-bit images, and count the successes this loses.")]
 Trust = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=f"{_TRUST}=true, for a model that guesses.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help=f"Only {_TRUST}=true: attack a model though it scores like guessing."
+    ),
 ]
 
 

@@ -22,7 +22,11 @@ def audit(
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
-    """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST."""
+    """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST.
+
+    Exit status: 0 guarantee issued, if asked for, and all gates passed; 1 refused, or the measurement or a gate failed;
+    2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
+    """
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence)
     from demur.analysis import write_results
     from demur.cli.settings import progress_display

@@ -15,7 +15,11 @@ Model = Annotated[
 Images = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.", metavar="IMAGES")]
 Maps = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="NAME(…)", help="Such as grad_cam or 'smooth_grad(n=50)'; again for another."),
+    typer.Option(
+        "--map",
+        metavar="NAME(…)",
+        help="Such as grad_cam or 'smooth_grad(n=50)', from `demur list map`; again for another.",
+    ),
 ]
 Of = Annotated[str | None, typer.Option("--class", metavar="NAME", help="The class to explain; by default the answer.")]
 Classes = Annotated[Path | None, typer.Option(metavar="FILE", help="The names of the classes, one a line, in order.")]

@@ -16,12 +16,21 @@ Model = Annotated[
     str | None, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?mean=…&std=…")
 ]
 Data = Annotated[str | None, typer.Argument(help="Data address, such as fashion, digits or parquet:test.parquet")]
-PlanFile = Annotated[Path | None, typer.Option("--plan", help="A TOML plan; other options win over it.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one plan key, such as data.limit=2000.")
+PlanFile = Annotated[
+    Path | None, typer.Option("--plan", help="A TOML plan, such as `demur plan` prints; other options win over it.")
 ]
-Limit = Annotated[int | None, typer.Option(help="Use the N images with the smallest hashes.")]
-Risk = Annotated[float | None, typer.Option(help="Largest tolerable share of wrong answers, such as 0.02.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set one key of the plan, such as data.limit=2000; again for another."
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(help="Use N of the images only, drawn by their hashes: the same N each time.")
+]
+Risk = Annotated[
+    float | None, typer.Option(help="Largest tolerable share of wrong answers; 0.02 unless the plan says otherwise.")
+]
 Prevalence = Annotated[
     str | None,
     typer.Option(metavar="NAME=SHARE", help="How common the positive class is in use, such as positive=0.005."),
