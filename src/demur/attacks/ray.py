@@ -192,8 +192,7 @@ class Ray(Attack):
         """Refuse a direction that is not there, and one along a gradient of a model that has none.
 
         Raises:
-            AddressError: the direction is a path, and there is no such module.
-            InputError: the module has no such function.
+            AddressError, InputError: there is no module, or no function in it, by the path of the direction.
             ModelError: it follows the gradient and the model has none.
         """
         direction_of(self.direction)
