@@ -9,11 +9,11 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import demur
 from demur.cli import main
-from demur.errors import ModelError, RunError
+from demur.errors import DataError, ModelError, RunError
 from demur.records import read
 
 PLAN = {"conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "gaussian_noise(severity=3)"]}
@@ -41,6 +41,16 @@ def net(images):
     return module.eval()
 
 
+class Once(IterableDataset):
+    """Rows that come a single time, as from a socket."""
+
+    def __init__(self, x, y):
+        self.rows = zip(x, y, strict=True)
+
+    def __iter__(self):
+        return self.rows
+
+
 def audited(model, data, out, **changes):
     return demur.audit(model, data, out=out, risk=0.2, plan=PLAN | changes)
 
@@ -57,7 +67,7 @@ def test_every_shape_of_model_and_data_is_the_same_audit(net, images, results, t
         [
             (described, (x.numpy(), y.numpy())),
             (net, TensorDataset(x, y)),
-            (demur.Classifier(net), DataLoader(TensorDataset(x, y), batch_size=7)),
+            (demur.Classifier(net), DataLoader(Once(x, y), batch_size=7)),
             (described, demur.from_tensors(x, y, classes=[str(k) for k in range(CLASSES)])),
         ]
     ):
@@ -117,3 +127,8 @@ def test_addresses_from_python_and_the_command_line_give_the_same_bytes(tmp_path
 def test_what_is_no_model_is_refused(model, images):
     with pytest.raises(ModelError, match=r"the model is a torch.nn.Module, a demur.Classifier or an address"):
         demur.audit(model, images)
+
+
+def test_no_images_are_refused_and_no_others_take_their_place(net, images):
+    with pytest.raises(DataError, match="data has no readable image"):
+        demur.audit(net, [part[:0] for part in images])

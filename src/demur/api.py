@@ -1,16 +1,17 @@
 """The same from Python: `demur.audit`, for those who have a model and images at hand."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 from demur.analysis import Results, write_results
 from demur.classifier import AnyClassifier, BoundClassifier, Classifier
 from demur.data import Source, from_given, open_data
-from demur.data.memory import names_of
+from demur.data.memory import DatasetSource, TensorSource, names_of
 from demur.errors import ModelError
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
@@ -100,8 +101,9 @@ def _source(data: object, model: AnyClassifier | str | None) -> Source:
     """The images; labels without names have those of the model, or its numbers."""
     classes = None if model is None or isinstance(model, str) else model.classes
     if classes is None and names_of(data) is None and isinstance(model, Classifier):
-        first = next(iter(from_given(data, classes=("0", "1")).read([0])))
-        classes = None if first.image is None else model.numbered(first.image[None])
+        source = from_given(data, classes=("0", "1"))  # once: the batches of a stream come a single time
+        if isinstance(source, (DatasetSource, TensorSource)):
+            return replace(source, classes=model.numbered(torch.zeros(1, *source.input_shape)))
     return from_given(data, classes=classes)
 
 

@@ -4,7 +4,7 @@
     ├── InputError            what you gave cannot be used            (exit status 2)
     │   ├── UnknownNameError  a name, field or plan key nobody knows
     │   ├── AddressError      a model or data address that leads nowhere
-    │   ├── ModelError        the classifier breaks its contract at the door
+    │   ├── ModelError        the classifier breaks its contract
     │   ├── DataError         the images or labels break theirs
     │   └── MissingExtraError an optional dependency is not installed
     └── RunError              a run folder that cannot be used or continued
@@ -34,7 +34,7 @@ class AddressError(InputError):
 
 
 class ModelError(InputError):
-    """A classifier that breaks its contract at the door."""
+    """A classifier that breaks its contract."""
 
 
 class DataError(InputError):

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from demur.classifier import AnyClassifier, BoundClassifier, ForwardOutput, bound
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
@@ -23,15 +23,15 @@ from demur.shapes import Features, Images, Logits, Scores
 class Evidence:
     """What one batch shows: images, logits, features, activations, each computed at most once.
 
-    Energy()(Evidence(model, x)) scores some images; KNN(k=5).fit(Evidence(model, known), labels) learns from one batch,
-    and from a list of them alike.
+    Energy()(Evidence(model, x)) scores some images; KNN(k=5).fit(Evidence(model, reference), labels) learns from one
+    batch, and from a list of them alike.
 
     Autograd is the caller's business: under `torch.no_grad()` nothing here asks for gradients but `input_gradient`,
     which cannot do without. Logits and features come on the CPU, where float64 is at home; images, activations and
     gradients stay where the model is.
 
     Args:
-        classifier: the model.
+        classifier: a `demur.Classifier`, or a module that reads images in [0, 1].
         images: (rows, channels, height, width) in [0, 1]; they are moved to the model's device.
         layers: those whose activations come with the first forward pass; any other costs one of its own.
         logits: the model's answer where it was computed before.
@@ -42,12 +42,13 @@ class Evidence:
 
     Raises:
         DataError: wrong type, shape or range of the images.
-        InputError: no classifier, or not one key, group or row of logits for each image.
+        ModelError: no classifier, or one that breaks its contract.
+        InputError: not one key, group or row of logits for each image.
     """
 
     def __init__(
         self,
-        classifier: AnyClassifier,
+        classifier: AnyClassifier | nn.Module,
         images: Images,
         layers: Sequence[str] = (),
         logits: Logits | None = None,
@@ -234,7 +235,9 @@ class Evidence:
         return output
 
 
-def _checked(classifier: AnyClassifier, images: Images, rows: Mapping[str, Sized | None]) -> BoundClassifier:
+def _checked(
+    classifier: AnyClassifier | nn.Module, images: Images, rows: Mapping[str, Sized | None]
+) -> BoundClassifier:
     """The classifier for these images, which fit it."""
     if not isinstance(images, Tensor):
         raise DataError(

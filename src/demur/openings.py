@@ -35,7 +35,7 @@ def note(run: Path, split: Literal["certify", "test"], by: str) -> list[Opening]
         "by": by,
         "run": run.resolve().name,
         **{name: facts[name] for name in ("data_sha256", "model_sha256", "plan_sha256")},
-        "gates": tomllib.loads((run / "plan.toml").read_text()).get("gates", {}),
+        "gates": tomllib.loads((run / "plan.toml").read_text("utf-8")).get("gates", {}),
         "scope": "runs",
     }
     shared = _read(beside)
@@ -64,7 +64,7 @@ def _read(path: Path) -> list[Opening]:
     if not path.exists():
         return []
     try:
-        found = [json.loads(line) for line in path.read_text().splitlines()]
+        found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         for line in found:
             _ = [line[key] for key in ("at", "split", "data_sha256", "model_sha256", "plan_sha256", "gates")]
     except (ValueError, KeyError, TypeError, OSError) as error:

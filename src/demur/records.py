@@ -123,8 +123,8 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
         for name, values in columns.items()
         if name in STAGED or name.startswith(PASSES)
     ]
-    looked = [pl.Series(n, values, dtype=pl.Float32()) for n, values in columns.items() if n.startswith(EXPLAIN)]
-    return pl.DataFrame([*base, *known, *staged, *looked]).hstack(logits).hstack(signals)
+    explained = [pl.Series(n, values, dtype=pl.Float32()) for n, values in columns.items() if n.startswith(EXPLAIN)]
+    return pl.DataFrame([*base, *known, *staged, *explained]).hstack(logits).hstack(signals)
 
 
 def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -255,7 +255,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is named."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} does not exist. A run folder has it once its audit has started.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from demur.data import from_given, from_tensors
 from demur.errors import DataError
@@ -51,6 +58,21 @@ def test_every_shape_of_data_is_the_same_images(data):
     assert labels == Y.tolist()
     assert source.classes == ("0", "1", "2")
     assert source.input_shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"sampler": SubsetRandomSampler([1, 4, 7])},
+        {"batch_sampler": BatchSampler(SubsetRandomSampler([1, 4, 7]), 2, drop_last=False)},
+        {"sampler": RandomSampler(X, num_samples=3)},
+    ],
+    ids=["subset", "batches of a subset", "some at random"],
+)
+def test_a_loader_of_some_items_gives_these_and_their_names(rows):
+    source = from_given(DataLoader(Named(X, Y), **rows))
+    assert len(source) == 3
+    assert source.classes == ("cat", "dog", "frog")
 
 
 def test_what_a_loader_does_to_its_batches_is_kept():

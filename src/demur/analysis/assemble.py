@@ -130,7 +130,7 @@ def _robustness_and_attribution(run: Run) -> dict[str, Any]:
 
 def _plan(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads((path / "plan.toml").read_text())
+        return tomllib.loads((path / "plan.toml").read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunError(f"{path / 'plan.toml'} cannot be read ({error}). Restore it, or run the audit anew.") from None
 
@@ -139,7 +139,7 @@ def _log(run: Run) -> list[dict[str, Any]]:
     """The lines of log.jsonl, of which one says when the run was started."""
     path = run.path / "log.jsonl"
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         started = any(line["event"] == "started" and line["at"] for line in lines)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({error}). Restore it, or run the audit anew.") from None
@@ -157,7 +157,7 @@ def _provenance(run: Run) -> Provenance:
         excluded_samples=facts.get("excluded", 0),
         independence=independence(facts["groups"]),
         failed_samples=run.failure_count,
-        plan_toml=(run.path / "plan.toml").read_text(),
+        plan_toml=(run.path / "plan.toml").read_text("utf-8"),
         attacked_samples=facts["attacked"],
         start_time=next(line["at"] for line in log if line["event"] == "started"),
         seconds=sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished"),

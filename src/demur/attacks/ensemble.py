@@ -47,8 +47,9 @@ PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 _SEARCH = "fmn"
-"""In 40 steps its ball must move faster than in the hundreds of its paper. For L2 as well: in so few steps
-DDN, from a radius of 1, never gets below .13, and half of the answers of an undefended CIFAR net flip at .04."""
+"""The search for minimal perturbations. In 40 steps its ball must move faster than in the hundreds of its paper, hence
+`growth`. It serves L2 as well: in so few steps DDN, from a radius of 1, never gets below .13, and half of the answers
+of an undefended CIFAR net flip at .04."""
 
 _ROUNDING = 1e-6
 
@@ -57,8 +58,8 @@ _ROUNDING = 1e-6
 class Ensemble(Attack):
     """Screen → curve → verdict: cheap attacks, then the smallest change of every image, then strong ones on survivors.
 
-    Noise and FGSM fool what is easily fooled; a search for the smallest change gives every image a distance, so that
-    accuracy at every size comes from one run; APGD tries what stands at `eps`, then aims at the classes that came
+    Noise and FGSM fool what is easily fooled; a search for the minimal perturbation gives every image a distance, so
+    that accuracy at every size comes from one run; APGD tries what stands at `eps`, then aims at the classes that came
     nearest; Square, which sees no gradient, is the alarm for gradients that mislead. An image stands if nothing of size
     `eps` or less fooled the model. Without `curve` the search is left out.
 
@@ -139,12 +140,12 @@ class Ensemble(Attack):
         self.check_keep(keep)
         self.check_target(target)
         refuse(self, eps=eps, answers=answers, weights=weights, trace=trace)
-        staged = run_ensemble(self, objective, x, y, keys, batch=batch)
-        return replace(staged.outcome, extra=staged.columns)
+        found = run_ensemble(self, objective, x, y, keys, batch=batch)
+        return replace(found.outcome, extra=found.columns)
 
 
 @dataclass(frozen=True)
-class Staged:
+class EnsembleOutcome:
     """What an ensemble did to each row.
 
     `outcome` has the nearest point that fooled the model, whichever attack found it. `broke` is the stage that first
@@ -179,7 +180,7 @@ NOT_BROKEN, WRONG_ALREADY, NOT_RUN = -1, -2, -1
 
 def run_ensemble(
     ensemble: Ensemble, objective: Objective, x: Images, y: Labels, keys: Keys, *, batch: int = 128
-) -> Staged:
+) -> EnsembleOutcome:
     """Run every stage on the rows that need it and keep each row's nearest success.
 
     Args:
@@ -200,7 +201,7 @@ def run_ensemble(
             found = stage.attack.execute(aim, x[rows], y[rows], own, keep=stage.keep, batch=batch, answers=near)
             tally.add(number, rows, found)
             tally.seconds[number] = time.process_time() - began
-    return tally.closed()
+    return tally.result()
 
 
 class _Tally:
@@ -248,10 +249,10 @@ class _Tally:
             self.closest[rows] = found.closest
         self.outcome = found if self.outcome is None else _merged(self.outcome, found, rows, nearer)
 
-    def closed(self) -> Staged:
+    def result(self) -> EnsembleOutcome:
         """All of it, with the kept points as one outcome."""
         assert self.outcome is not None
-        return Staged(
+        return EnsembleOutcome(
             stages=tuple(stage.name for stage in self.ensemble.stages),
             outcome=self.outcome,
             broke=self.broke,

@@ -23,8 +23,8 @@ class FMN(Stepwise):
     fooled), and grows by a share γ at least, lest a model that is not linear promise too much; afterwards the ball
     changes by a share γ, annealed from `growth` to .001. Steps along ∇/‖∇‖₂ are annealed from `step`, by default 10 for
     L∞ and 1 for L2, to step/100, and none is longer than the ball is wide: on CIFAR nets that finds changes 8 % smaller
-    than the paper's fixed steps. A row whose gradient is zero stays where it is.
-    For L2 the parts of ∇ that lead out of the unit box are left out: they promise what clipping takes away.
+    than the paper's fixed steps. A row whose gradient is zero stays where it is. For L2 the parts of ∇ that lead out of
+    the unit box are left out: clipping takes away what they gain.
 
     Pintor et al. (2021), arXiv:2102.12827.
     """

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor
 
-from demur.attacks.core.attack import BESIDES, Attack, Refusal, check_gradients, refuse
+from demur.attacks.core.attack import FIXED_PASSES, Attack, Refusal, check_gradients, refuse
 from demur.attacks.core.attack_state import Keep, Needs, Norm, Outcome, Trouble
 from demur.attacks.core.best_points import BestPoints, verified
 from demur.attacks.core.hyperparameters import check_above_zero, check_eps, check_norm, check_steps
@@ -101,7 +101,7 @@ class Ray(Attack):
     to the cap, each as many times as far as the one before it, and stops at the first flip; a root search then narrows
     the interval down to `tolerance`. A flip that lies with its return between two points of the scan is not seen, nor
     one by less than 10⁻⁵ of the largest logit: a flip is a clear one, as for all attacks. The direction is fixed at the
-    image itself, so the size is an upper bound on the smallest change there is.
+    image itself, so the size is an upper bound on the minimal perturbation.
 
     `direction` is the `sign` or the `gradient` of the loss, `random`, or the path of a function of one's own,
     `package.module:function`, that takes images, labels and gradients. The `cap` is by default a change of 1 in every
@@ -149,7 +149,7 @@ class Ray(Attack):
     @property
     def passes(self) -> int:
         """Forward and backward passes an image takes at most."""
-        return BESIDES + (1 if self.needs == "loss" else 2) * self.steps
+        return FIXED_PASSES + (1 if self.needs == "loss" else 2) * self.steps
 
     @property
     def line(self) -> "Ray":
@@ -192,7 +192,8 @@ class Ray(Attack):
         """Refuse a direction that is not there, and one along a gradient of a model that has none.
 
         Raises:
-            AddressError, InputError, ModelError: there is no such thing.
+            AddressError, InputError: there is no module, or no function in it, by the path of the direction.
+            ModelError: it follows the gradient and the model has none.
         """
         direction_of(self.direction)
         check_gradients(self, objective)

@@ -55,7 +55,7 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 def _class_names(path: Path) -> tuple[str, ...]:
     try:
-        names = tuple(" ".join(line.split()) for line in path.read_text().splitlines() if line.strip())
+        names = tuple(" ".join(line.split()) for line in path.read_text("utf-8").splitlines() if line.strip())
     except OSError as error:
         why = reason(error)
     except UnicodeDecodeError:

@@ -82,7 +82,11 @@ class Classifier:
         return self._made(self.classes, self.input_shape)
 
     def bind(self, *, classes: Sequence[str], input_shape: Shape) -> BoundClassifier:
-        """The classifier for data of these classes and this shape; what the description says itself wins."""
+        """The classifier for data of these classes and this shape; what the description says itself wins.
+
+        Raises:
+            ModelError: the model breaks the contract of a classifier.
+        """
         if self.classes is not None and self.input_shape is not None:
             return self._whole
         return self._made(self.classes or classes, self.input_shape or input_shape)

@@ -68,7 +68,7 @@ def attack(
     with progress_display() as progress:
         note = export(models, data, attacks, out, **asked, trust_labels=trusted, progress=progress)
     found = read_json(note)
-    print(note.read_text().rstrip("\n") if json else "\n".join([*attack_words(found), f"Files: {note}"]))
+    print(note.read_text("utf-8").rstrip("\n") if json else "\n".join([*attack_words(found), f"Files: {note}"]))
     raise typer.Exit(int(failed(found)))
 
 

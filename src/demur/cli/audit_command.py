@@ -39,5 +39,5 @@ def audit(
         results = write_results(folder, by="audit")
         progress.say("writing the report")
         report = write(folder, results)
-    print((folder / "results.json").read_text() if json else f"{report.words}\nReport: {report.path}")
+    print((folder / "results.json").read_text("utf-8") if json else f"{report.words}\nReport: {report.path}")
     raise typer.Exit(status(results))

@@ -27,7 +27,7 @@ def report(
         )
     results = write_results(run)
     page = write(run, results)
-    print((run / "results.json").read_text() if json else f"{page.words}\nReport: {page.path}")
+    print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}")
     raise typer.Exit(status(results))
 
 

@@ -89,6 +89,11 @@ class Index:
             parts["marks of objects"] = self.marks
         return {name: _digest(json.dumps(values).encode()) for name, values in parts.items()}
 
+    @property
+    def readable(self) -> NDArray[np.int64]:
+        """Where in this index the rows are whose images could be read."""
+        return np.array([row for row, error in enumerate(self.errors) if error is None], dtype=np.int64)
+
     def rows_of(self, split: Split) -> NDArray[np.int64]:
         """Where in this index the rows of a split are."""
         return np.array([row for row, own in enumerate(self.splits) if own == split], dtype=np.int64)

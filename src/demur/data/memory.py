@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from demur.data.decoding import decode_picture
 from demur.data.source import Row, Source
@@ -70,7 +78,18 @@ def from_tensors(
     groups: Sequence[str] | None = None,
     name: str = "tensors",
 ) -> TensorSource:
-    """A source of float images (rows, channels, height, width) in [0, 1] and integer labels (rows,)."""
+    """A source of float images (rows, channels, height, width) in [0, 1] and integer labels (rows,).
+
+    Args:
+        images: kept in memory, on the CPU.
+        labels: positions in `classes`.
+        classes: names of the labels, in order.
+        groups: the unit of independence of each image (patient, camera, lot); by default each is its own.
+        name: what reports call it.
+
+    Raises:
+        DataError: another shape or type, or not one label and group for each image.
+    """
     if images.ndim != 4:
         raise DataError(f"`images` must be (rows, channels, height, width); got the shape {tuple(images.shape)}.")
     if not images.is_floating_point():
@@ -86,7 +105,17 @@ def from_tensors(
 def from_dataset(
     dataset: Dataset[Any], *, classes: Sequence[str], groups: Sequence[str] | None = None, name: str = "dataset"
 ) -> DatasetSource:
-    """A source over a map-style data set whose images are float tensors in [0, 1] or Pillow images."""
+    """A source over a map-style data set of (image, label), read one item at a time.
+
+    Args:
+        dataset: its images are float tensors (channels, height, width) in [0, 1] or Pillow images.
+        classes: names of the labels, in order.
+        groups: the unit of independence of each image (patient, camera, lot); by default each is its own.
+        name: what reports call it.
+
+    Raises:
+        DataError: it is empty, its first image cannot be read, or not one group for each image.
+    """
     rows = len(dataset)  # type: ignore[arg-type]  # torch types only some data sets as sized
     if rows == 0:
         raise DataError(f"the data set {name!r} is empty; there must be at least two classes of images.")
@@ -110,15 +139,14 @@ def from_given(data: object, *, classes: Sequence[str] | None = None, name: str 
     Raises:
         DataError: anything else, or images and labels that break the rules of `from_tensors` and `from_dataset`.
     """
+    names = classes or names_of(data)
     if isinstance(data, DataLoader):
-        items = isinstance(data.dataset, Dataset) and not isinstance(data.dataset, IterableDataset)
-        plain = items and data.collate_fn is default_collate
-        data = data.dataset if plain else _pair_of(data)
+        data = data.dataset if _serves_its_items(data) else _pair_of(data)
     if isinstance(data, (tuple, list)) and len(data) == 2:
         images, labels = (torch.as_tensor(part) for part in data)
-        return from_tensors(images, labels, classes=classes or _numbers(labels), name=name)
+        return from_tensors(images, labels, classes=names or _numbers(labels), name=name)
     if isinstance(data, Dataset) and isinstance(data, Sized):
-        return from_dataset(data, classes=classes or _classes_of(data, name), name=name)
+        return from_dataset(data, classes=names or _numbers(_labels_of(data, name)), name=name)
     if isinstance(data, Source):
         return data
     raise DataError(
@@ -134,6 +162,20 @@ def names_of(data: object) -> tuple[str, ...] | None:
     return tuple(map(str, named)) if isinstance(named, (list, tuple)) and named else None
 
 
+def _serves_its_items(loader: DataLoader[Any]) -> bool:
+    """Whether its batches are all items of a map-style data set as they are, in whatever order."""
+    items = isinstance(loader.dataset, Dataset) and not isinstance(loader.dataset, IterableDataset)
+    if not items or loader.collate_fn is not default_collate or type(loader.batch_sampler) is not BatchSampler:
+        return False
+    match loader.batch_sampler.sampler:
+        case SequentialSampler():
+            return True
+        case RandomSampler(replacement=False, num_samples=count, data_source=rows):
+            return count == len(rows)
+        case _:
+            return False
+
+
 def _pair_of(loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
     """All batches of a loader, one after the other."""
     batches = list(loader)
@@ -146,13 +188,9 @@ def _pair_of(loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def _classes_of(dataset: Dataset[Any], name: str) -> tuple[str, ...]:
-    """The names a data set has for its labels (`.classes`, as in torchvision), else numbers."""
-    named = names_of(dataset)
-    if named is not None:
-        return named
+def _labels_of(dataset: Dataset[Any], name: str) -> Tensor:
     rows = range(len(dataset))  # type: ignore[arg-type]  # torch types only some data sets as sized
-    return _numbers(torch.tensor([int(_item(dataset, position, name)[1]) for position in rows]))
+    return torch.tensor([int(_item(dataset, position, name)[1]) for position in rows])
 
 
 def _numbers(labels: Tensor) -> tuple[str, ...]:

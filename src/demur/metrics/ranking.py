@@ -114,9 +114,6 @@ def aupr(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None
     return steps.value(ratio((here * precision).sum(axis=1), steps.total_wrong[:, 0]))
 
 
-CONVENTION = "mean selective risk over k = 1 … n accepted, ties averaged"
-
-
 def aurc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
     """Average selective risk: high when the surest answers are wrong.
 

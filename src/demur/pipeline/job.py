@@ -248,7 +248,7 @@ def attacked_rows(index: Index, count: int) -> IndexRows:
 def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
     """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
     first = _by_hash(index, index.rows_of("test"))[:attacked]
-    others = _by_hash(index, set(range(len(index))) - set(first))
+    others = _by_hash(index, set(index.readable.tolist()) - set(first))
     return np.array(sorted([*first, *others][:count]), dtype=np.int64)
 
 

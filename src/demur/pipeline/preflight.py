@@ -60,9 +60,9 @@ def preflight_checks(job: Job) -> list[dict[str, Any]]:
 
 
 def _probe(job: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
-    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None]
+    readable = job.index.readable
     spread = np.linspace(0, len(readable) - 1, min(_PROBED, len(readable))).astype(np.int64)
-    return np.asarray(readable, dtype=np.int64)[np.unique(spread)]
+    return readable[np.unique(spread)]
 
 
 def _fit(job: Job) -> None:
@@ -147,7 +147,7 @@ def try_maps(job: Job) -> None:
     """
     for each in job.maps.values():
         _try(job.classifier, each)
-    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None][:_SEARCHED]
+    readable = job.index.readable[:_SEARCHED]
     regions = {condition.region for condition in job.conditions}
     if MARKED in regions and not job.marks(readable)[1].any():
         raise InputError(

@@ -14,7 +14,7 @@ class Rule:
     """Withholds an answer iff confidence < `confidence` or entropy > `entropy` (nats), both strictly.
 
     Confidence is read as the uncertainty of `msp`, 1 − p_max, so the first half is "uncertainty > 1 − `confidence`" in
-    float64. A uncertainty computed as −expm1(log p_max) keeps digits that p_max has lost, which only matters within
+    float64. An uncertainty computed as −expm1(log p_max) keeps digits that p_max has lost, which only matters within
     rounding of a tie.
     """
 

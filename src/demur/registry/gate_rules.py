@@ -17,9 +17,7 @@ from demur.errors import InputError, unknown
 
 Kind: TypeAlias = Literal["share", "number", "count", "flag"]
 
-_ANSWERS: Mapping[str, Kind] = {"accuracy": "share", "coverage": "share", "risk": "share"}
-
-CONDITION = _ANSWERS
+CONDITION: Mapping[str, Kind] = {"accuracy": "share", "coverage": "share", "risk": "share"}
 """Measures of one condition: accuracy over all its rows; coverage and risk of the guard over its test rows."""
 
 SIGNAL: Mapping[str, Kind] = {
@@ -31,7 +29,7 @@ SIGNAL: Mapping[str, Kind] = {
 SUBJECTS: Mapping[str, Mapping[str, Kind]] = {
     "guarantee": {"issued": "flag", "coverage": "share", "risk": "share"},
     "robust": {"accuracy": "share", "distance": "share"},
-    "worst_class": _ANSWERS,
+    "worst_class": CONDITION,
     "calibration": {"ece": "share", "nll": "number", "brier": "number"},
     "checks": {"failed": "count", "warned": "count"},
 }

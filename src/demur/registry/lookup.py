@@ -37,8 +37,8 @@ _RESERVED: Mapping[str, frozenset[str]] = {
     "map": frozenset({CENTRED, MARKED}),
 }
 
-_OPENED = frozenset({"data", "model"})
-"""Kinds whose names are schemes of addresses and stand for a function."""
+_ADDRESS_KINDS = frozenset({"data", "model"})
+"""Kinds whose names are schemes of addresses, and stand for a function and no class."""
 
 _BARE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SCHEME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -70,7 +70,7 @@ def refusal(plug_in: PlugIn) -> str | None:
     kinds = _SAME_PLACE.get(kind, (kind,))
     if any(name in TABLES[each] for each in kinds) or name in _RESERVED.get(kind, ()):
         return f"{name!r} is a name of demur's own, and no package changes what it means"
-    if not (_SCHEME if kind in _OPENED else _BARE_NAME).fullmatch(name):
+    if not (_SCHEME if kind in _ADDRESS_KINDS else _BARE_NAME).fullmatch(name):
         return f"{name!r} cannot be written in a plan: a name has small letters, digits and _, and starts with a letter"
     others = [each for one in kinds for each in plug_ins(one) if each.name == name and each != plug_in]
     if others:
@@ -186,7 +186,7 @@ def _loaded(kind: str, name: str, module: str, attribute: str) -> Any:
             raise
         what = f"{type(error).__name__}: {error}"
         raise InputError(f"{whose} cannot be loaded ({what}). Mend or uninstall that package.") from error
-    if kind not in _OPENED and not (isinstance(thing, type) and is_dataclass(thing)):
+    if kind not in _ADDRESS_KINDS and not (isinstance(thing, type) and is_dataclass(thing)):
         raise InputError(f"{whose} must be a frozen dataclass; got {thing!r}. Name the class in its entry point.")
     return thing
 

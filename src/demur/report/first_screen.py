@@ -26,8 +26,8 @@ class HundredImages:
     @property
     def sentence(self) -> str:
         """The picture in words."""
-        asked = f", {self.to_person} go to a person" if self.to_person else ""
-        return f"{self.title}: of 100 images {self.right} are answered right, {self.wrong} wrong{asked}."
+        abstained = f", {self.to_person} go to a person" if self.to_person else ""
+        return f"{self.title}: of 100 images {self.right} are answered right, {self.wrong} wrong{abstained}."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,18 +172,18 @@ def size(quantity: Quantity, norm: str) -> str:
 
 
 def cost_words(passes: float, milliseconds: float | None) -> str:
-    """What a signal costs for an image beyond the look that all share.
+    """What a signal costs for an image beyond the forward pass that all share.
 
     >>> cost_words(0, None), cost_words(3, 1.234), cost_words(119, 0.012)
     ('none', '3 passes, 1.2 ms', '119 passes, <0.1 ms')
     """
-    asked = "none" if not passes else f"{passes:.4g} pass{'' if passes == 1 else 'es'}"
+    extra = "none" if not passes else f"{passes:.4g} pass{'' if passes == 1 else 'es'}"
     if milliseconds is None:
-        return asked
+        return extra
     time = (
         "<0.1 ms" if milliseconds < 0.1 else f"{milliseconds:.2g} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
     )
-    return time if not passes else f"{asked}, {time}"
+    return time if not passes else f"{extra}, {time}"
 
 
 def duration(seconds: float) -> str:

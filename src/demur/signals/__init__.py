@@ -108,15 +108,6 @@ class Telling(Protocol):
 
 
 @runtime_checkable
-class Parted(Protocol):
-    """A signal that can show what its score is made of: the change of each squeezer, the entropy of each layer."""
-
-    def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """Name → one number per row, float64; at the price of the score itself."""
-        ...
-
-
-@runtime_checkable
 class MadeOf(Protocol):
     """A signal that is, or when fitted becomes, `Composed`."""
 

@@ -1,7 +1,7 @@
 """What holds for every attack."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import length
 from demur.classifier import BoundClassifier
 from demur.randomness import Keys
-from demur.registry import parse
+from demur.registry import parse, resolve
 from demur.shapes import Flags, Images, Labels
 from demur.testing.rules import check_rules, named
 
@@ -230,10 +230,6 @@ def check_attack(attack: Any) -> None:
 
 
 def _with_eps(name: str) -> str:
-    from dataclasses import MISSING, fields
-
-    from demur.registry import resolve
-
     call = parse(name)
     factory = resolve("attack", call.name)
     open_ = [field.name for field in fields(factory) if field.default is MISSING and field.name not in call.fields]

@@ -79,7 +79,7 @@ def _leave(task: TrainingTask, folder: Path) -> TrainingResult:
     write_atomically(manifest_of(weights), task.manifest)
     write_model(weights, task.network.state_dict(), task.metadata())
     page = weights.with_suffix(".md")
-    if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text()):
+    if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text("utf-8")):
         told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
         write_atomically(page, card(told, classifier, weights, task.index, parts, found).encode())
     return TrainingResult(weights, address, len(parts.learned), found)

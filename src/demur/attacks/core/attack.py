@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from demur.attacks.core.adversarial_images import AdversarialImages, check_call, keys_of, target_of
 from demur.attacks.core.attack_state import Keep, Norm, Outcome
 from demur.attacks.core.objective import Objective
-from demur.classifier import BoundClassifier
+from demur.classifier import AnyClassifier
 from demur.errors import InputError, ModelError, unknown
 from demur.randomness import Keys
 from demur.shapes import Images, Labels, Logits, Scores
@@ -19,8 +19,8 @@ Ascent = Literal["one step", "many steps"]
 Refusal: TypeAlias = tuple[str, str]
 """Why an attack does not take something, as the first half of a sentence, and what to do instead."""
 
-BESIDES = 4
-"""Forward passes of the clean image, the last point, the kept point, and of that in float64."""
+FIXED_PASSES = 4
+"""Forward passes beside those of the steps: the clean image, the last point, the kept point, and that in float64."""
 
 _KEEPS: tuple[Keep, ...] = ("first", "worst", "nearest")
 
@@ -228,7 +228,7 @@ class Attack(ABC):
 
     def __call__(
         self,
-        model: BoundClassifier,
+        model: AnyClassifier | nn.Module,
         x: Tensor,
         y: Tensor,
         *,
@@ -241,7 +241,7 @@ class Attack(ABC):
         """Attack some images of a model: `PGD(eps=8/255)(model, x, y)`.
 
         Args:
-            model: a `demur.Classifier`.
+            model: a `demur.Classifier`, or a module that reads images in [0, 1].
             x: images (rows, channels, height, width) in [0, 1], float32 or float64; they go where the model is, and
                 what comes back is where they were.
             y: labels (rows,), whole numbers.
@@ -253,10 +253,12 @@ class Attack(ABC):
             batch: images per pass.
 
         Raises:
-            InputError: something given cannot be used.
+            DataError: images or labels of a wrong type, shape or range.
+            ModelError: the model cannot read the images, or the attack follows gradients and it has none.
+            InputError: something else that was given cannot be used.
         """
-        model, images, labels = check_call(model, x, y, batch)
-        objective = Objective(model, self.loss)
+        classifier, images, labels = check_call(model, x, y, batch)
+        objective = Objective(classifier, self.loss)
         self.check_target(target)
         self.check(objective)
         outcome = self.execute(
@@ -266,7 +268,7 @@ class Attack(ABC):
             keys_of(keys, x, seed),
             keep=self.check_keep(keep),
             batch=batch,
-            target=target_of(model, labels, target),
+            target=target_of(classifier, labels, target),
         )
         return AdversarialImages(
             images=outcome.x.to(x.device),

@@ -60,7 +60,7 @@ class AttackState:
 
     def __getattr__(self, name: str) -> Tensor:
         try:
-            return self._own[name]
+            return self.__dict__["_own"][name]  # while a copy is made there is none yet
         except KeyError:
             raise AttributeError(name) from None
 
@@ -84,8 +84,10 @@ class AttackState:
     def join(self, other: "AttackState") -> "AttackState":
         """These rows, then the other's."""
         theirs = other._fields()
-        both: dict[str, Any] = {n: None if v is None else torch.cat([v, theirs[n]]) for n, v in self._fields().items()}
-        return AttackState(**both)
+        fields: dict[str, Any] = {
+            n: None if v is None else torch.cat([v, theirs[n]]) for n, v in self._fields().items()
+        }
+        return AttackState(**fields)
 
     def uniform(self, draw: str, like: Tensor, step: Tensor | int = 0) -> Tensor:
         """Numbers in [0, 1), shaped as `like`, that depend on the row, the draw's name and the row's step alone."""

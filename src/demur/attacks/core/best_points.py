@@ -113,6 +113,22 @@ class BestPoints:
         self.lead[ids[nearer]] = lead[nearer]
         self.closest[ids[nearer]] = answer.logits[nearer]
 
+    def stands(self, ids: Tensor, x: Images, answer: Answer) -> Flags:
+        """Which points of some rows succeed; float64, one forward more, has the last word on those that do by little.
+
+        The unattacked image, by one forward alone, is taken at its word, and so is a point that was confirmed before.
+        """
+        goal = self._goal(ids)
+        stands = self.reached(answer, ids)
+        near = self.objective.near(answer, self.y[ids], goal) & (self.forwards[ids] > 1) & ~self.settled[ids]
+        close = near.nonzero().squeeze(1)
+        if len(close):
+            rows = ids[close]
+            self.forwards[rows] += 1
+            stands[close] = self.objective.confirmed(x[close], self.y[rows], None if goal is None else goal[close])
+            self.settled[rows] = stands[close]
+        return stands
+
     def _worth(self, ids: Tensor, x: Images, answer: Answer, fooled: Flags) -> Scores:
         if self.keep == "worst":
             return self.loss(answer, ids).float()
@@ -139,7 +155,7 @@ def verified(best: BestPoints, clean: Answer, eps: Scores) -> Outcome:
     everyone = torch.arange(len(best.x), device=best.x.device)
     outside = ~inside_ball(best.x, best.clean, eps, best.norm)
     claimed = (best.step >= 0) & ~outside & (best.keep != "worst")
-    unconfirmed = claimed & ~_stands(best, everyone)
+    unconfirmed = claimed & ~best.stands(everyone, best.x, best.answer)
     back = outside | unconfirmed
     best.troubles[outside] |= int(Trouble.OUTSIDE)
     best.troubles[unconfirmed] |= int(Trouble.UNCONFIRMED)
@@ -171,16 +187,3 @@ def inside_ball(x: Images, origin: Images, eps: Scores, norm: Norm) -> Flags:
     box = flat.isfinite().all(dim=1) & (flat.amin(dim=1) >= 0) & (flat.amax(dim=1) <= 1)
     slack = _ROUNDING if norm == "linf" else _ROUNDING * flat.shape[1] ** 0.5
     return box & (length(x - origin, norm) <= eps + slack)
-
-
-def _stands(best: BestPoints, everyone: Tensor) -> Flags:
-    """Which rows succeed at their kept points; those that do by little are confirmed in float64."""
-    goal = best.goal
-    stands = best.reached(best.answer, everyone)
-    close = best.objective.near(best.answer, best.y, goal) & (best.forwards > 1) & ~best.settled
-    ids = close.nonzero().squeeze(1)
-    if len(ids):
-        best.forwards[ids] += 1
-        aim = None if goal is None else goal[ids]
-        stands[ids] = best.objective.confirmed(best.x[ids], best.y[ids], aim)
-    return stands

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from demur.attacks.core.attack import BESIDES, Attack, refuse
+from demur.attacks.core.attack import FIXED_PASSES, Attack, refuse
 from demur.attacks.core.attack_state import AttackState, Keep, Needs, Outcome, Output
 from demur.attacks.core.best_points import BestPoints, verified
 from demur.attacks.core.objective import Answer, Objective
@@ -48,7 +48,7 @@ class Stepwise(Attack):
     @property
     def passes(self) -> int:
         """Forward and backward passes an image takes at most."""
-        return BESIDES + self.passes_per_step * self.steps * self.restarts
+        return FIXED_PASSES + self.passes_per_step * self.steps * self.restarts
 
     def execute(
         self,
@@ -66,15 +66,15 @@ class Stepwise(Attack):
         trace: bool = False,
     ) -> Outcome:
         """Attack every row through the harness."""
-        if weights is not None:
-            refuse(self, weights=weights)
+        self.check_target(target)
+        refuse(self, weights=weights)
         return run(
             self,
             objective,
             x,
             y,
             keys,
-            keep=keep or self.keeps[0],
+            keep=self.check_keep(keep),
             batch=batch,
             eps=eps,
             target=target,
@@ -125,7 +125,7 @@ def run(
         given = _first_state(attack, best, clean.logits if answers is None else answers, keys, eps)
         for restart in range(attack.restarts):
             if len(waiting):
-                _walk(attack, best, given, waiting, restart, batch)
+                _advance(attack, best, given, waiting, restart, batch)
                 waiting = waiting if keep != "first" else waiting[best.step[waiting] < 0]
         _check(best, batch)
         return verified(best, clean, given.eps)
@@ -146,7 +146,7 @@ def _first_state(attack: Stepwise, best: BestPoints, answers: Logits, keys: Keys
     )
 
 
-def _walk(attack: Stepwise, best: BestPoints, given: AttackState, waiting: Tensor, restart: int, batch: int) -> None:
+def _advance(attack: Stepwise, best: BestPoints, given: AttackState, waiting: Tensor, restart: int, batch: int) -> None:
     """Advance every waiting row until it is done, then judge the last point of those that ran out of steps."""
     last: list[tuple[Tensor, Images, Tensor]] = []
     ids = step = waiting[:0]

@@ -28,7 +28,7 @@ def check_steps(steps: int) -> None:
 def check_above_zero(name: str, value: float | None) -> None:
     """Refuse zero, negative or infinite values; None stands for a default."""
     if value is not None and not 0 < value < float("inf"):
-        raise InputError(f"`{name}` must be positive; got {value:g}.")
+        raise InputError(f"`{name}` must be positive and finite; got {value:g}.")
 
 
 def check_share(name: str, value: float) -> None:

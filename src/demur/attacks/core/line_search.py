@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from demur.attacks.core.best_points import BestPoints
-from demur.attacks.core.objective import Answer
 from demur.attacks.core.projections import per_row
 from demur.shapes import Flags, Images, Scores
 
@@ -248,7 +247,7 @@ def confirm(search: LineSearch, best: BestPoints, path: Path, batch: int) -> Non
     """Evaluate every upper end again, in passes of their own, those that flip by little in float64.
 
     A point that does not stand is moved outwards by a few tolerances before it is given up: all these points are near
-    the boundary, that is what they were searched for. Writes each row's point and answer into the best.
+    the boundary, that is what they were searched for. Writes each row's point and answer into `best`.
     """
     ids = search.bracket.high.isfinite().nonzero().squeeze(1)
     high, cap = search.bracket.high.clone(), search.sizes[-1]
@@ -261,16 +260,4 @@ def confirm(search: LineSearch, best: BestPoints, path: Path, batch: int) -> Non
         answer = best.forward(ids, points, batch)
         best.x[ids], search.bracket.high[ids] = points, at
         best.answer.put(ids, answer)
-        ids = ids[~_stands(best, ids, points, answer)]
-
-
-def _stands(best: BestPoints, ids: Tensor, points: Images, answer: Answer) -> Flags:
-    """Which points succeed; float64 has the last word on those that do by little."""
-    objective, y = best.objective, best.y[ids]
-    stands = best.reached(answer, ids)
-    near = objective.near(answer, y).nonzero().squeeze(1)
-    if len(near):
-        best.forwards[ids[near]] += 1
-        stands[near] = objective.confirmed(points[near], y[near])
-        best.settled[ids[near]] = stands[near]
-    return stands
+        ids = ids[~best.stands(ids, points, answer)]

@@ -30,9 +30,6 @@ class FunctionAttack(External):
     eps: float | None = None
     norm: Norm = "linf"
 
-    def __post_init__(self) -> None:
-        check_external(self.eps, self.norm)
-
     def bind(self, model: CountingModel) -> Bound:
         return partial(self.function, model)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from demur.attacks.core.attack import Attack, Refusal, refuse
 from demur.attacks.core.attack_state import Keep, Outcome, Trouble
 from demur.attacks.core.best_points import BestPoints, inside_ball, verified
+from demur.attacks.core.hyperparameters import check_external
 from demur.attacks.core.objective import Objective
 from demur.attacks.external.counting_model import CountingModel
 from demur.randomness import Keys
@@ -80,6 +81,9 @@ class External(Attack):
         "an attack from elsewhere is called with the true labels",
         "Say what it aims at in its own settings.",
     )
+
+    def __post_init__(self) -> None:
+        check_external(self.eps, self.norm)
 
     @abstractmethod
     def bind(self, model: CountingModel) -> Bound:

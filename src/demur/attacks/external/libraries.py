@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from demur.attacks.core.attack_state import Norm
-from demur.attacks.core.hyperparameters import check_external
 from demur.attacks.external.counting_model import CountingModel
 from demur.attacks.external.external import Bound, External
 from demur.errors import InputError, MissingExtraError, missing_extra, unknown
@@ -29,7 +28,7 @@ _LONE_TORCHATTACKS = (
 class Foolbox(External):
     """An attack of Foolbox: `foolbox(attack=LinfPGD(steps=20), eps=2/255)`.
 
-    Any class of `foolbox.attacks`. Without `eps` it looks for the smallest change, if it can.
+    Any class of `foolbox.attacks`. Without `eps` it looks for the minimal perturbation, if it can.
 
     Rauber et al. (2020), doi:10.21105/joss.02607.
     """
@@ -37,9 +36,6 @@ class Foolbox(External):
     attack: Call
     eps: float | None = None
     norm: Norm = "linf"
-
-    def __post_init__(self) -> None:
-        check_external(self.eps, self.norm)
 
     @property
     def sentence(self) -> str:
@@ -71,9 +67,6 @@ class Torchattacks(External):
     attack: Call
     eps: float | None = None
     norm: Norm = "linf"
-
-    def __post_init__(self) -> None:
-        check_external(self.eps, self.norm)
 
     @property
     def sentence(self) -> str:
@@ -109,9 +102,6 @@ class ART(External):
     attack: Call
     eps: float | None = None
     norm: Norm = "linf"
-
-    def __post_init__(self) -> None:
-        check_external(self.eps, self.norm)
 
     @property
     def sentence(self) -> str:

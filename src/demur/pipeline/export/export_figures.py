@@ -65,7 +65,7 @@ def estimate_facts(estimate: Estimate) -> Facts:
 
 
 def _median_change(points: Points, condition: Condition) -> Estimate:
-    """Of the images that were right; those that a search for the smallest change never flipped count as infinite."""
+    """Of the images that were right; those that a search never flipped count as infinite."""
     if condition.norm not in MEASURED:
         return Estimate.undefined("the size of this change is not measured")
     searched = condition.keep == "nearest"

@@ -215,8 +215,7 @@ def select_rows(index: Index, limit: int | None) -> Rows:
     """The readable rows with the smallest content hashes, in the order of the source."""
     if limit is not None and limit < 1:
         raise InputError(f"`limit` must be at least 1; got {limit}.")
-    readable = [row for row in range(len(index)) if index.errors[row] is None]
-    ranked = sorted(readable, key=lambda row: (index.contents[row], index.sample_ids[row]))
+    ranked = sorted(index.readable.tolist(), key=lambda row: (index.contents[row], index.sample_ids[row]))
     return np.array(sorted(ranked[:limit]), dtype=np.int64)
 
 

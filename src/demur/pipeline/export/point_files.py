@@ -67,7 +67,7 @@ def answered_right(rows: pl.DataFrame) -> Flags:
 
 
 def attack_part(rows: pl.DataFrame, condition: Condition) -> Flags:
-    """Ensembles keep the smallest change, of whatever size, and are judged at one size."""
+    """Ensembles keep the minimal perturbation, of whatever size, and are judged at one size."""
     if condition.keep != "nearest" or not condition.severity or condition.norm not in MEASURED:
         return np.ones(len(rows), bool)
     return np.asarray((rows[f"distance.{condition.norm}"] <= condition.severity + _EDGE).to_numpy(), bool)

@@ -24,13 +24,13 @@ class Condition:
     """One condition of an audit, and the words for it.
 
     `name` is its canonical text, `norm` the one an attack measures itself in. `severity` is the eps of a bounded attack
-    or 1–5 of a corruption; 0 when clean, for attacks that look for the smallest perturbation and for corruptions given
-    by their parameter.
+    or 1–5 of a corruption; 0 when clean, for searches for the minimal perturbation and for corruptions given by their
+    parameter.
 
-    Besides what is counted as a condition in tables there are searches for the smallest change (`epsilon`), maps of
-    where the model looks (`map`) and images with a part hidden (`intervention`), each on images of its own. Of these
-    `part` and `region` say which part of the image is meant and who says what the object is, `by` how it is hidden.
-    Attacks of one `series` differ in the size of their ball alone, and a larger one can only find more.
+    Besides what is counted as a condition in tables there are searches for the minimal perturbation (`epsilon`),
+    attribution maps (`map`) and occlusions (`intervention`), each on images of its own. Of these `part` and `region`
+    say which part of the image is meant and what says where the object is, `by` how it is occluded. Attacks of one
+    `series` differ in the size of their ball alone, and a larger one can only find more.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Condition:
 
     @property
     def unlimited(self) -> bool:
-        """Whether the smallest change of each image is looked for, however large it may be."""
+        """Whether the minimal perturbation of each image is looked for, however large it may be."""
         return self.keep == "nearest" and self.attack is not None and self.attack.minimal
 
     @property
@@ -78,8 +78,8 @@ def default_conditions(shape: Shape) -> tuple[str, ...]:
     """The conditions of a plan that names none: attacks at five sizes of change, three corruptions at five severities.
 
     The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The ensemble gives every image its
-    smallest change, hence accuracy at every size, and is strongest at the reported one; there the worst points of PGD
-    are kept, which the attack target of the signals is scored on.
+    minimal perturbation, hence accuracy at every size, and is strongest at the reported one; there the worst points of
+    PGD are kept, which the attack target of the signals is scored on.
     """
     sizes, reported = _sizes(shape)
     severities = "[1, 2, 3, 4, 5]"
@@ -142,9 +142,9 @@ def _condition(call: Call, shape: Shape) -> Condition:
 
 def _attack(call: Call) -> Condition:
     given = dict(call.fields)
-    asked, target = given.pop("keep", None), given.pop("target", None)
+    point, target = given.pop("keep", None), given.pop("target", None)
     attack: Attack = build("attack", Call(call.name, given))
-    keep, usual = attack.check_keep(asked), attack.keeps[0]
+    keep, usual = attack.check_keep(point), attack.keeps[0]
     if target is not None:
         check_target(target, attack)
     extra = {**({} if keep == usual else {"keep": keep}), **({} if target is None else {"target": target})}

@@ -18,7 +18,7 @@ _WAYS: Mapping[OccludedBy, str] = {"blur": "blurred", "mean": "painted over with
 
 
 def search_conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
-    """The searches for the smallest change.
+    """The searches for the minimal perturbation.
 
     Raises:
         InputError: an attack that keeps points of one size, or aims at a class.

@@ -68,7 +68,7 @@ def save_corruption_thumbs(job: Job, folder: RunWriter, row: int) -> None:
 
 def webp(image: Images) -> bytes:
     """At most 6 kB: enlarged without smoothing when tiny, and coded more coarsely until it fits."""
-    array = (image.clamp(0, 1) * 255).round().to(dtype=image.dtype).numpy().astype(np.uint8)
+    array = (image.clamp(0, 1) * 255).round().numpy().astype(np.uint8)
     pixels = array[0] if len(array) == 1 else np.moveaxis(array[:3], 0, 2)
     picture = Image.fromarray(pixels)
     scale = _SIDE / max(picture.size)

@@ -97,7 +97,7 @@ def try_signals(job: Job) -> None:
     Raises:
         InputError: there are no rows to fit on, or the model lacks what a signal reads.
     """
-    readable = [row for row in range(len(job.index)) if job.index.errors[row] is None][:_TRIED]
+    readable = job.index.readable[:_TRIED]
     x, _ = job.load(readable)
     for name, signal in job.signals.items():
         if isinstance(signal, Fittable) and not len(_fit_rows(job.index)):
@@ -245,7 +245,7 @@ def seconds_per_image(job: Job) -> dict[str, Any]:
 
     Timed the second time it is computed; outside every guarantee of identity.
     """
-    rows = [row for row in range(len(job.index)) if job.index.errors[row] is None][: job.plan.batch]
+    rows = job.index.readable[: job.plan.batch]
     seen = next(job.evidence(job.load(rows)[0], _keys(job, rows)))
     with torch.no_grad():
         shared = _seconds(lambda: next(job.evidence(seen.images, seen.keys)).logits)

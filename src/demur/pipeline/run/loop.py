@@ -90,7 +90,7 @@ def run_plan(
         RunError: the folder belongs to another run.
     """
     began = time.monotonic()
-    source = source or open_data(plan.data.address)
+    source = open_data(plan.data.address) if source is None else source  # one without rows is false
     address = None if classifier is not None else plan.model.address
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)

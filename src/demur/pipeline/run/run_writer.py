@@ -86,7 +86,7 @@ def _claim(path: Path, plan: Plan) -> None:
     if not (file.exists() and (path / "manifest.json").exists()):
         write_atomically(file, plan.toml().encode())
         return
-    before, now = file.read_text().splitlines(), plan.toml().splitlines()
+    before, now = file.read_text("utf-8").splitlines(), plan.toml().splitlines()
     if before != now:
         changed = sorted(set(now) ^ set(before))
         raise RunError(

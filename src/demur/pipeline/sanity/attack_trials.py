@@ -87,10 +87,10 @@ def attack_findings(
         blind: whether to try attacks that see no gradient, where the plan itself has none.
         surrogate: a similar model whose points might carry over.
     """
-    walk = sample.attacked(lead, keep="worst", trace=True)
-    fell, trace = walk.step >= 0, walk.trace[:, : lead.steps]
+    traced = sample.attacked(lead, keep="worst", trace=True)
+    fell, trace = traced.step >= 0, traced.trace[:, : lead.steps]
     standing = (~fell).nonzero().squeeze(1)
-    yield sample.found("flat", (walk.step != 0) & (trace.nan_to_num(-torch.inf).amax(dim=1) <= trace[:, 0]))
+    yield sample.found("flat", (traced.step != 0) & (trace.nan_to_num(-torch.inf).amax(dim=1) <= trace[:, 0]))
     yield sample.found("unfinished", ~fell & _still_rising(trace))
     assert lead.eps is not None
     yield sample.fell("one_step", FGSM(eps=lead.eps, norm=lead.norm, loss=lead.loss), standing)
