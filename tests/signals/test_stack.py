@@ -87,7 +87,7 @@ class Twins(World):
     references: int = 300
 
     @cached_property
-    def known(self):
+    def reference_images(self):
         half = pictures(self.reference_keys)[:150]
         return torch.cat([half, half])
 
