@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from demur.metrics import Resampler, auroc
-from demur.metrics.delong import auroc_gain, auroc_interval
+from demur.metrics.delong import auroc_gain, auroc_interval, gain_influence
 
 
 def rows(n=600, seed=0, ties=False):
@@ -92,3 +92,13 @@ def test_errors_of_few_groups_are_few():
     found = auroc_interval(np.random.default_rng(0).random(400), positive, np.arange(400) // 20)
     assert np.isnan(found.low)
     assert "only 5 groups" in found.reason
+
+
+def test_flags_may_be_written_as_numbers():
+    uncertainty, other, positive = rows()
+    flags = positive.astype(int).tolist()
+    assert auroc_interval(uncertainty, flags) == auroc_interval(uncertainty, positive)
+    assert auroc_gain(uncertainty, other, flags) == auroc_gain(uncertainty, other, positive)
+    np.testing.assert_array_equal(
+        gain_influence(uncertainty, other, flags), gain_influence(uncertainty, other, positive)
+    )

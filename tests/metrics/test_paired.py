@@ -92,6 +92,17 @@ def test_the_effect_covers_the_truth(groups):
     assert hits >= 0.92 * 400
 
 
+def test_the_interval_of_an_effect_is_that_of_as_many_images_as_the_groups_are_worth():
+    rng = np.random.default_rng(7)
+    groups, signs = np.repeat(np.arange(20), 4), rng.choice([-1.0, 0.0, 1.0], 80, p=[0.2, 0.3, 0.5])
+    found, size = sign_effect(signs, groups), effective_size(signs, groups)
+    assert (found.n, found.unit) == (20, "group")
+    assert 21 < size < 79, "or the number of groups, or of images, would do as well"
+    up, down = ((size * np.mean(signs == sign) + 1) / (size + 2) for sign in (1, -1))
+    half = 1.959964 * np.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    assert (found.low, found.high) == pytest.approx((up - down - half, up - down + half), rel=1e-6)
+
+
 def test_the_difference_is_a_median_with_an_exact_interval():
     rng = np.random.default_rng(3)
     first = rng.random(41)

@@ -33,7 +33,9 @@ def test_thinned_points_are_those_nearest_to_even_steps():
     assert nearest(coverage, wanted).tolist() == slow == [0, 0, 1, 1, 2, 3, 3, 5, 5, 5]
     rng = np.random.default_rng(0)
     full = risk_coverage(rng.random(500), rng.random(500) < 0.2, points=500)
-    for at in full.thinned(7).coverage:
+    thin, whole = full.thinned(7), list(zip(full.threshold, full.coverage, full.risk, strict=True))
+    assert all(point in whole for point in zip(thin.threshold, thin.coverage, thin.risk, strict=True))
+    for at in thin.coverage:
         assert abs(6 * (at - full.coverage[0]) / (1 - full.coverage[0]) % 1 - 0.5) > 0.48
 
 
