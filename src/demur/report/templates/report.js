@@ -100,7 +100,7 @@
     });
   });
 
-  Guarantee.all(drawn).then(() => {
+  Promise.all(drawn).then(() => {
     if (by("slider")) slide();
     root.dataset.ready = "true";
   });
