@@ -50,8 +50,9 @@ class Options:
 
     def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
+        module.eval()
         return BoundClassifier(
-            module.eval(),
+            module,
             classes=self.classes,
             input_shape=self.input_shape,
             mean=self.mean,

@@ -17,6 +17,7 @@ from demur.classifier.outputs import ForwardOutput, columns, to_logits
 from demur.classifier.partial_forward import PartialForward, filters_of
 from demur.classifier.preprocessing import Preprocessing
 from demur.classifier.validation import check_images, check_mode, check_output, check_weights
+from demur.containment import Changes
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
 
@@ -70,7 +71,9 @@ class BoundClassifier:
         check_mode(module)
         probe = _probe(self.input_shape, self.device, _dtype(module))
         self._intake = Preprocessing.of(module, self._contract, self.device, probe.dtype)
-        check_output(self._answer_of_probe(probe), self._contract)
+        with Changes() as changes:
+            check_output(self._answer_of_probe(probe), self._contract)
+        self._forward = changes.contained(module)
         self._penultimate = find_penultimate(module, self._intake(probe), output, features)
 
     def __repr__(self) -> str:
@@ -187,7 +190,7 @@ class BoundClassifier:
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""
-        return self.interpret(self._module(self.prepare(images)), len(images)).to(images.dtype)
+        return self.interpret(self._forward(self.prepare(images)), len(images)).to(images.dtype)
 
     def prepare(self, images: Images) -> Tensor:
         """What the module is given for some images: normalised, and two rows where there is one."""
@@ -195,7 +198,12 @@ class BoundClassifier:
 
     def interpret(self, raw: object, rows: int) -> Logits:
         """What the module's answer to prepared images means: logits of as many rows as there were images."""
-        return to_logits(columns(raw)[:rows], self._contract.output)
+        found = columns(raw)
+        if len(found) not in {rows, max(rows, 2)}:
+            raise ModelError(
+                f"the model {self.name} must answer every image once; it gave {len(found)} rows for {rows}."
+            )
+        return to_logits(found[:rows], self._contract.output)
 
     @property
     def origin(self) -> Images:

@@ -19,7 +19,8 @@ from torch.utils.data import (
 
 from demur.data.decoding import decode_picture
 from demur.data.source import Row, Source
-from demur.errors import DataError
+from demur.errors import DataError, DemurError
+from demur.foreign import reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,10 +211,12 @@ def _group_names(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | N
 def _item(dataset: Dataset[Any], position: int, name: str) -> tuple[Any, Any]:
     try:
         image, label = dataset[position]
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (DemurError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a data set is code of others, which may raise anything
         raise DataError(
-            f"item {position} of {name!r} is not a readable (image, label): {error}. Leave it out, for instance with "
-            "torch.utils.data.Subset."
+            f"item {position} of {name!r} is not a readable (image, label): {reason(error)}. Leave it out, for "
+            "instance with torch.utils.data.Subset."
         ) from error
     return image, label
 

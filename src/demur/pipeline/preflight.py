@@ -1,7 +1,7 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from demur.classifier import BoundClassifier, check_labels
 from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
-from demur.pipeline.job import Job
+from demur.pipeline.halving import without_failures
+from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.target_classes import check_target_class
 from demur.randomness import Keys
@@ -42,7 +43,14 @@ def preflight_checks(job: Job) -> list[dict[str, Any]]:
         ModelError, DataError: the contract is broken, or the labels are not the model's.
     """
     _fit(job)
-    rows = _probe(job)
+    return without_failures(job, _probe(job), _checks, _silent)
+
+
+def _silent(_why: str, _lost: Mapping[int, str]) -> None:
+    """Rows on which the model fails are told of where they are measured."""
+
+
+def _checks(job: Job, rows: IndexRows) -> list[dict[str, Any]]:
     x, y = job.load(rows)
     job.classifier.check(x)
     with torch.no_grad():
@@ -59,7 +67,7 @@ def preflight_checks(job: Job) -> list[dict[str, Any]]:
     return [asdict(answer) for answer in (_repeats(together, again), _alone(together[: len(alone)], alone))]
 
 
-def _probe(job: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _probe(job: Job) -> IndexRows:
     readable = job.index.readable
     spread = np.linspace(0, len(readable) - 1, min(_PROBED, len(readable))).astype(np.int64)
     return readable[np.unique(spread)]

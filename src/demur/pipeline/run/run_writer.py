@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from demur.errors import RunError
+from demur.errors import DemurError, InputError, RunError
+from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
 from demur.records import (
     PART,
@@ -65,6 +67,26 @@ class RunWriter:
         write_json(self.path / "timings" / f"{name}.json", {"seconds": round(seconds, 3)})
 
 
+def try_folder(path: Path) -> None:
+    """Write into a folder, now rather than after an hour; what this makes it takes away.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"demur")
+            file.flush()
+        for each in missing:
+            each.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"cannot write the folder {path}: {error.strerror or error}. Choose another with --out DIR."
+        ) from None
+
+
 @contextmanager
 def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
     """The folder of a plan, locked; made if it is not there.
@@ -78,6 +100,27 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
         _claim(path, plan)
         _sweep(path)
         yield RunWriter(path)
+
+
+@contextmanager
+def fault_log(folder: RunWriter) -> Iterator[None]:
+    """A fault that nobody foresaw is told in a paragraph, and its traceback kept in `log.jsonl`.
+
+    Raises:
+        ForeignError: code of a model, a data set or a plug-in failed.
+        FaultError: demur itself did.
+    """
+    try:
+        yield
+    except (DemurError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        folder.log("fault", what=reason(error), traceback=traceback_of(error))
+        if is_foreign(error):
+            raise foreign_error(error) from error
+        if isinstance(error, OSError):  # of the disk: what is told of it says the file
+            raise
+        raise fault(error, folder.path / "log.jsonl") from error
 
 
 def _claim(path: Path, plan: Plan) -> None:
