@@ -78,8 +78,8 @@ _PROCESS = (
     Setting(lambda: tuple(warnings.filters), _set_filters),
     Setting(lambda: warnings.showwarning, lambda function: setattr(warnings, "showwarning", function)),
     Setting(lambda: (logging.root.level, tuple(logging.root.handlers), logging.root.manager.disable), _set_logging),
-    Setting(lambda: sys.stdout, lambda stream: setattr(sys, "stdout", stream)),
-    Setting(lambda: sys.stderr, lambda stream: setattr(sys, "stderr", stream)),
+    Setting(lambda: sys.stdout, lambda stream: stream.closed or setattr(sys, "stdout", stream)),
+    Setting(lambda: sys.stderr, lambda stream: stream.closed or setattr(sys, "stderr", stream)),
     Setting(lambda: sys.excepthook, lambda hook: setattr(sys, "excepthook", hook)),
     Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
@@ -213,17 +213,23 @@ def _without_exits() -> Iterator[None]:
 
 
 def close_exits() -> None:
-    """Let nobody choose the exit status of this process any more, such as by `os._exit` when it ends."""
+    """Let nobody choose the exit status of this process any more, such as by `os._exit` when it ends: nothing happens."""
     for module, name in _WAYS_OUT:
-        setattr(module, name, _raising(f"os.{name}", getattr(module, name)))
+        setattr(module, name, _in_children(getattr(module, name), lambda *_arguments: None))
 
 
 def _raising(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def refuse(*arguments: Any) -> None:
+        raise SystemExit(f"{name}({', '.join(map(repr, arguments))})")
+
+    return _in_children(real, refuse)
+
+
+def _in_children(real: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    """What does the real thing in a child that is forked from now on, and something else in this process."""
     owner = os.getpid()
 
-    def way_out(*arguments: Any, **options: Any) -> Any:
-        if os.getpid() != owner:
-            return real(*arguments, **options)
-        raise SystemExit(f"{name}{arguments}")
+    def way_out(*arguments: Any) -> Any:
+        return (other if os.getpid() == owner else real)(*arguments)
 
     return way_out

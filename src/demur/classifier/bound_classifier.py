@@ -74,7 +74,7 @@ class BoundClassifier:
         with Changes() as changes:
             check_output(self._answer_of_probe(probe), self._contract)
         self._forward = changes.contained(module)
-        self._penultimate = find_penultimate(module, self._intake(probe), output, features)
+        self._penultimate = changes.contained(find_penultimate)(module, self._intake(probe), output, features)
 
     def __repr__(self) -> str:
         return f"BoundClassifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
@@ -301,7 +301,7 @@ class BoundClassifier:
         check_images(images, self.input_shape)
         check_mode(self._module)
         with torch.no_grad():
-            check_output(columns(self._module(self._intake(images))), self._contract)
+            check_output(columns(self._forward(self._intake(images))), self._contract)
 
     def _answer_of_probe(self, probe: Images) -> Tensor:
         try:

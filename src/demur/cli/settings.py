@@ -117,8 +117,8 @@ def results_alone() -> Iterator[None]:
                 before.flush()
             os.dup2(kept, 1)
             os.close(kept)
-            if before.closed:
-                sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is the new stdout
+        if before.closed:
+            sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the new stdout
 
 
 @contextmanager
