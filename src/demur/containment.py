@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ def _set_handlers(before: dict[int, Any]) -> None:
             signal.signal(number, handler)
 
 
+def _set_stream(name: str, stream: TextIO) -> None:
+    if not stream.closed:
+        setattr(sys, name, stream)
+
+
 def _folder() -> str:
     try:
         return str(Path.cwd())
@@ -78,8 +83,8 @@ _PROCESS = (
     Setting(lambda: tuple(warnings.filters), _set_filters),
     Setting(lambda: warnings.showwarning, lambda function: setattr(warnings, "showwarning", function)),
     Setting(lambda: (logging.root.level, tuple(logging.root.handlers), logging.root.manager.disable), _set_logging),
-    Setting(lambda: sys.stdout, lambda stream: stream.closed or setattr(sys, "stdout", stream)),
-    Setting(lambda: sys.stderr, lambda stream: stream.closed or setattr(sys, "stderr", stream)),
+    Setting(lambda: sys.stdout, partial(_set_stream, "stdout")),
+    Setting(lambda: sys.stderr, partial(_set_stream, "stderr")),
     Setting(lambda: sys.excepthook, lambda hook: setattr(sys, "excepthook", hook)),
     Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
@@ -213,7 +218,7 @@ def _without_exits() -> Iterator[None]:
 
 
 def close_exits() -> None:
-    """Let nobody choose the exit status of this process any more, such as by `os._exit` when it ends: nothing happens."""
+    """Let nobody choose the exit status of this process any more, such as by `os._exit` when it ends."""
     for module, name in _WAYS_OUT:
         setattr(module, name, _in_children(getattr(module, name), lambda *_arguments: None))
 

@@ -118,7 +118,7 @@ def results_alone() -> Iterator[None]:
             os.dup2(kept, 1)
             os.close(kept)
         if before.closed:
-            sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the new stdout
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is the new stdout
 
 
 @contextmanager

@@ -44,8 +44,9 @@ def measure_by_halves(
     planned = {tuple(part) for part in _batches(job, rows)} if condition.kind in _FORWARD else {tuple(rows)}
     tables, lost = list[pl.DataFrame](), 0
     for part, table, why in halves(_batches(job, rows), lambda part: measure(job, condition, part)):
-        size = pl.lit(None if tuple(part) in planned else len(part), pl.Int32).alias(BATCH_SIZE)
-        tables.append(failed(job, condition, part, why) if table is None else table.with_columns(size))
+        tables.append(failed(job, condition, part, why) if table is None else table)
+        if table is not None and tuple(part) not in planned and BATCH_SIZE not in table.columns:
+            tables[-1] = table.with_columns(pl.lit(len(part), pl.Int32).alias(BATCH_SIZE))
         lost += table is None and job.index.errors[int(part[0])] is None
         if lost > _MOST * len(rows):
             raise _mostly(f"{lost} of {len(rows)} images under {condition.name}", why)
@@ -109,7 +110,21 @@ def without_failures(
         raise _mostly(f"{len(lost)} of {len(rows)} images", why)
     note(why, lost)
     left = np.array([row for row in rows if int(row) not in lost], dtype=np.int64)
-    return work(excluding(job, lost), left[: job.plan.batch] if short else left)
+    job = excluding(job, lost)
+    return _of_fewer(job, left[: job.plan.batch], work) if short else work(job, left)
+
+
+def _of_fewer(job: Job, rows: IndexRows, work: Callable[[Job, IndexRows], T]) -> T:
+    """What work gives of as many of the first rows as there is memory for; half as many are a batch of the job."""
+    while True:
+        try:
+            return work(job, rows)
+        except BaseException as error:
+            if len(rows) < 2 or not is_out_of_memory(error):
+                raise
+        release_memory()
+        rows = rows[: len(rows) // 2]
+        job = replace(job, plan=job.plan.model_copy(update={"batch": len(rows)}))
 
 
 def failing_rows(job: Job, rows: IndexRows) -> dict[int, str]:

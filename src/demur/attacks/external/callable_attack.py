@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from demur.adapters.own_module import reach_here
 from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.hyperparameters import check_external
-from demur.attacks.external.counting_model import CountingModel
-from demur.attacks.external.external import Bound, External
+from demur.attacks.external.external import Bound, CountingModel, External
 from demur.containment import contained
 from demur.errors import AddressError, DemurError, InputError, unknown
 from demur.foreign import reason

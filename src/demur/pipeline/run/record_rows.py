@@ -14,8 +14,7 @@ from demur.classifier import BoundClassifier
 from demur.data import Index
 from demur.evidence import Evidence
 from demur.pipeline.job import IndexRows, Job, finite
-from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.plan.target_classes import target_classes
+from demur.pipeline.plan.conditions import Condition, target_classes
 from demur.randomness import Keys
 from demur.records import BATCH_SIZE, META, SECOND, WEIGHT, frame, is_metadata
 from demur.shapes import Images, Labels, Logits, Scores
@@ -84,11 +83,15 @@ def run_attack(
     assert attack is not None
     objective = Objective(classifier, attack.loss)
     if condition.target is None:
-        return attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, weights=weights)
-    clean = torch.cat([objective.logits(part) for part in torch.split(x, batch)])
-    target = target_classes(condition.target, classifier.classes, clean, y, keys)
-    outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, target=target)
-    return replace(outcome, forwards=outcome.forwards + 1)
+        outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, weights=weights)
+    else:
+        clean = torch.cat([objective.logits(part) for part in torch.split(x, batch)])
+        target = target_classes(condition.target, classifier.classes, clean, y, keys)
+        outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, target=target)
+        outcome = replace(outcome, forwards=outcome.forwards + 1)
+    if not objective.halves:
+        return outcome
+    return replace(outcome, extra={**outcome.extra, BATCH_SIZE: (min(objective.halves),) * len(x)})
 
 
 def attack_columns(condition: Condition, outcome: Outcome) -> Mapping[str, list[object]]:

@@ -57,8 +57,8 @@ class TrialSample:
     def logits(self, x: Images, batch: int | None = None) -> Logits:
         """Logits without gradients, in batches of the plan's size or another."""
         self.forwards += len(x)
-        with torch.no_grad():
-            return torch.cat([self.classifier.logits(part) for part in torch.split(x, batch or self.batch)])
+        objective = Objective(self.classifier)
+        return torch.cat([objective.logits(part) for part in torch.split(x, batch or self.batch)])
 
     def gradient(self, loss: str) -> Images:
         """Gradient of a loss at the clean images."""
