@@ -125,9 +125,12 @@ def traceback_of(error: BaseException) -> str:
 
 
 def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
-    """Frames and lines from where the error was caught to where it was raised, without those of the import system."""
-    found = list(traceback.walk_tb(error.__traceback__))
-    return [(frame, line) for frame, line in found if "importlib" not in frame.f_code.co_filename]
+    """Frames and lines from where the error was caught to where it was raised.
+
+    Without those of the import system, and of what raises in place of code of others that would end the process.
+    """
+    found = [each for each in traceback.walk_tb(error.__traceback__) if "importlib" not in each[0].f_code.co_filename]
+    return [each for each in found if _module(each) != "demur.containment"]
 
 
 def _module(frame: tuple[FrameType, int]) -> str:

@@ -74,6 +74,7 @@ def _attempt(work: Callable[[IndexRows], T], part: IndexRows) -> tuple[T | None,
         if not is_of_the_model(error):
             raise
         why = reason(error)
+        error.__traceback__ = None  # it holds every tensor of the calls it came through
     release_memory()
     return None, why
 
@@ -102,6 +103,7 @@ def without_failures(
             raise
         why, short = reason(error), is_out_of_memory(error)
         refusal = error if isinstance(error, DemurError) and not short else None
+        error.__traceback__ = None  # it holds every tensor of the calls it came through
     release_memory()
     lost = failing_rows(job, rows)
     if refusal is not None and not lost:

@@ -59,13 +59,12 @@ _MANY_FAILURES = 0.01
 def model_failures(run: Run) -> Iterator[Check]:
     """Whether the model answered; nothing is said where it always did, and was asked in the planned batches."""
     lost = {name: run.failures(name) for name in (entry["name"] for entry in run.facts["conditions"])}
-    worst = max(lost, key=lambda name: len(lost[name]) / max(1, run.planned(name)))
+    worst = max(lost, key=lambda name: wilson(len(lost[name]), max(1, run.planned(name))).low)
     if len(lost[worst]):
-        why = lost[worst]["error"][0]
         yield Check(
             name="the model answers",
-            state=level(len(lost[worst]), run.planned(worst), 0, _MANY_FAILURES),
-            sentence=f"Images on which the model failed and that were left out ({worst}: {why})",
+            state=sure_level(len(lost[worst]), run.planned(worst), 0, _MANY_FAILURES),
+            sentence=f"Images on which the model failed and that were left out ({worst}: {lost[worst]['error'][0]})",
             count=len(lost[worst]),
             of=run.planned(worst),
         )

@@ -198,7 +198,10 @@ class Objective:
         return _joined(self._halves(self.jacobian, x, y, classes))
 
     def _may_halve(self, error: BaseException, x: Images) -> bool:
-        return len(x) > 1 and is_of_the_model(error)
+        if len(x) < 2 or not is_of_the_model(error):
+            return False
+        error.__traceback__ = None  # it holds every tensor of the calls it came through
+        return True
 
     def _halves(self, work: Callable[..., T], x: Images, *others: Tensor | None) -> list[T]:
         """What work gives of the first and of the second half of the rows; called when the error's frames are gone."""

@@ -223,11 +223,11 @@ def run_external(
     """Call an external attack on every row, in batches, and judge what it returns as the harness judges its own.
 
     What left the ball, the unit box or the finite numbers is discarded; what succeeds by little is confirmed in
-    float64. A batch it fails on is halved; a row it fails on alone is flagged CRASHED, with the reason in the column `crash`. A
-    row is flagged SILENT if the attack evaluated a point that succeeds within the rules and returned one that does
-    not: it had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The step of a
-    success is 1: what happens inside is not known. Global random state is set from the batch's keys and restored, so
-    results depend on which rows share a batch, and on nothing else.
+    float64. A batch it fails on is halved; a row it fails on alone is flagged CRASHED, with the reason in the column
+    `crash`. A row is flagged SILENT if the attack evaluated a point that succeeds within the rules and returned one
+    that does not: it had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The
+    step of a success is 1: what happens inside is not known. Global random state is set from the batch's keys and
+    restored, so results depend on which rows share a batch, and on nothing else.
 
     Args:
         attack: what to run.
@@ -300,7 +300,7 @@ def _called(attack: External, counting: CountingModel, x: Images, y: Labels, see
             return _images(call(x.clone(), y.clone()), x), ""
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # foreign code may raise anything, and fewer rows may do
+        except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, and fewer rows may do
             said = str(error).strip().partition("\n")[0]
             return None, f"{type(error).__name__}: {said}"[:_LONGEST]
 

@@ -234,6 +234,7 @@ def _measured(job: Job, task: Shard, folder: RunWriter) -> pl.DataFrame:
         if not is_of_the_model(error):
             raise
         why = reason(error)
+        error.__traceback__ = None  # it holds every tensor of the calls it came through
     release_memory()
     with contained():
         table = measure_by_halves(job, task.condition, rows, measure, failure_table)
