@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from demur.errors import DemurError, FaultError, ForeignError, ModelError
+from demur.errors import DemurError, FaultError, ForeignError, ModelError, is_absent_torch
 
 _LIBRARIES = frozenset({
     "altair", "beartype", "captum", "click", "jaxtyping", "jinja2", "joblib", "numpy", "PIL", "polars", "pydantic",
@@ -106,7 +106,7 @@ def blamed() -> Iterator[None]:
     except (DemurError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if not is_foreign(error):
+        if is_absent_torch(error) or not is_foreign(error):
             raise
         raise foreign_error(error) from error
 

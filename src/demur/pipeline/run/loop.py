@@ -110,12 +110,8 @@ def _run(
     began = time.monotonic()
     source = open_data(plan.data.address) if source is None else source  # one without rows is false
     address = None if classifier is not None else plan.model.address
-    if classifier is None:
-        with contained():
-            classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    classifier = _on_device(plan, source, classifier, device)
     setup = resolve(plan, source, spatial=has_maps(classifier))
-    if device is not None:
-        classifier = on_device(classifier, device)
     if out is None:
         try_folder(default_folder(setup.plan))
     progress.say("reading the images")
@@ -135,6 +131,14 @@ def _run(
         folder.log("finished", seconds=round(time.monotonic() - began, 1))
         folder.time("audit", time.monotonic() - began)
     return folder.path
+
+
+def _on_device(plan: Plan, source: Source, classifier: BoundClassifier | None, device: str | None) -> BoundClassifier:
+    """The classifier that was given or that the plan names, where it is to run."""
+    if classifier is None:
+        with contained():
+            classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    return classifier if device is None else on_device(classifier, device)
 
 
 def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
