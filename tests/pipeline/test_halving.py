@@ -131,7 +131,7 @@ def test_images_that_failed_are_compared_nowhere_and_too_many_fail_the_check(tmp
     assert (check.count, check.of) in {(1, 40), (3, ROWS)}
     assert "gave NaN" in check.sentence
     assert results.accuracy.n == ROWS - 3
-    assert {row.name: row.accuracy.n for row in results.conditions}[NOISE] == ROWS - 3
+    assert {row.condition: row.accuracy.n for row in results.conditions}[NOISE] == ROWS - 3
     assert results.provenance.failed_samples == 0, "they could be read"
     moved = next(check for check in results.checks if check.name == "batches are as planned")
     assert moved.state == "warn"
