@@ -30,9 +30,8 @@ def check_weights(module: nn.Module) -> None:
             )
         if tensor.is_meta:
             raise ModelError(
-                f"weights must be in memory; {name!r} is on the meta device, which has shapes and no numbers. Build "
-                "the model without torch.device('meta'), or give it memory by model.to_empty(device='cpu') and load its "
-                "its weights."
+                f"weights must be in memory; {name!r} is on the meta device, which has shapes alone. Build the model "
+                "without torch.device('meta'), or make room by model.to_empty(device='cpu') and load its weights."
             )
     for name, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
