@@ -102,6 +102,7 @@ def test_layers_of_a_compiled_or_parallel_model_can_be_listened_to(kind):
     torch.testing.assert_close(shown.activations[name], kinds.plain().conv(x))
     torch.testing.assert_close(shown.logits, kinds.plain()(x))
     assert hooks_on(classifier.as_module()) == 0
+    assert not hasattr(classifier.as_module().forward, "_torchdynamo_orig_callable")
     assert module.__dict__.keys() == before.keys()
     assert type(classifier.as_module()).__name__ not in {"OptimizedModule", "DataParallel"}
 
