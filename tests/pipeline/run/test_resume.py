@@ -59,7 +59,7 @@ def finished(processes, folder, which):
 
 def test_a_run_killed_while_it_writes_ends_in_the_same_bytes(processes, tmp_path):
     folder = tmp_path / "run"
-    killed = started(processes, folder, "sections", writes=14)
+    killed = started(processes, folder, "sections", writes=40)
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
     assert list(folder.rglob(".*.????????")), "what was half written lies there"
