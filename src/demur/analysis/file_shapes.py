@@ -41,7 +41,7 @@ class ConditionShape(Shape):
     kind: Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
     severity: float
     sentence: str
-    keep: str
+    keep: str | None
     norm: str | None
     target: str | None = None
     unlimited: bool = False
@@ -170,6 +170,14 @@ class LipschitzShape(Shape):
     margins: list[float | None]
 
 
+class TimesShape(Shape):
+    """`timings/signals.json`, in seconds per image."""
+
+    images: Count
+    forward_pass: float
+    signals: dict[str, float]
+
+
 class CorruptionsShape(Shape):
     """`facts/corruptions.json`."""
 
@@ -193,6 +201,7 @@ FACTS: Mapping[str, Any] = {
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
     "facts/corruptions.json": CorruptionsShape,
+    "timings/signals.json": TimesShape,
 }
 
 

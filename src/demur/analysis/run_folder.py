@@ -46,11 +46,14 @@ def open_run(path: Path) -> "Run":
         raise _no_run(path)
     found = verify(path)
     check_shapes(path, found)
-    verify_shards(path, read_json(path / MANIFEST))
-    run = Run(path, None if found is None else frozenset(found))
-    _ = run.failure_count  # every condition is read, and so found to be whole
+    run, entries = Run(path, None if found is None else frozenset(found)), read_json(path / MANIFEST)
+    for name, planned in run.planned_rows.items():
+        rows = sum(entry["rows"] for entry in entries if entry["condition"] == name)
+        if rows != planned:
+            raise RunError(f"{path} is not finished: the condition {name} has {rows} of {planned} rows. {_GO_ON}")
     if found is not None and MANIFEST not in found:
         raise RunError(f"{path} is not finished: it was stopped after its last condition. {_GO_ON}")
+    verify_shards(path, entries)
     return run
 
 
@@ -86,7 +89,10 @@ class Run:
 
     def optional_facts(self, name: str) -> Any:
         """What `facts/<name>.json` says, which not every audit has something to say in; None where there is none."""
-        name = f"facts/{name}.json"
+        return self.optional_file(f"facts/{name}.json")
+
+    def optional_file(self, name: str) -> Any:
+        """What a file of JSON says; None where the audit wrote none."""
         return read_json(self.path / name) if self._has(name) else None
 
     def _has(self, name: str) -> bool:
@@ -99,21 +105,22 @@ class Run:
         content = (self.path / "thumbs" / name).read_bytes()
         return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
 
+    @property
+    def planned_rows(self) -> Mapping[str, int]:
+        """How many rows each condition has once it is measured; earlier versions did not say."""
+        everyone, attacked = sum(self.facts["splits"].values()), self.facts["attacked"]
+        return {
+            entry["name"]: entry.get("rows", attacked if entry["kind"] == "attack" else everyone)
+            for entry in self.facts["conditions"]
+        }
+
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
         """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
-        everyone, attacked = sum(self.facts["splits"].values()), self.facts["attacked"]
-        done = read_json(self.path / "manifest.json")
         tables = {}
         for entry in self.facts["conditions"]:
             name = entry["name"]
-            planned = entry.get("rows", attacked if entry["kind"] == "attack" else everyone)
-            rows = sum(shard["rows"] for shard in done if shard["condition"] == name)
-            if rows != planned:
-                raise RunError(
-                    f"{self.path} is not finished: the condition {name} has {rows} of {planned} rows. {_GO_ON}"
-                )
-            table = _with_parts(self.path, name) if planned else read(self.path, "clean").clear()
+            table = _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean").clear()
             tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
         return tables
 

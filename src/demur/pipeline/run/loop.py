@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,8 @@ from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, open_run
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
-from demur.records import read, write_json
+from demur.records import read
+from demur.signals import Fittable
 
 
 class Progress(Protocol):
@@ -183,7 +184,7 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
     work = list(shards(job))
     missing = [task.name for task in work if task.name not in done]
     folder.reopen(missing)
-    if missing or "facts/signals.json" in folder.harmed:
+    if missing or not all(map(folder.has, _files_of_signals(job))):
         job = _fit(job, folder, work, progress)
     progress.start(sum(task.cost for task in work))
     frozen = False
@@ -201,6 +202,13 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
         _freeze(job, folder)
 
 
+def _files_of_signals(job: Job) -> Iterator[str]:
+    """What is written of signals: what fitting found, if one of them is fitted, and what each costs."""
+    if any(isinstance(signal, Fittable) for signal in job.signals.values()):
+        yield "facts/signals.json"
+    yield "timings/signals.json"
+
+
 def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
     """Say what signals will cost, and fit those that must be fitted."""
     scored = sum(len(task.rows) for task in work if task.condition.scored)
@@ -209,7 +217,7 @@ def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress)
     job = fitted_signals(job, folder)
     if job.fitted:
         folder.write_json("facts/signals.json", fit_facts(job))
-    write_json(folder.path / "timings" / "signals.json", seconds_per_image(job))
+    folder.write_json("timings/signals.json", seconds_per_image(job))
     return job
 
 
