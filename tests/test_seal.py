@@ -13,8 +13,9 @@ import pytest
 from demur import seal
 from demur.analysis import analyse, write_results
 from demur.analysis.compare_runs import compare
-from demur.errors import DemurError
+from demur.errors import DemurError, RunError
 from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan, LipschitzPlan, Signals
+from demur.report import write
 from tests import every_section, tiny
 
 EDITS = int(os.environ.get("DEMUR_EDITS", "300"))
@@ -150,6 +151,127 @@ def check_edits(audit, count, tmp_path, monkeypatch, at_most):
         state = ("finished", "begun")[number % 2]
         ends.append(check(audit, state, folders[state], expected, other, rng, tmp_path / "runs" / str(number)))
     assert ends.count("refused") <= at_most * count, "an audit mends nearly everything"
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A finished audit with its report."""
+    folder = worked_out(small, tmp_path_factory.mktemp("reported") / "runs" / "one")
+    write(folder, analyse(folder))
+    return folder
+
+
+@pytest.fixture
+def copy(reported, tmp_path):
+    shutil.copy(reported.parent / "opened.jsonl", tmp_path)
+    return shutil.copytree(reported, tmp_path / "run")
+
+
+def state_of(folder):
+    """Content and time of every file of a run and of the openings beside it."""
+    paths = (*files(folder), folder.parent / "opened.jsonl")
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def test_a_finished_audit_that_is_run_again_changes_no_file_and_no_count(copy):
+    before, said = state_of(copy), numbers(copy)
+    small(copy)
+    results = write_results(copy, by="audit")
+    page = write(copy, results)
+    assert state_of(copy) == before
+    assert json.loads(results.model_dump_json()) == said
+    assert page.path == copy / "report.html"
+    assert page.words
+
+
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [("audit", "results.json"), ("report", "results.json"), ("audit", "report.html"), ("audit", "summary.md")],
+)
+def test_what_is_worked_out_is_written_anew(copy, by, name):
+    before = (copy / name).read_bytes()
+    (copy / name).write_bytes(before[:-9])
+    known = numbers(copy)["label_access"]["test"]
+    if by == "audit":
+        small(copy)
+    write(copy, write_results(copy, by=by))
+    assert seal.harmed(copy) == []
+    assert numbers(copy)["label_access"]["test"] == known + (by == "report")
+    if by == "audit":
+        assert (copy / name).read_bytes() == before
+
+
+def test_a_changed_report_is_not_shown(copy, monkeypatch):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    results = analyse(copy)
+    results.open()
+    (copy / "report.html").write_text("Promise issued")
+    with pytest.raises(RunError, match=r"report\.html is not the file that was written .* demur report"):
+        results.open()
+    assert len(shown) == 1
+
+
+def test_a_report_is_not_drawn_from_changed_results(copy):
+    text = (copy / "results.json").read_text()
+    (copy / "results.json").write_text(text.replace('"state": "', '"state":  "'))
+    with pytest.raises(RunError, match=r"results\.json is not the file that was written"):
+        write(copy)
+
+
+def test_a_foreign_fact_or_picture_is_not_read(copy):
+    before = numbers(copy)
+    (copy / "facts" / "lipschitz.json").write_text('{"layers": [], "upper": 0.1}')
+    (copy / "thumbs" / "99.webp").write_bytes(b"RIFF")
+    assert numbers(copy) == before
+
+
+def test_a_folder_without_its_seal_is_refused(copy):
+    (copy / seal.FILE).unlink()
+    with pytest.raises(RunError, match=r"seal\.json is gone"):
+        analyse(copy)
+    worked_out(small, copy)
+    assert seal.harmed(copy) == []
+
+
+def test_a_journal_keeps_its_whole_lines(copy):
+    path = copy / "opened.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0].replace('"certify"', '"test"'), "{\n", *lines[1:]]))
+    (copy.parent / "opened.jsonl").unlink()
+    with pytest.raises(RunError, match=r"opened\.jsonl is not the file"):
+        analyse(copy)
+    small(copy)
+    assert path.read_text().splitlines(keepends=True) == lines[1:]
+    assert "files were changed" in (copy / "log.jsonl").read_text()
+
+
+def test_a_changed_line_beside_the_runs_is_named(copy):
+    beside = copy.parent / "opened.jsonl"
+    beside.write_text(beside.read_text().replace('"certify"', '"test"'))
+    with pytest.raises(RunError, match=r"opened\.jsonl says how often .* was changed"):
+        write_results(copy)
+
+
+def test_a_seal_fits_before_and_after_a_file_is_replaced(tmp_path, monkeypatch):
+    seal.begin(tmp_path)
+    seal.replace_sealed(tmp_path, "log.jsonl", b"one")
+    replaced, left = os.replace, [0]
+
+    def stopped(*given, **named):
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return replaced(*given, **named)
+
+    for writes in range(3):
+        left[0] = writes
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                seal.replace_sealed(tmp_path, "log.jsonl", b"two")
+        assert seal.harmed(tmp_path) == []
+    assert (tmp_path / "log.jsonl").read_bytes() == b"two"
 
 
 def test_an_edited_folder_is_mended_or_named(tmp_path, monkeypatch):
