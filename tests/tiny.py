@@ -129,7 +129,7 @@ def interrupt(patch, when):
 
 def hashes(folder: Path) -> dict[str, bytes]:
     """The content of everything an audit guarantees to write the same again."""
-    guaranteed = ("plan.toml", "run.json", "manifest.json", "records/*", "facts/*", "thumbs/*", "timings/signals.json")
+    guaranteed = ("plan.toml", "run.json", "manifest.json", "records/*", "facts/*", "thumbs/*")
     return {str(path.relative_to(folder)): path.read_bytes() for glob in guaranteed for path in folder.glob(glob)}
 
 
