@@ -95,7 +95,7 @@ class RunWriter:
         """Append one line to log.jsonl."""
         file = self.path / "log.jsonl"
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
-        before = file.read_bytes() if file.exists() else b""
+        before = file.read_bytes() if file.is_file() else b""
         whole = f"{json.dumps(seal.checked_line(line), sort_keys=True)}\n"
         seal.replace_sealed(self.path, file.name, before + whole.encode())
 
