@@ -85,7 +85,7 @@ def file_sha256(path: Path) -> str | None:
     """The hash of a file, None where there is none."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, hashlib.sha256).hexdigest()
     except OSError:
         return None
 

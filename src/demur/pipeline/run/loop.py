@@ -107,20 +107,24 @@ def run_plan(
         notes = [*write_metadata(job, folder), *check_answers(job, folder)]
         for sentence in notes:
             progress.say(sentence)
-        if folder.is_finished(task.name for task in shards(job)):
-            return folder.path
-        _say_harm(folder, progress, notes)
-        folder.write_json("facts/preflight.json", checks)
-        near = partial(near_duplicate_facts, source, index)
-        _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
-        folder.log("started")
-        _measure_all(job, folder, progress)
-        _note(folder, "trials", progress, "trying the measurement itself", partial(_trials, job))
-        _note_sections(job, folder, progress)
-        folder.log("finished", seconds=round(time.monotonic() - began, 1))
-        folder.time("audit", time.monotonic() - began)
-        folder.finish()
+        if not folder.is_finished(task.name for task in shards(job)):
+            _say_harm(folder, progress, notes)
+            folder.write_json("facts/preflight.json", checks)
+            _measure(job, folder, progress)
+            folder.log("finished", seconds=round(time.monotonic() - began, 1))
+            folder.time("audit", time.monotonic() - began)
+            folder.finish()
     return folder.path
+
+
+def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """Everything that is not there yet."""
+    near = partial(near_duplicate_facts, job.source, job.index)
+    _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
+    folder.log("started")
+    _measure_all(job, folder, progress)
+    _note(folder, "trials", progress, "trying the measurement itself", partial(_trials, job))
+    _note_sections(job, folder, progress)
 
 
 def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
