@@ -9,7 +9,7 @@ import polars as pl
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
-from demur.records import write_atomically
+from demur.records import csv_bytes, write_atomically
 
 Line: TypeAlias = dict[str, str | int | float | bool | None]
 
@@ -38,7 +38,7 @@ def write_tables(run: Path, results: Results) -> tuple[Path, ...]:
     """Write every table into `tables/` of a run folder."""
     written = {run / FOLDER / name: table for name, table in csv_tables(results).items()}
     for path, table in written.items():
-        write_atomically(path, table.write_csv().encode())
+        write_atomically(path, csv_bytes(table))
     return tuple(written)
 
 

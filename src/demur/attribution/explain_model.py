@@ -14,9 +14,9 @@ from demur.adapters.zoo import build_from_zoo
 from demur.attribution.explain_run import PictureFile
 from demur.classifier import BoundClassifier
 from demur.data.decoding import Rules
-from demur.data.image_list import reason
 from demur.errors import AddressError, DataError, InputError, ModelError
 from demur.registry import Address
+from demur.registry.regular_files import MIB, content_of, reason
 
 _BUILDERS: Mapping[str, Callable[[str, int, int], nn.Module]] = {"module": build_own, "zoo": build_from_zoo}
 _SHIPPED = ((1, 28, 28), 10)
@@ -55,7 +55,8 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 def _class_names(path: Path) -> tuple[str, ...]:
     try:
-        names = tuple(" ".join(line.split()) for line in path.read_text("utf-8").splitlines() if line.strip())
+        text = content_of(path, MIB).decode("utf-8-sig")
+        names = tuple(" ".join(line.split()) for line in text.splitlines() if line.strip())
     except OSError as error:
         why = reason(error)
     except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
+from math import prod
 from typing import Any, Literal, cast
 
 from demur.attacks.core.attack import Attack, Line
@@ -15,6 +16,8 @@ from demur.pipeline.plan.target_classes import check_target, target_words
 from demur.registry import Call, build, call_of, canonical, describe, kind_of, names
 
 Shape = tuple[int, int, int]
+
+MOST = 10_000
 
 Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
 
@@ -106,6 +109,14 @@ def conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
         UnknownNameError: a name or field nobody knows.
         InputError: a field's value breaks its rule.
     """
+    count = sum(
+        prod(len(value) for value in call_of(text).fields.values() if isinstance(value, list)) for text in texts
+    )
+    if count > MOST:
+        raise InputError(
+            f"the lists of values come to {count:,} conditions, and at most {MOST:,} are measured in one audit. "
+            "Shorten them, or write several plans."
+        )
     found = {CLEAN.name: CLEAN}
     for text in texts:
         for call in _expand(call_of(text)):
