@@ -93,8 +93,8 @@ def _check_classes(classes: Sequence[str]) -> None:
     hidden = [name for name in classes if not name.strip() or legible(name) != name]
     if hidden:
         raise ModelError(
-            f"a class is called {brief(hidden[0])!r}, which is empty or holds characters that no screen shows. "
-            "Rename it."
+            f"a class is called '{brief(legible(hidden[0]))}', which is empty or holds characters that no screen shows."
+            " Rename it."
         )
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:

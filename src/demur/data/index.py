@@ -157,8 +157,8 @@ def _check_source(source: Source) -> None:
     for name in source.classes:
         if not name.strip() or legible(name) != name or len(name) > _LONGEST:
             raise DataError(
-                f"the class {brief(name)!r} of {legible(source.address)} is empty, longer than {_LONGEST} characters "
-                "or holds characters that no screen shows. Rename it."
+                f"the class '{brief(legible(name))}' of {legible(source.address)} is empty, longer than {_LONGEST} "
+                "characters or holds characters that no screen shows. Rename it."
             )
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from demur.data.array_files import spool
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
+from demur.data.parquet_pages import unpacked_size
 from demur.data.source import address_text, path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
@@ -26,7 +27,7 @@ _WINDOW = 1024
 _ROWS = 20_000_000
 _REPEATED = 1_000
 _PACKED = 200
-_HARMLESS = 256 * MIB
+_HARMLESS = 128 * MIB
 _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _PLAIN = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null, pl.Decimal)
 _BOXES = {"objects", "bbox", "bboxes", "boxes", "annotations"}
@@ -66,10 +67,16 @@ def _schema(path: Path) -> pl.Schema:
         )
     try:
         schema = _scan(path).collect_schema()
+        check_header(schema.names(), str(path))
         rows = int(_scan(path).select(pl.len()).collect().item())
-    except _DAMAGED as error:
+        unpacked = unpacked_size(path)
+    except (*_DAMAGED, ValueError) as error:
         raise _damage(path, error) from None
-    check_header(schema.names(), str(path))
+    if unpacked > max(_HARMLESS, _PACKED * path.stat().st_size):
+        raise DataError(
+            f"{path} unpacks to {unpacked:,} bytes, more than {_PACKED} times its size, as only files made to fill the "
+            "memory do. Write it again."
+        )
     if rows > min(_ROWS, max(_ROWS // 20, _REPEATED * path.stat().st_size)):
         raise DataError(
             f"{path} announces {rows:,} rows, more than it has images for or than are read ({_ROWS:,}). Write it "

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from demur.errors import DataError, brief, legible
+from demur.records import FORMULA
 from demur.registry.regular_files import MIB, content_of, reason
 
 _LARGEST = 256 * MIB
@@ -71,7 +73,12 @@ def _body(rows: Iterator[tuple[int, list[str]]], width: int, path: Path) -> Iter
             )
         if count > _ROWS:
             raise DataError(f"{path} has more than {_ROWS:,} rows. Write them as Parquet, or as several files.")
-        yield line, cells
+        yield line, [_plain(cell) for cell in cells]
+
+
+def _plain(cell: str) -> str:
+    """A cell without the apostrophe that keeps a spreadsheet from taking it for a formula."""
+    return cell[1:] if cell[:1] == "'" and re.match(FORMULA, cell) else cell
 
 
 def check_header(header: Sequence[str], where: str) -> None:
@@ -91,7 +98,8 @@ def check_header(header: Sequence[str], where: str) -> None:
     hidden = [name for name in header if legible(name) != name]
     if hidden:
         raise DataError(
-            f"{where} has a column called {brief(hidden[0])!r}, which holds characters that no screen shows. Rename it."
+            f"{where} has a column called '{brief(legible(hidden[0]))}', which holds characters that no "
+            "screen shows. Rename it."
         )
 
 
@@ -112,6 +120,8 @@ def _text(path: Path) -> str:
         content = content_of(path, _LARGEST)
     except OSError as error:
         raise DataError(f"cannot read {path}: {reason(error)}. Check the path.") from None
+    if content.count(b"\n") > 2 * _ROWS:
+        raise DataError(f"{path} has more than {2 * _ROWS:,} lines. Write them as Parquet, or as several files.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ class Address:
         """
         if legible(text) != text or len(text) > _LONGEST:
             raise AddressError(
-                f"the {kind} address {brief(legible(text))!r} is longer than {_LONGEST:,} characters or holds "
+                f"the {kind} address '{brief(legible(text))}' is longer than {_LONGEST:,} characters or holds "
                 "characters that no screen shows, or bytes that are not UTF-8. Rename the file or folder, or link to "
                 "it by another name."
             )
