@@ -4,12 +4,13 @@
 
 Each input of `tests/cli/malformed_cases.py` is made in a process of its own and met by the command line in another,
 which has everything imported already; then those of `tests/cli/test_malformed_inputs.py` and `test_wrong_inputs.py` are
-met as the tests meet them. Seconds are those of the processor, so that a busy machine changes nothing. With words, only inputs
-whose names hold one of them. It ends with status 1 where an input takes more than ten seconds or a gigabyte, ends
-otherwise than it must, or leaves a traceback.
+met as the tests meet them. Seconds are those of the processor, so that a busy machine changes nothing. With words, only
+inputs whose names hold one of them. It ends with status 1 where an input takes more than ten seconds or a gigabyte,
+ends otherwise than it must, or leaves a traceback.
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+IMPORTED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 SECONDS, MEGABYTES = 10.0, 1000
 
 
@@ -93,12 +95,14 @@ def aside(work: Callable[[], Any], answer: Path) -> Any:
 
 def of_case(case: Any) -> Cost:
     """One line of the table."""
-    with tempfile.TemporaryDirectory() as place:
-        os.chdir(place)
+    place = tempfile.mkdtemp()
+    os.chdir(place)
+    try:
         arguments = aside(case.arguments, Path(place) / ".arguments")
-        cost = aside(lambda: _cost(case, arguments), Path(place) / ".cost")
+        return aside(lambda: _cost(case, arguments), Path(place) / ".cost")
+    finally:
         os.chdir(ROOT)
-        return cost
+        subprocess.run(["rm", "-rf", place], check=True)  # which goes deeper than Python does
 
 
 def _cost(case: Any, arguments: list[str]) -> Cost:
@@ -142,7 +146,7 @@ def of_tests(words: list[str], place: Path) -> list[Cost]:
     with (place / "tests").open("w") as said, redirect_stdout(said):
         files = [str(ROOT / "tests" / "cli" / f"test_{name}_inputs.py") for name in ("malformed", "wrong")]
         chosen = f"not table{' and (' + ' or '.join(words) + ')' if words else ''}"
-        failed = pytest.main(["-q", "-p", "no:cacheprovider", "-k", chosen, *files]) not in {0, 5}
+        failed = pytest.main(["-q", "-p", "no:cacheprovider", *IMPORTED, "-k", chosen, *files]) not in {0, 5}
     return [*costs, *([Cost("the tests", 1, 0.0, 0, "failed: run them")] if failed else [])]
 
 

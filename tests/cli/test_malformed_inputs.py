@@ -408,7 +408,8 @@ def test_images_the_model_was_trained_on_are_left_out_and_told(demur, good, addr
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * case.large) for case in CASES]
 )
-def test_the_table_of_malformed_inputs(demur, case, tmp_path):
+def test_the_table_of_malformed_inputs(demur, case, tmp_path, request):
+    request.addfinalizer(lambda: subprocess.run(["rm", "-rf", tmp_path / "set"], check=True))  # deeper than Python goes
     arguments = case.arguments()
     if case.failed is None:
         refused(demur(*arguments), *case.words)

@@ -14,6 +14,7 @@ from demur.adapters.zoo import build_from_zoo
 from demur.attribution.explain_run import PictureFile
 from demur.classifier import BoundClassifier
 from demur.data.decoding import Rules
+from demur.data.task_refusals import MOST_CLASSES
 from demur.errors import AddressError, DataError, InputError, ModelError
 from demur.registry import Address
 from demur.registry.regular_files import MIB, content_of, reason
@@ -110,7 +111,13 @@ def _class_count(address: Address, text: str, shape: Shape) -> int:
         heads = list(_heads(made.state_dict(), read_weights(address.weights)))
         if heads:
             return heads[-1]
-    return max(_GUESS, _width(made, shape, text))
+    width = _width(made, shape, text)
+    if width > MOST_CLASSES:
+        raise ModelError(
+            f"{text!r} does not say its classes, and the model gives {width:,} outputs for an image of shape {shape}, "
+            f"more than the {MOST_CLASSES:,} classes that are read. Write the ?size=… it was made for at its end."
+        )
+    return max(_GUESS, width)
 
 
 def _heads(built: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[int]:

@@ -189,8 +189,18 @@ def _pair_of(loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
             "a data loader must give batches of (images, labels), at least one; this one gives others. Map its batches "
             "to pairs, or give a data set."
         )
-    images, labels = (torch.cat([torch.as_tensor(part) for part in parts]) for parts in zip(*batches, strict=True))
-    return images, labels
+    images, labels = zip(*batches, strict=True)
+    return _joined(images, "images"), _joined(labels, "labels")
+
+
+def _joined(parts: Sequence[object], what: str) -> Tensor:
+    try:
+        return torch.cat([_tensor(part, what) for part in parts])
+    except RuntimeError as error:
+        raise DataError(
+            f"the {what} of a data loader do not fit together from batch to batch: {brief(str(error))}. Give all of "
+            "them the same size."
+        ) from None
 
 
 def _labels_of(dataset: Dataset[Any], name: str) -> Tensor:

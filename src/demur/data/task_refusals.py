@@ -57,7 +57,7 @@ def several_labels(found: Iterable[object], where: str) -> None:
     A class may be called “wet;dark” where nothing else is wet or dark.
     """
     names = sorted(map(str, found))
-    seen = Counter(part for value in names for part in {part.strip() for part in re.split(r"[|;]", value)})
+    seen = Counter(part.strip() for value in names for part in re.split(r"[|;]", value))
     for value in names:
         parts = [part.strip() for part in re.split(r"[|;]", value)]
         if re.fullmatch(r"\[.*\]|\{.*\}|\(.*,.*\)", value, re.DOTALL) or (
