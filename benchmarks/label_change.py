@@ -26,8 +26,8 @@ from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.signals.early_stopping import truncated
 from demur.signals.label_change_rate import FittedLabelChangeRate, LabelChangeRate, auroc_by_mutants
-from demur.signals.msp import MSP
 from demur.signals.mutants import applied
+from demur.signals.softmax_scores import MSP
 
 BATCH, GAMMA = 128, 0.01
 

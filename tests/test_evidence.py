@@ -8,8 +8,8 @@ from demur.classifier import BoundClassifier
 from demur.errors import DataError, InputError, ModelError, UnknownNameError
 from demur.evidence import Evidence
 from demur.randomness import Keys
-from demur.signals.knn import KNN
-from demur.signals.mc_dropout import MCDropout
+from demur.signals.disagreement import MCDropout
+from demur.signals.feature_distances import KNN
 
 SHAPE = (1, 6, 6)
 

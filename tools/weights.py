@@ -19,7 +19,7 @@ from demur.data.fashion import CLASSES
 from demur.metrics.binomial import wilson
 from demur.metrics.estimate import Estimate
 from demur.training import Standard, fresh, gather, learn
-from demur.zoo.compact_resnet import CompactResNet
+from demur.zoo import CompactResNet
 
 SEED = 0
 RECIPE = Standard(epochs=25)

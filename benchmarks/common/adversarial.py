@@ -17,7 +17,7 @@ from demur.training.learning_loop import learn
 from demur.training.model_card import write_model
 from demur.training.standard import Standard
 from demur.training.training_task import split
-from demur.zoo.compact_resnet import CompactResNet
+from demur.zoo import CompactResNet
 
 EPS = 0.1
 """The L∞ radius trained for."""

@@ -20,7 +20,7 @@ import demur
 from demur.classifier import BoundClassifier
 from demur.evidence import Evidence
 from demur.signals.activation_entropy import ActivationEntropy, FittedActivationEntropy
-from demur.signals.msp import MSP
+from demur.signals.softmax_scores import MSP
 
 EARLY = (
     *np.linspace(0, 0.3, 16),

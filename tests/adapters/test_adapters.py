@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from demur.adapters import load_model
 from demur.errors import AddressError, ModelError, UnknownNameError
-from demur.zoo.resnet import resnet20
-from demur.zoo.simple_cnn import SimpleCNN
+from demur.zoo import SimpleCNN, resnet20
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SHAPE = (3, 16, 16)

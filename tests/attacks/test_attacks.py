@@ -4,9 +4,7 @@ import pytest
 import torch
 from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 
-from demur.attacks.apgd import APGD
-from demur.attacks.apgd_t import APGDT
-from demur.attacks.bim import BIM
+from demur.attacks.apgd import APGD, APGDT
 from demur.attacks.core.harness import run
 from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
@@ -16,9 +14,8 @@ from demur.attacks.deepfool import DeepFool
 from demur.attacks.external.callable_attack import ByPath
 from demur.attacks.external.external import run_external
 from demur.attacks.external.libraries import ART, Foolbox, Torchattacks
-from demur.attacks.fgsm import FGSM
 from demur.attacks.fmn import FMN
-from demur.attacks.mifgsm import MIFGSM
+from demur.attacks.gradient_sign import BIM, FGSM, MIFGSM
 from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
 from demur.attacks.spatial import Spatial

@@ -13,6 +13,7 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.external.callable_attack import FunctionAttack
 from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
+from demur.evidence import Evidence
 from demur.randomness import Keys
 
 EPS, ROWS, THRESHOLD = 0.08, 40, 0.2
@@ -183,13 +184,18 @@ def test_features_are_read_and_followed_by_the_gradient():
     assert torch.all(classifier(outcome.x).argmax(dim=1)[outcome.fooled] != y[outcome.fooled])
 
 
-def test_one_pass_gives_logits_and_features():
+@pytest.mark.parametrize("loss", [None, "cross_entropy"])
+def test_one_pass_gives_logits_and_features(loss):
     module, passes = Headed().eval(), []
     classifier = BoundClassifier(module, classes=("a", "b", "c"), input_shape=SHAPE)
     x, y = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
     module.register_forward_hook(lambda _m, _i, out: passes.append(len(out)))
-    Objective(classifier, success=distance, features=True).climb(x, y)
+    answer, gradient = Objective(classifier, loss, distance, features=True).climb(x, y)
     assert passes == [4]
+    torch.testing.assert_close(answer.margin, distance(Evidence(classifier, x), y).to(answer.margin))
+    if loss is not None:
+        expected = classifier.loss_gradient(x, lambda z: nn.functional.cross_entropy(z, y, reduction="none"))[1]
+        torch.testing.assert_close(gradient, expected)
 
 
 def test_a_target_steers_the_loss_and_a_loss_of_ones_own_has_none():

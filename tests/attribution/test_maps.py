@@ -14,9 +14,7 @@ from tests.classifier.classifier_nets import SHAPE, images, seeded
 from torch import nn
 
 from demur.attribution.grad_cam import GradCAM
-from demur.attribution.gradient import Gradient, GradientXInput
-from demur.attribution.integrated_gradients import IntegratedGradients
-from demur.attribution.smooth_grad import SmoothGrad
+from demur.attribution.gradient_maps import Gradient, GradientXInput, IntegratedGradients, SmoothGrad
 from demur.errors import InputError, MissingExtraError
 from demur.randomness import Keys
 from demur.registry import build, names

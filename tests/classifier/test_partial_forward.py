@@ -9,9 +9,7 @@ from torch import nn
 from demur.classifier import BoundClassifier
 from demur.classifier.partial_forward import Change, PartialForward, filters_of
 from demur.errors import ModelError
-from demur.zoo.compact_resnet import CompactResNet
-from demur.zoo.resnet import resnet20
-from demur.zoo.simple_cnn import SimpleCNN
+from demur.zoo import CompactResNet, SimpleCNN, resnet20
 
 
 class Overwriting(nn.Module):

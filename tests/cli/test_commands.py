@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import pytest
 from tests import tiny
 
 from demur.analysis import Results
-from demur.registry import TABLES
+from demur.registry import TABLES, resolve
 
 QUICK = ("--set", 'conditions.use=["clean", "low_light(severity=2)"]', "--set", "batch=64")
 
@@ -120,6 +121,28 @@ def test_the_version_and_the_help(demur):
     for command in ("audit", "report", "plan", "list"):
         assert command in demur("--help").out
         assert demur(command, "--help").status == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "first"),
+    [
+        ("signal", "energy", "energy(temperature=1.0)"),
+        ("signal", "tempered", "tempered(signal=msp, temperature=1.0)"),
+        ("attack", "fgsm", "fgsm(eps=…, loss='cross_entropy', norm='linf')"),
+        ("corruption", "spatter", "spatter(severity=…)"),
+        ("data", "csv", "csv"),
+    ],
+)
+def test_a_name_is_explained(demur, kind, name, first):
+    said = demur("list", kind, name).out
+    assert said.splitlines()[:2] == [first, ""]
+    assert said.rstrip().endswith(inspect.getdoc(resolve(kind, name)))
+
+
+def test_a_name_that_is_not_there_is_not_explained(demur):
+    said = demur("list", "signal", "enrgy")
+    assert said.status == 2
+    assert "Did you mean 'energy'?" in said.err
 
 
 def test_help_and_lists_need_no_torch():

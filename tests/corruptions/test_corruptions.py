@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tests.corruptions import slow_corruptions
-from tests.corruptions.published_parameters import PUBLISHED, published
+from tests.corruptions.slow_corruptions import PUBLISHED, published
 
 from demur.corruptions import parameter
 from demur.corruptions.noises import poisson

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from demur.metrics import multiple_comparisons as module
+from demur.metrics import paired as module
 from demur.metrics.delong import auroc_gain, gain_influence
-from demur.metrics.multiple_comparisons import critical_value
+from demur.metrics.paired import critical_value
 
 Z = norm.ppf(0.975)
 

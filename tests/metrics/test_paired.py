@@ -8,8 +8,7 @@ from scipy.stats import binomtest
 
 from demur.errors import InputError
 from demur.metrics.binomial import effective_size
-from demur.metrics.multiple_comparisons import holm
-from demur.metrics.paired import differences, mcnemar, paired, sign_effect, sign_test
+from demur.metrics.paired import differences, holm, mcnemar, paired, sign_effect, sign_test
 
 INF = np.inf
 

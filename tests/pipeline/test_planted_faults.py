@@ -18,7 +18,7 @@ from torch.nn import functional
 from demur.analysis import analyse
 from demur.data import open_data
 from demur.errors import DataError, ModelError
-from demur.zoo.resnet import resnet20
+from demur.zoo import resnet20
 
 shared = pytest.mark.shared
 

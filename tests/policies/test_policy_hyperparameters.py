@@ -7,8 +7,7 @@ import pytest
 
 from demur.errors import InputError
 from demur.policies.certified import Certified
-from demur.policies.rule import Rule
-from demur.policies.threshold import Threshold
+from demur.policies.policy import Rule, Threshold
 
 
 def test_what_a_plan_leaves_out_stays_what_it_was():

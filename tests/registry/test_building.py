@@ -9,9 +9,8 @@ import pytest
 
 from demur.errors import InputError, UnknownNameError
 from demur.registry import TABLES, build, describe, name_of, parse, registered_as
-from demur.signals.energy import Energy
-from demur.signals.knn import KNN
-from demur.signals.msp import MSP
+from demur.signals.feature_distances import KNN
+from demur.signals.softmax_scores import MSP, Energy
 from demur.signals.stack import Stack
 from demur.signals.temperature import Tempered
 

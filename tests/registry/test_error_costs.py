@@ -3,7 +3,7 @@
 import pytest
 
 from demur.errors import InputError, UnknownNameError
-from demur.registry.error_costs import check_positive, read_costs, read_prevalence
+from demur.registry.gate_rules import check_positive, read_costs, read_prevalence
 
 CLASSES = ("functional", "defective", "sold as seen")
 

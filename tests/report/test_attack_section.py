@@ -7,7 +7,7 @@ import pytest
 
 from demur.analysis import analyse
 from demur.report import render
-from demur.report.charts.severity_charts import against_eps
+from demur.report.charts.perturbation_charts import against_eps
 from tests import tiny
 
 PLAN = (

@@ -28,7 +28,7 @@ def test_images_that_could_not_be_read_are_counted_on_the_first_screen_of_each_o
     assert f"- Unreadable: {said} and were left out." in summary(found, FirstScreen.of(found))
     assert f"{said} and were left out." in render(found)
     for text in (words(results), summary(results, FirstScreen.of(results)), render(results)):
-        assert "could not be read" not in text
+        assert "images could not be read" not in text
 
 
 def test_words_fit_even_when_everything_is_long():

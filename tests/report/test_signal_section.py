@@ -3,9 +3,9 @@
 import pytest
 
 from demur.analysis.accuracy.overall import CorruptionMap, CorruptionRow
-from demur.analysis.signals.compare_to_baseline import Contest
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import Rejection
+from demur.analysis.signals.ranking_targets import Contest
 from demur.report import render
 from demur.report.charts import part_charts
 from demur.report.page import drawings

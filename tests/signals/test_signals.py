@@ -23,24 +23,16 @@ from demur.registry import build, names, resolve
 from demur.signals import Fittable
 from demur.signals.activation_entropy import ActivationEntropy
 from demur.signals.conductance import Conductance
-from demur.signals.doctor import Doctor
-from demur.signals.energy import Energy
-from demur.signals.entropy import Entropy
+from demur.signals.disagreement import TTA, MCDropout
+from demur.signals.feature_distances import KNN, Mahalanobis, ViM
 from demur.signals.feature_squeezing import FeatureSqueezing
-from demur.signals.knn import KNN
 from demur.signals.label_change_rate import LabelChangeRate
-from demur.signals.mahalanobis import Mahalanobis
-from demur.signals.margin import Margin
-from demur.signals.max_logit import MaxLogit
-from demur.signals.mc_dropout import MCDropout
-from demur.signals.msp import MSP
 from demur.signals.odin import ODIN
 from demur.signals.pnorm import MaxLogitPNorm, PNorm
 from demur.signals.relative_u import RelativeU
+from demur.signals.softmax_scores import MSP, Doctor, Energy, Entropy, Margin, MaxLogit
 from demur.signals.stack import Stack
 from demur.signals.temperature import TemperatureScaled, Tempered
-from demur.signals.tta import TTA
-from demur.signals.vim import ViM
 from demur.testing.world import World
 
 

@@ -13,12 +13,11 @@ from demur.errors import InputError
 from demur.metrics import auroc
 from demur.registry import TABLES
 from demur.signals import Needs, needs_of
-from demur.signals.knn import KNN
-from demur.signals.mc_dropout import MCDropout
-from demur.signals.msp import MSP
+from demur.signals.disagreement import TTA, MCDropout
+from demur.signals.feature_distances import KNN
 from demur.signals.regression import Logistic, NormalScores, ReferenceFold, folds_of, units_of
+from demur.signals.softmax_scores import MSP
 from demur.signals.stack import Stack
-from demur.signals.tta import TTA
 from demur.testing.world import World, pictures
 
 

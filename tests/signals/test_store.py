@@ -19,16 +19,14 @@ from demur.registry import build, name_of, names, resolve
 from demur.signals import Fittable, needs_of
 from demur.signals.activation_entropy import ActivationEntropy
 from demur.signals.conductance import Conductance
-from demur.signals.energy import Energy
 from demur.signals.error_detector import FittedDetector
-from demur.signals.knn import KNN
+from demur.signals.feature_distances import KNN, ViM
 from demur.signals.label_change_rate import LabelChangeRate
-from demur.signals.msp import MSP
 from demur.signals.plain_values import Contents, signal_to_plain
+from demur.signals.softmax_scores import MSP, Energy
 from demur.signals.stack import Stack
 from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.signals.temperature import Tempered
-from demur.signals.vim import ViM
 from demur.testing.world import World
 
 LAYERS = ("conv", "wide")

@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d, pad
 
-from demur.zoo.blocks import ShortcutBlock, SqueezeExcite
-from demur.zoo.resnet import resnet20, resnet56
-from demur.zoo.simple_cnn import SimpleCNN
+from demur.zoo import ShortcutBlock, SimpleCNN, SqueezeExcite, resnet20, resnet56
 
 
 def count(tensors):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from demur.training import fresh
-from demur.zoo.compact_resnet import CompactResNet
+from demur.zoo import CompactResNet
 
 
 def test_size_and_cost_are_as_stated():

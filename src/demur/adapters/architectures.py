@@ -1,16 +1,57 @@
-"""Architectures to be trained: `resnet20`, `zoo:NAME`, `module:PKG.MOD:FACTORY`, with weights to start from or not."""
+"""Architectures to be trained or loaded: of the zoo, shipped, of the user; weights to start from or not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 
 from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.own_module import build_own
-from demur.adapters.weights import load_weights
-from demur.adapters.zoo import build_from_zoo
-from demur.errors import AddressError
-from demur.registry import Address, kind_of, names
+from demur.adapters.weights import learned_from, load_weights, read_metadata
+from demur.classifier import BoundClassifier
+from demur.errors import AddressError, ModelError
+from demur.registry import Address, kind_of, names, resolve
+from demur.zoo import CompactResNet
+
+
+def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
+    """The classifier at a `zoo:` address."""
+    options = Options.read(address, classes, input_shape)
+    module = build_from_zoo(address.location, options.input_shape[0], len(options.classes))
+    if address.weights is None:
+        raise AddressError(
+            f"zoo:{address.location} is an untrained architecture, and only a trained model can be measured. "
+            f"Name its weights: zoo:{address.location}@FILE.safetensors."
+        )
+    load_weights(module, address.weights)
+    return options.wrap(module, learned_from(address.weights))
+
+
+def build_from_zoo(location: str, channels: int, classes: int) -> nn.Module:
+    """An architecture of the zoo, untrained."""
+    module: nn.Module = resolve("architecture", location)(channels=channels, classes=classes)
+    return module
+
+
+_INPUT_SHAPE = (1, 28, 28)
+
+
+def load_shipped(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
+    """The shipped classifier of Fashion-MNIST; it takes no options and fits no other images."""
+    address.only(())
+    with as_file(files("demur.zoo") / "weights" / f"{address.scheme}.safetensors") as path:
+        named = tuple(read_metadata(str(path))["classes"].split(","))
+        if input_shape != _INPUT_SHAPE or len(classes) != len(named):
+            raise ModelError(
+                f"the shipped model 'fashion' reads images of shape {_INPUT_SHAPE} in {len(named)} classes; the data "
+                f"has shape {input_shape} and {len(classes)} classes. Name your own model: zoo:NAME@FILE or "
+                "module:PKG.MOD:FACTORY@FILE."
+            )
+        module = CompactResNet(channels=_INPUT_SHAPE[0], classes=len(named))
+        load_weights(module, str(path))
+    return Options.read(address, named, _INPUT_SHAPE).wrap(module)
+
 
 _OPTIONS = ("mean", "std", "features", "name")
 """What may be said of a network to be trained: shape and classes are those of the data, and it puts out logits."""

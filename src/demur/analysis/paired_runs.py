@@ -13,8 +13,7 @@ from demur.analysis.robustness.attack_tables import minimal_perturbation, stage_
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, finite
 from demur.analysis.robustness.perturbation_curves import Entry, attack_searches, section_searches
 from demur.analysis.run_folder import Floats, Run, share
-from demur.metrics.multiple_comparisons import holm
-from demur.metrics.paired import mcnemar, paired
+from demur.metrics.paired import holm, mcnemar, paired
 from demur.metrics.quantiles import FEWEST
 from demur.records import groups
 

@@ -22,9 +22,9 @@ from demur.analysis.robustness.attack_tables import AttackRow, Robustness
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
-from demur.analysis.signals.compare_to_baseline import Contest
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
+from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Check, GateRow, LabelAccess

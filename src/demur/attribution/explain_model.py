@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from demur.adapters import load_model
 from demur.adapters.address_options import Options
+from demur.adapters.architectures import build_from_zoo
 from demur.adapters.own_module import build_own
 from demur.adapters.weights import read_weights
-from demur.adapters.zoo import build_from_zoo
 from demur.attribution.explain_run import PictureFile
 from demur.classifier import BoundClassifier
 from demur.data.decoding import Rules

@@ -8,7 +8,7 @@ import typer
 
 from demur.cli.settings import Batch, Data, Limit, Model, PlanFile, Prevalence, Risk, Seed, Settings, read, status
 from demur.errors import MissingExtraError, needing_torch, unknown
-from demur.registry import TABLES, names, plug_ins, refusal
+from demur.registry import TABLES, description, names, plug_ins, refusal
 
 
 def report(
@@ -72,10 +72,15 @@ def plan(
 
 def list_names(
     kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(TABLES)}.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One of that kind: what it is, its fields, its source.")] = None,
 ) -> None:
-    """List the names that plans and addresses may use."""
+    """List the names that plans and addresses may use, or say what one of them is."""
     if kind is not None and kind not in TABLES:
         raise unknown("kind", kind, TABLES)
+    if kind is not None and name is not None:
+        with needing_torch(f"to say what {name!r} is"):
+            print(description(kind, name))
+        return
     for each in TABLES if kind is None else (kind,):
         print(f"{each:<11} {' '.join(names(each))}")
         for plug_in in plug_ins(each):

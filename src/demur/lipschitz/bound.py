@@ -8,8 +8,7 @@ from torch import Tensor
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError
 from demur.lipschitz.call_graph import NoBound, SlopeProduct, Trace
-from demur.lipschitz.linear_layers import LayerRow, Piece, Step, layer_rows
-from demur.lipschitz.operator_norms import Norm
+from demur.lipschitz.operator_norms import LayerRow, Norm, Piece, Step, layer_rows
 from demur.randomness import Keys
 
 _NORMALISATION = "normalisation"

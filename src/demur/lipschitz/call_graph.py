@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from demur.lipschitz.linear_layers import Piece, Step, adjacent, sum_of
 from demur.lipschitz.operation_constants import CONSTANTS, affine_call, affine_module, idle
-from demur.lipschitz.operator_norms import Norm
+from demur.lipschitz.operator_norms import Norm, Piece, Step, adjacent, sum_of
 
 _ROOT = "0"
 _ROOMS = "activation dropout flatten linear normalization padding pixelshuffle pooling upsampling"

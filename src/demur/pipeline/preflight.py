@@ -16,8 +16,7 @@ from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.job import Job
-from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.plan.target_classes import check_target_class
+from demur.pipeline.plan.conditions import Condition, check_target_class
 from demur.randomness import Keys
 from demur.registry.tables import MARKED
 

@@ -8,10 +8,8 @@ from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
 from demur.policies.certified import Certified, choose_signal
 from demur.policies.certify import certify
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, Gaps, threshold_near
-from demur.policies.policy import Policy
+from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
-from demur.policies.rule import Rule
-from demur.policies.threshold import Threshold
 
 __all__ = [
     "ACCEPT_ALL",

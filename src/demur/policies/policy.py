@@ -1,12 +1,14 @@
-"""What every fitted policy can do."""
+"""Policies turn scores into answers and abstentions: the protocol, one threshold, a rule over several signals."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.errors import unknown
+from demur.errors import InputError, unknown
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
@@ -54,3 +56,64 @@ def explain(uncertainty: Floats, threshold: float, signal: str) -> Reasons:
     """Reason codes of one signal against one threshold."""
     above = np.where(uncertainty <= threshold, "", reason_for(signal))
     return np.where(np.isnan(uncertainty), "undefined_score", above)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Answers iff the uncertainty of `signal` is at most `uncertainty`, in the signal's own unit."""
+
+    signal: str = "msp"
+    uncertainty: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.uncertainty):
+            raise InputError(
+                f"`uncertainty` of a threshold on {self.signal!r} must be finite; got {self.uncertainty}. "
+                "To answer always, write the largest float, demur.policies.ACCEPT_ALL."
+            )
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The one signal it reads."""
+        return (self.signal,)
+
+    def accepts(self, scores: Scores) -> Flags:
+        """Uncertainty ≤ threshold."""
+        return column(scores, self.signal) <= self.uncertainty
+
+    def reasons(self, scores: Scores) -> Reasons:
+        """Empty where accepted."""
+        return explain(column(scores, self.signal), self.uncertainty, self.signal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Withholds an answer iff confidence < `confidence` or entropy > `entropy` (nats), both strictly.
+
+    Confidence is read as the uncertainty of `msp`, 1 − p_max, so the first half is "uncertainty > 1 − `confidence`" in
+    float64. An uncertainty computed as −expm1(log p_max) keeps digits that p_max has lost, which only matters within
+    rounding of a tie.
+    """
+
+    confidence: float = 0.6
+    entropy: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1:
+            raise InputError(f"`confidence` must lie in [0, 1]; got {self.confidence}. Write 60 % as 0.6.")
+        if math.isnan(self.entropy) or self.entropy < 0:
+            raise InputError(f"`entropy` must be at least 0 nats; got {self.entropy}.")
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The two signals it reads."""
+        return ("msp", "entropy")
+
+    def accepts(self, scores: Scores) -> Flags:
+        """Sure enough and flat in neither sense."""
+        return (column(scores, "msp") <= 1 - self.confidence) & (column(scores, "entropy") <= self.entropy)
+
+    def reasons(self, scores: Scores) -> Reasons:
+        """Empty where accepted; low confidence is named before high entropy."""
+        first = explain(column(scores, "msp"), 1 - self.confidence, "msp")
+        return np.where(first == "", explain(column(scores, "entropy"), self.entropy, "entropy"), first)

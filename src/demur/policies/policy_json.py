@@ -6,9 +6,7 @@ from typing import Any, TypeVar
 
 from demur.errors import InputError, unknown
 from demur.policies.certificate import Certificate, CertifiedThreshold
-from demur.policies.policy import Policy
-from demur.policies.rule import Rule
-from demur.policies.threshold import Threshold
+from demur.policies.policy import Policy, Rule, Threshold
 from demur.registry import TABLES, kind_of, names, resolve
 from demur.registry.lookup import name_of_class
 

@@ -6,7 +6,7 @@ free. Adding an attack, signal, corruption, map, policy, data source, model sour
 """
 
 from demur.registry.addresses import Address
-from demur.registry.building import build, describe, name_of, registered_as
+from demur.registry.building import build, describe, description, name_of, registered_as
 from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
 from demur.registry.lookup import (
     GROUPS,
@@ -35,6 +35,7 @@ __all__ = [
     "canonical",
     "class_names",
     "describe",
+    "description",
     "kind_of",
     "lookup",
     "name_of",

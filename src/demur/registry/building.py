@@ -1,6 +1,7 @@
 """From a name to the thing it describes, and back."""
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -45,6 +46,23 @@ def describe(name: str, thing: Any, **extra: Any) -> str:
     'energy(temperature=2)'
     """
     return canonical(name, {**_changed(thing), **extra})
+
+
+def description(kind: str, name: str) -> str:
+    """What a name stands for: its fields with their defaults, those without one first, and the docstring.
+
+    Raises:
+        UnknownNameError: the name is unknown; the nearest known one is offered.
+    """
+    named = resolve(kind, name)
+    fields = dataclasses.fields(named) if dataclasses.is_dataclass(named) else ()
+    needed = [each.name for each in fields if each.default is dataclasses.MISSING]
+    others = {each.name: _field_value(each, each.default) for each in fields if each.name not in needed}
+    shown = canonical(name, others)
+    if needed:
+        inside = shown[len(name) + 1 : -1] if others else ""
+        shown = f"{name}({', '.join([*(f'{each}=…' for each in needed), *filter(None, [inside])])})"
+    return f"{shown}\n\n{inspect.getdoc(named)}"
 
 
 def name_of(kind: str, thing: Any) -> str:

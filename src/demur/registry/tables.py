@@ -4,18 +4,18 @@ from collections.abc import Mapping
 
 ATTACKS: Mapping[str, str] = {
     "apgd": "demur.attacks.apgd:APGD",
-    "apgd_t": "demur.attacks.apgd_t:APGDT",
+    "apgd_t": "demur.attacks.apgd:APGDT",
     "art": "demur.attacks.external.libraries:ART",
-    "bim": "demur.attacks.bim:BIM",
+    "bim": "demur.attacks.gradient_sign:BIM",
     "callable": "demur.attacks.external.callable_attack:ByPath",
     "cw": "demur.attacks.cw:CW",
     "ddn": "demur.attacks.ddn:DDN",
     "deepfool": "demur.attacks.deepfool:DeepFool",
     "ensemble": "demur.attacks.ensemble:Ensemble",
-    "fgsm": "demur.attacks.fgsm:FGSM",
+    "fgsm": "demur.attacks.gradient_sign:FGSM",
     "fmn": "demur.attacks.fmn:FMN",
     "foolbox": "demur.attacks.external.libraries:Foolbox",
-    "mifgsm": "demur.attacks.mifgsm:MIFGSM",
+    "mifgsm": "demur.attacks.gradient_sign:MIFGSM",
     "noise": "demur.attacks.noise:Noise",
     "pgd": "demur.attacks.pgd:PGD",
     "ray": "demur.attacks.ray:Ray",
@@ -44,17 +44,17 @@ CORRUPTIONS: Mapping[str, str] = {
     "saturate": "demur.corruptions.digital:Saturate",
     "shot_noise": "demur.corruptions.noises:ShotNoise",
     "snow": "demur.corruptions.weather:Snow",
-    "spatter": "demur.corruptions.spatter:Spatter",
+    "spatter": "demur.corruptions.weather:Spatter",
     "speckle_noise": "demur.corruptions.noises:SpeckleNoise",
     "zoom_blur": "demur.corruptions.blur:ZoomBlur",
 }
 
 MAPS: Mapping[str, str] = {
     "grad_cam": "demur.attribution.grad_cam:GradCAM",
-    "gradient": "demur.attribution.gradient:Gradient",
-    "gradient_x_input": "demur.attribution.gradient:GradientXInput",
-    "integrated_gradients": "demur.attribution.integrated_gradients:IntegratedGradients",
-    "smooth_grad": "demur.attribution.smooth_grad:SmoothGrad",
+    "gradient": "demur.attribution.gradient_maps:Gradient",
+    "gradient_x_input": "demur.attribution.gradient_maps:GradientXInput",
+    "integrated_gradients": "demur.attribution.gradient_maps:IntegratedGradients",
+    "smooth_grad": "demur.attribution.gradient_maps:SmoothGrad",
 }
 
 MARKED = "marked"
@@ -66,32 +66,32 @@ CENTRED = "centred"
 SIGNALS: Mapping[str, str] = {
     "activation_entropy": "demur.signals.activation_entropy:ActivationEntropy",
     "conductance": "demur.signals.conductance:Conductance",
-    "doctor": "demur.signals.doctor:Doctor",
-    "energy": "demur.signals.energy:Energy",
-    "entropy": "demur.signals.entropy:Entropy",
+    "doctor": "demur.signals.softmax_scores:Doctor",
+    "energy": "demur.signals.softmax_scores:Energy",
+    "entropy": "demur.signals.softmax_scores:Entropy",
     "feature_squeezing": "demur.signals.feature_squeezing:FeatureSqueezing",
-    "knn": "demur.signals.knn:KNN",
+    "knn": "demur.signals.feature_distances:KNN",
     "label_change_rate": "demur.signals.label_change_rate:LabelChangeRate",
-    "mahalanobis": "demur.signals.mahalanobis:Mahalanobis",
-    "margin": "demur.signals.margin:Margin",
-    "max_logit": "demur.signals.max_logit:MaxLogit",
+    "mahalanobis": "demur.signals.feature_distances:Mahalanobis",
+    "margin": "demur.signals.softmax_scores:Margin",
+    "max_logit": "demur.signals.softmax_scores:MaxLogit",
     "maxlogit_pnorm": "demur.signals.pnorm:MaxLogitPNorm",
-    "mc_dropout": "demur.signals.mc_dropout:MCDropout",
-    "msp": "demur.signals.msp:MSP",
+    "mc_dropout": "demur.signals.disagreement:MCDropout",
+    "msp": "demur.signals.softmax_scores:MSP",
     "odin": "demur.signals.odin:ODIN",
     "pnorm": "demur.signals.pnorm:PNorm",
     "relative_u": "demur.signals.relative_u:RelativeU",
     "stack": "demur.signals.stack:Stack",
     "temperature_scaled": "demur.signals.temperature:TemperatureScaled",
     "tempered": "demur.signals.temperature:Tempered",
-    "tta": "demur.signals.tta:TTA",
-    "vim": "demur.signals.vim:ViM",
+    "tta": "demur.signals.disagreement:TTA",
+    "vim": "demur.signals.feature_distances:ViM",
 }
 
 POLICIES: Mapping[str, str] = {
     "certified": "demur.policies.certified:Certified",
-    "rule": "demur.policies.rule:Rule",
-    "threshold": "demur.policies.threshold:Threshold",
+    "rule": "demur.policies.policy:Rule",
+    "threshold": "demur.policies.policy:Threshold",
 }
 
 DATA: Mapping[str, str] = {
@@ -108,16 +108,16 @@ DATA: Mapping[str, str] = {
 }
 
 ARCHITECTURES: Mapping[str, str] = {
-    "compact_resnet": "demur.zoo.compact_resnet:CompactResNet",
-    "resnet20": "demur.zoo.resnet:resnet20",
-    "resnet56": "demur.zoo.resnet:resnet56",
-    "simple_cnn": "demur.zoo.simple_cnn:SimpleCNN",
+    "compact_resnet": "demur.zoo:CompactResNet",
+    "resnet20": "demur.zoo:resnet20",
+    "resnet56": "demur.zoo:resnet56",
+    "simple_cnn": "demur.zoo:SimpleCNN",
 }
 
 MODELS: Mapping[str, str] = {
-    "fashion": "demur.adapters.zoo:load_shipped",
+    "fashion": "demur.adapters.architectures:load_shipped",
     "module": "demur.adapters.own_module:load_own",
-    "zoo": "demur.adapters.zoo:load_from_zoo",
+    "zoo": "demur.adapters.architectures:load_from_zoo",
 }
 
 RECIPES: Mapping[str, str] = {

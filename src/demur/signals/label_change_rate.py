@@ -13,8 +13,8 @@ from demur.metrics import auroc
 from demur.shapes import Flags, Labels, Scores
 from demur.signals import Needs
 from demur.signals.early_stopping import RULES, Stopping
-from demur.signals.msp import MSP
 from demur.signals.mutants import Mutation, accept, answers_of
+from demur.signals.softmax_scores import MSP
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.shapes import Logits, Scores
 from demur.signals import GRADIENT, Needs
-from demur.signals.probabilities import missing
+from demur.signals.softmax_scores import missing
 
 
 @dataclass(frozen=True, kw_only=True)

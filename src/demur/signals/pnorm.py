@@ -11,7 +11,7 @@ from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.shapes import Labels, Scores
 from demur.signals import Signal
-from demur.signals.msp import MSP
+from demur.signals.softmax_scores import MSP
 
 _TINY = 1e-300
 

@@ -19,12 +19,8 @@ from demur.metrics.delong import auroc_gain
 from demur.registry import name_of, registered_as
 from demur.shapes import Flags, Labels, Scores
 from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
-from demur.signals.energy import Energy
-from demur.signals.entropy import Entropy
-from demur.signals.margin import Margin
-from demur.signals.max_logit import MaxLogit
-from demur.signals.msp import MSP
 from demur.signals.regression import Logistic, NormalScores, ReferenceFold, folds_of, units_of
+from demur.signals.softmax_scores import MSP, Energy, Entropy, Margin, MaxLogit
 
 FEWEST = 10
 """Errors, and right answers, below which nothing is learned from a reference."""

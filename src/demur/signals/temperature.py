@@ -13,7 +13,7 @@ from demur.evidence import Evidence
 from demur.registry import name_of, registered_as
 from demur.shapes import Labels, Logits, Scores
 from demur.signals import AnySignal, Signal, only_logits
-from demur.signals.msp import MSP
+from demur.signals.softmax_scores import MSP
 
 
 @dataclass(frozen=True, kw_only=True)

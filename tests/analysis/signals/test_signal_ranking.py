@@ -5,8 +5,7 @@ import polars as pl
 import pytest
 import torch
 
-from demur.analysis.signals.compare_to_baseline import Gain, contest, simultaneous_gains
-from demur.analysis.signals.ranking_targets import Target
+from demur.analysis.signals.ranking_targets import Gain, Target, contest, simultaneous_gains
 from demur.analysis.signals.signal_ranking import _alike
 from demur.evidence import Evidence
 from demur.metrics.delong import auroc_interval

@@ -9,7 +9,7 @@ import torch
 from tests.attacks.counting_objective import SHAPE, Counting, setting
 from torch import nn
 
-from demur.attacks.apgd_t import APGDT
+from demur.attacks.apgd import APGDT
 from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective

@@ -15,7 +15,7 @@ from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.external.callable_attack import ByPath, FunctionAttack
 from demur.attacks.external.external import run_external
-from demur.attacks.fgsm import FGSM
+from demur.attacks.gradient_sign import FGSM
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, InputError, UnknownNameError
 from demur.randomness import Keys

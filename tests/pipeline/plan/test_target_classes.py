@@ -10,7 +10,7 @@ from demur.attacks.ensemble import Ensemble
 from demur.attacks.external.callable_attack import FunctionAttack
 from demur.attacks.pgd import PGD
 from demur.errors import InputError, UnknownNameError
-from demur.pipeline.plan.target_classes import (
+from demur.pipeline.plan.conditions import (
     UNTARGETED,
     check_target,
     check_target_class,

@@ -17,7 +17,7 @@ from demur.metrics.prevalence import (
     selective_risk_at,
 )
 from demur.records import groups, wrong
-from demur.registry.error_costs import ABSTAINED, read_costs, read_prevalence
+from demur.registry.gate_rules import ABSTAINED, read_costs, read_prevalence
 
 
 class Side(Table):

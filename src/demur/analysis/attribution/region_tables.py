@@ -12,8 +12,7 @@ from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile, finite
 from demur.analysis.robustness.perturbation_curves import Entry, minimal_changes
 from demur.analysis.run_folder import Floats, Run, class_ranks, mean_of, mean_over, rows_with, share, values
-from demur.metrics.multiple_comparisons import holm
-from demur.metrics.paired import Paired, differences, mcnemar, paired, sign_effect
+from demur.metrics.paired import Paired, differences, holm, mcnemar, paired, sign_effect
 from demur.metrics.quantiles import FEWEST
 from demur.metrics.rank_correlation import spearman
 from demur.records import EXPLAIN, groups

@@ -1,6 +1,6 @@
-"""The targets a signal is ranked on: error, attack, shift."""
+"""What a signal is to tell apart, and each signal beside the baseline MSP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from demur.analysis.quantity import Quantity
-from demur.analysis.run_folder import Flags, Run
+from demur.analysis.quantity import Quantity, Table
+from demur.analysis.run_folder import Flags, Floats, Run, score
 from demur.metrics import Estimate
+from demur.metrics.delong import auroc_gain, gain_influence
+from demur.metrics.paired import critical_value
 from demur.records import groups, wrong
 
 TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift"]
@@ -70,3 +72,94 @@ def _against_clean(name: TargetName, positive: pl.DataFrame, clean: pl.DataFrame
     flags = np.arange(len(rows)) < len(positive)
     units = groups(rows)
     return Target(name, rows, flags, rows["sample_id"].to_numpy() if units is None else units)
+
+
+class Contest(Table):
+    """Which of the `candidates` signals beat the baseline at a target, all of them considered, and which lose to it.
+
+    Of those that are `better` the `blind` are not shown to find failures better than chance.
+    """
+
+    target: TargetName
+    candidates: int
+    better: tuple[str, ...]
+    blind: tuple[str, ...]
+    worse: tuple[str, ...]
+    sentence: str
+
+
+_CHANCE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Gain:
+    """A difference of AUROC to the baseline, and what each unit of all rows adds to its error."""
+
+    estimate: Estimate
+    influence: Floats
+
+    @classmethod
+    def of(cls, target: Target, signal: str, baseline: str, *, fitted: bool) -> "Gain":
+        """Over all rows, or where the signal was fitted over those held back; other units then add nothing."""
+        part = target.only(target.is_test) if fitted else target
+        ours = score(part.rows, signal), score(part.rows, baseline), part.positive, part.units
+        own = gain_influence(*ours)
+        return cls(auroc_gain(*ours), _spread(target, own) if fitted else own)
+
+
+def _spread(target: Target, own: Floats) -> Floats:
+    """What units held back add, at their places among all units."""
+    if target.units is None:
+        everything = np.zeros(len(target.rows))
+        everything[target.is_test] = own
+        return everything
+    units = np.unique(target.units)
+    everything = np.zeros(len(units))
+    everything[np.isin(units, target.units[target.is_test])] = own
+    return everything
+
+
+def simultaneous_gains(gains: Mapping[str, Gain]) -> dict[str, Estimate]:
+    """Gains with intervals that hold together; without an interval where a gain alone has none."""
+    told = {name: gain for name, gain in gains.items() if not np.isnan(gain.estimate.low)}
+    times = critical_value(np.stack([gain.influence for gain in told.values()])) if told else np.nan
+    return {name: _widened(gain, times) if name in told else replace(gain.estimate) for name, gain in gains.items()}
+
+
+def _widened(gain: Gain, times: float) -> Estimate:
+    half = times * float(np.sqrt(np.square(gain.influence).sum()))
+    value = gain.estimate.value
+    return replace(gain.estimate, low=value - half, high=value + half)
+
+
+def contest(target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate]) -> Contest:
+    """Who wins and who loses, in words; `areas` are the AUROCs, for one may win and still be no better than chance."""
+    better = tuple(sorted((n for n, e in corrected.items() if e.low > 0), key=lambda n: -corrected[n].value))
+    untold = sum(np.isnan(estimate.low) for estimate in corrected.values())
+    blind = tuple(name for name in better if not areas[name].low > _CHANCE)
+    return Contest(
+        target=target.name,
+        candidates=len(corrected),
+        better=better,
+        blind=blind,
+        worse=tuple(name for name, estimate in corrected.items() if estimate.high < 0),
+        sentence=_words(better, blind, candidates=len(corrected), untold=int(untold)),
+    )
+
+
+def _words(better: tuple[str, ...], blind: tuple[str, ...], *, candidates: int, untold: int) -> str:
+    if not candidates:
+        return "No other signal was compared with the baseline here."
+    if untold == candidates:
+        return "Too few failures were seen here to compare any signal with the baseline."
+    if not better:
+        return "No signal beats the baseline here."
+    seeing = tuple(name for name in better if name not in blind)
+    if not seeing:
+        return "Every signal that beats the baseline here is still no better than a coin."
+    told = f"{_listed(seeing)} {'beats' if len(seeing) == 1 else 'beat'} the baseline here."
+    return f"{told} {len(blind)} more rank above it and are no better than a coin." if blind else told
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

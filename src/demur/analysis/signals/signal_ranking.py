@@ -9,8 +9,15 @@ from scipy.stats import rankdata
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Floats, Run, score
-from demur.analysis.signals.compare_to_baseline import Contest, Gain, contest, simultaneous_gains
-from demur.analysis.signals.ranking_targets import Target, TargetName, targets
+from demur.analysis.signals.ranking_targets import (
+    Contest,
+    Gain,
+    Target,
+    TargetName,
+    contest,
+    simultaneous_gains,
+    targets,
+)
 from demur.errors import RunError
 from demur.metrics import Estimate, Resampler, augrc, aupr, aurc, coverage_at_risk, fpr95
 from demur.metrics.delong import auroc_interval

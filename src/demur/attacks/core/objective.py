@@ -139,21 +139,20 @@ class Objective:
 
     def climb(self, x: Images, y: Labels, target: Labels | None = None) -> tuple[Answer, Images]:
         """What the model says, and the gradient of the loss with respect to the images."""
-        if self._own is None:
+        if self._own is None and self._success is None:
             logits, gradient = self._classifier.loss_gradient(x, lambda logits: self.loss(Answer(logits), y, target))
-            return self.answer(x, y, logits), gradient
+            return Answer(logits), gradient
         self._check_untargeted(target)
         with self.frozen(), torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            evidence = self._evidence(self._classifier, leaf)
-            answer = self._read(evidence, y)
-            assert answer.loss is not None
-            if not answer.loss.requires_grad:
+            answer = self._read(self._evidence(self._classifier, leaf), y)
+            loss = self.loss(answer, y, target)
+            if not loss.requires_grad:
                 raise ModelError(
                     "the loss does not depend on the images in a way that autograd can follow, so it has no gradient. "
                     "Look for detach(), argmax or comparisons in it."
                 )
-            (gradient,) = torch.autograd.grad(answer.loss.sum(), leaf)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         parts = (None if values is None else values.detach() for values in (answer.loss, answer.margin))
         return Answer(answer.logits.detach(), *parts), gradient
 
@@ -206,17 +205,21 @@ class Objective:
         return self._judged(answer, self.lead(answer, y, goal) > 0)
 
     def _evidence(self, classifier: BoundClassifier, x: Images, logits: Logits | None = None) -> Evidence:
-        return Evidence(classifier, x, logits=logits, features=self._features, check=False)
+        at_hand = None if logits is None else logits.cpu()
+        return Evidence(classifier, x, logits=at_hand, features=self._features, check=False)
 
     def _read(self, evidence: Evidence, y: Labels) -> Answer:
-        """Logits and the values of functions of one's own, where the images are; margins in the logits' precision."""
-        logits, loss, margin = evidence.logits.to(evidence.images.device), None, None
-        if self._own is not None:
-            loss = _per_row("loss", self._own(evidence, y), y)
-        if self._success is not None:
-            found = loss if self._success is self._own else None
-            margin = (_per_row("success", self._success(evidence, y), y) if found is None else found).to(logits)
-        return Answer(logits, loss, margin)
+        """Logits and the values of functions of one's own, where the images are; margins in the logits' precision.
+
+        Functions of one's own are given evidence and labels in one place, the processor's memory.
+        """
+        logits, labels = evidence.logits.to(evidence.images.device), y.to(evidence.logits.device)
+        loss = None if self._own is None else _per_row("loss", self._own(evidence, labels), y)
+        if self._success is None:
+            return Answer(logits, loss)
+        own = loss if self._success is self._own else None
+        margin = _per_row("success", self._success(evidence, labels), y) if own is None else own
+        return Answer(logits, loss, margin.to(logits))
 
     def _margin(self, answer: Answer, y: Labels, goal: Labels | None) -> Scores:
         if self._success is not None:

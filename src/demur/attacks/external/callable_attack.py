@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.hyperparameters import check_external
-from demur.attacks.external.counting_model import CountingModel
-from demur.attacks.external.external import Bound, External
+from demur.attacks.external.external import Bound, CountingModel, External
 from demur.errors import AddressError, InputError, unknown
 
 

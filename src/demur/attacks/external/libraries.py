@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from demur.attacks.core.attack_state import Norm
-from demur.attacks.external.counting_model import CountingModel
-from demur.attacks.external.external import Bound, External
+from demur.attacks.external.external import Bound, CountingModel, External
 from demur.errors import InputError, MissingExtraError, missing_extra, unknown
 from demur.registry import Call
 

@@ -19,8 +19,7 @@ from demur.pipeline.plan.sections import (
 )
 from demur.policies import Certified, Policy
 from demur.registry import Call, Name, build, call_of, describe
-from demur.registry.error_costs import check_positive, read_costs, read_prevalence
-from demur.registry.gate_rules import Gate, read_gate
+from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
 from demur.signals import AnySignal
 

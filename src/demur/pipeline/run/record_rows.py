@@ -14,8 +14,7 @@ from demur.classifier import BoundClassifier
 from demur.data import Index
 from demur.evidence import Evidence
 from demur.pipeline.job import IndexRows, Job
-from demur.pipeline.plan.conditions import Condition
-from demur.pipeline.plan.target_classes import target_classes
+from demur.pipeline.plan.conditions import Condition, target_classes
 from demur.randomness import Keys
 from demur.records import META, SECOND, WEIGHT, frame, is_metadata
 from demur.shapes import Images, Labels, Logits, Scores

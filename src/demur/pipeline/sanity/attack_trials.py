@@ -8,7 +8,7 @@ from torch import Tensor
 
 from demur.adapters import load_model
 from demur.attacks.core.attack import Attack
-from demur.attacks.fgsm import FGSM
+from demur.attacks.gradient_sign import FGSM
 from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
 from demur.attacks.square import Square

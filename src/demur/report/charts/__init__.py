@@ -2,9 +2,9 @@
 
 from demur.report.charts.chart_theme import Drawing
 from demur.report.charts.class_charts import perturbation_charts
+from demur.report.charts.perturbation_charts import against_eps, against_severity
 from demur.report.charts.risk_charts import reliability_chart, risk_coverage_chart
 from demur.report.charts.score_charts import histogram_charts, part_charts
-from demur.report.charts.severity_charts import against_eps, against_severity
 
 __all__ = [
     "Drawing",

@@ -5,11 +5,10 @@ import torch
 from tests.attacks.worst_points import classifier_of, curved, walled
 from tests.oracles import SHAPE, Plane
 
-from demur.attacks.bim import BIM
 from demur.attacks.core.attack_state import AttackState, Output
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
-from demur.attacks.mifgsm import MIFGSM
+from demur.attacks.gradient_sign import BIM, MIFGSM
 from demur.errors import InputError
 from demur.randomness import Keys
 
