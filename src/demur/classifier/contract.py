@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from demur.errors import ModelError, unknown
+from demur.errors import ModelError, brief, legible, unknown
 
 Output = Literal["logits", "probabilities", "sigmoid", "logit"]
 
@@ -103,6 +103,12 @@ def _check_classes(classes: Sequence[str]) -> None:
         raise ModelError(
             f"a classifier chooses among at least two classes; got {len(classes)} {tuple(classes)}. "
             "Name every class, in the order of the model's outputs."
+        )
+    hidden = [name for name in classes if not name.strip() or legible(name) != name]
+    if hidden:
+        raise ModelError(
+            f"a class is called '{brief(legible(hidden[0]))}', which is empty or holds characters that no screen shows."
+            " Rename it."
         )
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:

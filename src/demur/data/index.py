@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data.source import Box, Row, Source, check_shape
-from demur.errors import DataError
+from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
 _CHUNK = 4096
 _ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
+_LONGEST = 200
 
 Progress = Callable[[int, int], None]
 """Called now and then with (rows seen, rows in all)."""
@@ -131,6 +132,7 @@ def build_index(
     """
     if limit is not None and limit < 1:
         raise DataError(f"`limit` must be at least 1; got {limit}.")
+    _check_source(source)
     seen = _scan(source, progress)
     _check_set(seen, source)
     _check_groups(seen)
@@ -147,6 +149,18 @@ def build_index(
     splits = _splits_of(seen, sum(not _trains(one) for one in kept))
     found = _index(seen, kept if limit is None else _smallest(kept, limit), splits)
     return replace(found, excluded=excluded, learned=learned)
+
+
+def _check_source(source: Source) -> None:
+    """Refuse images without pixels, and class names that no screen shows as they are."""
+    if min(source.input_shape) < 1:
+        raise DataError(f"the images of {source.address} have the shape {source.input_shape}, without a pixel.")
+    for name in source.classes:
+        if not name.strip() or legible(name) != name or len(name) > _LONGEST:
+            raise DataError(
+                f"the class '{brief(legible(name))}' of {legible(source.address)} is empty, longer than {_LONGEST} "
+                "characters or holds characters that no screen shows. Rename it."
+            )
 
 
 def _trains(one: _ScannedRow) -> bool:
