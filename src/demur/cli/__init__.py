@@ -27,10 +27,11 @@ from demur.cli.run_commands import compare, list_names, plan, report
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
 from demur.containment import close_exits, contained
-from demur.errors import DemurError, FaultError, is_absent_torch, needing_torch
+from demur.errors import DemurError, FaultError, is_absent_torch, legible, needing_torch
 from demur.foreign import blamed, fault, traceback_of
 
 _FAULT, _INTERRUPTED = 70, 130
+_LONGEST = 4_000
 
 app = typer.Typer(
     name="demur",
@@ -147,5 +148,7 @@ def _flush() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"demur: {message}", file=sys.stderr)
+    half = _LONGEST // 2
+    short = message if len(message) <= _LONGEST else f"{message[:half]} … {message[-half:]}"
+    print("demur:", "\n".join(map(legible, short.split("\n"))), file=sys.stderr)
     sys.exit(status)
