@@ -10,9 +10,9 @@ Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<n
 uncertainty) come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of
 numbers), for attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is
 kept) and `passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones
-`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why), for rows measured in another
-batch than planned `batch.size`. A failed sample is a row with `error` set and everything measured null; where the model
-failed it has a `batch.size`.
+`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why), for rows measured in
+another batch than planned `batch.size`. A failed sample is a row with `error` set and everything measured null; where
+the model failed it has a `batch.size`.
 """
 
 import errno
