@@ -691,12 +691,7 @@ def _options(arguments):
     data = parquet(f"?classes={CLASSES}")
     if command == "explain":
         folder()
-        return [
-            command,
-            f"{MODEL}?size=4096",
-            "set/disc/003.png" if os.path.exists("set/disc/003.png") else "set",
-            *rest,
-        ]
+        return [command, f"{MODEL}?size=4096", "set/disc", *rest]
     return [command, "resnet20" if command == "train" else MODEL, data, *rest]
 
 

@@ -220,9 +220,7 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         near = legible(text[max(0, error.start - 40) : error.end])
-        raise InputError(
-            f"the plan holds bytes that are not UTF-8, at the end of …{near}. Write it in UTF-8."
-        ) from None
+        raise InputError(f"the plan holds bytes that are not UTF-8 after …{near}. Write it in UTF-8.") from None
 
 
 def _purposeful(plan: Plan) -> Plan:
