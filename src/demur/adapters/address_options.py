@@ -53,13 +53,14 @@ class Options:
 
     def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
+        module.eval()  # one of one's own may return nothing
         return BoundClassifier(
-            module.eval(),
+            module,
             classes=self.classes,
             input_shape=self.input_shape,
             mean=self.mean,
             std=self.std,
-            output=self.output,  # type: ignore[arg-type]  # free text here; the contract refuses what it does not know
+            output=self.output,
             features=self.features,
             name=self.name,
             learned_from=learned_from,

@@ -12,7 +12,7 @@ from demur.adapters.architectures import build_from_zoo
 from demur.adapters.own_module import build_own
 from demur.adapters.weights import read_weights
 from demur.attribution.explain_run import PictureFile
-from demur.classifier import BoundClassifier
+from demur.classifier import BoundClassifier, Classifier
 from demur.data.decoding import Rules
 from demur.data.task_refusals import MOST_CLASSES
 from demur.errors import AddressError, DataError, InputError, ModelError
@@ -111,7 +111,7 @@ def _class_count(address: Address, text: str, shape: Shape) -> int:
         heads = list(_heads(made.state_dict(), read_weights(address.weights)))
         if heads:
             return heads[-1]
-    width = _width(made, shape, text)
+    width = _width(made, shape, text, address.options.get("output", "logits"))
     if width > MOST_CLASSES:
         raise ModelError(
             f"{text!r} does not say its classes, and the model gives {width:,} outputs for an image of shape {shape}, "
@@ -128,10 +128,10 @@ def _heads(built: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator
             yield len(other)
 
 
-def _width(made: nn.Module, shape: Shape, text: str) -> int:
+def _width(made: nn.Module, shape: Shape, text: str, output: str) -> int:
     try:
-        with torch.no_grad():
-            return int(made.eval()(torch.zeros(2, *shape)).shape[-1])
+        made.eval()  # one of one's own may return nothing
+        return len(Classifier(made, output=output).numbered(torch.zeros(1, *shape)))
     except Exception as error:  # foreign code may raise anything
         raise ModelError(
             f"{text!r} does not say its classes, and the model could not be asked with images of shape {shape}: "

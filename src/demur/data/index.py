@@ -13,6 +13,7 @@ from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
 _CHUNK = 4096
+_ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
 _LONGEST = 200
 
 Progress = Callable[[int, int], None]
@@ -215,13 +216,14 @@ def _content(row: Row) -> str:
     if row.image is None:
         return _digest(f"unreadable\x1f{row.sample_id}".encode())
     low, high = row.image.aminmax()
-    if not (low >= 0 and high <= 1):
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         way_out = "They look like bytes: divide by 255." if high > 2 and low >= 0 else "Give them before normalisation."
         raise DataError(
             f"image {row.sample_id!r} has pixels from {float(low):g} to {float(high):g}; images must lie in [0, 1]. "
             f"{way_out}"
         )
-    pixels = row.image.contiguous().numpy()
+    inside = row.image if low >= 0 and high <= 1 else row.image.clamp(0, 1)
+    pixels = inside.contiguous().numpy()
     return _digest(repr(pixels.shape).encode() + pixels.tobytes())
 
 
