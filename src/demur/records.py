@@ -31,7 +31,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from demur.errors import InputError, RunError
+from demur.errors import InputError, RunError, legible
 
 SCHEMA_VERSION = 1
 
@@ -215,6 +215,12 @@ def locked(path: Path) -> Iterator[None]:
         InputError: the folder cannot be written.
         RunError: another process writes into it.
     """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"cannot write the folder {legible(os.fspath(path))}: its name is not UTF-8. Choose another with --out DIR."
+        ) from None
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
