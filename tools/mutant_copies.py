@@ -1,7 +1,8 @@
 """Copies of the tree into which mutants are written, and what the tests say there.
 
 The tests of each room run once unbroken, and tell who runs which line. Against a mutant run first the tests that run
-the changed statement, those that name its file most before the others, then all tests of the room.
+the changed statement, then all tests of the room. Of the former the quickest third comes first, then the next; in each
+third those files of tests come first that name most of what the file defines.
 """
 
 import ast
@@ -35,7 +36,7 @@ class Room:
     patience: int
 
     def witnesses(self, path: str, lines: range) -> list[str]:
-        """The tests that run one of these lines; of what runs at import, those that run anything of the file."""
+        """The tests that run one of these lines, quickest first; of what runs at import, those that run the file."""
         own = self.tests.get(path, {})
         found = {test for line in lines for test in own.get(str(line), ())}
         return sorted(found or {test for tests in own.values() for test in tests}, key=lambda test: self.seconds[test])
@@ -116,7 +117,7 @@ class Copies:
         with self.borrow() as copy:
             whole = (copy.folder / path).read_text()
             files = mirror(copy.folder, path)
-            tests = sorted(room.witnesses(path, statement(whole, line)), key=lambda test: _place(files, test))
+            tests = _in_order(room.witnesses(path, statement(whole, line)), files)
             copy.write(path, text)
             try:
                 status = copy.run(tests, room.patience)["status"] if tests else NOT_FOUND[0]
@@ -127,9 +128,11 @@ class Copies:
         return bool(status)
 
 
-def _place(files: Sequence[str], test: str) -> int:
-    file = test.partition("::")[0]
-    return files.index(file) if file in files else len(files)
+def _in_order(witnesses: Sequence[str], files: Sequence[str]) -> list[str]:
+    """Thirds of tests that come the quickest first, each by the order of their files."""
+    third = {test: 3 * at // len(witnesses) for at, test in enumerate(witnesses)}
+    place = {file: at for at, file in enumerate(files)}
+    return sorted(witnesses, key=lambda test: (third[test], place.get(test.partition("::")[0], len(files))))
 
 
 def mirror(tree: Path, path: str) -> list[str]:

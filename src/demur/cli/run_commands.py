@@ -17,14 +17,8 @@ def report(
 ) -> None:
     """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
-    from demur.errors import RunError
     from demur.report import write
 
-    if not (run / "run.json").exists():
-        raise RunError(
-            f"{run} is not a run folder: it has no run.json. Name a folder that an audit has begun, such as one under "
-            "runs/."
-        )
     results = write_results(run)
     page = write(run, results)
     print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from demur.openings import note
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.extra_facts import (
@@ -36,12 +36,14 @@ from demur.pipeline.run.fitting import (
     seconds_per_image,
     try_signals,
 )
+from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.record_rows import measure_attack, measure_clean, measure_corruption
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, open_run
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
-from demur.records import read, write_json
+from demur.records import read
+from demur.signals import Fittable
 
 
 class Progress(Protocol):
@@ -91,6 +93,7 @@ def run_plan(
     """
     began = time.monotonic()
     source = open_data(plan.data.address) if source is None else source  # one without rows is false
+    check_batch(plan, source)
     address = None if classifier is not None else plan.model.address
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
@@ -102,17 +105,36 @@ def run_plan(
     progress.say("checking the model and the data")
     checks, job = _preflight(Job.of(setup, classifier, source, index, model=address))
     with open_run(out or default_folder(job.plan), job.plan) as folder:
-        write_metadata(job, folder)
-        write_json(folder.path / "facts" / "preflight.json", checks)
-        near = partial(near_duplicate_facts, source, index)
-        _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
-        folder.log("started")
-        _measure_all(job, folder, progress)
-        _note(folder, "trials", progress, "trying the measurement itself", partial(_trials, job))
-        _note_sections(job, folder, progress)
-        folder.log("finished", seconds=round(time.monotonic() - began, 1))
-        folder.time("audit", time.monotonic() - began)
+        notes = [*write_metadata(job, folder), *check_answers(job, folder)]
+        for sentence in notes:
+            progress.say(sentence)
+        if not folder.is_finished(task.name for task in shards(job)):
+            _say_harm(folder, progress, notes)
+            folder.write_json("facts/preflight.json", checks)
+            _measure(job, folder, progress)
+            folder.log("finished", seconds=round(time.monotonic() - began, 1))
+            folder.time("audit", time.monotonic() - began)
+            folder.finish()
     return folder.path
+
+
+def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """Everything that is not there yet."""
+    near = partial(near_duplicate_facts, job.source, job.index)
+    _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
+    folder.log("started")
+    _measure_all(job, folder, progress)
+    _note(folder, "trials", progress, "trying the measurement itself", partial(_trials, job))
+    _note_sections(job, folder, progress)
+
+
+def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
+    """What is measured again although it was measured once, and what else the log should keep."""
+    if folder.harmed:
+        folder.log("files were changed since they were written", files=list(folder.harmed))
+        progress.say(f"changed since they were written, and worked out anew: {', '.join(folder.harmed)}")
+    for sentence in notes:
+        folder.log("goes on otherwise than it began", note=sentence)
 
 
 def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
@@ -126,11 +148,11 @@ def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
 
 def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Callable[[], object]) -> None:
     """Write `facts/<name>.json`, once."""
-    path = folder.path / "facts" / f"{name}.json"
-    if not path.exists():
+    path = f"facts/{name}.json"
+    if not folder.has(path):
         progress.say(what)
         begun = time.monotonic()
-        write_json(path, facts())
+        folder.write_json(path, facts())
         folder.time(name, time.monotonic() - begun)
 
 
@@ -165,7 +187,9 @@ MEASURES: Mapping[Kind, Callable[[Job, Condition, IndexRows], pl.DataFrame]] = {
 def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
     done = folder.shards()
     work = list(shards(job))
-    if any(task.name not in done for task in work):
+    missing = [task.name for task in work if task.name not in done]
+    folder.reopen(missing)
+    if missing or not all(map(folder.has, _files_of_signals(job))):
         job = _fit(job, folder, work, progress)
     progress.start(sum(task.cost for task in work))
     frozen = False
@@ -183,6 +207,13 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
         _freeze(job, folder)
 
 
+def _files_of_signals(job: Job) -> Iterator[str]:
+    """What is written of signals: what fitting found, if one of them is fitted, and what each costs."""
+    if any(isinstance(signal, Fittable) for signal in job.signals.values()):
+        yield "facts/signals.json"
+    yield "timings/signals.json"
+
+
 def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
     """Say what signals will cost, and fit those that must be fitted."""
     scored = sum(len(task.rows) for task in work if task.condition.scored)
@@ -190,18 +221,19 @@ def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress)
         progress.say(sentence)
     job = fitted_signals(job, folder)
     if job.fitted:
-        write_json(folder.path / "facts" / "signals.json", fit_facts(job))
-    write_json(folder.path / "timings" / "signals.json", seconds_per_image(job))
+        folder.write_json("facts/signals.json", fit_facts(job))
+    folder.write_json("timings/signals.json", seconds_per_image(job))
     return job
 
 
 def _freeze(job: Job, folder: RunWriter) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     clean = read(folder.path, CLEAN.name)
-    note(folder.path, "certify", "audit")
-    policies = fit_policies(job, clean)
-    write_json(folder.path / "facts" / "policies.json", policies)
-    folder.log("certify and test labels opened")
-    save_thumbs(job, folder, clean)
-    for row in attacked_rows(job.index, 1):
-        save_corruption_thumbs(job, folder, int(row))
+    if not folder.has("facts/policies.json"):
+        note(folder.path, "certify", "audit")
+        folder.write_json("facts/policies.json", fit_policies(job, clean))
+        folder.log("certify and test labels opened")
+    if not folder.has("facts/gallery.json"):  # written last
+        for row in attacked_rows(job.index, 1):
+            save_corruption_thumbs(job, folder, int(row))
+        save_thumbs(job, folder, clean)
