@@ -34,6 +34,9 @@ from demur.errors import InputError, RunError
 
 SCHEMA_VERSION = 1
 
+FORMULA = r"^'*[=+\-@\t\r\n]"
+"""What a spreadsheet takes for a formula, and what would be one without the apostrophes before it."""
+
 SPLITS = ("train", "fit", "tune", "certify", "test")
 
 COLUMNS: Mapping[str, pl.DataType] = {
@@ -136,6 +139,16 @@ def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
                 f"{where}: column {name!r} must be {dtype}; found {found or 'none'}. The file is damaged or older."
             )
     return table
+
+
+def csv_bytes(table: pl.DataFrame) -> bytes:
+    """A table for a spreadsheet: a text that one would take for a formula is led by an apostrophe."""
+    text = pl.col(pl.String)
+    return (
+        table.with_columns(pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep())
+        .write_csv()
+        .encode()
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
+from demur.records import csv_bytes
 
 Line: TypeAlias = dict[str, str | int | float | bool | None]
 
@@ -34,7 +35,7 @@ def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
 
 def table_files(results: Results) -> dict[str, bytes]:
     """Every table as a file of `tables/` in a run folder, by its name."""
-    return {f"{FOLDER}/{name}": table.write_csv().encode() for name, table in csv_tables(results).items()}
+    return {f"{FOLDER}/{name}": csv_bytes(table) for name, table in csv_tables(results).items()}
 
 
 def flat(row: Table) -> Line:

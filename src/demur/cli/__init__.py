@@ -17,9 +17,10 @@ from demur.cli.audit_command import audit
 from demur.cli.explain_command import explain
 from demur.cli.run_commands import compare, list_names, plan, report
 from demur.cli.train_command import train
-from demur.errors import DemurError, needing_torch
+from demur.errors import DemurError, legible, needing_torch
 
 _INTERRUPTED = 130
+_LONGEST = 4_000
 
 app = typer.Typer(
     name="demur",
@@ -87,5 +88,7 @@ def _flush() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"demur: {message}", file=sys.stderr)
+    half = _LONGEST // 2
+    short = message if len(message) <= _LONGEST else f"{message[:half]} … {message[-half:]}"
+    print("demur:", "\n".join(map(legible, short.split("\n"))), file=sys.stderr)
     sys.exit(status)

@@ -143,7 +143,7 @@ class Job:
         images = [self._image(row, found) for row, found in zip(rows, self.source.read(positions), strict=True)]
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
-        return torch.stack(images).to(device), labels.to(device)
+        return torch.stack(images).clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
 
     def _image(self, row: int, found: Row) -> Tensor:
         """What has gone since the run began must not be measured as if it were grey."""

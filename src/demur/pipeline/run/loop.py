@@ -17,7 +17,7 @@ from demur.openings import note
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.extra_facts import (
@@ -93,6 +93,7 @@ def run_plan(
     """
     began = time.monotonic()
     source = open_data(plan.data.address) if source is None else source  # one without rows is false
+    check_batch(plan, source)
     address = None if classifier is not None else plan.model.address
     if classifier is None:
         classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
