@@ -680,4 +680,19 @@ def _mask_folders(query):
     return f"{folder()}&{query}"
 
 
+@cases(
+    ("a run folder that is not UTF-8", ["audit", "--out", "o\udce9", *QUICK], "name is not UTF-8", "--out DIR"),
+    ("a purpose that is not UTF-8", ["audit", "--set", 'purpose.population="o\udce9"', *QUICK], "not UTF-8"),
+    ("training on a seed of 2**70", ["train", "--seed", str(2**70), "--out", "new"], "at most 64 bits"),
+    ("a size of 4096 for no classes", ["explain", "--out", "new"], "outputs for an image of shape (1, 4096, 4096)"),
+)  # fmt: skip
+def _options(arguments):
+    command, *rest = arguments
+    data = parquet(f"?classes={CLASSES}")
+    if command == "explain":
+        folder()
+        return [command, f"{MODEL}?size=4096", "set/disc", *rest]
+    return [command, "resnet20" if command == "train" else MODEL, data, *rest]
+
+
 assert len({each.name for each in CASES}) == len(CASES), "names of cases must differ"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from demur.errors import InputError, brief, unknown
+from demur.errors import InputError, brief, legible, unknown
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
@@ -209,8 +209,18 @@ def read_plan(
         plan = Plan.model_validate(tree)
     except ValidationError as error:
         raise _explain(error) from None
+    _check_text(plan.toml())
     _check_names(plan)
     return _purposeful(plan) if shipped and path is None else plan
+
+
+def _check_text(text: str) -> None:
+    """Refuse halves of characters, as bytes that are not UTF-8 become on a command line."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        near = legible(text[max(0, error.start - 40) : error.end])
+        raise InputError(f"the plan holds bytes that are not UTF-8 after …{near}. Write it in UTF-8.") from None
 
 
 def _purposeful(plan: Plan) -> Plan:
