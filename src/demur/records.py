@@ -277,12 +277,6 @@ def json_bytes(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def entry_check(entry: Mapping[str, Any]) -> str:
-    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
-    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is named."""
     try:
