@@ -238,28 +238,6 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-_OWNERS: Mapping[str, str] = {
-    "plan.toml": "an audit",
-    "training.json": "a training",
-    "attack.json": "an export of attacks",
-}
-"""The first file of a folder, and whose it then is."""
-
-
-def refuse_foreign(path: Path, own: str) -> None:
-    """Refuse a folder that belongs to another kind of work than the one whose first file is `own`.
-
-    Raises:
-        RunError: the two would mix their files.
-    """
-    for file, owner in _OWNERS.items():
-        if file != own and (path / file).exists():
-            raise RunError(
-                f"{path} belongs to {owner} (it has {file}), and {_OWNERS[own]} would mix its files with those. Choose "
-                "another folder with --out."
-            )
-
-
 def _umask() -> int:
     """What this process takes from the rights of new files; it can only be read by setting it."""
     mask = os.umask(0)

@@ -29,6 +29,28 @@ Seal: TypeAlias = Mapping[str, list[str]]
 _DERIVED = frozenset({"results.json", "report.html", "junit.xml", "summary.md"})
 
 
+_OWNERS: Mapping[str, str] = {
+    "plan.toml": "an audit",
+    "training.json": "a training",
+    "attack.json": "an export of attacks",
+}
+"""The first file of a folder, and whose it then is."""
+
+
+def refuse_foreign(path: Path, own: str) -> None:
+    """Refuse a folder that belongs to another kind of work than the one whose first file is `own`.
+
+    Raises:
+        RunError: the two would mix their files.
+    """
+    for file, owner in _OWNERS.items():
+        if file != own and (path / file).exists():
+            raise RunError(
+                f"{path} belongs to {owner} (it has {file}), and {_OWNERS[own]} would mix its files with those. Choose "
+                "another folder with --out."
+            )
+
+
 def is_derived(name: str) -> bool:
     """Whether a file is worked out of the others, and written anew by each report."""
     return name in _DERIVED or name.startswith("tables/")

@@ -21,7 +21,6 @@ from demur.records import (
     json_bytes,
     locked,
     read_json,
-    refuse_foreign,
     write_json,
     write_parts,
     write_shard,
@@ -148,7 +147,7 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
         RunError: another process writes into it, or it belongs to another plan or a training.
     """
     with locked(path):
-        refuse_foreign(path, "plan.toml")
+        seal.refuse_foreign(path, "plan.toml")
         _sweep(path)
         seal.begin(path)
         harmed = _mended(path)
