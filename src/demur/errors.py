@@ -6,8 +6,10 @@
     │   ├── AddressError      a model or data address that leads nowhere
     │   ├── ModelError        the classifier breaks its contract
     │   ├── DataError         the images or labels break theirs
+    │   ├── ForeignError      code of a model, a data set or a plug-in failed
     │   └── MissingExtraError an optional dependency is not installed
-    └── RunError              a run folder that cannot be used or continued
+    ├── RunError              a run folder that cannot be used or continued
+    └── FaultError            an unexpected fault of demur's own   (exit status 70)
 
 A message names the thing, the rule, the value found and the way out, in that order.
 """
@@ -48,12 +50,20 @@ class DataError(InputError):
     """Images or labels that break theirs."""
 
 
+class ForeignError(InputError):
+    """Code that is not demur's, of a model, a data set or a plug-in, failed or called for the end of the process."""
+
+
 class MissingExtraError(InputError):
     """An optional dependency that is not installed; the message has the install line."""
 
 
 class RunError(DemurError):
     """A run folder that cannot be used or continued."""
+
+
+class FaultError(DemurError):
+    """An unexpected fault; no result is to be used."""
 
 
 def legible(text: str) -> str:
@@ -108,12 +118,17 @@ TORCH_EXTRA = frozenset({"PIL", "jaxtyping", "safetensors", "torch"})
 """What is imported of the extra `torch`."""
 
 
+def is_absent_torch(error: BaseException) -> bool:
+    """Whether a package of the extra `torch` is not installed."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in TORCH_EXTRA
+
+
 @contextmanager
 def needing_torch(feature: str) -> Iterator[None]:
     """Inside, a package of the extra `torch` that is not installed is told with its install line."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in TORCH_EXTRA:
+        if not is_absent_torch(error):
             raise
         raise missing_extra(feature, "torch") from error

@@ -10,8 +10,9 @@ Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<n
 uncertainty) come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of
 numbers), for attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is
 kept) and `passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones
-`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why).
-A failed sample is a row with `error` set and everything measured null.
+`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why), for rows measured in
+another batch than planned `batch.size`. A failed sample is a row with `error` set and everything measured null; where
+the model failed it has a `batch.size`.
 """
 
 import errno
@@ -67,7 +68,6 @@ SECOND, WEIGHT, META = "label2", "label_weight", "meta."
 METADATA: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 """What may be known of a row besides; columns that begin with `META` are text."""
 
-
 PASSES = "passes."
 
 STAGED: Mapping[str, pl.DataType] = {
@@ -78,13 +78,14 @@ STAGED: Mapping[str, pl.DataType] = {
     "crash": pl.String(),
     "spent.scan": pl.Int32(),
     "spent.refine": pl.Int32(),
+    "batch.size": pl.Int32(),
 }
-"""What only some attacks say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
+"""What only some rows have to say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
 
+BATCH_SIZE = "batch.size"  # rows of the batch, where it is another than planned because the model failed on that
 
 EXPLAIN = "explain."
 """Columns that begin so say where the model looked, or what hiding a part of the image did (float32)."""
-
 
 PART = "part."
 """Columns that begin so are float64 and go to `parts/`."""

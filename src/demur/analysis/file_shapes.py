@@ -94,8 +94,8 @@ class CheckShape(Shape):
     name: str
     state: Level
     sentence: str
-    count: Count
-    of: Count
+    count: Count | None = None
+    of: Count | None = None
 
 
 class PolicyShape(Shape):

@@ -19,7 +19,7 @@ from demur.metrics import Resampler, mean, proportion
 from demur.metrics.estimate import counted
 from demur.metrics.quantiles import FEWEST
 from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
-from demur.records import groups, read, read_json, read_parts, wrong
+from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -125,14 +125,50 @@ class Run:
         return tables
 
     def rows(self, condition: str, split: str | None = None) -> pl.DataFrame:
-        """The readable rows of a condition, of one split if asked."""
-        rows = self._tables[condition].filter(pl.col("error").is_null())
+        """The rows of a condition that could be measured, of one split if asked.
+
+        An image that failed under one condition takes part in no other that is compared with it: a clean or corrupted
+        one in none, an attacked one in no attack.
+        """
+        table = self._tables[condition]
+        lost = self._lost[1 if condition in self._forward else 0]
+        rows = table.filter(pl.col("error").is_null())
+        rows = rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows
         return rows if split is None else rows.filter(pl.col("split") == split)
+
+    @cached_property
+    def _forward(self) -> frozenset[str]:
+        """The conditions under which every image is measured, by forward passes alone."""
+        return frozenset(
+            entry["name"] for entry in self.facts["conditions"] if entry["kind"] in {"clean", "corruption"}
+        )
+
+    @cached_property
+    def _lost(self) -> tuple[list[str], list[str]]:
+        """The images on which the model failed: under any condition, and clean or corrupted."""
+        under = {name: self.failures(name)["sample_id"].to_list() for name in self._tables}
+        forward = {row for name in self._forward for row in under[name]}
+        return sorted(forward.union(*under.values())), sorted(forward)
+
+    def failures(self, condition: str) -> pl.DataFrame:
+        """The rows of a condition on which the model failed; their images could be read."""
+        rows = self._tables[condition]
+        failed = pl.col(BATCH_SIZE).is_not_null() if BATCH_SIZE in rows.columns else pl.lit(False)  # noqa: FBT003 - a value
+        return rows.filter(pl.col("error").is_not_null() & failed)
+
+    def planned(self, condition: str) -> int:
+        """How many rows a condition has, those that failed among them."""
+        return len(self._tables[condition])
+
+    def rebatched(self, condition: str) -> int:
+        """How many rows of a condition were measured in another batch than planned."""
+        rows = self._tables[condition]
+        return rows.filter(pl.col("error").is_null())[BATCH_SIZE].count() if BATCH_SIZE in rows.columns else 0
 
     @cached_property
     def failure_count(self) -> int:
         """How many images could not be read."""
-        return self._tables["clean"]["error"].count()
+        return self._tables["clean"]["error"].count() - len(self.failures("clean"))
 
     @cached_property
     def passes(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from demur.classifier.outputs import ForwardOutput, columns, to_logits
 from demur.classifier.partial_forward import PartialForward, filters_of
 from demur.classifier.preprocessing import Preprocessing
 from demur.classifier.validation import check_images, check_mode, check_output, check_weights
+from demur.containment import Changes
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
 
@@ -55,7 +56,7 @@ class BoundClassifier:
         name: str = "",
         learned_from: Collection[str] = (),
     ) -> None:
-        self._contract = Contract(
+        self._contract = contract = Contract(
             classes=tuple(classes),
             input_shape=input_shape,
             mean=None if mean is None else tuple(mean),
@@ -64,18 +65,17 @@ class BoundClassifier:
         )
         self._module = module = first.eager(module)
         self._name = name or type(module).__name__
-        self._named_features = features
-        self._learned_from = frozenset(learned_from)
+        self._named_features, self._learned_from = features, frozenset(learned_from)
         check_weights(module)
         check_mode(module)
         self._parameters = tuple(module.parameters())
         intake, probe = Preprocessing.of(module, self._contract, self.device, self.dtype), self._probe
-        with first.drifting(module) as self._drifting:
+        with first.drifting(module) as self._drifting, Changes() as changes:
             raw, self._intake = first.first_answer(module, intake, probe, self._name)
-        self._part = first.part_that_counts(raw, len(probe), self._contract.part, self._contract)
-        self._kind = self._contract.kind
-        check_output(self._read(raw), self._contract)
-        self._penultimate = find_penultimate(module, self._intake(probe), self._kind, features, self._read)
+        self._forward, find = changes.contained(module), changes.contained(find_penultimate)
+        self._part, self._kind = first.part_that_counts(raw, len(probe), contract.part, contract), contract.kind
+        check_output(self._read(raw), contract)
+        self._penultimate = find(module, self._intake(probe), contract.kind, features, self._read)
 
     def __repr__(self) -> str:
         return f"BoundClassifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
@@ -223,7 +223,7 @@ class BoundClassifier:
         return self._ask(images)
 
     def _ask(self, images: Images) -> Logits:
-        return self.interpret(self._module(self._intake(images)), len(images)).to(images.dtype)
+        return self.interpret(self._forward(self._intake(images)), len(images)).to(images.dtype)
 
     def prepare(self, images: Images) -> Tensor:
         """What the module is given for some images: normalised, and two rows where there is one or none."""
@@ -336,7 +336,7 @@ class BoundClassifier:
         """
         check_images(images, self.input_shape)
         check_mode(self._module)
-        raw = first.answer(self._module, self._intake, images, self.name)
+        raw = first.answer(self._forward, self._intake, images, self.name)
         check_output(self._read(raw), self._contract)
         self.interpret(raw, len(images))
 

@@ -14,6 +14,7 @@ from demur.classifier.outputs import parts_of
 from demur.classifier.preprocessing import Preprocessing
 from demur.classifier.validation import fits
 from demur.errors import ModelError, unknown
+from demur.foreign import place_of
 from demur.shapes import Images
 
 _SIZES = (1, 2, 3, 4, 8, 16, 32, 64, 100, 128, 256)
@@ -80,7 +81,7 @@ def first_answer(module: nn.Module, intake: Preprocessing, probe: Images, name: 
     return answer(module, intake, probe, name), intake
 
 
-def answer(module: nn.Module, intake: Preprocessing, images: Images, name: str) -> object:
+def answer(module: Callable[[Tensor], object], intake: Preprocessing, images: Images, name: str) -> object:
     """What a module answers to some images.
 
     Raises:
@@ -93,9 +94,12 @@ def answer(module: nn.Module, intake: Preprocessing, images: Images, name: str) 
         raise _refusal(module, intake, images, name, error) from error
 
 
-def _refusal(module: nn.Module, intake: Preprocessing, images: Images, name: str, error: Exception) -> ModelError:
+def _refusal(
+    module: Callable[[Tensor], object], intake: Preprocessing, images: Images, name: str, error: Exception
+) -> ModelError:
     """Why a module failed on some images: another number of them may do, or none does."""
-    said, rows = reason_of(error), max(len(images), 2)
+    said, place, rows = reason_of(error), place_of(error), max(len(images), 2)
+    said = f"{said} ({place})" if place else said
     sizes = [size for size in _SIZES if size != rows and _answers(module, intake, images, size)]
     if sizes:
         few = "one image alone" if sizes == [1] else f"batches of {', '.join(map(str, sizes[:4]))}"
@@ -117,7 +121,7 @@ def _number(rows: int) -> str:
     return "two" if rows == 2 else str(rows)
 
 
-def _answers(module: nn.Module, intake: Preprocessing, images: Images, size: int) -> bool:
+def _answers(module: Callable[[Tensor], object], intake: Preprocessing, images: Images, size: int) -> bool:
     """Whether a module answers so many images."""
     try:
         with torch.no_grad():

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from demur.cli.settings import Batch, Data, Limit, Model, PlanFile, Prevalence, Risk, Seed, Settings, read, status
+from demur.cli.settings import (
+    Batch,
+    Data,
+    Limit,
+    Model,
+    PlanFile,
+    Prevalence,
+    Risk,
+    Seed,
+    Settings,
+    read,
+    results_alone,
+    status,
+)
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
 
@@ -61,7 +74,9 @@ def plan(
         print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
         print(chosen.toml(), end="")
         return
-    print(resolve(chosen, open_data(chosen.data.address)).plan.toml(), end="")
+    with results_alone():
+        found = resolve(chosen, open_data(chosen.data.address)).plan
+    print(found.toml(), end="")
 
 
 def list_names(

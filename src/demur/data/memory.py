@@ -20,7 +20,8 @@ from torch.utils.data import (
 from demur.data.decoding import HOSTILE, decode_picture, first_line
 from demur.data.source import Row, Source
 from demur.data.task_refusals import too_many
-from demur.errors import DataError, brief, legible
+from demur.errors import DataError, DemurError, brief, legible
+from demur.foreign import reason
 
 _INT64 = 1 << 63
 
@@ -258,10 +259,12 @@ def _group_names(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | N
 def _item(dataset: Dataset[Any], position: int, name: str) -> tuple[Any, Any]:
     try:
         image, label = dataset[position]
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (DemurError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a data set is code of others, which may raise anything
         raise DataError(
-            f"item {position} of {name!r} is not a readable (image, label): {error}. Leave it out, for instance with "
-            "torch.utils.data.Subset."
+            f"item {position} of {name!r} is not a readable (image, label): {reason(error)}. Leave it out, for "
+            "instance with torch.utils.data.Subset."
         ) from error
     return image, label
 

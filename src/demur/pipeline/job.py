@@ -170,6 +170,20 @@ class Job:
         return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
 
 
+def finite(logits: Logits) -> Logits:
+    """The logits, all of which are numbers.
+
+    Raises:
+        ModelError: some are NaN or infinite.
+    """
+    if not logits.isfinite().all():
+        bad = int((~logits.isfinite()).any(dim=1).sum())
+        raise ModelError(
+            f"a model's outputs must be finite; {bad} of {len(logits)} images gave NaN or infinity. Check the weights."
+        )
+    return logits
+
+
 def on_device(classifier: BoundClassifier, device: str) -> BoundClassifier:
     """A copy of the classifier on a device.
 

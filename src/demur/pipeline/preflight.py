@@ -1,7 +1,7 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from demur.classifier.first_answer import reason_of
 from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
-from demur.pipeline.job import Job
+from demur.pipeline.halving import without_failures
+from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition, check_target_class
 from demur.randomness import Keys
 from demur.registry.tables import MARKED
@@ -46,7 +47,14 @@ def preflight_checks(job: Job) -> list[dict[str, Any]]:
         ModelError, DataError: the contract is broken, or the labels are not the model's.
     """
     _fit(job)
-    rows = _probe(job)
+    return without_failures(job, _probe(job), _checks, _silent)
+
+
+def _silent(_why: str, _lost: Mapping[int, str]) -> None:
+    """Rows on which the model fails are told of where they are measured."""
+
+
+def _checks(job: Job, rows: IndexRows) -> list[dict[str, Any]]:
     x, y = job.load(rows)
     job.classifier.check(x)
     with torch.no_grad():
@@ -76,7 +84,7 @@ def _left_out(job: Job) -> Iterator[PreflightCheck]:
         yield PreflightCheck("layers", "warn", sentence)
 
 
-def _probe(job: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _probe(job: Job) -> IndexRows:
     readable = job.index.readable
     spread = np.linspace(0, len(readable) - 1, min(_PROBED, len(readable))).astype(np.int64)
     return readable[np.unique(spread)]

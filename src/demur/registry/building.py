@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from demur.errors import InputError, UnknownNameError, unknown
+from demur.foreign import blamed
 from demur.registry.call_syntax import Call, call_of, canonical
 from demur.registry.lookup import name_of_class, resolve
 
@@ -38,7 +39,8 @@ def build(kind: str, text: str | Call) -> Any:
     for name, field in known.items():
         if field.default is dataclasses.MISSING and name not in call.fields:
             raise InputError(f"{kind} {call.name!r} needs a value for `{name}`. Write {call.name}({name}=…).")
-    return factory(**given)
+    with blamed():
+        return factory(**given)
 
 
 def describe(name: str, thing: Any, **extra: Any) -> str:

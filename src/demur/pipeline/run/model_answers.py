@@ -12,8 +12,10 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from demur.errors import ModelError, RunError
-from demur.pipeline.job import Job
+from demur.errors import RunError
+from demur.foreign import is_of_the_model
+from demur.pipeline.halving import without_failures
+from demur.pipeline.job import IndexRows, Job, finite
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.run.run_writer import RunWriter
 from demur.randomness import Keys
@@ -39,7 +41,7 @@ def check_answers(job: Job, folder: RunWriter) -> list[str]:
     Raises:
         RunError: the model answers otherwise than it did.
     """
-    now = _answers(job)
+    now = without_failures(job, job.index.readable[:PROBES], _answers, lambda _why, _lost: None)
     kept = folder.has(NAME)
     before = read_json(folder.path / NAME) if kept else _recorded(job, folder)
     notes = [] if before is None else list(_compared(before, now, folder))
@@ -48,9 +50,9 @@ def check_answers(job: Job, folder: RunWriter) -> list[str]:
     return notes
 
 
-def _answers(job: Job) -> dict[str, Any]:
+def _answers(job: Job, first: IndexRows) -> dict[str, Any]:
     """Logits of noise and of the first readable images, how far they move when asked again, and where they were got."""
-    model, first = job.classifier, job.index.readable[:PROBES]
+    model = job.classifier
     images, _ = job.load(first)
     shown, again = _logits(job, images), _logits(job, images)
     return {
@@ -64,18 +66,20 @@ def _answers(job: Job) -> dict[str, Any]:
 
 
 def _noise_logits(job: Job) -> list[list[float]] | None:
-    """Of noise that is the same each time; None where the model answers images only."""
+    """Of noise that is the same each time; None where the model answers images only, or fails on noise."""
     keys = Keys.of(0, [f"probe {number}" for number in range(PROBES)], "answers")
     noise = keys.uniform(torch.empty(PROBES, *job.classifier.input_shape, device=job.classifier.device), "noise")
     try:
         return _plain(_logits(job, noise))
-    except ModelError:
+    except BaseException as error:
+        if not is_of_the_model(error):
+            raise
         return None
 
 
 def _logits(job: Job, images: Images) -> NDArray[np.float64]:
     with torch.no_grad():
-        return job.classifier.logits(images).cpu().double().numpy()
+        return finite(job.classifier.logits(images)).cpu().double().numpy()
 
 
 def _plain(logits: NDArray[np.float64]) -> list[list[float]]:

@@ -1,6 +1,7 @@
 """A run folder: one writer at a time, shards that are whole or absent, a log of what happened."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from demur import seal
-from demur.errors import RunError
+from demur.errors import DemurError, InputError, RunError
+from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
 from demur.records import (
     PART,
@@ -104,6 +106,26 @@ class RunWriter:
         write_json(self.path / "timings" / f"{name}.json", {"seconds": round(seconds, 3)})
 
 
+def try_folder(path: Path) -> None:
+    """Write into a folder, now rather than after an hour; what this makes it takes away.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"demur")
+            file.flush()
+        for each in missing:
+            each.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"cannot write the folder {path}: {error.strerror or error}. Choose another with --out DIR."
+        ) from None
+
+
 def _is_whole(entry: Any) -> bool:
     """Whether an entry of a manifest is as it was written; those of earlier versions have no check."""
     if not isinstance(entry, dict) or not {"shard", "condition", "rows", "sha256"} <= set(entry):
@@ -144,6 +166,27 @@ def _mended(path: Path) -> tuple[str, ...]:
         again = [name for name in found if name not in {*seal.JOURNALS, *_KEPT}]
         seal.unseal(path, [*again, *pictures, *derived, seal.MANIFEST])
     return tuple(found)
+
+
+@contextmanager
+def fault_log(folder: RunWriter) -> Iterator[None]:
+    """A fault that nobody foresaw is told in a paragraph, and its traceback kept in `log.jsonl`.
+
+    Raises:
+        ForeignError: code of a model, a data set or a plug-in failed.
+        FaultError: demur itself did.
+    """
+    try:
+        yield
+    except (DemurError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        folder.log("fault", what=reason(error), traceback=traceback_of(error))
+        if is_foreign(error):
+            raise foreign_error(error) from error
+        if isinstance(error, OSError):  # of the disk: what is told of it says the file
+            raise
+        raise fault(error, folder.path / "log.jsonl") from error
 
 
 def _claim(path: Path, plan: Plan) -> None:
