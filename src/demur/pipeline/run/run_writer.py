@@ -1,5 +1,6 @@
 """A run folder: one writer at a time, shards that are whole or absent, a log of what happened."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,6 @@ from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
 from demur.records import (
     PART,
-    entry_check,
     json_bytes,
     locked,
     read_json,
@@ -123,6 +123,12 @@ def try_folder(path: Path) -> None:
         raise InputError(
             f"cannot write the folder {path}: {error.strerror or error}. Choose another with --out DIR."
         ) from None
+
+
+def entry_check(entry: Mapping[str, Any]) -> str:
+    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
+    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _is_whole(entry: Any) -> bool:
