@@ -232,28 +232,6 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-_OWNERS: Mapping[str, str] = {
-    "plan.toml": "an audit",
-    "training.json": "a training",
-    "attack.json": "an export of attacks",
-}
-"""The first file of a folder, and whose it then is."""
-
-
-def refuse_foreign(path: Path, own: str) -> None:
-    """Refuse a folder that belongs to another kind of work than the one whose first file is `own`.
-
-    Raises:
-        RunError: the two would mix their files.
-    """
-    for file, owner in _OWNERS.items():
-        if file != own and (path / file).exists():
-            raise RunError(
-                f"{path} belongs to {owner} (it has {file}), and {_OWNERS[own]} would mix its files with those. Choose "
-                "another folder with --out."
-            )
-
-
 def _umask() -> int:
     """What this process takes from the rights of new files; it can only be read by setting it."""
     mask = os.umask(0)
@@ -269,12 +247,6 @@ def write_json(path: Path, content: Any) -> None:
 def json_bytes(content: Any) -> bytes:
     """JSON with sorted keys, as every file of a run has it."""
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def entry_check(entry: Mapping[str, Any]) -> str:
-    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
-    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:
