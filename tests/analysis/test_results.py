@@ -2,13 +2,14 @@
 
 import json
 import math
+import shutil
 from statistics import median_low
 
 import pytest
 from tests import tiny
 from tests.analysis.plain_rows import answered, auroc, rows_of, same, share, wrong
 
-from demur.analysis import Results, write_results
+from demur.analysis import Results, analyse, write_results
 
 ROBUST = "pgd(eps=0.05, keep='worst', steps=4)"
 
@@ -262,6 +263,15 @@ def quantities(tree):
     elif isinstance(tree, list):
         for branch in tree:
             yield from quantities(branch)
+
+
+@pytest.mark.parametrize(("line", "found"), [("", {}), ("[purpose]\nowner = 'QA'", {"owner": "QA"})])
+def test_the_purpose_is_the_plan_s_and_none_where_a_plan_has_none(folder, tmp_path, line, found):
+    copy = shutil.copytree(folder, tmp_path / "run")
+    plan = (copy / "plan.toml").read_text()
+    assert "[purpose]\n" in plan
+    (copy / "plan.toml").write_text(plan.replace("[purpose]", line, 1))
+    assert analyse(tiny.reseal(copy)).purpose == found
 
 
 def test_results_travel_as_json(folder, results, tmp_path):
