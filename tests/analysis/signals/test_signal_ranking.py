@@ -79,6 +79,14 @@ def test_one_above_a_fooled_baseline_may_still_know_nothing():
     assert "no better than a coin" in judged(scores, positive)[2].sentence
 
 
+@pytest.mark.parametrize(("lead", "low", "value", "blind"), [(2.15, 0.485, 0.535, ("it",)), (2.3, 0.527, 0.576, ())])
+def test_what_ranks_above_a_coin_within_the_noise_alone_is_blind(lead, low, value, blind):
+    scores, positive = drawn(3, {"it": lead, "seeing": 4.0}, strength=-2.0)
+    area = auroc_interval(scores["it"], positive)
+    assert (area.low, area.value) == pytest.approx((low, value), abs=1e-3)
+    assert judged(scores, positive)[2].blind == blind
+
+
 def test_too_few_failures_say_so():
     scores, positive = drawn(1, {"good": 2.0})
     positive = positive & (np.cumsum(positive) <= 5)
