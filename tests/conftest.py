@@ -9,6 +9,10 @@ import zlib
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # an example that is slow on a busy machine is no fault
+settings.load_profile("untimed")
 
 
 def _seed(name: str) -> None:

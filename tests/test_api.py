@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import demur
 from demur.cli import main
-from demur.errors import DataError, ModelError, RunError
+from demur.errors import DataError, ForeignError, ModelError, RunError
 from demur.records import read
+from tests import tiny
 
 PLAN = {"conditions.use": ["clean", "pgd(eps=0.1, steps=3)", "gaussian_noise(severity=3)"]}
 CLASSES = 3
@@ -132,3 +133,13 @@ def test_what_is_no_model_is_refused(model, images):
 def test_no_images_are_refused_and_no_others_take_their_place(net, images):
     with pytest.raises(DataError, match="data has no readable image"):
         demur.audit(net, [part[:0] for part in images])
+
+
+class Leaving(tiny.Net):
+    def forward(self, x):
+        raise SystemExit(0)
+
+
+def test_code_that_ends_the_process_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(ForeignError, match=r"SystemExit: 0 \(.*test_api\.py:\d+, in forward\)"):
+        demur.audit(Leaving().eval(), tiny.images_and_labels(60), out=tmp_path / "run")

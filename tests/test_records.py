@@ -6,8 +6,19 @@ import sys
 import polars as pl
 import pytest
 
+from demur.data.text_table import read_table
 from demur.errors import RunError
-from demur.records import COLUMNS, frame, read, read_json, validate, write_atomically, write_json, write_shard
+from demur.records import (
+    COLUMNS,
+    csv_bytes,
+    frame,
+    read,
+    read_json,
+    validate,
+    write_atomically,
+    write_json,
+    write_shard,
+)
 
 
 def shard(condition="clean", rows=4):
@@ -142,3 +153,13 @@ def test_json_is_written_sorted_and_never_with_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", {"a": float("nan")})
     assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "''=1", "=cmd|' /C calc'!A0"])
+def test_a_text_that_is_a_formula_is_defused_and_read_back(tmp_path, text):
+    content = csv_bytes(pl.DataFrame({"label": [text, "plain", "a=b", "'tis", None], "number": [-1.5, 0, 1, 2, 3]}))
+    back = pl.read_csv(content)
+    assert back["label"].to_list() == [f"'{text}", "plain", "a=b", "'tis", None]
+    assert back["number"].to_list() == [-1.5, 0, 1, 2, 3]
+    (tmp_path / "table.csv").write_bytes(content)
+    assert read_table(tmp_path / "table.csv").columns["label"] == [text, "plain", "a=b", "'tis", ""]

@@ -5,8 +5,8 @@
 mutmut finds the changes (mutants) of `metrics`, `policies`, `signals`, `attacks` and `analysis`: in functions, and in
 what stands outside them, such as thresholds and default values. A sample is drawn by the seed; a mutant keeps its place
 in the draw while its own code stays. Each is written into a copy of the tree, never into the tree, and the tests of its
-room and the examples of its docstrings run against it, those that name its file first. A mutant is killed when a test
-fails, or when the tests take four times their usual processor time.
+room and the examples of its docstrings run against it, those that run the changed statement first. A mutant is killed
+when a test fails, or when the tests take four times their usual processor time.
 
 Not drawn, because no user would notice or these tests could not: what stands in `raise` and `assert`, texts with a
 space in them, `strict=` of `zip`, `device=` (tests have one device), "nan" and "inf" in `float`, aliases and first
@@ -26,10 +26,7 @@ import fnmatch
 import hashlib
 import json
 import os
-import queue
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,10 +35,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import count, repeat
 from pathlib import Path
 
 import libcst as cst
+from mutant_copies import Copies, Room
 from mutmut.mutation.file_mutation import Mutation, create_mutations, deep_replace
 
 from demur.metrics import wilson
@@ -50,22 +47,6 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("metrics", "policies", "signals", "attacks", "analysis")
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
 ENOUGH = 0.9
-PATIENCE = 4  # times the processor time of the unbroken tests, and never less than half a minute
-HALF_MINUTE, HALF_HOUR = 30, 1800  # a mutant that sleeps costs no processor time, hence the second
-MEMORY = 16 << 30
-
-# In the process of the tests: limits first, so that they also hold where `--python` is a wrapper that waits its turn.
-START = """
-import resource, sys
-seconds, memory = map(int, sys.argv[1:3])
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-import pytest
-status = pytest.main(sys.argv[3:])
-print(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
-sys.exit(status)
-"""
-OPTIONS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", "--hypothesis-seed=0")
 
 
 @dataclass(frozen=True, order=True)
@@ -206,86 +187,6 @@ def sample(files: Sequence[str], seed: int, size: int, jobs: int) -> tuple[list[
     return found[:size], len(every)
 
 
-# What the tests say
-
-
-class Trees:
-    """Copies of the tree, one for each job; `borrow` waits for a free one."""
-
-    def __init__(self, root: Path, jobs: int, python: str) -> None:
-        self.python, self.free, self.clock = python, queue.SimpleQueue[Path](), count(1)
-        command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)  # noqa: S603  # the reader's own git
-        names = [name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
-        for job in range(jobs):
-            for name in names:
-                (root / str(job) / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, root / str(job) / name)
-            self.free.put(root / str(job))
-
-    @contextlib.contextmanager
-    def borrow(self) -> Iterator[Path]:
-        """A copy for oneself, for a while."""
-        tree = self.free.get()
-        try:
-            yield tree
-        finally:
-            self.free.put(tree)
-
-    def write(self, path: Path, text: str) -> None:
-        """Write with a time that no other version of the file had, so that no compiled version is taken for it."""
-        path.write_text(text)
-        second = next(self.clock)
-        os.utime(path, (second, second))
-
-
-def run_tests(tree: Path, python: str, tests: Sequence[str], seconds: int) -> tuple[int, str]:
-    """The exit status of the tests and what they printed."""
-    known = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-    command = [python, "-c", START, str(seconds), str(MEMORY), *OPTIONS, *tests]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        ran = subprocess.run(command, cwd=tree, env=known, capture_output=True, text=True, timeout=HALF_HOUR)  # noqa: S603
-        return ran.returncode, ran.stderr + ran.stdout
-    return -1, "half an hour was not enough"
-
-
-def mirror(tree: Path, path: str) -> list[str]:
-    """The file's own examples and the tests of its room, those first that name most of what the file defines."""
-    body, stem = ast.parse((tree / path).read_text()).body, Path(path).stem
-    words = [stem, *(node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef))]
-
-    def weight(test: Path) -> float:
-        text = test.read_text()
-        return -(stem in test.stem) - sum(word in text for word in words) / (1 + len(words))
-
-    tests = sorted((tree / "tests" / Path(path).parts[2]).rglob("test_*.py"))
-    return [path, *(str(test.relative_to(tree)) for test in sorted(tests, key=weight))]
-
-
-def unbroken(trees: Trees, room: str) -> int:
-    """Seconds of processor time after which a mutant of the room has hung."""
-    with trees.borrow() as tree:
-        status, output = run_tests(tree, trees.python, [f"src/demur/{room}", f"tests/{room}"], HALF_HOUR)
-    if status:
-        print(output[-4000:])
-        print(f"The tests of {room} fail unbroken (exit status {status}), so nothing can be said of mutants.")
-        raise SystemExit(2)
-    return max(HALF_MINUTE, round(PATIENCE * float(output.splitlines()[-1])))
-
-
-def judge(trees: Trees, one: Mutant, seconds: int) -> Verdict:
-    """Run the tests of the file's room against the mutant."""
-    begun = time.monotonic()
-    with trees.borrow() as tree:
-        tests, whole = mirror(tree, one.path), (tree / one.path).read_text()
-        trees.write(tree / one.path, one.text)
-        try:
-            status, _ = run_tests(tree, trees.python, tests, seconds)
-        finally:
-            trees.write(tree / one.path, whole)
-    return Verdict(one, status != 0, time.monotonic() - begun)
-
-
 # The command
 
 
@@ -312,16 +213,25 @@ def main() -> int:
         print("\n\n".join(f"{one.path}:{one.line}\n{one.diff}" for one in drawn))
         return 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        verdicts = list(judged(Trees(Path(folder), asked.jobs, asked.python), drawn, asked.jobs))
+        copies = Copies(ROOT, Path(folder), asked.jobs, asked.python)
+        verdicts = list(judged(copies, drawn, asked.jobs))
+        copies.close()
     return tell(verdicts, asked.seed, possible, (time.monotonic() - begun) / 60)
 
 
-def judged(trees: Trees, drawn: Sequence[Mutant], jobs: int) -> Iterator[Verdict]:
+def judge(copies: Copies, rooms: dict[str, Room], one: Mutant) -> Verdict:
+    """Run the tests of the file's room against the mutant."""
+    begun = time.monotonic()
+    killed = copies.kill(rooms[Path(one.path).parts[2]], one.path, one.line, one.text)
+    return Verdict(one, killed, time.monotonic() - begun)
+
+
+def judged(copies: Copies, drawn: Sequence[Mutant], jobs: int) -> Iterator[Verdict]:
     """A verdict on each, in the order in which they come."""
     with ThreadPoolExecutor(jobs) as pool:
-        rooms = sorted({Path(one.path).parts[2] for one in drawn})
-        limits = dict(zip(rooms, pool.map(unbroken, repeat(trees), rooms), strict=True))
-        waiting = [pool.submit(judge, trees, one, limits[Path(one.path).parts[2]]) for one in drawn]
+        names = sorted({Path(one.path).parts[2] for one in drawn})
+        rooms = dict(zip(names, pool.map(copies.unbroken, names), strict=True))
+        waiting = [pool.submit(judge, copies, rooms, one) for one in drawn]
         for at, done in enumerate(as_completed(waiting), 1):
             verdict = done.result()
             word = "killed  " if verdict.killed else "SURVIVED"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from demur.zoo.compact_resnet import CompactResNet
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +17,7 @@ from demur.training.learning_loop import learn
 from demur.training.model_card import write_model
 from demur.training.standard import Standard
 from demur.training.training_task import split
+from demur.zoo import CompactResNet
 
 EPS = 0.1
 """The L∞ radius trained for."""

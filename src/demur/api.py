@@ -10,9 +10,11 @@ from torch import nn
 
 from demur.analysis import Results, write_results
 from demur.classifier import AnyClassifier, BoundClassifier, Classifier
+from demur.containment import contained, same_draws
 from demur.data import Source, from_given, open_data
 from demur.data.memory import DatasetSource, TensorSource, names_of
 from demur.errors import ModelError
+from demur.foreign import blamed
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
 from demur.report import write
@@ -63,9 +65,24 @@ def audit(
         say: called with a sentence whenever something else is being measured; by default nothing is said.
 
     Raises:
-        InputError: something given cannot be used; nothing was measured.
+        InputError: something given cannot be used, and nothing was measured.
+        ForeignError: code of the model, the data or a plug-in failed, whatever it raised; the same call continues.
         RunError: the folder belongs to another run.
+        FaultError: an unexpected fault; its traceback is in `log.jsonl` of the run.
     """
+    with blamed(), contained(), same_draws():
+        return _audit(model, data, out, plan, risk, device, say or _silent)
+
+
+def _audit(
+    model: AnyClassifier | nn.Module | str | None,
+    data: object,
+    out: Path | str | None,
+    plan: Plan | Mapping[str, Any] | Path | str | None,
+    risk: float | None,
+    device: str | None,
+    say: Say,
+) -> Results:
     ours = all(given is None or (isinstance(given, str) and given == "fashion") for given in (model, data))
     described = _described(model)
     source = None if data is None or isinstance(data, str) else _source(data, described)
@@ -75,7 +92,7 @@ def audit(
     folder = run_plan(
         named if risk is None else named.at_risk(risk),
         None if out is None else Path(out),
-        SpokenProgress(say or _silent),
+        SpokenProgress(say),
         source=source,
         classifier=_bound(described, source),
         device=device,

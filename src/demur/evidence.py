@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from demur.classifier import AnyClassifier, BoundClassifier, ForwardOutput, bound
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
 from demur.classifier.partial_forward import Change
-from demur.classifier.validation import check_images
+from demur.classifier.validation import check_images, clamped
 from demur.errors import DataError, InputError, ModelError
 from demur.randomness import Keys
 from demur.shapes import Features, Images, Logits, Scores
@@ -60,7 +60,7 @@ class Evidence:
     ) -> None:
         given = {"logits": logits, "keys": keys, "groups": groups}
         self._classifier = _checked(classifier, images, given) if check else cast(BoundClassifier, classifier)
-        self.images = images.to(self._classifier.device) if check else images
+        self.images = clamped(images).to(self._classifier.device) if check else images
         self.groups = groups
         self.spent = torch.zeros(2, len(images if logits is None else logits), dtype=torch.int64)
         if logits is not None:  # the cached property starts filled

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from demur.errors import RunError
-from demur.records import append_line, read_json, write_atomically
+from demur.records import append_line, read_json
+from demur.seal import checked_line, is_whole, replace_sealed
 
 FILE = "opened.jsonl"
 
@@ -45,7 +46,7 @@ def note(run: Path, split: Literal["certify", "test"], by: str) -> list[Opening]
         line["scope"] = "run"
     known = {_line(entry) for entry in (*openings(run), *shared) if entry["data_sha256"] == line["data_sha256"]}
     lines = sorted({*known, _line(line)})
-    write_atomically(run / FILE, "".join(lines).encode())
+    replace_sealed(run, FILE, "".join(lines).encode())
     return [json.loads(each) for each in lines]
 
 
@@ -56,8 +57,8 @@ def openings(run: Path) -> list[Opening]:
 
 def _line(opening: Opening) -> str:
     """Lines begin with their time, so that text sorts by it."""
-    first = {"at": opening["at"]}
-    return json.dumps(first | {key: opening[key] for key in sorted(opening)}) + "\n"
+    whole = checked_line(opening)
+    return json.dumps({"at": whole["at"]} | {key: whole[key] for key in sorted(whole)}) + "\n"
 
 
 def _read(path: Path) -> list[Opening]:
@@ -66,8 +67,11 @@ def _read(path: Path) -> list[Opening]:
     try:
         found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         for line in found:
-            _ = [line[key] for key in ("at", "split", "data_sha256", "model_sha256", "plan_sha256", "gates")]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+            _ = [line[key] for key in ("split", "data_sha256", "model_sha256", "plan_sha256", "scope")]
+            _ = line["at"][:16].replace("T", " "), {**line["gates"]}
+            if not is_whole(line):
+                raise ValueError(f"the line of {line['at']} was changed")  # noqa: TRY301 - told below like the others
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise RunError(
             f"{path} says how often test labels were opened and cannot be read ({error}). "
             "Repair the line, or move the file away; the count then starts anew."

@@ -10,8 +10,9 @@ Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<n
 uncertainty) come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of
 numbers), for attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is
 kept) and `passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones
-`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why).
-A failed sample is a row with `error` set and everything measured null.
+`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why), for rows measured in
+another batch than planned `batch.size`. A failed sample is a row with `error` set and everything measured null; where
+the model failed it has a `batch.size`.
 """
 
 import errno
@@ -30,9 +31,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from demur.errors import InputError, RunError
+from demur.errors import InputError, RunError, legible
 
 SCHEMA_VERSION = 1
+
+FORMULA = r"^'*[=+\-@\t\r\n]"
+"""What a spreadsheet takes for a formula, and what would be one without the apostrophes before it."""
 
 SPLITS = ("train", "fit", "tune", "certify", "test")
 
@@ -64,7 +68,6 @@ SECOND, WEIGHT, META = "label2", "label_weight", "meta."
 METADATA: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 """What may be known of a row besides; columns that begin with `META` are text."""
 
-
 PASSES = "passes."
 
 STAGED: Mapping[str, pl.DataType] = {
@@ -75,13 +78,14 @@ STAGED: Mapping[str, pl.DataType] = {
     "crash": pl.String(),
     "spent.scan": pl.Int32(),
     "spent.refine": pl.Int32(),
+    "batch.size": pl.Int32(),
 }
-"""What only some attacks say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
+"""What only some rows have to say; columns that begin with `PASSES` count what one stage of several cost (int32)."""
 
+BATCH_SIZE = "batch.size"  # rows of the batch, where it is another than planned because the model failed on that
 
 EXPLAIN = "explain."
 """Columns that begin so say where the model looked, or what hiding a part of the image did (float32)."""
-
 
 PART = "part."
 """Columns that begin so are float64 and go to `parts/`."""
@@ -136,6 +140,16 @@ def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
                 f"{where}: column {name!r} must be {dtype}; found {found or 'none'}. The file is damaged or older."
             )
     return table
+
+
+def csv_bytes(table: pl.DataFrame) -> bytes:
+    """A table for a spreadsheet: a text that one would take for a formula is led by an apostrophe."""
+    text = pl.col(pl.String)
+    return (
+        table.with_columns(pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep())
+        .write_csv()
+        .encode()
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -202,6 +216,12 @@ def locked(path: Path) -> Iterator[None]:
         RunError: another process writes into it.
     """
     try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"cannot write the folder {legible(os.fspath(path))}: its name is not UTF-8. Choose another with --out DIR."
+        ) from None
+    try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
@@ -249,7 +269,18 @@ def _umask() -> int:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys, atomically."""
-    write_atomically(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    write_atomically(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """JSON with sorted keys, as every file of a run has it."""
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def entry_check(entry: Mapping[str, Any]) -> str:
+    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
+    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:
@@ -258,7 +289,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} does not exist. A run folder has it once its audit has started.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RunError(f"{path} is not readable JSON ({error}). Delete it and run the audit again.") from None
 
 
@@ -269,9 +300,11 @@ def write_shard(run: Path, name: str, table: pl.DataFrame) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_parts(run: Path, name: str, table: pl.DataFrame) -> None:
-    """Write `parts/<name>.parquet` atomically."""
-    write_atomically(run / "parts" / f"{name}.parquet", _parquet(table))
+def write_parts(run: Path, name: str, table: pl.DataFrame) -> str:
+    """Write `parts/<name>.parquet` atomically and return its sha256."""
+    content = _parquet(table)
+    write_atomically(run / "parts" / f"{name}.parquet", content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _parquet(table: pl.DataFrame) -> bytes:
@@ -287,18 +320,29 @@ def read(run: Path, condition: str | None = None) -> pl.DataFrame:
         raise RunError(
             f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end."
         )
-    paths = [run / "records" / f"{entry['shard']}.parquet" for entry in shards]
-    missing = [path.name for path in paths if not path.exists()]
-    if missing:
-        raise RunError(f"{run}: {missing[0]} is in the manifest and not in records/. Run the same audit again.")
-    return pl.concat([validate(_read_table(path), path.name) for path in paths], how="diagonal")
+    return pl.concat([_read_shard(run, entry) for entry in shards], how="diagonal")
+
+
+def _read_shard(run: Path, entry: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows of one shard, which must be those that its entry in the manifest is about."""
+    path = run / "records" / f"{entry['shard']}.parquet"
+    if not path.exists():
+        raise RunError(f"{run}: {path.name} is in the manifest and not in records/. Run the same audit again.")
+    table = validate(_read_table(path), path.name)
+    if len(table) != entry["rows"] or not (table["condition"] == entry["condition"]).all():
+        raise RunError(
+            f"{path} must have {entry['rows']} rows of {entry['condition']!r}, as manifest.json says; it has "
+            f"{len(table)} of {', '.join(map(repr, table['condition'].unique().sort()[:2]))}. Run the same audit again."
+        )
+    return table
 
 
 def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
     """`sample_id` and the parts of scores under a condition, in planned order; None unless every shard has them."""
-    shards = [entry["shard"] for entry in read_json(run / "manifest.json") if entry["condition"] == condition]
-    paths = [run / "parts" / f"{shard}.parquet" for shard in shards]
-    if not paths or not all(path.exists() for path in paths):
+    entries = [entry for entry in read_json(run / "manifest.json") if entry["condition"] == condition]
+    paths = [run / "parts" / f"{entry['shard']}.parquet" for entry in entries]
+    named = all("check" not in entry or "parts" in entry for entry in entries)  # earlier manifests name no parts
+    if not paths or not named or not all(path.exists() for path in paths):
         return None
     return pl.concat([_read_table(path) for path in paths])
 

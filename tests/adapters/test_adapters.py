@@ -101,7 +101,7 @@ def test_ones_own_module_is_found_in_the_current_directory(mynets):
         ("zoo:resnet20@none.safetensors", AddressError, "no weights at 'none.safetensors'"),
         ("zoo:resnet20@w.safetensors?means=.5", AddressError, "Did you mean 'mean'"),
         ("zoo:resnet20@w.safetensors?mean=a,b,c", AddressError, "the option mean takes numbers.*got 'a,b,c'"),
-        ("zoo:resnet20@w.safetensors?size=0", AddressError, "the option size takes a positive whole number"),
+        ("zoo:resnet20@w.safetensors?size=0", AddressError, "the option size takes a whole number from 1 to 4,096"),
         ("module:mynets", AddressError, "Write module:PKG.MOD:FACTORY"),
         ("module:nonets:Tiny", AddressError, "cannot import 'nonets'.*current directory"),
         ("module:mynets:Tinny", AddressError, "unknown factory 'Tinny'. Did you mean 'Tiny'"),

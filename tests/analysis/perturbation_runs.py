@@ -34,7 +34,8 @@ def written(folder, tables, entries, **facts):
     n = len(tables["clean"])
     known = {"classes": list(CLASSES), "splits": {"test": n}, "attacked": n, "signals": [], "conditions": entries}
     known |= {"groups": None, "model": "zoo:one", "model_sha256": "m1", "data": "digits", "data_sha256": "d1"}
-    known |= {"plan_sha256": "p1", "input_shape": [3, 8, 8]} | facts
+    known |= {"plan_sha256": "p1", "input_shape": [3, 8, 8]}
+    known |= {"parameters": 9, "duplicates": 0, "seed": 0, "versions": {}} | facts
     write_json(folder / "run.json", known)
     write_json(folder / "manifest.json", shards)
     (folder / "plan.toml").write_text("version = 1\n")

@@ -9,10 +9,11 @@ from tests.analysis import perturbation_runs as made
 from tests.report import perturbation_results as made_up
 
 from demur.analysis import analyse
-from demur.analysis.csv_tables import csv_tables, flat, write_tables
+from demur.analysis.csv_tables import csv_tables, flat, table_files
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.robustness.minimal_perturbation import ClassSearch, perturbation_tables
 from demur.analysis.run_folder import Run
+from demur.seal import write_sealed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
 FILES = {
@@ -41,10 +42,9 @@ def results(found):
     return analyse(GOLDEN).model_copy(update={"epsilon": found, **tables})
 
 
-def test_a_run_without_them_has_no_files(tmp_path):
+def test_a_run_without_them_has_no_files():
     assert csv_tables(analyse(GOLDEN)) == {}
-    assert write_tables(tmp_path, analyse(GOLDEN)) == ()
-    assert not (tmp_path / "tables").exists()
+    assert table_files(analyse(GOLDEN)) == {}
 
 
 def test_every_table_has_its_file(results):
@@ -53,8 +53,10 @@ def test_every_table_has_its_file(results):
 
 
 def test_what_is_written_is_read_back(results, tmp_path):
-    paths = write_tables(tmp_path, results)
-    for path, (name, table) in zip(paths, csv_tables(results).items(), strict=True):
+    files = table_files(results)
+    write_sealed(tmp_path, files)
+    for file, (name, table) in zip(files, csv_tables(results).items(), strict=True):
+        path = tmp_path / file
         assert path == tmp_path / "tables" / name
         back = pl.read_csv(path, infer_schema_length=None)
         assert back.columns == table.columns

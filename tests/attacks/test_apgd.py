@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.attacks.counting_objective import setting
 from tests.attacks.mnist_net import needs_shared, robust_mnist
-from tests.attacks.test_bim_mifgsm import moved
+from tests.attacks.test_gradient_sign import moved
 
 from demur.attacks.apgd import APGD, APGDT, _windows
 from demur.attacks.core.attack_state import AttackState

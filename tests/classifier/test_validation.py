@@ -34,7 +34,7 @@ class Loud(Net):
 
 class Dictionary(Net):
     def forward(self, x):
-        return {"logits": super().forward(x)}
+        return {"scores": super().forward(x)}
 
 
 class Spatial(Net):
@@ -56,7 +56,7 @@ class Spatial(Net):
         (half_training(), {}, r"1 are in training mode, among them 'norm' \(BatchNorm2d\).*model.eval\(\)"),
         (Net(), {}, r"among them 'norm'"),
         (net(channels=1), {}, "must read images of shape .3, 8, 8.; it failed.*Check channels"),
-        (seeded(Dictionary()), {}, "gave a dict"),
+        (seeded(Dictionary()), {"classes": ("a", "b")}, r"gave a dict with scores float32 \(2, 4\)"),
         (seeded(Spatial()), {}, r"gave the shape \(2, 6, 8, 8\)"),
         (net(), {"classes": ["cat"]}, "at least two classes; got 1"),
         (net(), {"classes": ["cat", "dog", "cat", "ship"]}, "'cat' is named twice"),

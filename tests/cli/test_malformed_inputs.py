@@ -1,4 +1,4 @@
-"""Fourteen malformed inputs: each a clear paragraph and status 2, or a finished audit that counts the rows it lost."""
+"""Malformed inputs: each a clear paragraph and status 2, or a finished audit that counts the rows it lost."""
 
 import errno
 import io
@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tests import tiny
 from tests.cli.conftest import QUICK, refused
+from tests.cli.malformed_cases import CASES
 
 from demur.adapters.weights import manifest_of, manifest_text
 from demur.data import build_index, open_data
@@ -402,3 +403,22 @@ def test_images_the_model_was_trained_on_are_left_out_and_told(demur, good, addr
     assert results["provenance"]["excluded_samples"] == 12
     assert results["accuracy"]["n"] == ROWS - 12
     assert "12 images that the model was trained on" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * case.large) for case in CASES]
+)
+def test_the_table_of_malformed_inputs(demur, case, tmp_path, request):
+    request.addfinalizer(lambda: subprocess.run(["rm", "-rf", tmp_path / "set"], check=True))  # deeper than Python goes
+    arguments = case.arguments()
+    if case.failed is None:
+        refused(demur(*arguments), *case.words)
+    else:
+        said = demur(*arguments, "--out", "run")
+        assert said.status in {0, 1, 3}, said
+        table = pl.read_parquet(tmp_path / "run" / "records" / "c000-*.parquet")
+        lost = table.filter(pl.col("error").is_not_null())
+        assert len(lost) == case.failed
+        assert all(word in error for error in lost["error"] for word in case.words), lost["error"].to_list()
+        assert f"{case.failed} of {len(table)} images could not be read" in said.out
+        assert f"{case.failed} of {len(table)} images could not be read" in (tmp_path / "run/summary.md").read_text()

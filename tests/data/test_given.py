@@ -1,18 +1,22 @@
 """Images as Python has them: pairs, arrays, data sets, loaders."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    Dataset,
     IterableDataset,
     RandomSampler,
     SubsetRandomSampler,
     TensorDataset,
 )
 
-from demur.data import from_given, from_tensors
+from demur.data import build_index, from_given, from_tensors
 from demur.errors import DataError
 
 X, Y = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
@@ -104,3 +108,73 @@ def test_names_come_from_the_data_set_or_the_caller():
 def test_anything_else_is_refused_with_the_way_out(data, message):
     with pytest.raises(DataError, match=message):
         from_given(data)
+
+
+def rows_with(*labels):
+    return [(torch.zeros(1, 4, 4), label) for label in labels]
+
+
+class Rows(Dataset):
+    def __init__(self, *labels):
+        self.rows = rows_with(*labels)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        return self.rows[at]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((X, torch.full((10,), 20240101)), "20,240,102 classes.*Ids and dates"),
+        ((X, torch.full((10,), 2**62)), "more than 10¹⁵ classes"),
+        ((X, torch.full((10,), torch.nan)), "whole numbers, one per image; got torch.float32"),
+        ((X, torch.full((10,), 1e30)), "whole numbers, one per image"),
+        ((X, torch.zeros(10, dtype=torch.complex64)), "whole numbers, one per image; got torch.complex64"),
+        ((X, ["cat"] * 10), "the labels must be numbers in a tensor or an array; got list"),
+        ((X, np.array(["cat"] * 10)), "the labels must be numbers"),
+        ((X, [2**70] * 10), "the labels must be numbers"),
+        ((X, np.full(10, 2**64 - 1, np.uint64)), "from 0 on"),
+        (Rows(0, "cat"), "item 1 of 'data' has the label 'cat'; labels must be whole numbers"),
+        (Rows(0, 0.5), "has the label 0.5"),
+        (Rows(0, None), "has the label None"),
+        (Rows(0, 2**70), "labels must be whole numbers"),
+        (Rows(0, torch.tensor([0, 1])), "labels must be whole numbers"),
+        (Rows(20240101, 20240102), "20,240,103 classes"),
+        (DataLoader(Rows("a", "b"), sampler=[0, 1]), "the labels must be numbers"),
+        (DataLoader(Rows(0, 1e300), sampler=[0, 1]), "whole numbers"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(data, message):
+    with pytest.raises(DataError, match=message):
+        from_given(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\nb", r"a\x0ab"), ("\ud800", r"\ud800"), (" ", "' '"), ("x" * 201, "200")]
+)
+def test_class_names_that_no_screen_shows_are_refused(name, shown):
+    with pytest.raises(DataError, match="Rename it") as caught:
+        build_index(from_given((X, Y), classes=("cat", name, "dog")))
+    assert shown in str(caught.value)
+
+
+def test_images_without_pixels_are_refused():
+    with pytest.raises(DataError, match="without a pixel"):
+        build_index(from_given((torch.zeros(10, 1, 0, 4), Y)))
+
+
+def test_a_picture_that_is_cut_short_is_a_row_with_the_reason():
+    out = io.BytesIO()
+    Image.effect_noise((40, 40), 90).save(out, "png")
+    whole, torn = (Image.open(io.BytesIO(out.getvalue()[:size])) for size in (None, 900))
+
+    class Pictures(Rows):
+        def __getitem__(self, at):
+            return (whole, torn)[at], at
+
+    first, second = from_given(Pictures(0, 1)).read([0, 1])
+    assert first.error is None
+    assert second.error.startswith("cannot decode the image: ")

@@ -149,3 +149,51 @@ def test_many_sizes_need_one(tmp_path):
         open_data(f"folder:{tmp_path}")
     assert open_data(f"folder:{tmp_path}?size=6x8&crop=center").input_shape == (1, 6, 8)
     assert open_data(f"folder:{tmp_path}?size=6&colour=rgb").input_shape == (3, 6, 6)
+
+
+def test_a_folder_that_cannot_be_read_counts_and_stops_nothing(tmp_path, monkeypatch):
+    save(tmp_path, [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(5)])
+    save(tmp_path, ["dog/shut/a.png", "dog/shut/b.png"])
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    index = build_index(open_data(f"folder:{tmp_path}"))
+    assert [(name, error) for name, error in zip(index.sample_ids, index.errors, strict=True) if error] == [
+        ("dog/shut", "cannot read the file: Permission denied")
+    ]
+    monkeypatch.setattr(os, "scandir", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(DataError, match=r"cannot read the folder .*: Permission denied. Correct its rights"):
+        open_data(f"folder:{tmp_path}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_folder_without_rights_counts(tmp_path):
+    save(tmp_path, ["cat/1.png", "cat/2.png", "dog/1.png", "dog/shut/2.png"])
+    (tmp_path / "dog/shut").chmod(0)
+    assert build_index(open_data(f"folder:{tmp_path}")).errors.count("cannot read the file: Permission denied") == 1
+    (tmp_path / "dog/shut").chmod(0o755)
+
+
+def test_files_come_by_name_and_depth_and_links_are_followed(tmp_path):
+    names = ["cat/b/2.png", "cat/a.png", "cat/b.png", "cat/b/1.png", "cat/B/9.png", "dog/z.png"]
+    save(tmp_path, names)
+    (tmp_path / "dog" / "a").symlink_to(tmp_path / "cat" / "b")
+    rows = rows_of(f"folder:{tmp_path}")
+    assert [row.sample_id for row in rows] == [
+        "cat/B/9.png", "cat/a.png", "cat/b/1.png", "cat/b/2.png", "cat/b.png", "dog/a/1.png", "dog/a/2.png",
+        "dog/z.png",
+    ]  # fmt: skip
+
+
+def test_a_name_that_is_no_text_is_read_with_its_marks_and_shown_by_its_bytes(tmp_path):
+    save(tmp_path, ["set/cat/a.png", "set/dog/a.png", "masks/cat/a.png", "masks/dog/a.png"])
+    for folder in ("set", "masks"):
+        (tmp_path / folder / "dog/a.png").rename(tmp_path / folder / "dog/caf\udce9.png")
+    first, second = rows_of(f"folder:{tmp_path / 'set'}?masks=../masks")
+    assert (first.sample_id, second.sample_id) == ("cat/a.png", "dog/caf\\xe9.png")
+    assert second.mask is not None

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from tests.data.image_files import save
@@ -71,4 +72,31 @@ def test_other_json_files_are_no_sign(tmp_path):
     (tmp_path / "about.json").write_text('{"images": 2}')
     (tmp_path / "empty.json").write_text("")
     (tmp_path / "list.json").write_text("[1, 2]")
+    assert len(open_data(f"folder:{tmp_path}")) == 2
+
+
+def labelled(place, *labels):
+    (place / "list.csv").write_text("path,label\n" + "".join(f"{at}.png,{each}\n" for at, each in enumerate(labels)))
+    save(place, [f"{at}.png" for at in range(len(labels))])
+    return f"csv:{place / 'list.csv'}"
+
+
+def test_a_bar_or_semicolon_may_stand_in_the_name_of_a_class(tmp_path):
+    assert open_data(labelled(tmp_path, "red|round", "blue;flat", "red|round")).classes == ("blue;flat", "red|round")
+
+
+@pytest.mark.parametrize("labels", [("a|b", "a"), ("a;c", "b;c"), ("a|b", "b|a"), ("a|a", "x")])
+def test_a_part_that_stands_elsewhere_too_is_a_label_of_its_own(tmp_path, labels):
+    with pytest.raises(DataError, match=r"is multi-label: .* unless \?classes="):
+        open_data(labelled(tmp_path, *labels))
+
+
+def test_names_that_are_declared_are_one_class_each(tmp_path):
+    source = open_data(labelled(tmp_path, "a|b", "a", "[x]") + "?classes=a,a|b,[x]")
+    assert [row.label for row in source.read(range(3))] == [1, 0, 2]
+
+
+def test_a_pipe_among_json_files_is_not_waited_for(tmp_path):
+    save(tmp_path, ["cat/a.png", "dog/b.png"])
+    os.mkfifo(tmp_path / "list.json")
     assert len(open_data(f"folder:{tmp_path}")) == 2

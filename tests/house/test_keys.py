@@ -35,7 +35,7 @@ TEXTS = {
     *("fog", "foreign", "frost", "gaussian_noise", "glass_blur", "goal", "impulse_noise", "lipschitz", "local norm"),
     *("motion_blur", "move", "noise radius", "noise", "operator norm", "pixels", "probe", "randomised", "rotation"),
     *("salt_and_pepper", "shot_noise left", "shot_noise", "shuffled", "snow angle", "snow", "spatter", "speckle_noise"),
-    *("start", "stripes", "tiles turned", "tiles", "trials", "turned", "weights", "door"),
+    *("answers", "start", "stripes", "tiles turned", "tiles", "trials", "turned", "weights", "door"),
     *("dropout {name} {calls[name]}", "filters of {name}", "mutant {self.operator} {self.gamma:g}"),
     *("smooth_grad {copy}", "waver {draw}", "{degrees:g}", "{draw} radius"),
     *("\x1f", "fold\x1f{unit}", "role\x1f{kind}\x1f{text}", "train\x1f{unit_hash}"),

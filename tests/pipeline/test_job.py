@@ -8,13 +8,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from tests import every_section, tiny
 from torch import nn
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
-from demur.data import build_index, open_data
-from demur.errors import InputError, ModelError
+from demur.data import build_index, from_tensors, open_data
+from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.job import Job, shards
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.resolve import resolve
@@ -118,3 +119,17 @@ def test_a_model_whose_weights_changed_on_the_way_is_refused(data):
     sent = pickle.dumps(job)
     with pytest.raises(ModelError, match="its weights have changed"):
         pickle.loads(sent)
+
+
+def test_pixels_that_rounding_has_pushed_out_of_the_range_are_clamped(data):
+    images, labels = tiny.images_and_labels(ROWS)
+    images[0, 0, 0, 0], images[1, 0, 0, 0] = -9e-7, 1 + 9e-7
+    source = from_tensors(images, labels, classes=tiny.CLASSES, name="pushed")
+    job = job_of(source, model=None, classifier=tiny.classifier())
+    x, _ = job.load(range(ROWS))
+    assert torch.equal(x, images.clamp(0, 1))
+    clean = from_tensors(images.clamp(0, 1), labels, classes=tiny.CLASSES, name="clean")
+    assert build_index(source).contents == build_index(clean).contents
+    images[0, 0, 0, 0] = -2e-6
+    with pytest.raises(DataError, match="has pixels from -2e-06"):
+        build_index(source)

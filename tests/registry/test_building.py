@@ -90,3 +90,9 @@ def test_an_unknown_name_inside_a_name_offers_the_nearest():
 def test_a_thing_without_a_name_is_refused():
     with pytest.raises(InputError, match="Listening has no name among the signals"):
         name_of("signal", Listening())
+
+
+@pytest.mark.parametrize("text", ["pgd(eps=0.1, steps=1000000000)", "pgd(eps=0.1, restarts=1000001)"])
+def test_a_count_that_would_never_end_is_refused(text):
+    with pytest.raises(InputError, match="must be at most 1,000,000; got 1,000,0"):
+        build("attack", text)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from demur.report import words
+from demur.report import render, words
 from demur.report.first_screen import FirstScreen
+from demur.report.text_outputs import summary
 from tests.report.example_results import STATES, base, condition, guarantee, run
 from tests.report.perturbation_results import no_end, no_reach, search
 from tests.report.simulated_scores import share, undefined
@@ -15,6 +16,19 @@ def test_words_fit_a_terminal(state):
     assert 8 <= len(lines) <= 14
     assert max(map(len, lines)) <= 100
     assert lines[-1].startswith("Next: ")
+
+
+def test_images_that_could_not_be_read_are_counted_on_the_first_screen_of_each_output():
+    results = run("issued")
+    made = results.provenance
+    total = sum(made.splits.values())
+    found = results.model_copy(update={"provenance": made.model_copy(update={"failed_samples": 7})})
+    said = f"7 of {total:,} images could not be read"
+    assert f"Measurement: {said}; " in words(found)
+    assert f"- Unreadable: {said} and were left out." in summary(found, FirstScreen.of(found))
+    assert f"{said} and were left out." in render(found)
+    for text in (words(results), summary(results, FirstScreen.of(results)), render(results)):
+        assert "images could not be read" not in text
 
 
 def test_words_fit_even_when_everything_is_long():

@@ -1,12 +1,12 @@
 """Bright top against bright bottom: images that a small network learns in seconds."""
 
 import torch
-from demur.zoo.compact_resnet import CompactResNet
 from torch import nn
 
 from demur.data import from_tensors
 from demur.data.source import Row
 from demur.training import Standard, gather
+from demur.zoo import CompactResNet
 
 CLASSES = ("top", "bottom")
 RECIPE = Standard(epochs=8, batch=16, learning_rate=0.05, shift=1)

@@ -1,14 +1,17 @@
 """The options of a model address: `?mean=.5,.5,.5&std=.5,.5,.5&output=logits`."""
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from demur.classifier import BoundClassifier
-from demur.errors import AddressError
+from demur.errors import AddressError, brief
 from demur.registry import Address
+
+_MOST = {"channels": 1_024, "size": 4_096}
 
 METADATA = ("mean", "std", "output", "features", "channels", "size", "classes", "name")
 
@@ -50,13 +53,14 @@ class Options:
 
     def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
+        module.eval()  # one of one's own may return nothing
         return BoundClassifier(
-            module.eval(),
+            module,
             classes=self.classes,
             input_shape=self.input_shape,
             mean=self.mean,
             std=self.std,
-            output=self.output,  # type: ignore[arg-type]  # free text here; the contract refuses what it does not know
+            output=self.output,
             features=self.features,
             name=self.name,
             learned_from=learned_from,
@@ -69,7 +73,9 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
     except ValueError:
         values = (math.nan,)
     if not all(math.isfinite(value) for value in values):
-        raise AddressError(f"the option {option} takes numbers with commas between, like .485,.456,.406; got {text!r}.")
+        raise AddressError(
+            f"the option {option} takes numbers with commas between, like .485,.456,.406; got {brief(text)!r}."
+        )
     return values
 
 
@@ -79,6 +85,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _whole(option: str, text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise AddressError(f"the option {option} takes a positive whole number of pixels or channels; got {text!r}.")
-    return int(text)
+    number = int(text) if re.fullmatch("[0-9]{1,6}", text) else 0
+    if not 1 <= number <= _MOST[option]:
+        raise AddressError(
+            f"the option {option} takes a whole number from 1 to {_MOST[option]:,}; got {brief(text)!r}. Leave it "
+            "out to take what the data have."
+        )
+    return number

@@ -11,7 +11,9 @@ from torch import nn
 from demur.adapters.address_options import Options
 from demur.adapters.weights import learned_from, load_weights
 from demur.classifier import BoundClassifier
-from demur.errors import AddressError, ModelError, unknown
+from demur.containment import contained, contained_tensors
+from demur.errors import AddressError, DemurError, ModelError, unknown
+from demur.foreign import reason
 from demur.registry import Address
 
 
@@ -35,11 +37,13 @@ def build_own(location: str, channels: int, classes: int) -> nn.Module:
             f"module:{location} must name a Python module and what builds the network in it. "
             "Write module:PKG.MOD:FACTORY, such as module:mynets.resnet:resnet20."
         )
-    made = getattr(_imported(name), attribute, None)
-    if made is None:
-        raise AddressError(f"module:{location}: {unknown('factory', attribute, _public(name))}")
-    if not isinstance(made, nn.Module):
-        made = _called(made, location, {"channels": channels, "classes": classes})
+    reach_here()
+    with contained():
+        made = getattr(_imported(name), attribute, None)
+        if made is None:
+            raise AddressError(f"module:{location}: {unknown('factory', attribute, _public(name))}")
+        if not isinstance(made, nn.Module):
+            made = _called(made, location, {"channels": channels, "classes": classes})
     if not isinstance(made, nn.Module):
         raise ModelError(
             f"module:{location} must give a torch.nn.Module; it gave a {type(made).__name__}. "
@@ -48,27 +52,29 @@ def build_own(location: str, channels: int, classes: int) -> nn.Module:
     return made
 
 
-def _imported(name: str) -> object:
+def reach_here() -> None:
+    """Make Python modules in the current directory importable."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def _imported(name: str) -> object:
     try:
-        return importlib.import_module(name)
+        with contained_tensors():
+            return importlib.import_module(name)
+    except (DemurError, KeyboardInterrupt):
+        raise
     except ImportError as error:
         raise AddressError(
-            f"cannot import {name!r} ({error}). A module: address names a Python module that is installed or lies in "
-            "the current directory."
+            f"cannot import {name!r} ({reason(error)}). A module: address names a Python module that is installed or "
+            "lies in the current directory."
         ) from error
-    except Exception as error:  # importing runs foreign code
+    except BaseException as error:  # importing runs foreign code, which may even ask for the end of the process
         raise ModelError(
-            f"the Python module {name!r} cannot be imported: {_reason(error)}. Correct it; python -c 'import {name}' "
+            f"the Python module {name!r} cannot be imported: {reason(error)}. Correct it; python -c 'import {name}' "
             "shows where it fails."
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """A TypeError says what was wrong; of others the kind says half."""
-    return str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
 
 
 def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
@@ -77,10 +83,12 @@ def _called(factory: object, location: str, known: Mapping[str, int]) -> object:
     told = {name: value for name, value in known.items() if name in _parameters(factory)}
     try:
         return factory(**told)
-    except Exception as error:  # foreign code may raise anything
+    except (DemurError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # foreign code may raise anything
         how = f"with {' and '.join(f'{name}={value}' for name, value in told.items())}" if told else "without arguments"
         raise ModelError(
-            f"module:{location} is called {how}, which failed: {_reason(error)}. Write a function without parameters "
+            f"module:{location} is called {how}, which failed: {reason(error)}. Write a function without parameters "
             "other than `channels` and `classes` that builds the network, and name it."
         ) from error
 

@@ -4,14 +4,19 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from demur.errors import AddressError, ModelError
+from demur.registry.regular_files import MIB, content_of, reason
 
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
 _HEAD = 9  # a safetensors file starts with the length of its header, whose last bits may be a pickle's, then a brace
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save's archive, and a bare pickle
 _LISTED = 5
+_LARGEST_HEADER = 16 * MIB
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
 
 
 def load_weights(module: nn.Module, path: str) -> None:
@@ -42,7 +47,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
     _check_readable(Path(path))
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, AttributeError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"weights are read from safetensors files; {path} is none or is damaged ({error}). "
             "Download or save it again."
@@ -60,8 +65,17 @@ def read_metadata(path: str) -> dict[str, str]:
 def _check_readable(path: Path) -> None:
     if not path.is_file():
         raise AddressError(f"no weights at {str(path)!r}: the part of a model address after @ is a safetensors file.")
-    with path.open("rb") as file:
-        start = file.read(_HEAD)
+    try:
+        with path.open("rb") as file:
+            start = file.read(_HEAD)
+    except OSError as error:
+        raise AddressError(f"cannot read the weights {path}: {reason(error)}. Correct its rights.") from None
+    header = int.from_bytes(start[:8], "little")
+    if start.endswith(b"{") and len(start) == _HEAD and _LARGEST_HEADER < header <= path.stat().st_size:
+        raise ModelError(
+            f"weights are read from safetensors files; the header of {path} has {header:,} bytes, more than the "
+            f"{_LARGEST_HEADER:,} that are read. Save the tensors of the model alone."
+        )
     if path.suffix.lower() in _PICKLES or (start.startswith(_PICKLE_STARTS) and not start.endswith(b"{")):
         raise ModelError(
             f"weights are read from safetensors files; {path} is a pickle, and reading a pickle runs whatever code it "
@@ -80,9 +94,20 @@ def _problems(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iter
                 yield f"{name} is missing"
         elif found[name].shape != tensor.shape:
             yield f"{name} is {tuple(found[name].shape)} and should be {tuple(tensor.shape)}"
+        elif not _converts(found[name].dtype, tensor.dtype):
+            yield f"{name} is {_named(found[name].dtype)} and should be {_named(tensor.dtype)}"
     for name in found:
         if name not in wanted:
             yield f"{name} is unknown to the architecture"
+
+
+def _converts(stored: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether values of one type may stand for those of another: floats for floats, whole numbers for such."""
+    return stored == wanted or {stored, wanted} <= _FLOATS or (wanted in _WHOLE and stored in _WHOLE)
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _hint(found: Mapping[str, Tensor]) -> str:
@@ -126,7 +151,10 @@ def training_hashes(weights: Path | str) -> frozenset[str] | None:
             f"{weights} was trained on images listed in {path.name}, and that file is missing. Put it back beside the "
             "weights: without it nobody can tell whether the model has seen the images it is measured on."
         )
-    content = path.read_bytes()
+    try:
+        content = content_of(path, 1024 * MIB)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}, the list of training images: {reason(error)}. Put it back.") from None
     if pinned not in {None, hashlib.sha256(content).hexdigest()}:
         raise ModelError(
             f"{path} is not the manifest {weights} was trained with (its hash differs). Put that one back."

@@ -4,21 +4,43 @@ from pathlib import Path
 
 from demur.analysis.acceptance import label_access
 from demur.analysis.assemble import analyse, tables_of
-from demur.analysis.csv_tables import write_tables
+from demur.analysis.csv_tables import table_files
 from demur.analysis.results import Results
-from demur.openings import note
-from demur.records import write_atomically
+from demur.openings import note, openings
+from demur.seal import harmed, is_derived, read_seal, unseal, write_sealed
 
 __all__ = ["Results", "analyse", "write_results"]
+
+_FILE = "results.json"
 
 
 def write_results(run: Path, by: str = "report") -> Results:
     """Analyse a run folder and write its `results.json` and `tables/`.
 
-    This opens the test labels, which is recorded with the name of the command (`by`).
+    This opens the test labels, which is recorded with the name of the command (`by`). An audit that found nothing to
+    measure opens none: what it worked out stands, and is written again only where it was changed.
+
+    Raises:
+        RunError: the folder holds no finished run, or a file in it was changed.
     """
+    sealed = read_seal(run) or {}
+    stands = by == "audit" and _FILE in sealed
+    if stands and not any(name == _FILE or name.startswith("tables/") for name in harmed(run)):
+        kept = _read(run)
+        if kept is not None:
+            return kept
     results = tables_of(run)
-    results = results.model_copy(update={"label_access": label_access(note(run, "test", by))})
-    write_tables(run, results)
-    write_atomically(run / "results.json", (results.model_dump_json(indent=1) + "\n").encode())
+    access = openings(run) if stands else note(run, "test", by)
+    results = results.model_copy(update={"label_access": label_access(access)})
+    text = (results.model_dump_json(indent=1) + "\n").encode()
+    unseal(run, [name for name in sealed if is_derived(name)])
+    write_sealed(run, {**table_files(results), _FILE: text})
     return results
+
+
+def _read(run: Path) -> Results | None:
+    """What `results.json` holds; None where it is of another version."""
+    try:
+        return Results.model_validate_json((run / _FILE).read_bytes())
+    except ValueError:
+        return None

@@ -20,7 +20,7 @@ from demur.analysis.robustness.attack_tables import attack_rows, robustness
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
-from demur.analysis.run_folder import Run
+from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_rows, rejections
 from demur.analysis.signals.signal_ranking import signal_rows
@@ -30,6 +30,7 @@ from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.openings import openings
 from demur.records import wrong
+from demur.seal import is_whole
 
 _RISK = 0.02
 
@@ -50,7 +51,7 @@ def tables_of(path: Path) -> Results:
     Raises:
         RunError: the folder holds no finished run.
     """
-    run = Run(path)
+    run = open_run(path)
     fitted, plan = len(run.policy_facts), _plan(path)
     asked = len(plan.get("policies", {}).get("use", ()))
     if asked != fitted:
@@ -131,7 +132,7 @@ def _robustness_and_attribution(run: Run) -> dict[str, Any]:
 def _plan(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads((path / "plan.toml").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path / 'plan.toml'} cannot be read ({error}). Restore it, or run the audit anew.") from None
 
 
@@ -141,7 +142,11 @@ def _log(run: Run) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         started = any(line["event"] == "started" and line["at"] for line in lines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _ = sum(line.get("seconds", 0.0) for line in lines)
+        broken = next((f"the line of {line['at']} was changed" for line in lines if not is_whole(line)), None)
+        if broken:
+            raise ValueError(broken)  # noqa: TRY301 - told below like the others
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({error}). Restore it, or run the audit anew.") from None
     if not started:
         raise RunError(f"{path} must say when the run was started; it does not. Restore it, or run the audit anew.")

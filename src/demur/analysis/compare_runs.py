@@ -25,8 +25,8 @@ from demur.analysis.paired_runs import (
 from demur.analysis.quantity import by_chance
 from demur.analysis.robustness.attack_tables import is_fooled
 from demur.analysis.robustness.perturbation_curves import Entry
-from demur.analysis.run_folder import Run
-from demur.errors import InputError, RunError
+from demur.analysis.run_folder import Run, open_run
+from demur.errors import InputError
 from demur.records import wrong
 
 _LEVEL = 0.05
@@ -42,7 +42,7 @@ def compare(paths: Sequence[Path | str]) -> Comparison:
     """
     if len(paths) < 2:
         raise InputError(f"a comparison needs at least two run folders; got {len(paths)}. Name another.")
-    runs = [_open_run(Path(path)) for path in paths]
+    runs = [open_run(Path(path)) for path in paths]
     for run in runs[1:]:
         _check_same(runs[0], run)
     first, letters = runs[0], [_letter(at) for at in range(len(runs))]
@@ -55,15 +55,6 @@ def compare(paths: Sequence[Path | str]) -> Comparison:
             _pair(PairedRuns(first, run), letters[0], letter) for run, letter in zip(runs[1:], letters[1:], strict=True)
         ),
     )
-
-
-def _open_run(path: Path) -> Run:
-    if not (path / "run.json").exists():
-        raise RunError(
-            f"{path} is not a run folder: it has no run.json. Name a folder that an audit has begun, such as one under "
-            "runs/."
-        )
-    return Run(path)
 
 
 def _check_same(first: Run, other: Run) -> None:

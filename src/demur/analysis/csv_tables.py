@@ -1,7 +1,6 @@
 """Result tables as files for a spreadsheet: one row per line, numbers with their ends and counts beside them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -9,7 +8,7 @@ import polars as pl
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
-from demur.records import write_atomically
+from demur.records import csv_bytes
 
 Line: TypeAlias = dict[str, str | int | float | bool | None]
 
@@ -34,12 +33,9 @@ def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
     return {f"{name}.csv": _frame(lines) for name, lines in found.items() if lines}
 
 
-def write_tables(run: Path, results: Results) -> tuple[Path, ...]:
-    """Write every table into `tables/` of a run folder."""
-    written = {run / FOLDER / name: table for name, table in csv_tables(results).items()}
-    for path, table in written.items():
-        write_atomically(path, table.write_csv().encode())
-    return tuple(written)
+def table_files(results: Results) -> dict[str, bytes]:
+    """Every table as a file of `tables/` in a run folder, by its name."""
+    return {f"{FOLDER}/{name}": csv_bytes(table) for name, table in csv_tables(results).items()}
 
 
 def flat(row: Table) -> Line:

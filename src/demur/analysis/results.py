@@ -29,6 +29,7 @@ from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Check, GateRow, LabelAccess
 from demur.errors import RunError
+from demur.seal import changed, is_intact, read_seal
 
 
 class Provenance(Table):
@@ -124,12 +125,14 @@ class Results(Table):
         """Show the report in a browser, and say where it is.
 
         Raises:
-            RunError: these results have no report.
+            RunError: these results have no report, or it was changed since it was drawn.
         """
         page = None if self._folder is None else self._folder / "report.html"
         if page is None or not page.exists():
             raise RunError(
                 "these results have no report.html to open. Run demur.audit, or demur report on the run folder."
             )
+        if "report.html" in (read_seal(page.parent) or {}) and not is_intact(page.parent, page.name):
+            raise changed(page.parent, page.name)
         webbrowser.open(page.resolve().as_uri())
         return page

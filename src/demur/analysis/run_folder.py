@@ -12,13 +12,15 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.errors import RunError
 from demur.metrics import Resampler, mean, proportion
 from demur.metrics.estimate import counted
 from demur.metrics.quantiles import FEWEST
 from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
-from demur.records import groups, read, read_json, read_parts, wrong
+from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
+from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
@@ -34,11 +36,46 @@ def share(flags: Flags, rows: pl.DataFrame, several: int | None = None) -> Quant
     return Quantity.of(proportion(flags, groups(rows), several))
 
 
+def open_run(path: Path) -> "Run":
+    """A finished run every file of which is as the audit wrote it.
+
+    Raises:
+        RunError: the folder is no run, not finished, or a file in it was changed; it is named.
+    """
+    if not (path / "run.json").exists():
+        raise _no_run(path)
+    found = verify(path)
+    check_shapes(path, found)
+    run, entries = Run(path, None if found is None else frozenset(found)), read_json(path / MANIFEST)
+    for name, planned in run.planned_rows.items():
+        rows = sum(entry["rows"] for entry in entries if entry["condition"] == name)
+        if rows != planned:
+            raise RunError(f"{path} is not finished: the condition {name} has {rows} of {planned} rows. {_GO_ON}")
+    if found is not None and MANIFEST not in found:
+        raise RunError(f"{path} is not finished: it was stopped after its last condition. {_GO_ON}")
+    verify_shards(path, entries)
+    return run
+
+
+def _no_run(path: Path) -> RunError:
+    if (path / FILE).exists():
+        return changed(path, "run.json")
+    return RunError(
+        f"{path} is not a run folder: it has no run.json ({path / 'run.json'} does not exist). Name a folder that an "
+        "audit has begun, such as one under runs/."
+    )
+
+
+_GO_ON = "Run the audit to its end; the same command continues."
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything an audit left behind; `conditions` and `signals` are the facts the audit wrote about them."""
 
     path: Path
+    files: frozenset[str] | None = None
+    """Those that the audit wrote; others are not read. None: whatever is there."""
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -52,42 +89,86 @@ class Run:
 
     def optional_facts(self, name: str) -> Any:
         """What `facts/<name>.json` says, which not every audit has something to say in; None where there is none."""
-        path = self.path / "facts" / f"{name}.json"
-        return read_json(path) if path.exists() else None
+        return self.optional_file(f"facts/{name}.json")
+
+    def optional_file(self, name: str) -> Any:
+        """What a file of JSON says; None where the audit wrote none."""
+        return read_json(self.path / name) if self._has(name) else None
+
+    def _has(self, name: str) -> bool:
+        return (self.path / name).exists() if self.files is None else name in self.files
 
     def thumb(self, name: str) -> str | None:
         """A picture of `thumbs/` as a data URI; None where it was not kept."""
-        path = self.path / "thumbs" / name
-        return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.exists() else None
+        if not self._has(f"thumbs/{name}"):
+            return None
+        content = (self.path / "thumbs" / name).read_bytes()
+        return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
+
+    @property
+    def planned_rows(self) -> Mapping[str, int]:
+        """How many rows each condition has once it is measured; earlier versions did not say."""
+        everyone, attacked = sum(self.facts["splits"].values()), self.facts["attacked"]
+        return {
+            entry["name"]: entry.get("rows", attacked if entry["kind"] == "attack" else everyone)
+            for entry in self.facts["conditions"]
+        }
 
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
         """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
-        everyone, attacked = sum(self.facts["splits"].values()), self.facts["attacked"]
-        done = read_json(self.path / "manifest.json")
         tables = {}
         for entry in self.facts["conditions"]:
             name = entry["name"]
-            planned = entry.get("rows", attacked if entry["kind"] == "attack" else everyone)
-            rows = sum(shard["rows"] for shard in done if shard["condition"] == name)
-            if rows != planned:
-                raise RunError(
-                    f"{self.path} is not finished: the condition {name} has {rows} of {planned} rows. "
-                    "Run the audit to its end; the same command continues."
-                )
-            table = _with_parts(self.path, name) if planned else read(self.path, "clean").clear()
+            table = _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean").clear()
             tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
         return tables
 
     def rows(self, condition: str, split: str | None = None) -> pl.DataFrame:
-        """The readable rows of a condition, of one split if asked."""
-        rows = self._tables[condition].filter(pl.col("error").is_null())
+        """The rows of a condition that could be measured, of one split if asked.
+
+        An image that failed under one condition takes part in no other that is compared with it: a clean or corrupted
+        one in none, an attacked one in no attack.
+        """
+        table = self._tables[condition]
+        lost = self._lost[1 if condition in self._forward else 0]
+        rows = table.filter(pl.col("error").is_null())
+        rows = rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows
         return rows if split is None else rows.filter(pl.col("split") == split)
+
+    @cached_property
+    def _forward(self) -> frozenset[str]:
+        """The conditions under which every image is measured, by forward passes alone."""
+        return frozenset(
+            entry["name"] for entry in self.facts["conditions"] if entry["kind"] in {"clean", "corruption"}
+        )
+
+    @cached_property
+    def _lost(self) -> tuple[list[str], list[str]]:
+        """The images on which the model failed: under any condition, and clean or corrupted."""
+        under = {name: self.failures(name)["sample_id"].to_list() for name in self._tables}
+        forward = {row for name in self._forward for row in under[name]}
+        return sorted(forward.union(*under.values())), sorted(forward)
+
+    def failures(self, condition: str) -> pl.DataFrame:
+        """The rows of a condition on which the model failed; their images could be read."""
+        rows = self._tables[condition]
+        failed = pl.col(BATCH_SIZE).is_not_null() if BATCH_SIZE in rows.columns else pl.lit(False)  # noqa: FBT003 - a value
+        return rows.filter(pl.col("error").is_not_null() & failed)
+
+    def planned(self, condition: str) -> int:
+        """How many rows a condition has, those that failed among them."""
+        return len(self._tables[condition])
+
+    def rebatched(self, condition: str) -> int:
+        """How many rows of a condition were measured in another batch than planned."""
+        rows = self._tables[condition]
+        return rows.filter(pl.col("error").is_null())[BATCH_SIZE].count() if BATCH_SIZE in rows.columns else 0
 
     @cached_property
     def failure_count(self) -> int:
         """How many images could not be read."""
-        return self._tables["clean"]["error"].count()
+        return self._tables["clean"]["error"].count() - len(self.failures("clean"))
 
     @cached_property
     def passes(self) -> tuple[int, int]:

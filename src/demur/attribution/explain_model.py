@@ -12,11 +12,12 @@ from demur.adapters.architectures import build_from_zoo
 from demur.adapters.own_module import build_own
 from demur.adapters.weights import read_weights
 from demur.attribution.explain_run import PictureFile
-from demur.classifier import BoundClassifier
+from demur.classifier import BoundClassifier, Classifier
 from demur.data.decoding import Rules
-from demur.data.image_list import reason
+from demur.data.task_refusals import MOST_CLASSES
 from demur.errors import AddressError, DataError, InputError, ModelError
 from demur.registry import Address
+from demur.registry.regular_files import MIB, content_of, reason
 
 _BUILDERS: Mapping[str, Callable[[str, int, int], nn.Module]] = {"module": build_own, "zoo": build_from_zoo}
 _SHIPPED = ((1, 28, 28), 10)
@@ -55,7 +56,8 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 def _class_names(path: Path) -> tuple[str, ...]:
     try:
-        names = tuple(" ".join(line.split()) for line in path.read_text("utf-8").splitlines() if line.strip())
+        text = content_of(path, MIB).decode("utf-8-sig")
+        names = tuple(" ".join(line.split()) for line in text.splitlines() if line.strip())
     except OSError as error:
         why = reason(error)
     except UnicodeDecodeError:
@@ -109,7 +111,13 @@ def _class_count(address: Address, text: str, shape: Shape) -> int:
         heads = list(_heads(made.state_dict(), read_weights(address.weights)))
         if heads:
             return heads[-1]
-    return max(_GUESS, _width(made, shape, text))
+    width = _width(made, shape, text, address.options.get("output", "logits"))
+    if width > MOST_CLASSES:
+        raise ModelError(
+            f"{text!r} does not say its classes, and the model gives {width:,} outputs for an image of shape {shape}, "
+            f"more than the {MOST_CLASSES:,} classes that are read. Write the ?size=… it was made for at its end."
+        )
+    return max(_GUESS, width)
 
 
 def _heads(built: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[int]:
@@ -120,10 +128,10 @@ def _heads(built: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator
             yield len(other)
 
 
-def _width(made: nn.Module, shape: Shape, text: str) -> int:
+def _width(made: nn.Module, shape: Shape, text: str, output: str) -> int:
     try:
-        with torch.no_grad():
-            return int(made.eval()(torch.zeros(2, *shape)).shape[-1])
+        made.eval()  # one of one's own may return nothing
+        return len(Classifier(made, output=output).numbered(torch.zeros(1, *shape)))
     except Exception as error:  # foreign code may raise anything
         raise ModelError(
             f"{text!r} does not say its classes, and the model could not be asked with images of shape {shape}: "

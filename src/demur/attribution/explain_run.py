@@ -20,11 +20,12 @@ from demur.attribution.localisation import agreement_columns, map_columns
 from demur.attribution.overlay import side_by_side
 from demur.classifier import BoundClassifier
 from demur.data.decoding import Decoded, Rules, open_picture
-from demur.data.image_list import reason
-from demur.errors import DataError, unknown
+from demur.data.image_folder import files_below, name_below
+from demur.errors import DataError, legible, unknown
 from demur.randomness import Keys
-from demur.records import write_atomically
+from demur.records import csv_bytes, write_atomically
 from demur.registry import build, name_of
+from demur.registry.regular_files import MIB, content_of, reason
 from demur.shapes import Heat, Images, Labels
 
 _SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -42,9 +43,7 @@ class PictureFile:
 
     def content(self) -> bytes:
         """The bytes of the file; an `OSError` says why there are none."""
-        if not self.path.is_file():  # a pipe or device would wait for ever
-            raise OSError("not a regular file")
-        return self.path.read_bytes()
+        return content_of(self.path, 256 * MIB)
 
     def read(self, rules: Rules) -> tuple[Decoded, str]:
         """The image or the reason why there is none, and a hash of the file, by which noise is drawn."""
@@ -79,8 +78,8 @@ def picture_slug(text: str) -> str:
 
 def _files(path: Path, out: Path) -> list[Path]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _is_picture(file.relative_to(path)))
-        files = [file for file in files if not file.resolve().is_relative_to(out)]
+        files = [Path(file) for file in files_below(path, path) if _is_picture(Path(name_below(file, path)))]
+        files = sorted(file for file in files if not file.resolve().is_relative_to(out))
         if not files:
             raise DataError(f"the folder {path} holds no pictures; looked for {', '.join(sorted(_SUFFIXES))} in it.")
         return files
@@ -179,7 +178,7 @@ def explain_pictures(
         part = pictures[begin : begin + _BATCH]
         batch, failed = _read(classifier, part, rules)
         done = list(_explanations(classifier, batch, chosen, position, out, seed)) if len(batch) else []
-        order = {str(picture.path): place for place, picture in enumerate(part)}
+        order = {legible(str(picture.path)): place for place, picture in enumerate(part)}
         lines += sorted([*failed, *done], key=lambda line: order[line["image"]])
         progress.advance(len(part), "explaining")
     write_atomically(out / TABLE, _csv(lines))
@@ -203,7 +202,7 @@ def _position(of: str, classes: Sequence[str]) -> int:
 def _read(classifier: BoundClassifier, pictures: Sequence[PictureFile], rules: Rules) -> tuple[Batch, list[Line]]:
     read = [(picture, *picture.read(rules)) for picture in pictures]
     failed: list[Line] = [
-        {"image": str(picture.path), "error": error} for picture, (_, error), _ in read if error is not None
+        {"image": legible(str(picture.path)), "error": error} for picture, (_, error), _ in read if error is not None
     ]
     whole = [(picture, image, content) for picture, (image, _), content in read if image is not None]
     shape = classifier.input_shape
@@ -236,7 +235,7 @@ def _explanations(
             file = f"{picture.stem}-{picture_slug(name)}.png"
             write_atomically(out / file, _png(batch.images[row], heats[name][row]))
             yield {
-                "image": str(picture.path),
+                "image": legible(str(picture.path)),
                 "error": None,
                 **_answer(classifier.classes, batch, row, int(classes[row])),
                 "map": name,
@@ -269,4 +268,4 @@ def _csv(lines: Sequence[Line]) -> bytes:
     whole = max(lines, key=len)
     columns = list(dict.fromkeys([*whole, *(column for line in lines for column in line)]))
     table = {column: [line.get(column) for line in lines] for column in columns}
-    return pl.DataFrame(table, strict=False).write_csv().encode()
+    return csv_bytes(pl.DataFrame(table, strict=False))

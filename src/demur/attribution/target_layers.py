@@ -22,13 +22,20 @@ def last_grid(classifier: BoundClassifier) -> str:
     Raises:
         ModelError: there is none.
     """
+    if classifier.gradient_fault:
+        raise ModelError(
+            f"grad_cam follows gradients; the answers of {classifier.name} have {classifier.gradient_fault}."
+        )
     x = probe(classifier, _PROBED)
     for layer in reversed(_grids(classifier, x)):
         if _feeds(classifier, x, layer):
             return layer
+    hidden = "torch.jit.script and torch.jit.trace hide layers: give the module as it was before. "
+    hidden = hidden if classifier.scripted else ""
     raise ModelError(
         f"grad_cam needs a layer whose output has a grid of more than one cell; no layer of {classifier.name} that "
-        "feeds its answer has one. Use a map of the image itself: gradient, smooth_grad or integrated_gradients."
+        f"feeds its answer has one. {hidden}Use a map of the image itself: gradient, smooth_grad or "
+        "integrated_gradients."
     )
 
 
@@ -84,7 +91,7 @@ def gradient(classifier: BoundClassifier, images: Images, classes: Labels) -> Im
 
 
 def _known_up_to_a_constant(classifier: BoundClassifier) -> bool:
-    output = classifier.contract.output
+    output = classifier.contract.kind
     return output in {"probabilities", "logit"} or (output == "sigmoid" and len(classifier.classes) == 2)
 
 

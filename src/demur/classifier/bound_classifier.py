@@ -1,22 +1,22 @@
 """A model behind one contract: images in, logits out."""
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from demur.classifier.contract import Capabilities, Contract, Output, fingerprint
+from demur.classifier import first_answer as first
+from demur.classifier.contract import Capabilities, Contract, fingerprint
 from demur.classifier.hooks import find_penultimate, kept_output, layer_names, outputs_of
 from demur.classifier.modes import dropping
 from demur.classifier.outputs import ForwardOutput, columns, to_logits
 from demur.classifier.partial_forward import PartialForward, filters_of
 from demur.classifier.preprocessing import Preprocessing
 from demur.classifier.validation import check_images, check_mode, check_output, check_weights
+from demur.containment import Changes
 from demur.errors import ModelError
 from demur.shapes import Features, Images, Logits, Scores
 
@@ -30,12 +30,14 @@ class BoundClassifier:
     contract.
 
     Args:
-        module: any module that maps (rows, channels, height, width) to one tensor of outputs per row.
+        module: any module that maps (rows, channels, height, width) to outputs per row: one tensor, or a tuple, dict or
+            dataclass that has it. Of a compiled or parallel one the module inside is run.
         classes: names in the order of the outputs.
         input_shape: (channels, height, width).
         mean: subtracted per channel, in the [0, 1] pixel range.
         std: divided by per channel, in the [0, 1] pixel range.
-        output: what the outputs are; see `demur.classifier.outputs.to_logits`.
+        output: what the outputs are; see `demur.classifier.outputs.to_logits`. Behind a colon the part of the answer
+            that they are, such as `logits:main`, where several would do.
         features: the layer whose outputs are the features; by default the input of the linear head, where there is one.
         name: how reports call the model; by default the module's type.
         learned_from: content hashes, as an `Index` has them, of the images it was trained on; an audit leaves them out.
@@ -49,29 +51,31 @@ class BoundClassifier:
         input_shape: tuple[int, int, int],
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        output: Output = "logits",
+        output: str = "logits",
         features: str | None = None,
         name: str = "",
         learned_from: Collection[str] = (),
     ) -> None:
-        self._contract = Contract(
+        self._contract = contract = Contract(
             classes=tuple(classes),
             input_shape=input_shape,
             mean=None if mean is None else tuple(mean),
             std=None if std is None else tuple(std),
             output=output,
         )
+        self._module = module = first.eager(module)
         self._name = name or type(module).__name__
-        self._module = module
-        self._named_features = features
-        self._learned_from = frozenset(learned_from)
-        self._parameters = tuple(module.parameters())
+        self._named_features, self._learned_from = features, frozenset(learned_from)
         check_weights(module)
         check_mode(module)
-        probe = _probe(self.input_shape, self.device, _dtype(module))
-        self._intake = Preprocessing.of(module, self._contract, self.device, probe.dtype)
-        check_output(self._answer_of_probe(probe), self._contract)
-        self._penultimate = find_penultimate(module, self._intake(probe), output, features)
+        self._parameters = tuple(module.parameters())
+        intake, probe = Preprocessing.of(module, self._contract, self.device, self.dtype), self._probe
+        with first.drifting(module) as self._drifting, Changes() as changes:
+            raw, self._intake = first.first_answer(module, intake, probe, self._name)
+        self._forward, find = changes.contained(module), changes.contained(find_penultimate)
+        self._part, self._kind = first.part_that_counts(raw, len(probe), contract.part, contract), contract.kind
+        check_output(self._read(raw), contract)
+        self._penultimate = find(module, self._intake(probe), contract.kind, features, self._read)
 
     def __repr__(self) -> str:
         return f"BoundClassifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
@@ -92,18 +96,21 @@ class BoundClassifier:
     @cached_property
     def capabilities(self) -> Capabilities:
         """What it offers beyond its answers."""
-        probe = _probe(self.input_shape, self.device, self.dtype).requires_grad_()
-        with self.frozen(), torch.enable_grad():
-            logits = self.logits(probe)
         with torch.no_grad():
-            again = self.logits(probe)
+            logits, again = self.logits(self._probe), self.logits(self._probe)
         return Capabilities(
-            gradients=logits.requires_grad,
+            gradients=not self.gradient_fault,
             layers=bool(self.layer_names),
             linear_head=self.head is not None,
             module=bool(self._parameters),
             deterministic=bool((again - logits).abs().max() <= _SAME * logits.abs().max()),
         )
+
+    @cached_property
+    def gradient_fault(self) -> str:
+        """Why its answers have no gradient with respect to the images, as an object of `have`; empty if they have."""
+        with self.frozen():
+            return first.gradient_fault(self.logits, self._probe)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -138,17 +145,26 @@ class BoundClassifier:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the weights."""
-        return _dtype(self._module)
+        return next((tensor.dtype for tensor in self._module.parameters() if tensor.is_floating_point()), torch.float32)
+
+    @cached_property
+    def _probe(self) -> Images:
+        return first.made_up_images(self.input_shape, self.device, self.dtype)
 
     @property
     def sha256(self) -> str:
-        """Hash of layers, weights, buffers and contract, whatever their order or device."""
-        return fingerprint(self._module, self._contract)
+        """Hash of layers, weights, buffers but those it counts in, and contract, whatever their order or device."""
+        return fingerprint(self._module, self._contract, self._drifting)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The names of layers whose activations may be asked for."""
         return layer_names(self._module)
+
+    @property
+    def scripted(self) -> bool:
+        """Whether it has parts of torch.jit, which hide their layers."""
+        return any(isinstance(layer, torch.jit.ScriptModule) for layer in self._module.modules())
 
     @property
     def head(self) -> tuple[Tensor, Tensor] | None:
@@ -160,19 +176,34 @@ class BoundClassifier:
 
     def to(self, device: torch.device | str) -> "BoundClassifier":
         """A new classifier with a copy of the module on a device."""
-        return self._with(copy.deepcopy(self._module).to(device))
+        return self._with(first.copied(self._module, self.name).to(device))
 
     @cached_property
     def double(self) -> "BoundClassifier":
-        """A classifier with a copy of the module in float64, which reads images in float64; made once."""
-        return self._with(copy.deepcopy(self._module).double())
+        """A classifier with a copy of the module in float64, which reads images in float64; made once.
+
+        Itself where the module does not bear that, such as one that turns images into float32 on its way.
+        """
+        return self if self.double_fault else self._exact[0]
+
+    @property
+    def double_fault(self) -> str:
+        """Why there is no copy of it in float64; empty where there is one."""
+        return self._exact[1]
+
+    @cached_property
+    def _exact(self) -> tuple["BoundClassifier", str]:
+        try:
+            return self._with(first.copied(self._module, self.name).double()), ""
+        except Exception as error:  # noqa: BLE001 — foreign code may raise anything; it is said as the reason
+            return self, first.reason_of(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(BoundClassifier, **self._declared), (self._module,)
 
     def altered(self, change: Callable[[nn.Module], object], name: str) -> "BoundClassifier":
         """Another classifier, whose module is a copy that a function has changed in place."""
-        module = copy.deepcopy(self._module)
+        module = first.copied(self._module, self.name)
         change(module)
         return BoundClassifier(module, **{**self._declared, "name": name})
 
@@ -182,20 +213,33 @@ class BoundClassifier:
     @property
     def _declared(self) -> dict[str, Any]:
         """What it was made with, but for the module."""
-        others = {"features": self._named_features, "name": self._name, "learned_from": self._learned_from}
-        return {**vars(self._contract), **others}
+        found = {"features": self._named_features, "name": self._name, "learned_from": self._learned_from}
+        return vars(self._contract) | found
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""
-        return self.interpret(self._module(self.prepare(images)), len(images)).to(images.dtype)
+        if not len(images):  # a graph of no rows, for gradients of none
+            return images.flatten(start_dim=1)[:, :1].expand(-1, len(self.classes))
+        return self._ask(images)
+
+    def _ask(self, images: Images) -> Logits:
+        return self.interpret(self._forward(self._intake(images)), len(images)).to(images.dtype)
 
     def prepare(self, images: Images) -> Tensor:
-        """What the module is given for some images: normalised, and two rows where there is one."""
+        """What the module is given for some images: normalised, and two rows where there is one or none."""
         return self._intake(images)
 
     def interpret(self, raw: object, rows: int) -> Logits:
         """What the module's answer to prepared images means: logits of as many rows as there were images."""
-        return to_logits(columns(raw)[:rows], self._contract.output)
+        found = self._read(raw)
+        if len(found) not in {rows, max(rows, 2)}:
+            raise ModelError(
+                f"the model {self.name} must answer every image once; it gave {len(found)} rows for {rows}."
+            )
+        return to_logits(found[:rows], self._kind).clone()  # a model may use its memory again
+
+    def _read(self, raw: object) -> Tensor:
+        return columns(raw, self._part)
 
     @property
     def origin(self) -> Images:
@@ -206,7 +250,7 @@ class BoundClassifier:
     @cached_property
     def replay(self) -> PartialForward:
         """The module as a list of steps, to be run again with some filters replaced."""
-        return PartialForward(self._module, self.prepare(_probe(self.input_shape, self.device, self.dtype)))
+        return PartialForward(self._module, self.prepare(self._probe), self._read)
 
     def features(self, images: Images) -> Features:
         """Penultimate features (rows, width)."""
@@ -220,7 +264,7 @@ class BoundClassifier:
         """Logits, features and the outputs of named layers by one pass; no hook is left behind."""
         rows = len(images)
         with outputs_of(self._module, layers, rows) as kept, self._penultimate.read(self._module, rows) as features:
-            logits = self.logits(images)
+            logits = self._ask(images)
             return ForwardOutput(logits, features(), {name: kept_output(kept, name) for name in layers})
 
     def dropping(self, seeds: Tensor, step: int) -> AbstractContextManager[None]:
@@ -243,15 +287,15 @@ class BoundClassifier:
     def each_output(self, images: Images, note: Callable[[str, object], None]) -> Logits:
         """Logits by one pass in which a function is called with the name and output of each layer, as it is called."""
         with ExitStack() as hooks:
-            for name, layer in self._module.named_modules():
-                if name:
-                    hooks.enter_context(layer.register_forward_hook(partial(_note_output, note, name)))
-            return self.logits(images)
+            for name in self.layer_names:
+                layer = self._module.get_submodule(name)
+                hooks.enter_context(layer.register_forward_hook(partial(_note_output, note, name)))
+            return self._ask(images)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """No weight requires a gradient inside; those that did do afterwards. Enter it once round many gradients."""
-        thawed = [parameter for parameter in self._parameters if parameter.requires_grad]
+        thawed = [each for each in self._parameters if each.requires_grad and each.is_leaf]
         try:
             for parameter in thawed:
                 parameter.requires_grad = False
@@ -292,40 +336,15 @@ class BoundClassifier:
         """
         check_images(images, self.input_shape)
         check_mode(self._module)
-        with torch.no_grad():
-            check_output(columns(self._module(self._intake(images))), self._contract)
-
-    def _answer_of_probe(self, probe: Images) -> Tensor:
-        try:
-            with torch.no_grad():
-                return columns(self._module(self._intake(probe)))
-        except Exception as error:  # foreign code may raise anything
-            if self._intake.channels_last:  # `view` refuses strides that `reshape` would bear
-                self._intake = replace(self._intake, channels_last=False)
-                return self._answer_of_probe(probe)
-            reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
-            raise ModelError(
-                f"the model {self.name} must read images of shape {self.input_shape}; it failed on two of them: "
-                f"{reason.rstrip('.')}. Check channels and size, or name the model's own input_shape."
-            ) from error
+        raw = first.answer(self._forward, self._intake, images, self.name)
+        check_output(self._read(raw), self._contract)
+        self.interpret(raw, len(images))
 
 
-_SAME = 1e-5
-"""Share of the largest logit by which two answers to the same images may differ."""
+_SAME = 1e-5  # share of the largest logit by which two answers to the same images may differ
 
 
 def _note_output(
     note: Callable[[str, object], None], name: str, _layer: nn.Module, _inputs: tuple[Any, ...], output: object
 ) -> None:
     note(name, output)
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
-
-
-def _probe(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> Images:
-    """Two fixed noise-like images: multiples of the golden ratio, modulo one."""
-    count = 2 * torch.Size(shape).numel()
-    values = torch.arange(count, dtype=torch.float64) * 0.6180339887498949 % 1
-    return values.view(2, *shape).to(device=device, dtype=dtype)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from demur.classifier.bound_classifier import BoundClassifier
-from demur.classifier.contract import Output
+from demur.classifier.first_answer import eager, first_answer, part_that_counts
 from demur.classifier.outputs import columns
+from demur.classifier.preprocessing import Preprocessing
+from demur.classifier.validation import check_weights
 from demur.errors import ModelError
 from demur.shapes import Logits
 
@@ -27,12 +29,14 @@ class Classifier:
     checked at once. The module is shared, not copied, and must be in evaluation mode.
 
     Attributes:
-        module: any module that maps (rows, channels, height, width) to one tensor of outputs per row.
+        module: any module that maps (rows, channels, height, width) to outputs per row: one tensor, or a tuple, dict or
+            dataclass that has it. Of a compiled or parallel one the module inside is run.
         classes: names in the order of the outputs.
         input_shape: (channels, height, width).
         mean: subtracted per channel, in the [0, 1] pixel range.
         std: divided by per channel, in the [0, 1] pixel range.
-        output: what the outputs are; see `demur.classifier.outputs.to_logits`.
+        output: what the outputs are; see `demur.classifier.outputs.to_logits`. Behind a colon the part of the answer
+            that they are, such as `logits:main`, where several would do.
         features: the layer whose outputs are the features; by default the input of the linear head, where there is one.
         name: how reports call the model; by default the module's type.
         learned_from: content hashes, as an `Index` has them, of the images it was trained on; an audit leaves them out.
@@ -47,17 +51,14 @@ class Classifier:
     input_shape: Shape | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
-    output: Output = "logits"
+    output: str = "logits"
     features: str | None = None
     name: str = ""
     learned_from: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
-            raise ModelError(
-                f"a classifier wraps a torch.nn.Module; got {type(self.module).__name__}. Wrap a function in a module "
-                "whose forward calls it, or name an address with demur.load_model."
-            )
+            raise _no_module(self.module)
         if self.classes is not None and self.input_shape is not None:
             _ = self._whole
 
@@ -73,7 +74,7 @@ class Classifier:
     @property
     def title(self) -> str:
         """How reports call the model."""
-        return self.name or type(self.module).__name__
+        return self.name or type(eager(self.module)).__name__
 
     @cached_property
     def _whole(self) -> BoundClassifier:
@@ -114,19 +115,13 @@ class Classifier:
         Raises:
             ModelError: the model cannot read it, or its answer has no columns of classes.
         """
-        weight = next((each for each in self.module.parameters() if each.is_floating_point()), torch.empty(0))
-        first = images[:1].expand(2, -1, -1, -1).to(weight)
-        try:
-            with torch.no_grad():
-                outputs = columns(self.module(first)).shape[1]
-        except ModelError:
-            raise
-        except Exception as error:  # foreign code may raise anything
-            reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
-            raise ModelError(
-                f"the model {self.title} must read images of shape {tuple(images.shape[1:])}; it failed on the first: "
-                f"{reason.rstrip('.')}. Check channels and size, or say classes and input_shape of the classifier."
-            ) from error
+        module = eager(self.module)
+        check_weights(module)
+        weight = next((each for each in module.parameters() if each.is_floating_point()), torch.empty(0))
+        first = images[:1].to(weight).repeat(2, 1, 1, 1)
+        plain = Preprocessing(mean=None, std=None, dtype=None, channels_last=False)
+        raw, _ = first_answer(module, plain, first, self.title)
+        outputs = columns(raw, part_that_counts(raw, len(first), self.output.partition(":")[2])).shape[1]
         return tuple(map(str, range(outputs if outputs > 1 else 2)))
 
     def _made(self, classes: Sequence[str], input_shape: Shape) -> BoundClassifier:
@@ -141,6 +136,13 @@ class Classifier:
             name=self.name,
             learned_from=self.learned_from,
         )
+
+
+def _no_module(given: object) -> ModelError:
+    way_out = "Wrap a function in a module whose forward calls it, or name an address with demur.load_model."
+    if given is None:
+        way_out = "Where eval() of a model returns None, call it in a line of its own and give the model."
+    return ModelError(f"a classifier wraps a torch.nn.Module; got {type(given).__name__}. {way_out}")
 
 
 AnyClassifier: TypeAlias = Classifier | BoundClassifier

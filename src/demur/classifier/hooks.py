@@ -35,8 +35,9 @@ def inputs_of(module: nn.Module, layers: Sequence[str], rows: int) -> Iterator[M
 
 
 def layer_names(module: nn.Module) -> tuple[str, ...]:
-    """The names of all layers inside a module."""
-    return tuple(name for name, _ in module.named_modules() if name)
+    """The names of all layers inside a module that can be listened to; those of a scripted one cannot."""
+    hidden = torch.jit.ScriptModule
+    return tuple(name for name, layer in module.named_modules() if name and not isinstance(layer, hidden))
 
 
 def submodule(module: nn.Module, name: str) -> nn.Module:
@@ -77,13 +78,15 @@ def _fork(name: str, passing: object, rows: int) -> tuple[Tensor, Tensor]:
     """What is kept, and a copy that travels on in its place.
 
     The kept tensor stays on the way to the logits, so gradients with respect to it exist, and an in-place ReLU
-    behind the layer changes the copy only.
+    behind the layer changes the copy only. Without gradients the copy is kept: a layer may use its memory again.
     """
     if not isinstance(passing, Tensor):
         raise ModelError(
             f"the layer {name!r} passes a {type(passing).__name__}, not one tensor, so it cannot be listened to. "
             "Name a layer inside it."
         )
+    if not torch.is_grad_enabled():
+        return passing[:rows].clone(), passing
     if len(passing) == rows:
         return passing, passing.clone()
     kept = passing[:rows]
@@ -127,17 +130,20 @@ class Penultimate:
         return weight, bias
 
 
-def find_penultimate(module: nn.Module, probe: Tensor, output: Output, named: str | None) -> Penultimate:
+def find_penultimate(
+    module: nn.Module, probe: Tensor, output: Output, named: str | None, read: Callable[[object], Tensor] = columns
+) -> Penultimate:
     """The penultimate features of a module, by one forward pass of prepared images.
 
     The head is the last `nn.Linear`, in module order, that the pass shows to produce the model's answer; its input is
     the features. With `named`, features are that layer's output, and the head is kept only if it reads just them.
+    `read` finds the outputs in the module's raw answer.
     """
     linear = [name for name in layer_names(module) if isinstance(submodule(module, name), nn.Linear)]
     layers = [named] if named else []
     rows = len(probe)
     with torch.no_grad(), inputs_of(module, linear, rows) as taken, outputs_of(module, layers, rows) as put:
-        raw = columns(module(probe))
+        raw = read(module(probe))
     head_name = next((name for name in reversed(linear) if _answers(module, name, taken, raw, output)), "")
     head = submodule(module, head_name) if head_name else None
     assert head is None or isinstance(head, nn.Linear)

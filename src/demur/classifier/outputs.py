@@ -1,7 +1,7 @@
 """What a model's outputs mean, and everything one forward pass shows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor
@@ -11,21 +11,58 @@ from demur.errors import ModelError
 from demur.shapes import Features, Logits
 
 
-def columns(raw: object) -> Tensor:
-    """A model's raw answer as (rows, outputs); one number per row becomes one column."""
-    if not isinstance(raw, Tensor):
+def columns(raw: object, part: str = "") -> Tensor:
+    """A model's raw answer, or its named part, as (rows, outputs); axes of length 1 behind the rows are dropped."""
+    found = parts_of(raw).get(part) if part else raw
+    if not isinstance(found, Tensor):
+        what = f"a {type(raw).__name__} without the part {part!r}" if part else f"a {type(raw).__name__}"
         raise ModelError(
-            f"a model answers with one tensor (rows, classes); this one gave a {type(raw).__name__}. "
+            f"a model answers with one tensor (rows, classes); this one gave {what}. "
             "Wrap it in a module whose forward returns the logits alone."
         )
-    if raw.ndim == 1:
-        return raw[:, None]
-    if raw.ndim != 2:
+    if found.ndim == 2 and found.is_floating_point():
+        return found
+    if not found.is_floating_point():
         raise ModelError(
-            f"a model answers with one tensor (rows, classes); this one gave the shape {tuple(raw.shape)}. "
+            f"a model answers with floating-point numbers, one per class; this one gave {found.dtype}. "
+            "Return the logits, not the number of the class or a complex or quantised value."
+        )
+    if found.ndim == 0 or sum(side != 1 for side in found.shape[1:]) > 1:
+        raise ModelError(
+            f"a model answers with one tensor (rows, classes); this one gave the shape {tuple(found.shape)}. "
             "Wrap it in a module that reduces the other axes."
         )
-    return raw
+    return found[:, None] if found.ndim == 1 else found.flatten(start_dim=1)
+
+
+def parts_of(raw: object) -> dict[str, Tensor]:
+    """The tensors of an answer by name: keys, fields or positions; inside others with dots between."""
+    return dict(_named_parts(raw, "", 0))
+
+
+_DEEPEST = 4
+"""Levels of an answer that are looked into: one may hold itself."""
+
+
+def _named_parts(raw: object, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(raw, Tensor):
+        yield name, raw
+    elif depth < _DEEPEST:
+        for key, value in _inside(raw):
+            yield from _named_parts(value, f"{name}.{key}" if name else key, depth + 1)
+
+
+def _inside(raw: object) -> Iterator[tuple[str, object]]:
+    """Keys, fields, attributes or positions of what may hold tensors, and what is there."""
+    if isinstance(raw, Mapping):
+        yield from ((str(key), value) for key, value in raw.items())
+    elif is_dataclass(raw):
+        yield from ((field.name, getattr(raw, field.name, None)) for field in fields(raw))
+    elif isinstance(raw, (tuple, list)):
+        names = getattr(raw, "_fields", range(len(raw)))
+        yield from zip(map(str, names), raw, strict=True)
+    elif not isinstance(raw, (type(None), str, bytes, int, float)):
+        yield from ((key, value) for key, value in getattr(raw, "__dict__", {}).items() if not key.startswith("_"))
 
 
 def to_logits(raw: Tensor, output: Output) -> Logits:

@@ -1,6 +1,6 @@
 """A net run again and again with some filters replaced; what comes before the first of them is computed once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.fx.node import map_aggregate, map_arg
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from demur.classifier.outputs import columns
 from demur.errors import ModelError
 
 Values = dict[fx.Node, Any]
@@ -31,7 +32,7 @@ class PartialForward:
     The module itself is never touched. One whose Python cannot be written down as such a list is a single step.
     """
 
-    def __init__(self, module: nn.Module, probe: Tensor) -> None:
+    def __init__(self, module: nn.Module, probe: Tensor, read: Callable[[object], Tensor] = columns) -> None:
         for graph in (_written_down(module, _Open()), _written_down(module, _Closed())):
             if graph is None:
                 continue
@@ -42,7 +43,7 @@ class PartialForward:
             self._position = {step: position for position, step in enumerate(self._steps)}
             self._last_use = {step: max(map(self._position.__getitem__, step.users), default=0) for step in self._steps}
             self._overwrites = any(map(self._in_place, self._steps))
-            if self._agrees(module, probe):
+            if self._agrees(module, probe, read):
                 break
 
     @property
@@ -67,7 +68,7 @@ class PartialForward:
             self._go(own, range(reached, len(self._steps)), self._changed(mutants[which]))
             yield which, own[self._steps[-1]]
 
-    def _agrees(self, module: nn.Module, probe: Tensor) -> bool:
+    def _agrees(self, module: nn.Module, probe: Tensor, read: Callable[[object], Tensor]) -> bool:
         """Whether the steps answer as the module does, with every filter in a layer that is called.
 
         Python that looks at numbers may have been written down wrong.
@@ -77,11 +78,12 @@ class PartialForward:
             return False
         with torch.no_grad():
             try:
-                values: Values = {self._steps[0]: probe, **self._fixed}
+                values: Values = {self._steps[0]: probe.clone(), **self._fixed}
                 self._go(values, range(len(self._steps)), {})
+                answer = read(values[self._steps[-1]])
             except Exception:  # noqa: BLE001 — foreign code may raise anything, and the single step is still there
                 return False
-            return torch.allclose(values[self._steps[-1]], module(probe), rtol=1e-3, atol=1e-4)
+            return torch.allclose(answer, read(module(probe.clone())), rtol=1e-3, atol=1e-4)
 
     def _owner(self, layer: str) -> fx.Node | None:
         """The first step that calls a layer, or something the layer is inside of."""

@@ -1,5 +1,6 @@
 """What a model, a batch or a labelled set must be before anything is measured."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from demur.classifier.contract import Contract
 from demur.errors import DataError, ModelError
@@ -19,7 +21,18 @@ _SUM_TOLERANCE = 1e-5
 
 
 def check_weights(module: nn.Module) -> None:
-    """Refuse weights or buffers that are not finite."""
+    """Refuse weights or buffers that are not there or not finite."""
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if is_lazy(tensor):
+            raise ModelError(
+                f"every layer must have its weights; {name!r} is of a lazy layer that never saw an image, so its "
+                "weights would be drawn at random. Pass one batch through the model and train it, or load its weights."
+            )
+        if tensor.is_meta:
+            raise ModelError(
+                f"weights must be in memory; {name!r} is on the meta device, which has shapes alone. Build the model "
+                "without torch.device('meta'), or make room by model.to_empty(device='cpu') and load its weights."
+            )
     for name, tensor in module.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
             bad = int((~tensor.isfinite()).sum())
@@ -62,6 +75,24 @@ def check_images(images: Images, input_shape: tuple[int, int, int]) -> None:
         raise DataError(f"images lie in [0, 1]; found {low:.4g} to {high:.4g}. {hint}")
 
 
+def clamped(images: Images) -> Images:
+    """The images themselves, or where rounding has pushed pixels out of [0, 1] a copy in which it has not."""
+    return images if images.min() >= 0 and images.max() <= 1 else images.clamp(0, 1)
+
+
+def fits(tensor: Tensor, rows: int, contract: Contract | None = None) -> bool:
+    """Whether a tensor may be the outputs for so many images: one column for each class, or one that will do."""
+    if not tensor.is_floating_point() or tensor.ndim == 0 or len(tensor) != rows:
+        return False
+    sides = [side for side in tensor.shape[1:] if side != 1]
+    if len(sides) > 1 or contract is None:
+        return len(sides) <= 1
+    width, classes = math.prod(sides), len(contract.classes)
+    if contract.kind == "logit" or width == 1:
+        return width == 1 and classes == 2 and contract.kind in {"logit", "sigmoid"}
+    return width == classes
+
+
 def check_output(raw: Tensor, contract: Contract) -> None:
     """Refuse a model's answer that is not finite, not one column per class or not what was declared."""
     _check_width(raw.shape[1], contract)
@@ -71,19 +102,19 @@ def check_output(raw: Tensor, contract: Contract) -> None:
             f"a model's outputs must be finite; {bad} of {len(raw)} images gave NaN or infinity. "
             "Check the weights, and that mean and std are on the scale of images in [0, 1]."
         )
-    if contract.output == "logits" and _sums_to_one(raw):
+    if contract.kind == "logits" and _sums_to_one(raw):
         raise ModelError(
             "logits were declared, but every row of outputs is non-negative and sums to 1: these are probabilities, "
             "and a second softmax would flatten them. Declare output='probabilities', or drop the model's softmax."
         )
-    if contract.output == "probabilities" and not _sums_to_one(raw):
+    if contract.kind == "probabilities" and not _sums_to_one(raw):
         total = float(raw.sum(dim=1)[0])
         raise ModelError(
             "probabilities were declared, but rows are not non-negative with sum 1 "
             f"(the first row sums to {total:.4g}, its smallest value is {float(raw[0].min()):.4g}). "
             "Declare output='logits' or output='sigmoid'."
         )
-    if contract.output == "sigmoid" and not ((raw >= 0) & (raw <= 1)).all():
+    if contract.kind == "sigmoid" and not ((raw >= 0) & (raw <= 1)).all():
         raise ModelError(
             f"sigmoid outputs were declared, but values lie in {float(raw.min()):.4g} to {float(raw.max()):.4g}, "
             "outside [0, 1]. Declare output='logit' for one number per image or output='logits' for one per class."
@@ -116,14 +147,14 @@ def _check_shape(images: Images, input_shape: tuple[int, int, int]) -> None:
 
 def _check_width(width: int, contract: Contract) -> None:
     classes = len(contract.classes)
-    if width == classes and contract.output != "logit":
+    if width == classes and contract.kind != "logit":
         return
-    if width == 1 and classes == 2 and contract.output in {"logit", "sigmoid"}:
+    if width == 1 and classes == 2 and contract.kind in {"logit", "sigmoid"}:
         return
     hint = "Name every class of the model, in the order of its outputs."
     if width == 1 and classes == 2:
         hint = "A model of one output declares output='logit', or output='sigmoid' where it ends in one."
-    elif contract.output == "logit":
+    elif contract.kind == "logit":
         hint = "Output 'logit' is one number per image; declare output='logits'."
     raise ModelError(f"the model gives {width} output(s) per image for {classes} classes. {hint}")
 

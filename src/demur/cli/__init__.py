@@ -3,11 +3,19 @@
 Each command imports what it needs when it runs, so that help and lists are instant.
 
 Exit status: 0 passed · 1 a gate or the measurement failed, or nothing could be certified · 2 usage or input ·
-3 inconclusive: a gate is undecided, or no criterion was given · 130 interrupted (the same command continues).
+3 inconclusive: a gate is undecided, or no criterion was given · 70 an unexpected fault · 130 interrupted or told to
+terminate (the same command continues). 0 and 1 are only of a command that has written its results.
 """
 
 import os
+import signal
 import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
 import typer
 
@@ -16,10 +24,14 @@ from demur.cli.attack_command import attack
 from demur.cli.audit_command import audit
 from demur.cli.explain_command import explain
 from demur.cli.run_commands import compare, list_names, plan, report
+from demur.cli.settings import is_standard
 from demur.cli.train_command import train
-from demur.errors import DemurError, needing_torch
+from demur.containment import close_exits, contained
+from demur.errors import DemurError, FaultError, is_absent_torch, legible, needing_torch
+from demur.foreign import blamed, fault, traceback_of
 
-_INTERRUPTED = 130
+_FAULT, _INTERRUPTED = 70, 130
+_LONGEST = 4_000
 
 app = typer.Typer(
     name="demur",
@@ -44,21 +56,52 @@ def _root(
     pass
 
 
-app.command("audit")(audit)
-app.command("train")(train)
-app.command("attack")(attack)
-app.command("explain")(explain)
-app.command("report")(report)
-app.command("compare")(compare)
-app.command("plan")(plan)
-app.command("list")(list_names)
+def _command(work: Callable[..., None]) -> Callable[..., None]:
+    """A command that ends with a status of its own choice only; code of others has none in it."""
+
+    @wraps(work)
+    def command(*arguments: Any, **options: Any) -> None:
+        with needing_torch(f"`demur {' '.join(sys.argv[1:2])}`"), contained():
+            try:
+                with blamed():
+                    work(*arguments, **options)
+            except (DemurError, OSError, typer.Exit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                if is_absent_torch(error):
+                    raise
+                raise fault(error, _kept(error)) from error
+
+    return command
+
+
+def _kept(error: BaseException) -> str:
+    """Where the traceback of a command without a run folder is."""
+    with tempfile.NamedTemporaryFile("w", prefix="demur-fault-", suffix=".txt", delete=False) as file:
+        file.write(traceback_of(error))
+    return file.name
+
+
+for _name, _work in (
+    ("audit", audit),
+    ("train", train),
+    ("attack", attack),
+    ("explain", explain),
+    ("report", report),
+    ("compare", compare),
+    ("plan", plan),
+    ("list", list_names),
+):
+    app.command(_name)(_command(_work))
 
 
 def main() -> None:
     """Run the command line; an error is one paragraph on stderr, never a traceback."""
     try:
-        with needing_torch(f"`demur {' '.join(sys.argv[1:2])}`"):
+        with _terminable():
             app()
+    except FaultError as error:
+        _fail(str(error), _FAULT)
     except DemurError as error:
         _fail(str(error), 2)
     except OSError as error:
@@ -76,16 +119,36 @@ def main() -> None:
         _flush()
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A request to terminate is an interruption, unless whoever started this has chosen otherwise."""
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _flush() -> None:
-    """Write what is left; a reader that has gone, such as `head`, is no error."""
+    """Write what is left; a reader that has gone, such as `head`, is no error. What ends later has nothing to say."""
     try:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             _fail(f"cannot write the answer: {error.strerror}. Send it elsewhere; files of a run are whole.", 2)
+        return
+    if is_standard(sys.stdout):
+        os.dup2(2, 1)
+        close_exits()
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"demur: {message}", file=sys.stderr)
+    half = _LONGEST // 2
+    short = message if len(message) <= _LONGEST else f"{message[:half]} … {message[-half:]}"
+    print("demur:", "\n".join(map(legible, short.split("\n"))), file=sys.stderr)
     sys.exit(status)

@@ -50,13 +50,15 @@ def explain(
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
     from demur.cli.settings import progress_display
     from demur.pipeline.job import on_device
+    from demur.pipeline.run.run_writer import try_folder
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out names the folder that overlays are written to, and {out} is a file. Name another.")
+    try_folder(out)
     pictures = find_pictures(images, out)
-    classifier = open_model(model, pictures, classes)
-    classifier = classifier if device is None else on_device(classifier, device)
     with progress_display() as progress:
+        classifier = open_model(model, pictures, classes)
+        classifier = classifier if device is None else on_device(classifier, device)
         lines = explain_pictures(classifier, pictures, out, progress, maps=maps or _MAPS, of=of, crop=crop, seed=seed)
     print(json_.dumps(lines, indent=2) if json else "\n".join([*words(lines), f"Table: {out / TABLE}"]))
     raise typer.Exit(int(any(line["error"] for line in lines)))

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from demur.cli.settings import Batch, Data, Limit, Model, PlanFile, Prevalence, Risk, Seed, Settings, read, status
+from demur.cli.settings import (
+    Batch,
+    Data,
+    Limit,
+    Model,
+    PlanFile,
+    Prevalence,
+    Risk,
+    Seed,
+    Settings,
+    read,
+    results_alone,
+    status,
+)
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
 
@@ -17,14 +30,8 @@ def report(
 ) -> None:
     """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
-    from demur.errors import RunError
     from demur.report import write
 
-    if not (run / "run.json").exists():
-        raise RunError(
-            f"{run} is not a run folder: it has no run.json. Name a folder that an audit has begun, such as one under "
-            "runs/."
-        )
     results = write_results(run)
     page = write(run, results)
     print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}")
@@ -67,7 +74,9 @@ def plan(
         print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
         print(chosen.toml(), end="")
         return
-    print(resolve(chosen, open_data(chosen.data.address)).plan.toml(), end="")
+    with results_alone():
+        found = resolve(chosen, open_data(chosen.data.address)).plan
+    print(found.toml(), end="")
 
 
 def list_names(

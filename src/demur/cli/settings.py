@@ -1,11 +1,12 @@
 """Options that several commands share, progress on stderr, and how a command that measured something ends."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -91,9 +92,44 @@ _EVERY = 10.0
 """Seconds between two plain lines."""
 
 
+def is_standard(stream: TextIO) -> bool:
+    """Whether it is the standard output of this process, and no stand-in."""
+    try:
+        return stream is sys.__stdout__ and stream.fileno() == 1
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """What anybody prints inside goes to stderr, by Python or past it: stdout is for results."""
+    whole, before = is_standard(sys.stdout), sys.stdout
+    kept = os.dup(1) if whole else -1
+    before.flush()
+    try:
+        if whole:
+            os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if whole:
+            with suppress(ValueError):  # whoever closed it printed no more
+                before.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
+        if before.closed:
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is the new stdout
+
+
 @contextmanager
 def progress_display() -> Iterator["Progress"]:
-    """A progress display that suits stderr."""
+    """A progress display that suits stderr; what is printed meanwhile goes there too."""
+    with results_alone(), _display() as display:
+        yield display
+
+
+@contextmanager
+def _display() -> Iterator["Progress"]:
     if not sys.stderr.isatty():
         yield Lines()
         return

@@ -31,8 +31,11 @@ def train(
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
     from demur.cli.settings import progress_display
+    from demur.pipeline.run.run_writer import try_folder
     from demur.training.training_run import train as run_training
 
+    if out is not None:
+        try_folder(out)
     with progress_display() as progress:
         done = run_training(
             architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=progress

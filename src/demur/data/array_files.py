@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demur.data.decoding import Decoded, Rules, decode_picture
-from demur.data.image_list import reason
 from demur.data.source import Row, by_address
 from demur.errors import AddressError, DataError
+from demur.registry.regular_files import reason
 
 Fetch: TypeAlias = Callable[[int], NDArray[Any]]
 """The image at a position, (height, width, channels) of uint8, uint16 or floats in [0, 1]."""

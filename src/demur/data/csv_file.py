@@ -18,7 +18,7 @@ from demur.data.table_columns import (
 )
 from demur.data.task_refusals import multi_label
 from demur.data.text_table import TextTable, read_table
-from demur.errors import DataError
+from demur.errors import DataError, brief, legible
 from demur.registry import Address
 
 
@@ -36,14 +36,14 @@ def open_source(address: Address) -> ImageListSource:
     facts = Facts.of(read, table.columns, labels)
     names = names_of(table, files)
     rows = [
-        facts.row(at, name, labels.number(written[at], table.where(at)), table.where(at))
+        facts.row(at, legible(name), labels.number(written[at], table.where(at)), table.where(at))
         for at, name in enumerate(names)
     ]
     kept = rows_in_split(rows, options.get("split"), str(path))
     picked = [rows[at] for at in kept]
     load = Files(path.parent, tuple(names[at] for at in kept))
     chosen = Rules.of(options)
-    marked = marks_of(folders_of(options, path.parent), path.parent, picked, labels.classes, chosen)
+    marked = marks_of(folders_of(options, path.parent), load, picked, labels.classes, chosen)
     return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
 
 
@@ -58,8 +58,8 @@ def names_of(table: TextTable, column: str) -> list[str]:
         name = posixpath.normpath(text.strip().replace("\\", "/"))
         if not text.strip() or name.startswith(("/", "../")) or name in {".", ".."} or "\0" in name or ":" in name[:2]:
             raise DataError(
-                f"{table.where(row)}: the path {text!r} leads out of the folder {table.path.parent}; paths must be "
-                "relative to the file that lists them and stay below it. Move the file, or the images."
+                f"{table.where(row)}: the path {brief(text)!r} leads out of the folder {table.path.parent}; paths must "
+                "be relative to the file that lists them and stay below it. Move the file, or the images."
             )
         if name in names:
             raise DataError(

@@ -24,7 +24,9 @@ from demur.errors import AddressError
 
 DECODE_OPTIONS = ("size", "crop", "colour", "full_scale")
 
-_LARGEST = 8192
+_LARGEST = 4096
+_PIXELS = {False: _LARGEST**2, True: 3 * _LARGEST**2}
+"""How many pixels a picture may have, as it is or to be scaled down: more would take a gigabyte to decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +171,10 @@ def open_picture(content: bytes, channels: int | None, rules: Rules = Rules()) -
     """The image in a PNG, JPEG or other file's bytes, or the reason why there is none."""
     try:
         with carefully(io.BytesIO(content)) as picture:
+            pixels, most = picture.width * picture.height, _PIXELS[rules.size is not None]
+            if pixels > most:
+                way_out = "" if rules.size else "; ?size=… makes it smaller"
+                return None, f"an image of {pixels:,} pixels, more than the {most:,} that are read{way_out}"
             deep_colour = picture.mode not in _DEEP and ";16" in str(picture.tile)
             if deep_colour:
                 return None, "more than 8 bits per colour; save it as 8-bit colour or as 16-bit grey"

@@ -1,7 +1,9 @@
 """Folders of IDX files, the layout of MNIST and its descendants: `idx:FOLDER?split=train|test`."""
 
 import gzip
+import math
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,10 @@ from numpy.typing import NDArray
 from demur.data.source import Row, by_address
 from demur.errors import DataError
 from demur.registry import Address
+from demur.registry.regular_files import MIB
 
+_PACKED = 200
+_HARMLESS = 256 * MIB
 _STEMS = {"train": "train", "test": "t10k"}
 
 
@@ -83,17 +88,30 @@ def _find(folder: Path, name: str) -> Path:
 
 def _read(path: Path, axes: int) -> NDArray[np.uint8]:
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            shape = _shape(file.read(4 + 4 * axes), axes, path)
+            content = file.read(math.prod(shape) + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}. Fetch the file again.") from None
-    head = 4 + 4 * axes
-    if content[:4] != bytes((0, 0, 8, axes)) or len(content) < head:
+    if len(content) != math.prod(shape):
+        held = "more" if len(content) > math.prod(shape) else f"{len(content)}: it is cut short"
+        raise DataError(f"{path} announces {shape} bytes and holds {held}. Fetch it again.")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _shape(head: bytes, axes: int, path: Path) -> tuple[int, ...]:
+    if head[:4] != bytes((0, 0, 8, axes)) or len(head) < 4 + 4 * axes:
         raise DataError(
             f"{path} is not an IDX file of bytes with {axes} axes: it must start with 000008{axes:02x} and starts with "
-            f"{content[:4].hex() or 'nothing'}. Check that the file is what its name says."
+            f"{head[:4].hex() or 'nothing'}. Check that the file is what its name says."
         )
-    shape = struct.unpack(f">{axes}I", content[4:head])
-    values = np.frombuffer(content, dtype=np.uint8, offset=head)
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise DataError(f"{path} announces {shape} bytes and holds {values.size}: it is cut short. Fetch it again.")
-    return values.reshape(shape)
+    shape = struct.unpack(f">{axes}I", head[4:])
+    size, packed = math.prod(shape), path.stat().st_size
+    if size > packed and (path.suffix != ".gz" or size > max(_HARMLESS, _PACKED * packed)):
+        raise DataError(
+            f"{path} announces {shape} bytes and has {packed:,}: it is cut short, or made to fill the memory. Fetch it "
+            "again."
+        )
+    if min(shape[1:], default=1) < 1:
+        raise DataError(f"{path} announces {shape} bytes, in which an image has no pixels. Fetch it again.")
+    return shape

@@ -9,6 +9,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from demur.data.csv_file import names_of
 from demur.data.decoding import DECODE_OPTIONS, Rules
@@ -18,8 +19,9 @@ from demur.data.source import UNREAD, Row, address_text, path_of
 from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
 from demur.data.text_table import read_table
-from demur.errors import DataError
+from demur.errors import DataError, legible
 from demur.registry import Address
+from demur.registry.regular_files import reason
 from demur.splits import SPLIT_NAMES, OwnSplit
 
 TABLE = "metadata.csv"
@@ -53,17 +55,18 @@ def open_source(address: Address) -> ImageListSource:
     apart = frozenset(map(os.path.realpath, beside.values()))
     layouts(root, apart)
     kinds = _kinds(root, apart)
-    above = (os.path.realpath(root),)
-    found = [(kind, path.relative_to(root).as_posix()) for kind in kinds for path in _files(kind.folder, above, apart)]
+    found = [(kind, name_below(path, root)) for kind in kinds for path in files_below(kind.folder, root, apart)]
     declared = (
         options["classes"].split(",") if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
     )
     labels = Labels(tuple(declared), numbered=False)
-    rows = [Row(name, None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found]
+    rows = [
+        Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found
+    ]
     rows = _with_metadata(rows, root, labels)
     kept = rows_in_split(rows, options.get("split"), str(root))
     load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
-    marked = marks_of(beside, root, picked, labels.classes, chosen)
+    marked = marks_of(beside, load, picked, labels.classes, chosen)
     return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
 
 
@@ -82,26 +85,76 @@ def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:
 
 def _folders(root: Path, apart: Collection[str]) -> list[Path]:
     """The folders inside that may hold images."""
-    inside = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(path for path in inside if os.path.realpath(path) not in apart)
-
-
-def _files(folder: Path, above: Sequence[str], apart: Collection[str]) -> Iterator[Path]:
-    """Every file below but in the folders apart, links followed; a link that leads back up would never end."""
-    real = os.path.realpath(folder)
-    if real in apart:
-        return
-    if real in above:
+    try:
+        with os.scandir(root) as entries:
+            inside = [entry.path for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
+    except OSError as error:
         raise DataError(
-            f"{folder} leads back to a folder that it lies in, so that reading it would never end. Remove the link."
-        )
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in _CLUTTER:
+            f"cannot read the folder {root}: {reason(error)}. Correct its rights, or name another."
+        ) from None
+    return sorted(Path(path) for path in inside if os.path.realpath(path) not in apart)
+
+
+def files_below(folder: Path, root: Path, apart: Collection[str] = ()) -> Iterator[str]:
+    """Every file below a folder but in the folders apart, by name, links followed, however deep it lies.
+
+    A folder that cannot be read is given as if it were a file, so that it counts as an image that cannot be.
+
+    Raises:
+        DataError: a link leads back up to a folder that it lies in, so that reading would never end.
+    """
+    above: tuple[_Place, ...] = () if folder == root else (_place(root),)
+    waiting: list[tuple[str, bool, tuple[_Place, ...]]] = [(os.fspath(folder), True, above)]
+    while waiting:
+        path, is_folder, above = waiting.pop()
+        if is_folder and apart and os.path.realpath(path) in apart:
             continue
-        if path.is_dir():
-            yield from _files(path, (*above, real), apart)
-        else:
+        inside = _inside(path) if is_folder else None
+        if inside is None:
             yield path
+            continue
+        here = _place(path)
+        if here in above:
+            raise DataError(
+                f"{path} leads back to a folder that it lies in, so that reading it would never end. Remove the link."
+            )
+        waiting += [(entry.path, _is_folder(entry), (*above, here)) for entry in inside]
+
+
+def name_below(path: str, root: Path) -> str:
+    """What a path is called inside a folder.
+
+    >>> name_below("set/cat/1.png", Path("set"))
+    'cat/1.png'
+    """
+    start = "" if root == Path() else os.path.join(root, "")  # noqa: PTH118 - of a Path the last / is lost
+    return path.removeprefix(start)
+
+
+_Place: TypeAlias = tuple[int, int]
+
+
+def _place(path: str | Path) -> _Place:
+    """What two ways to the same folder have in common."""
+    found = os.stat(path)  # noqa: PTH116 - of texts, which are many
+    return found.st_dev, found.st_ino
+
+
+def _inside(folder: str) -> list[os.DirEntry[str]] | None:
+    """What a folder holds but for clutter, last name first; None where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = [entry for entry in entries if not (entry.name[0] == "." or entry.name.lower() in _CLUTTER)]
+    except OSError:
+        return None
+    return sorted(inside, key=lambda entry: entry.name, reverse=True)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[str]:
@@ -121,7 +174,7 @@ def _with_metadata(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]
         return list(rows)
     table = read_table(root / TABLE)
     files = table.path_column()
-    at = {name: line for line, name in enumerate(names_of(table, files))}
+    at = {legible(name): line for line, name in enumerate(names_of(table, files))}
     missing = sorted(set(at) - {row.sample_id for row in rows})
     if missing:
         raise DataError(

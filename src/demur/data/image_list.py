@@ -1,16 +1,15 @@
 """Encoded images listed one by one and decoded as they are read: the source behind folders, CSV and Parquet files."""
 
-import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from demur.data.decoding import Decoded, Rules, open_picture
 from demur.data.source import Row, by_address
 from demur.errors import DataError
+from demur.registry.regular_files import MIB, content_of, reason
 
 Load: TypeAlias = Callable[[int], bytes]
 """The encoded image at a position; an `OSError` says why there is none."""
@@ -19,6 +18,7 @@ Marked: TypeAlias = Callable[[Row], Row]
 """Adds to a row that was read where its object is."""
 
 _SAMPLE = 64
+_LARGEST = 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,8 @@ class Files:
     names: tuple[str, ...]
 
     def __call__(self, position: int) -> bytes:
-        """The bytes of a regular file; a pipe or device would wait for ever."""
-        path = self.root / self.names[position]
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("not a regular file")
-        return path.read_bytes()
+        """The bytes of a regular file."""
+        return content_of(self.root / self.names[position], _LARGEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +95,6 @@ def image_list_source(
     return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
 
 
-def reason(error: OSError) -> str:
-    """What went wrong with a file, without its path."""
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
 def _decode(load: Load, position: int, channels: int | None, rules: Rules) -> Decoded:
     try:
         content = load(position)
@@ -111,11 +103,20 @@ def _decode(load: Load, position: int, channels: int | None, rules: Rules) -> De
     return open_picture(content, channels, rules) if content else (None, "no image bytes")
 
 
+def _shape_of(answer: Decoded, rules: Rules) -> tuple[tuple[int, int, int] | None, str | None]:
+    image, error = answer
+    if image is None:
+        return None, error
+    channels, height, width = image.shape
+    return (channels, *(rules.size or (height, width))), None
+
+
 def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int, int, int]:
     """The most common shape of the sample, so that one odd image does not decide for all."""
     sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
-    answers = [_decode(load, position, None, rules) for position in sample]
-    shapes = Counter(tuple(image.shape) for image, _ in answers if image is not None)
+    drawn = replace(rules, size=None if rules.size is None else (1, 1))  # the size is known then, however large it is
+    answers = [_shape_of(_decode(load, position, None, drawn), rules) for position in sample]
+    shapes = Counter(shape for shape, _ in answers if shape is not None)
     if not shapes:
         first = f"; the first says: {answers[0][1]}" if answers else ""
         raise DataError(

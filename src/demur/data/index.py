@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data.source import Box, Row, Source, check_shape
-from demur.errors import DataError
+from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
 _CHUNK = 4096
+_ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
+_LONGEST = 200
 
 Progress = Callable[[int, int], None]
 """Called now and then with (rows seen, rows in all)."""
@@ -130,6 +132,7 @@ def build_index(
     """
     if limit is not None and limit < 1:
         raise DataError(f"`limit` must be at least 1; got {limit}.")
+    _check_source(source)
     seen = _scan(source, progress)
     _check_set(seen, source)
     _check_groups(seen)
@@ -146,6 +149,18 @@ def build_index(
     splits = _splits_of(seen, sum(not _trains(one) for one in kept))
     found = _index(seen, kept if limit is None else _smallest(kept, limit), splits)
     return replace(found, excluded=excluded, learned=learned)
+
+
+def _check_source(source: Source) -> None:
+    """Refuse images without pixels, and class names that no screen shows as they are."""
+    if min(source.input_shape) < 1:
+        raise DataError(f"the images of {source.address} have the shape {source.input_shape}, without a pixel.")
+    for name in source.classes:
+        if not name.strip() or legible(name) != name or len(name) > _LONGEST:
+            raise DataError(
+                f"the class '{brief(legible(name))}' of {legible(source.address)} is empty, longer than {_LONGEST} "
+                "characters or holds characters that no screen shows. Rename it."
+            )
 
 
 def _trains(one: _ScannedRow) -> bool:
@@ -201,13 +216,14 @@ def _content(row: Row) -> str:
     if row.image is None:
         return _digest(f"unreadable\x1f{row.sample_id}".encode())
     low, high = row.image.aminmax()
-    if not (low >= 0 and high <= 1):
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         way_out = "They look like bytes: divide by 255." if high > 2 and low >= 0 else "Give them before normalisation."
         raise DataError(
             f"image {row.sample_id!r} has pixels from {float(low):g} to {float(high):g}; images must lie in [0, 1]. "
             f"{way_out}"
         )
-    pixels = row.image.contiguous().numpy()
+    inside = row.image if low >= 0 and high <= 1 else row.image.clamp(0, 1)
+    pixels = inside.contiguous().numpy()
     return _digest(repr(pixels.shape).encode() + pixels.tobytes())
 
 

@@ -17,9 +17,13 @@ from torch.utils.data import (
     default_collate,
 )
 
-from demur.data.decoding import decode_picture
+from demur.data.decoding import HOSTILE, decode_picture, first_line
 from demur.data.source import Row, Source
-from demur.errors import DataError
+from demur.data.task_refusals import too_many
+from demur.errors import DataError, DemurError, brief, legible
+from demur.foreign import reason
+
+_INT64 = 1 << 63
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +71,7 @@ class DatasetSource:
             image, label = _item(self.dataset, position, self.address)
             group = None if self.groups is None else self.groups[position]
             tensor, error = _as_tensor(image, self.input_shape[0])
-            yield Row(f"{position:06d}", tensor, int(label), group, error)
+            yield Row(f"{position:06d}", tensor, _whole(label, position, self.address), group, error)
 
 
 def from_tensors(
@@ -94,12 +98,14 @@ def from_tensors(
         raise DataError(f"`images` must be (rows, channels, height, width); got the shape {tuple(images.shape)}.")
     if not images.is_floating_point():
         raise DataError(f"`images` must be floats in [0, 1]; got {images.dtype}. Convert to float and divide by 255.")
-    if labels.shape != (len(images),) or labels.is_floating_point():
+    if labels.shape != (len(images),) or labels.is_floating_point() or labels.is_complex():
         raise DataError(
             f"`labels` must be {len(images)} whole numbers, one per image; got {labels.dtype} of the shape "
             f"{tuple(labels.shape)}."
         )
-    return TensorSource(name, tuple(classes), images.detach().cpu(), labels.cpu(), _group_names(groups, len(images)))
+    return TensorSource(
+        legible(name), tuple(classes), images.detach().cpu(), labels.cpu(), _group_names(groups, len(images))
+    )
 
 
 def from_dataset(
@@ -123,7 +129,7 @@ def from_dataset(
     if first is None:
         raise DataError(f"cannot tell the size of the images of {name!r} from the first one: {error}.")
     channels, height, width = first.shape
-    return DatasetSource(name, tuple(classes), (channels, height, width), dataset, _group_names(groups, rows))
+    return DatasetSource(legible(name), tuple(classes), (channels, height, width), dataset, _group_names(groups, rows))
 
 
 def from_given(data: object, *, classes: Sequence[str] | None = None, name: str = "data") -> Source:
@@ -143,7 +149,7 @@ def from_given(data: object, *, classes: Sequence[str] | None = None, name: str 
     if isinstance(data, DataLoader):
         data = data.dataset if _serves_its_items(data) else _pair_of(data)
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        images, labels = (torch.as_tensor(part) for part in data)
+        images, labels = (_tensor(part, what) for part, what in zip(data, ("images", "labels"), strict=True))
         return from_tensors(images, labels, classes=names or _numbers(labels), name=name)
     if isinstance(data, Dataset) and isinstance(data, Sized):
         return from_dataset(data, classes=names or _numbers(_labels_of(data, name)), name=name)
@@ -184,43 +190,91 @@ def _pair_of(loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
             "a data loader must give batches of (images, labels), at least one; this one gives others. Map its batches "
             "to pairs, or give a data set."
         )
-    images, labels = (torch.cat([torch.as_tensor(part) for part in parts]) for parts in zip(*batches, strict=True))
-    return images, labels
+    images, labels = zip(*batches, strict=True)
+    return _joined(images, "images"), _joined(labels, "labels")
+
+
+def _joined(parts: Sequence[object], what: str) -> Tensor:
+    try:
+        return torch.cat([_tensor(part, what) for part in parts])
+    except RuntimeError as error:
+        raise DataError(
+            f"the {what} of a data loader do not fit together from batch to batch: {brief(str(error))}. Give all of "
+            "them the same size."
+        ) from None
 
 
 def _labels_of(dataset: Dataset[Any], name: str) -> Tensor:
     rows = range(len(dataset))  # type: ignore[arg-type]  # torch types only some data sets as sized
-    return torch.tensor([int(_item(dataset, position, name)[1]) for position in rows])
+    return torch.tensor([_whole(_item(dataset, position, name)[1], position, name) for position in rows])
+
+
+def _whole(label: object, position: int, name: str) -> int:
+    """The label of an item as a number."""
+    try:
+        number = int(label)  # type: ignore[call-overload]  # whatever is no number says so
+        if number == label and abs(number) < _INT64:
+            return int(number)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        pass
+    raise DataError(
+        f"item {position} of {name!r} has the label {brief(repr(label))}; labels must be whole numbers from 0 on. Map "
+        "each to the position of its class."
+    )
+
+
+def _tensor(part: object, what: str) -> Tensor:
+    """Images or labels as a tensor."""
+    try:
+        return torch.as_tensor(part)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise DataError(
+            f"the {what} must be numbers in a tensor or an array; got {type(part).__name__} ({brief(str(error))}). "
+            "Write labels as positions among the classes."
+        ) from None
 
 
 def _numbers(labels: Tensor) -> tuple[str, ...]:
     """Names for labels that have none; at least two, since a classifier chooses."""
-    if labels.numel() and not labels.is_floating_point() and int(labels.min()) < 0:
-        raise DataError(f"labels must be whole numbers from 0 on; got {int(labels.min())}.")
-    largest = int(labels.max()) if labels.numel() else 0
-    return tuple(map(str, range(max(2, largest + 1))))
+    found = set(_numbers_in(labels).reshape(-1).tolist())
+    if found and min(found) < 0:
+        raise DataError(f"labels must be whole numbers from 0 on; got {min(found)}.")
+    count = max(2, max(found, default=0) + 1)
+    too_many(count, found, "these labels")
+    return tuple(map(str, range(count)))
+
+
+def _numbers_in(labels: Tensor) -> Tensor:
+    """Labels as int64; of another type they are refused where the source is made."""
+    plain = labels.is_floating_point() or labels.is_complex() or labels.is_quantized
+    return torch.empty(0, dtype=torch.int64) if plain else labels.to(torch.int64)
 
 
 def _group_names(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:
     if groups is not None and len(groups) != rows:
         raise DataError(f"`groups` must name one group per image; got {len(groups)} for {rows} images.")
-    return None if groups is None else tuple(map(str, groups))
+    return None if groups is None else tuple(legible(str(group)) for group in groups)
 
 
 def _item(dataset: Dataset[Any], position: int, name: str) -> tuple[Any, Any]:
     try:
         image, label = dataset[position]
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (DemurError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a data set is code of others, which may raise anything
         raise DataError(
-            f"item {position} of {name!r} is not a readable (image, label): {error}. Leave it out, for instance with "
-            "torch.utils.data.Subset."
+            f"item {position} of {name!r} is not a readable (image, label): {reason(error)}. Leave it out, for "
+            "instance with torch.utils.data.Subset."
         ) from error
     return image, label
 
 
 def _as_tensor(image: object, channels: int | None) -> tuple[Tensor | None, str | None]:
     if isinstance(image, Image):
-        return decode_picture(image, channels)
+        try:
+            return decode_picture(image, channels)
+        except HOSTILE as error:
+            return None, f"cannot decode the image: {first_line(error)}"
     if not isinstance(image, Tensor):
         raise DataError(
             f"images must be float tensors in [0, 1] or Pillow images; got {type(image).__name__}. Convert them in the "

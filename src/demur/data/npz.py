@@ -1,27 +1,35 @@
 """NumPy archives: `npz:FILE` with the arrays `images`, `labels` and, if wanted, `groups` and `split`; never pickled."""
 
+import lzma
+import math
 import shutil
 import tempfile
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
-from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.data.decoding import DECODE_OPTIONS, HOSTILE, Rules
 from demur.data.source import UNREAD, Row, address_text, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
 from demur.data.task_refusals import multi_label, segmentation
-from demur.errors import AddressError, DataError
+from demur.errors import AddressError, DataError, legible
 from demur.registry import Address
+from demur.registry.regular_files import MIB
 from demur.splits import own_split
 
 _LOCAL_HEADER = 30
+_DAMAGED = (*HOSTILE, zipfile.BadZipFile, lzma.LZMAError)
+_MEMBERS = 10_000
+_PACKED = 200  # real images come down to a fifth or, when they are flat, a fiftieth
+_HARMLESS = 256 * MIB
+_READ = "biufUS"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +64,60 @@ def archive_arrays(path: Path, names: Sequence[str]) -> dict[str, StoredArray]:
     Raises:
         DataError: no archive, a damaged one, or an array of Python objects.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"cannot read {path} as an NPZ archive: it is no regular file. Name the file itself.")
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            members = _members(archive, path)
             return {name: _array(path, archive, members[name]) for name in names if name in members}
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"cannot read {path} as an NPZ archive: {error}. Write it with numpy.savez(file, images=…, labels=…)."
         ) from None
 
 
+def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    found = archive.infolist()
+    counts = Counter(info.filename.removesuffix(".npy") for info in found)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice or len(found) > _MEMBERS:
+        what = f"{twice[0]!r} twice" if twice else f"{len(found):,} arrays"
+        raise DataError(f"{path} holds {what}, and nobody can tell which is meant. Write it again with numpy.savez.")
+    return {info.filename.removesuffix(".npy"): info for info in found}
+
+
 def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
+    """An array of an archive, read through once, since only that tells whether its bytes are those written."""
+    with archive.open(info) as packed:
+        _header(packed, 0, info, path)
+    _check_packing(path, info)
+    with archive.open(info) as packed:
+        if info.compress_type == zipfile.ZIP_STORED:
+            while packed.read(MIB):
+                pass
+            with path.open("rb") as file:
+                return _stored_array(file, _start(file, info), info, path)
+        with tempfile.TemporaryFile(prefix="demur-") as file:
+            shutil.copyfileobj(packed, file, MIB)
+            file.flush()
+            return _stored_array(file, 0, info, path)
+
+
+def _check_packing(path: Path, info: zipfile.ZipInfo) -> None:
+    """Refuse what is packed tightly to fill the disk, and what the disk has no room for."""
     if info.compress_type == zipfile.ZIP_STORED:
-        with path.open("rb") as file:
-            return _stored_array(file, _start(file, info), info, path)
-    with archive.open(info) as packed, tempfile.TemporaryFile(prefix="demur-") as file:
-        shutil.copyfileobj(packed, file, 1 << 20)
-        file.flush()
-        return _stored_array(file, 0, info, path)
+        return
+    what = f"the array {info.filename!r} of {path} unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
+    if info.file_size > _HARMLESS and info.file_size > _PACKED * info.compress_size:
+        raise DataError(
+            f"{what}, more than {_PACKED} times as many, as only files made to fill a disk do. "
+            "Save it with numpy.savez."
+        )
+    if info.file_size > shutil.disk_usage(tempfile.gettempdir()).free:
+        raise DataError(
+            f"{what}, for which the temporary folder {tempfile.gettempdir()} has no room. Free some space there, or "
+            "name another folder in TMPDIR."
+        )
 
 
 def _start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
@@ -88,6 +132,16 @@ def _start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
 
 def _stored_array(file: BinaryIO, start: int, info: zipfile.ZipInfo, path: Path) -> StoredArray:
     file.seek(start)
+    dtype, shape = _header(file, start, info, path)
+    return StoredArray(keep_open(file), file.tell(), dtype, shape)
+
+
+def _header(file: IO[bytes], start: int, info: zipfile.ZipInfo, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Type and shape of an array, as its header says, where the file has room for as much.
+
+    Raises:
+        DataError: an array of objects or of another type, of a shape that is none, or larger than its file.
+    """
     major, _ = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
@@ -97,12 +151,16 @@ def _stored_array(file: BinaryIO, start: int, info: zipfile.ZipInfo, path: Path)
             f"{what} holds Python objects, which are stored as a pickle; opening one can run any code. Save numbers or "
             "text, for instance labels.astype('U')."
         )
+    if dtype.kind not in _READ or not dtype.itemsize:
+        raise DataError(f"{what} is of the type {dtype}; it must hold numbers or text. Save it as such.")
     if not shape or (fortran and len(shape) > 1):
         raise DataError(f"{what} must have rows that lie one after the other. Save numpy.ascontiguousarray(…) of it.")
-    needed = file.tell() - start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if min(shape) < 0 or not all(isinstance(side, int) for side in shape):
+        raise DataError(f"{what} has the shape {shape}, and no side of an array is negative. Save it again.")
+    needed = file.tell() - start + math.prod(shape) * dtype.itemsize
     if needed > info.file_size:
         raise DataError(f"{what} announces {needed} bytes and holds {info.file_size}: it is cut short. Fetch it again.")
-    return StoredArray(keep_open(file), file.tell(), dtype, shape)
+    return dtype, shape
 
 
 _CHANNELS = (1, 3)
@@ -154,6 +212,8 @@ def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
         raise AddressError(f"`layout` must be nhwc (channels last) or nchw (channels second); got {declared!r}.")
     if images.dtype not in (np.uint8, np.uint16) and images.dtype.kind != "f":
         raise DataError(f"{what} are {images.dtype}; store uint8, uint16 or floats in [0, 1].")
+    if min(shape[1:], default=0) < 1:
+        raise DataError(f"{what} have the shape {shape}, in which an image has no pixels. Save them again.")
     if len(shape) == 3 and declared is None:
         return "nhw"
     fits = {"nhwc": len(shape) == 4 and shape[-1] in _CHANNELS, "nchw": len(shape) == 4 and shape[1] in _CHANNELS}
@@ -173,15 +233,15 @@ def _rows(path: Path, arrays: Mapping[str, StoredArray], declared: list[str]) ->
     written = _plain(arrays["labels"], path)
     labels = labels_of(written, f"the array 'labels' of {path}", declared)
     groups, splits = (
-        arrays[name].whole().tolist() if name in arrays else [None] * count for name in ("groups", "split")
+        _texts(arrays[name].whole(), name, path) if name in arrays else [None] * count for name in ("groups", "split")
     )
     rows = [
         Row(
             f"{at:06d}",
             None,
             labels.number(label, f"{path}, row {at}"),
-            group=None if group is None else str(group),
-            split=own_split(None if split is None else str(split), f"{path}, row {at}"),
+            group=group,
+            split=own_split(split, f"{path}, row {at}"),
             error=UNREAD,
         )
         for at, (label, group, split) in enumerate(zip(written, groups, splits, strict=True))
@@ -195,4 +255,16 @@ def _plain(labels: StoredArray, path: Path) -> list[object]:
         raise multi_label(str(path), f"the array 'labels' has {shape[1]} columns")
     if len(shape) > 2:
         raise segmentation(str(path), f"the array 'labels' has the shape {shape}, one value per pixel")
-    return labels.whole().reshape(-1).tolist()
+    values = labels.whole().reshape(-1)
+    return list(_texts(values, "labels", path)) if values.dtype.kind in "US" else values.tolist()
+
+
+def _texts(values: NDArray[Any], name: str, path: Path) -> list[str | None]:
+    """One text for each row, of text what a screen can show."""
+    if values.ndim != 1:
+        raise DataError(f"the array {name!r} of {path} has the shape {values.shape}; it must have one value a row.")
+    try:
+        plain = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+        return [legible(str(value)) for value in plain.tolist()]
+    except ValueError as error:
+        raise DataError(f"the array {name!r} of {path} holds text that is none: {error}. Save it again.") from None

@@ -14,8 +14,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from demur.data.decoding import HOSTILE, Rules, carefully, first_line, shown_size
+from demur.data.image_list import Files
 from demur.data.source import Box, Row, box_mask
 from demur.errors import DataError
+from demur.registry.regular_files import MIB, content_of
 
 SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")
 """What masks are saved as; JPEG would smear them."""
@@ -32,7 +34,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         DataError: the file cannot be read.
     """
     try:
-        with carefully(io.BytesIO(path.read_bytes()), _FORMATS) as picture:
+        with carefully(io.BytesIO(content_of(path, 256 * MIB)), _FORMATS) as picture:
             picture.load()
             shown = ImageOps.exif_transpose(picture)
     except HOSTILE as error:
@@ -160,26 +162,27 @@ class Marks:
         folders: those of masks and of annotations, by option.
         classes: the class names, to find the boxes of an image's own class.
         rules: how pictures are cut and scaled.
+        names: id of a row → path of its picture, where the two differ.
     """
 
     root: Path
     folders: Mapping[str, Path]
     classes: tuple[str, ...]
     rules: Rules
+    names: Mapping[str, str]
 
     def __call__(self, row: Row) -> Row:
         """The row with its mask and box; as it is where it has no image or no file marks it."""
         if row.image is None:
             return row
-        mask, boxes = (
-            _mask_path(self.folders.get(option), row.sample_id, _SUFFIXES[option]) for option in MASK_OPTIONS
-        )
+        name = self.names.get(row.sample_id, row.sample_id)
+        mask, boxes = (_mask_path(self.folders.get(option), name, _SUFFIXES[option]) for option in MASK_OPTIONS)
         if mask is not None:
-            found, size = read_mask(mask), shown_size(self.root / row.sample_id)
+            found, size = read_mask(mask), shown_size(self.root / name)
             _check(mask, found.shape, size)
             return replace(row, mask=scaled_mask(found, self.rules))
         if boxes is not None:
-            inside = _boxes(boxes, shown_size(self.root / row.sample_id), self.classes[row.label], self.rules)
+            inside = _boxes(boxes, shown_size(self.root / name), self.classes[row.label], self.rules)
             return _with_boxes(row, inside, *row.image.shape[1:])
         return row
 
@@ -206,7 +209,7 @@ def folders_of(options: Mapping[str, str], root: Path) -> dict[str, Path]:
 
 
 def marks_of(
-    folders: Mapping[str, Path], root: Path, rows: Sequence[Row], classes: tuple[str, ...], rules: Rules
+    folders: Mapping[str, Path], pictures: Files, rows: Sequence[Row], classes: tuple[str, ...], rules: Rules
 ) -> Marks | None:
     """The marks in these folders; None where there are no folders.
 
@@ -215,13 +218,14 @@ def marks_of(
     """
     for option, folder in folders.items():
         first, *others = _SUFFIXES[option]
-        if rows and not any(_mask_path(folder, row.sample_id, _SUFFIXES[option]) for row in rows):
+        if rows and not any(_mask_path(folder, name, _SUFFIXES[option]) for name in pictures.names):
             wanted = f"{Path(rows[0].sample_id).with_suffix(first)}{''.join(f' or {other}' for other in others)}"
             raise DataError(
                 f"the folder {folder} has no file for any of the {len(rows)} images; it must repeat their paths, so "
                 f"that {rows[0].sample_id} has {wanted}. Move the files, or leave `{option}` out."
             )
-    return Marks(root, folders, classes, rules) if folders else None
+    shown = {row.sample_id: name for row, name in zip(rows, pictures.names, strict=True) if row.sample_id != name}
+    return Marks(pictures.root, folders, classes, rules, shown) if folders else None
 
 
 def _mask_path(folder: Path | None, name: str, suffixes: Sequence[str]) -> Path | None:

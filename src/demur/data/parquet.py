@@ -14,14 +14,22 @@ import polars as pl
 from demur.data.array_files import spool
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
+from demur.data.parquet_pages import unpacked_size
 from demur.data.source import address_text, path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
-from demur.errors import DataError
+from demur.data.text_table import check_header
+from demur.errors import DataError, brief
 from demur.registry import Address
+from demur.registry.regular_files import MIB
 
 _WINDOW = 1024
+_ROWS = 20_000_000
+_REPEATED = 1_000
+_PACKED = 200
+_HARMLESS = 128 * MIB
 _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+_PLAIN = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null, pl.Decimal)
 _BOXES = {"objects", "bbox", "bboxes", "boxes", "annotations"}
 
 
@@ -37,6 +45,7 @@ def open_source(address: Address) -> ImageListSource:
     image, label = options.get("image", "image"), options.get("label", "label")
     _check(path, schema, image, label)
     read = Columns.of(schema.names(), options, str(path))
+    _check_plain(path, schema, [label, *read.used])
     cells = _cells(path, [label, *read.used])
     declared = tuple(options["classes"].split(",")) if "classes" in options else _schema_classes(path, label)
     labels = labels_of(cells[label], f"the column {label!r} of {path}", declared)
@@ -57,14 +66,32 @@ def _schema(path: Path) -> pl.Schema:
             "Check the path."
         )
     try:
-        return pl.scan_parquet(path).collect_schema()
-    except _DAMAGED as error:
+        schema = _scan(path).collect_schema()
+        check_header(schema.names(), str(path))
+        rows = int(_scan(path).select(pl.len()).collect().item())
+        unpacked = unpacked_size(path)
+    except (*_DAMAGED, ValueError) as error:
         raise _damage(path, error) from None
+    if unpacked > max(_HARMLESS, _PACKED * path.stat().st_size):
+        raise DataError(
+            f"{path} unpacks to {unpacked:,} bytes, more than {_PACKED} times its size, as only files made to fill the "
+            "memory do. Write it again."
+        )
+    if rows > min(_ROWS, max(_ROWS // 20, _REPEATED * path.stat().st_size)):
+        raise DataError(
+            f"{path} announces {rows:,} rows, more than it has images for or than are read ({_ROWS:,}). Write it "
+            "again, or as several files."
+        )
+    return schema
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(path, glob=False)
 
 
 def _cells(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     try:
-        return pl.scan_parquet(path).select(list(dict.fromkeys(columns))).collect().to_dict(as_series=False)
+        return _scan(path).select(list(dict.fromkeys(columns))).collect().to_dict(as_series=False)
     except _DAMAGED as error:
         raise _damage(path, error) from None
 
@@ -83,8 +110,8 @@ def _check(path: Path, schema: pl.Schema, image: str, label: str) -> None:
         columns_in(column, schema.names(), str(path))
     if not _is_encoded(schema[image]):
         raise DataError(
-            f"the column {image!r} of {path} holds {schema[image]}; images must be encoded bytes, or a struct with the "
-            "field `bytes`. Name another column with ?image=…."
+            f"the column {image!r} of {path} holds {brief(str(schema[image]))}; images must be encoded bytes, or a "
+            "struct with the field `bytes`. Name another column with ?image=…."
         )
     if _is_encoded(schema[label]):
         raise segmentation(str(path), f"the column {label!r} holds images")
@@ -92,16 +119,35 @@ def _check(path: Path, schema: pl.Schema, image: str, label: str) -> None:
         raise multi_label(str(path), f"the column {label!r} holds {schema[label]}")
 
 
+def _check_plain(path: Path, schema: pl.Schema, columns: Sequence[str]) -> None:
+    """What is said of a row is one number, text or date."""
+    for column in columns:
+        kind = schema[column]
+        if not (kind.is_numeric() or kind.is_temporal() or isinstance(kind, _PLAIN)):
+            raise DataError(
+                f"the column {column!r} of {path} holds {brief(str(kind))}; it must hold one number or text a row. "
+                "Write it as such, or name another column."
+            )
+
+
 def _is_encoded(kind: pl.DataType) -> bool:
-    return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in [field.name for field in kind.fields])
+    fields = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {"bytes": kind}
+    return fields.get("bytes") == pl.Binary
 
 
 def _contents(path: Path, image: str, kind: pl.DataType, rows: int) -> Iterator[bytes]:
     """The encoded images; window by window, since a stream of batches is read ahead of its use."""
     column = pl.col(image).struct.field("bytes") if isinstance(kind, pl.Struct) else pl.col(image)
+    room = max(_HARMLESS, _PACKED * path.stat().st_size)
     try:
         for start in range(0, rows, _WINDOW):
-            window = pl.scan_parquet(path).select(column.alias("image")).slice(start, _WINDOW).collect()
+            window = _scan(path).select(column.alias("image")).slice(start, _WINDOW).collect()
+            room -= int(window["image"].bin.size().sum())
+            if room < 0:
+                raise DataError(
+                    f"the images of {path} unpack to more than {_PACKED} times its size, as only those of a file made "
+                    "to fill the disk do. Write it again without repeating images."
+                )
             yield from (content or b"" for content in window["image"])
     except _DAMAGED as error:
         raise _damage(path, error) from None
@@ -114,6 +160,6 @@ def _schema_classes(path: Path, label: str) -> tuple[str, ...]:
         return tuple(metadata["classes"].split(","))
     try:
         features = json.loads(metadata.get("huggingface", "{}"))["info"]["features"]
-        return tuple(features[label]["names"])
-    except (KeyError, TypeError, ValueError):
+        return tuple(map(str, features[label]["names"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
         return ()

@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from demur.data.source import UNREAD, Row
-from demur.data.task_refusals import quantities, several_labels
-from demur.errors import DataError, unknown
+from demur.data.task_refusals import dates, quantities, several_labels, too_many
+from demur.errors import DataError, brief, unknown
 from demur.splits import own_split
 
 
@@ -36,13 +38,18 @@ class Labels:
         if isinstance(plain, int) and self.numbered:
             if 0 <= plain < len(self.classes):
                 return plain
-        elif str(plain) in self.classes:
-            return self.classes.index(str(plain))
+        elif str(plain) in self._places:
+            return self._places[str(plain)]
         raise DataError(
-            f"{where}: the label {label!r} is not among the {len(self.classes)} classes "
-            f"{', '.join(self.classes[:12])}{', …' if len(self.classes) > 12 else ''}. Correct it, or name all the "
-            "classes with ?classes=a,b,…."
+            f"{where}: the label {brief(repr(label))} is not among the {len(self.classes)} classes "
+            f"{', '.join(map(brief, self.classes[:12]))}{', …' if len(self.classes) > 12 else ''}. Correct it, or name "
+            "all the classes with ?classes=a,b,…."
         )
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The number of each name; the first of them where a name is given twice."""
+        return {name: number for number, name in reversed([*enumerate(self.classes)])}
 
 
 def labels_of(values: Iterable[object], where: str, declared: Sequence[str] = ()) -> Labels:
@@ -51,19 +58,20 @@ def labels_of(values: Iterable[object], where: str, declared: Sequence[str] = ()
     Whole numbers are positions, from 0 to the largest; names are sorted.
 
     Raises:
-        DataError: several labels in one cell, or quantities instead of classes.
+        DataError: several labels in one cell, or quantities, dates or ids instead of classes.
     """
-    found = {plain for plain in map(cell, values) if plain is not None}
-    several_labels(found, where)
+    written = list(values)
+    dates(written, where)
+    found = {plain for plain in map(cell, written) if plain is not None}
+    known = set(declared)
+    several_labels((plain for plain in found if str(plain) not in known), where)
     quantities(found, where)
-    numbered = all(isinstance(plain, int) for plain in found) and not {str(plain) for plain in found} <= set(declared)
+    numbered = all(isinstance(plain, int) for plain in found) and not {str(plain) for plain in found} <= known
     if declared:
         return Labels(tuple(declared), numbered)
-    if not numbered:
-        return Labels(tuple(sorted(map(str, found))), numbered=False)
-    return Labels(
-        tuple(str(number) for number in range(1 + max((int(plain) for plain in found), default=-1))), numbered
-    )
+    count = 1 + max(map(int, found), default=-1) if numbered else len(found)
+    too_many(count, found, where)
+    return Labels(tuple(map(str, range(count) if numbered else sorted(map(str, found)))), numbered)
 
 
 def cell(value: object) -> int | float | str | None:
@@ -72,6 +80,8 @@ def cell(value: object) -> int | float | str | None:
     >>> cell(3), cell(2.0), cell(" cat "), cell(True), cell("")
     (3, 2, 'cat', 'True', None)
     """
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, float):
         return None if math.isnan(value) else int(value) if value.is_integer() else value
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):

@@ -51,8 +51,8 @@ def upper_bound(classifier: BoundClassifier) -> Bound:
 
 
 def _product_of_constants(classifier: BoundClassifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
-    if classifier.contract.output not in {"logits", "logit"}:
-        raise NoBound(f"the model answers with {classifier.contract.output}, whose logarithm has no constant")
+    if classifier.contract.kind not in {"logits", "logit"}:
+        raise NoBound(f"the model answers with {classifier.contract.kind}, whose logarithm has no constant")
     std = classifier.contract.std
     first = Piece(tuple(probe.shape))
     if std is not None:

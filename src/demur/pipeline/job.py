@@ -143,7 +143,7 @@ class Job:
         images = [self._image(row, found) for row, found in zip(rows, self.source.read(positions), strict=True)]
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
-        return torch.stack(images).to(device), labels.to(device)
+        return torch.stack(images).clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
 
     def _image(self, row: int, found: Row) -> Tensor:
         """What has gone since the run began must not be measured as if it were grey."""
@@ -168,6 +168,20 @@ class Job:
     def keys(self, rows: Sequence[int] | IndexRows, name: str) -> Keys:
         """What is drawn for some rows under something of a name."""
         return Keys.of(self.plan.seed, [self.index.sample_ids[row] for row in rows], name)
+
+
+def finite(logits: Logits) -> Logits:
+    """The logits, all of which are numbers.
+
+    Raises:
+        ModelError: some are NaN or infinite.
+    """
+    if not logits.isfinite().all():
+        bad = int((~logits.isfinite()).any(dim=1).sum())
+        raise ModelError(
+            f"a model's outputs must be finite; {bad} of {len(logits)} images gave NaN or infinity. Check the weights."
+        )
+    return logits
 
 
 def on_device(classifier: BoundClassifier, device: str) -> BoundClassifier:

@@ -1,7 +1,7 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,16 +11,22 @@ import torch
 from demur.attacks.core.objective import Objective
 from demur.attribution import AttributionMap
 from demur.attribution.target_layers import last_grid
+from demur.attribution.weight_randomisation import with_random_weights
 from demur.classifier import BoundClassifier, check_labels
+from demur.classifier.first_answer import reason_of
 from demur.data import Index, Source
 from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
-from demur.pipeline.job import Job
+from demur.pipeline.halving import without_failures
+from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition, check_target_class
 from demur.randomness import Keys
 from demur.registry.tables import MARKED
 
 _PROBED = 512
+
+_SAME = 1e-6
+"""Share of the largest logit by which outputs for the very same images may differ: rounding in another order."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class PreflightCheck:
     name: str
     state: str
     sentence: str
-    count: int
-    of: int
+    count: int | None = None
+    of: int | None = None
 
 
 def preflight_checks(job: Job) -> list[dict[str, Any]]:
@@ -41,7 +47,14 @@ def preflight_checks(job: Job) -> list[dict[str, Any]]:
         ModelError, DataError: the contract is broken, or the labels are not the model's.
     """
     _fit(job)
-    rows = _probe(job)
+    return without_failures(job, _probe(job), _checks, _silent)
+
+
+def _silent(_why: str, _lost: Mapping[int, str]) -> None:
+    """Rows on which the model fails are told of where they are measured."""
+
+
+def _checks(job: Job, rows: IndexRows) -> list[dict[str, Any]]:
     x, y = job.load(rows)
     job.classifier.check(x)
     with torch.no_grad():
@@ -55,10 +68,23 @@ def preflight_checks(job: Job) -> list[dict[str, Any]]:
     check_labels(
         together.argmax(dim=1).cpu(), y.cpu(), job.classifier.classes, trust_labels=job.plan.model.trust_labels
     )
-    return [asdict(answer) for answer in (_repeats(together, again), _alone(together[: len(alone)], alone))]
+    answers = (_repeats(together, again), _alone(together[: len(alone)], alone))
+    return [asdict(answer) for answer in (*answers, *_left_out(job))]
 
 
-def _probe(job: Job) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _left_out(job: Job) -> Iterator[PreflightCheck]:
+    """What an audit does without, for what the model does not bear."""
+    model = job.classifier
+    attacked = any(condition.attack is not None for condition in job.conditions)
+    if attacked and model.double_fault:
+        sentence = "Attacks that succeed by little are confirmed in the model's own precision; in float64 it fails"
+        yield PreflightCheck("confirmed in float64", "warn", f"{sentence}: {model.double_fault}")
+    if model.scripted and not has_maps(model):
+        sentence = "Grad-CAM and norms of layers are left out: torch.jit.script and torch.jit.trace hide layers"
+        yield PreflightCheck("layers", "warn", sentence)
+
+
+def _probe(job: Job) -> IndexRows:
     readable = job.index.readable
     spread = np.linspace(0, len(readable) - 1, min(_PROBED, len(readable))).astype(np.int64)
     return readable[np.unique(spread)]
@@ -86,12 +112,13 @@ def _fit(job: Job) -> None:
 
 
 def _repeats(together: torch.Tensor, again: torch.Tensor) -> PreflightCheck:
-    moved = int((together != again).any(dim=1).sum())
-    state = "fail" if moved else "pass"
-    said = "differ" if moved else "are the same"
-    return PreflightCheck(
-        "deterministic", state, f"Asked twice about the same images, the model's outputs {said}", moved, len(together)
-    )
+    """Decisions that differ are a fault, and so is more than rounding; rounding is said."""
+    drift = float((together - again).abs().max() / together.abs().max().clamp(min=torch.finfo(together.dtype).tiny))
+    decided = int((together.argmax(dim=1) != again.argmax(dim=1)).sum())
+    moved = decided if drift <= _SAME else int((together != again).any(dim=1).sum())
+    said = "differ" if moved else "are the same" if not drift else f"are repeatable to {drift:.1g} of the largest"
+    sentence = f"Asked twice about the same images, the model's outputs {said}"
+    return PreflightCheck("deterministic", "fail" if moved else "pass", sentence, moved, len(together))
 
 
 def _alone(together: torch.Tensor, alone: torch.Tensor) -> PreflightCheck:
@@ -144,8 +171,17 @@ def try_maps(job: Job) -> None:
         ModelError: the model lacks the layer a map is of.
         InputError: `marked`, of data without boxes or masks.
     """
+    follows = bool(job.plan.lipschitz.images) or any(each.gradients for each in job.maps.values())
+    fault = job.classifier.gradient_fault if follows else ""
+    if fault:
+        raise ModelError(
+            f"maps and norms follow gradients with respect to the images; the answers of {job.classifier.name} have "
+            f"{fault}; or leave both out: --set attribution.maps=[] --set lipschitz.images=0."
+        )
     for each in job.maps.values():
         _try(job.classifier, each)
+    if any(condition.map for condition in job.sections):
+        _try_random_weights(job.classifier)
     readable = job.index.readable[:_SEARCHED]
     regions = {condition.region for condition in job.conditions}
     if MARKED in regions and not job.marks(readable)[1].any():
@@ -160,6 +196,17 @@ def _try(classifier: BoundClassifier, found: AttributionMap) -> None:
     x = torch.full((_TRIED, *classifier.input_shape), 0.5, device=classifier.device)
     y = torch.zeros(_TRIED, dtype=torch.long, device=classifier.device)
     found(classifier, x, y, Keys.of(0, [str(k) for k in range(_TRIED)], "door"))
+
+
+def _try_random_weights(classifier: BoundClassifier) -> None:
+    """Maps are compared with those of the same model with made-up weights, which must be possible."""
+    try:
+        with_random_weights(classifier)
+    except Exception as error:  # foreign code may raise anything
+        raise ModelError(
+            f"maps are compared with those of {classifier.name} with made-up weights, which failed: "
+            f"{reason_of(error)}. Leave maps out: --set attribution.maps=[]."
+        ) from error
 
 
 _EXAMPLES = 20

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from demur.errors import AddressError, unknown
+from demur.errors import AddressError, brief, legible, unknown
 from demur.registry.lookup import kind_of, names
+
+_LONGEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,16 @@ class Address:
         >>> Address.parse("zoo:resnet20@w.safetensors?mean=.5,.5,.5", "model")
         Address(scheme='zoo', location='resnet20', weights='w.safetensors', options={'mean': '.5,.5,.5'})
         """
+        if legible(text) != text or len(text) > _LONGEST:
+            raise AddressError(
+                f"the {kind} address '{brief(legible(text))}' is longer than {_LONGEST:,} characters or holds "
+                "characters that no screen shows, or bytes that are not UTF-8. Rename the file or folder, or link to "
+                "it by another name."
+            )
         body, _, query = text.partition("?")
         scheme, colon, rest = body.partition(":")
         if kind_of(scheme, kind) is None:
-            if not colon and Path(body).exists():
+            if not colon and _exists(body):
                 raise AddressError(
                     f"{body!r} is a path, and a {kind} address starts with a scheme. "
                     f"Write one of: {', '.join(f'{name}:{body}' for name in _located(kind))}."
@@ -45,6 +53,13 @@ class Address:
         for option in self.options:
             if option not in known:
                 raise AddressError(f"address {where}: {unknown('option', option, known)}")
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long to be one, among others
+        return False
 
 
 def _located(kind: str) -> list[str]:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from demur.errors import InputError, UnknownNameError, unknown
+from demur.foreign import blamed
 from demur.registry.call_syntax import Call, call_of, canonical
 from demur.registry.lookup import name_of_class, resolve
+
+_MOST = 1_000_000
 
 KIND = "kind"
 """The key of a field's metadata that says of which kind the name is that it takes."""
@@ -36,7 +39,8 @@ def build(kind: str, text: str | Call) -> Any:
     for name, field in known.items():
         if field.default is dataclasses.MISSING and name not in call.fields:
             raise InputError(f"{kind} {call.name!r} needs a value for `{name}`. Write {call.name}({name}=…).")
-    return factory(**given)
+    with blamed():
+        return factory(**given)
 
 
 def describe(name: str, thing: Any, **extra: Any) -> str:
@@ -107,6 +111,11 @@ def _made(field: Any, value: Any, where: str) -> Any:
         name = f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind else name
         said = f"a list, each {name}" if many else name
         raise InputError(f"{where}: `{field.name}` must be {said}; got {_written(value)}.")
+    counts = [each for each in values if wanted is int and field.name != "seed"]
+    if any(each > _MOST for each in counts):
+        raise InputError(
+            f"{where}: `{field.name}` must be at most {_MOST:,}; got {max(counts):,}. Give a smaller number."
+        )
     made = [build(kind, each) for each in values] if kind else values
     return tuple(made) if many else made[0]
 

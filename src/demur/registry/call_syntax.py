@@ -7,10 +7,14 @@ name. Text is parsed with Python's `ast`, literals and `/` only, and nothing is 
 import ast
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from demur.errors import InputError
+from demur.errors import InputError, brief
+
+_LONGEST = 10_000
+_LARGEST = 2**53  # what a float still counts one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +55,16 @@ def parse(text: str) -> Call:
     >>> parse("pgd(eps=[1/4, 1/2], steps=20)")
     Call(name='pgd', fields={'eps': [0.25, 0.5], 'steps': 20})
     """
+    if len(text) > _LONGEST:
+        raise _bad(text, f"it is longer than {_LONGEST:,} characters")
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last three: a null byte, too many brackets
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, of what looks wrong to it
+            return _call(ast.parse(text.strip(), mode="eval").body, text)
+    except (SyntaxError, ValueError):  # the latter for a null byte
         raise _bad(text, "it does not parse") from None
-    return _call(node, text)
+    except (RecursionError, MemoryError):
+        raise _bad(text, "it is nested too deep") from None
 
 
 def canonical(name: str, fields: Mapping[str, Any]) -> str:
@@ -100,7 +109,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Constant(value=float(number)):
             return _finite(number, text)
         case ast.Constant(value=bool() | int() | str()):
-            return node.value
+            return _bounded(node.value, text)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_number(operand, text)
         case ast.BinOp(op=ast.Div(), left=left, right=right):
@@ -128,6 +137,12 @@ def _number(node: ast.expr, text: str) -> float:
     return value
 
 
+def _bounded(value: Any, text: str) -> Any:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise _bad(text, f"a whole number is larger than {_LARGEST:,}")
+    return value
+
+
 def _finite(number: float, text: str) -> float:
     if not math.isfinite(number):
         raise _bad(text, "a number is not finite")
@@ -135,4 +150,4 @@ def _finite(number: float, text: str) -> float:
 
 
 def _bad(text: str, why: str) -> InputError:
-    return InputError(f"cannot read the name {text!r}: {why}. Names look like pgd(eps=8/255, steps=40).")
+    return InputError(f"cannot read the name {brief(text)!r}: {why}. Names look like pgd(eps=8/255, steps=40).")

@@ -14,7 +14,9 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from demur.containment import contained
 from demur.errors import TORCH_EXTRA, InputError, needing_torch, unknown
+from demur.foreign import reason
 from demur.registry.call_syntax import Call
 from demur.registry.tables import CENTRED, MARKED, TABLES
 
@@ -180,12 +182,14 @@ def _loaded(kind: str, name: str, module: str, attribute: str) -> Any:
     found = _plug_in(kind, name)
     whose = f"the {kind} {name!r} of {found}"
     try:
-        thing = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+        with contained():
+            thing = getattr(importlib.import_module(module), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # importing runs code of others, which may even ask for the end of the process
         if isinstance(error, ModuleNotFoundError) and error.name in TORCH_EXTRA:
             raise
-        what = f"{type(error).__name__}: {error}"
-        raise InputError(f"{whose} cannot be loaded ({what}). Mend or uninstall that package.") from error
+        raise InputError(f"{whose} cannot be loaded ({reason(error)}). Mend or uninstall that package.") from error
     if kind not in _ADDRESS_KINDS and not (isinstance(thing, type) and is_dataclass(thing)):
         raise InputError(f"{whose} must be a frozen dataclass; got {thing!r}. Name the class in its entry point.")
     return thing

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from demur.analysis.results import Results
 from demur.errors import RunError
-from demur.records import write_atomically
+from demur.seal import changed, file_sha256, is_intact, read_seal, sha256_of, write_sealed
 
 __all__ = ["Report", "render", "words", "write"]
 
@@ -47,24 +47,31 @@ def write(run: Path, results: Results | None = None) -> Report:
         results: what its `results.json` holds, where that is at hand; else it is read.
 
     Raises:
-        RunError: the folder holds no `results.json`, or one that cannot be read.
+        RunError: the folder holds no `results.json`, one that cannot be read, or one that was changed.
     """
     from demur.report.first_screen import FirstScreen
     from demur.report.page import page
     from demur.report.text_outputs import junit, plain_text, summary
 
-    results = _read(run / "results.json") if results is None else results
+    results = _read(run) if results is None else results
     first, target = FirstScreen.of(results), run / "report.html"
-    for path, text in (
-        (run / "junit.xml", junit(results)),
-        (run / "summary.md", summary(results, first)),
-        (target, page(results, first)),
-    ):
-        write_atomically(path, text.encode())
+    if not _is_drawn(run, results):
+        texts = {"junit.xml": junit(results), "summary.md": summary(results, first), target.name: page(results, first)}
+        write_sealed(run, {name: text.encode() for name, text in texts.items()})
     return Report(target, plain_text(first))
 
 
-def _read(source: Path) -> Results:
+def _is_drawn(run: Path, results: Results) -> bool:
+    """Whether the files are there as they were drawn, from these very results."""
+    text = (results.model_dump_json(indent=1) + "\n").encode()
+    of_these = file_sha256(run / "results.json") == sha256_of(text)
+    return of_these and all(is_intact(run, name) for name in ("results.json", "junit.xml", "summary.md", "report.html"))
+
+
+def _read(run: Path) -> Results:
+    source = run / "results.json"
+    if source.name in (read_seal(run) or {}) and not is_intact(run, source.name):
+        raise changed(run, source.name)
     try:
         return Results.model_validate_json(source.read_bytes())
     except FileNotFoundError:

@@ -76,6 +76,7 @@ class FirstScreen:
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
+    unreadable: str | None
     gates: GateTally | None
     next_step: str
 
@@ -112,6 +113,7 @@ class FirstScreen:
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),
+            unreadable=_unreadable(results.provenance),
             gates=GateTally.of(results),
             next_step=results.next_step,
         )
@@ -120,6 +122,12 @@ class FirstScreen:
 def subject(made: Provenance) -> str:
     """What was audited on what."""
     return f"{plain_name(made.model)} on {plain_name(made.data)}"
+
+
+def _unreadable(made: Provenance) -> str | None:
+    if not made.failed_samples:
+        return None
+    return f"{count(made.failed_samples)} of {plural(sum(made.splits.values()), 'image')} could not be read"
 
 
 def _next_hands(results: Results) -> str:

@@ -120,6 +120,7 @@ def _head(first: FirstScreen) -> Iterator[str]:
         f"Poor images: {poor}." if poor else None,
         f"Manipulation: {' '.join(first.manipulation)}",
         f"Not covered: {'; '.join(first.out_of_scope)}.",
+        f"Unreadable: {first.unreadable} and were left out." if first.unreadable else None,
         f"Measurement: {first.trust.sentence}",
     )
     yield from (f"- {_text(point)}" for point in points if point)
@@ -233,7 +234,7 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     )
     if len(particular) < 3:
         yield f"Void when: {_listed(first.void_when)}", 1
-    yield f"Measurement: {first.trust.sentence}", 1
+    yield f"Measurement: {f'{first.unreadable}; ' if first.unreadable else ''}{first.trust.sentence}", 1
     yield from ((text, 1) for text in particular)
 
 

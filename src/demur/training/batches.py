@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demur.data import Row, Source
-from demur.errors import DataError
+from demur.errors import DataError, InputError
 from demur.shapes import Images, Labels
 
 CAP = 1 << 30
@@ -138,6 +138,8 @@ def random_shift(images: Images, pixels: int, dice: torch.Generator) -> Images:
 @contextmanager
 def seeded_torch(seed: int) -> Iterator[torch.Generator]:
     """A generator on `seed`; layers that draw from the global stream (initial weights, dropout) repeat inside."""
+    if not -(2**63) <= seed < 2**63:
+        raise InputError(f"a seed is a whole number of at most 64 bits; got {seed}. Give a smaller one.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)

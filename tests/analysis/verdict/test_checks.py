@@ -43,7 +43,7 @@ def doctored(folder, tmp_path):
                     pl.when(chosen).then(value).otherwise(pl.col(name)).cast(table.schema[name]).alias(name)
                     for name, value in columns.items()
                 ).write_parquet(path)
-        return copy
+        return tiny.reseal(copy)
 
     return change
 
@@ -243,9 +243,11 @@ def test_an_interrupted_run_is_refused(folder, tmp_path):
     shutil.copytree(folder, copy)
     entries = json.loads((copy / "manifest.json").read_text())
     write_json(copy / "manifest.json", [entry for entry in entries if not entry["condition"].startswith("low_light")])
+    tiny.reseal(copy)
     with pytest.raises(RunError, match=r"low_light.*Run the audit to its end"):
         analyse(copy)
     write_json(copy / "manifest.json", entries[:1] + entries[2:])
+    tiny.reseal(copy)
     with pytest.raises(RunError, match=r"clean.*Run the audit to its end"):
         analyse(copy)
 
@@ -263,6 +265,9 @@ def test_an_interrupted_run_is_refused(folder, tmp_path):
 def test_a_damaged_file_is_named(doctored, name, content):
     run = doctored("none")
     (run / name).write_text(content)
+    with pytest.raises(RunError, match=f"{name} is not the file that was written"):
+        analyse(run)
+    tiny.reseal(run)
     with pytest.raises(RunError, match=name.rpartition("/")[2]):
         analyse(run)
 

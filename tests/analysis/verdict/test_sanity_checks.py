@@ -29,7 +29,7 @@ def finding(run, name, count, of=OF, *, trusted=False):
     found = {"name": name, "count": count, "of": of, "samples": [str(k) for k in range(count)]}
     path = run / "facts" / "trials.json"
     write_json(path, read_json(path) | {"findings": [found], "trusted": trusted})
-    return run
+    return tiny.reseal(run)
 
 
 def state_of(run, name):

@@ -85,26 +85,35 @@ def test_every_pass_of_theirs_is_counted_for_the_row_it_is_spent_on():
     assert torch.equal(outcome.backwards - 2, torch.tensor([0, 1] + [0] * (ROWS - 2), dtype=torch.int32))
 
 
-def test_a_crash_costs_its_own_batch_and_says_why():
-    calls = []
+@pytest.mark.parametrize("error", [RuntimeError("out of luck\nand more"), SystemExit("out of luck")])
+def test_a_crash_costs_the_row_it_happens_on_and_says_why(error):
+    calls, unlucky = [], torch.arange(ROWS) == 9
 
-    def second_fails(model, x, y):
+    def failing(model, x, y):
         calls.append(len(x))
-        if len(calls) == 2:
+        if any(torch.equal(row, bad) for row in x):
             model(worst(x))
-            raise RuntimeError("out of luck\nand more")
+            raise error
         return worst(x)
 
-    x, outcome = attacked(second_fails, batch=8)
-    batch = torch.arange(ROWS) // 8
-    assert calls == [8, 8, 4]
-    assert torch.equal(flagged(outcome, Trouble.CRASHED), batch == 1)
-    assert torch.equal(outcome.fooled, REACHABLE & (batch != 1))
-    assert torch.equal(outcome.x[batch == 1], x[batch == 1])
-    assert [bool(reason) for reason in outcome.extra["crash"]] == (batch == 1).tolist()
-    assert outcome.extra["crash"][8] == "RuntimeError: out of luck"
+    bad = attacked(lambda model, x, y: x, batch=8)[0][9]
+    x, outcome = attacked(failing, batch=8)
+    assert calls == [8, 8, 4, 2, 1, 1, 2, 4, 4]
+    assert torch.equal(flagged(outcome, Trouble.CRASHED), unlucky)
+    assert torch.equal(outcome.fooled, REACHABLE & ~unlucky)
+    assert torch.equal(outcome.x[9], x[9])
+    assert [bool(reason) for reason in outcome.extra["crash"]] == unlucky.tolist()
+    assert outcome.extra["crash"][9] == f"{type(error).__name__}: out of luck"
     assert not flagged(outcome, Trouble.SILENT).any()
-    assert torch.all(outcome.forwards[batch == 1] == 2), "what was spent before the crash is counted"
+    assert int(outcome.forwards[9]) == 1 + 4, "what was spent before each crash is counted"
+
+
+def test_an_interruption_inside_an_attack_is_the_user_s():
+    def interrupted(model, x, y):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attacked(interrupted)
 
 
 def test_a_success_that_is_lost_again_is_told():

@@ -148,7 +148,7 @@ def test_a_file_that_is_not_toml_is_named(tmp_path, content):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match=r"cannot read the plan .*none.toml: No such file"):
         read_plan(tmp_path / "none.toml")
-    with pytest.raises(InputError, match=r"cannot read the plan .*: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot read the plan .*: it is a folder"):
         read_plan(tmp_path)
 
 

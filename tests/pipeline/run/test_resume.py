@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from tests import every_section, tiny
 
-KILLS = int(os.environ.get("DEMUR_KILLS", "10"))
+from demur import seal
+from demur.analysis import analyse
+from demur.errors import RunError
+
+KILLS = int(os.environ.get("DEMUR_KILLS", "20"))
 
 
 RUNS = {"conditions": tiny.run, "sections": every_section.run}
@@ -40,6 +44,12 @@ def processes(monkeypatch):
     return context
 
 
+def check_refused(folder):
+    """A folder that a killed audit left says no number."""
+    with pytest.raises(RunError, match=r"is not finished|is no run folder|does not exist"):
+        analyse(folder)
+
+
 def started(processes, folder, which, writes=0):
     process = processes.Process(target=child, args=(str(folder), which, writes))
     process.start()
@@ -59,12 +69,18 @@ def finished(processes, folder, which):
 
 def test_a_run_killed_while_it_writes_ends_in_the_same_bytes(processes, tmp_path):
     folder = tmp_path / "run"
-    killed = started(processes, folder, "sections", writes=14)
+    killed = started(processes, folder, "sections", writes=40)
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
     assert list(folder.rglob(".*.????????")), "what was half written lies there"
     assert 1 < len(list(folder.glob("records/*"))) < 20
+    check_refused(folder)
+    killed = started(processes, folder, "sections", writes=30)
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    check_refused(folder)
     found = finished(processes, folder, "sections")
+    assert analyse(folder).state == "issued"
     assert found == finished(processes, tmp_path / "whole", "sections")
     assert records_of(found) == records_of(tiny.hashes(RUNS["sections"](tmp_path / "in this process")))
     assert not list(folder.rglob(".*.????????"))
@@ -86,6 +102,8 @@ def test_records_do_not_tell_how_often_a_run_was_killed(which, processes, tmp_pa
             process.kill()
             process.join()
             killed += 1
+            if not seal.is_intact(folder, seal.MANIFEST):
+                check_refused(folder)
             continue
         assert process.exitcode == 0
         assert tiny.hashes(folder) == whole

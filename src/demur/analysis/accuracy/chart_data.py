@@ -144,7 +144,7 @@ def calibration(run: Run) -> CalibrationTable:
 
 
 def gallery(run: Run) -> tuple[GalleryImage, ...]:
-    """The most confident errors, the surest first."""
+    """The most confident errors, the surest first; without images on which the model failed when they were changed."""
     names = read_json(run.path / "facts" / "gallery.json")
     rows = run.rows("clean")
     answered = None if run.guard is None else run.accepts(run.guard, rows)
@@ -159,4 +159,5 @@ def gallery(run: Run) -> tuple[GalleryImage, ...]:
             thumb=run.thumb(f"{number}.webp"),
         )
         for number, name in enumerate(names)
+        if name in place
     )

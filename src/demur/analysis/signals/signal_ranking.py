@@ -18,10 +18,8 @@ from demur.analysis.signals.ranking_targets import (
     simultaneous_gains,
     targets,
 )
-from demur.errors import RunError
 from demur.metrics import Estimate, Resampler, augrc, aupr, aurc, coverage_at_risk, fpr95
 from demur.metrics.delong import auroc_interval
-from demur.records import read_json
 
 
 class TargetRow(Table):
@@ -183,8 +181,5 @@ def _same(ours: Floats, theirs: Floats) -> bool:
 
 def _milliseconds(run: Run) -> Mapping[str, float]:
     """What each signal took for an image; nothing where no times were kept."""
-    try:
-        times = read_json(run.path / "timings" / "signals.json")
-    except RunError:
-        return {}
+    times = run.optional_file("timings/signals.json") or {"signals": {}}
     return {name: 1000 * seconds for name, seconds in times["signals"].items()}

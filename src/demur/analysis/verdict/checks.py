@@ -27,7 +27,6 @@ _FEWEST_ERRORS = 30
 def data(run: Run) -> Iterator[Check]:
     """Whether the labels are the model's, images could be read, and there are errors to learn from."""
     rows = run.rows("clean")
-    total = len(rows) + run.failure_count
     right = int((~wrong(rows)).sum())
     chance = 1 / len(run.classes)
     yield Check(
@@ -39,10 +38,10 @@ def data(run: Run) -> Iterator[Check]:
     )
     yield Check(
         name="readable images",
-        state=level(run.failure_count, total, 0, 0.05),
+        state=level(run.failure_count, run.planned("clean"), 0, 0.05),
         sentence="Images that could not be read and were left out",
         count=run.failure_count,
-        of=total,
+        of=run.planned("clean"),
     )
     errors = len(rows) - right
     yield Check(
@@ -52,6 +51,32 @@ def data(run: Run) -> Iterator[Check]:
         count=errors,
         of=len(rows),
     )
+
+
+_MANY_FAILURES = 0.01
+
+
+def model_failures(run: Run) -> Iterator[Check]:
+    """Whether the model answered; nothing is said where it always did, and was asked in the planned batches."""
+    lost = {name: run.failures(name) for name in (entry["name"] for entry in run.facts["conditions"])}
+    worst = max(lost, key=lambda name: wilson(len(lost[name]), max(1, run.planned(name))).low)
+    if len(lost[worst]):
+        yield Check(
+            name="the model answers",
+            state=sure_level(len(lost[worst]), run.planned(worst), 0, _MANY_FAILURES),
+            sentence=f"Images on which the model failed and that were left out ({worst}: {lost[worst]['error'][0]})",
+            count=len(lost[worst]),
+            of=run.planned(worst),
+        )
+    moved = sum(map(run.rebatched, lost))
+    if moved:
+        yield Check(
+            name="batches are as planned",
+            state="warn",
+            sentence="Rows measured in smaller batches than planned, because the model failed on those",
+            count=moved,
+            of=sum(map(run.planned, lost)),
+        )
 
 
 def copies(run: Run) -> Iterator[Check]:
@@ -171,7 +196,15 @@ def checks(run: Run) -> tuple[Check, ...]:
     Records speak of all attacked images, so a trial of the same name on some of them is left out.
     """
     door = [Check(**entry) for entry in read_json(run.path / "facts" / "preflight.json")]
-    recorded = [*door, *data(run), *copies(run), *attack_checks(run), *directions(run), *map_checks(run)]
+    recorded = [
+        *door,
+        *data(run),
+        *model_failures(run),
+        *copies(run),
+        *attack_checks(run),
+        *directions(run),
+        *map_checks(run),
+    ]
     names = {check.name for check in recorded}
     tried = (check for check in sanity_checks(run) if check.name not in names)
     return (*recorded, *tried, *guarantee_checks(run))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from demur.classifier import BoundClassifier, bound
-from demur.classifier.validation import check_images
+from demur.classifier.validation import check_images, clamped
 from demur.errors import DataError, InputError, unknown
 from demur.randomness import Keys
 from demur.shapes import Flags, Images, Labels, Logits, Scores
@@ -54,7 +54,7 @@ def check_call(model: object, x: object, y: object, batch: int) -> tuple[BoundCl
         raise DataError(f"images are float32 or float64: in {x.dtype} a small ball has no room. Give images.float().")
     if batch < 1:
         raise InputError(f"`batch` must be at least 1; got {batch}.")
-    return model, x.to(model.device), _labels("labels", y, len(x), len(model.classes)).to(model.device)
+    return model, clamped(x).to(model.device), _labels("labels", y, len(x), len(model.classes)).to(model.device)
 
 
 def target_of(model: BoundClassifier, y: Labels, target: object) -> Labels | None:

@@ -326,7 +326,6 @@ def check_gradients(attack: Attack, objective: Objective) -> None:
     classifier = objective.classifier
     if not attack.gradient_free and not classifier.capabilities.gradients:
         raise ModelError(
-            f"{type(attack).__name__} follows gradients and the answers of {classifier.name} have none with respect to "
-            "the images. Look for detach(), no_grad() or numpy inside the model's forward, or name an attack without "
-            "gradients, such as square."
+            f"{type(attack).__name__} follows gradients with respect to the images, and the answers of "
+            f"{classifier.name} have {classifier.gradient_fault}; or name an attack without gradients, such as square."
         )

@@ -132,7 +132,7 @@ class Trouble(IntFlag):
     UNCONFIRMED: the point fooled the model inside the loop and not when it was checked again, in a pass of its own or
     in float64; the row keeps its clean image instead.
     SILENT: an external attack gave the model a point that fooled it and returned one that does not.
-    CRASHED: an external attack failed on the row's batch; the row keeps its clean image.
+    CRASHED: an external attack failed on the row alone; the row keeps its clean image.
     """
 
     ZERO_GRADIENT = 1
@@ -224,7 +224,7 @@ class Outcome:
     row's first and kept point. `forwards` and `backwards` count what each row cost. `trace` (rows, steps) has the loss
     at every step, NaN after a row was done; it has no columns unless the caller wants it. `extra` has what only some
     attacks say, as columns of a record: `target`, `stage`, `stage.kept`, `passes.<stage>`, `spent.scan`,
-    `spent.refine`, `crash`.
+    `spent.refine`, `crash`, `batch.size`.
     """
 
     x: Images

@@ -200,6 +200,8 @@ def _judge(best: BestPoints, last: list[tuple[Tensor, Images, Tensor]], before: 
     """Offer each row's last point, which the loop advanced to and did not evaluate."""
     if last:
         ids, x, step = (torch.cat(parts) for parts in zip(*last, strict=True))
+        if not len(ids):
+            return
         best.offer(ids, x, best.forward(ids, x, batch), step + before, checked=True)
 
 

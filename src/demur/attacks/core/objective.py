@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from demur.attacks.core.losses import LOSSES, TARGETED, Loss, margin
 from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
+from demur.foreign import is_of_the_model
 from demur.shapes import Flags, Images, Labels, Logits, Scores
+
+T = TypeVar("T")
 
 _CLEAR = 1e-5
 """Share of the scale that a margin of success must reach; float32 sums in another order differ by about 1e-6."""
@@ -87,6 +90,9 @@ class Objective:
             target class then only steers the loss.
         scale: of one's own margin: what counts as large. A hundred-thousandth of it is rounding.
         features: whether functions of one's own read features, so that one pass gives these and the logits.
+
+    Where the model fails on a batch it is asked again about halves of it; `halves` has their sizes, none if all goes
+    well.
     """
 
     def __init__(
@@ -106,6 +112,7 @@ class Objective:
         self._named: Loss | None = LOSSES[chosen] if isinstance(chosen, str) else None
         self._own: OfEvidence | None = None if isinstance(chosen, str) else chosen
         self._success, self._scale, self._features = success, scale, features
+        self.halves: list[int] = []
 
     @property
     def classifier(self) -> BoundClassifier:
@@ -114,7 +121,9 @@ class Objective:
 
     def climbing(self, loss: str) -> "Objective":
         """The same aim with another loss to climb."""
-        return Objective(self._classifier, loss, self._success, scale=self._scale, features=self._features)
+        other = Objective(self._classifier, loss, self._success, scale=self._scale, features=self._features)
+        other.halves = self.halves
+        return other
 
     def frozen(self) -> AbstractContextManager[None]:
         """The classifier's weights take no gradient inside."""
@@ -122,8 +131,13 @@ class Objective:
 
     def logits(self, x: Images) -> Logits:
         """Logits without gradients."""
-        with torch.no_grad():
-            return self._classifier.logits(x)
+        try:
+            with torch.no_grad():
+                return self._classifier.logits(x)
+        except BaseException as error:
+            if not self._may_halve(error, x):
+                raise
+        return torch.cat(self._halves(self.logits, x))
 
     def exact(self, x: Images) -> Logits:
         """Logits of the same model in float64, without gradients."""
@@ -134,11 +148,24 @@ class Objective:
         """What the model says of images, by one forward pass without gradients; by none where logits are at hand."""
         if self._own is None and self._success is None:
             return Answer(self.logits(x) if logits is None else logits)
-        with torch.no_grad():
-            return self._read(self._evidence(self._classifier, x, logits), y)
+        try:
+            with torch.no_grad():
+                return self._read(self._evidence(self._classifier, x, logits), y)
+        except BaseException as error:
+            if not self._may_halve(error, x):
+                raise
+        return Answer.join(self._halves(self.answer, x, y, logits))
 
     def climb(self, x: Images, y: Labels, target: Labels | None = None) -> tuple[Answer, Images]:
         """What the model says, and the gradient of the loss with respect to the images."""
+        try:
+            return self._climb(x, y, target)
+        except BaseException as error:
+            if not self._may_halve(error, x):
+                raise
+        return _joined(self._halves(self.climb, x, y, target))
+
+    def _climb(self, x: Images, y: Labels, target: Labels | None) -> tuple[Answer, Images]:
         if self._own is None and self._success is None:
             logits, gradient = self._classifier.loss_gradient(x, lambda logits: self.loss(Answer(logits), y, target))
             return Answer(logits), gradient
@@ -162,8 +189,26 @@ class Objective:
         The gradient has the shape (rows, classes, channels, height, width).
         """
         right = y[:, None].expand_as(classes)
-        logits, found = self._classifier.loss_gradients(x, lambda z: z.gather(1, classes) - z.gather(1, right))
-        return self.answer(x, y, logits), found
+        try:
+            logits, found = self._classifier.loss_gradients(x, lambda z: z.gather(1, classes) - z.gather(1, right))
+            return self.answer(x, y, logits), found
+        except BaseException as error:
+            if not self._may_halve(error, x):
+                raise
+        return _joined(self._halves(self.jacobian, x, y, classes))
+
+    def _may_halve(self, error: BaseException, x: Images) -> bool:
+        if len(x) < 2 or not is_of_the_model(error):
+            return False
+        error.__traceback__ = None  # it holds every tensor of the calls it came through
+        return True
+
+    def _halves(self, work: Callable[..., T], x: Images, *others: Tensor | None) -> list[T]:
+        """What work gives of the first and of the second half of the rows; called when the error's frames are gone."""
+        half = len(x) // 2
+        self.halves.append(half)
+        parts = (slice(half), slice(half, None))
+        return [work(x[part], *(None if each is None else each[part] for each in others)) for part in parts]
 
     def loss(self, answer: Answer, y: Labels, target: Labels | None = None) -> Scores:
         """The loss of each row; NaN where the target is −1, which is none."""
@@ -240,6 +285,11 @@ class Objective:
     def _check_untargeted(self, target: Labels | None) -> None:
         if target is not None and self._own is not None:
             raise InputError("a loss of one's own takes evidence and labels, so it has no target. Name one of demur's.")
+
+
+def _joined(parts: Sequence[tuple[Answer, Tensor]]) -> tuple[Answer, Tensor]:
+    answers, gradients = zip(*parts, strict=True)
+    return Answer.join(answers), torch.cat(gradients)
 
 
 def _per_row(name: str, values: Tensor, y: Labels) -> Scores:

@@ -1,19 +1,20 @@
 """Attacks that are a function of one's own."""
 
 import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
+from demur.adapters.own_module import reach_here
 from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.hyperparameters import check_external
 from demur.attacks.external.external import Bound, CountingModel, External
-from demur.errors import AddressError, InputError, unknown
+from demur.containment import contained
+from demur.errors import AddressError, DemurError, InputError, unknown
+from demur.foreign import reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +85,19 @@ def function_at(field: str, path: str) -> Callable[..., Any]:
 
 
 def _imported(field: str, name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    reach_here()
     try:
-        return importlib.import_module(name)
+        with contained():
+            return importlib.import_module(name)
+    except (DemurError, KeyboardInterrupt):
+        raise
     except ImportError as error:
         raise AddressError(
-            f"cannot import {name!r} ({error}). The attack's `{field}` names a Python module that is installed or lies "
-            "in the current directory."
+            f"cannot import {name!r} ({reason(error)}). The attack's `{field}` names a Python module that is installed "
+            "or lies in the current directory."
         ) from error
-    except Exception as error:  # importing runs code of others
+    except BaseException as error:  # importing runs code of others, which may even ask for the end of the process
         raise InputError(
-            f"the Python module {name!r} cannot be imported: {type(error).__name__}: {error}. Correct it; "
+            f"the Python module {name!r} cannot be imported: {reason(error)}. Correct it; "
             f"python -c 'import {name}' shows where it fails."
         ) from error

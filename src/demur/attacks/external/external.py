@@ -223,11 +223,11 @@ def run_external(
     """Call an external attack on every row, in batches, and judge what it returns as the harness judges its own.
 
     What left the ball, the unit box or the finite numbers is discarded; what succeeds by little is confirmed in
-    float64. A batch it fails on is flagged CRASHED, with the reason in the column `crash`, and the next one follows. A
-    row is flagged SILENT if the attack evaluated a point that succeeds within the rules and returned one that does
-    not: it had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The step of a
-    success is 1: what happens inside is not known. Global random state is set from the batch's keys and restored, so
-    results depend on which rows share a batch, and on nothing else.
+    float64. A batch it fails on is halved; a row it fails on alone is flagged CRASHED, with the reason in the column
+    `crash`. A row is flagged SILENT if the attack evaluated a point that succeeds within the rules and returned one
+    that does not: it had won and lost it. Under `first` and `nearest` rows that succeed already are not attacked. The
+    step of a success is 1: what happens inside is not known. Global random state is set from the batch's keys and
+    restored, so results depend on which rows share a batch, and on nothing else.
 
     Args:
         attack: what to run.
@@ -244,10 +244,11 @@ def run_external(
     with objective.frozen():
         clean, waiting = best.open_rows(batch)
         best.loss_start = objective.loss(clean, y).float()
-        for ids in torch.split(waiting, batch) if len(waiting) else ():
-            met[ids], reason = _attacked(attack, best, eps[ids], keys, ids)
-            for row in ids.tolist():
-                reasons[row] = reason
+        for batch_ids in torch.split(waiting, batch) if len(waiting) else ():
+            for ids, successful, reason in _by_halves(attack, best, eps, keys, batch_ids):
+                met[ids] = successful
+                for row in ids.tolist():
+                    reasons[row] = reason
         outcome = verified(best, clean, eps)
     explained = (
         outcome.fooled | (outcome.step == 0) | ((outcome.troubles & int(Trouble.CRASHED | Trouble.UNCONFIRMED)) > 0)
@@ -255,6 +256,21 @@ def run_external(
     outcome.troubles[met & ~explained] |= int(Trouble.SILENT)
     failed = {"crash": tuple(reason or None for reason in reasons)} if any(reasons) else {}
     return replace(outcome, extra=failed)
+
+
+def _by_halves(
+    attack: External, best: BestPoints, eps: Scores, keys: Keys, ids: Tensor
+) -> Iterator[tuple[Tensor, Flags, str]]:
+    """Rows, which were seen to succeed, and why the attack failed on them; where it did on many, each half is tried."""
+    successful, reason = _attacked(attack, best, eps[ids], keys, ids)
+    if not reason or len(ids) == 1:
+        yield ids, successful, reason
+        return
+    best.troubles[ids] &= ~int(Trouble.CRASHED)
+    half = len(ids) // 2
+    best.objective.halves.append(half)
+    for part in (ids[:half], ids[half:]):
+        yield from _by_halves(attack, best, eps, keys, part)
 
 
 def _attacked(attack: External, best: BestPoints, eps: Scores, keys: Keys, ids: Tensor) -> tuple[Flags, str]:
@@ -282,7 +298,9 @@ def _called(attack: External, counting: CountingModel, x: Images, y: Labels, see
         call = attack.bind(counting)
         try:
             return _images(call(x.clone(), y.clone()), x), ""
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything, and the next batch may do
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, and fewer rows may do
             said = str(error).strip().partition("\n")[0]
             return None, f"{type(error).__name__}: {said}"[:_LONGEST]
 

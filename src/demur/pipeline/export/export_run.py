@@ -25,6 +25,7 @@ from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.preflight import preflight_checks, try_attacks
 from demur.pipeline.run.loop import Progress
+from demur.pipeline.run.run_writer import try_folder
 from demur.records import SCHEMA_VERSION
 from demur.registry import Name, kind_of, lookup
 
@@ -88,6 +89,7 @@ def export(
     """
     progress = progress or _Quiet()
     check_suffix(suffix)
+    try_folder(Path(out))
     source = open_data(data) if isinstance(data, str) else data
     found = attacks_of(attacks, source.input_shape)
     classifiers = _open_models(models, source, device)

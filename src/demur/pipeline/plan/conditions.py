@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
+from math import prod
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
@@ -96,6 +97,8 @@ def target_classes(target: str, classes: tuple[str, ...], logits: Logits, y: Lab
 
 Shape = tuple[int, int, int]
 
+MOST = 10_000
+
 Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
 
 
@@ -186,6 +189,14 @@ def conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:
         UnknownNameError: a name or field nobody knows.
         InputError: a field's value breaks its rule.
     """
+    count = sum(
+        prod(len(value) for value in call_of(text).fields.values() if isinstance(value, list)) for text in texts
+    )
+    if count > MOST:
+        raise InputError(
+            f"the lists of values come to {count:,} conditions, and at most {MOST:,} are measured in one audit. "
+            "Shorten them, or write several plans."
+        )
     found = {CLEAN.name: CLEAN}
     for text in texts:
         for call in _expand(call_of(text)):

@@ -1,7 +1,6 @@
 """The plan: everything an audit will do, as TOML that a person can read and a hash can pin."""
 
 import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from demur.errors import InputError, unknown
+from demur.errors import InputError, brief, legible, unknown
+from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
 from demur.registry.tables import CENTRED, MARKED
@@ -24,7 +24,10 @@ _RULES = {
 """What pydantic says of Python types, in words of TOML."""
 
 
-Names: TypeAlias = tuple[Annotated[str, AfterValidator(Name)], ...]
+_MOST = 10_000
+_INT64 = 2**63
+
+Names: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(Name)], ...], Field(max_length=_MOST)]
 """Names of attacks, signals, …: text that is parsed once, when the plan is read."""
 
 
@@ -58,7 +61,7 @@ class DataPlan(Section):
     """
 
     address: str = "fashion"
-    limit: int | None = Field(default=None, ge=20)
+    limit: int | None = Field(default=None, ge=20, lt=_INT64)
     positive: str | None = None
     prevalence: str | None = None
 
@@ -70,7 +73,7 @@ class Conditions(Section):
     """
 
     use: Names = Field(default=(), strict=False)
-    attacked: int = Field(default=1000, ge=1)
+    attacked: int = Field(default=1000, ge=1, lt=_INT64)
     surrogate: str | None = None
 
 
@@ -94,8 +97,8 @@ class EpsilonPlan(Section):
     """
 
     use: Names | None = Field(default=None, strict=False)
-    images: int = Field(default=1000, ge=1)
-    curves: int = Field(default=64, ge=0)
+    images: int = Field(default=1000, ge=1, lt=_INT64)
+    curves: int = Field(default=64, ge=0, lt=_INT64)
 
 
 class AttributionPlan(Section):
@@ -109,21 +112,21 @@ class AttributionPlan(Section):
     maps: Names | None = Field(default=None, strict=False)
     regions: Names | None = Field(default=None, strict=False)
     occlude: tuple[str, ...] | None = Field(default=None, strict=False)
-    images: int = Field(default=500, ge=1)
+    images: int = Field(default=500, ge=1, lt=_INT64)
 
 
 class LipschitzPlan(Section):
     """How fast the answer can change: norms of the layers, and of the Jacobian at so many images; 0 leaves it out."""
 
-    images: int | None = Field(default=None, ge=0)
+    images: int | None = Field(default=None, ge=0, lt=_INT64)
 
 
 class Plan(Section):
     """A whole audit. `batch` is part of the plan because the last bits of a logit depend on it."""
 
     version: Literal[1] = 1
-    seed: int = 0
-    batch: int = Field(default=128, ge=2)
+    seed: int = Field(default=0, ge=-_INT64, lt=_INT64)
+    batch: int = Field(default=128, ge=2, lt=_INT64)
     purpose: Purpose = Purpose()
     model: ModelPlan = ModelPlan()
     data: DataPlan = DataPlan()
@@ -144,7 +147,7 @@ class Plan(Section):
 
     def toml(self) -> str:
         """The canonical text: every key, in order, nothing left to a default."""
-        return _toml(self.model_dump(exclude_none=True))
+        return toml_text(self.model_dump(exclude_none=True))
 
     def at_risk(self, risk: float) -> "Plan":
         """The same plan with every certified threshold at another risk; with one added where it has none.
@@ -175,7 +178,6 @@ class Plan(Section):
 
 
 _SETTING = re.compile(r'((?:"[^"]*"|[^="])+)=(.*)', re.DOTALL)
-_PART = re.compile(r'"([^"]*)"|([^."]+)')
 
 
 def read_plan(
@@ -194,20 +196,31 @@ def read_plan(
         InputError: the file does not parse, or a value breaks its rule.
         UnknownNameError: a key, attack, corruption, signal or policy that nobody knows; the nearest is offered.
     """
-    tree = {} if path is None else _read_toml(path)
+    tree = {} if path is None else read_toml(path)
     for setting in settings:
         match = _SETTING.fullmatch(setting)
         if not match:
-            raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {setting!r}.")
-        _put(tree, match[1].strip(), _literal(match[2].strip()))
+            raise InputError(f"--set takes KEY=VALUE, such as --set data.limit=2000; got {brief(setting)!r}.")
+        put(tree, match[1].strip(), literal(match[2].strip()))
     for key, value in (changes or {}).items():
-        _put(tree, key, value)
+        put(tree, key, value)
+    check_depth(tree)
     try:
         plan = Plan.model_validate(tree)
     except ValidationError as error:
         raise _explain(error) from None
+    _check_text(plan.toml())
     _check_names(plan)
     return _purposeful(plan) if shipped and path is None else plan
+
+
+def _check_text(text: str) -> None:
+    """Refuse halves of characters, as bytes that are not UTF-8 become on a command line."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        near = legible(text[max(0, error.start - 40) : error.end])
+        raise InputError(f"the plan holds bytes that are not UTF-8 after …{near}. Write it in UTF-8.") from None
 
 
 def _purposeful(plan: Plan) -> Plan:
@@ -216,31 +229,6 @@ def _purposeful(plan: Plan) -> Plan:
         return plan
     known = tomllib.loads((files("demur.pipeline") / "shipped.toml").read_text(encoding="utf-8"))["purpose"]
     return plan.model_copy(update={"purpose": Purpose(**known | plan.purpose.model_dump(exclude_none=True))})
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the plan {path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the plan {path} is not valid TOML: {error}.") from None
-
-
-def _literal(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = (quoted or bare for quoted, bare in _PART.findall(key))
-    for part in path:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise InputError(f"plan key {key!r}: {part!r} is a value, not a table.")
-    tree[last] = value
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -262,8 +250,12 @@ def _explain(error: ValidationError) -> InputError:
         where = f" in [{'.'.join(map(str, path))}]" if path else ""
         return unknown(f"plan key{where}", str(last), section.model_fields)
     rule = _RULES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}")
-    way_out = f' Write {key}="{first["input"]}", quotes included.' if first["type"] == "string_type" else ""
-    return InputError(f"plan key {key!r}: {rule}; got {first['input']!r}.{way_out}")
+    way_out = (
+        f' Write {brief(key)}="{brief(str(first["input"]))}", quotes included.'
+        if first["type"] == "string_type"
+        else ""
+    )
+    return InputError(f"plan key {brief(key)!r}: {brief(rule)}; got {brief(repr(first['input']))}.{way_out}")
 
 
 def _check_names(plan: Plan) -> None:
@@ -308,21 +300,3 @@ def _check_gate(gate: Gate, plan: Plan) -> None:
         families = own if plan.conditions.use else _every_condition()
         if call_of(gate.condition).name not in families:
             raise unknown("subject of a gate", gate.condition, {*families, *SUBJECTS, "signals.msp"})
-
-
-def _toml(tree: Mapping[str, Any], prefix: str = "") -> str:
-    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in tree.items() if not isinstance(value, dict)]
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            lines += ["", f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.").rstrip("\n")]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes one more than JSON

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import prod
 from typing import TypeAlias
 
 from demur.attribution import AttributionMap
@@ -25,6 +26,7 @@ from demur.signals import AnySignal
 AnyPolicy: TypeAlias = Certified | Policy
 
 _PROBED = 32
+_LARGEST_BATCH = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,22 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
     }
     return Setup(plan.model_copy(update=changes), (*found, *sections), signals, policies, maps, (*given, *read))
+
+
+def check_batch(plan: Plan, source: Source) -> None:
+    """Refuse batches that would fill the memory before the model has begun.
+
+    Raises:
+        InputError: the images of one batch take more than 4 GiB.
+    """
+    images = min(plan.batch, len(source))
+    size = 4 * prod(source.input_shape) * images
+    if size > _LARGEST_BATCH:
+        shape = "×".join(map(str, source.input_shape))
+        raise InputError(
+            f"a batch of {images:,} images of {shape} takes {size / 2**30:,.0f} GiB, and may take at most "
+            f"{_LARGEST_BATCH >> 30}. Give a smaller --batch, or smaller images with ?size=…."
+        )
 
 
 def _calls(plan: Plan) -> Iterator[Call]:

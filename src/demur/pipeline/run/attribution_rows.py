@@ -7,7 +7,7 @@ from torch import Tensor
 from demur.attribution.grids import centred_map
 from demur.attribution.localisation import agreement_columns, map_columns
 from demur.attribution.occlusion import enlarge, has_both_parts, object_mask, occlude, weights
-from demur.pipeline.job import IndexRows, Job
+from demur.pipeline.job import IndexRows, Job, finite
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.record_rows import ForwardScores, identity, record_table, run_attack
 from demur.records import EXPLAIN
@@ -64,7 +64,7 @@ def measure_search(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFr
         forwards, gradients = 1, _price(job, condition.region)
     keys = job.keys(rows, condition.name)
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch, weights=weight)
-    scores = _forward_scores(found.logits.cpu(), forwards, gradients)
+    scores = _forward_scores(finite(found.logits.cpu()), forwards, gradients)
     shard = record_table(condition, identity(job, rows), y.cpu(), scores, found)
     return _blank(shard, located, ["predicted", "margin", "epsilon.minimal", "epsilon.censored"])
 
@@ -89,7 +89,7 @@ def maps_of(job: Job, name: str, x: Images, classes: Labels, rows: IndexRows) ->
 def clean_logits(job: Job, x: Images) -> Logits:
     """What the model answers, batch by batch; on the CPU."""
     with torch.no_grad():
-        return torch.cat([job.classifier.logits(part) for part in torch.split(x, job.plan.batch)]).cpu()
+        return finite(torch.cat([job.classifier.logits(part) for part in torch.split(x, job.plan.batch)]).cpu())
 
 
 def _share(logits: Logits, classes: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attribution_rows import clean_logits, maps_of
 from demur.pipeline.run.run_writer import RunWriter
-from demur.records import write_atomically, write_json
 from demur.shapes import Images
 
 _GALLERY = 24
@@ -37,9 +36,8 @@ def save_thumbs(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     rows: Sequence[int] = worst["row"].to_list()
     if rows:
         images, _ = job.load(rows)
-        for number, image in enumerate(images.cpu()):
-            write_atomically(folder.path / "thumbs" / f"{number}.webp", webp(image))
-    write_json(folder.path / "facts" / "gallery.json", worst["sample_id"].to_list())
+        folder.write({f"thumbs/{number}.webp": webp(image) for number, image in enumerate(images.cpu())})
+    folder.write_json("facts/gallery.json", worst["sample_id"].to_list())
 
 
 def save_corruption_thumbs(job: Job, folder: RunWriter, row: int) -> None:
@@ -59,11 +57,10 @@ def save_corruption_thumbs(job: Job, folder: RunWriter, row: int) -> None:
     for name, condition in chosen.items():
         assert condition.corruption is not None
         pictures[name] = condition.corruption(x, job.keys([row], condition.name))[0]
-    for name, picture in pictures.items():
-        write_atomically(folder.path / "thumbs" / f"{name}.webp", webp(picture.cpu()))
+    folder.write({f"thumbs/{name}.webp": webp(picture.cpu()) for name, picture in pictures.items()})
     thumbs = {family: f"{family}.webp" for family in chosen}
     facts = {"sample_id": job.index.sample_ids[row], "original": "original.webp", "thumbs": thumbs}
-    write_json(folder.path / "facts" / "corruptions.json", facts)
+    folder.write_json("facts/corruptions.json", facts)
 
 
 def webp(image: Images) -> bytes:
@@ -142,8 +139,7 @@ def overlay_facts(job: Job, folder: RunWriter) -> dict[str, list[dict[str, str]]
     answers = clean_logits(job, x).argmax(dim=1).to(y.device)
     right = answers == y
     chosen = torch.cat([flags.nonzero()[:_PICTURES, 0] for flags in (right, ~right)]).tolist()
-    for number, at in enumerate(chosen):
-        write_atomically(folder.path / "thumbs" / f"map-{number}.webp", webp(x[at].cpu()))
+    folder.write({f"thumbs/map-{number}.webp": webp(x[at].cpu()) for number, at in enumerate(chosen)})
     facts: dict[str, list[dict[str, str]]] = {}
     for kind, name in enumerate(condition.name for condition in job.conditions if condition.map is not None):
         heats = maps_of(job, name, x[chosen], answers[chosen], rows[chosen])
@@ -156,7 +152,7 @@ def overlay_facts(job: Job, folder: RunWriter) -> dict[str, list[dict[str, str]]
 
 def _picture(job: Job, folder: RunWriter, row: int, stem: str, kind: int, drawn: Pixels) -> dict[str, str]:
     file = f"{stem}-{kind}.webp"
-    write_atomically(folder.path / "thumbs" / file, webp(torch.from_numpy(drawn).permute(2, 0, 1) / 255))
+    folder.write({f"thumbs/{file}": webp(torch.from_numpy(drawn).permute(2, 0, 1) / 255)})
     return {"sample_id": job.index.sample_ids[row], "image": f"{stem}.webp", "overlay": file}
 
 

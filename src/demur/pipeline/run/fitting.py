@@ -18,7 +18,7 @@ from torch import Tensor
 from demur.data import Index
 from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
-from demur.pipeline.job import Job
+from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.run_writer import RunWriter
 from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
@@ -100,7 +100,7 @@ def try_signals(job: Job) -> None:
     readable = job.index.readable[:_TRIED]
     x, _ = job.load(readable)
     for name, signal in job.signals.items():
-        if isinstance(signal, Fittable) and not len(_fit_rows(job.index)):
+        if isinstance(signal, Fittable) and not len(fit_rows(job.index)):
             raise _nothing_to_fit_on(name, len(job.index))
         if needs_of(signal) != LOGITS:
             with torch.no_grad(), _named(name):
@@ -151,16 +151,18 @@ class Reference:
     def __iter__(self) -> Iterator[Evidence]:
         index = self.job.index
         grouped = index.group_count is not None
-        for batch in _batches(_fit_rows(index), self.job.plan.batch):
+        for batch in _batches(fit_rows(index), self.job.plan.batch):
             units = [index.groups[row] or f"image {index.sample_ids[row]}" for row in batch]
             groups = units if grouped else None
             x, _ = self.job.load(batch)
-            yield from self.job.evidence(x, _keys(self.job, batch), groups=groups)
+            for evidence in self.job.evidence(x, _keys(self.job, batch), groups=groups):
+                finite(evidence.logits)
+                yield evidence
 
     @property
     def labels(self) -> Labels:
         """The labels of its rows, in order."""
-        return torch.from_numpy(self.job.index.labels[_fit_rows(self.job.index)].astype("int64"))
+        return torch.from_numpy(self.job.index.labels[fit_rows(self.job.index)].astype("int64"))
 
 
 def fit_signals(job: Job) -> Job:
@@ -235,7 +237,7 @@ def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any
     }
     if not isinstance(signal, Fittable):
         return facts
-    ids = [index.sample_ids[row] for row in _fit_rows(index)]
+    ids = [index.sample_ids[row] for row in fit_rows(index)]
     sha256 = hashlib.sha256("\x1f".join(ids).encode()).hexdigest()
     return {**facts, "bank": {"split": "fit", "rows": len(ids), "ids_sha256": sha256}}
 
@@ -273,7 +275,8 @@ def fit_facts(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def _fit_rows(index: Index) -> NDArray[np.int64]:
+def fit_rows(index: Index) -> NDArray[np.int64]:
+    """The readable rows that signals are fitted on."""
     return np.array([row for row in index.rows_of("fit") if index.errors[row] is None], dtype=np.int64)
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,15 @@ import polars as pl
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.containment import contained
 from demur.data import Source, build_index, open_data
+from demur.foreign import blamed, is_of_the_model, reason
 from demur.openings import note
+from demur.pipeline.halving import excluding, measure_by_halves, release_memory, without_failures
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.extra_facts import (
@@ -31,17 +34,20 @@ from demur.pipeline.run.extra_facts import (
 from demur.pipeline.run.fitting import (
     fit_facts,
     fit_policies,
+    fit_rows,
     fitted_signals,
     prices,
     seconds_per_image,
     try_signals,
 )
-from demur.pipeline.run.record_rows import measure_attack, measure_clean, measure_corruption
+from demur.pipeline.run.model_answers import check_answers
+from demur.pipeline.run.record_rows import failure_table, measure_attack, measure_clean, measure_corruption
 from demur.pipeline.run.run_metadata import write_metadata
-from demur.pipeline.run.run_writer import RunWriter, open_run
+from demur.pipeline.run.run_writer import RunWriter, fault_log, open_run, try_folder
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
-from demur.records import read, write_json
+from demur.records import read
+from demur.signals import Fittable
 
 
 class Progress(Protocol):
@@ -89,61 +95,122 @@ def run_plan(
         InputError: something given cannot be used; nothing was measured.
         RunError: the folder belongs to another run.
     """
+    if out is not None:
+        try_folder(out)
+    with blamed(), contained():
+        return _run(plan, out, progress, source, classifier, device)
+
+
+def _run(
+    plan: Plan,
+    out: Path | None,
+    progress: Progress,
+    source: Source | None,
+    classifier: BoundClassifier | None,
+    device: str | None,
+) -> Path:
     began = time.monotonic()
     source = open_data(plan.data.address) if source is None else source  # one without rows is false
+    check_batch(plan, source)
     address = None if classifier is not None else plan.model.address
-    if classifier is None:
-        classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    classifier = _on_device(plan, source, classifier, device)
     setup = resolve(plan, source, spatial=has_maps(classifier))
-    if device is not None:
-        classifier = on_device(classifier, device)
+    if out is None:
+        try_folder(default_folder(setup.plan))
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
     progress.say("checking the model and the data")
     checks, job = _preflight(Job.of(setup, classifier, source, index, model=address))
-    with open_run(out or default_folder(job.plan), job.plan) as folder:
-        write_metadata(job, folder)
-        write_json(folder.path / "facts" / "preflight.json", checks)
-        near = partial(near_duplicate_facts, source, index)
-        _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
-        folder.log("started")
-        _measure_all(job, folder, progress)
-        _note(folder, "trials", progress, "trying the measurement itself", partial(_trials, job))
-        _note_sections(job, folder, progress)
-        folder.log("finished", seconds=round(time.monotonic() - began, 1))
-        folder.time("audit", time.monotonic() - began)
+    with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
+        notes = [*write_metadata(job, folder), *check_answers(job, folder)]
+        for sentence in notes:
+            progress.say(sentence)
+        if not folder.is_finished(task.name for task in shards(job)):
+            _say_harm(folder, progress, notes)
+            folder.write_json("facts/preflight.json", checks)
+            _measure(job, folder, progress)
+            folder.log("finished", seconds=round(time.monotonic() - began, 1))
+            folder.time("audit", time.monotonic() - began)
+            folder.finish()
     return folder.path
+
+
+def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """Everything that is not there yet."""
+    near = partial(near_duplicate_facts, job.source, job.index)
+    _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
+    folder.log("started")
+    _measure_all(job, folder, progress)
+    job = _answered(job, folder)
+    _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
+    _note_sections(job, folder, progress)
+
+
+def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
+    """What is measured again although it was measured once, and what else the log should keep."""
+    if folder.harmed:
+        folder.log("files were changed since they were written", files=list(folder.harmed))
+        progress.say(f"changed since they were written, and worked out anew: {', '.join(folder.harmed)}")
+    for sentence in notes:
+        folder.log("goes on otherwise than it began", note=sentence)
+
+
+def _on_device(plan: Plan, source: Source, classifier: BoundClassifier | None, device: str | None) -> BoundClassifier:
+    """The classifier that was given or that the plan names, where it is to run."""
+    if classifier is None:
+        with contained():
+            classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    return classifier if device is None else on_device(classifier, device)
 
 
 def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
     """Refuse what cannot be measured before anything is; what was found of the model, and the job with a surrogate."""
     checks = preflight_checks(job)
-    try_signals(job)
+    without_failures(job, job.index.readable[: job.plan.batch], lambda job, _rows: try_signals(job), _silent)
     try_attacks(job.conditions, job.classifier)
     try_maps(job)
     return checks, replace(job, surrogate=surrogate_of(job.plan.conditions.surrogate, job.classifier, job.scored))
 
 
+def _silent(_why: str, _lost: Mapping[int, str]) -> None:
+    """Rows on which the model fails are told of where they are measured."""
+
+
 def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Callable[[], object]) -> None:
     """Write `facts/<name>.json`, once."""
-    path = folder.path / "facts" / f"{name}.json"
-    if not path.exists():
+    path = f"facts/{name}.json"
+    if not folder.has(path):
         progress.say(what)
         begun = time.monotonic()
-        write_json(path, facts())
+        folder.write_json(path, facts())
         folder.time(name, time.monotonic() - begun)
 
 
 def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What searches, maps and norms leave that is no row."""
+    note = partial(_note_answers, job, folder, progress)
     if job.plan.epsilon.curves and any(condition.line for condition in job.sections):
-        _note(folder, "curves", progress, "following confidence along rays", partial(curve_facts, job))
+        note("curves", "following confidence along rays", curve_facts)
     if any(condition.map for condition in job.sections):
-        what = "comparing maps with those of random weights"
-        _note(folder, "sanity", progress, what, partial(sanity_facts, job))
-        _note(folder, "overlays", progress, "drawing maps", partial(overlay_facts, job, folder))
+        note("sanity", "comparing maps with those of random weights", sanity_facts)
+        note("overlays", "drawing maps", lambda job: overlay_facts(job, folder))
     if job.plan.lipschitz.images:
-        _note(folder, "lipschitz", progress, "measuring norms", partial(norm_facts, job))
+        note("lipschitz", "measuring norms", norm_facts)
+
+
+def _note_answers(
+    job: Job, folder: RunWriter, progress: Progress, name: str, what: str, facts: Callable[[Job], object]
+) -> None:
+    """Write facts that the model is run for, without the rows on which it fails."""
+    plan = job.plan
+    count = max(sample_size(plan.conditions.attacked), plan.epsilon.images, plan.attribution.images)
+    rows = job.first_rows(max(count, int(plan.lipschitz.images or 0)))
+    work = partial(without_failures, job, rows, lambda job, _rows: facts(job), partial(_tell_failure, folder, name))
+    _note(folder, name, progress, what, work)
+
+
+def _tell_failure(folder: RunWriter, what: str, why: str, lost: Mapping[int, str]) -> None:
+    folder.log("the model failed and was run again", what=what, why=why, rows=len(lost))
 
 
 def _trials(job: Job) -> dict[str, Any]:
@@ -165,7 +232,9 @@ MEASURES: Mapping[Kind, Callable[[Job, Condition, IndexRows], pl.DataFrame]] = {
 def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
     done = folder.shards()
     work = list(shards(job))
-    if any(task.name not in done for task in work):
+    missing = [task.name for task in work if task.name not in done]
+    folder.reopen(missing)
+    if missing or not all(map(folder.has, _files_of_signals(job))):
         job = _fit(job, folder, work, progress)
     progress.start(sum(task.cost for task in work))
     frozen = False
@@ -175,7 +244,7 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
             frozen = True
         if task.name not in done:
             begun = time.monotonic()
-            table = MEASURES[task.condition.kind](job, task.condition, task.rows)
+            table = _measured(job, task, folder)
             folder.add(done, task.name, task.condition.name, table)
             folder.time(task.name, time.monotonic() - begun)
         progress.advance(task.cost, task.condition.sentence)
@@ -183,25 +252,63 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
         _freeze(job, folder)
 
 
+def _measured(job: Job, task: Shard, folder: RunWriter) -> pl.DataFrame:
+    """The rows of a shard; where the model fails it is asked again about fewer of them."""
+    measure, rows = MEASURES[task.condition.kind], task.rows
+    try:
+        with contained():
+            return measure(job, task.condition, rows)
+    except BaseException as error:
+        if not is_of_the_model(error):
+            raise
+        why = reason(error)
+        error.__traceback__ = None  # it holds every tensor of the calls it came through
+    release_memory()
+    with contained():
+        table = measure_by_halves(job, task.condition, rows, measure, failure_table)
+    folder.log("the model failed and was run again", what=task.name, why=why, rows=table["error"].count())
+    return table
+
+
+def _answered(job: Job, folder: RunWriter) -> Job:
+    """The job without the rows on which the model failed, which were measured as far as they could be."""
+    errors = read(folder.path, CLEAN.name)["error"].to_list()
+    return excluding(job, {row: error for row, error in enumerate(errors) if error is not None})
+
+
+def _files_of_signals(job: Job) -> Iterator[str]:
+    """What is written of signals: what fitting found, if one of them is fitted, and what each costs."""
+    if any(isinstance(signal, Fittable) for signal in job.signals.values()):
+        yield "facts/signals.json"
+    yield "timings/signals.json"
+
+
 def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
     """Say what signals will cost, and fit those that must be fitted."""
     scored = sum(len(task.rows) for task in work if task.condition.scored)
     for sentence in prices(job.signals, scored, len(job.index.rows_of("fit"))):
         progress.say(sentence)
-    job = fitted_signals(job, folder)
+    again = partial(_tell_failure, folder)
+    fitted = without_failures(
+        job, fit_rows(job.index), lambda job, _rows: fitted_signals(job, folder).fitted, partial(again, "fit")
+    )
+    job = replace(job, fitted=fitted)
     if job.fitted:
-        write_json(folder.path / "facts" / "signals.json", fit_facts(job))
-    write_json(folder.path / "timings" / "signals.json", seconds_per_image(job))
+        folder.write_json("facts/signals.json", fit_facts(job))
+    first = job.index.readable[: job.plan.batch]
+    timing = without_failures(job, first, lambda job, _rows: seconds_per_image(job), partial(again, "timing"))
+    folder.write_json("timings/signals.json", timing)
     return job
 
 
 def _freeze(job: Job, folder: RunWriter) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     clean = read(folder.path, CLEAN.name)
-    note(folder.path, "certify", "audit")
-    policies = fit_policies(job, clean)
-    write_json(folder.path / "facts" / "policies.json", policies)
-    folder.log("certify and test labels opened")
-    save_thumbs(job, folder, clean)
-    for row in attacked_rows(job.index, 1):
-        save_corruption_thumbs(job, folder, int(row))
+    if not folder.has("facts/policies.json"):
+        note(folder.path, "certify", "audit")
+        folder.write_json("facts/policies.json", fit_policies(job, clean))
+        folder.log("certify and test labels opened")
+    if not folder.has("facts/gallery.json"):  # written last
+        for row in attacked_rows(job.index, 1):
+            save_corruption_thumbs(job, folder, int(row))
+        save_thumbs(job, folder, clean)

@@ -13,10 +13,10 @@ from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
 from demur.data import Index
 from demur.evidence import Evidence
-from demur.pipeline.job import IndexRows, Job
+from demur.pipeline.job import IndexRows, Job, finite
 from demur.pipeline.plan.conditions import Condition, target_classes
 from demur.randomness import Keys
-from demur.records import META, SECOND, WEIGHT, frame, is_metadata
+from demur.records import BATCH_SIZE, META, SECOND, WEIGHT, frame, is_metadata
 from demur.shapes import Images, Labels, Logits, Scores
 from demur.signals import Composed, Signal
 
@@ -83,11 +83,15 @@ def run_attack(
     assert attack is not None
     objective = Objective(classifier, attack.loss)
     if condition.target is None:
-        return attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, weights=weights)
-    clean = torch.cat([objective.logits(part) for part in torch.split(x, batch)])
-    target = target_classes(condition.target, classifier.classes, clean, y, keys)
-    outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, target=target)
-    return replace(outcome, forwards=outcome.forwards + 1)
+        outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, weights=weights)
+    else:
+        clean = torch.cat([objective.logits(part) for part in torch.split(x, batch)])
+        target = target_classes(condition.target, classifier.classes, clean, y, keys)
+        outcome = attack.execute(objective, x, y, keys, keep=condition.keep, batch=batch, target=target)
+        outcome = replace(outcome, forwards=outcome.forwards + 1)
+    if not objective.halves:
+        return outcome
+    return replace(outcome, extra={**outcome.extra, BATCH_SIZE: (min(objective.halves),) * len(x)})
 
 
 def attack_columns(condition: Condition, outcome: Outcome) -> Mapping[str, list[object]]:
@@ -117,13 +121,14 @@ def scores_of(job: Job, x: Images, keys: Keys, logits: Logits | None = None) -> 
 
 
 def _scored(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardScores:
+    logits = finite(evidence.logits)
     parts = {name: signal.parts(evidence) for name, signal in signals.items() if isinstance(signal, Composed)}
     scores = {
         name: signal.of_parts(parts[name], evidence) if isinstance(signal, Composed) else signal(evidence)
         for name, signal in signals.items()
     }
     return ForwardScores(
-        logits=evidence.logits,
+        logits=logits,
         scores={name: score.cpu() for name, score in scores.items()},
         spent=evidence.spent,
         parts={f"{name}.{part}": value.cpu().double() for name in parts for part, value in parts[name].items()},
@@ -182,6 +187,28 @@ def _blank(shard: pl.DataFrame) -> pl.DataFrame:
     """Null what was measured on stand-in images."""
     measured = [name for name in shard.columns if name not in _KEPT and not is_metadata(name)]
     return shard.with_columns(pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in measured)
+
+
+def failure_table(job: Job, condition: Condition, rows: IndexRows, reason: str) -> pl.DataFrame:
+    """Rows on which the model failed: the reason, and nothing measured."""
+    known, count = identity(job, rows), len(rows)
+    unreadable = [error is not None for error in known["error"]]
+    columns: dict[str, object] = {
+        **known,
+        "condition": [condition.name] * count,
+        "severity": [condition.severity] * count,
+        "norm": [condition.norm] * count,
+        "error": [error or reason for error in known["error"]],
+        BATCH_SIZE: [None if skipped else count for skipped in unreadable],
+    }
+    signals = job.signals if condition.scored else ()
+    return frame(
+        columns,
+        pl.DataFrame(
+            {f"logit.{k}": pl.Series([None] * count, dtype=pl.Float32) for k in range(len(job.source.classes))}
+        ),
+        pl.DataFrame({f"signal.{name}": pl.Series([None] * count, dtype=pl.Float64) for name in signals}),
+    )
 
 
 def identity(job: Job, rows: IndexRows) -> dict[str, list[object]]:

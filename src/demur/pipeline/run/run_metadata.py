@@ -7,6 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from demur import seal
 from demur.attacks.core.attack_state import FLAGS
 from demur.attribution.compactness import MEASURES
 from demur.attribution.localisation import LOCALISATIONS
@@ -15,26 +16,58 @@ from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.fitting import signal_facts
 from demur.pipeline.run.run_writer import RunWriter
-from demur.records import SCHEMA_VERSION, read_json, write_json
+from demur.records import SCHEMA_VERSION, json_bytes, read_json
 from demur.registry import Call, packages
 
+NAME = "run.json"
 
-def write_metadata(job: Job, folder: RunWriter) -> None:
-    """Write `run.json`; an interrupted run goes on only with what it was begun with.
+
+def write_metadata(job: Job, folder: RunWriter) -> list[str]:
+    """Write `run.json`, once; an interrupted run goes on only with what it was begun with.
+
+    Returns what differs and forbids nothing, a sentence each.
 
     Raises:
-        RunError: the model, the images or what is known of them changed.
+        RunError: the model, the images or what is known of them changed, or `run.json` was and cannot be restored.
     """
-    facts = _facts(job)
-    path = folder.path / "run.json"
-    if path.exists():
-        _check_same(folder, read_json(path), facts)
-    write_json(path, facts)
+    facts, path = _facts(job), folder.path / NAME
+    content, sealed = json_bytes(facts), (seal.read_seal(folder.path) or {}).get(NAME)
+    intact = folder.has(NAME)
+    if sealed and not intact and seal.sha256_of(content) not in sealed:
+        raise RunError(
+            f"{path} was changed since it was written, and what it said of the model and the images cannot be told any "
+            "more: this audit would write something else. Bring the file back, or choose another folder with --out."
+        )
+    if not sealed and not path.exists() and folder.shards():
+        raise RunError(
+            f"{path} is gone, so nobody can tell which model the records in {folder.path} are of. Bring the file back, "
+            "or choose another folder with --out."
+        )
+    before = read_json(path) if path.exists() and (intact or not sealed) else facts
+    _check_same(folder, before, facts)
+    if not intact:
+        folder.write({NAME: content})
+    return list(_other_versions(before, facts))
+
+
+def _other_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What this run was begun with in other versions than it would go on with."""
+    known = before.get("versions", {})
+    found = [
+        f"{name} {known[name]} then, {version} now"
+        for name, version in now["versions"].items()
+        if known.get(name, version) != version
+    ]
+    if found:
+        yield f"the run was begun under other versions: {', '.join(found)}; its answers are compared"
 
 
 def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Shards are by position and keep what was known of their rows, so a run goes on with the same rows only."""
-    changed = [key.partition("_")[0] for key in ("model_sha256", "data_sha256") if before.get(key) != now[key]]
+    if not isinstance(before, dict):
+        raise RunError(f"{folder.path / NAME} must be an object; it is none. Choose another folder with --out.")
+    keys = ("model_sha256", "data_sha256", "plan_sha256")
+    changed = [key.partition("_")[0] for key in keys if before.get(key) != now[key]]
     rows = before.get("rows_sha256", {})
     moved = [name for name, sha256 in now["rows_sha256"].items() if rows.get(name) != sha256]
     if changed:
@@ -55,6 +88,7 @@ def _facts(job: Job) -> dict[str, Any]:
     values = math.prod(model.input_shape)
     return {
         "schema_version": SCHEMA_VERSION,
+        "sealed": True,
         "plan_sha256": plan.sha256,
         "gates_sha256": plan.gates_sha256,
         "seed": plan.seed,

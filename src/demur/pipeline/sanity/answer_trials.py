@@ -34,13 +34,16 @@ def answer_findings(sample: TrialSample) -> Iterator[Finding]:
 
 
 def _moved(sample: TrialSample) -> Flags:
-    """Rows whose logits differ when they are computed five times: again, backwards, shifted, in small batches."""
+    """Rows whose logits differ when they are computed five times: again, backwards, shifted, in small batches.
+
+    NaN is no answer, and counts as another one.
+    """
     rows = torch.arange(len(sample), device=sample.x.device)
-    moved = (sample.logits(sample.x) - sample.clean).abs().amax(dim=1) > _AGAIN * scale_of(sample.clean)
+    moved = ~((sample.logits(sample.x) - sample.clean).abs().amax(dim=1) <= _AGAIN * scale_of(sample.clean))
     for order, batch in ((rows.flip(0), None), (rows.roll(len(rows) // 2), None), (rows, 7)):
         again = torch.empty_like(sample.clean)
         again[order] = sample.logits(sample.x[order], batch)
-        moved |= (again - sample.clean).abs().amax(dim=1) > _REGROUPED * scale_of(sample.clean)
+        moved |= ~((again - sample.clean).abs().amax(dim=1) <= _REGROUPED * scale_of(sample.clean))
     return moved
 
 
@@ -56,7 +59,7 @@ def _wavering(sample: TrialSample) -> Flags:
         noise = 2 * sample.keys.uniform(sample.x, f"waver {draw}") - 1
         after = margin(sample.logits((sample.x + _LEVEL * noise).clamp(0, 1)), sample.y)
         change += ((after - before[:, 0]).abs() / scale_of(before)).clamp(max=1)
-    return change / _DRAWS > _TENTH
+    return ~(change / _DRAWS <= _TENTH)
 
 
 def _squeezed(logits: Logits) -> Flags:

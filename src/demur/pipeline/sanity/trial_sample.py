@@ -14,7 +14,7 @@ from demur.attacks.core.attack import Attack
 from demur.attacks.core.attack_state import Keep, Outcome
 from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
-from demur.pipeline.job import Job
+from demur.pipeline.job import Job, finite
 from demur.randomness import Keys
 from demur.shapes import Flags, Images, Logits, Scores
 
@@ -52,13 +52,13 @@ class TrialSample:
     @cached_property
     def clean(self) -> Logits:
         """Logits of the images as they are."""
-        return self.logits(self.x)
+        return finite(self.logits(self.x))
 
     def logits(self, x: Images, batch: int | None = None) -> Logits:
         """Logits without gradients, in batches of the plan's size or another."""
         self.forwards += len(x)
-        with torch.no_grad():
-            return torch.cat([self.classifier.logits(part) for part in torch.split(x, batch or self.batch)])
+        objective = Objective(self.classifier)
+        return torch.cat([objective.logits(part) for part in torch.split(x, batch or self.batch)])
 
     def gradient(self, loss: str) -> Images:
         """Gradient of a loss at the clean images."""

@@ -1,0 +1,250 @@
+"""What each JSON file of a run folder holds: keys and types that the analysis goes by; more keys are allowed."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from demur.errors import RunError
+from demur.records import SCHEMA_VERSION, read_json
+
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+Name: TypeAlias = Annotated[str, Field(min_length=1)]
+ShardName: TypeAlias = Annotated[str, Field(pattern=r"^c\d{3,}-s\d{4,}$")]
+Picture: TypeAlias = Annotated[str, Field(pattern=r"^[\w-]+\.webp$")]
+Level: TypeAlias = Literal["pass", "warn", "fail"]
+
+
+class Shape(BaseModel):
+    """An object of JSON: types are taken as they are, nothing is converted."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class ShardShape(Shape):
+    """One entry of `manifest.json`."""
+
+    shard: ShardName
+    condition: Name
+    rows: Count
+    sha256: Sha256
+    parts: Sha256 | None = None
+
+
+class ConditionShape(Shape):
+    """What `run.json` says of a condition."""
+
+    name: Name
+    family: Name
+    kind: Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+    severity: float
+    sentence: str
+    keep: str | None
+    norm: str | None
+    target: str | None = None
+    unlimited: bool = False
+    attack: dict[str, Any] | None = None
+    rows: Count | None = None
+
+
+class SignalShape(Shape):
+    """What `run.json` says of a signal."""
+
+    name: Name
+    unit: str
+    sentence: str
+
+
+class FlagShape(Shape):
+    """What `run.json` says of a bit of `flags`."""
+
+    bit: Count
+    name: str
+    sentence: str
+
+
+class RunShape(Shape):
+    """`run.json`."""
+
+    model: str
+    model_sha256: str
+    parameters: Count
+    input_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    classes: Annotated[list[str], Field(min_length=2)]
+    data: str
+    data_sha256: str
+    splits: dict[Literal["fit", "tune", "certify", "test"], Count]
+    duplicates: Count
+    excluded: Count = 0
+    groups: Count | None
+    attacked: Count
+    plan_sha256: str
+    seed: int
+    versions: dict[str, str]
+    conditions: Annotated[list[ConditionShape], Field(min_length=1)]
+    signals: list[SignalShape]
+    flags: list[FlagShape] = []
+
+
+class CheckShape(Shape):
+    """A check before the measurement."""
+
+    name: str
+    state: Level
+    sentence: str
+    count: Count | None = None
+    of: Count | None = None
+
+
+class PolicyShape(Shape):
+    """A policy of the plan, fitted or refused."""
+
+    name: Name
+    policy: dict[str, Any] | None = None
+    refusal: dict[str, Any] | None = None
+
+
+class NearDuplicatesShape(Shape):
+    """`facts/near_duplicates.json`."""
+
+    pairs: Count
+    test_images: Count
+    test: Count
+    copies: Count
+
+
+class FindingShape(Shape):
+    """What one trial of the measurement found."""
+
+    name: Name
+    count: Count
+    of: Count
+
+
+class TrialsShape(Shape):
+    """`facts/trials.json`."""
+
+    findings: list[FindingShape]
+    forwards: Count
+    backwards: Count
+    trusted: bool = False
+
+
+class CurveShape(Shape):
+    """One ray of `facts/curves.json`."""
+
+    condition: Name
+    eps: list[float]
+    sample_ids: list[str]
+    confidence: list[list[float]]
+    standing: list[list[bool]]
+
+
+class SanityShape(Shape):
+    """One map of `facts/sanity.json`."""
+
+    map: Name
+    sample_ids: list[str]
+    correlation: list[float | None]
+    limit: float
+
+
+class OverlayShape(Shape):
+    """One picture of `facts/overlays.json`."""
+
+    sample_id: str
+    image: Picture
+    overlay: Picture
+
+
+class LipschitzShape(Shape):
+    """`facts/lipschitz.json`."""
+
+    layers: list[dict[str, Any]]
+    upper: float | None
+    reason: str | None
+    sample_ids: list[str]
+    lower: list[float | None]
+    margins: list[float | None]
+
+
+class TimesShape(Shape):
+    """`timings/signals.json`, in seconds per image."""
+
+    images: Count
+    forward_pass: float
+    signals: dict[str, float]
+
+
+class CorruptionsShape(Shape):
+    """`facts/corruptions.json`."""
+
+    sample_id: str
+    original: Picture
+    thumbs: dict[str, Picture]
+
+
+REQUIRED: Mapping[str, Any] = {
+    "run.json": RunShape,
+    "manifest.json": list[ShardShape],
+}
+FACTS: Mapping[str, Any] = {
+    "facts/policies.json": list[PolicyShape],
+    "facts/preflight.json": list[CheckShape],
+    "facts/gallery.json": list[str],
+    "facts/near_duplicates.json": NearDuplicatesShape,
+    "facts/trials.json": TrialsShape,
+    "facts/curves.json": list[CurveShape],
+    "facts/sanity.json": list[SanityShape],
+    "facts/overlays.json": dict[str, list[OverlayShape]],
+    "facts/lipschitz.json": LipschitzShape,
+    "facts/corruptions.json": CorruptionsShape,
+    "timings/signals.json": TimesShape,
+}
+
+
+def check_shapes(run: Path, known: Iterable[str] | None = None) -> None:
+    """Refuse a run folder one of whose JSON files is not of the shape that the analysis goes by.
+
+    Args:
+        run: the folder.
+        known: the files that belong to the run; others are not read. None: all that are there.
+
+    Raises:
+        RunError: a file is missing, of a newer schema, or not of its shape; the place in it is named.
+    """
+    _check_version(run)
+    belonging = None if known is None else set(known)
+    for name, shape in {**REQUIRED, **FACTS}.items():
+        if name in REQUIRED or ((run / name).exists() if belonging is None else name in belonging):
+            check_shape(run / name, shape)
+
+
+def check_shape(path: Path, shape: Any) -> None:
+    """Refuse one file that is not of its shape."""
+    try:
+        TypeAdapter(shape).validate_python(read_json(path), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise RunError(
+            f"{path}: {place} must be as the audit writes it ({first['msg'][:1].lower()}{first['msg'][1:]}); got "
+            f"{_short(first['input'])}. Run the same audit again, or bring the file back."
+        ) from None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _check_version(run: Path) -> None:
+    facts = read_json(run / "run.json")
+    version = facts.get("schema_version") if isinstance(facts, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RunError(
+            f"{run / 'run.json'} is of schema {version}; this version of demur reads {SCHEMA_VERSION} and older. "
+            "Install the version that wrote it, or a newer one."
+        )
