@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
+from demur.analysis.accuracy.overall import Measure
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.analysis.signals.signal_ranking import TargetRow
@@ -142,6 +143,8 @@ def _found(gate: Gate, results: Results) -> Found:
         return [(None, _of_signal(gate.signal, gate.measure, results))]
     if gate.condition is not None:
         return [(None, _of_condition(gate.condition, gate.measure, results))]
+    if gate.subject == "worst_class":
+        return _classes(gate, results)
     return _SUBJECTS[gate.subject](gate.measure, results)
 
 
@@ -178,9 +181,18 @@ def _robust(measure: str, results: Results) -> Found:
     return [(None, accuracy if measure == "accuracy" else found.median_distance)]
 
 
-def _worst_class(measure: str, results: Results) -> Found:
-    """Every class: the worst decides."""
-    return [(row.name, getattr(row, measure) or _undefined(_NO_GUARD)) for row in results.per_class]
+def _classes(gate: Gate, results: Results) -> Found:
+    """Every class with the ends that a gate reads.
+
+    That some class fails is read off many at once, so the good end is that of the interval which holds for all; that
+    every class passes needs no correction, so the bad end is the class's own.
+    """
+    end, measure = "low" if gate.upward else "high", cast("Measure", gate.measure)
+    together = ((row, getattr(row, measure) or _undefined(_NO_GUARD)) for row in results.per_class)
+    return [
+        (row.name, found.model_copy(update={end: getattr(row.alone.get(measure, found), end)}))
+        for row, found in together
+    ]
 
 
 def _calibration(measure: str, results: Results) -> Found:
@@ -195,7 +207,6 @@ def _checks(measure: str, results: Results) -> Found:
 _SUBJECTS: Mapping[str, Callable[[str, Results], Found]] = {
     "guarantee": _guarantee,
     "robust": _robust,
-    "worst_class": _worst_class,
     "calibration": _calibration,
     "checks": _checks,
 }

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
-from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap
+from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap, WorstClass
 from demur.analysis.accuracy.slices import SliceRow
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
@@ -71,7 +71,7 @@ class Results(Table):
     test_accuracy: Quantity
     guarantee: Guarantee | None
     refusal: RefusalTable | None
-    worst_class: ClassRow | None
+    worst_class: WorstClass | None
     conditions: tuple[ConditionRow, ...]
     manipulation: Manipulation | None
     out_of_scope: tuple[str, ...]

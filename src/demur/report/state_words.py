@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from demur.analysis.accuracy.overall import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.report.phrases import at_most, count, percent, plural
@@ -44,9 +45,9 @@ def reportable(results: Results) -> Results:
     return results.model_copy(update={"guarantee": None, "conditions": conditions})
 
 
-def guarantee_holds(guarantee: Guarantee) -> bool:
-    """Whether the share of wrong answers on the untouched test split is at most the guaranteed one."""
-    return guarantee.test_wrong <= guarantee.risk * guarantee.test_answers
+def guarantee_holds(guarantee: Guarantee) -> Keeping:
+    """Whether the share of wrong answers on the untouched test split is at most the guaranteed one, or open."""
+    return keeping(guarantee.test_wrong, guarantee.test_answers, guarantee.risk)
 
 
 def _issued(results: Results) -> tuple[str, str, str]:
@@ -63,7 +64,7 @@ def _issued(results: Results) -> tuple[str, str, str]:
 def _use(results: Results, guarantee: Guarantee) -> str:
     """May I use it? A guarantee is not enough where a rule of one's own says no."""
     failed = any(row.outcome == "fail" for row in results.gates)
-    if not failed and not guarantee_holds(guarantee):
+    if not failed and guarantee_holds(guarantee) == "broken":
         return "Not yet: the check found more errors."
     return _barred(results) or "Yes, with the guard on, for images like those measured."
 

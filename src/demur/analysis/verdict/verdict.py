@@ -100,7 +100,7 @@ def refusal(run: Run) -> RefusalTable | None:
 
 def out_of_scope(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
     """What the guarantee says nothing about, with what was measured of it."""
-    shifted = (row for row in conditions if row.holds is False and row.kind == "corruption")
+    shifted = (row for row in conditions if row.holds == "broken" and row.kind == "corruption")
     broken = list(dict.fromkeys(_family(row.family) for row in shifted))
     seen = f": {_listed(broken)} broke it" if broken else ""
     each = "all answers together" if groups is None else "all answers together, one image of each new group"
