@@ -1,6 +1,7 @@
 """Files of run folders that were changed, cut, swapped, gone or foreign: an audit mends them or readers name them.
 
-No edit moves a number in silence. What is tried is drawn by a seed; `DEMUR_EDITS` says how many under `make test-slow`.
+No edit moves a number in silence. What is tried is drawn by a seed; under `make test-slow` `DEMUR_EDITS`
+of them, from the one numbered `DEMUR_FIRST_EDIT`.
 """
 
 import json
@@ -18,7 +19,7 @@ from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan, Lipschit
 from demur.report import write
 from tests import every_section, tiny
 
-EDITS = int(os.environ.get("DEMUR_EDITS", "300"))
+EDITS, FIRST = int(os.environ.get("DEMUR_EDITS", "300")), int(os.environ.get("DEMUR_FIRST_EDIT", "0"))
 SMALL = {
     "conditions": ("clean", "fgsm(eps=0.1)", "gaussian_noise(severity=1)"),
     "policies": ("certified(risk=0.4)", "rule(confidence=0.6)"),
@@ -145,10 +146,11 @@ def check_edits(audit, count, tmp_path, monkeypatch, at_most):
     folders = {"finished": worked_out(audit, tmp_path / "runs" / "finished")}
     folders["begun"] = begun(audit, tmp_path / "runs" / "begun", monkeypatch)
     other = worked_out(lambda folder: small(folder, 140, seed=1), tmp_path / "other")
-    expected, rng = numbers(folders["finished"]), random.Random(0)
+    expected = numbers(folders["finished"])
     ends = []
     for number in range(count):
         state = ("finished", "begun")[number % 2]
+        rng = random.Random(FIRST + number)
         ends.append(check(audit, state, folders[state], expected, other, rng, tmp_path / "runs" / str(number)))
     assert ends.count("refused") <= at_most * count, "an audit mends nearly everything"
 
@@ -232,6 +234,16 @@ def test_a_folder_without_its_seal_is_refused(copy):
         analyse(copy)
     worked_out(small, copy)
     assert seal.harmed(copy) == []
+
+
+def test_the_seal_of_another_run_is_named_and_replaced(copy, tmp_path):
+    expected = numbers(copy)
+    other = small(tmp_path / "other", 140, seed=1)
+    shutil.copy(other / seal.FILE, copy / seal.FILE)
+    with pytest.raises(RunError, match=r"run/seal\.json is not the file that was written"):
+        analyse(copy)
+    small(copy)
+    assert without_times(numbers(copy)) == without_times(expected)
 
 
 def test_a_journal_keeps_its_whole_lines(copy):

@@ -144,12 +144,8 @@ def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
 
 def csv_bytes(table: pl.DataFrame) -> bytes:
     """A table for a spreadsheet: a text that one would take for a formula is led by an apostrophe."""
-    text = pl.col(pl.String)
-    return (
-        table.with_columns(pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep())
-        .write_csv()
-        .encode()
-    )
+    defused = pl.col(pl.String).str.replace(f"({FORMULA})", "'$1")
+    return table.with_columns(defused).write_csv().encode()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -217,15 +213,13 @@ def locked(path: Path) -> Iterator[None]:
     """
     try:
         os.fspath(path).encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            f"cannot write the folder {legible(os.fspath(path))}: its name is not UTF-8. Choose another with --out DIR."
-        ) from None
-    try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise InputError(f"cannot write the folder {path}: {error.strerror}. Choose another with --out DIR.") from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
+        raise InputError(
+            f"cannot write the folder {legible(str(path))}: {why}. Choose another with --out DIR."
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,28 +230,6 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-_OWNERS: Mapping[str, str] = {
-    "plan.toml": "an audit",
-    "training.json": "a training",
-    "attack.json": "an export of attacks",
-}
-"""The first file of a folder, and whose it then is."""
-
-
-def refuse_foreign(path: Path, own: str) -> None:
-    """Refuse a folder that belongs to another kind of work than the one whose first file is `own`.
-
-    Raises:
-        RunError: the two would mix their files.
-    """
-    for file, owner in _OWNERS.items():
-        if file != own and (path / file).exists():
-            raise RunError(
-                f"{path} belongs to {owner} (it has {file}), and {_OWNERS[own]} would mix its files with those. Choose "
-                "another folder with --out."
-            )
 
 
 def _umask() -> int:
@@ -275,12 +247,6 @@ def write_json(path: Path, content: Any) -> None:
 def json_bytes(content: Any) -> bytes:
     """JSON with sorted keys, as every file of a run has it."""
     return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def entry_check(entry: Mapping[str, Any]) -> str:
-    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
-    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:

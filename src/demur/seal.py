@@ -29,20 +29,47 @@ Seal: TypeAlias = Mapping[str, list[str]]
 _DERIVED = frozenset({"results.json", "report.html", "junit.xml", "summary.md"})
 
 
+_OWNERS: Mapping[str, str] = {
+    "plan.toml": "an audit",
+    "training.json": "a training",
+    "attack.json": "an export of attacks",
+}
+"""The first file of a folder, and whose it then is."""
+
+
+def refuse_foreign(path: Path, own: str) -> None:
+    """Refuse a folder that belongs to another kind of work than the one whose first file is `own`.
+
+    Raises:
+        RunError: the two would mix their files.
+    """
+    for file, owner in _OWNERS.items():
+        if file != own and (path / file).exists():
+            raise RunError(
+                f"{path} belongs to {owner} (it has {file}), and {_OWNERS[own]} would mix its files with those. Choose "
+                "another folder with --out."
+            )
+
+
 def is_derived(name: str) -> bool:
     """Whether a file is worked out of the others, and written anew by each report."""
     return name in _DERIVED or name.startswith("tables/")
 
 
 def begin(run: Path) -> None:
-    """Give a folder a seal, an empty one where its own cannot be read."""
+    """Give a folder a seal, an empty one where its own cannot be read or is another's."""
     try:
-        if (run / FILE).exists():
-            read_seal(run)
-            return
+        found = read_seal(run)
     except RunError:
-        pass
-    _write(run, {})
+        found = None
+    if found is None or _is_foreign(run, found):
+        _write(run, {})
+
+
+def _is_foreign(run: Path, found: Seal) -> bool:
+    """Whether a seal fits neither the plan of a folder nor what it says of its model: then it is of another run."""
+    own = ("plan.toml", "run.json")
+    return all(name in found and (run / name).exists() and file_sha256(run / name) not in found[name] for name in own)
 
 
 def read_seal(run: Path) -> Seal | None:
@@ -158,7 +185,7 @@ def verify(run: Path) -> Seal | None:
         RunError: a file was changed, is gone, or stands in another's place; it is named.
     """
     found = read_seal(run)
-    if found is None and _has_promised(run):
+    if _has_promised(run) if found is None else _is_foreign(run, found):
         raise changed(run, FILE)
     for name, hashes in (found or {}).items():
         if not is_derived(name) and file_sha256(run / name) not in hashes:

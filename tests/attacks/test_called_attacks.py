@@ -8,6 +8,7 @@ from torch import nn
 
 import demur.attacks
 from demur.attacks import APGD, APGDT, BIM, CW, FGSM, FMN, MIFGSM, PGD, Ensemble, Foolbox, Noise, Ray, Spatial, Square
+from demur.attacks.core.adversarial_images import check_call
 from demur.attacks.core.attack_state import FLAGS, Trouble
 from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
@@ -54,6 +55,12 @@ def test_an_image_draws_the_same_wherever_it_stands(model, rows):
     other, own = attack(model, x, y, seed=1), attack(model, x, y, keys=Keys.of_images(x, 1, "attack"))
     assert not torch.equal(other.images, whole.images)
     assert torch.equal(other.images, own.images)
+
+
+def test_images_and_labels_go_where_the_model_is(model, rows, monkeypatch):
+    monkeypatch.setattr(BoundClassifier, "device", torch.device("meta"))
+    _, x, y = check_call(model, *rows, 8)
+    assert (x.device.type, y.device.type) == ("meta", "meta")
 
 
 def test_a_target_is_a_name_a_number_or_one_for_each(model, rows):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from demur.errors import RunError
-from demur.records import locked, read_json, refuse_foreign, write_atomically, write_json
+from demur.records import locked, read_json, write_atomically, write_json
+from demur.seal import refuse_foreign
 
 
 class Forgetful:

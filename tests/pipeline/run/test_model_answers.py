@@ -1,5 +1,7 @@
 """A run goes on with the model it was begun with, which is known by its answers."""
 
+import shutil
+
 import pytest
 import torch
 from tests import tiny
@@ -123,5 +125,9 @@ def test_run_json_is_restored_or_refused(folder):
     with pytest.raises(RunError, match=r"run\.json was changed since it was written.*--out"):
         audit(folder, tiny.classifier(sharpness=9.0))
     (folder / seal.FILE).unlink()
+    shutil.copy(folder / NAME, folder / "run.json")
+    with pytest.raises(RunError, match=r"run\.json must say of which model, data and plan"):
+        audit(folder)
+    (folder / "run.json").unlink()
     with pytest.raises(RunError, match=r"run\.json is gone, so nobody can tell which model"):
         audit(folder)

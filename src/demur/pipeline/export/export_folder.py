@@ -10,7 +10,8 @@ from typing import Any
 
 from demur.errors import RunError
 from demur.pipeline.plan.conditions import eps_words
-from demur.records import locked, read_json, refuse_foreign, write_atomically, write_json
+from demur.records import locked, read_json, write_atomically, write_json
+from demur.seal import refuse_foreign
 
 NOTE = "attack.json"
 PARTS = "parts"

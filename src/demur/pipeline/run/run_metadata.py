@@ -64,9 +64,12 @@ def _other_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
 
 def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Shards are by position and keep what was known of their rows, so a run goes on with the same rows only."""
-    if not isinstance(before, dict):
-        raise RunError(f"{folder.path / NAME} must be an object; it is none. Choose another folder with --out.")
     keys = ("model_sha256", "data_sha256", "plan_sha256")
+    if not isinstance(before, dict) or not set(keys) <= set(before):
+        raise RunError(
+            f"{folder.path / NAME} must say of which model, data and plan the run is; it does not, so it is another "
+            "file. Bring the right one back, or choose another folder with --out."
+        )
     changed = [key.partition("_")[0] for key in keys if before.get(key) != now[key]]
     rows = before.get("rows_sha256", {})
     moved = [name for name, sha256 in now["rows_sha256"].items() if rows.get(name) != sha256]

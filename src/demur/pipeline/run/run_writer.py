@@ -1,5 +1,6 @@
 """A run folder: one writer at a time, shards that are whole or absent, a log of what happened."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +18,9 @@ from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
 from demur.records import (
     PART,
-    entry_check,
     json_bytes,
     locked,
     read_json,
-    refuse_foreign,
     write_json,
     write_parts,
     write_shard,
@@ -126,6 +125,12 @@ def try_folder(path: Path) -> None:
         ) from None
 
 
+def entry_check(entry: Mapping[str, Any]) -> str:
+    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
+    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _is_whole(entry: Any) -> bool:
     """Whether an entry of a manifest is as it was written; those of earlier versions have no check."""
     if not isinstance(entry, dict) or not {"shard", "condition", "rows", "sha256"} <= set(entry):
@@ -142,7 +147,7 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
         RunError: another process writes into it, or it belongs to another plan or a training.
     """
     with locked(path):
-        refuse_foreign(path, "plan.toml")
+        seal.refuse_foreign(path, "plan.toml")
         _sweep(path)
         seal.begin(path)
         harmed = _mended(path)
