@@ -20,7 +20,7 @@ from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from demur.data.source import Box
-from demur.errors import AddressError
+from demur.errors import AddressError, brief
 
 DECODE_OPTIONS = ("size", "crop", "colour", "full_scale")
 
@@ -54,7 +54,9 @@ class Rules:
         """
         crop, size = options.get("crop"), _size(options.get("size"))
         if crop not in (None, "center"):
-            raise AddressError(f"`crop` must be center; got {crop!r}. Leave it out to stretch the picture instead.")
+            raise AddressError(
+                f"`crop` must be center; got {brief(crop)!r}. Leave it out to stretch the picture instead."
+            )
         if crop is not None and size is None:
             raise AddressError("`crop=center` needs a size to cut to. Write ?size=64&crop=center.")
         return cls(
@@ -98,16 +100,18 @@ def _size(text: str | None) -> tuple[int, int] | None:
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not (1 <= height <= _LARGEST and 1 <= width <= _LARGEST):
         raise AddressError(
-            f"`size` must be a side or HEIGHTxWIDTH from 1 to {_LARGEST} pixels; got {text!r}. Write ?size=64 or "
-            "?size=64x96."
+            f"`size` must be a side or HEIGHTxWIDTH from 1 to {_LARGEST} pixels; got {brief(text)!r}. Write ?size=64 "
+            "or ?size=64x96."
         )
     return (height, width)
 
 
 def _channels(text: str | None) -> int | None:
     known = {None: None, "grey": 1, "rgb": 3}
-    if text not in known:
-        raise AddressError(f"`colour` must be grey or rgb; got {text!r}. Leave it out to keep what the pictures have.")
+    if text is not None and text not in known:
+        raise AddressError(
+            f"`colour` must be grey or rgb; got {brief(text)!r}. Leave it out to keep what the pictures have."
+        )
     return known[text]
 
 
@@ -120,7 +124,7 @@ def _full_scale(text: str | None) -> float | None:
         value = math.nan
     if not (0 < value < math.inf):
         raise AddressError(
-            f"`full_scale` must be the value of white, such as 1023, 4095 or 65535; got {text!r}. Write "
+            f"`full_scale` must be the value of white, such as 1023, 4095 or 65535; got {brief(text)!r}. Write "
             "?full_scale=4095."
         )
     return value

@@ -40,10 +40,12 @@ class Address:
         if kind_of(scheme, kind) is None:
             if not colon and _exists(body):
                 raise AddressError(
-                    f"{body!r} is a path, and a {kind} address starts with a scheme. "
+                    f"{brief(body)!r} is a path, and a {kind} address starts with a scheme. "
                     f"Write one of: {', '.join(f'{name}:{body}' for name in _located(kind))}."
                 )
-            raise AddressError(f"cannot read the {kind} address {text!r}: {unknown('scheme', scheme, names(kind))}")
+            raise AddressError(
+                f"cannot read the {kind} address {brief(text)!r}: {unknown('scheme', scheme, names(kind))}"
+            )
         location, _, weights = rest.rpartition("@") if "@" in rest else (rest, "", "")
         return cls(scheme, location, weights or None, _options(query, text))
 
@@ -71,8 +73,10 @@ def _options(query: str, text: str) -> dict[str, str]:
     for pair in filter(None, query.split("&")):
         key, equals, value = pair.partition("=")
         if not equals:
-            raise AddressError(f"cannot read the option {pair!r} of {text!r}: options look like ?key=value&key=value.")
+            raise AddressError(
+                f"cannot read the option {brief(pair)!r} of {brief(text)!r}: options look like ?key=value&key=value."
+            )
         if key in options:
-            raise AddressError(f"the option {key!r} of {text!r} is given twice. Leave one out.")
+            raise AddressError(f"the option {brief(key)!r} of {brief(text)!r} is given twice. Leave one out.")
         options[key] = value
     return options

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from demur.errors import InputError, UnknownNameError, unknown
+from demur.errors import InputError, UnknownNameError, brief, unknown
 from demur.foreign import blamed
 from demur.registry.call_syntax import Call, call_of, canonical
 from demur.registry.lookup import name_of_class, resolve
@@ -110,7 +110,7 @@ def _made(field: Any, value: Any, where: str) -> Any:
         name = "a name" if wanted is Call else f"of type {types}"
         name = f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind else name
         said = f"a list, each {name}" if many else name
-        raise InputError(f"{where}: `{field.name}` must be {said}; got {_written(value)}.")
+        raise InputError(f"{where}: `{field.name}` must be {said}; got {brief(_written(value))}.")
     counts = [each for each in values if wanted is int and field.name != "seed"]
     if any(each > _MOST for each in counts):
         raise InputError(
