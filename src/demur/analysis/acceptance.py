@@ -8,7 +8,7 @@ from demur.analysis.accuracy.overall import Measure
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.analysis.signals.signal_ranking import TargetRow
-from demur.analysis.verdict.verdict_tables import GateRow, LabelAccess
+from demur.analysis.verdict.verdict_tables import Bearing, GateRow, LabelAccess
 from demur.metrics import wilson
 from demur.metrics.estimate import Estimate, counted
 from demur.openings import Opening
@@ -48,6 +48,8 @@ def _judged(gate: Gate, key: str, results: Results) -> GateRow:
     found = _found(gate, results)
     if results.state == "measurement_failed" and gate.subject not in {"checks", "guarantee"}:
         found = [(None, _undefined("the measurement failed its checks, so it decides nothing"))]
+    elif (void := results.void(_figures(gate, results))) is not None:
+        found = [(None, _undefined(f"the measurement of this {void}; it decides nothing"))]
     of, value = min(found, key=lambda one: (_SEVERITY[outcome(gate, one[1])], _slack(gate, one[1])))
     decided = outcome(gate, value)
     needed = units_needed(gate, value) if decided == "inconclusive" else None
@@ -60,6 +62,16 @@ def _judged(gate: Gate, key: str, results: Results) -> GateRow:
         units_needed=needed,
         sentence=_sentence(gate, value, decided, needed),
     )
+
+
+def _figures(gate: Gate, results: Results) -> Bearing:
+    """Which figures a gate is about."""
+    if gate.subject == "robust" or gate.measure == "attack_auroc":
+        return "attacks"
+    kind = next((row.kind for row in results.conditions if row.condition == gate.condition), None)
+    if kind in {"attack", "corruption"} or gate.measure == "shift_auroc":
+        return "attacks" if kind == "attack" else "corruptions"
+    return "rankings" if gate.signal is not None else "everything"
 
 
 def outcome(gate: Gate, value: Quantity) -> Outcome:

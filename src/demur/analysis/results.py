@@ -27,7 +27,7 @@ from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
-from demur.analysis.verdict.verdict_tables import Check, GateRow, LabelAccess
+from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
 from demur.seal import changed, is_intact, read_seal
 
@@ -109,6 +109,11 @@ class Results(Table):
     lipschitz: Lipschitz | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
+
+    def void(self, figures: Bearing) -> str | None:
+        """Why no figure of a kind is to be used: which checks of it failed; None where none did."""
+        failed = [check.name for check in self.checks if check.state == "fail" and check.bears_on == figures]
+        return f"failed its checks: {', '.join(failed)}" if failed else None
 
     @property
     def folder(self) -> Path | None:

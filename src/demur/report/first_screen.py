@@ -87,7 +87,8 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        attack = results.manipulation
+        void = results.void("attacks")
+        attack = None if void else results.manipulation
         return cls(
             state=results.state,
             verdict=verdict(results),
@@ -107,10 +108,10 @@ class FirstScreen:
             corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
             manipulation=_manipulation(attack, guaranteed=guarantee is not None)
             if attack
-            else (_no_attack_sentence(results),),
+            else (_no_attack_sentence(results, void),),
             manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
             if attack
-            else _no_attack_sentence(results),
+            else _no_attack_sentence(results, void),
             manipulation_note=attack.sentence if attack else None,
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
@@ -231,8 +232,10 @@ def _smallest_fall(rows: Sequence[ClassRow]) -> str | None:
     )
 
 
-def _no_attack_sentence(results: Results) -> str:
-    """What a search along one direction says where no attack was run."""
+def _no_attack_sentence(results: Results, void: str | None) -> str:
+    """What a search along one direction says where no attack was run, or why what was run says nothing."""
+    if void is not None:
+        return f"Not known: the attack {void}."
     for search in results.epsilon:
         median = search.median
         if median.value > 0 and "value" not in median.above:

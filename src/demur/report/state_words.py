@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from demur.analysis.accuracy.overall import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
+from demur.analysis.verdict.verdict_tables import Bearing
 from demur.report.phrases import at_most, count, percent, plural
 
 
@@ -38,11 +39,17 @@ def verdict(results: Results) -> Verdict:
 
 
 def reportable(results: Results) -> Results:
-    """The results without a guarantee, and without conditions that keep it, unless the state is "issued"."""
-    if results.state == "issued":
-        return results
-    conditions = tuple(row.model_copy(update={"holds": None}) for row in results.conditions)
-    return results.model_copy(update={"guarantee": None, "conditions": conditions})
+    """The results without a guarantee, and without conditions that keep it, unless the state is "issued".
+
+    Conditions whose figures are void keep nothing either.
+    """
+    figures: dict[str, Bearing] = {"attack": "attacks", "corruption": "corruptions", "clean": "guarantee"}
+    issued = results.state == "issued"
+    conditions = tuple(
+        row if issued and results.void(figures[row.kind]) is None else row.model_copy(update={"holds": None})
+        for row in results.conditions
+    )
+    return results.model_copy(update={"conditions": conditions, **({} if issued else {"guarantee": None})})
 
 
 def guarantee_holds(guarantee: Guarantee) -> Keeping:
