@@ -67,7 +67,8 @@ def test_classes(folder, results):
         assert same(row.accuracy.value, share(not wrong(each) for each in own))
         assert same(row.coverage.value, len(accepted) / len(own))
         assert same(row.risk.value, share(map(wrong, accepted)))
-    assert results.worst_class == max(results.per_class, key=lambda row: row.risk.value)
+    assert results.worst_class.row == max(results.per_class, key=lambda row: row.risk.value)
+    assert results.worst_class.by == "risk"
 
 
 def test_confusion(folder, results):

@@ -138,7 +138,10 @@ def test_other_norms_are_named():
 
 def test_a_class_that_is_never_answered_has_no_risk():
     results = run("issued")
-    worst = results.worst_class.model_copy(update={"coverage": share(0.0, 401), "risk": undefined("nothing answered")})
+    row = results.worst_class.row.model_copy(
+        update={"coverage": share(0.0, 401), "risk": undefined("nothing answered")}
+    )
+    worst = results.worst_class.model_copy(update={"row": row, "by": "accuracy"})
     assert (
         FirstScreen.of(results.model_copy(update={"worst_class": worst})).worst_detail
         == "With the guard it answers 0 of 100 of them."
