@@ -38,7 +38,7 @@ PROCESS = {
         lambda: (logging.root.level, list(logging.root.handlers), logging.root.manager.disable),
         lambda: (logging.basicConfig(level=1, force=True), logging.disable(50)),
     ),
-    "interruption": (lambda: signal.getsignal(signal.SIGINT), lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)),
+    "interruption": (lambda: signal.getsignal(signal.SIGINT), lambda: signal.signal(signal.SIGINT, lambda *_: None)),
     "alarm": (lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 0, lambda: signal.alarm(1000)),
     "recursion": (sys.getrecursionlimit, lambda: sys.setrecursionlimit(5000)),
     "collection": (gc.isenabled, gc.disable),

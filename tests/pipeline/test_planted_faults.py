@@ -130,7 +130,7 @@ REFUSED = {
     "a layer without gradient": (
         Setup(digits, lambda: altered(digits_net(), begin=torch.Tensor.detach)),
         ModelError,
-        "have none with respect to the images",
+        "follows gradients with respect to the images, and the answers of .* have no gradient",
     ),
 }
 

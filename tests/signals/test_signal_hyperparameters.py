@@ -7,6 +7,7 @@ import pytest
 
 from demur.errors import InputError, UnknownNameError
 from demur.registry import names, resolve
+from demur.signals import KNN, ODIN, TemperatureScaled, needs_of
 from demur.signals.softmax_scores import MSP, Energy, Entropy, Margin, MaxLogit
 
 DEFAULTS = {
@@ -39,6 +40,31 @@ DEFAULTS = {
     "tempered": {"signal": MSP(), "temperature": 1.0},
     "tta": {"move": 1, "mirror": True},
     "vim": {"dim": 0},
+}
+# The unit, whether features are read, passes for each image and for each reference image, what it is made of.
+FACTS = {
+    "activation_entropy": ("standard deviations", True, 0, 0, "layers"),
+    "conductance": ("probability of an error", True, 0, 0, None),
+    "doctor": ("odds", False, 0, 0, None),
+    "energy": ("logits", False, 0, 0, None),
+    "entropy": ("nats", False, 0, 0, None),
+    "feature_squeezing": ("L1 distance of probabilities", False, 3, 0, "squeezers"),
+    "knn": ("chord length", True, 0, 0, None),
+    "label_change_rate": ("share of mutants", False, 119, 300, "mutants"),
+    "mahalanobis": ("squared standard deviations", True, 0, 0, None),
+    "margin": ("probability", False, 0, 0, None),
+    "max_logit": ("logits", False, 0, 0, None),
+    "maxlogit_pnorm": ("share of the norm", False, 0, 0, None),
+    "mc_dropout": ("nats", False, 20, 0, None),
+    "msp": ("probability", False, 0, 0, None),
+    "odin": ("probability", False, 3.25, 0, None),
+    "pnorm": ("share of the norm", False, 0, 0, None),
+    "relative_u": ("relative uncertainty", False, 0, 0, None),
+    "stack": ("log-odds", False, 0, 0, None),
+    "temperature_scaled": ("probability", False, 0, 0, None),
+    "tempered": ("probability", False, 0, 0, None),
+    "tta": ("probability", False, 5, 0, None),
+    "vim": ("logits", True, 0, 0, None),
 }
 FINITE = ([1e-6, 1e6], [0.0, -1.0, math.inf, math.nan])
 ENDS = [
@@ -90,6 +116,22 @@ def test_what_a_plan_leaves_out_stays_what_it_was(name):
     """Names leave defaults out, so another default would be another signal under the old name."""
     fields = dataclasses.fields(resolve("signal", name))
     assert DEFAULTS[name] == {each.name: each.default for each in fields}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_signal_says_of_itself_what_is_so(name):
+    signal = resolve("signal", name)()
+    needs = needs_of(signal)
+    told = (signal.unit, needs.features, needs.passes, needs.fitting, getattr(signal, "made_of", None))
+    assert told == FACTS[name]
+    assert needs.layers == ()
+
+
+@pytest.mark.parametrize("name", ["tempered", "temperature_scaled"])
+@pytest.mark.parametrize(("other", "told"), [(KNN(), "knn"), (ODIN(), "odin"), (TemperatureScaled(), "temperature_")])
+def test_a_temperature_is_for_signals_of_logits_alone(name, other, told):
+    with pytest.raises(InputError, match=f"^{name}: `signal` must read logits alone.*got {told}"):
+        resolve("signal", name)(signal=other)
 
 
 @pytest.mark.parametrize(("name", "field", "allowed", "refused"), ENDS, ids=[f"{row[0]}-{row[1]}" for row in ENDS])

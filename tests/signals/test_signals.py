@@ -408,3 +408,16 @@ def test_mahalanobis_says_nothing_of_features_that_do_not_vary():
     features = torch.ones(30, 4)
     fitted = Mahalanobis(relative=True).fit([SimpleNamespace(features=features)], torch.arange(30) % 3)
     assert torch.equal(fitted(SimpleNamespace(features=torch.rand(6, 4))), torch.zeros(6, dtype=torch.float64))
+
+
+def test_mahalanobis_reads_nothing_but_rounding_out_of_what_varies_by_rounding():
+    """Features on one line: a point is as far as its part along the line, in standard deviations, whatever else."""
+    rng, line = np.random.default_rng(0), np.array([0.3, -0.7, 1.1, 0.45])
+    known = np.array([1.0, -1.0] * 20)[:, None] * line
+    fitted = Mahalanobis().fit([SimpleNamespace(features=torch.from_numpy(known))], torch.zeros(40, dtype=torch.int64))
+    spread = slowly.shrunk(known)
+    assert np.linalg.eigvalsh(spread)[:3] == pytest.approx(0, abs=1e-15), "nothing was shrunk"
+    assert np.abs(np.linalg.eigvalsh(spread)[:3]).max() > 0, "and rounding is left"
+    new = rng.normal(size=(9, 4))
+    exact = (new @ line / np.linalg.norm(line)) ** 2 / np.linalg.eigvalsh(spread)[-1]
+    np.testing.assert_allclose(fitted(SimpleNamespace(features=torch.from_numpy(new))), exact, rtol=1e-9)

@@ -191,16 +191,19 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 def _write_union(hint: Any, value: Any, where: str, contents: Contents) -> Any:
     """`X | None`, or text or something else."""
-    return _to_plain(_chosen(hint, value), value, where, contents)
+    return _to_plain(_chosen(hint, value, where), value, where, contents)
 
 
 def _read_union(hint: Any, plain: Any, where: str, contents: Contents) -> Any:
-    return _from_plain(_chosen(hint, plain), plain, where, contents)
+    return _from_plain(_chosen(hint, plain, where), plain, where, contents)
 
 
-def _chosen(hint: Any, value: Any) -> Any:
+def _chosen(hint: Any, value: Any, where: str) -> Any:
     plain = [each for each in _choices(hint) if each in (type(None), str) and isinstance(value, each)]
-    return plain[0] if plain else next(each for each in _choices(hint) if each not in (type(None), str))
+    others = [each for each in _choices(hint) if each not in (type(None), str)]
+    if not plain and not others:
+        raise _bad(where, "text or null", repr(value))
+    return (plain or others)[0]
 
 
 def _items(hint: Any, count: int, where: str) -> Iterator[Any]:

@@ -63,17 +63,17 @@ def test_a_sound_net_gives_no_finding_and_the_same_twice():
 
 def test_every_pass_is_counted(monkeypatch):
     of, seen = job(), {"forwards": 0, "backwards": 0}
-    prepare, gradients = BoundClassifier.prepare, BoundClassifier.loss_gradients
+    logits, gradients = BoundClassifier.logits, BoundClassifier.loss_gradients
 
     def forward(self, images):
         seen["forwards"] += len(images)
-        return prepare(self, images)
+        return logits(self, images)
 
     def backward(self, images, losses):
         seen["backwards"] += len(images)
         return gradients(self, images, losses)
 
-    monkeypatch.setattr(BoundClassifier, "prepare", forward)
+    monkeypatch.setattr(BoundClassifier, "logits", forward)
     monkeypatch.setattr(BoundClassifier, "loss_gradients", backward)
     facts = tried(of)
     assert {name: facts[name] for name in seen} == seen
