@@ -127,7 +127,7 @@ def test_a_model_without_gradients_is_refused_by_what_follows_them(rows):
     module = Cut().eval().requires_grad_(False)
     cut = BoundClassifier(module, classes=CLASSES, input_shape=SHAPE)
     for attack in (PGD(eps=EPS), Ray(), Ensemble(eps=EPS)):
-        with pytest.raises(ModelError, match="the answers of .* have no gradient"):
+        with pytest.raises(ModelError, match=r"the answers of .* have no gradient"):
             attack(cut, *rows)
     assert Square(eps=EPS, steps=100)(cut, *rows).success.any()
     assert Ray(direction="random")(cut, *rows).success.any()

@@ -46,10 +46,8 @@ def _listed(rows: list[GateRow]) -> str:
 
 def _judged(gate: Gate, key: str, results: Results) -> GateRow:
     found = _found(gate, results)
-    if results.state == "measurement_failed" and gate.subject not in {"checks", "guarantee"}:
-        found = [(None, _undefined("the measurement failed its checks, so it decides nothing"))]
-    elif (void := results.void(_figures(gate, results))) is not None:
-        found = [(None, _undefined(f"the measurement of this {void}; it decides nothing"))]
+    if gate.subject not in {"checks", "guarantee"} and (void := _void(gate, results)) is not None:
+        found = [(None, _undefined(f"{void}, so it decides nothing"))]
     of, value = min(found, key=lambda one: (_SEVERITY[outcome(gate, one[1])], _slack(gate, one[1])))
     decided = outcome(gate, value)
     needed = units_needed(gate, value) if decided == "inconclusive" else None
@@ -62,6 +60,14 @@ def _judged(gate: Gate, key: str, results: Results) -> GateRow:
         units_needed=needed,
         sentence=_sentence(gate, value, decided, needed),
     )
+
+
+def _void(gate: Gate, results: Results) -> str | None:
+    """Why the figure that a gate is about is not to be used."""
+    if results.state == "measurement_failed":
+        return "the measurement failed its checks"
+    failed = results.void(_figures(gate, results))
+    return f"the measurement of this {failed}" if failed else None
 
 
 def _figures(gate: Gate, results: Results) -> Bearing:
