@@ -123,11 +123,11 @@ def test_the_gates_of_the_whole_audit_read_their_tables(results):
 
 def test_a_rule_on_the_worst_class_is_asked_of_every_class(results):
     rows = results.per_class
-    ends = [row.accuracy.low for row in rows]
+    ends = [row.alone["accuracy"].low for row in rows]
     found = one(results, "worst_class.accuracy", f">= {min(ends) - 0.01:.8f}")
     assert (found.outcome, found.of) == ("pass", rows[int(np.argmin(ends))].name)
-    broken = rows[1].model_copy(update={"accuracy": quantity(0.1, 0.2, 0.3)})
-    wide = rows[2].model_copy(update={"accuracy": quantity(0.0, 0.5, 1.0)})
+    broken = rows[1].model_copy(update={"accuracy": quantity(0.1, 0.2, 0.3), "alone": {}})
+    wide = rows[2].model_copy(update={"accuracy": quantity(0.0, 0.5, 1.0), "alone": {}})
     one_bad = results.model_copy(update={"per_class": (rows[0], broken, wide)})
     found = one(one_bad, "worst_class.accuracy", ">= 0.4")
     assert (found.outcome, found.of) == ("fail", rows[1].name), "a failed class outweighs an undecided one"

@@ -21,8 +21,6 @@ PLAN = {
 }  # fmt: skip
 NOT_KEPT = (
     "lock",
-    "timings",
-    "opened.jsonl",
     "results.json",
     "report.html",
     "junit.xml",

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from demur.metrics import Resampler, auroc
-from demur.metrics.delong import auroc_gain, auroc_interval, gain_influence
+from demur.metrics.delong import _Placements, auroc_gain, auroc_interval, gain_influence
 
 
 def rows(n=600, seed=0, ties=False):
@@ -23,19 +26,81 @@ def test_the_value_is_auroc(ties):
     assert auroc_interval(uncertainty, positive).value == pytest.approx(slow, abs=1e-12)
 
 
-def test_the_variance_is_the_textbook_one():
-    uncertainty, _, positive = rows(n=80)
+def binormal_variance(theta, rows, others):
+    """Slow: the chance that two of one kind are both ranked right against one of the other, by integration."""
+    shift = np.sqrt(2) * norm.ppf(theta)
+    both = quad(lambda y: norm.pdf(y) * norm.sf(y - shift) ** 2, -12, 12 + shift, limit=200)[0]
+    return (theta * (1 - theta) + (rows - 1 + others - 1) * (both - theta**2)) / (rows * others)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_the_ends_are_where_what_was_seen_is_one_quantile_away(spread):
+    """Scores of one kind are wide or as wide as the others: DeLong's variance is above that of equal widths, or not."""
+    generator = np.random.default_rng(0)
+    positive = np.arange(80) < 25
+    uncertainty = np.where(positive, 1.2 + generator.normal(size=80) / spread, generator.normal(size=80))
     above, below = uncertainty[positive], uncertainty[~positive]
     wins = (above[:, None] > below[None]) + 0.5 * (above[:, None] == below[None])
-    of_positive, of_negative = wins.mean(axis=1), wins.mean(axis=0)
     value = wins.mean()
-    spread = (
-        np.square(of_positive - value).sum() / len(above) ** 2 + np.square(of_negative - value).sum() / len(below) ** 2
-    )
-    error = np.sqrt(spread * 80 / 79)
+    textbook = wins.mean(axis=1).var(ddof=1) / 25 + wins.mean(axis=0).var(ddof=1) / 55
+    wider = max(1, textbook / binormal_variance(value, 25, 55))
     found = auroc_interval(uncertainty, positive)
-    z = (np.log(found.high / (1 - found.high)) - np.log(found.low / (1 - found.low))) / 2
-    assert z == pytest.approx(1.959964 * error / (value * (1 - value)), rel=1e-5)
+    for end in (found.low, found.high):
+        allowed = student.ppf(0.975, 24) * np.sqrt(wider * binormal_variance(end, 25, 55))
+        assert abs(value - end) == pytest.approx(allowed, rel=1e-6)
+
+
+@pytest.mark.parametrize(("errors", "truth"), [(10, 0.7), (10, 0.95), (10, 0.99), (30, 0.99)])
+def test_the_interval_covers_with_few_errors_from_both_sides(errors, truth):
+    generator, draws, misses = np.random.default_rng(0), 400, np.zeros(2)
+    positive = np.arange(300) < errors
+    for _ in range(draws):
+        found = auroc_interval(generator.normal(size=300) + np.sqrt(2) * norm.ppf(truth) * positive, positive)
+        misses += (found.low > truth, found.high < truth)
+    assert misses.sum() / draws <= 0.065 + 2 * np.sqrt(0.05 * 0.95 / draws)
+    assert misses.max() / draws <= 0.045 + 2 * np.sqrt(0.03 * 0.97 / draws)
+
+
+def test_the_interval_covers_with_a_dozen_groups_from_both_sides():
+    """Twelve groups of thirty, each with a level of its own and a share of errors of its own."""
+    generator, draws, misses, told = np.random.default_rng(0), 300, np.zeros(2), 0
+    groups = np.repeat(np.arange(12), 30)
+    shift = np.sqrt(2) * norm.ppf(0.9)
+    for _ in range(draws):
+        positive = generator.random(360) < (1 / (1 + np.exp(1.6 - 0.8 * generator.normal(size=12))))[groups]
+        noise = np.sqrt(0.2) * generator.normal(size=12)[groups] + np.sqrt(0.8) * generator.normal(size=360)
+        found = auroc_interval(noise + shift * positive, positive, groups)
+        told += np.isfinite(found.low)
+        misses += (found.low > 0.9, found.high < 0.9)
+    assert told > 0.9 * draws
+    assert misses.sum() / told <= 0.07 + 2 * np.sqrt(0.05 * 0.95 / told)
+    assert misses.max() / told <= 0.045 + 2 * np.sqrt(0.03 * 0.97 / told)
+
+
+def test_a_gain_covers_with_few_errors_from_both_sides():
+    generator, draws, misses = np.random.default_rng(0), 400, np.zeros(2)
+    positive = np.arange(300) < 12
+    truth = norm.cdf(1.5 / np.sqrt(2)) - norm.cdf(1.0 / np.sqrt(2))
+    for _ in range(draws):
+        shared = generator.normal(size=300)
+        ours, theirs = (0.7 * shared + np.sqrt(0.51) * generator.normal(size=300) + by * positive for by in (1.5, 1.0))
+        found = auroc_gain(ours, theirs, positive)
+        misses += (found.low > truth, found.high < truth)
+    assert misses.sum() / draws <= 0.065 + 2 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def test_pairs_within_a_group_are_left_out_of_the_interval():
+    """Each group has its own level, which helps inside it and nowhere else; across groups the ranking is chance."""
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 4)
+    positive = np.tile([True, False, False, False], 40)
+    uncertainty = 100 * generator.permutation(40)[groups] + positive
+    kept = groups[:, None] != groups[None]
+    wins = uncertainty[:, None] > uncertainty[None]
+    across = wins[(positive[:, None] & ~positive[None]) & kept].mean()
+    assert _Placements.of(uncertainty.astype(float), positive, groups).across == pytest.approx(across, abs=1e-12)
+    assert across == pytest.approx(0.5)
+    assert auroc_interval(uncertainty, positive, groups).value > across
 
 
 def test_intervals_agree_with_the_bootstrap():
@@ -57,7 +122,8 @@ def test_rows_copied_within_their_unit_say_nothing_new():
         auroc_interval(uncertainty, positive, units),
         auroc_interval(np.tile(uncertainty, 5), np.tile(positive, 5), np.tile(units, 5)),
     )
-    assert (once.low, once.high, once.n, once.unit) == pytest.approx((many.low, many.high, 300, "group"))
+    assert (many.low, many.high) == pytest.approx((once.low, once.high), abs=0.006)
+    assert (many.n, many.unit) == (300, "group")
     believed = auroc_interval(np.tile(uncertainty, 5), np.tile(positive, 5))
     assert believed.high - believed.low < 0.6 * (many.high - many.low)
     gain = auroc_gain(np.tile(uncertainty, 5), np.tile(other, 5), np.tile(positive, 5), np.tile(units, 5))
@@ -81,10 +147,13 @@ def test_few_errors_give_no_interval(errors, told):
         assert told or f"only {errors} image" in found.reason
 
 
-def test_a_perfect_ranking_gives_no_interval():
-    found = auroc_interval(np.arange(400.0), np.arange(400) >= 350)
-    assert (found.value, np.isnan(found.low), np.isnan(found.high)) == (1.0, True, True)
-    assert "perfect" in found.reason
+@pytest.mark.parametrize("errors", [10, 50])
+def test_a_perfect_ranking_has_an_interval_with_one_end(errors):
+    for sign in (1, -1):
+        found = auroc_interval(sign * np.arange(400.0), np.arange(400) >= 400 - errors)
+        low, high = (found.low, found.high) if sign == 1 else (1 - found.high, 1 - found.low)
+        allowed = student.ppf(0.975, errors - 1) * np.sqrt(binormal_variance(low, errors, 400 - errors))
+        assert (1 - low, high) == (pytest.approx(allowed, rel=1e-6), 1.0)
 
 
 def test_errors_of_few_groups_are_few():

@@ -7,11 +7,20 @@ import pytest
 
 from demur import registry
 from demur.errors import InputError, UnknownNameError
-from demur.policies import ACCEPT_ALL, Certificate, CertifiedThreshold, Rule, Threshold, dump_policy, load_policy
+from demur.policies import (
+    ACCEPT_ALL,
+    Certificate,
+    CertifiedThreshold,
+    Rule,
+    Threshold,
+    Tolerance,
+    dump_policy,
+    load_policy,
+)
 
 CERTIFICATE = Certificate(
     threshold=0.125, risk=0.02, delta=0.05, level=0.025, m=4000, answered=2814, wrong=34, bound=0.0164, unit="image",
-    grid=31, tests=40, procedure="fixed-sequence testing",
+    grid=31, tests=40, procedure="fixed-sequence testing", near=3, tolerance=Tolerance(edges=(0.5,), widths=(0.0, 0.1)),
 )  # fmt: skip
 FITTED = [
     Threshold(),

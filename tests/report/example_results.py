@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from demur.analysis.accuracy.overall import ClassRow, ConditionRow
+from demur.analysis.accuracy.overall import ClassRow, ConditionRow, WorstClass, keeping
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.signals.signal_ranking import SignalRow, TargetRow
@@ -127,7 +127,7 @@ def condition(name, family, kind, sentence, severity, right, covered, risk, guar
         wrong_answers=wrong if guaranteed else None,
         coverage=share(answered / n, n) if guaranteed else None,
         risk=share(wrong / answered, answered) if guaranteed else None,
-        holds=risk <= 0.02 if guaranteed else None,
+        holds=keeping(wrong, answered, 0.02) if guaranteed else None,
         forwards=n * 20,
         backwards=n * 20 if kind == "attack" else 0,
     )
@@ -141,6 +141,7 @@ def classes(guaranteed):
             accuracy=share(right, 401),
             coverage=share(right**2 * 0.85, 401) if guaranteed else None,
             risk=share((1 - right) / 4, 300) if guaranteed else None,
+            alone={"accuracy": share(right, 401)},
         )
         for name, right in zip(CLASSES, RIGHT, strict=True)
     )
@@ -212,7 +213,7 @@ def base(guaranteed):
         "test_accuracy": share(1 - 316 / SEEN, SEEN),
         "guarantee": None,
         "refusal": None,
-        "worst_class": classes(guaranteed)[6],
+        "worst_class": WorstClass(row=classes(guaranteed)[6], by="risk" if guaranteed else "accuracy"),
         "conditions": conditions(guaranteed),
         "manipulation": Manipulation(
             norm="linf",

@@ -79,7 +79,7 @@ PARTICULAR = {
             answers=300,
             wrong_answers=9,
             risk=share(0.03, 300),
-            holds=False,
+            holds="broken",
         ),
         weights=400,
         weighted_accuracy=share(0.95, 400),

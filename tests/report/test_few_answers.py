@@ -8,6 +8,8 @@ from demur.report.phrases import complement
 from demur.report.state_words import verdict
 from tests.report.example_results import guarantee, run
 
+KEPT = ("holds", "broken", "undecided", None)
+
 
 def family(*holds):
     cells = tuple(Cell(level=str(at), holds=each, text="0/9", sentence="") for at, each in enumerate(holds, 1))
@@ -15,10 +17,16 @@ def family(*holds):
 
 
 def test_no_sign_where_nothing_can_be_told():
-    assert family(True, True) == "fog ✔ at every severity"
-    assert family(True, None) == "fog ✔ to 1, too few answers to tell at 2 (0/9)"
+    assert family("holds", "holds") == "fog ✔ at every severity"
+    assert family("holds", None) == "fog ✔ to 1, too few answers to tell at 2 (0/9)"
     assert family(None, None) == "fog too few answers to tell at 1 (0/9)"
-    assert family(True, False, None) == "fog ✔ to 1, ✖ from 2 (0/9)"
+    assert family("holds", "broken", None) == "fog ✔ to 1, ✖ from 2 (0/9)"
+
+
+def test_what_the_labels_leave_open_is_neither_kept_nor_broken():
+    assert family("holds", "undecided", "holds") == "fog ✔ to 1, ? undecided from 2 (0/9)"
+    assert family("undecided", "broken") == "fog ✖ from 2 (0/9)"
+    assert [cell.sign for cell in (Cell(level="1", holds=each, text="", sentence="") for each in KEPT)] == list("✔✖?·")
 
 
 def test_the_slider_starts_at_the_last_point_that_is_answered():

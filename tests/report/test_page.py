@@ -106,7 +106,9 @@ def test_hostile_names_stay_text():
     hostile = results.model_copy(
         update={
             "classes": (HOSTILE, *results.classes[1:]),
-            "worst_class": results.worst_class.model_copy(update={"name": HOSTILE}),
+            "worst_class": results.worst_class.model_copy(
+                update={"row": results.worst_class.row.model_copy(update={"name": HOSTILE})}
+            ),
             "gallery": (results.gallery[0].model_copy(update={"sample_id": HOSTILE, "label": HOSTILE}),),
             "conditions": tuple(row.model_copy(update={"family": HOSTILE}) for row in results.conditions),
             "guarantee": guarantee(signal=HOSTILE),

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
+from demur.analysis.accuracy.overall import Measure
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.analysis.signals.signal_ranking import TargetRow
-from demur.analysis.verdict.verdict_tables import GateRow, LabelAccess
+from demur.analysis.verdict.verdict_tables import Bearing, GateRow, LabelAccess
 from demur.metrics import wilson
 from demur.metrics.estimate import Estimate, counted
 from demur.openings import Opening
@@ -45,8 +46,8 @@ def _listed(rows: list[GateRow]) -> str:
 
 def _judged(gate: Gate, key: str, results: Results) -> GateRow:
     found = _found(gate, results)
-    if results.state == "measurement_failed" and gate.subject not in {"checks", "guarantee"}:
-        found = [(None, _undefined("the measurement failed its checks, so it decides nothing"))]
+    if gate.subject not in {"checks", "guarantee"} and (void := _void(gate, results)) is not None:
+        found = [(None, _undefined(f"{void}, so it decides nothing"))]
     of, value = min(found, key=lambda one: (_SEVERITY[outcome(gate, one[1])], _slack(gate, one[1])))
     decided = outcome(gate, value)
     needed = units_needed(gate, value) if decided == "inconclusive" else None
@@ -59,6 +60,24 @@ def _judged(gate: Gate, key: str, results: Results) -> GateRow:
         units_needed=needed,
         sentence=_sentence(gate, value, decided, needed),
     )
+
+
+def _void(gate: Gate, results: Results) -> str | None:
+    """Why the figure that a gate is about is not to be used."""
+    if results.state == "measurement_failed":
+        return "the measurement failed its checks"
+    failed = results.void(_figures(gate, results))
+    return f"the measurement of this {failed}" if failed else None
+
+
+def _figures(gate: Gate, results: Results) -> Bearing:
+    """Which figures a gate is about."""
+    if gate.subject == "robust" or gate.measure == "attack_auroc":
+        return "attacks"
+    kind = next((row.kind for row in results.conditions if row.condition == gate.condition), None)
+    if kind in {"attack", "corruption"} or gate.measure == "shift_auroc":
+        return "attacks" if kind == "attack" else "corruptions"
+    return "rankings" if gate.signal is not None else "everything"
 
 
 def outcome(gate: Gate, value: Quantity) -> Outcome:
@@ -142,6 +161,8 @@ def _found(gate: Gate, results: Results) -> Found:
         return [(None, _of_signal(gate.signal, gate.measure, results))]
     if gate.condition is not None:
         return [(None, _of_condition(gate.condition, gate.measure, results))]
+    if gate.subject == "worst_class":
+        return _classes(gate, results)
     return _SUBJECTS[gate.subject](gate.measure, results)
 
 
@@ -178,9 +199,18 @@ def _robust(measure: str, results: Results) -> Found:
     return [(None, accuracy if measure == "accuracy" else found.median_distance)]
 
 
-def _worst_class(measure: str, results: Results) -> Found:
-    """Every class: the worst decides."""
-    return [(row.name, getattr(row, measure) or _undefined(_NO_GUARD)) for row in results.per_class]
+def _classes(gate: Gate, results: Results) -> Found:
+    """Every class with the ends that a gate reads.
+
+    That some class fails is read off many at once, so the good end is that of the interval which holds for all; that
+    every class passes needs no correction, so the bad end is the class's own.
+    """
+    end, measure = "low" if gate.upward else "high", cast("Measure", gate.measure)
+    together = ((row, getattr(row, measure) or _undefined(_NO_GUARD)) for row in results.per_class)
+    return [
+        (row.name, found.model_copy(update={end: getattr(row.alone.get(measure, found), end)}))
+        for row, found in together
+    ]
 
 
 def _calibration(measure: str, results: Results) -> Found:
@@ -195,7 +225,6 @@ def _checks(measure: str, results: Results) -> Found:
 _SUBJECTS: Mapping[str, Callable[[str, Results], Found]] = {
     "guarantee": _guarantee,
     "robust": _robust,
-    "worst_class": _worst_class,
     "calibration": _calibration,
     "checks": _checks,
 }

@@ -106,6 +106,14 @@ class PolicyShape(Shape):
     refusal: dict[str, Any] | None = None
 
 
+class ToleranceShape(Shape):
+    """How far the scores of a signal may move."""
+
+    name: Name
+    tolerance: dict[Literal["edges", "widths", "relative"], Any]
+    asked: list[str]
+
+
 class NearDuplicatesShape(Shape):
     """`facts/near_duplicates.json`."""
 
@@ -193,6 +201,7 @@ REQUIRED: Mapping[str, Any] = {
 FACTS: Mapping[str, Any] = {
     "facts/policies.json": list[PolicyShape],
     "facts/preflight.json": list[CheckShape],
+    "facts/tolerances.json": list[ToleranceShape],
     "facts/gallery.json": list[str],
     "facts/near_duplicates.json": NearDuplicatesShape,
     "facts/trials.json": TrialsShape,

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
-from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap
+from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap, WorstClass
 from demur.analysis.accuracy.slices import SliceRow
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
@@ -27,7 +27,7 @@ from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
-from demur.analysis.verdict.verdict_tables import Check, GateRow, LabelAccess
+from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
 from demur.seal import changed, is_intact, read_seal
 
@@ -71,7 +71,7 @@ class Results(Table):
     test_accuracy: Quantity
     guarantee: Guarantee | None
     refusal: RefusalTable | None
-    worst_class: ClassRow | None
+    worst_class: WorstClass | None
     conditions: tuple[ConditionRow, ...]
     manipulation: Manipulation | None
     out_of_scope: tuple[str, ...]
@@ -109,6 +109,11 @@ class Results(Table):
     lipschitz: Lipschitz | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
+
+    def void(self, figures: Bearing) -> str | None:
+        """Why no figure of a kind is to be used: which checks of it failed; None where none did."""
+        failed = [check.name for check in self.checks if check.state == "fail" and check.bears_on == figures]
+        return f"failed its checks: {', '.join(failed)}" if failed else None
 
     @property
     def folder(self) -> Path | None:

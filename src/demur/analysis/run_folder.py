@@ -31,9 +31,9 @@ def score(rows: pl.DataFrame, signal: str) -> Floats:
     return np.asarray(rows[f"signal.{signal}"].to_numpy(), np.float64)
 
 
-def share(flags: Flags, rows: pl.DataFrame) -> Quantity:
-    """The share of rows that are flagged, with its interval, per image or per group."""
-    return Quantity.of(proportion(flags, groups(rows)))
+def share(flags: Flags, rows: pl.DataFrame, several: int | None = None) -> Quantity:
+    """The share of rows that are flagged, with its interval, per image or per group; for all of `several` at once."""
+    return Quantity.of(proportion(flags, groups(rows), several))
 
 
 def open_run(path: Path) -> "Run":

@@ -7,9 +7,10 @@ policy is plain data and travels as JSON.
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
 from demur.policies.certified import Certified, choose_signal
 from demur.policies.certify import certify
-from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, Gaps, threshold_near
+from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid, threshold_near
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
+from demur.policies.tolerance import Tolerance
 
 __all__ = [
     "ACCEPT_ALL",
@@ -17,11 +18,12 @@ __all__ = [
     "Certificate",
     "Certified",
     "CertifiedThreshold",
-    "Gaps",
     "Policy",
     "Refusal",
     "Rule",
     "Threshold",
+    "ThresholdGrid",
+    "Tolerance",
     "certify",
     "choose_signal",
     "dump_policy",

@@ -5,6 +5,7 @@ from typing import Literal
 
 from demur.metrics.estimate import Unit
 from demur.policies.policy import Flags, Reasons, Scores, column, explain
+from demur.policies.tolerance import Tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,9 @@ class Certificate:
 
     Holds for data exchangeable with the certify rows: not for shifted or manipulated images. `answered` of `m` certify
     units (`unit`) were answered and `wrong` of these were wrong; `bound` is the largest risk that leaves plausible at
-    the `level` of the test. Where the unit is a group, the guarantee is about one image of a new group.
+    the `level` of the test. `near` units lie within their `tolerance` of the threshold, so that another batch or
+    machine may decide them otherwise: right ones count as not answered, wrong ones as answered. Where the unit is a
+    group, the guarantee is about one image of a new group.
     """
 
     threshold: float
@@ -23,6 +26,8 @@ class Certificate:
     m: int
     answered: int
     wrong: int
+    near: int
+    tolerance: Tolerance
     bound: float
     unit: Unit
     grid: int
@@ -35,8 +40,13 @@ class Certificate:
         return (
             f"When it answers, at most {100 * self.risk:.3g} in 100 answers are wrong ({100 * (1 - self.delta):.3g} % "
             f"confidence; {self.m:,} labelled {self.unit}s). It answers where the score is at most "
-            f"{self.threshold:.6g}: {self.answered:,} of {self.m:,}, of which {self.wrong:,} were wrong."
+            f"{self.threshold:.6g}: {self.answered:,} of {self.m:,}, of which {self.wrong:,} were wrong.{self._near}"
         )
+
+    @property
+    def _near(self) -> str:
+        units = self.unit if self.near == 1 else f"{self.unit}s"
+        return f" {self.near:,} {units} so near the threshold that rounding decides count against it." * bool(self.near)
 
     def on(self, signal: str) -> "CertifiedThreshold":
         """The policy that keeps this guarantee, on the signal it was made for."""

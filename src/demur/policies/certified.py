@@ -22,9 +22,9 @@ from demur.policies.certificate import Certificate, Refusal
 from demur.policies.fixed_sequence import (
     STEP,
     Calibration,
-    Gaps,
     Passed,
     Start,
+    ThresholdGrid,
     ThresholdSequence,
     fixed_sequence,
     lay_out,
@@ -67,7 +67,8 @@ def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -
 
 
 def _together(tune: Calibration, certify: Calibration) -> Calibration:
-    return Calibration(np.append(tune.scores, certify.scores), np.append(tune.wrong, certify.wrong))
+    scores, wrong = np.append(tune.scores, certify.scores), np.append(tune.wrong, certify.wrong)
+    return Calibration(scores, wrong, tolerance=certify.tolerance)
 
 
 def _labels_needed(seen: Calibration, least: int, risk: float, delta: float) -> int | None:
@@ -75,29 +76,29 @@ def _labels_needed(seen: Calibration, least: int, risk: float, delta: float) -> 
 
     A risk seen on fewer answers than a faultless model needs says too little to build on.
     """
-    gaps, fewest = Gaps.of(seen.scores), labels_without_error(risk, delta)
+    grid, fewest = ThresholdGrid.of(seen.scores), labels_without_error(risk, delta)
     m, most = float(least), 3 * power_start(risk, delta) * len(seen) / fewest
     while m <= most:
-        chances = (_chance(seen, gaps, start, int(m), risk, fewest) for start in starts(int(m), risk, delta))
+        chances = (_chance(seen, grid, start, int(m), risk, fewest) for start in starts(int(m), risk, delta))
         if max(chances) >= CHANCE:
             return _round_up(int(m))
         m *= GROWTH
     return None
 
 
-def _chance(seen: Calibration, gaps: Gaps, start: Start, m: int, risk: float, fewest: int) -> float:
+def _chance(seen: Calibration, grid: ThresholdGrid, start: Start, m: int, risk: float, fewest: int) -> float:
     """The chance that the first test of a sequence passes, 0 where too few answers were seen to guess its risk."""
-    answered, wrong = seen.counts(float(gaps.near(start.coverage)))
-    if answered < fewest:
+    counts = seen.counts(float(grid.near(start.coverage)))
+    if counts.answered < fewest:
         return 0.0
-    return power(round(m * answered / len(seen)), risk, start.level, wrong / answered)
+    return power(round(m * counts.answered / len(seen)), risk, start.level, counts.wrong / counts.answered)
 
 
 def _counts(seen: Calibration, fewest: int) -> list[tuple[int, int]]:
     """How many are answered and how many of these are wrong, at every coverage of at least `fewest` answers."""
     coverages = np.append(np.arange(min(1.0, fewest / max(1, len(seen))), 1, STEP), 1.0)
-    counts = [seen.counts(float(threshold)) for threshold in Gaps.of(seen.scores).near(coverages)]
-    return [(answered, wrong) for answered, wrong in counts if answered]
+    counts = [seen.counts(float(threshold)) for threshold in ThresholdGrid.of(seen.scores).near(coverages)]
+    return [(each.answered, each.wrong) for each in counts if each.answered]
 
 
 def _round_up(count: int) -> int:
@@ -139,7 +140,7 @@ class Certified:
 
     def plan(self, tune: Calibration, m: int) -> tuple[ThresholdSequence, ...]:
         """The thresholds that `m` certify units will be tested at, in order; no label is read."""
-        return lay_out(Gaps.of(tune.one_per_group().scores), m, self.risk, self.delta)
+        return lay_out(ThresholdGrid.of(tune.one_per_group().scores), m, self.risk, self.delta)
 
     def fit(self, tune: Calibration, certify: Calibration) -> Certificate | Refusal:
         """A guarantee from two disjoint sets of rows, or a refusal. Grouped rows are reduced to one per group.
@@ -169,14 +170,16 @@ class Certified:
             delta=self.delta,
             level=best.level,
             m=len(certify),
-            answered=best.answered,
-            wrong=best.wrong,
-            bound=risk_upper_bound(best.wrong, best.answered, best.level),
+            answered=best.counts.answered,
+            wrong=best.counts.wrong,
+            near=best.counts.near,
+            tolerance=certify.tolerance,
+            bound=risk_upper_bound(best.counts.wrong, best.counts.answered, best.level),
             unit=certify.unit,
             grid=len({threshold for sequence in sequences for threshold in sequence.thresholds}),
             tests=tests,
             procedure=(
-                "fixed-sequence testing by exact binomial tails; thresholds from tune scores in 2 % steps of coverage; "
+                "fixed-sequence testing by exact binomial tails; thresholds .5 % of the tune rows apart; "
                 f"{len(sequences)} label-free start(s), each at level {best.level:g}"
             ),
         )

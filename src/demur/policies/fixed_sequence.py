@@ -1,10 +1,11 @@
-"""Fixed-sequence testing of thresholds that stand in gaps between scores."""
+"""Fixed-sequence testing of thresholds that stand between neighbouring scores."""
 
 import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,19 +15,36 @@ from demur.metrics.binomial import p_value, power_start
 from demur.metrics.estimate import Unit
 from demur.metrics.ranking import nearest
 from demur.policies.policy import Flags, Floats
+from demur.policies.tolerance import EXACT, Tolerance
+
+
+class Counts(NamedTuple):
+    """What a threshold does to labelled rows, as it counts in a test.
+
+    Attributes:
+        answered: surely answered and right, or perhaps answered and wrong.
+        wrong: perhaps answered and wrong.
+        near: within their tolerance of the threshold, so that they may be decided either way.
+    """
+
+    answered: int
+    wrong: int
+    near: int
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Scores of one signal (higher = more uncertainty) with what was wrong; `groups` names each row's independent unit.
 
-    `ids` (sample ids) decide which row stands for its group; without them it is the first one.
+    `ids` (sample ids) decide which row stands for its group; without them it is the first one. `tolerance` is how far a
+    score may move when its image is asked again.
     """
 
     scores: Floats
     wrong: Flags
     groups: NDArray[Any] | None = None
     ids: Sequence[str] | None = None
+    tolerance: Tolerance = EXACT
 
     def __post_init__(self) -> None:
         for name, rows in (("wrong", self.wrong), ("groups", self.groups), ("ids", self.ids)):
@@ -57,12 +75,23 @@ class Calibration:
         order = np.arange(len(self)) if self.ids is None else np.argsort([_hash(name) for name in self.ids])
         keep = order[np.unique(np.asarray(self.groups)[order], return_index=True)[1]]
         ids = None if self.ids is None else [self.ids[row] for row in keep]
-        return Calibration(self.scores[keep], self.wrong[keep], self.groups[keep], ids)
+        return Calibration(self.scores[keep], self.wrong[keep], self.groups[keep], ids, self.tolerance)
 
-    def counts(self, threshold: float) -> tuple[int, int]:
-        """How many rows a threshold answers, and how many of these are wrong."""
-        answered = self.scores <= threshold
-        return int(answered.sum()), int((answered & self.wrong).sum())
+    def counts(self, threshold: float) -> Counts:
+        """What a threshold answers, each row within its tolerance of it counted against: wrong ones only as answered.
+
+        So whatever such rows turn into when they are asked again, a risk shown here is at most that high.
+        """
+        right, wrong, surely, perhaps = (int(np.searchsorted(ends, threshold, side="right")) for ends in self._ends)
+        return Counts(right + wrong, wrong, perhaps - surely)
+
+    @cached_property
+    def _ends(self) -> tuple[Floats, ...]:
+        """Upper ends of right rows, lower ends of wrong ones, upper and lower ends of all rows, each ascending."""
+        width = self.tolerance.of(self.scores)
+        low, high = self.scores - width, self.scores + width
+        wrong = np.asarray(self.wrong, bool)
+        return tuple(np.sort(ends) for ends in (high[~wrong], low[wrong], high, low))
 
 
 def _hash(name: str) -> bytes:
@@ -72,50 +101,42 @@ def _hash(name: str) -> bytes:
 ACCEPT_ALL = sys.float_info.max
 """The threshold of full coverage: every finite uncertainty is accepted. Finite itself, so that it survives JSON."""
 
-ABSOLUTE = 1e-4
-RELATIVE = 1e-3
-
 
 @dataclass(frozen=True, eq=False)
-class Gaps:
-    """Usable thresholds, ascending, with the share of the scores at or below each; the last one accepts everything.
+class ThresholdGrid:
+    """Every threshold that tells some scores of a sample apart, ascending; the last one accepts everything.
 
-    The same image scores a few last bits differently in another batch, so a threshold set at a score decides that image
-    by chance. A threshold is the midpoint of a gap between neighbouring scores that is at least 1e-4 wide, or at least
-    1e-3 of the larger end where both ends have one sign. The second rule matters: the uncertainties of a saturated
-    network are far below 1e-4, where their error is relative too, and an absolute gap alone would forbid every strict
-    threshold.
+    One stands in the middle between two neighbouring scores that differ, whatever their distance, with the share of the
+    scores at or below it. How far scores may move is no matter of where thresholds stand, but of how they are tested.
     """
 
     thresholds: Floats
     coverages: Floats
 
     @classmethod
-    def of(cls, scores: ArrayLike) -> "Gaps":
-        """The usable thresholds of a sample of scores."""
+    def of(cls, scores: ArrayLike) -> "ThresholdGrid":
+        """The thresholds of a sample of scores."""
         ordered = np.sort(np.asarray(scores, np.float64))
         ordered = ordered[np.isfinite(ordered)]
-        low, high = ordered[:-1], ordered[1:]
-        gap = high - low
-        relative = (gap >= RELATIVE * np.maximum(np.abs(low), np.abs(high))) & (np.sign(low) * np.sign(high) > 0)
-        middle = low + gap / 2
-        usable = np.flatnonzero(((gap >= ABSOLUTE) | relative) & (low < middle) & (middle < high))
+        usable = np.flatnonzero(ordered[:-1] < ordered[1:])
+        low, high = ordered[usable], ordered[usable + 1]
+        middle = low / 2 + high / 2
         return cls(
-            thresholds=np.append(middle[usable], ACCEPT_ALL),
+            thresholds=np.append(np.where((low < middle) & (middle < high), middle, low), ACCEPT_ALL),
             coverages=np.append((usable + 1) / max(1, np.size(scores)), 1.0),
         )
 
     def near(self, coverages: ArrayLike) -> Floats:
-        """The usable threshold whose coverage is closest to each of `coverages`, the lower one on a tie."""
+        """The threshold whose coverage is closest to each of `coverages`, the lower one on a tie."""
         return self.thresholds[nearest(self.coverages, np.asarray(coverages, np.float64))]
 
 
 def threshold_near(scores: ArrayLike, coverage: float) -> float:
-    """The usable threshold that accepts about `coverage` of `scores`."""
-    return float(Gaps.of(scores).near(coverage))
+    """The threshold that accepts about `coverage` of `scores`."""
+    return float(ThresholdGrid.of(scores).near(coverage))
 
 
-STEP = 0.02
+STEP = 0.005
 
 
 @dataclass(frozen=True)
@@ -144,8 +165,7 @@ class Passed:
 
     threshold: float
     level: float
-    answered: int
-    wrong: int
+    counts: Counts
 
 
 def starts(m: int, risk: float, delta: float) -> tuple[Start, ...]:
@@ -160,14 +180,14 @@ def starts(m: int, risk: float, delta: float) -> tuple[Start, ...]:
     return tuple(Start(min(1.0, count / max(1, m)), delta / len(answers)) for count in answers)
 
 
-def lay_out(gaps: Gaps, m: int, risk: float, delta: float) -> tuple[ThresholdSequence, ...]:
-    """The sequences to test on `m` certify rows: coverage grows by 2 % of the tune rows up to full coverage.
+def lay_out(grid: ThresholdGrid, m: int, risk: float, delta: float) -> tuple[ThresholdSequence, ...]:
+    """The sequences to test on `m` certify rows: coverage grows by .5 % of the tune rows up to full coverage.
 
     Sees the tune scores and the number of certify rows, nothing else, so each later binomial test is exact.
     """
     sequences = []
     for start in starts(m, risk, delta):
-        steps = gaps.near(np.arange(start.coverage, 1, STEP))
+        steps = grid.near(np.arange(start.coverage, 1, STEP))
         thresholds = np.unique(np.append(steps, ACCEPT_ALL)) if start.coverage < 1 else np.array([ACCEPT_ALL])
         sequences.append(ThresholdSequence(tuple(float(threshold) for threshold in thresholds), start.level))
     return tuple(sequences)
@@ -177,8 +197,8 @@ def fixed_sequence(sequence: ThresholdSequence, certify: Calibration, risk: floa
     """The laxest threshold reached without a failure, if any, and how many tests that took."""
     passed = None
     for tests, threshold in enumerate(sequence.thresholds, start=1):
-        answered, wrong = certify.counts(threshold)
-        if p_value(wrong, answered, risk) > sequence.level:
+        counts = certify.counts(threshold)
+        if p_value(counts.wrong, counts.answered, risk) > sequence.level:
             return passed, tests
-        passed = Passed(threshold, sequence.level, answered, wrong)
+        passed = Passed(threshold, sequence.level, counts)
     return passed, len(sequence.thresholds)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from demur.errors import InputError, unknown
 from demur.policies.certificate import Certificate, CertifiedThreshold
 from demur.policies.policy import Policy, Rule, Threshold
+from demur.policies.tolerance import Tolerance
 from demur.registry import TABLES, kind_of, names, resolve
 from demur.registry.lookup import name_of_class
 
@@ -51,8 +52,13 @@ def load_policy(values: Mapping[str, Any]) -> Policy:
         cls = _of_a_package(str(kind))
         return _build(f"policy {kind!r}", cls, _fields(cls), fields)
     if kind == "certified":
-        fields["certificate"] = _build("certificate", Certificate, _fields(Certificate), fields.get("certificate"))
+        fields["certificate"] = _certificate(fields.get("certificate"))
     return _build(f"policy {kind!r}", KINDS[kind], _fields(KINDS[kind]), fields)
+
+
+def _certificate(stored: object) -> Certificate:
+    inside = {**stored, "tolerance": Tolerance.load(stored.get("tolerance"))} if isinstance(stored, Mapping) else stored
+    return _build("certificate", Certificate, _fields(Certificate), inside)
 
 
 def _of_a_package(kind: str) -> type[Any]:

@@ -1,11 +1,11 @@
 """Conditions, direction of error and slices, in one sentence each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from demur.analysis.accuracy.error_direction import ANOTHER, Side
-from demur.analysis.accuracy.overall import ConditionRow
+from demur.analysis.accuracy.overall import ConditionRow, Keeping
 from demur.analysis.accuracy.slices import SliceRow
 from demur.analysis.results import Results
 from demur.report.phrases import count, frequency, percent, pixel_words, plural, readable
@@ -93,19 +93,22 @@ def slice_name(row: SliceRow) -> str:
     return f"{row.column} {row.value}"
 
 
+SIGNS: Mapping[Keeping, str] = {"holds": "✔", "broken": "✖", "undecided": "?"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One severity: the sign says whether the guarantee holds there, the text has the counts."""
 
     level: str
-    holds: bool | None
+    holds: Keeping | None
     text: str
     sentence: str
 
     @property
     def sign(self) -> str:
-        """✔, ✖, or a dot where nothing was guaranteed."""
-        return {True: "✔", False: "✖", None: "·"}[self.holds]
+        """✔, ✖, a question mark where the labels leave it open, or a dot where nothing was guaranteed."""
+        return SIGNS[self.holds] if self.holds else "·"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,23 +126,27 @@ class Family:
         if not self.guaranteed:
             worst = self.cells[-1]
             return f"{self.name} {worst.text} right" + (f" at {self.measure} {worst.level}" if worst.level else "")
-        broken = next((at for at, cell in enumerate(self.cells) if cell.holds is False), None)
+        broken = next((at for at, cell in enumerate(self.cells) if cell.holds == "broken"), None)
         if broken is None:
             return self._unbroken()
         cell = self.cells[broken]
-        kept = f"✔ to {self.cells[broken - 1].level}, " if broken and self.cells[broken - 1].holds else ""
+        kept = f"✔ to {self.cells[broken - 1].level}, " if broken and self.cells[broken - 1].holds == "holds" else ""
         if not cell.level:
             return f"{self.name} ✖ ({cell.text})"
         return f"{self.name} {kept}✖ from {cell.level} ({cell.text})"
 
     def _unbroken(self) -> str:
-        """No severity is seen to break the guarantee, but one with few answers says nothing."""
-        held = [cell for cell in self.cells if cell.holds]
+        """No severity is seen to break the guarantee, but one with few answers says nothing or leaves it open."""
+        held = list(takewhile(lambda cell: cell.holds == "holds", self.cells))
         if len(held) == len(self.cells):
             return f"{self.name} ✔ at every {self.measure}" if self.cells[0].level else f"{self.name} ✔"
-        few = next(cell for cell in self.cells if cell.holds is None)
+        first = self.cells[len(held)]
         kept = f"✔ to {held[-1].level}, " if held else ""
-        return f"{self.name} {kept}too few answers to tell{f' at {few.level}' if few.level else ''} ({few.text})"
+        if first.holds is None:
+            return (
+                f"{self.name} {kept}too few answers to tell{f' at {first.level}' if first.level else ''} ({first.text})"
+            )
+        return f"{self.name} {kept}? undecided{f' from {first.level}' if first.level else ''} ({first.text})"
 
 
 def families(rows: Iterable[ConditionRow], kind: str, *, guaranteed: bool) -> tuple[Family, ...]:

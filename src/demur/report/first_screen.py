@@ -1,9 +1,11 @@
 """What a safety board reads in 30 seconds, without a curve and without jargon."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from demur.analysis.accuracy.overall import ClassRow
+from demur.analysis.accuracy.overall import ClassRow, Keeping, WorstClass, told_apart
+from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.verdict import Guarantee, State
@@ -61,7 +63,7 @@ class FirstScreen:
     missing_declarations: tuple[str, ...]
     behaviour: str | None
     check: str | None
-    holds: bool | None
+    holds: Keeping | None
     without: str
     hundreds: tuple[HundredImages, ...]
     worst: str
@@ -85,7 +87,8 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        attack = results.manipulation
+        void = results.void("attacks")
+        attack = None if void else results.manipulation
         return cls(
             state=results.state,
             verdict=verdict(results),
@@ -98,17 +101,17 @@ class FirstScreen:
             without=_without(results),
             hundreds=_hundreds(results, guarantee),
             worst=_worst(results.worst_class),
-            worst_detail=_worst_detail(results.worst_class) if guarantee else None,
+            worst_detail=_worst_detail(results.worst_class, results.per_class),
             worst_slice=worst_slice_line(results),
             direction=direction_line(results),
             direction_short=direction_line_short(results),
             corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
             manipulation=_manipulation(attack, guaranteed=guarantee is not None)
             if attack
-            else (_no_attack_sentence(results),),
+            else (_no_attack_sentence(results, void),),
             manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
             if attack
-            else _no_attack_sentence(results),
+            else _no_attack_sentence(results, void),
             manipulation_note=attack.sentence if attack else None,
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
@@ -173,27 +176,66 @@ def _hundreds(results: Results, guarantee: Guarantee | None) -> tuple[HundredIma
     return (guarded, without)
 
 
-def _worst(row: ClassRow | None) -> str:
-    if row is None:
+def _worst(found: WorstClass | None) -> str:
+    """The class that looks worst, by the measure by which it does, with the interval that allows for being chosen."""
+    if found is None:
         return "No class has enough images to be judged alone."
+    row = found.row
+    if found.by == "risk" and row.risk is not None and row.coverage is not None:
+        answers = plural(round(row.coverage.value * row.n), "answer")
+        return f"“{row.name}”: {percent(row.risk.value, 0)} of {answers} with the guard wrong{_between(row.risk)}."
+    missed = row.accuracy.model_copy(update={"low": 1 - row.accuracy.high, "high": 1 - row.accuracy.low})
     return (
-        f"“{row.name}”: {percent(1 - row.accuracy.value, 0)} of {plural(row.n, 'image')} wrong when all are answered."
+        f"“{row.name}”: {percent(1 - row.accuracy.value, 0)} of {plural(row.n, 'image')} wrong when all are "
+        f"answered{_between(missed)}."
     )
 
 
-def _worst_detail(row: ClassRow | None) -> str | None:
-    if row is None or row.coverage is None or row.risk is None:
+def _between(found: Quantity) -> str:
+    return (
+        "" if math.isnan(found.low) else f", {percent(found.low, 0)} to {percent(found.high, 0)} as the worst of many"
+    )
+
+
+def _worst_detail(found: WorstClass | None, rows: Sequence[ClassRow]) -> str | None:
+    """The other measure of the class, and what so few images could show at all."""
+    if found is None:
         return None
+    return " ".join(said for said in (_other_measure(found), _smallest_fall(rows)) if said) or None
+
+
+def _other_measure(found: WorstClass) -> str | None:
+    row = found.row
+    if row.coverage is None or row.risk is None:
+        return None
+    if found.by == "risk":
+        return f"Without it {frequency(1 - row.accuracy.value)} are wrong."
+    answers = f"With the guard it answers {frequency(row.coverage.value, 'of')} of them"
     if math.isnan(row.risk.value):
-        return f"With the guard it answers {frequency(row.coverage.value, 'of')} of them."
+        return f"{answers}."
+    return f"{answers}, and {frequency(row.risk.value)} of those answers are wrong."
+
+
+_USUAL = 50
+
+
+def _smallest_fall(rows: Sequence[ClassRow]) -> str | None:
+    """Said where classes have few images: how bad one would have to be to be seen."""
+    sizes = sorted(row.n for row in rows if row.n)
+    if not sizes or sizes[len(sizes) // 2] >= _USUAL:
+        return None
+    images, seen = plural(sizes[len(sizes) // 2], "image"), told_apart(rows)
+    if seen is None:
+        return f"With about {images} a class not even one that is always wrong would be seen."
     return (
-        f"With the guard it answers {frequency(row.coverage.value, 'of')} of them, and {frequency(row.risk.value)} "
-        "of those answers are wrong."
+        f"With about {images} a class, one is seen to be worse only if it is right less than {frequency(seen)} times."
     )
 
 
-def _no_attack_sentence(results: Results) -> str:
-    """What a search along one direction says where no attack was run."""
+def _no_attack_sentence(results: Results, void: str | None) -> str:
+    """What a search along one direction says where no attack was run, or why what was run says nothing."""
+    if void is not None:
+        return f"Not known: the attack {void}."
     for search in results.epsilon:
         median = search.median
         if median.value > 0 and "value" not in median.above:

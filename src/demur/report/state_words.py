@@ -3,8 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from demur.analysis.accuracy.overall import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
+from demur.analysis.verdict.verdict_tables import Bearing
 from demur.report.phrases import at_most, count, percent, plural
 
 
@@ -37,16 +39,22 @@ def verdict(results: Results) -> Verdict:
 
 
 def reportable(results: Results) -> Results:
-    """The results without a guarantee, and without conditions that keep it, unless the state is "issued"."""
-    if results.state == "issued":
-        return results
-    conditions = tuple(row.model_copy(update={"holds": None}) for row in results.conditions)
-    return results.model_copy(update={"guarantee": None, "conditions": conditions})
+    """The results without a guarantee, and without conditions that keep it, unless the state is "issued".
+
+    Conditions whose figures are void keep nothing either.
+    """
+    figures: dict[str, Bearing] = {"attack": "attacks", "corruption": "corruptions", "clean": "guarantee"}
+    issued = results.state == "issued"
+    conditions = tuple(
+        row if issued and results.void(figures[row.kind]) is None else row.model_copy(update={"holds": None})
+        for row in results.conditions
+    )
+    return results.model_copy(update={"conditions": conditions, **({} if issued else {"guarantee": None})})
 
 
-def guarantee_holds(guarantee: Guarantee) -> bool:
-    """Whether the share of wrong answers on the untouched test split is at most the guaranteed one."""
-    return guarantee.test_wrong <= guarantee.risk * guarantee.test_answers
+def guarantee_holds(guarantee: Guarantee) -> Keeping:
+    """Whether the share of wrong answers on the untouched test split is at most the guaranteed one, or open."""
+    return keeping(guarantee.test_wrong, guarantee.test_answers, guarantee.risk)
 
 
 def _issued(results: Results) -> tuple[str, str, str]:
@@ -63,7 +71,7 @@ def _issued(results: Results) -> tuple[str, str, str]:
 def _use(results: Results, guarantee: Guarantee) -> str:
     """May I use it? A guarantee is not enough where a rule of one's own says no."""
     failed = any(row.outcome == "fail" for row in results.gates)
-    if not failed and not guarantee_holds(guarantee):
+    if not failed and guarantee_holds(guarantee) == "broken":
         return "Not yet: the check found more errors."
     return _barred(results) or "Yes, with the guard on, for images like those measured."
 

@@ -11,6 +11,7 @@ from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.report.acceptance_lines import MISSING, SIGNS, declarations, gate_value_text
+from demur.report.condition_lines import SIGNS as KEEPING
 from demur.report.first_screen import FirstScreen
 from demur.report.phrases import DASH, count, percent, spread_words
 from demur.report.state_words import reportable, verdict
@@ -163,7 +164,7 @@ def _condition_lines(rows: Sequence[ConditionRow], room: int) -> Iterator[str]:
             _number(row.accuracy),
             _number(row.coverage),
             _number(row.risk),
-            {True: "✔ holds", False: "✖ broken", None: DASH}[row.holds],
+            f"{KEEPING[row.holds]} {row.holds}" if row.holds else DASH,
         )
         for row in rows[:most]
     )

@@ -9,11 +9,13 @@ import pytest
 from tests import tiny
 
 from demur.analysis import analyse
+from demur.analysis.acceptance import judge_gates
 from demur.analysis.run_folder import Run
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.sanity_checks import RULES
 from demur.analysis.verdict.verdict_tables import sure_level
 from demur.records import read_json, write_json
+from demur.report.first_screen import FirstScreen
 
 OF = 128
 STAGED = ("clean", "ensemble(eps=0.05, preset='quick')")
@@ -89,10 +91,24 @@ def test_whoever_vouches_for_the_data_is_warned_of_black_and_white_only(copied):
     assert state_of(finding(copied, "repeats", OF, trusted=True), "answers repeat") == "fail"
 
 
-def test_a_failed_trial_is_a_failed_measurement(copied):
-    results = analyse(finding(copied, "more_steps", 20))
+def test_a_failed_trial_of_the_answers_is_a_failed_measurement(copied):
+    results = analyse(finding(copied, "squeezed", OF))
     assert results.state == "measurement_failed"
-    assert "twice the steps change nothing" in results.next_step
+    assert "outputs are no probabilities" in results.next_step
+
+
+def test_a_failed_trial_of_the_attacks_voids_their_figures_and_nothing_else(copied):
+    results = analyse(finding(copied, "more_steps", 20))
+    assert results.state == analyse(copied).state == "issued"
+    assert results.void("attacks") == "failed its checks: twice the steps change nothing"
+    assert [results.void(each) for each in ("rankings", "corruptions", "maps", "everything")] == [None] * 4
+    assert "(twice the steps change nothing) are not to be used" in results.next_step
+    (robust, clean) = judge_gates({"robust.accuracy": ">= 0", "clean.accuracy": ">= 0"}, results)
+    assert (robust.outcome, clean.outcome) == ("inconclusive", "pass")
+    assert "twice the steps change nothing" in robust.sentence
+    first = FirstScreen.of(results)
+    assert first.manipulation == (f"Not known: the attack {results.void('attacks')}.",)
+    assert first.holds is not None
 
 
 def test_a_run_without_trials_still_reads(copied):

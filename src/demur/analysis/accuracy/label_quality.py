@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy.overall import FEWEST_ANSWERS, accuracy
+from demur.analysis.accuracy.overall import FEWEST_ANSWERS, Keeping, accuracy, keeping
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, independent_rows, score, share
 from demur.metrics import Resampler, mean
@@ -30,7 +30,7 @@ class SecondLabel(Table):
     answers: int | None
     wrong_answers: int | None
     risk: Quantity | None
-    holds: bool | None
+    holds: Keeping | None
 
 
 class LabelQuality(Table):
@@ -86,7 +86,7 @@ def _guarantee(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str
     accepted, units = test.filter(answered), independent_rows(test)
     given = units.filter(run.accepts(run.guard, units))
     errors = int(wrong(given).sum())
-    holds = errors <= run.guard.certificate.risk * len(given) if len(given) >= FEWEST_ANSWERS else None
+    holds = keeping(errors, len(given), run.guard.certificate.risk) if len(given) >= FEWEST_ANSWERS else None
     return {
         "answers": len(given),
         "wrong_answers": errors,

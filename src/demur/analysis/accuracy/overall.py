@@ -1,17 +1,21 @@
 """Accuracy: overall, per condition at the frozen threshold, per class, and by corruption and severity."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
+from scipy.special import betaincinv
 
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import is_fooled, is_sized
 from demur.analysis.run_folder import Run, independent_rows, share
+from demur.metrics.binomial import clopper_pearson
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
 from demur.policies import CertifiedThreshold
 from demur.records import wrong
+
+Keeping: TypeAlias = Literal["holds", "broken", "undecided"]
 
 
 class CorruptionRow(Table):
@@ -36,18 +40,33 @@ class CorruptionMap(Table):
     relative_corruption_error: Number | None
 
 
+Measure: TypeAlias = Literal["accuracy", "coverage", "risk"]
+
+
 class ClassRow(Table):
-    """One class: all of its clean test rows, and those the guard lets through."""
+    """One class: all of its clean test rows, and those the guard lets through.
+
+    Intervals hold for all classes at once, so that the class which looks worst is judged by its own; `alone` has the
+    95 % intervals of this class by itself, which a claim that every class passes may rest on.
+    """
 
     name: str
     n: int
     accuracy: Quantity
     coverage: Quantity | None
     risk: Quantity | None
+    alone: dict[Measure, Quantity]
+
+
+class WorstClass(Table):
+    """The class that looks worst, and the measure by which it does."""
+
+    row: ClassRow
+    by: Measure
 
 
 class ConditionRow(Table):
-    """One condition at the frozen threshold. `holds`: the guaranteed risk is kept (null without a guarantee)."""
+    """One condition at the frozen threshold. `holds`: whether the guaranteed risk is kept (null without one)."""
 
     condition: str
     family: str
@@ -60,13 +79,19 @@ class ConditionRow(Table):
     wrong_answers: int | None
     coverage: Quantity | None
     risk: Quantity | None
-    holds: bool | None
+    holds: Keeping | None
     forwards: int
     backwards: int
 
 
 FEWEST_ANSWERS = 20
 """A share of fewer answers is no ground for a judgement."""
+
+
+def keeping(errors: int, answers: int, risk: float) -> Keeping:
+    """Whether answers keep a risk: by the exact 95 % interval of the share wrong, undecided where it straddles it."""
+    found = clopper_pearson(errors, answers)
+    return "holds" if found.high <= risk else "broken" if found.low > risk else "undecided"
 
 
 def accuracy(rows: pl.DataFrame) -> Quantity:
@@ -105,8 +130,8 @@ def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
 def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
     """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
-    `holds` compares the share of wrong answers seen with the one guaranteed. It stays open below 20 answers, and where
-    an attack searches for the nearest point, for there no size of change was fixed.
+    `holds` compares the interval of the share of wrong answers with the share guaranteed. It is null below 20 answers,
+    and where an attack searches for the nearest point, for there no size of change was fixed.
     """
     answered = run.accepts(guard, test)
     accepted, units = test.filter(answered), independent_rows(test)
@@ -118,7 +143,7 @@ def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged:
         "wrong_answers": errors,
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
-        "holds": errors <= guard.certificate.risk * len(given) if told else None,
+        "holds": keeping(errors, len(given), guard.certificate.risk) if told else None,
     }
 
 
@@ -126,34 +151,53 @@ def class_rows(run: Run) -> tuple[ClassRow, ...]:
     """Every class over clean test rows, by true label."""
     test = run.rows("clean", "test")
     answered = None if run.guard is None else run.accepts(run.guard, test)
-    return tuple(_class(test, answered, k, name) for k, name in enumerate(run.classes))
+    several = test["label"].n_unique()
+    return tuple(_class(test, answered, k, name, several) for k, name in enumerate(run.classes))
 
 
-def _class(test: pl.DataFrame, answered: Any, k: int, name: str) -> ClassRow:
+def _class(test: pl.DataFrame, answered: Any, k: int, name: str, several: int) -> ClassRow:
     of_class = (test["label"] == k).to_numpy()
     rows = test.filter(of_class)
-    if answered is None:
-        return ClassRow(name=name, n=len(rows), accuracy=accuracy(rows), coverage=None, risk=None)
-    accepted = test.filter(of_class & answered)
+    flags: dict[Measure, tuple[Any, pl.DataFrame]] = {"accuracy": (~wrong(rows), rows)}
+    if answered is not None:
+        accepted = test.filter(of_class & answered)
+        flags |= {"coverage": (answered[of_class], rows), "risk": (wrong(accepted), accepted)}
+    found = {measure: share(flag, of, several) for measure, (flag, of) in flags.items()}
     return ClassRow(
         name=name,
         n=len(rows),
-        accuracy=accuracy(rows),
-        coverage=share(answered[of_class], rows),
-        risk=share(wrong(accepted), accepted),
+        accuracy=found["accuracy"],
+        coverage=found.get("coverage"),
+        risk=found.get("risk"),
+        alone={measure: share(flag, of, 1) for measure, (flag, of) in flags.items()},
     )
 
 
-def worst_class(rows: tuple[ClassRow, ...]) -> ClassRow | None:
-    """The class with the most wrong among its answered images, else the least accurate one.
+def worst_class(rows: tuple[ClassRow, ...]) -> WorstClass | None:
+    """The class with the most wrong among its answered images, else the least accurate one, and which of the two it is.
 
     Classes of fewer than 20 images are left out if there are others. If the guard answers fewer than 20 images of any
     class, all are ranked by accuracy: a class it abstains on almost wholly would escape a ranking of answers.
     """
     large = [row for row in rows if row.n >= FEWEST_ANSWERS] or [row for row in rows if row.n]
     if large and all(row.risk and has_enough_answers(row.coverage, row.n) for row in large):
-        return max(large, key=lambda row: row.risk.value if row.risk else 0.0)
-    return min(large, key=lambda row: row.accuracy.value, default=None)
+        return WorstClass(row=max(large, key=lambda row: row.risk.value if row.risk else 0.0), by="risk")
+    return WorstClass(row=min(large, key=lambda row: row.accuracy.value), by="accuracy") if large else None
+
+
+def told_apart(rows: Sequence[ClassRow], level: float = 0.05, power: float = 0.8) -> float | None:
+    """The share right below which a typical class would be seen, four times in five, to fall short of the average.
+
+    By the interval that holds for all classes at once; None where even a class that is always wrong would not be.
+    """
+    sizes = sorted(row.n for row in rows if row.n)
+    if not sizes:
+        return None
+    n, tail = sizes[len(sizes) // 2], level / 2
+    average = sum(row.accuracy.value * row.n for row in rows if row.n) / sum(sizes)
+    highs = [clopper_pearson(right, n, len(sizes), 1 - 2 * tail).high for right in range(n + 1)]
+    most = sum(high < average for high in highs) - 1  # the largest count right that is seen to fall short
+    return None if most < 0 else float(betaincinv(most + 1, max(n - most, 1e-9), 1 - power))
 
 
 def has_enough_answers(coverage: Quantity | None, n: int) -> bool:

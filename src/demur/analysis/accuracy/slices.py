@@ -6,14 +6,17 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy.overall import FEWEST_ANSWERS, accuracy, has_enough_answers
+from demur.analysis.accuracy.overall import FEWEST_ANSWERS, has_enough_answers
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, share
 from demur.records import META, wrong
 
 
 class SliceRow(Table):
-    """The clean images of which one thing is known: `accuracy` is over all held-out ones, the rest over test ones."""
+    """The clean images of which one thing is known: `accuracy` is over all held-out ones, the rest over test ones.
+
+    Intervals hold for all slices at once.
+    """
 
     column: str
     value: str
@@ -37,13 +40,14 @@ def slices(run: Run) -> tuple[SliceRow, ...]:
     clean = run.rows("clean")
     test = (clean["split"] == "test").to_numpy()
     answered = None if run.guard is None else run.accepts(run.guard, clean)
-    return tuple(
-        _slice(clean, test, answered, name.removeprefix(META), value, inside)
+    parts = [
+        (name.removeprefix(META), value, inside)
         for name in clean.columns
         if name.startswith(META)
         for value, inside in _parts(clean[name])
         if inside.sum() >= FEWEST
-    )
+    ]
+    return tuple(_slice(clean, test, answered, part, len(parts)) for part in parts)
 
 
 def worst_slice(rows: tuple[SliceRow, ...]) -> SliceRow | None:
@@ -60,20 +64,20 @@ def worst_slice(rows: tuple[SliceRow, ...]) -> SliceRow | None:
 
 
 def _slice(
-    clean: pl.DataFrame, test: Flags, answered: Flags | None, column: str, value: str, inside: Flags
+    clean: pl.DataFrame, test: Flags, answered: Flags | None, part: tuple[str, str, Flags], several: int
 ) -> SliceRow:
-    rows, own = clean.filter(inside), inside & test
-    guarded = None if answered is None else answered & own
-    accepted = None if guarded is None else clean.filter(guarded)
+    column, value, inside = part
+    rows, own = clean.filter(inside), clean.filter(inside & test)
+    accepted = None if answered is None else clean.filter(answered & inside & test)
     return SliceRow(
         column=column,
         value=value,
         n=len(rows),
-        accuracy=accuracy(rows),
-        test_n=int(own.sum()),
-        test_accuracy=accuracy(clean.filter(own)),
-        coverage=None if guarded is None else share(guarded[own], clean.filter(own)),
-        risk=None if accepted is None else share(wrong(accepted), accepted),
+        accuracy=share(~wrong(rows), rows, several),
+        test_n=len(own),
+        test_accuracy=share(~wrong(own), own, several),
+        coverage=None if answered is None else share(answered[inside & test], own, several),
+        risk=None if accepted is None else share(wrong(accepted), accepted, several),
     )
 
 

@@ -1,6 +1,6 @@
 """All checks of the measurement, and those of data, rays, maps and the guarantee."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 
 import polars as pl
@@ -17,7 +17,7 @@ from demur.analysis.robustness.perturbation_curves import (
 from demur.analysis.run_folder import Run, independent_rows, values
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.sanity_checks import sanity_checks
-from demur.analysis.verdict.verdict_tables import Check, level, sure_level
+from demur.analysis.verdict.verdict_tables import Bearing, Check, level, sure_level
 from demur.metrics import p_value, wilson
 from demur.records import EXPLAIN, read_json, wrong
 
@@ -46,14 +46,16 @@ def data(run: Run) -> Iterator[Check]:
     errors = len(rows) - right
     yield Check(
         name="enough errors",
-        state="fail" if errors == 0 else "warn" if errors < _FEWEST_ERRORS else "pass",
-        sentence="Wrong answers to rank signals by; below 30 a ranking is noise",
+        state="warn" if errors < _FEWEST_ERRORS else "pass",
+        sentence="Wrong answers to rank signals by; below 30 a ranking is noise, without any there is none",
+        bears_on="rankings",
         count=errors,
         of=len(rows),
     )
 
 
 _MANY_FAILURES = 0.01
+_BEARINGS: Mapping[str, Bearing] = {"clean": "everything", "attack": "attacks", "corruption": "corruptions"}
 
 
 def model_failures(run: Run) -> Iterator[Check]:
@@ -63,6 +65,7 @@ def model_failures(run: Run) -> Iterator[Check]:
     if len(lost[worst]):
         yield Check(
             name="the model answers",
+            bears_on=_BEARINGS.get(next(entry["kind"] for entry in run.conditions() if entry["name"] == worst), "maps"),
             state=sure_level(len(lost[worst]), run.planned(worst), 0, _MANY_FAILURES),
             sentence=f"Images on which the model failed and that were left out ({worst}: {lost[worst]['error'][0]})",
             count=len(lost[worst]),
@@ -183,11 +186,16 @@ def guarantee_checks(run: Run) -> Iterator[Check]:
     broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < _LUCK
     yield Check(
         name="unseen images confirm the guarantee",
+        bears_on="guarantee",
         state="fail" if broken else "warn" if errors > risk * len(accepted) else "pass",
         sentence=f"Wrong among the answered images of the untouched test split{of_group}",
         count=errors,
         of=len(accepted),
     )
+
+
+def _bearing_on(figures: Bearing, found: Iterable[Check]) -> Iterator[Check]:
+    return (check.model_copy(update={"bears_on": figures}) for check in found)
 
 
 def checks(run: Run) -> tuple[Check, ...]:
@@ -201,9 +209,8 @@ def checks(run: Run) -> tuple[Check, ...]:
         *data(run),
         *model_failures(run),
         *copies(run),
-        *attack_checks(run),
-        *directions(run),
-        *map_checks(run),
+        *_bearing_on("attacks", (*attack_checks(run), *directions(run))),
+        *_bearing_on("maps", map_checks(run)),
     ]
     names = {check.name for check in recorded}
     tried = (check for check in sanity_checks(run) if check.name not in names)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demur.analysis.run_folder import Run
-from demur.analysis.verdict.verdict_tables import Check, State, sure_level
+from demur.analysis.verdict.verdict_tables import Bearing, Check, State, sure_level
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class SanityRule:
     advice: str
     warn: float
     fail: float
+    bears_on: Bearing = "attacks"
 
 
 RULES: Mapping[str, SanityRule] = {
@@ -30,6 +31,7 @@ RULES: Mapping[str, SanityRule] = {
         "pixels of 0–255 clipped to [0, 1] look so: divide them by 255; if they are drawn so, set model.trust_labels",
         0.25,
         0.5,
+        "everything",
     ),
     # Float32 sums in another order stay far below what counts as a change, so no row should have one.
     "repeats": SanityRule(
@@ -38,6 +40,7 @@ RULES: Mapping[str, SanityRule] = {
         "fix what is random in it, or attack the average of many answers",
         0.0,
         0.02,
+        "everything",
     ),
     "wavering": SanityRule(
         "answers are steady",
@@ -53,6 +56,7 @@ RULES: Mapping[str, SanityRule] = {
         "take away the model's last softmax, or one of two",
         0.1,
         0.5,
+        "everything",
     ),
     # An overconfident model is no failed measurement: losses are computed in double precision.
     "certain": SanityRule(
@@ -162,7 +166,9 @@ def sanity_checks(run: Run) -> Iterator[Check]:
         rule, count, of = RULES[finding["name"]], finding["count"], finding["of"]
         state = _state(finding, rule, facts)
         advice = f" ({rule.advice})" if rule.advice and state != "pass" else ""
-        yield Check(name=rule.name, state=state, sentence=f"{rule.sentence}{advice}", count=count, of=of)
+        yield Check(
+            name=rule.name, state=state, sentence=f"{rule.sentence}{advice}", count=count, of=of, bears_on=rule.bears_on
+        )
 
 
 def _state(finding: Mapping[str, Any], rule: SanityRule, facts: Mapping[str, Any]) -> State:

@@ -54,8 +54,8 @@ State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_faile
 
 
 def state(run: Run, checked: tuple[Check, ...]) -> State:
-    """One of five: a failed check outweighs everything."""
-    if any(check.state == "fail" for check in checked):
+    """One of five: a failed check of the model, the data or the guarantee outweighs everything."""
+    if any(check.state == "fail" and check.bears_on in {"everything", "guarantee"} for check in checked):
         return "measurement_failed"
     if run.guard is not None:
         return "issued"
@@ -100,7 +100,7 @@ def refusal(run: Run) -> RefusalTable | None:
 
 def out_of_scope(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
     """What the guarantee says nothing about, with what was measured of it."""
-    shifted = (row for row in conditions if row.holds is False and row.kind == "corruption")
+    shifted = (row for row in conditions if row.holds == "broken" and row.kind == "corruption")
     broken = list(dict.fromkeys(_family(row.family) for row in shifted))
     seen = f": {_listed(broken)} broke it" if broken else ""
     each = "all answers together" if groups is None else "all answers together, one image of each new group"
@@ -131,6 +131,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
         "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
         "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels would not help."),
     }
+    if failed and found != "measurement_failed":
+        return f"{steps[found]} Figures of what failed its checks ({failed}) are not to be used until that is repaired."
     return steps[found]
 
 

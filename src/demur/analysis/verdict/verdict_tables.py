@@ -56,11 +56,15 @@ class LabelAccess(Table):
     gate_changes: tuple[str, ...]
 
 
+Bearing = Literal["everything", "guarantee", "rankings", "attacks", "corruptions", "maps"]
+
+
 class Check(Table):
-    """One check of the measurement itself."""
+    """One check of the measurement itself; where it fails, what it bears on is void and nothing else."""
 
     name: str
     state: Literal["pass", "warn", "fail"]
     sentence: str
     count: int | None = None
     of: int | None = None
+    bears_on: Bearing = "everything"

@@ -21,7 +21,8 @@ from demur.evidence import Evidence
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.run_writer import RunWriter
-from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
+from demur.pipeline.run.score_tolerance import measure_tolerance
+from demur.policies import Calibration, Certificate, Certified, Refusal, Tolerance, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, read_json, write_json, wrong
 from demur.shapes import Labels
@@ -30,31 +31,50 @@ from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.splits import FEW
 
 
-def fit_policies(job: Job, clean: pl.DataFrame) -> list[dict[str, Any]]:
-    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+@dataclass(frozen=True, kw_only=True)
+class ChosenSignal:
+    """The signal that certified thresholds read, and how far its scores may move when images are asked again.
 
-    The signal of a certified threshold is chosen on the tune rows: msp unless another is clearly better there.
+    `asked` is how tune images were asked again; empty where none could be.
     """
-    signals = list(job.signals)
-    return [{"name": text, **_fitted(job.policies[text], clean, signals)} for text in job.plan.policies.use]
+
+    name: str
+    tolerance: Tolerance
+    asked: tuple[str, ...]
 
 
-def _fitted(policy: AnyPolicy, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
-    return _certify(policy, clean, signals) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
-
-
-def _certify(policy: Certified, clean: pl.DataFrame, signals: Sequence[str]) -> dict[str, Any]:
-    readable = clean.filter(pl.col("error").is_null())
-    tune, certify = (readable.filter(pl.col("split") == split) for split in ("tune", "certify"))
-    scores = {name: tune[f"signal.{name}"].to_numpy() for name in signals}
+def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ChosenSignal:
+    """The signal chosen on the tune rows: msp unless another is clearly better there. No other label is read."""
+    tune = _readable(clean, "tune")
+    scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
     signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
-    answer = policy.fit(_calibration(tune, signal), _calibration(certify, signal))
+    tolerance, asked = measure_tolerance(job, clean, signal)
+    return ChosenSignal(name=signal, tolerance=tolerance, asked=asked)
+
+
+def fit_policies(job: Job, clean: pl.DataFrame, chosen: ChosenSignal | None = None) -> list[dict[str, Any]]:
+    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`."""
+    chosen = chosen or choose_for_certificates(job, clean)
+    return [{"name": text, **_fitted(job.policies[text], clean, chosen)} for text in job.plan.policies.use]
+
+
+def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ChosenSignal) -> dict[str, Any]:
+    return _certify(policy, clean, chosen) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
+
+
+def _certify(policy: Certified, clean: pl.DataFrame, chosen: ChosenSignal) -> dict[str, Any]:
+    tune, certify = (_calibration(_readable(clean, split), chosen) for split in ("tune", "certify"))
+    answer = policy.fit(tune, certify)
     match answer:
         case Certificate():
-            return {"signal": signal, "tune": len(tune), "policy": dump_policy(answer.on(signal))}
+            return {"signal": chosen.name, "tune": len(tune), "policy": dump_policy(answer.on(chosen.name))}
         case Refusal():
-            support = _support(policy, _calibration(tune, signal), _calibration(certify, signal))
-            return {"signal": signal, "tune": len(tune), "refusal": {**_plain(vars(answer)), **support}}
+            refusal = {**_plain(vars(answer)), **_support(policy, tune, certify)}
+            return {"signal": chosen.name, "tune": len(tune), "refusal": refusal}
+
+
+def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
+    return clean.filter(pl.col("error").is_null() & (pl.col("split") == split))
 
 
 _ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
@@ -74,9 +94,10 @@ def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict
     }
 
 
-def _calibration(rows: pl.DataFrame, signal: str) -> Calibration:
+def _calibration(rows: pl.DataFrame, signal: ChosenSignal) -> Calibration:
     return Calibration(
-        scores=rows[f"signal.{signal}"].to_numpy(),
+        scores=rows[f"signal.{signal.name}"].to_numpy(),
+        tolerance=signal.tolerance,
         wrong=wrong(rows),
         groups=groups(rows),
         ids=rows["sample_id"].to_list(),

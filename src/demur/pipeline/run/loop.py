@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from demur.pipeline.run.extra_facts import (
     save_thumbs,
 )
 from demur.pipeline.run.fitting import (
+    choose_for_certificates,
     fit_facts,
     fit_policies,
     fit_rows,
@@ -305,8 +306,10 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     clean = read(folder.path, CLEAN.name)
     if not folder.has("facts/policies.json"):
+        chosen = choose_for_certificates(job, clean)
+        folder.write_json("facts/tolerances.json", [asdict(chosen)])
         note(folder.path, "certify", "audit")
-        folder.write_json("facts/policies.json", fit_policies(job, clean))
+        folder.write_json("facts/policies.json", fit_policies(job, clean, chosen))
         folder.log("certify and test labels opened")
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):

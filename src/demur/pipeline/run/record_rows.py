@@ -117,10 +117,11 @@ def scores_of(job: Job, x: Images, keys: Keys, logits: Logits | None = None) -> 
     """What the model answers to images and how every signal scores that, batch by batch."""
     signals = job.ready
     with torch.no_grad():
-        return ForwardScores.of([_scored(signals, evidence) for evidence in job.evidence(x, keys, logits)])
+        return ForwardScores.of([score_batch(signals, evidence) for evidence in job.evidence(x, keys, logits)])
 
 
-def _scored(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardScores:
+def score_batch(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardScores:
+    """What the model answered to one batch and how some signals score it."""
     logits = finite(evidence.logits)
     parts = {name: signal.parts(evidence) for name, signal in signals.items() if isinstance(signal, Composed)}
     scores = {
