@@ -87,8 +87,7 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        void = results.void("attacks")
-        attack = None if void else results.manipulation
+        attack = None if results.void("attacks") else results.manipulation
         return cls(
             state=results.state,
             verdict=verdict(results),
@@ -108,10 +107,10 @@ class FirstScreen:
             corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
             manipulation=_manipulation(attack, guaranteed=guarantee is not None)
             if attack
-            else (_no_attack_sentence(results, void),),
+            else (_no_attack_sentence(results),),
             manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
             if attack
-            else _no_attack_sentence(results, void),
+            else _no_attack_sentence(results),
             manipulation_note=attack.sentence if attack else None,
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
@@ -232,9 +231,9 @@ def _smallest_fall(rows: Sequence[ClassRow]) -> str | None:
     )
 
 
-def _no_attack_sentence(results: Results, void: str | None) -> str:
+def _no_attack_sentence(results: Results) -> str:
     """What a search along one direction says where no attack was run, or why what was run says nothing."""
-    if void is not None:
+    if void := results.void("attacks"):
         return f"Not known: the attack {void}."
     for search in results.epsilon:
         median = search.median
