@@ -156,7 +156,7 @@ def test_a_planted_fault_fails_a_check(name, tmp_path):
     setup, *expected = FAILS[name]
     results = analyse(setup.run(tmp_path / "run"))
     assert set(expected) <= set(failed(results))
-    assert results.state == "measurement_failed"
+    assert results.state == "measurement_failed" or expected[0] in results.void("attacks")
     assert expected[0] in results.next_step
 
 

@@ -111,7 +111,8 @@ class ToleranceShape(Shape):
 
     name: Name
     tolerance: dict[Literal["edges", "widths", "relative"], Any]
-    asked: list[str]
+    ways: list[str]
+    refused: dict[str, str]
 
 
 class NearDuplicatesShape(Shape):

@@ -24,6 +24,7 @@ from demur.metrics.ranking import Floats
 
 _LEVEL = 0.975
 _EDGE = 1e-9
+_NORMAL = float(ndtri(_LEVEL))
 
 FEWEST = 10
 """With fewer units of either kind no interval is to be trusted, and none is given."""
@@ -70,16 +71,16 @@ def gain_influence(
 ) -> Floats:
     """What each unit, in sorted order, adds to the error of `auroc_gain`.
 
-    The root of the sum of squares is the standard error. Zero everywhere where a gain is undefined.
+    The root of the sum of squares is the standard error, made larger as Student's t is wider than the normal
+    distribution. Zero everywhere where a gain is undefined.
     """
     flags = np.asarray(positive, bool)
     count, _ = _count(flags, units)
     if flags.all() or not flags.any():
         return np.zeros(count)
     ours, theirs = (_Placements.of(np.asarray(each, np.float64), flags, units) for each in (uncertainty, baseline))
-    gain = ours.less(theirs)
-    above, below = gain.scaled
-    return above + below
+    above, below = ours.less(theirs).scaled
+    return (above + below) * (ours.quantile / _NORMAL)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ def job():
 def test_it_is_measured_in_every_way_and_copied_into_the_policy(folder):
     (facts,) = read_json(folder / "facts" / "tolerances.json")
     assert facts["name"] == "msp"
-    assert facts["asked"] == ["alone", "in other batches", "in float64"]
+    assert facts["ways"] == ["alone", "in other batches", "in float64"]
     tolerance = Tolerance.load(facts["tolerance"])
     (policy,) = (load_policy(entry["policy"]) for entry in read_json(folder / "facts" / "policies.json"))
     assert policy.certificate.tolerance == tolerance
@@ -51,7 +51,9 @@ FACTS = "facts/tolerances.json"
 
 def test_certify_and_test_rows_have_no_part_in_it(folder, job):
     clean = read(folder, "clean")
-    moved = clean.with_columns(pl.when(pl.col("split") == "tune").then("signal.msp").otherwise(0.5).alias("signal.msp"))
+    moved = clean.with_columns(
+        pl.when(pl.col("split") == "tune").then(pl.col("signal.msp")).otherwise(0.5).alias("signal.msp")
+    )
     assert measure_tolerance(job, moved, "msp") == measure_tolerance(job, clean, "msp")
 
 
@@ -64,7 +66,7 @@ def test_it_is_twice_the_largest_move_of_the_tune_rows_nearby(folder, job, monke
     shifted = clean.with_columns(
         pl.col("signal.msp") - pl.col("sample_id").replace_strict(by, default=0.0, return_dtype=pl.Float64)
     )
-    found, _ = measure_tolerance(job, shifted, "msp")
+    found = measure_tolerance(job, shifted, "msp").tolerance
     assert found.widths[-1] == pytest.approx(2e-3, rel=0.05)
     assert found.widths[0] < 0.7e-3
 
@@ -72,16 +74,19 @@ def test_it_is_twice_the_largest_move_of_the_tune_rows_nearby(folder, job, monke
 def test_a_way_that_fails_says_nothing_and_without_any_it_is_a_float32_step(folder, job, monkeypatch):
     clean, scores = read(folder, "clean"), score_tolerance._scores
 
-    def failing(asked, x, keys, signal, size):
+    def failing(of, x, keys, signal, size):
         if size == 1 or x.dtype == torch.float64:
             raise ModelError("not so")
-        return scores(asked, x, keys, signal, size)
+        return scores(of, x, keys, signal, size)
 
     monkeypatch.setattr(score_tolerance, "_scores", failing)
-    assert measure_tolerance(job, clean, "msp")[1] == ("in other batches",)
+    found = measure_tolerance(job, clean, "msp")
+    assert found.ways == ("in other batches",)
+    assert found.refused == dict.fromkeys(("alone", "in float64"), "not so")
     monkeypatch.setattr(score_tolerance, "_OTHER_BATCH", 1)
-    assert measure_tolerance(job, clean, "msp") == (Tolerance(relative=2.0**-23), ())
-    assert measure_tolerance(job, clean.filter(pl.col("split") == "test"), "msp")[1] == ()
+    none = measure_tolerance(job, clean, "msp")
+    assert (none.tolerance, none.ways) == (Tolerance(relative=2.0**-23), ())
+    assert measure_tolerance(job, clean.filter(pl.col("split") == "test"), "msp").ways == ()
 
 
 def test_whatever_the_scale_of_the_logits_the_same_images_are_answered(tmp_path, folder):

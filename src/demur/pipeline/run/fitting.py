@@ -21,8 +21,8 @@ from demur.evidence import Evidence
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.run_writer import RunWriter
-from demur.pipeline.run.score_tolerance import measure_tolerance
-from demur.policies import Calibration, Certificate, Certified, Refusal, Tolerance, choose_signal, dump_policy
+from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
+from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, read_json, write_json, wrong
 from demur.shapes import Labels
@@ -31,38 +31,25 @@ from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.splits import FEW
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChosenSignal:
-    """The signal that certified thresholds read, and how far its scores may move when images are asked again.
-
-    `asked` is how tune images were asked again; empty where none could be.
-    """
-
-    name: str
-    tolerance: Tolerance
-    asked: tuple[str, ...]
-
-
-def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ChosenSignal:
-    """The signal chosen on the tune rows: msp unless another is clearly better there. No other label is read."""
+def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ScoreTolerance:
+    """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better."""
     tune = _readable(clean, "tune")
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
     signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
-    tolerance, asked = measure_tolerance(job, clean, signal)
-    return ChosenSignal(name=signal, tolerance=tolerance, asked=asked)
+    return measure_tolerance(job, clean, signal)
 
 
-def fit_policies(job: Job, clean: pl.DataFrame, chosen: ChosenSignal | None = None) -> list[dict[str, Any]]:
+def fit_policies(job: Job, clean: pl.DataFrame, chosen: ScoreTolerance | None = None) -> list[dict[str, Any]]:
     """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`."""
     chosen = chosen or choose_for_certificates(job, clean)
     return [{"name": text, **_fitted(job.policies[text], clean, chosen)} for text in job.plan.policies.use]
 
 
-def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ChosenSignal) -> dict[str, Any]:
+def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
     return _certify(policy, clean, chosen) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
 
 
-def _certify(policy: Certified, clean: pl.DataFrame, chosen: ChosenSignal) -> dict[str, Any]:
+def _certify(policy: Certified, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
     tune, certify = (_calibration(_readable(clean, split), chosen) for split in ("tune", "certify"))
     answer = policy.fit(tune, certify)
     match answer:
@@ -94,7 +81,7 @@ def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict
     }
 
 
-def _calibration(rows: pl.DataFrame, signal: ChosenSignal) -> Calibration:
+def _calibration(rows: pl.DataFrame, signal: ScoreTolerance) -> Calibration:
     return Calibration(
         scores=rows[f"signal.{signal.name}"].to_numpy(),
         tolerance=signal.tolerance,
