@@ -148,7 +148,8 @@ def _check(guarantee: Guarantee) -> str:
     unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
     return (
         f"Check on {count(guarantee.test_n)} unseen {unseen}: "
-        f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered."
+        f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered"
+        f"{'; alone they show it neither kept nor broken' if guarantee_holds(guarantee) == 'undecided' else ''}."
     )
 
 
