@@ -1,5 +1,6 @@
 """The classifier at an address, where no data say which classes and which size it is for."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -111,13 +112,25 @@ def _class_count(address: Address, text: str, shape: Shape) -> int:
         heads = list(_heads(made.state_dict(), read_weights(address.weights)))
         if heads:
             return heads[-1]
-    width = _width(made, shape, text, address.options.get("output", "logits"))
+    width = _width_by_shapes(made, shape)
+    if width <= MOST_CLASSES:
+        width = _width(made, shape, text, address.options.get("output", "logits"))
     if width > MOST_CLASSES:
         raise ModelError(
             f"{text!r} does not say its classes, and the model gives {width:,} outputs for an image of shape {shape}, "
             f"more than the {MOST_CLASSES:,} classes that are read. Write the ?size=… it was made for at its end."
         )
     return max(_GUESS, width)
+
+
+def _width_by_shapes(made: nn.Module, shape: Shape) -> int:
+    """How many outputs there would be, by shapes alone, before a huge image is computed; 0 where code needs values."""
+    try:
+        with torch.no_grad():
+            found = copy.deepcopy(made).eval().to("meta")(torch.empty(1, *shape, device="meta"))
+    except Exception:  # noqa: BLE001 - foreign code may raise anything; then it is asked with values
+        return 0
+    return found.flatten(1).shape[1] if isinstance(found, Tensor) and found.ndim > 1 else 0
 
 
 def _heads(built: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[int]:
