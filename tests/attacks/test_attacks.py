@@ -8,14 +8,11 @@ from demur.attacks.apgd import APGD, APGDT
 from demur.attacks.core.harness import run
 from demur.attacks.core.losses import cross_entropy
 from demur.attacks.core.objective import Objective
-from demur.attacks.cw import CW
-from demur.attacks.ddn import DDN
-from demur.attacks.deepfool import DeepFool
 from demur.attacks.external.callable_attack import ByPath
 from demur.attacks.external.external import run_external
 from demur.attacks.external.libraries import ART, Foolbox, Torchattacks
-from demur.attacks.fmn import FMN
 from demur.attacks.gradient_sign import BIM, FGSM, MIFGSM
+from demur.attacks.minimal_norm import CW, DDN, FMN, DeepFool
 from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
 from demur.attacks.spatial import Spatial

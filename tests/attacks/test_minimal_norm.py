@@ -11,10 +11,7 @@ from demur.attacks.core.attack_state import AttackState, Output, Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import inward, length
-from demur.attacks.cw import CW
-from demur.attacks.ddn import DDN
-from demur.attacks.deepfool import DeepFool
-from demur.attacks.fmn import FMN
+from demur.attacks.minimal_norm import CW, DDN, FMN, DeepFool
 from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.randomness import Keys

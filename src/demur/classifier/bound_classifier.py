@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from demur.classifier import first_answer as first
 from demur.classifier.contract import Capabilities, Contract, fingerprint
-from demur.classifier.hooks import find_penultimate, kept_output, layer_names, outputs_of
-from demur.classifier.modes import dropping
+from demur.classifier.hooks import dropping, find_penultimate, kept_output, layer_names, outputs_of
 from demur.classifier.outputs import ForwardOutput, columns, to_logits
 from demur.classifier.partial_forward import PartialForward, filters_of
 from demur.classifier.preprocessing import Preprocessing

@@ -21,9 +21,8 @@ import typer
 
 from demur import __version__
 from demur.cli.attack_command import attack
-from demur.cli.audit_command import audit
 from demur.cli.explain_command import explain
-from demur.cli.run_commands import compare, list_names, plan, report
+from demur.cli.run_commands import audit, compare, list_names, plan, report
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
 from demur.containment import close_exits, contained

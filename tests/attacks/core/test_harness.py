@@ -10,7 +10,7 @@ from tests.oracles import CLASSES, SHAPE, Bowl, Plane, images
 from demur.attacks.core.attack_state import Trouble
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
-from demur.attacks.fmn import FMN
+from demur.attacks.minimal_norm import FMN
 from demur.attacks.pgd import PGD
 from demur.classifier import BoundClassifier
 from demur.randomness import Keys
