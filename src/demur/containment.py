@@ -218,7 +218,7 @@ def _without_exits() -> Iterator[None]:
 
 
 def close_exits() -> None:
-    """Let nobody choose the exit status of this process any more, such as by `os._exit` when it ends."""
+    """Keep the exit status of this process from here on, also from an `os._exit` when it ends."""
     for module, name in _WAYS_OUT:
         setattr(module, name, _in_children(getattr(module, name), lambda *_arguments: None))
 

@@ -238,3 +238,21 @@ def test_a_function_that_is_no_margin_is_refused(own, error, words):
 def test_a_scale_must_be_a_size():
     with pytest.raises(InputError, match="`scale`"):
         Objective(setting(Plane())[0].classifier, success=sure, scale=0.0)
+
+
+class Narrow(Plane):
+    """Fails on more than four images at once."""
+
+    def forward(self, x):
+        if len(x) > 4:
+            raise RuntimeError("too many")
+        return super().forward(x)
+
+
+def test_a_batch_that_fails_is_climbed_by_halves_towards_the_same_targets():
+    models = [BoundClassifier(net().eval(), classes=CLASSES, input_shape=SHAPE) for net in (Narrow, Plane)]
+    x, y = images(Plane(), 12), torch.zeros(12, dtype=torch.long)
+    for target in (None, torch.tensor([1, 0] * 6)):
+        halved, whole = (Objective(model, "margin").climb(x, y, target) for model in models)
+        torch.testing.assert_close(halved[1], whole[1])
+        torch.testing.assert_close(halved[0].logits, whole[0].logits)

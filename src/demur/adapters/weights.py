@@ -136,7 +136,7 @@ def learned_from(weights: str | None) -> frozenset[str]:
 
 
 def training_hashes(weights: Path | str) -> frozenset[str] | None:
-    """The content hashes, as an `Index` has them, of the images a model has learned from; None where nobody noted them.
+    """The content hashes, as an `Index` has them, of the images a model has learned from; None where none were noted.
 
     Raises:
         ModelError: the weights name a manifest that is missing or another one.
@@ -149,7 +149,7 @@ def training_hashes(weights: Path | str) -> frozenset[str] | None:
             return None
         raise ModelError(
             f"{weights} was trained on images listed in {path.name}, and that file is missing. Put it back beside the "
-            "weights: without it nobody can tell whether the model has seen the images it is measured on."
+            "weights: without it it cannot be told whether the model has seen the images it is measured on."
         )
     try:
         content = content_of(path, 1024 * MIB)

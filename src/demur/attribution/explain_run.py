@@ -117,7 +117,7 @@ Line = Mapping[str, Any]
 
 
 class ExplainProgress(Protocol):
-    """Whom to tell how far it is."""
+    """Progress of an explanation, image by image."""
 
     def start(self, rows: int) -> None: ...
 
@@ -161,7 +161,7 @@ def explain_pictures(
         classifier: what is asked.
         pictures: the files; one that cannot be read is a row with a reason.
         out: the folder, made if it is not there.
-        progress: whom to tell.
+        progress: is told of each image.
         maps: names of maps.
         of: the class that is explained; by default what is answered.
         crop: whether a picture is cut to the model's proportions before it is scaled, instead of stretched.

@@ -100,7 +100,7 @@ Sign = Literal["absolute", "positive"]
 
 
 def check_sign(name: str, sign: str) -> None:
-    """Refuse a sign nobody knows."""
+    """Refuse an unknown sign."""
     if sign not in get_args(Sign):
         raise InputError(f"{name}: `sign` must be {' or '.join(map(repr, get_args(Sign)))}; got {sign!r}.")
 
