@@ -15,6 +15,7 @@ from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
 from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap, WorstClass
 from demur.analysis.accuracy.slices import SliceRow
+from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
 from demur.analysis.quantity import Number, Quantity, Table
@@ -96,6 +97,7 @@ class Results(Table):
     slices: tuple[SliceRow, ...] = ()
     worst_slice: SliceRow | None = None
     label_quality: LabelQuality | None = None
+    wrong_labels: WrongLabels | None = None
     attacks: tuple[AttackRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
     contests: tuple[Contest, ...] = ()

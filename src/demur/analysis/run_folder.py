@@ -17,6 +17,7 @@ from demur.analysis.quantity import Quantity
 from demur.errors import RunError
 from demur.metrics import Resampler, mean, proportion
 from demur.metrics.estimate import counted
+from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
 from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
 from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
@@ -215,6 +216,17 @@ class Run:
     def refusal(self) -> Mapping[str, Any] | None:
         """Why the first certified threshold was refused."""
         return next((entry["refusal"] for entry in self.policy_facts if "refusal" in entry), None)
+
+    @property
+    def logits(self) -> Floats:
+        """Of the clean rows, (rows, classes)."""
+        return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()
+
+    @cached_property
+    def label_noise(self) -> LabelNoise:
+        """What the answers to all clean rows say of their labels."""
+        rows = self.rows("clean")
+        return label_noise(self.logits, rows["label"].to_numpy(), groups(rows))
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers."""

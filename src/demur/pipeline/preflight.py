@@ -15,7 +15,9 @@ from demur.attribution.weight_randomisation import with_random_weights
 from demur.classifier import BoundClassifier, check_labels
 from demur.classifier.first_answer import reason_of
 from demur.data import Index, Source
-from demur.data.perceptual_hash import near_duplicates, print_of
+from demur.data.capture_times import capture_times, in_bursts
+from demur.data.near_duplicates import near_duplicates, print_of, spectra
+from demur.data.neighbours import neighbours, order_of, series_of
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import IndexRows, Job
@@ -212,11 +214,38 @@ def _try_random_weights(classifier: BoundClassifier) -> None:
 _EXAMPLES = 20
 
 
-def near_duplicate_facts(source: Source, index: Index) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Printed:
+    """Prints, ids and splits of the readable rows that take part, and of those the model was trained on."""
+
+    prints: torch.Tensor
+    positions: list[int]
+    ids: list[str]
+    splits: list[str]
+
+
+def printed_rows(source: Source, index: Index) -> Printed:
+    """Read every image once more, for its print alone."""
+    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
+    wanted = sorted(serves)
+    side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
+    prints = torch.empty(len(wanted), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
+    positions, ids, splits = list[int](), list[str](), list[str]()
+    for position, row in zip(wanted, source.read(wanted), strict=True):
+        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
+            prints[len(ids)] = print_of(row.image[None])[0]
+            positions.append(position)
+            ids.append(row.sample_id)
+            splits.append(serves[position])
+    return Printed(prints[: len(ids)], positions, ids, splits)
+
+
+def near_duplicate_facts(source: Source, index: Index, printed: Printed | None = None) -> dict[str, Any]:
     """Counts of near-duplicates across splits, images the model was trained on among them, and some of the pairs."""
-    prints, ids, splits = _prints(source, index)
+    rows = printed_rows(source, index) if printed is None else printed
+    ids, splits = rows.ids, rows.splits
     _, height, width = source.input_shape
-    pairs = near_duplicates(prints, np.array(splits), (height, width))
+    pairs = near_duplicates(rows.prints, np.array(splits), (height, width))
     touched = [row for row in np.unique(pairs) if splits[row] == "test"]
     between = Counter("-".join(sorted((splits[one], splits[other]))) for one, other in pairs)
     return {
@@ -229,16 +258,23 @@ def near_duplicate_facts(source: Source, index: Index) -> dict[str, Any]:
     }
 
 
-def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Prints, ids and splits of the readable rows that take part, and of those the model was trained on."""
-    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
-    positions = sorted(serves)
-    side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
-    prints = torch.empty(len(positions), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
-    ids, splits = list[str](), list[str]()
-    for position, row in zip(positions, source.read(positions), strict=True):
-        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
-            prints[len(ids)] = print_of(row.image[None])[0]
-            ids.append(row.sample_id)
-            splits.append(serves[position])
-    return prints[: len(ids)], ids, splits
+def neighbour_facts(source: Source, index: Index, printed: Printed | None = None) -> dict[str, Any]:
+    """Whether images that follow one another are alike or were taken at once, and what their names tell of series."""
+    rows = printed_rows(source, index) if printed is None else printed
+    place = {position: row for row, position in enumerate(index.positions.tolist())}
+    ours = [at for at, position in enumerate(rows.positions) if position in place]
+    taken = [place[rows.positions[at]] for at in ours]
+    names = [rows.ids[at] for at in ours]
+    times = capture_times(source, [rows.positions[at] for at in ours])
+    order = order_of(names, times)
+    moduli = spectra(rows.prints[ours]) if ours else torch.zeros(0, 1)
+    found = neighbours(moduli, index.labels[taken], [index.contents[at] for at in taken], order)
+    return {
+        "images": len(names),
+        "pairs": found.pairs,
+        "alike": found.alike,
+        "p_value": None if np.isnan(found.p_value) else found.p_value,
+        "times": int(np.isfinite(times).sum()),
+        "bursts": in_bursts(times),
+        **asdict(series_of(names)),
+    }

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,16 @@ from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, 
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
-from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
+from demur.pipeline.preflight import (
+    Printed,
+    has_maps,
+    near_duplicate_facts,
+    neighbour_facts,
+    preflight_checks,
+    printed_rows,
+    try_attacks,
+    try_maps,
+)
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.extra_facts import (
     curve_facts,
@@ -29,6 +38,7 @@ from demur.pipeline.run.extra_facts import (
     overlay_facts,
     sanity_facts,
     save_corruption_thumbs,
+    save_suspects,
     save_thumbs,
 )
 from demur.pipeline.run.fitting import (
@@ -138,13 +148,27 @@ def _run(
 
 def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
     """Everything that is not there yet."""
-    near = partial(near_duplicate_facts, job.source, job.index)
-    _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
+    _note_similarity(job, folder, progress)
     folder.log("started")
     _measure_all(job, folder, progress)
     job = _answered(job, folder)
     _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
     _note_sections(job, folder, progress)
+
+
+def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """What images are nearly the same, and whether they came in bursts; they are read once for both."""
+    printed = cache(partial(printed_rows, job.source, job.index))
+    facts: dict[str, tuple[str, Callable[..., object]]] = {
+        "near_duplicates": ("looking for near-duplicates", near_duplicate_facts),
+        **({"neighbours": ("looking for bursts", neighbour_facts)} if job.index.group_count is None else {}),
+    }
+    for name, (what, found) in facts.items():
+        _note(folder, name, progress, what, partial(_of_prints, found, job, printed))
+
+
+def _of_prints(facts: Callable[..., object], job: Job, printed: Callable[[], Printed]) -> object:
+    return facts(job.source, job.index, printed())
 
 
 def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
@@ -314,4 +338,5 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):
             save_corruption_thumbs(job, folder, int(row))
+        save_suspects(job, folder, clean)
         save_thumbs(job, folder, clean)
