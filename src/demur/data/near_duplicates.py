@@ -4,8 +4,8 @@ A print is the grey image at 32×32 or less. Neighbours are found by the moduli 
 change when an image moves by a pixel and not at all when it is mirrored, from nine places up to three pixels of the
 print apart. Each neighbour is laid over the image, mirrored and not: it is a near-duplicate where the softened,
 standardised prints differ by less than 0.06 root mean square; by less than 0.04 where an image no larger than its print
-must be moved or mirrored. Spectra are quick and take one shirt for another, prints confirm. Above 20,000 images moves of
-more than a pixel are left out. Flat images and those below 8×8 have no duplicates.
+must be moved or mirrored. Spectra are quick and take one shirt for another, prints confirm. Above 20,000 images moves
+of more than a pixel are left out. Flat images and those below 8×8 have no duplicates.
 Reddy & Chatterji (1996), "An FFT-based technique for translation, rotation, and scale-invariant image registration"
 (moduli of Fourier coefficients tell an image wherever it lies).
 """

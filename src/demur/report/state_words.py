@@ -7,6 +7,7 @@ from demur.analysis.accuracy.overall import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
+from demur.errors import brief
 from demur.report.phrases import at_most, count, percent, plural
 
 
@@ -86,6 +87,9 @@ def _barred(results: Results) -> str | None:
 def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
     needed = f"about {count(refusal.labels_needed)} are needed" if refusal.labels_needed else "more are needed to tell"
+    if refusal.constant_group is not None:
+        reason = f"No guarantee: all images are of one group, “{brief(refusal.constant_group)}”, which counts as one"
+        return "Not yet. Let a person check every answer.", reason, refusal.sentence
     return (
         "Not yet. Let a person check every answer.",
         (

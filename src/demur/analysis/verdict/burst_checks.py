@@ -72,13 +72,13 @@ def _natural_ranks(names: list[str]) -> list[int]:
 
 def _sentence(facts: Mapping[str, Any], correlation: float, *, alike: bool, together: bool) -> str:
     if not (alike or together):
-        return "Neighbours in order of time or name that are as alike as 1 in 20 random pairs of a class"
+        return "Neighbours in order of time or name that are as alike as 1 in 20 pairs of a class that lie far apart"
     seen = []
     if alike:
         scores = (
             f", and so are their scores (rank correlation above {correlation:.2f})" if correlation > _SCORES else ""
         )
-        seen.append(f"neighbours in order of time or name are far more alike than random pairs of a class{scores}")
+        seen.append(f"neighbours in order of time or name are far more alike than others of a class{scores}")
     if together:
         seen.append(f"{facts['bursts']:,} images were taken within seconds of another")
     way_out = (

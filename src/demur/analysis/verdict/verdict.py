@@ -37,6 +37,7 @@ class RefusalTable(Table):
 
     `provable` is the smallest risk so few labels could prove if no answer were wrong; `supported` the smallest of a few
     rounder risks at which these very labels would have passed. It was chosen after the fact, so it guarantees nothing.
+    `constant_group` is the one group that all images are of, where that is the reason.
     """
 
     sentence: str
@@ -48,6 +49,7 @@ class RefusalTable(Table):
     unit: Literal["image", "group"] = "image"
     provable: float | None = None
     supported: float | None = None
+    constant_group: str | None = None
 
 
 State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
@@ -121,6 +123,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
     more = f"about {needed:,} {unit}s for certification alone" if needed else "more are needed to tell"
+    if run.refusal is not None and run.refusal.get("constant_group") and found == "too_few_labels":
+        return "Name groups that tell images apart (patient, module, lot, video), or give none; all are of one group."
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (

@@ -18,6 +18,7 @@ from torch import Tensor
 from demur.data import Index
 from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
+from demur.metrics import labels_without_error
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.run_writer import RunWriter
@@ -46,6 +47,8 @@ def fit_policies(job: Job, clean: pl.DataFrame, chosen: ScoreTolerance | None = 
 
 
 def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
+    if isinstance(policy, Certified) and (name := _constant_group(clean)) is not None:
+        return {"signal": chosen.name, "tune": 0, "refusal": _plain(_refusal_of_one_group(policy, name))}
     return _certify(policy, clean, chosen) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
 
 
@@ -58,6 +61,32 @@ def _certify(policy: Certified, clean: pl.DataFrame, chosen: ScoreTolerance) -> 
         case Refusal():
             refusal = {**_plain(vars(answer)), **_support(policy, tune, certify)}
             return {"signal": chosen.name, "tune": len(tune), "refusal": refusal}
+
+
+def _constant_group(clean: pl.DataFrame) -> str | None:
+    """The group that all rows are of; None where there are several, or none."""
+    names = set(groups(clean) if groups(clean) is not None else ())
+    return str(names.pop()) if len(names) == 1 and len(clean) > 1 else None
+
+
+def _refusal_of_one_group(policy: Certified, name: str) -> dict[str, Any]:
+    """One group is one observation, wherever its images fell: there is nothing to tune and nothing to test."""
+    needed = labels_without_error(policy.risk, policy.delta)
+    refusal = Refusal(
+        reason="too_few_labels",
+        risk=policy.risk,
+        delta=policy.delta,
+        labels_given=1,
+        labels_needed=needed,
+        lowest_risk=math.nan,
+        unit="group",
+        sentence=(
+            f"No threshold can be guaranteed to keep wrong answers at or below {100 * policy.risk:.3g} %: all images are "
+            f"of one group, {name!r}, which counts as one; at least {needed:,} groups would be needed. Name groups that "
+            "tell images apart (patient, module, lot, video), or give none."
+        ),
+    )
+    return {**vars(refusal), "provable": 1 - policy.delta, "supported": None, "constant_group": name}
 
 
 def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
