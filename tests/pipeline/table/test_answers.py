@@ -82,15 +82,17 @@ def test_parquet_and_csv_say_the_same(tmp_path):
     assert one.scores("score").tolist() == two.scores("score").tolist()
 
 
-def test_rows_without_a_score_are_abstained_on_and_counted(tmp_path):
-    found = read_answers(csv(tmp_path, "label,predicted,score\na,a,0.5\na,b,\na,a,nan\n"))
-    assert found.scores("score").tolist() == [0.5, np.inf, np.inf]
-    assert found.unscored == 2
+def test_rows_that_are_not_whole_are_left_out_with_the_reason(tmp_path):
+    found = read_answers(csv(tmp_path, "label,predicted,score\na,a,0.5\na,b,\na,a,nan\n,b,0.1\na,,1\nb,a,1\n"))
+    assert found.scores("score").tolist() == [0.5, 1]
+    assert found.numbers.tolist() == [0, 5]
+    undefined = "a score or a logit that is no number"
+    assert found.left_out == {1: undefined, 2: undefined, 3: "no label", 4: "no answer"}
 
 
-def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
-    found = read_answers(csv(tmp_path, "label,predicted,score\na,a,0.5\n,b,0.1\n"))
-    assert (len(found), found.incomplete) == (1, 1)
+def test_rows_without_a_logit_are_left_out(tmp_path):
+    found = read_answers(csv(tmp_path, "label,logit.0,logit.1\n0,1,\n1,0,1\n"))
+    assert (found.label.tolist(), [*found.left_out]) == ([1], [0])
 
 
 def test_an_apostrophe_against_formulas_is_none_of_the_name(tmp_path):
@@ -102,6 +104,7 @@ def test_an_apostrophe_against_formulas_is_none_of_the_name(tmp_path):
     [
         ("", "cannot read|no column `label`"),
         ("label,predicted,score\n", "no rows"),
+        ("label,predicted,score\na,a,\n", "a score or a logit that is no number in row 0, and no other"),
         ("predicted,score\na,1\n", "no column `label`; found predicted, score"),
         ("label,predicted\na,a\n", "neither columns `logit"),
         ("label,logit.0\n0,1\n", "one column of logits"),

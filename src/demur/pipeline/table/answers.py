@@ -1,7 +1,7 @@
 """A table of what some model answered: one row per image, with its label and logits, or a score and an answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,8 @@ class Answers:
         split: what a row serves by the table itself, or None.
         weight: how much each row counts, or None.
         sample_id: names of the rows, or None.
-        incomplete: how many rows had no label or no answer and were left out.
-        unscored: how many rows have a score that is no number; they count as abstained on.
+        numbers: the places of the rows in the file, from 0.
+        left_out: the places of those that have no label, no answer or a score that is no number, with the reason.
     """
 
     path: Path
@@ -50,11 +50,26 @@ class Answers:
     split: Sequence[OwnSplit | None] | None
     weight: Floats | None
     sample_id: Sequence[str] | None
-    incomplete: int
-    unscored: int
+    numbers: NDArray[np.intp]
+    left_out: Mapping[int, str]
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def rows(self, index: NDArray[np.intp]) -> "Answers":
+        """Some rows, by their positions."""
+        return replace(
+            self,
+            label=self.label[index],
+            predicted=self.predicted[index],
+            logits=None if self.logits is None else self.logits[index],
+            given={name: scores[index] for name, scores in self.given.items()},
+            group=None if self.group is None else self.group[index],
+            split=None if self.split is None else [self.split[row] for row in index],
+            weight=None if self.weight is None else self.weight[index],
+            numbers=self.numbers[index],
+            sample_id=None if self.sample_id is None else [self.sample_id[row] for row in index],
+        )
 
     @property
     def wrong(self) -> Flags:
@@ -67,16 +82,11 @@ class Answers:
         return tuple(dict.fromkeys((*(LOGIT_SCORES if self.logits is not None else ()), *self.given)))
 
     def scores(self, signal: str) -> Floats:
-        """The scores of one signal, infinite where it is undefined: such a row is abstained on.
-
-        Those that stand in the table come before those that its logits give.
-        """
+        """The scores of one signal (rows,); those that stand in the table come before those that its logits give."""
         if signal in self.given:
-            found = self.given[signal]
-        else:
-            assert self.logits is not None  # else it is none of `signals`
-            found = scores_of(self.logits, signal)
-        return np.where(np.isnan(found), np.inf, found)
+            return self.given[signal]
+        assert self.logits is not None  # else it is none of `signals`
+        return scores_of(self.logits, signal)
 
 
 def read_answers(path: Path) -> Answers:
@@ -90,21 +100,41 @@ def read_answers(path: Path) -> Answers:
     _check_columns(path, table.columns, logits)
     if table.is_empty():
         raise DataError(f"{path} has no rows; a certificate needs labelled ones. Give some hundreds.")
-    whole = table.drop_nulls(["label", *(() if logits else ("predicted",))])
-    return _answers(path, whole, logits, len(table) - len(whole))
+    numbers = np.arange(len(table))
+    reasons = table.select(_reason(table.columns, bool(logits)))["reason"]
+    kept = reasons.is_null().to_numpy()
+    left_out = dict(zip(numbers[~kept].tolist(), reasons.drop_nulls().to_list(), strict=True))
+    if not kept.any():
+        raise DataError(f"{path}: {left_out[0]} in row 0, and no other row is whole. Check the columns.")
+    return _answers(path, table if kept.all() else table.filter(kept), logits, numbers[kept], left_out)
 
 
-def _answers(path: Path, table: pl.DataFrame, logits: Sequence[str], incomplete: int) -> Answers:
+def _reason(columns: Sequence[str], has_logits: bool) -> pl.Expr:  # noqa: FBT001 - private
+    """Why a row is of no use, null where it is."""
+    numbers = [name for name in columns if name == "score" or name.startswith((LOGIT, SIGNAL))]
+    undefined = pl.any_horizontal(pl.col(name).is_nan() for name in numbers)
+    unanswered = pl.lit(value=False) if has_logits else pl.col("predicted").is_null()
+    return (
+        pl.when(pl.col("label").is_null())
+        .then(pl.lit("no label"))
+        .when(unanswered)
+        .then(pl.lit("no answer"))
+        .when(undefined)
+        .then(pl.lit("a score or a logit that is no number"))
+        .alias("reason")
+    )
+
+
+def _answers(
+    path: Path, table: pl.DataFrame, logits: Sequence[str], numbers: NDArray[np.intp], left_out: Mapping[int, str]
+) -> Answers:
     matrix = _matrix(table, logits) if logits else None
-    lost = np.zeros(len(table), bool) if matrix is None else np.isnan(matrix).any(axis=1)
     label, predicted, classes = _labels(path, table, logits, matrix)
     given = {
         name.removeprefix(SIGNAL): table[name].to_numpy()
         for name in table.columns
         if name == "score" or name.startswith(SIGNAL)
     }
-    for scores in given.values():
-        lost |= np.isnan(scores)
     return Answers(
         path=path,
         classes=classes,
@@ -116,8 +146,8 @@ def _answers(path: Path, table: pl.DataFrame, logits: Sequence[str], incomplete:
         split=_splits(path, table),
         weight=_weight(path, table),
         sample_id=table["sample_id"].to_list() if "sample_id" in table.columns else None,
-        incomplete=incomplete,
-        unscored=int(lost.sum()),
+        numbers=numbers,
+        left_out=left_out,
     )
 
 
@@ -171,7 +201,7 @@ def _labels(
             )
         return _positions(path, table, "label", classes), _positions(path, table, "predicted", classes), classes
     classes = tuple(name.removeprefix(LOGIT) for name in _ordered(logits))
-    found = np.where(np.isnan(matrix), -np.inf, matrix).argmax(axis=1).astype(np.int32)
+    found = matrix.argmax(axis=1).astype(np.int32)
     if "predicted" in table.columns and table["predicted"].null_count() == 0:
         stated = _positions(path, table, "predicted", classes)
         other = (stated != found) & (matrix[np.arange(len(found)), stated] < matrix.max(axis=1))
