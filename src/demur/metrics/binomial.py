@@ -1,7 +1,7 @@
 """Exact binomial tests and intervals for a share of images, grouped or not."""
 
 import math
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,7 @@ def power(n: int, risk: float, delta: float, true_risk: float) -> float:
     return 0.0 if most < 0 else float(bdtr(most, n, true_risk))
 
 
+@cache
 def power_start(risk: float, delta: float, power: float = 0.9, true_share: float = 0.25) -> int:
     """The smallest n that passes with probability `power` if the true risk is `true_share` of `risk`.
 

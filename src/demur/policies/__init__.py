@@ -7,7 +7,9 @@ policy is plain data and travels as JSON.
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
 from demur.policies.certified import Certified, choose_signal
 from demur.policies.certify import certify
+from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid, threshold_near
+from demur.policies.looks import Look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
 from demur.policies.tolerance import Tolerance
@@ -18,6 +20,8 @@ __all__ = [
     "Certificate",
     "Certified",
     "CertifiedThreshold",
+    "CoverageBound",
+    "Look",
     "Policy",
     "Refusal",
     "Rule",
@@ -29,4 +33,5 @@ __all__ = [
     "dump_policy",
     "load_policy",
     "threshold_near",
+    "unlabelled_rows",
 ]

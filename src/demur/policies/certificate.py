@@ -4,19 +4,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from demur.metrics.estimate import Unit
+from demur.policies.coverage_bound import CoverageBound
+from demur.policies.looks import Look
 from demur.policies.policy import Flags, Reasons, Scores, column, explain
 from demur.policies.tolerance import Tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """With probability ≥ 1 − `delta` over the certify rows, at most `risk` of what the threshold answers is wrong.
+    """With probability ≥ 1 − `delta`, at most `risk` of what the threshold answers is wrong, and it answers enough.
 
-    Holds for data exchangeable with the certify rows: not for shifted or manipulated images. `answered` of `m` certify
-    units (`unit`) were answered and `wrong` of these were wrong; `bound` is the largest risk that leaves plausible at
-    the `level` of the test. `near` units lie within their `tolerance` of the threshold, so that another batch or
-    machine may decide them otherwise: right ones count as not answered, wrong ones as answered. Where the unit is a
-    group, the guarantee is about one image of a new group.
+    The probability is over the rows of all looks of a series; this `look` has spent its part of `delta`, for the risk
+    and for the bound on `coverage`, which hold together. Holds for data exchangeable with the certify rows: not for
+    shifted or manipulated images. `answered` of `m` certify units (`unit`) were answered and `wrong` of these were
+    wrong; `bound` is the largest risk that leaves plausible at the `level` of the test. `near` units lie within their
+    `tolerance` of the threshold, so that another batch or machine may decide them otherwise: right ones count as not
+    answered, wrong ones as answered. Where the unit is a group, the guarantee is about one image of a new group.
     """
 
     threshold: float
@@ -33,15 +36,23 @@ class Certificate:
     grid: int
     tests: int
     procedure: str
+    look: Look
+    coverage: CoverageBound
 
     @property
     def sentence(self) -> str:
         """The guarantee in one sentence, with what it rests on."""
         return (
-            f"When it answers, at most {100 * self.risk:.3g} in 100 answers are wrong ({100 * (1 - self.delta):.3g} % "
-            f"confidence; {self.m:,} labelled {self.unit}s). It answers where the score is at most "
+            f"When it answers, at most {100 * self.risk:.3g} in 100 answers are wrong, and {self.coverage.sentence} "
+            f"({100 * (1 - self.delta):.3g} % confidence; {self.m:,} labelled {self.unit}s; {self.look.sentence}, "
+            f"spends {self.spent:.3g} of {self.delta:.3g}). It answers where the score is at most "
             f"{self.threshold:.6g}: {self.answered:,} of {self.m:,}, of which {self.wrong:,} were wrong.{self._near}"
         )
+
+    @property
+    def spent(self) -> float:
+        """What this look has spent of `delta`."""
+        return self.look.spent(self.delta)
 
     @property
     def _near(self) -> str:
@@ -78,7 +89,8 @@ class CertifiedThreshold:
 class Refusal:
     """No threshold can be guaranteed, and why.
 
-    `labels_needed` is an estimate of the certify units that would do, None where no number can be named;
+    `labels_needed` is an estimate of the certify units that would do at the next look of the series, which spends less
+    than this `look` did; None where no number can be named.
     `lowest_risk` is the smallest share of wrong answers seen at a coverage wide enough to tell, NaN if none was.
     """
 
@@ -90,3 +102,4 @@ class Refusal:
     lowest_risk: float
     unit: Unit
     sentence: str
+    look: Look

@@ -19,7 +19,9 @@ from demur.metrics.binomial import (
 from demur.metrics.bootstrap import Resampler
 from demur.metrics.ranking import auroc
 from demur.policies.certificate import Certificate, Refusal
+from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import (
+    CHANCE,
     STEP,
     Calibration,
     Passed,
@@ -27,31 +29,32 @@ from demur.policies.fixed_sequence import (
     ThresholdGrid,
     ThresholdSequence,
     fixed_sequence,
+    labels_by_guess,
     lay_out,
     starts,
 )
+from demur.policies.looks import Look
 from demur.policies.policy import Flags, Scores, column
 
-CHANCE = 0.9
 GROWTH = 1.05
 _LEVEL = 0.05
 
 
-def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -> Refusal:
+def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float, look: Look) -> Refusal:
     """Say whether labels are missing or the model is too weak.
 
-    Too few labels: fewer than even a faultless model needs, or some larger number exists at which the procedure would
+    Too few labels: fewer than even a faultless model needs, or some larger number exists at which the next look would
     pass with probability ≥ .9 were the risks those seen so far, or the labels cannot tell. Too weak: at every coverage
     wide enough to judge the risk is shown to lie above the target, one-sided at 95 %. Once nothing is guaranteed all
     labels may be read, so tune and certify rows are taken together: an early failure on the certify rows then speaks
     against the model.
     """
-    seen = _together(tune, certify)
-    least = labels_without_error(risk, delta)
-    needed = _labels_needed(seen, max(len(certify) + 1, least), risk, delta)
+    seen, level = _together(tune, certify), look.next.risk_level(delta)
+    least = labels_without_error(risk, look.risk_level(delta))
+    needed = _labels_needed(seen, len(certify) + 1, least, risk, level)
     counts = _counts(seen, least)
     if needed is None and len(certify) < least:
-        needed = _round_up(power_start(risk, delta))
+        needed = _round_up(labels_by_guess(risk, level))
     weak = needed is None and all(risk_lower_bound(wrong, answered, _LEVEL) > risk for answered, wrong in counts)
     lowest = min((wrong / answered for answered, wrong in counts), default=math.nan)
     return Refusal(
@@ -63,6 +66,7 @@ def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float) -
         lowest_risk=lowest,
         unit=certify.unit,
         sentence=_sentence(certify, needed, lowest, risk, weak=weak),
+        look=look,
     )
 
 
@@ -71,15 +75,15 @@ def _together(tune: Calibration, certify: Calibration) -> Calibration:
     return Calibration(scores, wrong, tolerance=certify.tolerance)
 
 
-def _labels_needed(seen: Calibration, least: int, risk: float, delta: float) -> int | None:
+def _labels_needed(seen: Calibration, more: int, fewest: int, risk: float, level: float) -> int | None:
     """The smallest number of certify rows, in steps of 5 %, at which one of the starts would pass nine times in ten.
 
-    A risk seen on fewer answers than a faultless model needs says too little to build on.
+    A risk seen on fewer answers than `fewest` says too little to build on.
     """
-    grid, fewest = ThresholdGrid.of(seen.scores), labels_without_error(risk, delta)
-    m, most = float(least), 3 * power_start(risk, delta) * len(seen) / fewest
+    grid = ThresholdGrid.of(seen.scores)
+    m, most = float(max(more, labels_without_error(risk, level))), 3 * power_start(risk, level) * len(seen) / fewest
     while m <= most:
-        chances = (_chance(seen, grid, start, int(m), risk, fewest) for start in starts(int(m), risk, delta))
+        chances = (_chance(seen, grid, start, int(m), risk, fewest) for start in starts(int(m), risk, level))
         if max(chances) >= CHANCE:
             return _round_up(int(m))
         m *= GROWTH
@@ -111,7 +115,10 @@ def _sentence(certify: Calibration, needed: int | None, lowest: float, risk: flo
     opening = f"No threshold can be guaranteed to keep wrong answers at or below {_percent(risk)}: "
     units = f"labelled {certify.unit}s"
     if needed is not None:
-        return f"{opening}{len(certify):,} {units} are too few; about {needed:,} would be needed."
+        return (
+            f"{opening}{len(certify):,} {units} are too few; about {needed:,} would be needed at the next look, which "
+            "has less of the confidence to spend."
+        )
     if math.isnan(lowest):
         return f"{opening}its score is infinite on every one of {len(certify):,} {units}."
     if not weak:
@@ -127,9 +134,9 @@ def _percent(share: float) -> str:
 class Certified:
     """The laxest threshold of which it can be shown that at most `risk` of its answers are wrong.
 
-    The guarantee fails with probability at most `delta` over the draw of the certify rows. Thresholds are tested by
-    exact binomial tails in a sequence fixed before any certify label is read (`fixed_sequence`), or nothing is
-    guaranteed. Angelopoulos et al. (2021), arXiv:2110.01052 (fixed-sequence testing of a risk).
+    The guarantee fails with probability at most `delta` over the draw of the certify rows of all looks. Thresholds are
+    tested by exact binomial tails in a sequence fixed before any certify label is read (`fixed_sequence`), or nothing
+    is guaranteed. Angelopoulos et al. (2021), arXiv:2110.01052 (fixed-sequence testing of a risk).
     """
 
     risk: float = 0.02
@@ -138,14 +145,26 @@ class Certified:
     def __post_init__(self) -> None:
         check_levels(self.risk, self.delta)
 
-    def plan(self, tune: Calibration, m: int) -> tuple[ThresholdSequence, ...]:
+    def plan(self, tune: Calibration, m: int, look: Look = Look()) -> tuple[ThresholdSequence, ...]:  # noqa: B008 - frozen
         """The thresholds that `m` certify units will be tested at, in order; no label is read."""
-        return lay_out(ThresholdGrid.of(tune.one_per_group().scores), m, self.risk, self.delta)
+        return lay_out(ThresholdGrid.of(tune.one_per_group().scores), m, self.risk, look.risk_level(self.delta))
 
-    def fit(self, tune: Calibration, certify: Calibration) -> Certificate | Refusal:
+    def fit(
+        self,
+        tune: Calibration,
+        certify: Calibration,
+        look: Look = Look(),  # noqa: B008 - frozen
+        unlabelled: Calibration | None = None,
+    ) -> Certificate | Refusal:
         """A guarantee from two disjoint sets of rows, or a refusal. Grouped rows are reduced to one per group.
 
         The signal and everything else must have been chosen without the certify rows.
+
+        Args:
+            tune: rows that place the thresholds.
+            certify: rows that test them.
+            look: which look at these labels this is; it says what of `delta` there is to spend.
+            unlabelled: rows that chose nothing and whose flags are not read; their scores bound the coverage.
         """
         if not len(tune):
             raise InputError(
@@ -153,36 +172,45 @@ class Certified:
                 "or call some of them `tune` or `val` in your split."
             )
         tune, certify = tune.one_per_group(), certify.one_per_group()
-        sequences = self.plan(tune, len(certify))
+        sequences = self.plan(tune, len(certify), look)
         climbed = [fixed_sequence(sequence, certify, self.risk) for sequence in sequences]
         reached = [passed for passed, _ in climbed if passed is not None]
         if not reached:
-            return refuse(tune, certify, self.risk, self.delta)
+            return refuse(tune, certify, self.risk, self.delta, look)
         best = max(reached, key=lambda passed: passed.threshold)
-        return self._certificate(best, certify, sequences, tests=sum(tests for _, tests in climbed))
-
-    def _certificate(
-        self, best: Passed, certify: Calibration, sequences: tuple[ThresholdSequence, ...], tests: int
-    ) -> Certificate:
+        bare = None if unlabelled is None else unlabelled.one_per_group()
+        grid = len({threshold for sequence in sequences for threshold in sequence.thresholds})
         return Certificate(
-            threshold=best.threshold,
-            risk=self.risk,
-            delta=self.delta,
-            level=best.level,
-            m=len(certify),
-            answered=best.counts.answered,
-            wrong=best.counts.wrong,
-            near=best.counts.near,
-            tolerance=certify.tolerance,
-            bound=risk_upper_bound(best.counts.wrong, best.counts.answered, best.level),
-            unit=certify.unit,
-            grid=len({threshold for sequence in sequences for threshold in sequence.thresholds}),
-            tests=tests,
-            procedure=(
-                "fixed-sequence testing by exact binomial tails; thresholds .5 % of the tune rows apart; "
-                f"{len(sequences)} label-free start(s), each at level {best.level:g}"
-            ),
+            **vars(self),
+            **_of_rows(best, certify),
+            grid=grid,
+            tests=sum(tests for _, tests in climbed),
+            procedure=_procedure(sequences),
+            look=look,
+            coverage=bound_coverage(best.threshold, look.coverage_level(self.delta), certify, grid, bare),
         )
+
+
+def _of_rows(best: Passed, certify: Calibration) -> dict[str, Any]:
+    """What a certificate says of the threshold that passed and of the rows it passed on."""
+    return {
+        "threshold": best.threshold,
+        "level": best.level,
+        "m": len(certify),
+        "answered": best.counts.answered,
+        "wrong": best.counts.wrong,
+        "near": best.counts.near,
+        "tolerance": certify.tolerance,
+        "bound": risk_upper_bound(best.counts.wrong, best.counts.answered, best.level),
+        "unit": certify.unit,
+    }
+
+
+def _procedure(sequences: tuple[ThresholdSequence, ...]) -> str:
+    return (
+        "fixed-sequence testing by exact binomial tails; thresholds .5 % of the tune rows apart; "
+        f"{len(sequences)} label-free start(s), each at level {sequences[0].level:g}; exact bound on coverage"
+    )
 
 
 FEWEST_ERRORS = 30

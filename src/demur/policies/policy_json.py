@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from demur.errors import InputError, unknown
 from demur.policies.certificate import Certificate, CertifiedThreshold
+from demur.policies.coverage_bound import CoverageBound
+from demur.policies.looks import Look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.tolerance import Tolerance
 from demur.registry import TABLES, kind_of, names, resolve
@@ -57,8 +59,14 @@ def load_policy(values: Mapping[str, Any]) -> Policy:
 
 
 def _certificate(stored: object) -> Certificate:
-    inside = {**stored, "tolerance": Tolerance.load(stored.get("tolerance"))} if isinstance(stored, Mapping) else stored
-    return _build("certificate", Certificate, _fields(Certificate), inside)
+    if not isinstance(stored, Mapping):
+        return _build("certificate", Certificate, _fields(Certificate), stored)
+    parts = {
+        "tolerance": Tolerance.load(stored.get("tolerance")),
+        "look": _build("look", Look, _fields(Look), stored.get("look")),
+        "coverage": _build("bound on coverage", CoverageBound, _fields(CoverageBound), stored.get("coverage")),
+    }
+    return _build("certificate", Certificate, _fields(Certificate), {**stored, **parts})
 
 
 def _of_a_package(kind: str) -> type[Any]:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -22,42 +22,76 @@ from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
-from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
+from demur.policies import (
+    Calibration,
+    Certificate,
+    Certified,
+    Look,
+    Refusal,
+    choose_signal,
+    dump_policy,
+    unlabelled_rows,
+)
 from demur.randomness import Keys
 from demur.records import groups, read_json, write_json, wrong
 from demur.shapes import Labels
 from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
 from demur.signals.store import load_signals, save_signals, stored_sha256
-from demur.splits import FEW
+from demur.splits import FEW, FEWEST
 
 
 def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ScoreTolerance:
-    """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better."""
+    """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better.
+
+    With fewer than 600 images there is nothing to choose: it is msp, fixed in advance.
+    """
     tune = _readable(clean, "tune")
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
-    signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
-    return measure_tolerance(job, clean, signal)
+    fixed = len(job.index) < FEWEST or not len(tune)
+    return measure_tolerance(job, clean, "msp" if fixed else choose_signal(scores, wrong(tune), groups(tune)))
 
 
-def fit_policies(job: Job, clean: pl.DataFrame, chosen: ScoreTolerance | None = None) -> list[dict[str, Any]]:
-    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`."""
-    chosen = chosen or choose_for_certificates(job, clean)
-    return [{"name": text, **_fitted(job.policies[text], clean, chosen)} for text in job.plan.policies.use]
+def fit_policies(
+    job: Job,
+    clean: pl.DataFrame,
+    chosen: ScoreTolerance | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> list[dict[str, Any]]:
+    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+
+    Args:
+        job: with the policies.
+        clean: the clean rows.
+        chosen: the signal of certificates; by default it is chosen now.
+        looks: which look at the certify labels each policy is; those that are not there are a first one.
+    """
+    chosen, found = chosen or choose_for_certificates(job, clean), looks or {}
+    return [
+        {"name": text, **_fitted(job.policies[text], clean, chosen, found.get(text, Look()))}
+        for text in job.plan.policies.use
+    ]
 
 
-def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
-    return _certify(policy, clean, chosen) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
+def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look) -> dict[str, Any]:
+    if isinstance(policy, Certified):
+        return _certify(policy, clean, chosen, look)
+    return {"policy": dump_policy(policy)}
 
 
-def _certify(policy: Certified, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
+def _certify(policy: Certified, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look) -> dict[str, Any]:
     tune, certify = (_calibration(_readable(clean, split), chosen) for split in ("tune", "certify"))
-    answer = policy.fit(tune, certify)
+    answer = policy.fit(tune, certify, look, _unlabelled(_readable(clean, "test"), certify, chosen.name))
     match answer:
         case Certificate():
             return {"signal": chosen.name, "tune": len(tune), "policy": dump_policy(answer.on(chosen.name))}
         case Refusal():
-            refusal = {**_plain(vars(answer)), **_support(policy, tune, certify)}
+            refusal = {**_plain(asdict(answer)), **_support(policy, tune, certify, look)}
             return {"signal": chosen.name, "tune": len(tune), "refusal": refusal}
+
+
+def _unlabelled(test: pl.DataFrame, certify: Calibration, signal: str) -> Calibration | None:
+    """The scores of the test rows, which chose nothing; their labels are not read."""
+    return unlabelled_rows(test[f"signal.{signal}"].to_numpy(), certify, groups(test), test["sample_id"].to_list())
 
 
 def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
@@ -67,16 +101,16 @@ def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
 _ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
-def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict[str, float | None]:
+def _support(policy: Certified, tune: Calibration, certify: Calibration, look: Look) -> dict[str, float | None]:
     """What these labels could prove at best, and the smallest rounder risk they would have passed at.
 
     The labels are open once a guarantee was refused, so this is a hint for the next plan and no guarantee.
     """
     laxer = (replace(policy, risk=risk) for risk in _ROUNDER if risk > policy.risk)
-    passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify), Certificate))
+    passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify, look), Certificate))
     units = len(certify.one_per_group())
     return {
-        "provable": 1 - policy.delta ** (1 / units) if units else None,
+        "provable": 1 - look.risk_level(policy.delta) ** (1 / units) if units else None,
         "supported": next(passed, None) if len(tune) and units else None,
     }
 
