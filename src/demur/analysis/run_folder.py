@@ -24,6 +24,7 @@ from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
+BASELINE = "msp"
 
 
 def score(rows: pl.DataFrame, signal: str) -> Floats:
@@ -187,6 +188,11 @@ class Run:
     def signals(self) -> tuple[str, ...]:
         """Canonical names of the signals."""
         return tuple(entry["name"] for entry in self.facts["signals"])
+
+    @property
+    def baseline(self) -> str:
+        """The signal that stands beside every other: msp, or the first of a table of scores that has none."""
+        return BASELINE if BASELINE in self.signals else self.signals[0]
 
     def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
         """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.

@@ -1,14 +1,14 @@
 """How many labels a certificate needs, of which class, and what a given number of them could support."""
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.optimize import brentq
 
 from demur.errors import InputError
-from demur.metrics.binomial import check_levels, labels_without_error, power_start
+from demur.metrics.binomial import check_levels, labels_without_error
 from demur.policies.certificate import Certificate
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration, labels_by_guess
@@ -58,7 +58,7 @@ class LabelBudget:
     error_rate: float | None = None
     positive_rate: float | None = None
     labels: int | None = None
-    look: Look = Look()
+    look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
         check_levels(self.risk, self.delta)
@@ -108,7 +108,7 @@ class LabelBudget:
 
     @cached_property
     def supported(self) -> float | None:
-        """The smallest risk at which the labels there are would pass nine times in ten, by the same guess; None: none."""
+        """The smallest risk that the labels there are would pass nine times in ten, by the same guess; None if none."""
         count = self.certify_labels or 0
         enough = [float(risk) for risk in _RISKS if labels_by_guess(float(risk), self.level) <= count]
         return min(enough, default=None)
@@ -161,6 +161,7 @@ def _risk_within(share: float, error_rate: float) -> float:
     return float(profile(places, error_rate).mean())
 
 
+@cache
 def _scale(error_rate: float) -> float:
     """The factor at which the profile has the stated rate; infinite steepness is never needed below a rate of 1."""
     places = (np.arange(4_096) + 0.5) / 4_096

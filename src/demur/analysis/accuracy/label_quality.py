@@ -41,9 +41,6 @@ class LabelQuality(Table):
     weighted_accuracy: Quantity | None
 
 
-_BASELINE = "msp"
-
-
 def label_quality(run: Run) -> LabelQuality | None:
     """Agreement and results on the agreed labels, weighted accuracy; None where neither is known."""
     clean = run.rows("clean")
@@ -74,7 +71,7 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
         kappa=Quantity.of(Resampler(len(twice), groups(twice)).estimate(kappa, *labels)),
         n=len(agreed),
         accuracy=accuracy(agreed),
-        auroc=Quantity.of(auroc_interval(score(agreed, _BASELINE), wrong(agreed), groups(agreed))),
+        auroc=Quantity.of(auroc_interval(score(agreed, run.baseline), wrong(agreed), groups(agreed))),
         **_guarantee(run, test, answered),
     )
 

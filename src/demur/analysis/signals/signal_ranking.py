@@ -61,7 +61,6 @@ class SignalRow(Table):
     milliseconds: float | None = None
 
 
-BASELINE = "msp"
 _REPLICATES = 500
 _MANY, _FEWER = 20_000, 200
 """From so many rows on, so many resamples are enough."""
@@ -77,11 +76,11 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
     columns, contests = [], []
     for target in found:
         gains = {
-            entry["name"]: Gain.of(target, entry["name"], BASELINE, fitted=_fitted(entry))
+            entry["name"]: Gain.of(target, entry["name"], run.baseline, fitted=_fitted(entry))
             for entry in entries
-            if entry["name"] != BASELINE and entry["name"] not in alike
+            if entry["name"] != run.baseline
         }
-        corrected = simultaneous_gains(gains)
+        corrected = simultaneous_gains({name: gain for name, gain in gains.items() if name not in alike})
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
         contests.append(contest(target, corrected, areas))
@@ -130,8 +129,6 @@ def _row(
     resampler = Resampler(len(part.rows), part.units, replicates=replicates)
     found = resampler.estimates(_metrics(part, risk), uncertainty, positive)
     gain = gains.get(name)
-    if gain is None and name != BASELINE:
-        gain = Gain.of(target, name, BASELINE, fitted=_fitted(entry))
     told = corrected.get(name)
     return TargetRow(
         target=part.name,

@@ -18,7 +18,7 @@ from demur.splits import FEWEST
 STEP = Tolerance(relative=FLOAT32_STEP)
 """One float32 step: as far as a score moves that was stored in single precision, where nothing else is known."""
 
-CHOOSING = 10_000
+CHOOSING = 4_000
 """At most so many tune rows choose the signal: more would cost time and choose the same."""
 
 Splits: TypeAlias = NDArray[np.str_]

@@ -27,9 +27,7 @@ SHARD = 50_000
 _UNITS = {"msp": "probability", "margin": "probability", "entropy": "nats", "max_logit": "logits", "energy": "logits"}
 
 
-def write_table_run(
-    answers: Answers, found: TableCertificate, policy: str, tolerance: Tolerance, out: Path
-) -> Path:
+def write_table_run(answers: Answers, found: TableCertificate, policy: str, tolerance: Tolerance, out: Path) -> Path:
     """Write the rows of a table, and what was certified on them, as a finished run.
 
     Args:
@@ -78,7 +76,7 @@ def _fitted(found: TableCertificate) -> dict[str, Any]:
     if isinstance(found.answer, Certificate):
         return {"tune": tune, "policy": dump_policy(found.answer.on(found.signal))}
     plain = asdict(found.answer)
-    return {"tune": tune, "refusal": {k: None if v != v else v for k, v in plain.items()}}  # noqa: PLR0124 - NaN
+    return {"tune": tune, "refusal": {k: None if v != v else v for k, v in plain.items()}}
 
 
 def _shards(answers: Answers, splits: np.ndarray[Any, Any]) -> Iterator[pl.DataFrame]:
@@ -121,7 +119,11 @@ def _failures(answers: Answers, rows: list[int]) -> pl.DataFrame:
     }
     logits = {} if answers.logits is None else {f"{LOGIT}{k}": empty for k in range(len(answers.classes))}
     signals = {f"{SIGNAL}{name}": empty for name in answers.signals}
-    return frame(columns, pl.DataFrame(logits, pl.Schema(dict.fromkeys(logits, pl.Float32()))), pl.DataFrame(signals, pl.Schema(dict.fromkeys(signals, pl.Float64()))))
+    return frame(
+        columns,
+        pl.DataFrame(logits, pl.Schema(dict.fromkeys(logits, pl.Float32()))),
+        pl.DataFrame(signals, pl.Schema(dict.fromkeys(signals, pl.Float64()))),
+    )
 
 
 def sample_ids(answers: Answers) -> list[str]:
@@ -163,7 +165,7 @@ def _facts(answers: Answers, splits: np.ndarray[Any, Any], plan: Plan) -> dict[s
         "excluded": int((splits == "").sum()),
         "groups": None if answers.group is None else len(np.unique(answers.group)),
         "attacked": 0,
-        "conditions": [_CLEAN | {"rows": sum(counts.values())}],
+        "conditions": [{**_CLEAN, "rows": sum(counts.values())}],
         "flags": [],
         "signals": [_signal(name) for name in answers.signals],
         "versions": {
