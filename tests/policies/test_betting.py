@@ -1,4 +1,4 @@
-"""Bets on units: wealth as a loop would count it, a bound that is where wealth says, hypotheses kept as often as said."""
+"""Bets on units: wealth as a loop would count it, a bound that is where wealth says, the level kept."""
 
 import math
 

@@ -47,7 +47,7 @@ class Stakes:
         inside = steps < len(thresholds)
         places, rows = np.unique(self.units[inside] * len(thresholds) + steps[inside], return_inverse=True)
         pay = (self.shares * (risk - self.wrong))[inside] / (1 - risk)
-        moves = np.bincount(rows, weights=pay, minlength=len(places))
+        moves = np.bincount(rows, weights=pay, minlength=len(places)).astype(np.float64)
         unit, step = np.divmod(places, len(thresholds))
         first = np.append(True, unit[1:] != unit[:-1]) if len(unit) else np.zeros(0, bool)
         payoff = _within(moves, first)
@@ -64,9 +64,11 @@ class Stakes:
     def sums(self, threshold: float) -> tuple[Floats, Floats]:
         """The answered and the wrong share of each unit at a threshold, both (count,)."""
         counted = self.ends <= threshold
-        answered = np.bincount(self.units[counted], weights=self.shares[counted], minlength=self.count)
-        lost = counted & self.wrong
-        return answered, np.bincount(self.units[lost], weights=self.shares[lost], minlength=self.count)
+        return self._sum(counted), self._sum(counted & self.wrong)
+
+    def _sum(self, rows: Flags) -> Floats:
+        found = np.bincount(self.units[rows], weights=self.shares[rows], minlength=self.count)
+        return found.astype(np.float64)
 
     def bound(self, threshold: float, level: float) -> float:
         """The largest risk that is not rejected at `level`; one-sided, 1 where nothing is answered.

@@ -64,7 +64,7 @@ class Calibration:
         if self.weights is not None and not ((self.weights >= 0) & (self.weights <= 1)).all():
             raise InputError(
                 "weights are shares of the largest weight, in [0, 1]; got "
-                f"{np.min(self.weights):g} to {np.max(self.weights):g}. Divide by a bound fixed before the rows were drawn."
+                f"{np.min(self.weights):g} to {np.max(self.weights):g}. Divide by a bound fixed before rows were drawn."
             )
 
     def __len__(self) -> int:

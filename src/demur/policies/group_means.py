@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from demur.errors import InputError
-from demur.metrics.binomial import power_start
+from demur.metrics.binomial import power_start, proportion
 from demur.policies.betting import Stakes
+from demur.policies.certificate import Pool, Weighting
 from demur.policies.fixed_sequence import ACCEPT_ALL, STEP, Calibration, Start, ThresholdGrid
 
 ENOUGH = 1.5
@@ -107,3 +109,24 @@ def climb_by_betting(
         if count and (best is None or steps[count - 1] > best):
             best, level_of_best = float(steps[count - 1]), start.level
     return Bet(best, level_of_best, staked, len(thresholds), tests)
+
+
+def pooled(
+    threshold: float, level: float, certify: Calibration, staked: Stakes, weighting: Weighting
+) -> dict[str, Any]:
+    """What a certificate says of a threshold and of the rows that were bet on at a level."""
+    counts, answered = certify.counts(threshold), certify.scores <= threshold
+    groups = None if certify.groups is None else np.asarray(certify.groups)[answered]
+    plain = proportion(certify.wrong[answered], groups)
+    return {
+        "threshold": threshold,
+        "level": level,
+        "m": staked.count,
+        "answered": counts.answered,
+        "wrong": counts.wrong,
+        "near": counts.near,
+        "tolerance": certify.tolerance,
+        "bound": staked.bound(threshold, level),
+        "unit": certify.unit,
+        "pool": Pool(weighting=weighting, images=len(certify), image_risk=(plain.value, plain.low, plain.high)),
+    }
