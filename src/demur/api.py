@@ -13,7 +13,7 @@ from demur.classifier import AnyClassifier, BoundClassifier, Classifier
 from demur.containment import contained, same_draws
 from demur.data import Source, from_given, open_data
 from demur.data.memory import DatasetSource, TensorSource, names_of
-from demur.errors import ModelError
+from demur.errors import InputError, ModelError
 from demur.foreign import blamed
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
@@ -43,6 +43,7 @@ def audit(
     out: Path | str | None = None,
     plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
+    coverage: float | None = None,
     device: str | None = None,
     say: Say | None = None,
 ) -> Results:
@@ -61,6 +62,8 @@ def audit(
         plan: a plan, the path of a TOML one, or the keys that differ from the defaults, such as
             `{"data.limit": 2000, "conditions.use": ["pgd(eps=[1/255, 2/255])"]}`.
         risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
+        coverage: the share of images to answer, such as 0.85, instead of a risk; what can be shown of the risk of these
+            answers is then worked out.
         device: where the model runs, such as `"cuda"`; by default where it is.
         say: called with a sentence whenever something else is being measured; by default nothing is said.
 
@@ -71,7 +74,7 @@ def audit(
         FaultError: an unexpected fault; its traceback is in `log.jsonl` of the run.
     """
     with blamed(), contained(), same_draws():
-        return _audit(model, data, out, plan, risk, device, say or _silent)
+        return _audit(model, data, out, plan, (risk, coverage), device, say or _silent)
 
 
 def _audit(
@@ -79,7 +82,7 @@ def _audit(
     data: object,
     out: Path | str | None,
     plan: Plan | Mapping[str, Any] | Path | str | None,
-    risk: float | None,
+    target: tuple[float | None, float | None],
     device: str | None,
     say: Say,
 ) -> Results:
@@ -90,7 +93,7 @@ def _audit(
     if source is None and isinstance(described, Classifier):
         source = open_data(named.data.address)
     folder = run_plan(
-        named if risk is None else named.at_risk(risk),
+        _aimed(named, *target),
         None if out is None else Path(out),
         SpokenProgress(say),
         source=source,
@@ -100,6 +103,18 @@ def _audit(
     results = write_results(folder, by="audit").of_folder(folder)
     write(folder, results)
     return results
+
+
+def _aimed(plan: Plan, risk: float | None, coverage: float | None) -> Plan:
+    """The plan at the risk or the coverage that was given."""
+    if risk is not None and coverage is not None:
+        raise InputError(
+            f"`risk` and `coverage` exclude each other; got {risk:g} and {coverage:g}. One is fixed, the other shown: "
+            "leave one out, or name both `certified` and `capacity` in the plan's policies."
+        )
+    if coverage is not None:
+        return plan.at_coverage(coverage)
+    return plan if risk is None else plan.at_risk(risk)
 
 
 def _described(model: AnyClassifier | nn.Module | str | None) -> AnyClassifier | str | None:

@@ -25,6 +25,7 @@ from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_rows, rejections
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
+from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
@@ -82,10 +83,12 @@ def _core_tables(run: Run) -> Results:
         test_accuracy=accuracy(run.rows("clean", "test")),
         guarantee=made,
         refusal=refused,
+        guarantees=guarantee_rows(run),
+        average_loss=average_loss(run),
         worst_class=worst_class(classes),
         conditions=conditions,
         manipulation=manipulation(run),
-        out_of_scope=out_of_scope(conditions, run.facts["groups"]),
+        out_of_scope=out_of_scope(conditions, run),
         void_when=VOID_WHEN,
         checks=checked,
         next_step=next_step(found, checked, run),

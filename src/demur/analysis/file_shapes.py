@@ -104,6 +104,7 @@ class PolicyShape(Shape):
     name: Name
     policy: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
+    average_loss: dict[str, Any] | None = None
 
 
 class ToleranceShape(Shape):

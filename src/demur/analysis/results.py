@@ -26,6 +26,7 @@ from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
+from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
@@ -107,6 +108,8 @@ class Results(Table):
     attribution: Attribution | None = None
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None
+    guarantees: tuple[GuaranteeRow, ...] = ()
+    average_loss: AverageLossRow | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -18,13 +18,16 @@ from demur.errors import RunError
 from demur.metrics import Resampler, mean, proportion
 from demur.metrics.estimate import counted
 from demur.metrics.quantiles import FEWEST
-from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
-from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
+from demur.policies import GUARDS, Calibration, Guard, Policy, Sited, load_policy
+from demur.records import BATCH_SIZE, META, groups, read, read_json, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
 BASELINE = "msp"
+
+GROUP = "group"
+"""The column of the units of independence."""
 
 
 def score(rows: pl.DataFrame, signal: str) -> Floats:
@@ -213,18 +216,24 @@ class Run:
         return {entry["name"]: load_policy(entry["policy"]) for entry in self.policy_facts if "policy" in entry}
 
     @cached_property
-    def guard(self) -> CertifiedThreshold | None:
-        """The first certified threshold, None where none was issued."""
-        return next((policy for policy in self.policies.values() if isinstance(policy, CertifiedThreshold)), None)
+    def guard(self) -> Guard | None:
+        """The first policy with a guarantee, None where none was issued."""
+        return next((policy for policy in self.policies.values() if isinstance(policy, GUARDS)), None)
 
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
-        """Why the first certified threshold was refused."""
+        """Why the first guarantee that was refused was."""
         return next((entry["refusal"] for entry in self.policy_facts if "refusal" in entry), None)
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
-        """Which rows a policy answers."""
-        return policy.accepts({name: score(rows, name) for name in policy.signals})
+        """Which rows a policy answers, by their scores and, where it goes by that, their sites."""
+        here = policy.at(self.sites(policy.column, rows)) if isinstance(policy, Sited) else policy
+        return here.accepts({name: score(rows, name) for name in policy.signals})
+
+    def sites(self, column: str, rows: pl.DataFrame) -> pl.Series:
+        """Where each row comes from, null where that is not known: a column of the metadata, or the group."""
+        name = column if column == GROUP else f"{META}{column}"
+        return rows[name] if name in rows.columns else pl.Series(name, [None] * len(rows), dtype=pl.String())
 
 
 def _with_parts(path: Path, condition: str) -> pl.DataFrame:

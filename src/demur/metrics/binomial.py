@@ -102,9 +102,18 @@ def labels_without_error(risk: float, delta: float) -> int:
 
 def power(n: int, risk: float, delta: float, true_risk: float) -> float:
     """The chance that `n` images show a risk of at most `risk` at level `delta`, if it truly is `true_risk`."""
-    tails = bdtr(np.arange(math.ceil(n * risk) + 1), n, risk)
-    most = int(np.searchsorted(tails, delta, side="right")) - 1
+    most = most_errors(n, risk, delta)
     return 0.0 if most < 0 else float(bdtr(most, n, true_risk))
+
+
+def most_errors(n: int, risk: float, delta: float) -> int:
+    """The most wrong among `n` that still show, at level `delta`, that the risk is at most `risk`; −1 if none do.
+
+    >>> [most_errors(n, risk=0.01, delta=0.05) for n in (298, 299, 473)]
+    [-1, 0, 1]
+    """
+    tails = bdtr(np.arange(math.ceil(n * risk) + 1), n, risk)
+    return int(np.searchsorted(tails, delta, side="right")) - 1
 
 
 @cache

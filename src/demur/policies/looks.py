@@ -70,3 +70,6 @@ class Look:
     def sentence(self) -> str:
         """Which look it is and where that was counted."""
         return f"look {self.number:,} at these labels, {PLACES[self.counted]}"
+
+
+FIRST_LOOK = Look()

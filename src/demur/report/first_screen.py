@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from demur.analysis.accuracy.overall import ClassRow, Keeping, WorstClass, told_apart
+from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
+from demur.analysis.guard_parts import Keeping
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
@@ -146,11 +147,22 @@ def _behaviour(guarantee: Guarantee, hands: str) -> str:
 
 def _check(guarantee: Guarantee) -> str:
     unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
+    if guarantee.parts:
+        return f"Check on {count(guarantee.test_n)} unseen {unseen}: {_worst_part(guarantee)}."
     return (
         f"Check on {count(guarantee.test_n)} unseen {unseen}: "
         f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered"
         f"{'; alone they show it neither kept nor broken' if guarantee_holds(guarantee) == 'undecided' else ''}."
     )
+
+
+def _worst_part(guarantee: Guarantee) -> str:
+    """The class or site that does worst on the test split, and whether that tells anything."""
+    by_class = guarantee.kind == "class"
+    counts = [(part.test_wrong, part.test_n if by_class else part.test_answers, part) for part in guarantee.parts]
+    errors, of, part = max(counts, key=lambda each: each[0] / each[1] / each[2].risk if each[1] else 0.0)
+    open_end = "; alone they show it neither kept nor broken" if guarantee_holds(guarantee) == "undecided" else ""
+    return f"the worst {guarantee.kind} is “{part.name}”, {count(errors)} wrong of {count(of)}{open_end}"
 
 
 def _without(results: Results) -> str:

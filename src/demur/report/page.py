@@ -46,6 +46,7 @@ from demur.report.state_words import reportable
 
 CONTENTS = (
     ("making", "How it was made"),
+    ("guarantees", "Guarantees"),
     ("accuracy", "Accuracy"),
     ("risk-coverage", "Risk and coverage"),
     ("signals", "Uncertainty signals"),
@@ -145,6 +146,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     left_out = {
         name
         for name, there in (
+            ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
             ("epsilon", results.epsilon),
             ("attribution", results.attribution),
@@ -158,6 +160,12 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     }
     shown = tuple((name, title) for name, title in CONTENTS if name not in left_out)
     return (("gates", "Gates"), *shown) if GateTally.of(results) else shown
+
+
+def _more_than_one_line(results: Results) -> bool:
+    """Whether there is more to say of guarantees than the headline does: several, parts, groups, a weaker statement."""
+    made = results.guarantee
+    return len(results.guarantees) > 1 or bool(results.average_loss or (made and (made.parts or made.weighting)))
 
 
 def drawings(results: Results) -> Mapping[str, Drawing]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from demur.analysis.accuracy.overall import Keeping, keeping
+from demur.analysis.guard_parts import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
@@ -53,8 +53,35 @@ def reportable(results: Results) -> Results:
 
 
 def guarantee_holds(guarantee: Guarantee) -> Keeping:
-    """Whether the share of wrong answers on the untouched test split is at most the guaranteed one, or open."""
-    return keeping(guarantee.test_wrong, guarantee.test_answers, guarantee.risk)
+    """Whether the shares on the untouched test split that the guarantee is about keep to it, or it is open."""
+    if not guarantee.parts:
+        return keeping(guarantee.test_wrong, guarantee.test_answers, guarantee.risk)
+    of = {"class": "test_n", "site": "test_answers"}[guarantee.kind]
+    several = len(guarantee.parts)
+    states = {keeping(part.test_wrong, getattr(part, of), part.risk, several) for part in guarantee.parts}
+    return "broken" if "broken" in states else "undecided" if "undecided" in states else "holds"
+
+
+def statement(guarantee: Guarantee) -> str:
+    """What is guaranteed, in a line; what counts equally is said where it is not the image."""
+    most = at_most(guarantee.risk)
+    match guarantee.kind:
+        case "class":
+            own = "at most the stated share" if len({part.risk for part in guarantee.parts}) > 1 else f"at most {most}"
+            return f"Of the images of each class, {own} are answered wrong"
+        case "site":
+            sites = plural(len(guarantee.parts), "site")
+            return f"When it answers, at most {most} answers are wrong at each of {sites}"
+        case "capacity":
+            return f"When it answers as many as were asked for, at most {most} answers are wrong{_equally(guarantee)}"
+        case _:
+            return f"When it answers, at most {most} answers are wrong{_equally(guarantee)}"
+
+
+def _equally(guarantee: Guarantee) -> str:
+    """Many images of a group, or weights, make the sentence about something else than the next image."""
+    words = {"group": ", each group counting equally", "weight": ", each image by its weight"}
+    return words.get(guarantee.weighting or "", "")
 
 
 def _issued(results: Results) -> tuple[str, str, str]:
@@ -63,7 +90,7 @@ def _issued(results: Results) -> tuple[str, str, str]:
         raise ValueError("results in state 'issued' must hold a guarantee; there is none. Rebuild results.json.")
     return (
         _use(results, guarantee),
-        f"When it answers, at most {at_most(guarantee.risk)} answers are wrong",
+        statement(guarantee),
         f"{percent(1 - guarantee.delta, 0)} confidence; {plural(guarantee.certify_n, f'labelled {guarantee.unit}')}",
     )
 
@@ -83,8 +110,13 @@ def _barred(results: Results) -> str | None:
     return "Not yet: a gate is inconclusive." if "inconclusive" in outcomes else None
 
 
+_SUBJECTS = {"class": "for every class", "site": "at any site", "capacity": "of the answers at this coverage"}
+
+
 def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
+    if refusal.kind != "risk":
+        return "Not yet. Let a person check every answer.", f"No guarantee {_SUBJECTS[refusal.kind]}", refusal.sentence
     needed = f"about {count(refusal.labels_needed)} are needed" if refusal.labels_needed else "more are needed to tell"
     return (
         "Not yet. Let a person check every answer.",
@@ -98,6 +130,8 @@ def _too_few(results: Results) -> tuple[str, str, str]:
 
 def _too_weak(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
+    if refusal.kind != "risk":
+        return "No. Let a person check every answer.", f"No guarantee {_SUBJECTS[refusal.kind]}", refusal.sentence
     lowest = refusal.lowest_risk
     best = f"; the lowest seen is {at_most(_upwards(lowest))}" if lowest > refusal.risk else ""
     return (
@@ -111,7 +145,9 @@ def _support(refusal: RefusalTable) -> str:
     """What these data can support instead."""
     given = plural(refusal.labels_given, f"labelled {refusal.unit}")
     parts = []
-    if refusal.provable is not None:
+    if refusal.unit == "group" and refusal.labels_given == 1:
+        parts.append("all images have one and the same group, which is one independent observation")
+    elif refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
     if refusal.supported is not None:
         parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a guarantee)")

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy.overall import FEWEST_ANSWERS, Keeping, accuracy, keeping
+from demur.analysis.accuracy.overall import accuracy
+from demur.analysis.guard_parts import Keeping, guard_parts, judged
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, independent_rows, score, share
 from demur.metrics import Resampler, mean
@@ -82,13 +83,11 @@ def _guarantee(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str
         return dict.fromkeys(("answers", "wrong_answers", "risk", "holds"))
     accepted, units = test.filter(answered), independent_rows(test)
     given = units.filter(run.accepts(run.guard, units))
-    errors = int(wrong(given).sum())
-    holds = keeping(errors, len(given), run.guard.certificate.risk) if len(given) >= FEWEST_ANSWERS else None
     return {
         "answers": len(given),
-        "wrong_answers": errors,
+        "wrong_answers": int(wrong(given).sum()),
         "risk": share(wrong(accepted), accepted),
-        "holds": holds,
+        "holds": judged(guard_parts(run, run.guard, test)),
     }
 
 

@@ -6,6 +6,7 @@ from functools import reduce
 import polars as pl
 
 from demur.analysis.attribution.map_tables import sanities
+from demur.analysis.guard_parts import Part, guard_parts
 from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.perturbation_curves import (
     Entry,
@@ -14,11 +15,12 @@ from demur.analysis.robustness.perturbation_curves import (
     minimal_changes,
     section_searches,
 )
-from demur.analysis.run_folder import Run, independent_rows, values
+from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.sanity_checks import sanity_checks
-from demur.analysis.verdict.verdict_tables import Bearing, Check, level, sure_level
+from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
 from demur.metrics import p_value, wilson
+from demur.policies import ClassThreshold, Guard
 from demur.records import EXPLAIN, read_json, wrong
 
 _FEWEST_ERRORS = 30
@@ -171,27 +173,46 @@ def map_checks(run: Run) -> Iterator[Check]:
         )
 
 
-_LUCK = 0.01
-"""Chance below which so many wrong answers are taken for a broken guarantee."""
+_LUCK, _UNUSUAL = 0.01, 0.05
+"""Chance below which so many wrong answers are taken for a broken guarantee, or of several shares one is warned of."""
 
 
 def guarantee_checks(run: Run) -> Iterator[Check]:
     """Whether as few answers are wrong on the test split as was guaranteed."""
     if run.guard is None:
         return
-    test = independent_rows(run.rows("clean", "test"))
-    accepted = test.filter(run.accepts(run.guard, test))
+    parts = guard_parts(run, run.guard, run.rows("clean", "test"))
     of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
-    errors, risk = int(wrong(accepted).sum()), run.guard.certificate.risk
-    broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < _LUCK
+    worst = min(parts, key=_luck)
     yield Check(
         name="unseen images confirm the guarantee",
         bears_on="guarantee",
-        state="fail" if broken else "warn" if errors > risk * len(accepted) else "pass",
-        sentence=f"Wrong among the answered images of the untouched test split{of_group}",
-        count=errors,
-        of=len(accepted),
+        state=_confirmed(parts),
+        sentence=f"Wrong among the answered images of the untouched test split{_subject(run.guard, worst)}{of_group}",
+        count=worst.errors,
+        of=worst.of,
     )
+
+
+def _luck(part: Part) -> float:
+    """The chance of so many errors or more were the risk exactly the one guaranteed; 1 where nothing was counted."""
+    return p_value(part.of - part.errors, part.of, 1 - part.risk) if part.of else 1.0
+
+
+def _confirmed(parts: tuple[Part, ...]) -> State:
+    """Fails where chance would hardly make so many errors; of several parts the worst is expected to look bad."""
+    if any(_luck(part) < _LUCK / len(parts) for part in parts):
+        return "fail"
+    if len(parts) > 1:
+        return "warn" if any(_luck(part) < _UNUSUAL / len(parts) for part in parts) else "pass"
+    return "warn" if any(part.errors > part.risk * part.of for part in parts) else "pass"
+
+
+def _subject(guard: Guard, worst: Part) -> str:
+    """Which part is counted, where there are several."""
+    if isinstance(guard, ClassThreshold):
+        return f": of all images of the class {worst.name!r}"
+    return f", at the site {worst.name!r}" if worst.name is not None else ""
 
 
 def _bearing_on(figures: Bearing, found: Iterable[Check]) -> Iterator[Check]:

@@ -2,22 +2,32 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.run_folder import Run, independent_rows, share
+from demur.analysis.verdict.guarantees import GuaranteePart, Kind, guarantee_facts, kind
 from demur.analysis.verdict.verdict_tables import Check
+from demur.policies.certificate import Weighting
 from demur.records import wrong
 
 
 class Guarantee(Table):
-    """A certified threshold, and what the untouched test split says of it.
+    """A certified policy, and what the untouched test split says of it.
+
+    `kind` says what the guarantee is about: the share `risk` of wrong answers; that share at a `capacity`, a coverage
+    fixed beforehand; in each `class` the share answered wrong; at each `site` the share of wrong answers, with
+    thresholds of their own, so that `threshold` is null. `parts` are these classes or sites. Where all images of groups
+    took part, or weighted ones, `weighting` says what counts equally, `certify_answers` and `certify_wrong` are of
+    `images`, and `image_risk` is the share of wrong answers among the images as they are, an estimate.
 
     `test_n`, `test_answers` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
     are groups. The shares are of all test images, with intervals by the same unit.
     """
 
     signal: str
-    threshold: float
+    threshold: float | None
     risk: float
     delta: float
     certify_n: int
@@ -30,6 +40,13 @@ class Guarantee(Table):
     test_risk: Quantity
     risk_without_guard: Quantity
     unit: Literal["image", "group"] = "image"
+    kind: Kind = "risk"
+    images: int | None = None
+    weighting: Weighting | None = None
+    image_risk: Quantity | None = None
+    parts: tuple[GuaranteePart, ...] = ()
+    refused_sites: dict[str, str] = Field(default_factory=dict)
+    sentence: str = ""
 
 
 class RefusalTable(Table):
@@ -46,6 +63,7 @@ class RefusalTable(Table):
     labels_given: int
     lowest_risk: Number
     unit: Literal["image", "group"] = "image"
+    kind: Kind = "risk"
     provable: float | None = None
     supported: float | None = None
 
@@ -74,7 +92,7 @@ def guarantee(run: Run) -> Guarantee | None:
     given = units.filter(run.accepts(run.guard, units))
     return Guarantee(
         signal=run.guard.signal,
-        threshold=certificate.threshold,
+        **guarantee_facts(run, run.guard),
         risk=certificate.risk,
         delta=certificate.delta,
         certify_n=certificate.m,
@@ -98,18 +116,31 @@ def refusal(run: Run) -> RefusalTable | None:
     return RefusalTable(**{name: found[name] for name in RefusalTable.model_fields if name in found})
 
 
-def out_of_scope(conditions: tuple[ConditionRow, ...], groups: int | None) -> tuple[str, ...]:
+def out_of_scope(conditions: tuple[ConditionRow, ...], run: Run) -> tuple[str, ...]:
     """What the guarantee says nothing about, with what was measured of it."""
     shifted = (row for row in conditions if row.holds == "broken" and row.kind == "corruption")
     broken = list(dict.fromkeys(_family(row.family) for row in shifted))
     seen = f": {_listed(broken)} broke it" if broken else ""
-    each = "all answers together" if groups is None else "all answers together, one image of each new group"
     return (
         f"Images unlike the labelled ones{seen}",
         "Images changed on purpose",
         "Things that belong to none of the classes",
-        f"Any single class: the guarantee is about {each}",
+        *_uncovered(run),
     )
+
+
+def _uncovered(run: Run) -> tuple[str, ...]:
+    """What the kind of the guarantee leaves out."""
+    about = "risk" if run.guard is None else kind(run.guard)
+    if about == "class":
+        return ("The share of wrong answers among those given, at another mixture of the classes",)
+    each = ", one image of each new group" if run.facts["groups"] is not None else ""
+    if about == "site":
+        return (
+            "Other sites, where it abstains",
+            f"Any single class: the guarantee is about all answers at a site{each}",
+        )
+    return (f"Any single class: the guarantee is about all answers together{each}",)
 
 
 VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")

@@ -17,13 +17,13 @@ from demur.pipeline.plan.sections import (
     region_conditions,
     search_conditions,
 )
-from demur.policies import Certified, Policy
+from demur.policies import CERTIFIERS, Certifier, Policy
 from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
 from demur.signals import AnySignal
 
-AnyPolicy: TypeAlias = Certified | Policy
+AnyPolicy: TypeAlias = Certifier | Policy
 
 _PROBED = 32
 _LARGEST_BATCH = 4 << 30
@@ -65,7 +65,7 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
     given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
-    read_by_policies = [s for p in policies.values() if not isinstance(p, Certified) for s in p.signals]
+    read_by_policies = [s for p in policies.values() if not isinstance(p, CERTIFIERS) for s in p.signals]
     read = _signal_calls(["msp", *plan.signals.use, *read_by_policies])
     signals = _signals(read)
     found = conditions(plan.conditions.use or default_conditions(shape), shape)

@@ -41,6 +41,7 @@ from demur.pipeline.run.fitting import (
     seconds_per_image,
     try_signals,
 )
+from demur.pipeline.run.guarantee_fits import check_sites
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.record_rows import failure_table, measure_attack, measure_clean, measure_corruption
 from demur.pipeline.run.run_metadata import write_metadata
@@ -120,6 +121,7 @@ def _run(
         try_folder(default_folder(setup.plan))
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
+    check_sites(setup.policies, index)
     progress.say("checking the model and the data")
     checks, job = _preflight(Job.of(setup, classifier, source, index, model=address))
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
