@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from demur.errors import InputError
+from demur.registry import build
 
 if TYPE_CHECKING:
     from demur.pipeline.table.answers import Answers
@@ -27,11 +28,22 @@ def certify(
             "more uncertain); optional `group`, `split`, `weight`, `sample_id`."
         ),
     ],
-    risk: Annotated[float, typer.Option(help="Largest tolerable share of wrong answers.")] = 0.02,
+    risk: Annotated[
+        float | None, typer.Option(help="Largest tolerable share of wrong answers; 0.02 without --coverage.")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of images to answer instead of a risk, such as 0.85.")
+    ] = None,
     delta: Delta = 0.05,
+    each_class: Annotated[
+        bool, typer.Option("--each-class", help="Keep answered errors below the risk among the images of every class.")
+    ] = False,
     signal: Annotated[str | None, typer.Option(help="The score to use; by default chosen on tune rows.")] = None,
     tolerance: Annotated[
         float | None, typer.Option(help="How far a score may move when its image is asked again; one float32 step.")
+    ] = None,
+    largest_weight: Annotated[
+        float | None, typer.Option(help="The largest weight there can be, fixed beforehand, where rows have weights.")
     ] = None,
     ledger: Annotated[Path | None, typer.Option(help="File that counts looks; by default beside the table.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder with a report; by default none is written.")] = None,
@@ -43,16 +55,29 @@ def certify(
     """
     from demur.pipeline.table.answers import read_answers
     from demur.pipeline.table.table_certificate import STEP, certify_table
-    from demur.policies import Certificate, Certified, Tolerance
+    from demur.policies import Refusal, Tolerance
 
+    text = _policy(risk, coverage, delta, each_class=each_class)
     width = STEP if tolerance is None else Tolerance(widths=(tolerance,))
     answers = read_answers(table)
-    found = certify_table(answers, Certified(risk=risk, delta=delta), signal=signal, tolerance=width)
-    report = None
-    if out is not None:
-        report = _report(answers, found, f"certified(risk={risk:.8g}, delta={delta:.8g})", width, out)
+    found = certify_table(answers, build("policy", text), signal=signal, tolerance=width, largest_weight=largest_weight)
+    report = None if out is None else _report(answers, found, text, width, out)
     print(_json(answers, found) if json else "\n".join(_words(answers, found, report)))
-    raise typer.Exit(0 if isinstance(found.answer, Certificate) else 1)
+    raise typer.Exit(1 if isinstance(found.answer, Refusal) else 0)
+
+
+def _policy(risk: float | None, coverage: float | None, delta: float, *, each_class: bool) -> str:
+    """What is to be guaranteed, as a plan would name it."""
+    from demur.pipeline.plan.guarantees import at_coverage, at_risk
+
+    if not 0 < delta < 1:
+        raise InputError(f"`delta` must lie strictly between 0 and 1; got {delta}. Write 5 % as 0.05.")
+    if coverage is not None and (risk is not None or each_class):
+        raise InputError("--coverage fixes the share of answers instead of a risk. Give one of --risk and --coverage.")
+    if coverage is not None:
+        return at_coverage([f"certified(delta={delta!r})"], coverage)[0]
+    name = "certified_by_class" if each_class else "certified"
+    return at_risk([f"{name}(delta={delta!r})"], 0.02 if risk is None else risk)[0]
 
 
 def _report(answers: "Answers", found: "TableCertificate", policy: str, width: Any, out: Path) -> Path:
@@ -65,16 +90,16 @@ def _report(answers: "Answers", found: "TableCertificate", policy: str, width: A
 
 
 def _json(answers: "Answers", found: "TableCertificate") -> str:
-    from demur.policies import Certificate
+    from demur.policies import Refusal
 
-    kind = "certificate" if isinstance(found.answer, Certificate) else "refusal"
+    kind = "refusal" if isinstance(found.answer, Refusal) else "certificate"
     content = {
         "table": str(answers.path),
         "signal": found.signal,
         "rows": dict(found.counts),
         "left_out": len(answers.left_out),
         "wrong": int(answers.wrong.sum()),
-        "test": {"answered": found.test_answered, "wrong": found.test_wrong},
+        "test": {"units": found.test, "answered": found.test_answered, "wrong": found.test_wrong},
         kind: _plain(asdict(found.answer)),
     }
     return json_text.dumps(content, indent=1)
@@ -86,7 +111,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(answers: "Answers", found: "TableCertificate", report: Path | None) -> Iterator[str]:
-    from demur.policies import Certificate
+    from demur.policies import Refusal
 
     rows = ", ".join(f"{found.counts[name]:,} {name}" for name in ("tune", "certify", "test") if name in found.counts)
     wrong = int(answers.wrong.sum())
@@ -94,11 +119,12 @@ def _words(answers: "Answers", found: "TableCertificate", report: Path | None) -
     if answers.left_out:
         first, reason = next(iter(answers.left_out.items()))
         yield f"Left out: {len(answers.left_out):,} rows; the first is row {first}, which has {reason}."
-    issued = isinstance(found.answer, Certificate)
+    issued = not isinstance(found.answer, Refusal)
     yield f"{'Certified' if issued else 'Refused'} on {found.signal}. {found.answer.sentence}"
-    if issued and found.counts.get("test"):
+    if issued and found.test:
+        units = "rows" if answers.group is None else "groups, one row of each,"
         yield (
-            f"Check on {found.counts['test']:,} rows that had no part in it: {found.test_wrong:,} wrong of "
+            f"Check on {found.test:,} {units} that had no part in it: {found.test_wrong:,} wrong of "
             f"{found.test_answered:,} answered."
         )
     yield (

@@ -1,6 +1,7 @@
 """A run folder from a table of answers, so that every part of the report that needs no images can be read from it."""
 
 import hashlib
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -16,14 +17,16 @@ from demur.pipeline.run.run_writer import open_run, try_folder
 from demur.pipeline.table.answers import Answers
 from demur.pipeline.table.columns import LOGIT, SIGNAL
 from demur.pipeline.table.logit_scores import LOGIT_SCORES
-from demur.pipeline.table.table_certificate import TableCertificate
+from demur.pipeline.table.table_certificate import TableCertificate, sample_ids
 from demur.pipeline.table.table_splits import table_splits
-from demur.policies import Certificate, Tolerance, dump_policy
+from demur.policies import Tolerance, dump_policy
 from demur.records import SCHEMA_VERSION, WEIGHT, frame
+from demur.registry import call_of
 
 SHARD = 50_000
 """Rows of a shard: these are not measured, so there is no work that a smaller one would save."""
 
+_KINDS = {"certified": "risk", "certified_by_class": "class", "capacity": "capacity"}
 _UNITS = {"msp": "probability", "margin": "probability", "entropy": "nats", "max_logit": "logits", "energy": "logits"}
 
 
@@ -53,7 +56,10 @@ def write_table_run(answers: Answers, found: TableCertificate, policy: str, tole
             folder.add(done, f"c000-s{number:04d}", "clean", table)
         stated = {"name": found.signal, "tolerance": asdict(tolerance), "ways": ["stated"], "refused": {}}
         folder.write_json("facts/tolerances.json", [stated])
-        folder.write_json("facts/policies.json", [{"name": policy, "signal": found.signal, **_fitted(found)}])
+        folder.write_json(
+            "facts/policies.json",
+            [{"name": policy, "signal": found.signal, **_fitted(found, _KINDS[call_of(policy).name])}],
+        )
         folder.write_json("facts/gallery.json", [])
         folder.log("finished", seconds=0.0)
         folder.finish()
@@ -71,12 +77,14 @@ def table_plan(answers: Answers, policy: str) -> Plan:
     )
 
 
-def _fitted(found: TableCertificate) -> dict[str, Any]:
+def _fitted(found: TableCertificate, kind: str) -> dict[str, Any]:
     tune = found.counts.get("tune", 0)
-    if isinstance(found.answer, Certificate):
-        return {"tune": tune, "policy": dump_policy(found.answer.on(found.signal))}
-    plain = asdict(found.answer)
-    return {"tune": tune, "refusal": {k: None if v != v else v for k, v in plain.items()}}
+    policy = found.policy
+    if policy is not None:
+        return {"tune": tune, "policy": dump_policy(policy)}
+    values = asdict(found.answer).items()
+    refusal = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values}
+    return {"tune": tune, "refusal": {**refusal, "kind": kind}}
 
 
 def _shards(answers: Answers, splits: np.ndarray[Any, Any]) -> Iterator[pl.DataFrame]:
@@ -124,11 +132,6 @@ def _failures(answers: Answers, rows: list[int]) -> pl.DataFrame:
         pl.DataFrame(logits, pl.Schema(dict.fromkeys(logits, pl.Float32()))),
         pl.DataFrame(signals, pl.Schema(dict.fromkeys(signals, pl.Float64()))),
     )
-
-
-def sample_ids(answers: Answers) -> list[str]:
-    """The names of the rows, by default their numbers."""
-    return [f"row {row}" for row in answers.numbers] if answers.sample_id is None else list(answers.sample_id)
 
 
 def content_sha256(answers: Answers) -> str:
