@@ -33,6 +33,7 @@ from demur.report.glossary import GLOSSARY
 from demur.report.perturbation_words import (
     change,
     count_sentence,
+    curve_words,
     difference_interval,
     magnitude,
     median_sentence,
@@ -108,6 +109,7 @@ FILTERS |= {
         quantile_interval,
         search_name_words,
         count_sentence,
+        curve_words,
     )
 }
 
