@@ -55,6 +55,7 @@ def certify(
     """
     from demur.pipeline.table.answers import read_answers
     from demur.pipeline.table.table_certificate import STEP, certify_table
+    from demur.pipeline.table.table_look import table_look
     from demur.policies import Refusal, Tolerance
 
     text = _policy(risk, coverage, delta, each_class=each_class)
