@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from demur.errors import InputError, unknown
 from demur.policies.certificate import Certificate, CertifiedThreshold
 from demur.policies.coverage_bound import CoverageBound
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.tolerance import Tolerance
 from demur.registry import TABLES, kind_of, names, resolve
