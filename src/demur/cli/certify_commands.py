@@ -61,7 +61,10 @@ def certify(
     text = _policy(risk, coverage, delta, each_class=each_class)
     width = STEP if tolerance is None else Tolerance(widths=(tolerance,))
     answers = read_answers(table)
-    found = certify_table(answers, build("policy", text), signal=signal, tolerance=width, largest_weight=largest_weight)
+    look = table_look(answers, text, signal, width, ledger)
+    found = certify_table(
+        answers, build("policy", text), signal=signal, tolerance=width, largest_weight=largest_weight, look=look
+    )
     report = None if out is None else _report(answers, found, text, width, out)
     print(_json(answers, found) if json else "\n".join(_words(answers, found, report)))
     raise typer.Exit(1 if isinstance(found.answer, Refusal) else 0)

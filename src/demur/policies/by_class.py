@@ -19,7 +19,7 @@ from demur.policies.certificate import Reason, Refusal
 from demur.policies.class_certificate import ClassCertificate, ClassCount
 from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import Calibration, ThresholdGrid
-from demur.policies.looks import FIRST_LOOK, Look
+from demur.policies.look import FIRST_LOOK, Look
 
 
 @dataclass(frozen=True, eq=False)

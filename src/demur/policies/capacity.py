@@ -11,7 +11,7 @@ from demur.policies.certificate import Certificate, Refusal, Weighting
 from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, threshold_near
 from demur.policies.group_means import LARGE, pooled, stakes
-from demur.policies.looks import FIRST_LOOK, Look
+from demur.policies.look import FIRST_LOOK, Look
 
 
 @dataclass(frozen=True, kw_only=True)

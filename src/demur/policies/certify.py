@@ -10,7 +10,7 @@ from demur.errors import InputError
 from demur.policies.certificate import Certificate, Refusal
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.policy import Flags
 from demur.splits import FEWEST, SHARES_OF_FEWEST
 

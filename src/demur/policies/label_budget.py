@@ -12,7 +12,7 @@ from demur.metrics.binomial import check_levels, labels_without_error
 from demur.policies.certificate import Certificate
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration, labels_by_guess
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.policy import Floats
 from demur.splits import FEW, FEWEST, shares_of
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from demur.metrics.estimate import Unit
 from demur.policies.certificate import Certificate
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.policy import Flags, Floats, Policy, Reasons, Scores, column, explain
 
 UNKNOWN = "unknown_site"

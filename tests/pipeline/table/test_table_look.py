@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from tests.pipeline.table.test_table_certificate import table
 
 from demur.errors import RunError
 from demur.pipeline.table.answers import read_answers
 from demur.pipeline.table.table_certificate import STEP
 from demur.pipeline.table.table_look import LEDGER, row_ids, table_look
-from tests.pipeline.table.test_table_certificate import table
 
 RISK = "certified(risk=0.1, delta=0.05)"
 

@@ -23,7 +23,7 @@ from demur.policies import (
     choose_signal,
     unlabelled_rows,
 )
-from demur.policies.looks import FIRST_LOOK
+from demur.policies.look import FIRST_LOOK
 from demur.policies.policy import Flags, Floats
 from demur.policies.tolerance import FLOAT32_STEP, Tolerance
 from demur.splits import FEWEST

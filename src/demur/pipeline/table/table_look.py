@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.ledger import Inquiry, LabelledRows, Ledger
+from demur.ledger import Inquiry, LabelledRows
 from demur.pipeline.table.answers import Answers
 from demur.pipeline.table.table_splits import table_splits
-from demur.policies import Look
+from demur.policies import Look, count_look
 from demur.policies.tolerance import Tolerance
 
 LEDGER = "looks.jsonl"
@@ -49,7 +49,7 @@ def table_look(
         source=answers.path.name,
     )
     path = answers.path.resolve().parent / LEDGER if ledger is None else ledger
-    return Look(Ledger(path).numbers(inquiry, [statement])[0], "ledger")
+    return count_look(path, inquiry, statement)
 
 
 def _labelled(answers: Answers, rows: NDArray[np.intp]) -> LabelledRows:
