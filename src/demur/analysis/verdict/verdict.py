@@ -28,8 +28,8 @@ class Guarantee(Table):
 
     `test_n`, `test_answers` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
     are groups. The shares are of all test images, with intervals by the same unit. At least the share `coverage_low` of
-    new units is answered, by the scores of `coverage_n` test units, or of the certify units where there are none; nothing is
-    said where `coverage_n` is 0.
+    new units is answered, by the scores of `coverage_n` test units, or of the certify units where there are none;
+    nothing is said where `coverage_n` is 0.
     `look` says which look at these labels this was, `look_place` where that was counted, `spent` what it took of
     `delta`. `attainable` is the share that could be answered at this risk if every label were known.
     """
