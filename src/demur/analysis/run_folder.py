@@ -286,7 +286,12 @@ def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
 
 
 def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
-    """The mean of a number per row, over images or whole groups; no interval below ten of them."""
+    """The mean of a number per row, over images or whole groups; no interval below ten of them.
+
+    Of numbers that are 0 or 1 it is their share, which has an interval of its own.
+    """
+    if len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
+        return share(numbers > 0, rows)
     return Quantity.of(mean_interval(numbers, groups(rows)))
 
 

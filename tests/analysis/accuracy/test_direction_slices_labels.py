@@ -133,8 +133,10 @@ def test_accuracy_weighted_by_the_labels(folder, results):
 
 def test_an_image_of_no_weight_moves_neither_the_accuracy_nor_its_interval():
     rows = pl.DataFrame({"label": [0] * 60, "predicted": [0, 0, 1] * 20, "label_weight": [1.0, 0.5, 0.0] * 20})
-    found = _weighted_accuracy(rows.with_columns(group=pl.lit(None)))
-    assert (found.low, found.value, found.high) == (1, 1, 1)
+    rows = rows.with_columns(group=pl.lit(None))
+    found, without = (_weighted_accuracy(each) for each in (rows, rows.filter(pl.col("label_weight") > 0)))
+    assert (found.low, found.value, found.high) == (without.low, 1, 1)
+    assert found.low == pytest.approx(wilson(36, 36).low), "as many images as 40 of unequal weight are worth"
 
 
 def test_what_nobody_gave_is_not_there(tmp_path):
