@@ -13,6 +13,7 @@ from demur.analysis.accuracy.error_direction import cost, direction
 from demur.analysis.accuracy.label_quality import label_quality
 from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, confusion, corruption_map, worst_class
 from demur.analysis.accuracy.slices import slices, worst_slice
+from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.results import Provenance, Results
@@ -117,6 +118,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "robustness": robustness(run),
         "rejections": rejections(run),
         "corruption_map": corruption_map(run),
+        "unknown": unknown_answers(run),
         "parts": part_rows(run),
         "rocs": rocs(run),
         **_robustness_and_attribution(run),

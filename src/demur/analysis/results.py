@@ -15,6 +15,7 @@ from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
 from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap, WorstClass
 from demur.analysis.accuracy.slices import SliceRow
+from demur.analysis.accuracy.unknown_answers import UnknownAnswers
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
 from demur.analysis.quantity import Number, Quantity, Table
@@ -107,6 +108,7 @@ class Results(Table):
     attribution: Attribution | None = None
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None
+    unknown: UnknownAnswers | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -192,7 +192,7 @@ class Run:
         """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
 
         Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
-        are measured on images of their own, without signals.
+        are measured on images of their own, without signals; `unknown` is of other images, which have no labels.
         """
         kinds = {kind} if kind else {"clean", "attack", "corruption"}
         return [

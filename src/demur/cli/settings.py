@@ -36,6 +36,10 @@ Prevalence = Annotated[
     str | None,
     typer.Option(metavar="NAME=SHARE", help="How common the positive class is in use, such as positive=0.005."),
 ]
+Unknown = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Images of none of the classes, of any data address: how many are answered."),
+]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 
@@ -50,6 +54,7 @@ def read(
     batch: int | None,
     seed: int | None,
     prevalence: str | None = None,
+    unknown: str | None = None,
 ) -> "Plan":
     """The plan of a command line: options over --set over the file over defaults."""
     from demur.pipeline.plan.plan_file import read_plan
@@ -59,6 +64,7 @@ def read(
         "data.address": data,
         "data.limit": limit,
         "data.prevalence": prevalence,
+        "data.unknown": unknown,
         "batch": batch,
         "seed": seed,
     }

@@ -85,14 +85,15 @@ CONDITION: Mapping[str, Kind] = {"accuracy": "share", "coverage": "share", "risk
 
 SIGNAL: Mapping[str, Kind] = {
     **dict.fromkeys(("auroc", "aurc", "augrc", "fpr95", "coverage_at_risk"), "share"),
-    **dict.fromkeys(("attack_auroc", "shift_auroc"), "share"),
+    **dict.fromkeys(("attack_auroc", "shift_auroc", "unknown_auroc"), "share"),
 }
-"""Measures of one signal: against errors, and its AUROC against attacked and corrupted images."""
+"""Measures of one signal: against errors, and its AUROC against attacked, corrupted and unknown images."""
 
 SUBJECTS: Mapping[str, Mapping[str, Kind]] = {
     "guarantee": {"issued": "flag", "coverage": "share", "risk": "share"},
     "robust": {"accuracy": "share", "distance": "share"},
     "worst_class": CONDITION,
+    "unknown": {"answered": "share"},
     "calibration": {"ece": "share", "nll": "number", "brier": "number"},
     "checks": {"failed": "count", "warned": "count"},
 }

@@ -52,6 +52,7 @@ CONTENTS = (
     ("scores", "Uncertainty of right and wrong answers"),
     ("calibration", "Calibration"),
     ("conditions", "Corruptions and other conditions"),
+    ("unknown", "Images of none of the classes"),
     ("attacks", "Adversarial attacks"),
     ("epsilon", "Minimal perturbations"),
     ("attribution", "Attribution"),
@@ -146,6 +147,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
         name
         for name, there in (
             ("attacks", results.attacks),
+            ("unknown", results.unknown),
             ("epsilon", results.epsilon),
             ("attribution", results.attribution),
             ("trust", results.trust),

@@ -58,12 +58,14 @@ class DataPlan(Section):
     """The labelled held-out images; `limit` keeps the N with the smallest hashes.
 
     `positive` names the class that must not be missed, `prevalence` how common it is in use, as in `positive=0.005`.
+    `unknown` is the address of images of none of the classes.
     """
 
     address: str = "fashion"
     limit: int | None = Field(default=None, ge=20, lt=_INT64)
     positive: str | None = None
     prevalence: str | None = None
+    unknown: str | None = None
 
 
 class Conditions(Section):
