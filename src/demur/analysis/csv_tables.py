@@ -99,6 +99,14 @@ def _unknown_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
         yield "unknown-classes", map(flat, results.unknown.classes)
 
 
+def _coverage_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    if results.coverage_loss is not None:
+        yield "coverage", map(flat, results.coverage_loss.steps)
+        yield "coverage-conditions", map(flat, results.coverage_loss.conditions)
+    if results.team is not None:
+        yield "team", map(flat, results.team.rows)
+
+
 def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     if results.trust is not None:
         taken = flat(results.trust)
@@ -108,4 +116,4 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
         yield "lipschitz-network", [flat(results.lipschitz)]
 
 
-_TABLES = (_perturbation_tables, _attribution_tables, _unknown_tables, _model_tables)
+_TABLES = (_perturbation_tables, _attribution_tables, _unknown_tables, _coverage_tables, _model_tables)

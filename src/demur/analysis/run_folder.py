@@ -211,6 +211,12 @@ class Run:
         """The first certified threshold, None where none was issued."""
         return next((policy for policy in self.policies.values() if isinstance(policy, CertifiedThreshold)), None)
 
+    @property
+    def chosen_policy(self) -> str | None:
+        """The certified policy by name, or else the first that was fitted; None where no policy abstains."""
+        certified = (name for name, policy in self.policies.items() if policy is self.guard)
+        return next(certified, None) or next(iter(self.policies), None)
+
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
         """Why the first certified threshold was refused."""

@@ -79,6 +79,16 @@ def _side_words(side: Side, what: str, *, guarded: bool) -> str:
     )
 
 
+def constant_line(results: Results) -> str | None:
+    """That one and the same answer would get the same guarantee; None where it would not, or none was issued."""
+    found = results.constant
+    if found is None or found.alike is None or results.guarantee is None:
+        return None
+    where = "" if found.alike == "everywhere" else " to what it answers"
+    what = "guarantee over all answers" if results.positive else "guarantee"
+    return f"“{found.answer}” as the only answer{where} would get the {what} too."
+
+
 def unknown_line(results: Results) -> str | None:
     """How many images of none of the classes are answered, with the interval; None where the plan has none."""
     found = results.unknown

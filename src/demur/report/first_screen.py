@@ -13,6 +13,7 @@ from demur.analysis.verdict.verdict_tables import Check
 from demur.report.acceptance_lines import GateTally, missing_declarations
 from demur.report.condition_lines import (
     Family,
+    constant_line,
     direction_line,
     direction_line_short,
     families,
@@ -82,6 +83,7 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    constant: str | None
     unknown: str | None
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
@@ -120,6 +122,7 @@ class FirstScreen:
             if attack
             else _no_attack_sentence(results),
             manipulation_note=attack.sentence if attack else None,
+            constant=constant_line(results),
             unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,

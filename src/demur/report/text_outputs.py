@@ -117,6 +117,7 @@ def _head(first: FirstScreen) -> Iterator[str]:
         first.behaviour,
         first.check,
         first.without,
+        first.constant,
         f"Worst class: {first.worst}",
         f"Poor images: {poor}." if poor else None,
         f"Manipulation: {' '.join(first.manipulation)}",
@@ -247,6 +248,8 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
 
 
 def _optional_tables(first: FirstScreen) -> Iterable[str]:
+    if first.constant:
+        yield f"Imbalance: {first.constant}"
     if first.unknown:
         yield f"Unknown: {first.unknown}"
     if first.direction_short:

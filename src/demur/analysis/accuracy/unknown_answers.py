@@ -50,7 +50,7 @@ def unknown_answers(run: Run) -> UnknownAnswers | None:
     if facts is None:
         return None
     rows, test = run.rows("unknown"), run.rows("clean", "test")
-    name = _policy(run)
+    name = run.chosen_policy
     given, clean = _accepted(run, name, rows), _accepted(run, name, test)
     near = (run.optional_facts("near_duplicates") or {}).get("unknown")
     return UnknownAnswers(
@@ -70,12 +70,6 @@ def unknown_answers(run: Run) -> UnknownAnswers | None:
         shared_classes=tuple(facts["shared_classes"]),
         shared_images=facts["shared_images"],
     )
-
-
-def _policy(run: Run) -> str | None:
-    """The certified policy by name, or else the first that was fitted."""
-    certified = (name for name, policy in run.policies.items() if policy is run.guard)
-    return next(certified, None) or next(iter(run.policies), None)
 
 
 def _accepted(run: Run, policy: str | None, rows: pl.DataFrame) -> Flags:
