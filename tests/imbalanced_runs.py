@@ -10,7 +10,7 @@ from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
 
 CLASSES = ("defect", "ok")
-ROWS = 3_000
+ROWS = 2_400
 SHARE = 0.01
 
 
@@ -39,7 +39,7 @@ class Spot(nn.Module):
 
 def source(rows=ROWS, share=SHARE, seed=0):
     draw = np.random.default_rng(seed)
-    defective = draw.uniform(size=rows) < share
+    defective = draw.permutation(rows) < round(share * rows)
     images = draw.uniform(0.2, 0.4, (rows, 1, 8, 8))
     images[:, 0, 4, 4] = np.clip(np.where(defective, 0.75, 0.25) + draw.normal(0, 0.08, rows), 0, 1)
     labels = torch.from_numpy(np.where(defective, 0, 1))
