@@ -40,7 +40,7 @@ def step_lines(found: CoverageLoss) -> Iterator[StepLine]:
             lost="" if step.lever is None else _signed(-step.lost),
             coverage=step.coverage,
             points="" if step.lever is None else _points(here - before),
-            lever="" if step.lever is None or not step.lost else LEVERS[step.lever],
+            lever="" if step.lever is None or step.lost <= 0 else LEVERS[step.lever],
         )
         before = here
 
@@ -73,19 +73,19 @@ def team_name(row: TeamRow, found: Team) -> str:
         case "model":
             return "the model alone"
         case "policy":
-            return f"model and person, by {found.policy}"
+            return f"together, by {found.policy}"
         case _:
-            return f"model and person, about {percent(row.target or 0.0, 0)} by {found.signal}"
+            return f"together, the surest {percent(row.target or 0.0, 0)} by {found.signal}"
 
 
 def team_sentence(found: Team) -> str:
     """What costs least, and what it is worth against either alone."""
     alone = {row.answering: row for row in found.rows}
     best = found.cheapest
-    lead = f"Of these, {team_name(best, found)} costs least on the tune images"
     if best.answering in {"person", "model"}:
-        return f"{lead}."
+        return f"On the tune images {team_name(best, found)} costs least."
     return (
-        f"{lead}: {percent(best.error.value)} wrong on test images, where the model alone has "
+        f"On the tune images it costs least that the model answers the surest {percent(best.target or 0.0, 0)}: on test "
+        f"images {percent(best.error.value)} are then wrong, where the model alone has "
         f"{percent(alone['model'].error.value)} and the person alone {percent(found.human_error)}."
     )

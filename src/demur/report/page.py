@@ -76,6 +76,7 @@ CONTENTS = (
 FILTERS = {
     name: getattr(phrases, name)
     for name in (
+        "at_most",
         "complement",
         "count",
         "decimal",
