@@ -2,12 +2,12 @@
 
 import numpy as np
 import torch
-from tests import tiny
 from torch import nn
 
 from demur.classifier import BoundClassifier
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
+from tests import tiny
 
 CLASSES = ("defect", "ok")
 ROWS = 2_400

@@ -1,10 +1,10 @@
-"""The patterns of `tiny`, and images of none of the classes beside them: flat grey with a little noise, and planted ones."""
+"""The patterns of `tiny`, and beside them images of none of the classes: boards, and some planted audited ones."""
 
 import numpy as np
 import torch
-from tests import tiny
 
 from demur.pipeline.run.loop import run_plan
+from tests import tiny
 
 PLANTED = 4
 ROWS = 130

@@ -94,7 +94,9 @@ def test_a_set_of_audited_images_says_nothing(tmp_path):
     assert results.void("unknown images") == "failed its checks: unknown images are others"
     said = "Not known how many images of none of the classes are answered: the set failed its checks"
     assert said in words(results)
-    assert "(disc)" in next(check.sentence for check in results.checks if check.name == "unknown images are of no class")
+    assert "(disc)" in next(
+        check.sentence for check in results.checks if check.name == "unknown images are of no class"
+    )
 
 
 def test_the_first_policy_decides_where_none_is_certified(tmp_path):
