@@ -60,8 +60,8 @@ def unknown(**changes):
 def team():
     rows = tuple(
         TeamRow(
-            answering=who, target=target, threshold=target, coverage=share(target or 0.7, SEEN), error=share(0.02, SEEN),
-            cost=near(0.1, 0.01),
+            answering=who, target=target, threshold=target, coverage=share(target or 0.7, SEEN),
+            error=share(0.02, SEEN), cost=near(0.1, 0.01),
         )
         for who, target in (("person", 0.0), ("policy", None), ("coverage", 0.8), ("model", 1.0))
     )  # fmt: skip

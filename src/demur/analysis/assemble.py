@@ -19,10 +19,11 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.results import Provenance, Results
-from demur.analysis.robustness.attack_tables import attack_rows, robustness
+from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
+from demur.analysis.robustness.robust_accuracy import robustness
 from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_rows, rejections

@@ -21,10 +21,11 @@ from demur.analysis.accuracy.unknown_answers import UnknownAnswers
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import AttackRow, Robustness
+from demur.analysis.robustness.attack_tables import AttackRow
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
+from demur.analysis.robustness.robust_accuracy import Robustness
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,8 +15,8 @@ from scipy.stats import rankdata
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.errors import RunError
-from demur.metrics import Resampler, mean, proportion
-from demur.metrics.estimate import counted
+from demur.metrics import proportion
+from demur.metrics.jackknife import mean_interval
 from demur.metrics.quantiles import FEWEST
 from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
 from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
@@ -265,12 +265,8 @@ def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
 
 
 def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
-    """The mean of a number per row, bootstrapped over images or whole groups; no interval below six of them."""
-    found = Resampler(len(rows), groups(rows)).estimate(mean, numbers)
-    if 0 < found.n < FEWEST:
-        reason = f"no 95 % interval from {counted(found.n, found.unit)}"
-        found = replace(found, low=np.nan, high=np.nan, reason=reason)
-    return Quantity.of(found)
+    """The mean of a number per row, over images or whole groups; no interval below ten of them."""
+    return Quantity.of(mean_interval(numbers, groups(rows)))
 
 
 def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:

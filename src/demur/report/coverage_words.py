@@ -85,7 +85,7 @@ def team_sentence(found: Team) -> str:
     if best.answering in {"person", "model"}:
         return f"On the tune images {team_name(best, found)} costs least."
     return (
-        f"On the tune images it costs least that the model answers the surest {percent(best.target or 0.0, 0)}: on test "
-        f"images {percent(best.error.value)} are then wrong, where the model alone has "
+        f"On the tune images it costs least that the model answers the surest {percent(best.target or 0.0, 0)}: on "
+        f"test images {percent(best.error.value)} are then wrong, where the model alone has "
         f"{percent(alone['model'].error.value)} and the person alone {percent(found.human_error)}."
     )

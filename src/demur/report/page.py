@@ -35,6 +35,7 @@ from demur.report.glossary import GLOSSARY
 from demur.report.perturbation_words import (
     change,
     count_sentence,
+    curve_words,
     difference_interval,
     magnitude,
     median_sentence,
@@ -117,6 +118,7 @@ FILTERS |= {
         step_lines,
         team_name,
         team_sentence,
+        curve_words,
     )
 }
 

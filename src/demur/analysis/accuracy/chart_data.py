@@ -5,7 +5,9 @@ import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.run_folder import Floats, Run, score
-from demur.metrics import Resampler, brier, ece, nll, oracle, reliability, risk_coverage
+from demur.metrics import brier, nll, oracle, reliability, risk_coverage
+from demur.metrics.calibration import ece_interval
+from demur.metrics.jackknife import Jackknife
 from demur.metrics.ranking import RiskCurve as Measured
 from demur.records import groups, read_json, wrong
 
@@ -130,12 +132,11 @@ def calibration(run: Run) -> CalibrationTable:
     rows = run.rows("clean")
     right, confidence, units = ~wrong(rows), 1 - score(rows, "msp"), groups(rows)
     logits, labels = rows.select(f"logit.{k}" for k in range(len(run.classes))).to_numpy(), rows["label"].to_numpy()
-    resampler = Resampler(len(rows), units)
-    losses = resampler.estimates({"nll": nll, "brier": brier}, logits, labels)
+    jackknife = Jackknife(len(rows), units)
     return CalibrationTable(
-        ece=Quantity.of(resampler.estimate(ece, confidence, right)),
-        nll=Quantity.of(losses["nll"]),
-        brier=Quantity.of(losses["brier"]),
+        ece=Quantity.of(ece_interval(confidence, right, units)),
+        nll=Quantity.of(jackknife.estimate(nll, logits, labels)),
+        brier=Quantity.of(jackknife.estimate(brier, logits, labels)),
         bins=tuple(
             Bin(low=part.low, high=part.high, n=part.n, confidence=part.confidence, accuracy=Quantity.of(part.accuracy))
             for part in reliability(confidence, right, groups=units)

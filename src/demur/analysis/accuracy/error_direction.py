@@ -8,7 +8,8 @@ import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, share
-from demur.metrics import Estimate, Resampler, mean, wilson
+from demur.metrics import Estimate, wilson
+from demur.metrics.jackknife import mean_interval
 from demur.metrics.prevalence import (
     ClassRate,
     error_rate_at,
@@ -192,8 +193,8 @@ def price_table(classes: Sequence[str], matrix: Mapping[str, float]) -> Floats:
 
 
 def cost_per_image(paid: Floats, rows: pl.DataFrame, dearest: float) -> Quantity:
-    """A bootstrapped mean; where nothing was paid, what could have been missed is taken to be the dearest."""
-    found = Resampler(len(rows), groups(rows)).estimate(mean, paid)
+    """A mean; where nothing was paid, what could have been missed is taken to be the dearest."""
+    found = mean_interval(paid, groups(rows))
     if not paid.any() and len(rows):
         high = dearest * wilson(0, found.n).high
         found = Estimate(value=0.0, low=0.0, high=high, n=found.n, unit=found.unit)

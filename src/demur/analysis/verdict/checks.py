@@ -7,13 +7,8 @@ import polars as pl
 
 from demur.analysis.attribution.map_tables import sanities
 from demur.analysis.robustness.attack_tables import display_name
-from demur.analysis.robustness.perturbation_curves import (
-    Entry,
-    attack_searches,
-    is_direction,
-    minimal_changes,
-    section_searches,
-)
+from demur.analysis.robustness.least_distances import attack_searches
+from demur.analysis.robustness.perturbation_curves import Entry, is_direction, minimal_changes, section_searches
 from demur.analysis.run_folder import Run, independent_rows, values
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.sanity_checks import sanity_checks
