@@ -212,7 +212,7 @@ class Run:
         """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
 
         Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
-        are measured on images of their own, without signals.
+        are measured on images of their own, without signals; `unknown` is of other images, which have no labels.
         """
         kinds = {kind} if kind else {"clean", "attack", "corruption"}
         return [
@@ -230,6 +230,12 @@ class Run:
     def guard(self) -> Guard | None:
         """The first policy with a guarantee, None where none was issued."""
         return next((policy for policy in self.policies.values() if isinstance(policy, GUARDS)), None)
+
+    @property
+    def chosen_policy(self) -> str | None:
+        """The certified policy by name, or else the first that was fitted; None where no policy abstains."""
+        certified = (name for name, policy in self.policies.items() if policy is self.guard)
+        return next(certified, None) or next(iter(self.policies), None)
 
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:

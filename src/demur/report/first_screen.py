@@ -12,7 +12,15 @@ from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
 from demur.report.acceptance_lines import GateTally, missing_declarations
-from demur.report.condition_lines import Family, direction_line, direction_line_short, families, worst_slice_line
+from demur.report.condition_lines import (
+    Family,
+    constant_line,
+    direction_line,
+    direction_line_short,
+    families,
+    unknown_line,
+    worst_slice_line,
+)
 from demur.report.phrases import DASH, count, frequency, percent, plain_name, plural, scale, size_of
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
@@ -77,6 +85,8 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    constant: str | None
+    unknown: str | None
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
@@ -114,6 +124,8 @@ class FirstScreen:
             if attack
             else _no_attack_sentence(results),
             manipulation_note=attack.sentence if attack else None,
+            constant=constant_line(results),
+            unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),

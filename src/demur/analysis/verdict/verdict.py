@@ -90,15 +90,15 @@ class RefusalTable(Table):
     attainable: Number = math.nan
 
 
-State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
+State = Literal["issued", "uninformative", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
 
 
-def state(run: Run, checked: tuple[Check, ...]) -> State:
-    """One of five: a failed check of the model, the data or the guarantee outweighs everything."""
+def state(run: Run, checked: tuple[Check, ...], *, informative: bool = True) -> State:
+    """One of six: a failed check of the model, the data or the guarantee outweighs everything."""
     if any(check.state == "fail" and check.bears_on in {"everything", "guarantee"} for check in checked):
         return "measurement_failed"
     if run.guard is not None:
-        return "issued"
+        return "issued" if informative else "uninformative"
     if run.refusal is None:
         return "undeclared"
     return "too_few_labels" if run.refusal["reason"] == "too_few_labels" else "model_too_weak"
@@ -196,8 +196,8 @@ def _uncovered(run: Run) -> tuple[str, ...]:
 VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")
 
 
-def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
-    """The one thing to do now."""
+def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = "") -> str:
+    """The one thing to do now; `remedy` is what would make an uninformative guarantee say something."""
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
@@ -208,6 +208,7 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
             "Put the threshold in front of the model, send the images it abstains on to a person, and audit again when "
             "the model, the camera or the place changes."
         ),
+        "uninformative": remedy,
         "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
         "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
         "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels would not help."),
