@@ -11,6 +11,8 @@ from demur.policies import (
     ACCEPT_ALL,
     Certificate,
     CertifiedThreshold,
+    CoverageBound,
+    Look,
     Rule,
     Threshold,
     Tolerance,
@@ -21,6 +23,8 @@ from demur.policies import (
 CERTIFICATE = Certificate(
     threshold=0.125, risk=0.02, delta=0.05, level=0.025, m=4000, answered=2814, wrong=34, bound=0.0164, unit="image",
     grid=31, tests=40, procedure="fixed-sequence testing", near=3, tolerance=Tolerance(edges=(0.5,), widths=(0.0, 0.1)),
+    look=Look(2, "runs"),
+    coverage=CoverageBound(low=0.68, level=0.0045, n=4000, answered=2800, several=1, rows="test"),
 )  # fmt: skip
 FITTED = [
     Threshold(),

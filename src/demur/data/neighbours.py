@@ -1,8 +1,8 @@
 """Whether images that follow one another are more alike than chance would make them, as in bursts and video.
 
 Images are independent where their order says nothing. They are put in order (by capture time, else by name with its
-numbers as numbers) within each class, and neighbours are compared with pairs half a class apart: one neighbour in twenty
-is nearer than 19 in 20 of these if the order says nothing, nearly all are in a video.
+numbers as numbers) within each class, and neighbours are compared with pairs half a class apart: one neighbour in
+twenty is nearer than 19 in 20 of these if the order says nothing, nearly all are in a video.
 Permutation test: Good (2005), "Permutation, parametric and bootstrap tests of hypotheses".
 """
 

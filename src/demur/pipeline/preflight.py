@@ -1,6 +1,5 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +13,6 @@ from demur.attribution.target_layers import last_grid
 from demur.attribution.weight_randomisation import with_random_weights
 from demur.classifier import BoundClassifier, check_labels
 from demur.classifier.first_answer import reason_of
-from demur.data import Index, Source
-from demur.data.capture_times import capture_times, in_bursts
-from demur.data.near_duplicates import near_duplicates, print_of, spectra
-from demur.data.neighbours import neighbours, order_of, series_of
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import IndexRows, Job
@@ -209,72 +204,3 @@ def _try_random_weights(classifier: BoundClassifier) -> None:
             f"maps are compared with those of {classifier.name} with made-up weights, which failed: "
             f"{reason_of(error)}. Leave maps out: --set attribution.maps=[]."
         ) from error
-
-
-_EXAMPLES = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Printed:
-    """Prints, ids and splits of the readable rows that take part, and of those the model was trained on."""
-
-    prints: torch.Tensor
-    positions: list[int]
-    ids: list[str]
-    splits: list[str]
-
-
-def printed_rows(source: Source, index: Index) -> Printed:
-    """Read every image once more, for its print alone."""
-    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
-    wanted = sorted(serves)
-    side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
-    prints = torch.empty(len(wanted), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
-    positions, ids, splits = list[int](), list[str](), list[str]()
-    for position, row in zip(wanted, source.read(wanted), strict=True):
-        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
-            prints[len(ids)] = print_of(row.image[None])[0]
-            positions.append(position)
-            ids.append(row.sample_id)
-            splits.append(serves[position])
-    return Printed(prints[: len(ids)], positions, ids, splits)
-
-
-def near_duplicate_facts(source: Source, index: Index, printed: Printed | None = None) -> dict[str, Any]:
-    """Counts of near-duplicates across splits, images the model was trained on among them, and some of the pairs."""
-    rows = printed_rows(source, index) if printed is None else printed
-    ids, splits = rows.ids, rows.splits
-    _, height, width = source.input_shape
-    pairs = near_duplicates(rows.prints, np.array(splits), (height, width))
-    touched = [row for row in np.unique(pairs) if splits[row] == "test"]
-    between = Counter("-".join(sorted((splits[one], splits[other]))) for one, other in pairs)
-    return {
-        "pairs": len(pairs),
-        "between": dict(sorted(between.items())),
-        "test_images": len(touched),
-        "test": splits.count("test"),
-        "copies": index.leaks,
-        "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
-    }
-
-
-def neighbour_facts(source: Source, index: Index, printed: Printed | None = None) -> dict[str, Any]:
-    """Whether images that follow one another are alike or were taken at once, and what their names tell of series."""
-    rows = printed_rows(source, index) if printed is None else printed
-    place = {position: row for row, position in enumerate(index.positions.tolist())}
-    ours = [at for at, position in enumerate(rows.positions) if position in place]
-    taken = [place[rows.positions[at]] for at in ours]
-    names = [rows.ids[at] for at in ours]
-    times = capture_times(source, [rows.positions[at] for at in ours])
-    order = order_of(names, times)
-    moduli = spectra(rows.prints[ours]) if ours else torch.zeros(0, 1)
-    found = neighbours(moduli, index.labels[taken], [index.contents[at] for at in taken], order)
-    return {
-        "images": len(names),
-        "pairs": found.pairs,
-        "alike": found.alike,
-        "p_value": None if np.isnan(found.p_value) else found.p_value,
-        "times": int(np.isfinite(times).sum()),
-        "bursts": in_bursts(times),
-        **asdict(series_of(names)),
-    }

@@ -10,10 +10,15 @@ from demur.errors import InputError
 from demur.policies.certificate import Certificate, Refusal
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
+from demur.policies.look import Look
 from demur.policies.policy import Flags
+from demur.splits import FEWEST, SHARES_OF_FEWEST
 
 TUNE_SHARE = 2 / 7
 """The share of units that place the thresholds: 20 of the 70 % that tune and certify have of a small data set."""
+
+TUNE_SHARE_OF_FEW = SHARES_OF_FEWEST["tune"]
+"""The same below 600 units."""
 
 
 @runtime_checkable
@@ -33,12 +38,14 @@ def certify(
     tune: tuple[object, object] | None = None,
     groups: Sequence[str] | NDArray[Any] | None = None,
     seed: int = 0,
+    looks: int = 1,
 ) -> Certificate | Refusal:
     """The laxest certified threshold on scores of one's own, or why there is none.
 
     With probability ≥ 1 − `delta` over the rows, at most `risk` of the answers at the threshold are wrong. Without
-    `tune` two sevenths of the units, drawn by `seed`, place the thresholds and the others certify; with it, all rows
-    certify. Draw again after a refusal and the guarantee is void.
+    `tune` two sevenths of the units (a fifth of fewer than 600), drawn by `seed`, place the thresholds and the others
+    certify; with it, all rows certify. Another draw, signal, risk or set of labels after a refusal is another look: say
+    so, for it may spend less of `delta`.
 
     Args:
         scores: uncertainty (rows,), higher = more uncertain; arrays, lists or tensors, with or without gradient.
@@ -48,22 +55,24 @@ def certify(
         tune: scores and flags of other rows, which place the thresholds.
         groups: the unit of independence of each row (patient, camera, lot); by default every row is one.
         seed: of the draw.
+        looks: how many different tests these labels, or others of the same source, have decided, this one included.
 
     Raises:
         InputError: scores and flags that are not one number each per row, NaN, or a risk that is no share.
     """
-    policy = Certified(risk=risk, delta=delta)
+    policy, look = Certified(risk=risk, delta=delta), Look(looks, "caller")
     rows = _rows(scores, wrong, groups)
     if tune is not None:
-        return policy.fit(_rows(*tune, None), rows)
+        return policy.fit(_rows(*tune, None), rows, look)
     if len(rows) < 2:
         raise InputError(
             f"certifying needs rows to place thresholds and others to test them; got {len(rows)}. Give more."
         )
     units = np.arange(len(rows)) if rows.groups is None else np.unique(rows.groups, return_inverse=True)[1]
     order = np.random.default_rng(seed).permutation(int(units.max()) + 1)
-    placing = np.isin(units, order[: max(1, round(TUNE_SHARE * len(order)))])
-    return policy.fit(_some(rows, placing), _some(rows, ~placing))
+    share = TUNE_SHARE_OF_FEW if len(order) < FEWEST else TUNE_SHARE
+    placing = np.isin(units, order[: max(1, round(share * len(order)))])
+    return policy.fit(_some(rows, placing), _some(rows, ~placing), look)
 
 
 def _rows(scores: object, wrong: object, groups: Sequence[str] | NDArray[Any] | None) -> Calibration:

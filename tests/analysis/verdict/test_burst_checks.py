@@ -1,6 +1,7 @@
 """Images that follow one another: what is a warning, what voids a guarantee per image, and what is said of it."""
 
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -87,7 +88,7 @@ def test_scores_are_compared_with_those_of_the_next_image_of_the_class(folder):
     clean = sorted(rows_of(folder, "clean"), key=lambda row: (row["label"], int(row["sample_id"])))
     pairs = [
         (one["signal.msp"], other["signal.msp"])
-        for one, other in zip(clean, clean[1:], strict=False)
+        for one, other in pairwise(clean)
         if one["label"] == other["label"]
     ]
     value = spearmanr(*zip(*pairs, strict=True)).statistic
