@@ -145,7 +145,7 @@ def _support(refusal: RefusalTable) -> str:
     """What these data can support instead."""
     given = plural(refusal.labels_given, f"labelled {refusal.unit}")
     parts = []
-    if refusal.unit == "group" and refusal.labels_given == 1:
+    if refusal.unit == "group" and "one and the same group" in refusal.sentence:
         parts.append("all images have one and the same group, which is one independent observation")
     elif refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
