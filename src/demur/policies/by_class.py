@@ -155,7 +155,8 @@ def _too_few(short: list[ClassRows], delta: float, look: Look) -> Refusal:
     level = look.risk_level(delta)
     worst = min(short, key=lambda part: len(part.rows) / labels_without_error(part.risk, level))
     n, needed = len(worst.rows), labels_without_error(worst.risk, look.next.risk_level(delta))
-    more = f"; {len(short) - 1} more classes have too few" if len(short) > 1 else ""
+    others = len(short) - 1
+    more = f"; {others} more {'class has' if others == 1 else 'classes have'} too few" if others else ""
     least = f", and these can prove {100 * (1 - level ** (1 / n)):.3g} % at best" if n else ""
     return _refusal(
         worst,
