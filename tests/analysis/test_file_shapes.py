@@ -104,7 +104,7 @@ def test_records_of_another_condition_or_number_are_named(run):
     (one, two) = [entry for entry in entries if entry["condition"].startswith("pgd")]
     one["condition"], two["condition"] = two["condition"], one["condition"]
     write_json(run / "manifest.json", entries)
-    with pytest.raises(RunError, match=r"c00[12]-s0000\.parquet must have 9 rows of .*, as manifest\.json says"):
+    with pytest.raises(RunError, match=r"c00[12]-s0000\.parquet must have 8 rows of .*, as manifest\.json says"):
         analyse(run)
 
 

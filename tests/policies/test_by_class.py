@@ -7,7 +7,7 @@ from demur.errors import InputError
 from demur.metrics.binomial import p_value
 from demur.policies import Calibration, CertifiedByClass, ClassCertificate, Refusal, ThresholdGrid, Tolerance
 from demur.policies.by_class import Classes
-from demur.policies.looks import Look
+from demur.policies.look import Look
 
 NAMES = ("ok", "scratch", "crack")
 FACTORS = np.array([0.4, 1.0, 1.6])

@@ -7,7 +7,7 @@ from demur.errors import InputError
 from demur.metrics.binomial import labels_without_error
 from demur.policies import Calibration, Certified, CertifiedBySite, Refusal, SiteCertificate, Sited
 from demur.policies.by_site import SiteRows
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.site_certificate import UNKNOWN
 
 FACTORS = {"lab": 0.5, "line": 1.2}

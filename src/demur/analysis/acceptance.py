@@ -8,6 +8,7 @@ from demur.analysis.accuracy.overall import Measure
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.analysis.signals.signal_ranking import TargetRow
+from demur.analysis.verdict.verdict import Guarantee
 from demur.analysis.verdict.verdict_tables import Bearing, GateRow, LabelAccess
 from demur.metrics import wilson
 from demur.metrics.estimate import Estimate, counted
@@ -188,7 +189,18 @@ def _guarantee(measure: str, results: Results) -> Found:
         return [(None, _exact(results.state == "issued"))]
     if results.guarantee is None:
         return [(None, _undefined("no guarantee was issued"))]
-    return [(None, results.guarantee.coverage if measure == "coverage" else results.guarantee.test_risk)]
+    if measure == "coverage":
+        return [(None, _coverage(results.guarantee))]
+    return [(None, results.guarantee.test_risk)]
+
+
+def _coverage(guarantee: Guarantee) -> Quantity:
+    """The share of test images answered; without any the certified one, whose low end is its bound."""
+    if guarantee.test_n:
+        return guarantee.coverage
+    n = guarantee.coverage_n
+    value = guarantee.coverage_answers / n
+    return Quantity(value=value, low=guarantee.coverage_low, high=1.0, n=n, unit=guarantee.unit)
 
 
 def _robust(measure: str, results: Results) -> Found:

@@ -80,11 +80,9 @@ def _core_tables(run: Run) -> Results:
         provenance=_provenance(run),
         classes=run.classes,
         accuracy=accuracy(run.rows("clean")),
-        test_accuracy=accuracy(run.rows("clean", "test")),
+        test_accuracy=accuracy(run.unfitted_rows()),
         guarantee=made,
         refusal=refused,
-        guarantees=guarantee_rows(run),
-        average_loss=average_loss(run),
         worst_class=worst_class(classes),
         conditions=conditions,
         manipulation=manipulation(run),
@@ -96,7 +94,7 @@ def _core_tables(run: Run) -> Results:
         contests=contests,
         curves=curves(run),
         oracle=oracle_curve(run),
-        random_risk=random_risk(wrong(run.rows("clean", "test"))),
+        random_risk=random_risk(wrong(run.unfitted_rows())),
         histograms=histograms(run),
         calibration=calibration(run),
         per_class=classes,
@@ -111,6 +109,8 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
     parts = slices(run)
     return {
+        "guarantees": guarantee_rows(run),
+        "average_loss": average_loss(run),
         "direction": direction(run, plan["data"]),
         "cost": cost(run, plan.get("costs", {})),
         "slices": parts,

@@ -98,12 +98,29 @@ class CheckShape(Shape):
     of: Count | None = None
 
 
+class LookShape(Shape):
+    """Which look at the certify labels a refusal was."""
+
+    number: Annotated[int, Field(ge=1)]
+    counted: Literal["runs", "folder", "ledger", "caller", "nowhere"]
+
+
+class RefusalShape(Shape):
+    """Why nothing was guaranteed."""
+
+    reason: str
+    risk: float
+    delta: float
+    look: LookShape
+
+
 class PolicyShape(Shape):
     """A policy of the plan, fitted or refused."""
 
     name: Name
+    signal: str | None = None
     policy: dict[str, Any] | None = None
-    refusal: dict[str, Any] | None = None
+    refusal: RefusalShape | None = None
     average_loss: dict[str, Any] | None = None
 
 

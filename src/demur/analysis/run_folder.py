@@ -139,6 +139,17 @@ class Run:
         rows = rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows
         return rows if split is None else rows.filter(pl.col("split") == split)
 
+    @property
+    def has_test_rows(self) -> bool:
+        """Whether some rows had no part in anything; below 600 images there are none."""
+        return bool(self.facts["splits"].get("test"))
+
+    def unfitted_rows(self, condition: str = "clean") -> pl.DataFrame:
+        """The rows for numbers that no label was fitted for: the test rows, or all but the fit rows without these."""
+        if self.has_test_rows:
+            return self.rows(condition, "test")
+        return self.rows(condition).filter(pl.col("split") != "fit")
+
     @cached_property
     def _forward(self) -> frozenset[str]:
         """The conditions under which every image is measured, by forward passes alone."""
@@ -216,8 +227,9 @@ class Run:
 
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
-        """Why the first guarantee that was refused was."""
-        return next((entry["refusal"] for entry in self.policy_facts if "refusal" in entry), None)
+        """Why the first guarantee that was refused was, and by which `signal`."""
+        found = next((entry for entry in self.policy_facts if "refusal" in entry), None)
+        return None if found is None else {"signal": found.get("signal"), **found["refusal"]}
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers, by their scores and, where it goes by that, their sites."""

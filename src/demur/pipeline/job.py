@@ -255,13 +255,21 @@ def shards(job: Job) -> Iterator[Shard]:
 
 
 def attacked_rows(index: Index, count: int) -> IndexRows:
-    """The readable test rows with the smallest content hashes, in the order of the source."""
-    return np.array(sorted(_by_hash(index, index.rows_of("test"))[:count]), dtype=np.int64)
+    """The readable test rows with the smallest content hashes, in the order of the source; of all without any."""
+    return np.array(sorted(_by_hash(index, _attackable(index))[:count]), dtype=np.int64)
+
+
+def _attackable(index: Index) -> IndexRows:
+    """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
+    test = index.rows_of("test")
+    return (
+        test if len(test) else np.array([row for row in index.readable if index.splits[row] != "fit"], dtype=np.int64)
+    )
 
 
 def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
     """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
-    first = _by_hash(index, index.rows_of("test"))[:attacked]
+    first = _by_hash(index, _attackable(index))[:attacked]
     others = _by_hash(index, set(index.readable.tolist()) - set(first))
     return np.array(sorted([*first, *others][:count]), dtype=np.int64)
 

@@ -9,7 +9,7 @@ from demur.policies.by_class import CertifiedByClass, Classes
 from demur.policies.by_site import CertifiedBySite, SiteRows
 from demur.policies.capacity import Capacity
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
-from demur.policies.certified import Certified, choose_signal
+from demur.policies.certified import PROCEDURE, Certified, choose_signal
 from demur.policies.certify import certify
 from demur.policies.class_certificate import ClassCertificate, ClassThreshold
 from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
@@ -22,7 +22,7 @@ from demur.policies.guards import (
     Certifier,
     Guard,
 )
-from demur.policies.looks import Look
+from demur.policies.look import Look, count_look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
 from demur.policies.site_certificate import SiteCertificate, Sited, SiteThresholds
@@ -33,6 +33,7 @@ __all__ = [
     "CERTIFICATES",
     "CERTIFIERS",
     "GUARDS",
+    "PROCEDURE",
     "AnyCertificate",
     "AverageLoss",
     "Calibration",
@@ -62,6 +63,7 @@ __all__ = [
     "certify",
     "choose_signal",
     "control_average_loss",
+    "count_look",
     "dump_policy",
     "load_policy",
     "threshold_near",

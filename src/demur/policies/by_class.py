@@ -19,7 +19,7 @@ from demur.policies.certificate import Reason, Refusal
 from demur.policies.class_certificate import ClassCertificate, ClassCount
 from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import Calibration, ThresholdGrid
-from demur.policies.looks import FIRST_LOOK, Look
+from demur.policies.look import FIRST_LOOK, Look
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,16 +103,13 @@ class CertifiedByClass:
             InputError: there are no tune rows, or `risks` names a class that is none.
         """
         if not len(tune):
-            raise InputError(
-                "a threshold for all classes needs tune rows to place its grid; there are none. Give some."
-            )
+            raise InputError("a threshold for all classes needs tune rows to place it; there are none. Give some.")
         level, grid = look.risk_level(self.delta), ThresholdGrid.of(tune.scores)
         parts = self._parts(certify, classes)
-        limits = [part.limit(level) for part in parts]
-        short = [part for part, limit in zip(parts, limits, strict=True) if limit is None]
-        if short:
-            return _too_few(short, self.delta, look)
-        usable = grid.thresholds[grid.thresholds < min(limit for limit in limits if limit is not None)]
+        limits = [limit for part in parts if (limit := part.limit(level)) is not None]
+        if len(limits) < len(parts):
+            return _too_few([part for part in parts if part.limit(level) is None], self.delta, look)
+        usable = grid.thresholds[grid.thresholds < min(limits)]
         if not len(usable):
             return _too_weak(parts, self.delta, look)
         threshold, steps = float(usable[-1]), len(grid.thresholds)

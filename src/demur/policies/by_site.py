@@ -13,7 +13,7 @@ from demur.metrics.binomial import check_levels, labels_without_error
 from demur.policies.certificate import Certificate, Refusal
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
-from demur.policies.looks import FIRST_LOOK, Look
+from demur.policies.look import FIRST_LOOK, Look
 from demur.policies.site_certificate import SiteCertificate, SiteCount
 
 GROUP = "group"

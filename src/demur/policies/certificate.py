@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from demur.metrics.estimate import Unit
 from demur.policies.coverage_bound import CoverageBound
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.policy import Flags, Reasons, Scores, column, explain
 from demur.policies.tolerance import Tolerance
 

@@ -8,7 +8,7 @@ from demur.errors import InputError
 from demur.policies.certificate import Certificate, Pool
 from demur.policies.class_certificate import ClassCertificate, ClassCount
 from demur.policies.coverage_bound import CoverageBound
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.site_certificate import SiteCertificate, SiteCount
 from demur.policies.tolerance import Tolerance
 

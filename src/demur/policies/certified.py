@@ -34,7 +34,7 @@ from demur.policies.fixed_sequence import (
     starts,
 )
 from demur.policies.group_means import betting_applies, climb_by_betting, pooled
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.policies.policy import Flags, Scores, column
 
 GROWTH = 1.05
@@ -276,11 +276,15 @@ def _of_rows(best: Passed, certify: Calibration) -> dict[str, Any]:
     }
 
 
+PROCEDURE = (
+    "fixed-sequence testing by exact binomial tails; thresholds .5 % of the tune rows apart; one or two label-free "
+    "starts; exact bound on coverage"
+)
+"""Part of what makes a look: tests of another kind, or with other starts, are other looks."""
+
+
 def _procedure(sequences: tuple[ThresholdSequence, ...]) -> str:
-    return (
-        "fixed-sequence testing by exact binomial tails; thresholds .5 % of the tune rows apart; "
-        f"{len(sequences)} label-free start(s), each at level {sequences[0].level:g}; exact bound on coverage"
-    )
+    return f"{PROCEDURE}; here {len(sequences)} at level {sequences[0].level:g}"
 
 
 FEWEST_ERRORS = 30

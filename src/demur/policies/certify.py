@@ -11,7 +11,7 @@ from demur.errors import InputError
 from demur.policies.certificate import Certificate, Refusal
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
-from demur.policies.looks import Look
+from demur.policies.look import Look
 from demur.splits import FEWEST, SHARES_OF_FEWEST
 
 TUNE_SHARE = 2 / 7

@@ -198,7 +198,7 @@ def starts(m: int, risk: float, level: float) -> tuple[Start, ...]:
 
     n₀ answers pass with probability .9 if their true risk is a quarter of `risk`. With m ≥ 6·n₀ there are two starts,
     at n₀ and 3·n₀ answers and half the level each, because one unlucky error among the surest answers ends the first.
-    Below there is one, at n₀ answers, and below m = 5/3·n₀ at two answers fewer for every three labels fewer, because
+    Below there is one, at n₀ answers, and below m = 5/3·n₀ at seven answers fewer for every ten labels fewer, because
     the whole of few labels is rarely pure enough; never at so few that not even a faultless model passes. With fewer
     labels than that needs, full coverage is the only threshold tested. Follows from m, risk and level alone; measured
     in `benchmarks/certificates.py`.
@@ -206,7 +206,7 @@ def starts(m: int, risk: float, level: float) -> tuple[Start, ...]:
     first = power_start(risk, level)
     if 6 * first <= m:
         return tuple(Start(count / m, level / 2) for count in (first, 3 * first))
-    answers = max(min(first, 2 * m / 3 - first / 9), fewest_answers(m, labels_without_error(risk, level)))
+    answers = max(min(first, 0.7 * m - first / 6), fewest_answers(m, labels_without_error(risk, level)))
     return (Start(answers / m if answers < m else 1.0, level),)
 
 
@@ -229,12 +229,14 @@ def lay_out(grid: ThresholdGrid, m: int, risk: float, level: float) -> tuple[Thr
 
     Sees the tune scores and the number of certify rows, nothing else, so each later binomial test is exact.
     """
-    sequences = []
-    for start in starts(m, risk, level):
-        steps = grid.near(np.arange(start.coverage, 1, STEP))
-        thresholds = np.unique(np.append(steps, ACCEPT_ALL)) if start.coverage < 1 else np.array([ACCEPT_ALL])
-        sequences.append(ThresholdSequence(tuple(float(threshold) for threshold in thresholds), start.level))
-    return tuple(sequences)
+    return tuple(sequence_from(grid, start) for start in starts(m, risk, level))
+
+
+def sequence_from(grid: ThresholdGrid, start: Start) -> ThresholdSequence:
+    """The thresholds from a start on, to full coverage."""
+    steps = grid.near(np.arange(start.coverage, 1, STEP))
+    thresholds = np.unique(np.append(steps, ACCEPT_ALL)) if start.coverage < 1 else np.array([ACCEPT_ALL])
+    return ThresholdSequence(tuple(float(threshold) for threshold in thresholds), start.level)
 
 
 def fixed_sequence(sequence: ThresholdSequence, certify: Calibration, risk: float) -> tuple[Passed | None, int]:

@@ -63,6 +63,7 @@ class FirstScreen:
     purpose: str | None
     missing_declarations: tuple[str, ...]
     behaviour: str | None
+    judged: bool
     check: str | None
     holds: Keeping | None
     without: str
@@ -88,6 +89,7 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
+        judged = guarantee is not None and guarantee.test_n > 0
         attack = None if results.void("attacks") else results.manipulation
         return cls(
             state=results.state,
@@ -96,6 +98,7 @@ class FirstScreen:
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
+            judged=judged,
             check=_check(guarantee) if guarantee else None,
             holds=guarantee_holds(guarantee) if guarantee else None,
             without=_without(results),
@@ -105,11 +108,9 @@ class FirstScreen:
             worst_slice=worst_slice_line(results),
             direction=direction_line(results),
             direction_short=direction_line_short(results),
-            corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
-            manipulation=_manipulation(attack, guaranteed=guarantee is not None)
-            if attack
-            else (_no_attack_sentence(results),),
-            manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
+            corruptions=families(results.conditions, "corruption", guaranteed=judged),
+            manipulation=_manipulation(attack, guaranteed=judged) if attack else (_no_attack_sentence(results),),
+            manipulation_short=_manipulation_short(attack, guaranteed=judged)
             if attack
             else _no_attack_sentence(results),
             manipulation_note=attack.sentence if attack else None,
@@ -138,6 +139,8 @@ def _next_hands(results: Results) -> str:
 
 
 def _behaviour(guarantee: Guarantee, hands: str) -> str:
+    if not guarantee.test_n:
+        return _few_behaviour(guarantee, hands)
     coverage = guarantee.coverage.value
     base = scale(coverage)
     answered = round(coverage * base)
@@ -145,7 +148,20 @@ def _behaviour(guarantee: Guarantee, hands: str) -> str:
     return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
 
 
+def _few_behaviour(guarantee: Guarantee, hands: str) -> str:
+    """The same of the certify rows, where no others are left, and what more labels could bring."""
+    abstained = guarantee.certify_n - guarantee.certify_answers
+    verb = "goes" if abstained == 1 else "go"
+    return (
+        f"It answers {count(guarantee.certify_answers)} of {count(guarantee.certify_n)} labelled {guarantee.unit}s; "
+        f"{count(abstained)} {verb} to {hands}. With more labels it could answer at most about "
+        f"{frequency(guarantee.attainable, 'of')}."
+    )
+
+
 def _check(guarantee: Guarantee) -> str:
+    if not guarantee.test_n:
+        return "Not checked: no untouched images are left, for all labels had a part in it."
     unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
     if guarantee.parts:
         return f"Check on {count(guarantee.test_n)} unseen {unseen}: {_worst_part(guarantee)}."
@@ -170,7 +186,15 @@ def _without(results: Results) -> str:
         return "The numbers below are shown for repair only."
     bare = results.guarantee.risk_without_guard.value if results.guarantee else 1 - results.test_accuracy.value
     lead = "Without the guard" if results.state == "issued" else "When it answers every image"
-    return f"{lead}: {frequency(bare)} answers are wrong."
+    return f"{lead}: {frequency(bare)} answers are wrong{_width(results)}."
+
+
+def _width(results: Results) -> str:
+    """The interval of the share of wrong answers, said where labels are so few that there is no test split."""
+    if results.provenance.splits.get("test") or math.isnan(results.test_accuracy.low):
+        return ""
+    low, high = 1 - results.test_accuracy.high, 1 - results.test_accuracy.low
+    return f", {percent(low, 0)} to {percent(high, 0)} by so few labels"
 
 
 def _hundreds(results: Results, guarantee: Guarantee | None) -> tuple[HundredImages, ...]:

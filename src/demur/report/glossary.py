@@ -47,6 +47,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Kappa (κ)", "How far two labellers agree beyond chance: 1 always, 0 as if they guessed."),
     ("Lipschitz constant", "How fast the logits can change at most when the pixels change; it limits every attack."),
     (
+        "Look",
+        "One test of the certify labels. Each spends a part of the confidence, so that trying again stays honest.",
+    ),
+    (
         "Attribution map",
         "How much each part of the image seems to matter. A hint, no proof.",
     ),

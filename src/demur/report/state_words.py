@@ -7,7 +7,9 @@ from demur.analysis.guard_parts import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
-from demur.report.phrases import at_most, count, percent, plural
+from demur.policies.coverage_bound import at_least
+from demur.policies.look import PLACES
+from demur.report.phrases import at_most, count, frequency, percent, plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +93,18 @@ def _issued(results: Results) -> tuple[str, str, str]:
     return (
         _use(results, guarantee),
         statement(guarantee),
-        f"{percent(1 - guarantee.delta, 0)} confidence; {plural(guarantee.certify_n, f'labelled {guarantee.unit}')}",
+        (
+            f"{percent(1 - guarantee.delta, 0)} confidence, also that it answers at least "
+            f"{at_least(guarantee.coverage_low)} of 100{' at each' if guarantee.kind == 'site' else ''}; "
+            f"{plural(guarantee.certify_n, f'labelled {guarantee.unit}')}, {_look(guarantee)}"
+        ),
     )
+
+
+def _look(guarantee: Guarantee) -> str:
+    """Which look at its labels a guarantee is, and where that was counted if it was not beside the run folders."""
+    place = "" if guarantee.look_place == PLACES["runs"] else f" {guarantee.look_place}"
+    return f"look {count(guarantee.look)}{place}"
 
 
 def _use(results: Results, guarantee: Guarantee) -> str:
@@ -117,7 +129,11 @@ def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
     if refusal.kind != "risk":
         return "Not yet. Let a person check every answer.", f"No guarantee {_SUBJECTS[refusal.kind]}", refusal.sentence
-    needed = f"about {count(refusal.labels_needed)} are needed" if refusal.labels_needed else "more are needed to tell"
+    needed = (
+        f"about {count(refusal.labels_needed)} are needed at look {count(refusal.look + 1)}"
+        if refusal.labels_needed
+        else "more are needed to tell"
+    )
     return (
         "Not yet. Let a person check every answer.",
         (
@@ -151,6 +167,8 @@ def _support(refusal: RefusalTable) -> str:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
     if refusal.supported is not None:
         parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a guarantee)")
+    if refusal.attainable > 0:
+        parts.append(f"with labels enough about {frequency(refusal.attainable, 'of')} could be answered")
     return f"What they support: {'; '.join(parts)}." if parts else refusal.sentence
 
 

@@ -249,7 +249,7 @@ def _optional_tables(first: FirstScreen) -> Iterable[str]:
 
 
 def _conditions(first: FirstScreen) -> str:
-    lead = "At the same threshold" if first.behaviour else "Under poor conditions"
+    lead = "At the same threshold" if first.judged else "Under poor conditions"
     return f"{lead}: {'; '.join(family.summary for family in first.corruptions) or 'nothing was measured'}."
 
 

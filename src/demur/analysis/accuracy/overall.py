@@ -135,9 +135,9 @@ def _guarded(run: Run, guard: Guard, test: pl.DataFrame, *, sized: bool) -> dict
 
 
 def class_rows(run: Run) -> tuple[ClassRow, ...]:
-    """Every class over clean test rows, by true label."""
-    test = run.rows("clean", "test")
-    answered = None if run.guard is None else run.accepts(run.guard, test)
+    """Every class over clean test rows, by true label; without any, over all rows and without the guard."""
+    test = run.unfitted_rows()
+    answered = None if run.guard is None or not run.has_test_rows else run.accepts(run.guard, test)
     several = test["label"].n_unique()
     return tuple(_class(test, answered, k, name, several) for k, name in enumerate(run.classes))
 

@@ -181,6 +181,14 @@ def guarantee_checks(run: Run) -> Iterator[Check]:
     """Whether as few answers are wrong on the test split as was guaranteed."""
     if run.guard is None:
         return
+    if not run.has_test_rows:
+        yield Check(
+            name="unseen images confirm the guarantee",
+            bears_on="guarantee",
+            state="warn",
+            sentence="No untouched images are left to confirm the guarantee: all labels were needed to make it",
+        )
+        return
     parts = guard_parts(run, run.guard, run.rows("clean", "test"))
     of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
     worst = min(parts, key=_luck)

@@ -1,15 +1,19 @@
 """The final verdict: the state, the guarantee or the refusal, what is not covered, what to do next."""
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from pydantic import Field
 
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.run_folder import Run, independent_rows, share
+from demur.analysis.run_folder import Run, independent_rows, score, share
 from demur.analysis.verdict.guarantees import GuaranteePart, Kind, guarantee_facts, kind
 from demur.analysis.verdict.verdict_tables import Check
+from demur.metrics import coverage_at_risk
+from demur.policies import Look
 from demur.policies.certificate import Weighting
+from demur.policies.look import PLACES
 from demur.records import wrong
 
 
@@ -23,7 +27,10 @@ class Guarantee(Table):
     `images`, and `image_risk` is the share of wrong answers among the images as they are, an estimate.
 
     `test_n`, `test_answers` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
-    are groups. The shares are of all test images, with intervals by the same unit.
+    are groups. The shares are of all test images, with intervals by the same unit. At least the share `coverage_low` of
+    new units is answered, by the scores of `coverage_n` test units, or of the certify units where there are none.
+    `look` says which look at these labels this was, `look_place` where that was counted, `spent` what it took of
+    `delta`. `attainable` is the share that could be answered at this risk if every label were known.
     """
 
     signal: str
@@ -47,6 +54,14 @@ class Guarantee(Table):
     parts: tuple[GuaranteePart, ...] = ()
     refused_sites: dict[str, str] = Field(default_factory=dict)
     sentence: str = ""
+    coverage_low: float = 0.0
+    coverage_n: int = 0
+    coverage_answers: int = 0
+    coverage_rows: Literal["test", "certify"] = "test"
+    look: int = 1
+    look_place: str = PLACES["nowhere"]
+    spent: float = 0.0
+    attainable: Number = math.nan
 
 
 class RefusalTable(Table):
@@ -54,6 +69,8 @@ class RefusalTable(Table):
 
     `provable` is the smallest risk so few labels could prove if no answer were wrong; `supported` the smallest of a few
     rounder risks at which these very labels would have passed. It was chosen after the fact, so it guarantees nothing.
+    `labels_needed` is for the next look, which has less to spend. `attainable` is the share that could be answered at
+    this risk if every label were known; 0 where no threshold would do.
     """
 
     sentence: str
@@ -66,6 +83,10 @@ class RefusalTable(Table):
     kind: Kind = "risk"
     provable: float | None = None
     supported: float | None = None
+    look: int = 1
+    look_place: str = PLACES["nowhere"]
+    spent: float = 0.0
+    attainable: Number = math.nan
 
 
 State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
@@ -86,7 +107,7 @@ def guarantee(run: Run) -> Guarantee | None:
     """The certificate, and what the untouched test split says of it."""
     if run.guard is None:
         return None
-    certificate, test = run.guard.certificate, run.rows("clean", "test")
+    certificate, test, bare = run.guard.certificate, run.rows("clean", "test"), run.unfitted_rows()
     answered = run.accepts(run.guard, test)
     accepted, units = test.filter(answered), independent_rows(test)
     given = units.filter(run.accepts(run.guard, units))
@@ -103,9 +124,25 @@ def guarantee(run: Run) -> Guarantee | None:
         test_wrong=int(wrong(given).sum()),
         coverage=share(answered, test),
         test_risk=share(wrong(accepted), accepted),
-        risk_without_guard=share(wrong(test), test),
+        risk_without_guard=share(wrong(bare), bare),
         unit=certificate.unit,
+        coverage_low=certificate.coverage.low,
+        coverage_n=certificate.coverage.n,
+        coverage_answers=certificate.coverage.answered,
+        coverage_rows=certificate.coverage.rows,
+        attainable=_attainable(run, run.guard.signal, certificate.risk),
+        **_look_facts(certificate.look, certificate.delta),
     )
+
+
+def _look_facts(look: Look, delta: float) -> dict[str, Any]:
+    return {"look": look.number, "look_place": PLACES[look.counted], "spent": look.spent(delta)}
+
+
+def _attainable(run: Run, signal: str, risk: float) -> float:
+    """The largest coverage at which so few answers were wrong, which no number of labels can be sure to exceed."""
+    rows = run.unfitted_rows()
+    return float(coverage_at_risk(score(rows, signal), wrong(rows), risk=risk))
 
 
 def refusal(run: Run) -> RefusalTable | None:
@@ -113,7 +150,9 @@ def refusal(run: Run) -> RefusalTable | None:
     if run.guard is not None or run.refusal is None:
         return None
     found = run.refusal
-    return RefusalTable(**{name: found[name] for name in RefusalTable.model_fields if name in found})
+    own = {name: found[name] for name in RefusalTable.model_fields if name in found}
+    attainable = _attainable(run, found["signal"], found["risk"])
+    return RefusalTable(**own | _look_facts(Look(**found["look"]), found["delta"]) | {"attainable": attainable})
 
 
 def out_of_scope(conditions: tuple[ConditionRow, ...], run: Run) -> tuple[str, ...]:
@@ -151,7 +190,7 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
-    more = f"about {needed:,} {unit}s for certification alone" if needed else "more are needed to tell"
+    more = f"about {needed:,} {unit}s for certification alone, at a next look" if needed else "more are needed to tell"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (

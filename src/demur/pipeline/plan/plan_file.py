@@ -58,11 +58,14 @@ class ModelPlan(Section):
 class DataPlan(Section):
     """The labelled held-out images; `limit` keeps the N with the smallest hashes.
 
-    `positive` names the class that must not be missed, `prevalence` how common it is in use, as in `positive=0.005`.
+    `source` is what the user calls the place they come from, such as "line 3": tests of other images of the same source
+    are later looks, as those of the same images are. `positive` names the class that must not be missed, `prevalence`
+    how common it is in use, as in `positive=0.005`.
     """
 
     address: str = "fashion"
     limit: int | None = Field(default=None, ge=20, lt=_INT64)
+    source: str | None = None
     positive: str | None = None
     prevalence: str | None = None
 

@@ -15,7 +15,6 @@ from demur.classifier import BoundClassifier
 from demur.containment import contained
 from demur.data import Source, build_index, open_data
 from demur.foreign import blamed, is_of_the_model, reason
-from demur.openings import note
 from demur.pipeline.halving import excluding, measure_by_halves, release_memory, without_failures
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
@@ -23,6 +22,7 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
+from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
 from demur.pipeline.run.extra_facts import (
     curve_facts,
     norm_facts,
@@ -310,9 +310,9 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     if not folder.has("facts/policies.json"):
         chosen = choose_for_certificates(job, clean)
         folder.write_json("facts/tolerances.json", [asdict(chosen)])
-        note(folder.path, "certify", "audit")
-        folder.write_json("facts/policies.json", fit_policies(job, clean, chosen))
+        folder.write_json("facts/policies.json", fit_policies(job, clean, chosen, looks_of_policies(job, folder.path)))
         folder.log("certify and test labels opened")
+    keep_certify_rows(job, folder.path)
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):
             save_corruption_thumbs(job, folder, int(row))

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from demur.errors import InputError
+from demur.ledger import Inquiry, Ledger
 
 FIRST = 0.9
 """The share of δ that the first look spends; all later ones share the rest."""
@@ -70,6 +72,23 @@ class Look:
     def sentence(self) -> str:
         """Which look it is and where that was counted."""
         return f"look {self.number:,} at these labels, {PLACES[self.counted]}"
+
+
+def count_look(ledger: Path, inquiry: Inquiry, statement: str) -> Look:
+    """Which look at these labels a test is, by a ledger beside its table or wherever; noted down if it is new.
+
+    An identical repeat is the same look. Two at once are told apart by the place of their lines.
+
+    Args:
+        ledger: a file of lines of JSON, made if it is not there; the ids of rows lie in a hidden folder beside it.
+        inquiry: the certify rows, the model or scores, the signals and the procedure.
+        statement: what is to be guaranteed, such as `certified(risk=0.02)`.
+
+    Raises:
+        RunError: the ledger is damaged, or cannot be written.
+    """
+    (number,) = Ledger(ledger).numbers(inquiry, [statement])
+    return Look(number, "ledger")
 
 
 FIRST_LOOK = Look()
