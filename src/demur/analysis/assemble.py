@@ -89,8 +89,6 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         test_accuracy=accuracy(run.unfitted_rows()),
         guarantee=made,
         refusal=refused,
-        guarantees=guarantee_rows(run),
-        average_loss=average_loss(run),
         worst_class=worst_class(classes),
         conditions=conditions,
         manipulation=manipulation(run),
@@ -119,6 +117,8 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
     parts = slices(run)
     return {
+        "guarantees": guarantee_rows(run),
+        "average_loss": average_loss(run),
         "direction": direction(run, plan["data"]),
         "cost": cost(run, plan.get("costs", {})),
         "slices": parts,

@@ -12,13 +12,13 @@ from demur.data import Index
 from demur.ledger import Inquiry, LabelledRows
 from demur.openings import keep_rows, note, note_looks
 from demur.pipeline.job import Job
-from demur.policies import PROCEDURE, Certified, Look
+from demur.policies import CERTIFIERS, PROCEDURE, CertifiedBySite, Look
 from demur.signals import LOGITS, Fittable, needs_of
 
 
 def looks_of_policies(job: Job, run: Path) -> Mapping[str, Look]:
     """The look of each policy that reads certify labels; an audit without one opens them too, for its tables."""
-    statements = [text for text in job.plan.policies.use if isinstance(job.policies[text], Certified)]
+    statements = [text for text in job.plan.policies.use if isinstance(job.policies[text], CERTIFIERS)]
     if not statements:
         note(run, "certify", "audit")
         return {}
@@ -31,7 +31,7 @@ def looks_of_policies(job: Job, run: Path) -> Mapping[str, Look]:
 
 def keep_certify_rows(job: Job, run: Path) -> None:
     """Keep the hashed contents of the certify rows in the run folder, where they were lost since."""
-    if any(isinstance(job.policies[text], Certified) for text in job.plan.policies.use):
+    if any(isinstance(job.policies[text], CERTIFIERS) for text in job.plan.policies.use):
         keep_rows(run, inquiry(job).rows)
 
 
@@ -43,7 +43,7 @@ def inquiry(job: Job) -> Inquiry:
     """
     seeded = any(isinstance(signal, Fittable) or needs_of(signal) != LOGITS for signal in job.signals.values())
     placing = _rows(job.index, "fit"), _rows(job.index, "tune")
-    facts = [PROCEDURE, *(rows.sha256 for rows in placing), job.plan.seed if seeded else None]
+    facts = [PROCEDURE, *(rows.sha256 for rows in placing), job.plan.seed if seeded else None, *_sites(job)]
     return Inquiry(
         rows=_rows(job.index, "certify"),
         model=job.classifier.sha256,
@@ -51,6 +51,13 @@ def inquiry(job: Job) -> Inquiry:
         procedure=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         source=job.plan.data.source,
     )
+
+
+def _sites(job: Job) -> list[str]:
+    """Where the images come from, by the columns that thresholds of their own go by."""
+    columns = {policy.column for policy in job.policies.values() if isinstance(policy, CertifiedBySite)}
+    told = {column: job.index.meta[column] for column in sorted(columns) if column in job.index.meta}
+    return [hashlib.sha256(json.dumps(told).encode()).hexdigest()] if told else []
 
 
 def _rows(index: Index, split: str) -> LabelledRows:
