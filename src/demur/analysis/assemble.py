@@ -16,6 +16,7 @@ from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows
 from demur.analysis.accuracy.slices import slices, worst_slice
 from demur.analysis.accuracy.team_cost import team
 from demur.analysis.accuracy.unknown_answers import unknown_answers
+from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.results import Provenance, Results
@@ -124,6 +125,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "slices": parts,
         "worst_slice": worst_slice(parts),
         "label_quality": label_quality(run),
+        "wrong_labels": wrong_labels(run),
         "attacks": attack_rows(run),
         "robustness": robustness(run),
         "rejections": rejections(run),

@@ -8,6 +8,7 @@ from demur.analysis.results import Results
 from demur.analysis.verdict.imbalance import PositiveBound
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
+from demur.errors import brief
 from demur.policies.coverage_bound import at_least
 from demur.policies.look import PLACES
 from demur.report.phrases import at_most, count, frequency, percent, plural
@@ -171,6 +172,9 @@ _SUBJECTS = {"class": "for every class", "site": "at any site", "capacity": "of 
 
 def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
+    if refusal.constant_group is not None:
+        reason = f"No guarantee: all images are of one group, “{brief(refusal.constant_group)}”, which counts as one"
+        return "Not yet. Let a person check every answer.", reason, refusal.sentence
     if refusal.kind != "risk":
         return "Not yet. Let a person check every answer.", f"No guarantee {_SUBJECTS[refusal.kind]}", refusal.sentence
     needed = (

@@ -71,6 +71,7 @@ class RefusalTable(Table):
     rounder risks at which these very labels would have passed. It was chosen after the fact, so it guarantees nothing.
     `labels_needed` is for the next look, which has less to spend. `attainable` is the share that could be answered at
     this risk if every label were known; 0 where no threshold would do.
+    `constant_group` is the one group that all images are of, where that is the reason.
     """
 
     sentence: str
@@ -87,6 +88,7 @@ class RefusalTable(Table):
     look_place: str = PLACES["nowhere"]
     spent: float = 0.0
     attainable: Number = math.nan
+    constant_group: str | None = None
 
 
 State = Literal["issued", "uninformative", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
@@ -190,6 +192,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
+    if run.refusal is not None and run.refusal.get("constant_group") and found == "too_few_labels":
+        return "Name groups that tell images apart (patient, module, lot, video), or give none; all are of one group."
     more = f"about {needed:,} {unit}s for certification alone, at a next look" if needed else "more are needed to tell"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
