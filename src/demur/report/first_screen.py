@@ -115,12 +115,8 @@ class FirstScreen:
             direction=direction_line(results),
             direction_short=direction_line_short(results),
             corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
-            manipulation=_manipulation(attack, guaranteed=guarantee is not None)
-            if attack
-            else (_no_attack_sentence(results),),
-            manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
-            if attack
-            else _no_attack_sentence(results),
+            manipulation=_manipulations(results, attack),
+            manipulation_short=_manipulation_line(results, attack),
             manipulation_note=attack.sentence if attack else None,
             constant=constant_line(results),
             unknown=unknown_line(results),
@@ -256,6 +252,18 @@ def _no_attack_sentence(results: Results) -> str:
             )
             return f"No attack was run; along one direction {size} flips half the answers."
     return "Not measured: no attack was run."
+
+
+def _manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
+    """What is known of deliberate changes, a sentence each."""
+    guaranteed = results.guarantee is not None
+    return _manipulation(found, guaranteed=guaranteed) if found else (_no_attack_sentence(results),)
+
+
+def _manipulation_line(results: Results, found: Manipulation | None) -> str:
+    """The same on one line."""
+    guaranteed = results.guarantee is not None
+    return _manipulation_short(found, guaranteed=guaranteed) if found else _no_attack_sentence(results)
 
 
 def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
