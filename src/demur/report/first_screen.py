@@ -99,7 +99,6 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        judged = guarantee is not None and guarantee.test_n > 0
         attack = None if results.void("attacks") else results.manipulation
         return cls(
             state=results.state,
@@ -108,7 +107,7 @@ class FirstScreen:
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
-            judged=judged,
+            judged=_is_judged(results),
             check=_check(guarantee) if guarantee else None,
             holds=guarantee_holds(guarantee) if guarantee else None,
             without=_without(results),
@@ -118,11 +117,9 @@ class FirstScreen:
             worst_slice=worst_slice_line(results),
             direction=direction_line(results),
             direction_short=direction_line_short(results),
-            corruptions=families(results.conditions, "corruption", guaranteed=judged),
-            manipulation=_manipulation(attack, guaranteed=judged) if attack else (_no_attack_sentence(results),),
-            manipulation_short=_manipulation_short(attack, guaranteed=judged)
-            if attack
-            else _no_attack_sentence(results),
+            corruptions=families(results.conditions, "corruption", guaranteed=_is_judged(results)),
+            manipulation=_manipulations(results, attack),
+            manipulation_short=_manipulation_line(results, attack),
             manipulation_note=attack.sentence if attack else None,
             constant=constant_line(results),
             unknown=unknown_line(results),
@@ -292,6 +289,21 @@ def _no_attack_sentence(results: Results) -> str:
             )
             return f"No attack was run; along one direction {size} flips half the answers."
     return "Not measured: no attack was run."
+
+
+def _is_judged(results: Results) -> bool:
+    """Whether there is a guarantee, and untouched images on which to see whether it is kept."""
+    return results.guarantee is not None and results.guarantee.test_n > 0
+
+
+def _manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
+    """What is known of deliberate changes, a sentence each."""
+    return _manipulation(found, guaranteed=_is_judged(results)) if found else (_no_attack_sentence(results),)
+
+
+def _manipulation_line(results: Results, found: Manipulation | None) -> str:
+    """The same on one line."""
+    return _manipulation_short(found, guaranteed=_is_judged(results)) if found else _no_attack_sentence(results)
 
 
 def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
