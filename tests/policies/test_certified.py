@@ -285,7 +285,7 @@ def test_a_group_counts_once():
     rng = np.random.default_rng(0)
     tune, certify = draw(rng, 1000), draw(rng, 2000)
     copies = Calibration(
-        np.repeat(certify.scores, 5), np.repeat(certify.wrong, 5), groups=np.repeat(np.arange(2000).astype(str), 5)
+        np.repeat(certify.scores, 2), np.repeat(certify.wrong, 2), groups=np.repeat(np.arange(2000).astype(str), 2)
     )
     once, grouped = Certified().fit(tune, certify), Certified().fit(tune, copies)
     assert (grouped.unit, grouped.m) == ("group", 2000)

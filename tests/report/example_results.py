@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from demur.analysis.accuracy.overall import ClassRow, ConditionRow, WorstClass, keeping
+from demur.analysis.accuracy.overall import ClassRow, ConditionRow, WorstClass
+from demur.analysis.guard_parts import keeping
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.signals.signal_ranking import SignalRow, TargetRow

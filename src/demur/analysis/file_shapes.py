@@ -38,7 +38,7 @@ class ConditionShape(Shape):
 
     name: Name
     family: Name
-    kind: Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+    kind: Literal["clean", "attack", "corruption", "unknown", "epsilon", "map", "intervention"]
     severity: float
     sentence: str
     keep: str | None
@@ -65,6 +65,17 @@ class FlagShape(Shape):
     sentence: str
 
 
+class UnknownShape(Shape):
+    """What `run.json` says of the images of none of the classes."""
+
+    address: str
+    images: Count
+    sha256: Sha256
+    groups: Count | None
+    shared_classes: list[str]
+    shared_images: Count
+
+
 class RunShape(Shape):
     """`run.json`."""
 
@@ -86,6 +97,7 @@ class RunShape(Shape):
     conditions: Annotated[list[ConditionShape], Field(min_length=1)]
     signals: list[SignalShape]
     flags: list[FlagShape] = []
+    unknown: UnknownShape | None = None
 
 
 class CheckShape(Shape):
@@ -121,6 +133,7 @@ class PolicyShape(Shape):
     signal: str | None = None
     policy: dict[str, Any] | None = None
     refusal: RefusalShape | None = None
+    average_loss: dict[str, Any] | None = None
 
 
 class ToleranceShape(Shape):
@@ -132,6 +145,14 @@ class ToleranceShape(Shape):
     refused: dict[str, str]
 
 
+class ForeignShape(Shape):
+    """Images of none of the classes that are audited ones."""
+
+    images: Count
+    of: Count
+    examples: list[list[str]]
+
+
 class NearDuplicatesShape(Shape):
     """`facts/near_duplicates.json`."""
 
@@ -139,6 +160,7 @@ class NearDuplicatesShape(Shape):
     test_images: Count
     test: Count
     copies: Count
+    unknown: ForeignShape | None = None
 
 
 class FindingShape(Shape):

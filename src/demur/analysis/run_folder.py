@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,15 +15,19 @@ from scipy.stats import rankdata
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.errors import RunError
-from demur.metrics import Resampler, mean, proportion
-from demur.metrics.estimate import counted
+from demur.metrics import proportion
+from demur.metrics.jackknife import mean_interval
 from demur.metrics.quantiles import FEWEST
-from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
-from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
+from demur.policies import GUARDS, Calibration, Guard, Policy, Sited, load_policy
+from demur.records import BATCH_SIZE, META, groups, read, read_json, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
+BASELINE = "msp"
+
+GROUP = "group"
+"""The column of the units of independence."""
 
 
 def score(rows: pl.DataFrame, signal: str) -> Floats:
@@ -199,11 +203,16 @@ class Run:
         """Canonical names of the signals."""
         return tuple(entry["name"] for entry in self.facts["signals"])
 
+    @property
+    def baseline(self) -> str:
+        """The signal that stands beside every other: msp, or the first of a table of scores that has none."""
+        return BASELINE if BASELINE in self.signals else self.signals[0]
+
     def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
         """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
 
         Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
-        are measured on images of their own, without signals.
+        are measured on images of their own, without signals; `unknown` is of other images, which have no labels.
         """
         kinds = {kind} if kind else {"clean", "attack", "corruption"}
         return [
@@ -218,19 +227,31 @@ class Run:
         return {entry["name"]: load_policy(entry["policy"]) for entry in self.policy_facts if "policy" in entry}
 
     @cached_property
-    def guard(self) -> CertifiedThreshold | None:
-        """The first certified threshold, None where none was issued."""
-        return next((policy for policy in self.policies.values() if isinstance(policy, CertifiedThreshold)), None)
+    def guard(self) -> Guard | None:
+        """The first policy with a guarantee, None where none was issued."""
+        return next((policy for policy in self.policies.values() if isinstance(policy, GUARDS)), None)
+
+    @property
+    def chosen_policy(self) -> str | None:
+        """The certified policy by name, or else the first that was fitted; None where no policy abstains."""
+        certified = (name for name, policy in self.policies.items() if policy is self.guard)
+        return next(certified, None) or next(iter(self.policies), None)
 
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
-        """Why the first certified threshold was refused, and by which `signal`."""
+        """Why the first guarantee that was refused was, and by which `signal`."""
         found = next((entry for entry in self.policy_facts if "refusal" in entry), None)
         return None if found is None else {"signal": found.get("signal"), **found["refusal"]}
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
-        """Which rows a policy answers."""
-        return policy.accepts({name: score(rows, name) for name in policy.signals})
+        """Which rows a policy answers, by their scores and, where it goes by that, their sites."""
+        here = policy.at(self.sites(policy.column, rows)) if isinstance(policy, Sited) else policy
+        return here.accepts({name: score(rows, name) for name in policy.signals})
+
+    def sites(self, column: str, rows: pl.DataFrame) -> pl.Series:
+        """Where each row comes from, null where that is not known: a column of the metadata, or the group."""
+        name = column if column == GROUP else f"{META}{column}"
+        return rows[name] if name in rows.columns else pl.Series(name, [None] * len(rows), dtype=pl.String())
 
 
 def _with_parts(path: Path, condition: str) -> pl.DataFrame:
@@ -271,12 +292,13 @@ def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
 
 
 def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
-    """The mean of a number per row, bootstrapped over images or whole groups; no interval below six of them."""
-    found = Resampler(len(rows), groups(rows)).estimate(mean, numbers)
-    if 0 < found.n < FEWEST:
-        reason = f"no 95 % interval from {counted(found.n, found.unit)}"
-        found = replace(found, low=np.nan, high=np.nan, reason=reason)
-    return Quantity.of(found)
+    """The mean of a number per row, over images or whole groups; no interval below ten of them.
+
+    Of numbers that are 0 or 1 it is their share, which has an interval of its own.
+    """
+    if len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
+        return share(numbers > 0, rows)
+    return Quantity.of(mean_interval(numbers, groups(rows)))
 
 
 def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:

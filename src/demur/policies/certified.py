@@ -18,7 +18,7 @@ from demur.metrics.binomial import (
 )
 from demur.metrics.bootstrap import Resampler
 from demur.metrics.ranking import auroc
-from demur.policies.certificate import Certificate, Refusal
+from demur.policies.certificate import Certificate, Refusal, Weighting
 from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import (
     CHANCE,
@@ -33,6 +33,7 @@ from demur.policies.fixed_sequence import (
     lay_out,
     starts,
 )
+from demur.policies.group_means import betting_applies, climb_by_betting, pooled
 from demur.policies.look import Look
 from demur.policies.policy import Flags, Scores, column
 
@@ -65,7 +66,7 @@ def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float, l
         labels_needed=needed,
         lowest_risk=lowest,
         unit=certify.unit,
-        sentence=_sentence(certify, needed, lowest, risk, weak=weak),
+        sentence=_of_groups(certify, look.risk_level(delta)) + _sentence(certify, needed, lowest, risk, weak=weak),
         look=look,
     )
 
@@ -126,6 +127,19 @@ def _sentence(certify: Calibration, needed: int | None, lowest: float, risk: flo
     return f"{opening}at every threshold more are wrong, {_percent(lowest)} at best, and more {units} would not help."
 
 
+def _of_groups(certify: Calibration, level: float) -> str:
+    """The smallest risk that so many groups could prove, which no better model changes; nothing where images count."""
+    if certify.groups is None or not len(certify):
+        return ""
+    if len(certify) == 1:
+        return (
+            f"All labelled images have one and the same group, {str(certify.groups[0])!r}, and so are one independent "
+            "observation; if the group is not what makes images alike, leave it out. "
+        )
+    count = len(certify)
+    return f"The smallest risk that {count:,} groups can prove is {_percent(1 - level ** (1 / count))}. "
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
@@ -137,13 +151,23 @@ class Certified:
     The guarantee fails with probability at most `delta` over the draw of the certify rows of all looks. Thresholds are
     tested by exact binomial tails in a sequence fixed before any certify label is read (`fixed_sequence`), or nothing
     is guaranteed. Angelopoulos et al. (2021), arXiv:2110.01052 (fixed-sequence testing of a risk).
+
+    Where groups are many and large all of their images take part, by betting on the means of groups, and weighted
+    images by betting on them; of fewer or smaller groups one image of each. `largest_group` asks for a guarantee in
+    which each image counts equally instead of each group, and is the largest number of images a group can have, fixed
+    beforehand. Waudby-Smith & Ramdas (2024), arXiv:2010.09686.
     """
 
     risk: float = 0.02
     delta: float = 0.05
+    largest_group: int | None = None
 
     def __post_init__(self) -> None:
         check_levels(self.risk, self.delta)
+        if self.largest_group is not None and self.largest_group < 1:
+            raise InputError(
+                f"`largest_group` is the number of images of the largest group there can be; got {self.largest_group}."
+            )
 
     def plan(self, tune: Calibration, m: int, look: Look = Look()) -> tuple[ThresholdSequence, ...]:  # noqa: B008 - frozen
         """The thresholds that `m` certify units will be tested at, in order; no label is read."""
@@ -156,7 +180,7 @@ class Certified:
         look: Look = Look(),  # noqa: B008 - frozen
         unlabelled: Calibration | None = None,
     ) -> Certificate | Refusal:
-        """A guarantee from two disjoint sets of rows, or a refusal. Grouped rows are reduced to one per group.
+        """A guarantee from two disjoint sets of rows, or a refusal.
 
         The signal and everything else must have been chosen without the certify rows.
 
@@ -171,6 +195,9 @@ class Certified:
                 "a certified threshold needs readable tune rows to place its grid; there are none. Give more images, "
                 "or call some of them `tune` or `val` in your split."
             )
+        weighting = self._weighting(certify, look)
+        if weighting is not None:
+            return self._bet(tune, certify, (look, unlabelled), weighting)
         tune, certify = tune.one_per_group(), certify.one_per_group()
         sequences = self.plan(tune, len(certify), look)
         climbed = [fixed_sequence(sequence, certify, self.risk) for sequence in sequences]
@@ -181,13 +208,48 @@ class Certified:
         bare = None if unlabelled is None else unlabelled.one_per_group()
         grid = len({threshold for sequence in sequences for threshold in sequence.thresholds})
         return Certificate(
-            **vars(self),
+            risk=self.risk,
+            delta=self.delta,
             **_of_rows(best, certify),
             grid=grid,
             tests=sum(tests for _, tests in climbed),
             procedure=_procedure(sequences),
             look=look,
             coverage=bound_coverage(best.threshold, look.coverage_level(self.delta), certify, grid, bare),
+        )
+
+    def _weighting(self, certify: Calibration, look: Look) -> Weighting | None:
+        """What counts equally where bets are made; None for the exact binomial tail. Sees no label."""
+        if certify.weights is not None:
+            return "weight"
+        if certify.groups is not None and self.largest_group is not None:
+            return "image"
+        return "group" if betting_applies(certify, self.risk, look.risk_level(self.delta)) else None
+
+    def _bet(
+        self,
+        tune: Calibration,
+        certify: Calibration,
+        rest: tuple[Look, Calibration | None],
+        weighting: Weighting,
+    ) -> Certificate | Refusal:
+        look, unlabelled = rest
+        bet = climb_by_betting(tune, certify, self.risk, look.risk_level(self.delta), self.largest_group)
+        singles, bare = certify.one_per_group(), None if unlabelled is None else unlabelled.one_per_group()
+        if bet.threshold is None:
+            return refuse(tune.one_per_group(), singles, self.risk, self.delta, look)
+        return Certificate(
+            risk=self.risk,
+            delta=self.delta,
+            **pooled(bet.threshold, bet.level, certify, bet.stakes, weighting),
+            grid=bet.grid,
+            tests=bet.tests,
+            procedure=(
+                "fixed-sequence testing by betting, the e-values of three fixed bets averaged; thresholds .5 % of the "
+                f"tune rows apart, each at level {bet.level:g}; exact bound on coverage"
+            ),
+            look=look,
+            coverage=bound_coverage(bet.threshold, look.coverage_level(self.delta), singles, bet.grid, bare),
         )
 
 

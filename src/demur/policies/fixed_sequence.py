@@ -39,7 +39,8 @@ class Calibration:
     """Scores of one signal (higher = more uncertainty) with what was wrong; `groups` names each row's independent unit.
 
     `ids` (sample ids) decide which row stands for its group; without them it is the first one. `tolerance` is how far a
-    score may move when its image is asked again.
+    score may move when its image is asked again. `weights` are shares, in [0, 1], of the largest weight there can be,
+    which was fixed before the rows were drawn.
     """
 
     scores: Floats
@@ -47,9 +48,11 @@ class Calibration:
     groups: NDArray[Any] | None = None
     ids: Sequence[str] | None = None
     tolerance: Tolerance = EXACT
+    weights: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name, rows in (("wrong", self.wrong), ("groups", self.groups), ("ids", self.ids)):
+        rows_of = {"wrong": self.wrong, "groups": self.groups, "ids": self.ids, "weights": self.weights}
+        for name, rows in rows_of.items():
             if rows is not None and len(rows) != len(self.scores):
                 raise InputError(f"`{name}` must have one entry per score; got {len(rows)} for {len(self.scores)}.")
         undefined = int(np.isnan(self.scores).sum())
@@ -57,6 +60,11 @@ class Calibration:
             raise InputError(
                 f"a guarantee needs a score on every row; got NaN on {undefined} of {len(self.scores)}. "
                 "Choose a signal that is defined everywhere, or leave these rows out and say so."
+            )
+        if self.weights is not None and not ((self.weights >= 0) & (self.weights <= 1)).all():
+            raise InputError(
+                "weights are shares of the largest weight, in [0, 1]; got "
+                f"{np.min(self.weights):g} to {np.max(self.weights):g}. Divide by a bound fixed before rows were drawn."
             )
 
     def __len__(self) -> int:
@@ -75,9 +83,14 @@ class Calibration:
         if self.groups is None:
             return self
         order = np.arange(len(self)) if self.ids is None else np.argsort([_hash(name) for name in self.ids])
-        keep = order[np.unique(np.asarray(self.groups)[order], return_index=True)[1]]
-        ids = None if self.ids is None else [self.ids[row] for row in keep]
-        return Calibration(self.scores[keep], self.wrong[keep], self.groups[keep], ids, self.tolerance)
+        return self.rows(order[np.unique(np.asarray(self.groups)[order], return_index=True)[1]])
+
+    def rows(self, places: NDArray[Any]) -> "Calibration":
+        """Some of the rows, by their places or by one flag per row."""
+        kept = np.arange(len(self))[places]
+        groups, weights = (None if each is None else np.asarray(each)[kept] for each in (self.groups, self.weights))
+        ids = None if self.ids is None else [self.ids[row] for row in kept]
+        return Calibration(self.scores[kept], self.wrong[kept], groups, ids, self.tolerance, weights)
 
     def surely_answered(self, threshold: float) -> int:
         """How many rows a threshold answers however they are asked again: those near it do not count."""
@@ -92,10 +105,15 @@ class Calibration:
         return Counts(right + wrong, wrong, perhaps - surely)
 
     @cached_property
+    def reach(self) -> tuple[Floats, Floats]:
+        """The smallest threshold that may answer each row, and the smallest that surely does, both (rows,)."""
+        width = self.tolerance.of(self.scores)
+        return self.scores - width, self.scores + width
+
+    @cached_property
     def _ends(self) -> tuple[Floats, ...]:
         """Upper ends of right rows, lower ends of wrong ones, upper and lower ends of all rows, each ascending."""
-        width = self.tolerance.of(self.scores)
-        low, high = self.scores - width, self.scores + width
+        low, high = self.reach
         wrong = np.asarray(self.wrong, bool)
         return tuple(np.sort(ends) for ends in (high[~wrong], low[wrong], high, low))
 

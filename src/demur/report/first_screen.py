@@ -4,14 +4,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from demur.analysis.accuracy.overall import ClassRow, Keeping, WorstClass, told_apart
+from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
+from demur.analysis.guard_parts import Keeping
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
 from demur.report.acceptance_lines import GateTally, missing_declarations
-from demur.report.condition_lines import Family, direction_line, direction_line_short, families, worst_slice_line
+from demur.report.condition_lines import (
+    Family,
+    constant_line,
+    direction_line,
+    direction_line_short,
+    families,
+    unknown_line,
+    worst_slice_line,
+)
 from demur.report.phrases import DASH, count, frequency, percent, plain_name, plural, scale, size_of
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
@@ -76,6 +85,8 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    constant: str | None
+    unknown: str | None
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
@@ -113,6 +124,8 @@ class FirstScreen:
             if attack
             else _no_attack_sentence(results),
             manipulation_note=attack.sentence if attack else None,
+            constant=constant_line(results),
+            unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),
@@ -162,11 +175,22 @@ def _check(guarantee: Guarantee) -> str:
     if not guarantee.test_n:
         return "Not checked: no untouched images are left, for all labels had a part in it."
     unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
+    if guarantee.parts:
+        return f"Check on {count(guarantee.test_n)} unseen {unseen}: {_worst_part(guarantee)}."
     return (
         f"Check on {count(guarantee.test_n)} unseen {unseen}: "
         f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered"
         f"{'; alone they show it neither kept nor broken' if guarantee_holds(guarantee) == 'undecided' else ''}."
     )
+
+
+def _worst_part(guarantee: Guarantee) -> str:
+    """The class or site that does worst on the test split, and whether that tells anything."""
+    by_class = guarantee.kind == "class"
+    counts = [(part.test_wrong, part.test_n if by_class else part.test_answers, part) for part in guarantee.parts]
+    errors, of, part = max(counts, key=lambda each: each[0] / each[1] / each[2].risk if each[1] else 0.0)
+    open_end = "; alone they show it neither kept nor broken" if guarantee_holds(guarantee) == "undecided" else ""
+    return f"the worst {guarantee.kind} is “{part.name}”, {count(errors)} wrong of {count(of)}{open_end}"
 
 
 def _without(results: Results) -> str:

@@ -19,6 +19,7 @@ from demur.report.charts import (
     Drawing,
     against_eps,
     against_severity,
+    coverage_chart,
     histogram_charts,
     part_charts,
     perturbation_charts,
@@ -28,11 +29,13 @@ from demur.report.charts import (
 from demur.report.charts.risk_charts import start
 from demur.report.charts.score_charts import first_signal
 from demur.report.condition_lines import other
+from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
 from demur.report.perturbation_words import (
     change,
     count_sentence,
+    curve_words,
     difference_interval,
     magnitude,
     median_sentence,
@@ -46,12 +49,15 @@ from demur.report.state_words import reportable
 
 CONTENTS = (
     ("making", "How it was made"),
+    ("guarantees", "Guarantees"),
     ("accuracy", "Accuracy"),
     ("risk-coverage", "Risk and coverage"),
+    ("coverage", "Where the coverage goes"),
     ("signals", "Uncertainty signals"),
     ("scores", "Uncertainty of right and wrong answers"),
     ("calibration", "Calibration"),
     ("conditions", "Corruptions and other conditions"),
+    ("unknown", "Images of none of the classes"),
     ("attacks", "Adversarial attacks"),
     ("epsilon", "Minimal perturbations"),
     ("attribution", "Attribution"),
@@ -59,6 +65,7 @@ CONTENTS = (
     ("lipschitz", "Lipschitz bounds"),
     ("classes", "Classes"),
     ("direction", "Misses and false alarms"),
+    ("team", "Model and person together"),
     ("slices", "Slices"),
     ("confusion", "Confusion matrix"),
     ("labels", "Label quality"),
@@ -71,6 +78,7 @@ CONTENTS = (
 FILTERS = {
     name: getattr(phrases, name)
     for name in (
+        "at_most",
         "complement",
         "count",
         "decimal",
@@ -107,6 +115,11 @@ FILTERS |= {
         quantile_interval,
         search_name_words,
         count_sentence,
+        condition_lever,
+        step_lines,
+        team_name,
+        team_sentence,
+        curve_words,
     )
 }
 
@@ -145,7 +158,11 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     left_out = {
         name
         for name, there in (
+            ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
+            ("coverage", results.coverage_loss),
+            ("unknown", results.unknown),
+            ("team", results.team),
             ("epsilon", results.epsilon),
             ("attribution", results.attribution),
             ("trust", results.trust),
@@ -160,12 +177,19 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     return (("gates", "Gates"), *shown) if GateTally.of(results) else shown
 
 
+def _more_than_one_line(results: Results) -> bool:
+    """Whether there is more to say of guarantees than the headline does: several, parts, groups, a weaker statement."""
+    made = results.guarantee
+    return len(results.guarantees) > 1 or bool(results.average_loss or (made and (made.parts or made.weighting)))
+
+
 def drawings(results: Results) -> Mapping[str, Drawing]:
     """The charts there is something to draw for, by name."""
     found = [
         risk_coverage_chart(results) if results.curves else None,
         histogram_charts(results) if results.histograms else None,
         reliability_chart(results) if any(bin_.n for bin_ in results.calibration.bins) else None,
+        coverage_chart(results),
         against_eps(results),
         None if results.corruption_map else against_severity(results),
         *part_charts(results),

@@ -9,7 +9,7 @@ from demur.data import build_index, from_tensors
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Signals
 from demur.pipeline.plan.resolve import resolve
-from demur.pipeline.run.certify_looks import inquiry
+from demur.pipeline.run.certify_looks import inquiry, statements
 from demur.policies import Look, load_policy
 from demur.records import read_json
 
@@ -120,6 +120,19 @@ def test_two_guarantees_of_a_plan_are_two_looks(tmp_path):
         policies=("certified(risk=0.2)", "certified(risk=0.3)"),
     )
     assert looks_of(run) == [Look(1, "runs"), Look(2, "runs")]
+
+
+def test_every_policy_that_reads_certify_labels_is_a_look(tmp_path):
+    policies = ("capacity(coverage=0.8)", "rule", "certified_by_class(risk=0.3)", "certified(risk=0.3)")
+    assert list(statements(job(policies=policies))) == [policies[0], *policies[2:]]
+    run = tiny.run(tmp_path / "runs" / "a", tensors(), conditions=("clean",), policies=policies)
+    found = {entry["name"]: entry for entry in read_json(run / "facts" / "policies.json")}
+    looks = [
+        (found[text].get("refusal") or found[text]["policy"]["certificate"])["look"]["number"]
+        for text in policies
+        if text != "rule"
+    ]
+    assert looks == [1, 2, 3]
 
 
 def test_ids_that_were_lost_in_the_run_folder_come_back(tmp_path):

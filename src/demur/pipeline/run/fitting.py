@@ -1,11 +1,10 @@
 """Signals and policies of a plan: built, checked, priced, and fitted on the rows that are there for it."""
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -20,18 +19,10 @@ from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
+from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
-from demur.policies import (
-    Calibration,
-    Certificate,
-    Certified,
-    Look,
-    Refusal,
-    choose_signal,
-    dump_policy,
-    unlabelled_rows,
-)
+from demur.policies import CERTIFIERS, Look, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, read_json, write_json, wrong
 from demur.shapes import Labels
@@ -45,7 +36,7 @@ def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ScoreTolerance:
 
     With fewer than 600 images there is nothing to choose: it is msp, fixed in advance.
     """
-    tune = _readable(clean, "tune")
+    tune = readable_rows(clean, "tune")
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
     fixed = len(job.index) < FEWEST or not len(tune)
     return measure_tolerance(job, clean, "msp" if fixed else choose_signal(scores, wrong(tune), groups(tune)))
@@ -67,67 +58,17 @@ def fit_policies(
     """
     chosen, found = chosen or choose_for_certificates(job, clean), looks or {}
     return [
-        {"name": text, **_fitted(job.policies[text], clean, chosen, found.get(text, Look()))}
+        {"name": text, **_fitted(job.policies[text], clean, chosen, found.get(text, Look()), job.source.classes)}
         for text in job.plan.policies.use
     ]
 
 
-def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look) -> dict[str, Any]:
-    if isinstance(policy, Certified):
-        return _certify(policy, clean, chosen, look)
+def _fitted(
+    policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look, classes: Sequence[str]
+) -> dict[str, Any]:
+    if isinstance(policy, CERTIFIERS):
+        return certify_policy(policy, clean, chosen, look, classes)
     return {"policy": dump_policy(policy)}
-
-
-def _certify(policy: Certified, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look) -> dict[str, Any]:
-    tune, certify = (_calibration(_readable(clean, split), chosen) for split in ("tune", "certify"))
-    answer = policy.fit(tune, certify, look, _unlabelled(_readable(clean, "test"), certify, chosen.name))
-    match answer:
-        case Certificate():
-            return {"signal": chosen.name, "tune": len(tune), "policy": dump_policy(answer.on(chosen.name))}
-        case Refusal():
-            refusal = {**_plain(asdict(answer)), **_support(policy, tune, certify, look)}
-            return {"signal": chosen.name, "tune": len(tune), "refusal": refusal}
-
-
-def _unlabelled(test: pl.DataFrame, certify: Calibration, signal: str) -> Calibration | None:
-    """The scores of the test rows, which chose nothing; their labels are not read."""
-    return unlabelled_rows(test[f"signal.{signal}"].to_numpy(), certify, groups(test), test["sample_id"].to_list())
-
-
-def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
-    return clean.filter(pl.col("error").is_null() & (pl.col("split") == split))
-
-
-_ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
-
-
-def _support(policy: Certified, tune: Calibration, certify: Calibration, look: Look) -> dict[str, float | None]:
-    """What these labels could prove at best, and the smallest rounder risk they would have passed at.
-
-    The labels are open once a guarantee was refused, so this is a hint for the next plan and no guarantee.
-    """
-    laxer = (replace(policy, risk=risk) for risk in _ROUNDER if risk > policy.risk)
-    passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify, look), Certificate))
-    units = len(certify.one_per_group())
-    return {
-        "provable": 1 - look.risk_level(policy.delta) ** (1 / units) if units else None,
-        "supported": next(passed, None) if len(tune) and units else None,
-    }
-
-
-def _calibration(rows: pl.DataFrame, signal: ScoreTolerance) -> Calibration:
-    return Calibration(
-        scores=rows[f"signal.{signal.name}"].to_numpy(),
-        tolerance=signal.tolerance,
-        wrong=wrong(rows),
-        groups=groups(rows),
-        ids=rows["sample_id"].to_list(),
-    )
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
 
 
 _TRIED = 4
