@@ -102,15 +102,11 @@ def _issued(results: Results) -> tuple[str, str, str]:
         _use(results, guarantee),
         statement(guarantee),
         (
-            f"{percent(1 - guarantee.delta, 0)} confidence{_coverage(guarantee)}; "
+            f"{percent(1 - guarantee.delta, 0)} confidence, also that it answers at least "
+            f"{at_least(guarantee.coverage_low)} of 100{' at each' if guarantee.kind == 'site' else ''}; "
             f"{plural(guarantee.certify_n, f'labelled {guarantee.unit}')}, {_look(guarantee)}"
         ),
     )
-
-
-def _coverage(guarantee: Guarantee) -> str:
-    """How many images are answered at the least, where that is guaranteed too."""
-    return f", also that it answers at least {at_least(guarantee.coverage_low)} of 100" if guarantee.coverage_n else ""
 
 
 def _look(guarantee: Guarantee) -> str:
@@ -219,7 +215,7 @@ def _support(refusal: RefusalTable) -> str:
     """What these data can support instead."""
     given = plural(refusal.labels_given, f"labelled {refusal.unit}")
     parts = []
-    if refusal.unit == "group" and refusal.labels_given == 1:
+    if refusal.unit == "group" and "one and the same group" in refusal.sentence:
         parts.append("all images have one and the same group, which is one independent observation")
     elif refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")

@@ -87,9 +87,7 @@ def test_with_groups_nothing_is_said(tmp_path):
 def test_scores_are_compared_with_those_of_the_next_image_of_the_class(folder):
     clean = sorted(rows_of(folder, "clean"), key=lambda row: (row["label"], int(row["sample_id"])))
     pairs = [
-        (one["signal.msp"], other["signal.msp"])
-        for one, other in pairwise(clean)
-        if one["label"] == other["label"]
+        (one["signal.msp"], other["signal.msp"]) for one, other in pairwise(clean) if one["label"] == other["label"]
     ]
     value = spearmanr(*zip(*pairs, strict=True)).statistic
     low = neighbour_correlation(Run(folder))

@@ -12,27 +12,42 @@ from demur.data import Index
 from demur.ledger import Inquiry, LabelledRows
 from demur.openings import keep_rows, note, note_looks
 from demur.pipeline.job import Job
-from demur.policies import PROCEDURE, Certified, Look
+from demur.policies import CERTIFIERS, PROCEDURE, CertifiedBySite, Look
 from demur.signals import LOGITS, Fittable, needs_of
 
 
 def looks_of_policies(job: Job, run: Path) -> Mapping[str, Look]:
     """The look of each policy that reads certify labels; an audit without one opens them too, for its tables."""
-    statements = [text for text in job.plan.policies.use if isinstance(job.policies[text], Certified)]
-    if not statements:
+    found = statements(job)
+    if not found:
         note(run, "certify", "audit")
         return {}
-    numbers, scope = note_looks(run, "audit", inquiry(job), statements)
+    numbers, scope = note_looks(run, "audit", inquiry(job), list(found.values()))
     return {
-        text: Look(number, "runs" if scope == "runs" else "folder")
-        for text, number in zip(statements, numbers, strict=True)
+        text: Look(number, "runs" if scope == "runs" else "folder") for text, number in zip(found, numbers, strict=True)
     }
 
 
 def keep_certify_rows(job: Job, run: Path) -> None:
     """Keep the hashed contents of the certify rows in the run folder, where they were lost since."""
-    if any(isinstance(job.policies[text], Certified) for text in job.plan.policies.use):
+    if statements(job):
         keep_rows(run, inquiry(job).rows)
+
+
+def statements(job: Job) -> Mapping[str, str]:
+    """What each policy that reads certify labels states: its text, and where it goes by sites those of the rows."""
+    policies = {text: job.policies[text] for text in job.plan.policies.use}
+    return {
+        text: f"{text} {_column_sha256(job.index, policy.column)}" if isinstance(policy, CertifiedBySite) else text
+        for text, policy in policies.items()
+        if isinstance(policy, CERTIFIERS)
+    }
+
+
+def _column_sha256(index: Index, column: str) -> str:
+    """Hash of what a column of the metadata says of each content; groups are in the rows themselves."""
+    values = zip(index.contents, index.meta.get(column, index.groups), strict=True)
+    return hashlib.sha256(json.dumps(sorted(map(list, values), key=str)).encode()).hexdigest()
 
 
 def inquiry(job: Job) -> Inquiry:
@@ -43,7 +58,7 @@ def inquiry(job: Job) -> Inquiry:
     """
     seeded = any(isinstance(signal, Fittable) or needs_of(signal) != LOGITS for signal in job.signals.values())
     placing = _rows(job.index, "fit"), _rows(job.index, "tune")
-    facts = [PROCEDURE, *(rows.sha256 for rows in placing), job.plan.seed if seeded else None]
+    facts = [PROCEDURE, *(rows.sha256 for rows in placing), job.plan.seed if seeded else None, *_sites(job)]
     return Inquiry(
         rows=_rows(job.index, "certify"),
         model=job.classifier.sha256,
@@ -51,6 +66,13 @@ def inquiry(job: Job) -> Inquiry:
         procedure=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         source=job.plan.data.source,
     )
+
+
+def _sites(job: Job) -> list[str]:
+    """Where the images come from, by the columns that thresholds of their own go by."""
+    columns = {policy.column for policy in job.policies.values() if isinstance(policy, CertifiedBySite)}
+    told = {column: job.index.meta[column] for column in sorted(columns) if column in job.index.meta}
+    return [hashlib.sha256(json.dumps(told).encode()).hexdigest()] if told else []
 
 
 def _rows(index: Index, split: str) -> LabelledRows:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from demur.data import Index
 from demur.errors import InputError, unknown
-from demur.metrics import labels_without_error
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.score_tolerance import ScoreTolerance
 from demur.policies import (
@@ -32,6 +31,7 @@ from demur.policies import (
     unlabelled_rows,
 )
 from demur.policies.by_site import GROUP
+from demur.policies.certified import one_group
 from demur.records import META, groups, wrong
 
 
@@ -39,54 +39,48 @@ def certify_policy(
     policy: Certifier, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look, classes: Sequence[str]
 ) -> dict[str, Any]:
     """A certificate as plain JSON values, `signal` and `policy`; or `refusal`, with what the rows support instead."""
-    if isinstance(policy, Certified) and (name := _constant_group(clean)) is not None:
-        return {"signal": chosen.name, "tune": 0, "refusal": _refusal_of_one_group(policy, look, name)}
     splits = {split: readable_rows(clean, split) for split in ("tune", "certify", "test")}
-    answer = _fit(policy, splits, chosen, look, classes)
+    answer = _without_groups(policy, clean, look) or _fit(policy, splits, chosen, look, classes)
     found = {"signal": chosen.name, "tune": len(splits["tune"])}
     if not isinstance(answer, Refusal):
         return {**found, "policy": dump_policy(answer.on(chosen.name))}
     tune, certify = (_calibration(splits[split], chosen) for split in ("tune", "certify"))
+    support = {
+        **_support(policy, answer, tune, certify),
+        "kind": _kind(policy),
+        "constant_group": _constant_group(clean),
+    }
     return {
         **found,
-        "refusal": {**plain(asdict(answer)), **_support(policy, answer, tune, certify), "kind": _kind(policy)},
+        "refusal": {**plain(asdict(answer)), **support},
         "average_loss": _average_loss(policy, tune, certify),
     }
 
 
 def _constant_group(clean: pl.DataFrame) -> str | None:
     """The group that all rows are of; None where there are several, or none."""
-    named = groups(clean)
-    names = set() if named is None else set(named)
-    return str(names.pop()) if len(names) == 1 and len(clean) > 1 else None
+    names = clean["group"].unique()
+    return None if len(names) != 1 or names[0] is None or len(clean) == 1 else str(names[0])
 
 
-def _refusal_of_one_group(policy: Certified, look: Look, name: str) -> dict[str, Any]:
-    """One group is one observation, wherever its images fell: there is nothing to tune and nothing to test."""
-    needed = labels_without_error(policy.risk, look.next.risk_level(policy.delta))
-    refusal = Refusal(
+def _without_groups(policy: Certifier, clean: pl.DataFrame, look: Look) -> Refusal | None:
+    """The refusal where there is one group, or so few that a split which a guarantee needs has none."""
+    names = clean["group"].drop_nulls().unique()
+    empty = [split for split in ("tune", "certify") if not len(readable_rows(clean, split))]
+    if not len(names) or clean["group"].null_count() or (len(names) > 1 and not empty):
+        return None
+    few = f"{len(names)} groups are too few to give every split some: {', '.join(empty)} has none."
+    return Refusal(
         reason="too_few_labels",
-        risk=policy.risk,
+        risk=1.0 if isinstance(policy, Capacity) else policy.risk,
         delta=policy.delta,
-        labels_given=1,
-        labels_needed=needed,
+        labels_given=len(readable_rows(clean, "certify")["group"].unique()),
+        labels_needed=None,
         lowest_risk=math.nan,
         unit="group",
+        sentence=few if len(names) > 1 else one_group(str(names[0])),
         look=look,
-        sentence=(
-            f"No threshold can be guaranteed to keep wrong answers at or below {100 * policy.risk:.3g} %: all images "
-            f"are of one group, {name!r}, which counts as one; at least {needed:,} groups would be needed. Name groups "
-            "that tell images apart (patient, module, lot, video), or give none."
-        ),
     )
-    provable = 1 - look.risk_level(policy.delta)
-    return {
-        **plain(asdict(refusal)),
-        "provable": provable,
-        "supported": None,
-        "kind": "risk",
-        "constant_group": name,
-    }
 
 
 def _fit(
