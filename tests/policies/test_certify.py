@@ -117,3 +117,48 @@ def test_below_600_units_a_fifth_places_the_thresholds():
     assert certify(scores, wrong, risk=0.2).m == 599 - round(0.2 * 599)
     scores, wrong = draw(600)
     assert certify(scores, wrong, risk=0.2).m == 600 - round(TUNE_SHARE * 600)
+
+
+def test_weights_make_the_weighted_share_the_risk():
+    """The heavy rows are wrong five times as often, so that weights refuse what the rows as they are would bear."""
+    scores, _ = draw(8000)
+    rng = np.random.default_rng(5)
+    heavy = rng.random(8000) < 0.2
+    wrong = rng.random(8000) < np.where(heavy, 0.5, 0.1) * scores**3
+    plain = certify(scores, wrong, risk=0.05)
+    found = certify(scores, wrong, risk=0.05, weights=np.where(heavy, 10.0, 1.0), largest_weight=10.0)
+    answered = scores <= found.threshold
+    weight = np.where(heavy, 10.0, 1.0)[answered]
+    assert found.threshold < plain.threshold
+    assert (weight * wrong[answered]).sum() / weight.sum() < 0.05
+    assert (found.pool.weighting, found.unit) == ("weight", "image")
+    assert "each image counting by its weight" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("largest", "weights"), [(None, [1.0] * 50), (0.9, [1.0] * 50), (0, [0.0] * 50), (1.0, [np.nan] * 50)]
+)
+def test_weights_without_a_bound_that_holds_are_refused(largest, weights):
+    scores, wrong = draw(50)
+    with pytest.raises(InputError, match=r"weights need `largest_weight`|weights are shares"):
+        certify(scores, wrong, risk=0.1, weights=weights, largest_weight=largest)
+    with pytest.raises(InputError, match=r"weights are shares .* in \[0, 1\]"):
+        certify(scores, wrong, risk=0.1, weights=[-1.0] * 50, largest_weight=1.0)
+
+
+def test_the_largest_group_makes_each_image_count_equally():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(3, 7, 900)
+    scores, wrong = draw(int(sizes.sum()), slope=0.1)
+    groups = np.repeat(np.arange(900), sizes)
+    each, image = (certify(scores, wrong, risk=0.1, groups=groups, largest_group=most) for most in (None, 6))
+    assert (each.pool.weighting, image.pool.weighting) == ("group", "image")
+    assert "each image counting equally" in image.sentence
+    with pytest.raises(InputError, match="`largest_group` must be fixed beforehand"):
+        certify(scores, wrong, risk=0.1, groups=groups, largest_group=5)
+
+
+def test_one_group_for_all_rows_is_named():
+    scores, wrong = draw(500)
+    found = certify(scores, wrong, risk=0.1, groups=["lot 7"] * 500)
+    assert "one and the same group, 'lot 7'" in found.sentence

@@ -16,6 +16,7 @@ from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows
 from demur.analysis.accuracy.slices import slices, worst_slice
 from demur.analysis.accuracy.team_cost import team
 from demur.analysis.accuracy.unknown_answers import unknown_answers
+from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.results import Provenance, Results
@@ -74,32 +75,23 @@ def tables_of(path: Path) -> Results:
 
 def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
     """Every table but the gates, label access and those of `_optional_tables`."""
-    checked, conditions, classes = checks(run), condition_rows(run), class_rows(run)
-    constant, positive = constant_answer(run), positive_bound(run, plan["data"].get("positive"))
-    found = state(run, checked, informative=not is_uninformative(constant, positive))
-    made = guarantee(run)
-    refused = refusal(run)
+    conditions, classes = condition_rows(run), class_rows(run)
+    made, refused = guarantee(run), refusal(run)
     risk = made.risk if made else refused.risk if refused else _RISK
     signals, contests = signal_rows(run, risk)
     return Results(
-        state=found,
+        **_verdict(run, plan),
         provenance=_provenance(run),
         classes=run.classes,
         accuracy=accuracy(run.rows("clean")),
         test_accuracy=accuracy(run.unfitted_rows()),
         guarantee=made,
         refusal=refused,
-        guarantees=guarantee_rows(run),
-        average_loss=average_loss(run),
         worst_class=worst_class(classes),
         conditions=conditions,
         manipulation=manipulation(run),
         out_of_scope=out_of_scope(conditions, run),
         void_when=VOID_WHEN,
-        checks=checked,
-        constant=constant,
-        positive=positive,
-        next_step=next_step(found, checked, run, remedy_words(constant, positive)),
         signals=signals,
         contests=contests,
         curves=curves(run),
@@ -115,15 +107,32 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
     )
 
 
+def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The checks, the state, whether a guarantee says anything, and what to do next."""
+    checked = checks(run)
+    constant, positive = constant_answer(run), positive_bound(run, plan["data"].get("positive"))
+    found = state(run, checked, informative=not is_uninformative(constant, positive))
+    return {
+        "checks": checked,
+        "state": found,
+        "constant": constant,
+        "positive": positive,
+        "next_step": next_step(found, checked, run, remedy_words(constant, positive)),
+    }
+
+
 def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
     parts = slices(run)
     return {
+        "guarantees": guarantee_rows(run),
+        "average_loss": average_loss(run),
         "direction": direction(run, plan["data"]),
         "cost": cost(run, plan.get("costs", {})),
         "slices": parts,
         "worst_slice": worst_slice(parts),
         "label_quality": label_quality(run),
+        "wrong_labels": wrong_labels(run),
         "attacks": attack_rows(run),
         "robustness": robustness(run),
         "rejections": rejections(run),

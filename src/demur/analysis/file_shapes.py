@@ -163,6 +163,27 @@ class NearDuplicatesShape(Shape):
     unknown: ForeignShape | None = None
 
 
+class NeighboursShape(Shape):
+    """`facts/neighbours.json`."""
+
+    images: Count
+    pairs: Count
+    alike: Count
+    p_value: float | None
+    times: Count
+    bursts: Count
+    series: Count
+    largest: Count
+    pattern: str | None
+
+
+class SuspectShape(Shape):
+    """An image of `facts/suspects.json`."""
+
+    sample_id: str
+    suggestion: Count
+
+
 class FindingShape(Shape):
     """What one trial of the measurement found."""
 
@@ -243,7 +264,9 @@ FACTS: Mapping[str, Any] = {
     "facts/preflight.json": list[CheckShape],
     "facts/tolerances.json": list[ToleranceShape],
     "facts/gallery.json": list[str],
+    "facts/suspects.json": list[SuspectShape],
     "facts/near_duplicates.json": NearDuplicatesShape,
+    "facts/neighbours.json": NeighboursShape,
     "facts/trials.json": TrialsShape,
     "facts/curves.json": list[CurveShape],
     "facts/sanity.json": list[SanityShape],

@@ -18,6 +18,7 @@ from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMa
 from demur.analysis.accuracy.slices import SliceRow
 from demur.analysis.accuracy.team_cost import Team
 from demur.analysis.accuracy.unknown_answers import UnknownAnswers
+from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
 from demur.analysis.quantity import Number, Quantity, Table
@@ -102,6 +103,7 @@ class Results(Table):
     slices: tuple[SliceRow, ...] = ()
     worst_slice: SliceRow | None = None
     label_quality: LabelQuality | None = None
+    wrong_labels: WrongLabels | None = None
     attacks: tuple[AttackRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
     contests: tuple[Contest, ...] = ()

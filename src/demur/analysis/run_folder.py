@@ -17,6 +17,7 @@ from demur.analysis.quantity import Quantity
 from demur.errors import RunError
 from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
+from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
 from demur.policies import GUARDS, Calibration, Guard, Policy, Sited, load_policy
 from demur.records import BATCH_SIZE, META, groups, read, read_json, read_parts, wrong
@@ -242,6 +243,17 @@ class Run:
         """Why the first guarantee that was refused was, and by which `signal`."""
         found = next((entry for entry in self.policy_facts if "refusal" in entry), None)
         return None if found is None else {"signal": found.get("signal"), **found["refusal"]}
+
+    @property
+    def logits(self) -> Floats:
+        """Of the clean rows, (rows, classes)."""
+        return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()
+
+    @cached_property
+    def label_noise(self) -> LabelNoise:
+        """What the answers to all clean rows say of their labels."""
+        rows = self.rows("clean")
+        return label_noise(self.logits, rows["label"].to_numpy(), groups(rows))
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers, by their scores and, where it goes by that, their sites."""

@@ -2,7 +2,7 @@
 
 A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`,
 `label2`, `label_weight`; every other column is meta data. `?masks=FOLDER` and `?boxes=FOLDER` tell where the objects
-are.
+are, `?group=REGEX` reads the groups off the paths.
 """
 
 import os
@@ -15,6 +15,7 @@ from demur.data.csv_file import names_of
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
+from demur.data.path_groups import grouped_by_path
 from demur.data.source import UNREAD, Row, address_text, location_of, path_of
 from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
@@ -47,7 +48,7 @@ class _Kind:
 
 def open_source(address: Address) -> ImageListSource:
     """Open a folder; classes are its sub-folders in alphabetical order, ids are paths below it."""
-    address.only(("split", "classes", "flat", *MASK_OPTIONS, *DECODE_OPTIONS))
+    address.only(("split", "classes", "flat", "group", *MASK_OPTIONS, *DECODE_OPTIONS))
     root, options = path_of(address), address.options
     if not root.is_dir():
         raise DataError(
@@ -68,6 +69,8 @@ def open_source(address: Address) -> ImageListSource:
         Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found
     ]
     rows = _with_metadata(rows, root, labels)
+    if "group" in options:
+        rows = grouped_by_path(rows, options["group"], [name for _, name in found], str(root))
     kept = rows_in_split(rows, options.get("split"), str(root))
     load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
     marked = marks_of(beside, load, picked, labels.classes, chosen)

@@ -14,10 +14,11 @@ import polars as pl
 from demur.data.array_files import spool
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
+from demur.data.path_groups import grouped_by_path
 from demur.data.source import address_text, path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
-from demur.data.text_table import check_header
+from demur.data.text_table import PATH_COLUMNS, check_header
 from demur.errors import DataError, brief
 from demur.parquet_files import DAMAGED, PACKED, damage, parquet_schema, room_of
 from demur.registry import Address
@@ -49,6 +50,8 @@ def open_source(address: Address) -> ImageListSource:
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")
         for at, value in enumerate(cells[label])
     ]
+    if read.pattern is not None:
+        rows = grouped_by_path(rows, read.pattern, _paths(path, image, schema), str(path))
     kept = rows_in_split(rows, options.get("split"), str(path))
     load = Selection(spool(_contents(path, image, schema[image], len(rows))), tuple(kept))
     return image_list_source(address_text(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
@@ -91,6 +94,24 @@ def _check_plain(path: Path, schema: pl.Schema, columns: Sequence[str]) -> None:
                 f"the column {column!r} of {path} holds {brief(str(kind))}; it must hold one number or text a row. "
                 "Write it as such, or name another column."
             )
+
+
+def _paths(path: Path, image: str, schema: pl.Schema) -> list[str]:
+    """What the images were called: the field `path` beside their bytes, or a column of paths; empty where unsaid."""
+    kind = schema[image]
+    beside = isinstance(kind, pl.Struct) and any(field.name == "path" for field in kind.fields)
+    column = next((name for name in PATH_COLUMNS if name in schema and name != image), None)
+    if not beside and column is None:
+        raise DataError(
+            f"{path} has no paths for ?group= to read groups off: neither a field `path` beside the bytes of "
+            f"{image!r}, nor a column {', '.join(PATH_COLUMNS)}. Name a column of groups with ?group=COLUMN."
+        )
+    wanted = pl.col(image).struct.field("path") if beside else pl.col(str(column))
+    try:
+        found = _scan(path).select(wanted.cast(pl.String).alias("path")).collect()["path"]
+    except DAMAGED as error:
+        raise damage(path, error) from None
+    return [name or "" for name in found]
 
 
 def _is_encoded(kind: pl.DataType) -> bool:

@@ -43,7 +43,7 @@ def open_unknown(text: str, audited: Source) -> Source:
     """
     address = Address.parse(text, "data")
     flat = {"flat": "true"} if is_flat(address) else {}
-    return check_same_shape(_opened(address, {**_rules(audited), **flat}, flat), audited)
+    return check_same_shape(_source_of(address, {**_rules(audited), **flat}, flat), audited)
 
 
 def check_same_shape(found: Source, audited: Source) -> Source:
@@ -68,7 +68,7 @@ def _rules(audited: Source) -> dict[str, str]:
     return {"size": f"{height}x{width}", **colour, **{k: v for k, v in given.items() if k in DECODE_OPTIONS}}
 
 
-def _opened(address: Address, *defaults: Mapping[str, str]) -> Source:
+def _source_of(address: Address, *defaults: Mapping[str, str]) -> Source:
     """With the first options that its scheme takes, its own before them."""
     first, *others = defaults
     try:
@@ -76,7 +76,7 @@ def _opened(address: Address, *defaults: Mapping[str, str]) -> Source:
     except AddressError:
         if not others:
             raise
-    return _opened(address, *others)
+    return _source_of(address, *others)
 
 
 def unknown_images(source: Source, audited: Index, classes: tuple[str, ...], limit: int | None = None) -> UnknownImages:

@@ -1,13 +1,11 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from demur.attacks.core.objective import Objective
 from demur.attribution import AttributionMap
@@ -15,8 +13,6 @@ from demur.attribution.target_layers import last_grid
 from demur.attribution.weight_randomisation import with_random_weights
 from demur.classifier import BoundClassifier, check_labels
 from demur.classifier.first_answer import reason_of
-from demur.data import Index, Source, UnknownImages
-from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import IndexRows, Job
@@ -208,63 +204,3 @@ def _try_random_weights(classifier: BoundClassifier) -> None:
             f"maps are compared with those of {classifier.name} with made-up weights, which failed: "
             f"{reason_of(error)}. Leave maps out: --set attribution.maps=[]."
         ) from error
-
-
-_EXAMPLES = 20
-
-
-def near_duplicate_facts(source: Source, index: Index, unknown: UnknownImages | None = None) -> dict[str, Any]:
-    """Counts of near-duplicates across splits, images the model was trained on among them, and some of the pairs.
-
-    Of images of none of the classes, too: how many are near-duplicates of audited ones or hold the same pixels.
-    """
-    prints, ids, splits = _prints(source, index)
-    seen = len(ids)
-    if unknown is not None:
-        others, names, _ = _prints(unknown.source, unknown.index)
-        prints, ids, splits = torch.cat([prints, others]), [*ids, *names], [*splits, *(["unknown"] * len(names))]
-    _, height, width = source.input_shape
-    pairs = near_duplicates(prints, np.array(splits), (height, width))
-    foreign = pairs[pairs[:, 1] >= seen]
-    pairs = pairs[pairs[:, 1] < seen]
-    touched = [row for row in np.unique(pairs) if splits[row] == "test"]
-    between = Counter("-".join(sorted((splits[one], splits[other]))) for one, other in pairs)
-    return {
-        "pairs": len(pairs),
-        "between": dict(sorted(between.items())),
-        "test_images": len(touched),
-        "test": splits.count("test"),
-        "copies": index.leaks,
-        "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
-        **({} if unknown is None else {"unknown": _foreign(unknown.index, index, foreign, ids)}),
-    }
-
-
-def _foreign(unknown: Index, index: Index, pairs: NDArray[np.int64], ids: list[str]) -> dict[str, Any]:
-    """Images of none of the classes that are audited ones, by their prints or by their very pixels."""
-    audited = dict(zip(index.contents, index.sample_ids, strict=True))
-    audited = {**{content: f"training image {at}" for at, content in index.learned.items()}, **audited}
-    alike = {ids[other]: ids[one] for one, other in pairs.tolist()}
-    alike |= {
-        unknown.sample_ids[row]: audited[unknown.contents[row]]
-        for row in unknown.readable
-        if unknown.contents[row] in audited
-    }
-    examples = [[own, alike[own]] for own in sorted(alike)[:_EXAMPLES]]
-    return {"images": len(alike), "of": len(unknown.readable), "examples": examples}
-
-
-def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Prints, ids and splits of the readable rows that take part, and of those the model was trained on."""
-    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
-    named = dict(zip(index.positions.tolist(), index.sample_ids, strict=True))
-    positions = sorted(serves)
-    side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
-    prints = torch.empty(len(positions), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
-    ids, splits = list[str](), list[str]()
-    for position, row in zip(positions, source.read(positions), strict=True):
-        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
-            prints[len(ids)] = print_of(row.image[None])[0]
-            ids.append(named.get(position, row.sample_id))
-            splits.append(serves[position])
-    return prints[: len(ids)], ids, splits

@@ -103,16 +103,13 @@ class CertifiedByClass:
             InputError: there are no tune rows, or `risks` names a class that is none.
         """
         if not len(tune):
-            raise InputError(
-                "a threshold for all classes needs tune rows to place its grid; there are none. Give some."
-            )
+            raise InputError("a threshold for all classes needs tune rows to place it; there are none. Give some.")
         level, grid = look.risk_level(self.delta), ThresholdGrid.of(tune.scores)
         parts = self._parts(certify, classes)
-        limits = [part.limit(level) for part in parts]
-        short = [part for part, limit in zip(parts, limits, strict=True) if limit is None]
-        if short:
-            return _too_few(short, self.delta, look)
-        usable = grid.thresholds[grid.thresholds < min(limit for limit in limits if limit is not None)]
+        limits = [limit for part in parts if (limit := part.limit(level)) is not None]
+        if len(limits) < len(parts):
+            return _too_few([part for part in parts if part.limit(level) is None], self.delta, look)
+        usable = grid.thresholds[grid.thresholds < min(limits)]
         if not len(usable):
             return _too_weak(parts, self.delta, look)
         threshold, steps = float(usable[-1]), len(grid.thresholds)
@@ -155,7 +152,8 @@ def _too_few(short: list[ClassRows], delta: float, look: Look) -> Refusal:
     level = look.risk_level(delta)
     worst = min(short, key=lambda part: len(part.rows) / labels_without_error(part.risk, level))
     n, needed = len(worst.rows), labels_without_error(worst.risk, look.next.risk_level(delta))
-    more = f"; {len(short) - 1} more classes have too few" if len(short) > 1 else ""
+    others = len(short) - 1
+    more = f"; {others} more {'class has' if others == 1 else 'classes have'} too few" if others else ""
     least = f", and these can prove {100 * (1 - level ** (1 / n)):.3g} % at best" if n else ""
     return _refusal(
         worst,

@@ -53,7 +53,7 @@ class Capacity:
         if not len(tune):
             raise InputError("a threshold at a fixed coverage needs tune rows to place it; there are none. Give some.")
         threshold = ACCEPT_ALL if self.coverage == 1 else threshold_near(tune.scores, self.coverage)
-        found = _shown(threshold, look.risk_level(self.delta), certify)
+        found = _evidence_at(threshold, look.risk_level(self.delta), certify)
         if found["bound"] == 1:
             return self._refusal(certify, found["answered"], look)
         singles, bare = certify.one_per_group(), None if unlabelled is None else unlabelled.one_per_group()
@@ -86,9 +86,9 @@ class Capacity:
         )
 
 
-def _shown(threshold: float, level: float, certify: Calibration) -> dict[str, Any]:
+def _evidence_at(threshold: float, level: float, certify: Calibration) -> dict[str, Any]:
     """What a certificate says of a threshold, its bound among it; weights and groups of some size are bet on."""
-    if certify.weights is not None or _large(certify):
+    if certify.weights is not None or _has_large_groups(certify):
         weighting: Weighting = "weight" if certify.weights is not None else "group"
         return pooled(threshold, level, certify, stakes(certify), weighting)
     rows = certify.one_per_group()
@@ -106,7 +106,7 @@ def _shown(threshold: float, level: float, certify: Calibration) -> dict[str, An
     }
 
 
-def _large(certify: Calibration) -> bool:
+def _has_large_groups(certify: Calibration) -> bool:
     """Whether the median group has three images or more; with one test bets on their means never bound it worse."""
     if certify.groups is None or not len(certify):
         return False

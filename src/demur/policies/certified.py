@@ -66,7 +66,8 @@ def refuse(tune: Calibration, certify: Calibration, risk: float, delta: float, l
         labels_needed=needed,
         lowest_risk=lowest,
         unit=certify.unit,
-        sentence=_of_groups(certify, look.risk_level(delta)) + _sentence(certify, needed, lowest, risk, weak=weak),
+        sentence=_of_groups(tune, certify, look.risk_level(delta))
+        + _sentence(certify, needed, lowest, risk, weak=weak),
         look=look,
     )
 
@@ -127,17 +128,24 @@ def _sentence(certify: Calibration, needed: int | None, lowest: float, risk: flo
     return f"{opening}at every threshold more are wrong, {_percent(lowest)} at best, and more {units} would not help."
 
 
-def _of_groups(certify: Calibration, level: float) -> str:
+def _of_groups(tune: Calibration, certify: Calibration, level: float) -> str:
     """The smallest risk that so many groups could prove, which no better model changes; nothing where images count."""
-    if certify.groups is None or not len(certify):
+    if tune.groups is None or certify.groups is None:
         return ""
-    if len(certify) == 1:
-        return (
-            f"All labelled images have one and the same group, {str(certify.groups[0])!r}, and so are one independent "
-            "observation; if the group is not what makes images alike, leave it out. "
-        )
-    count = len(certify)
+    names, count = np.unique(np.append(tune.groups, certify.groups)), len(certify)
+    if len(names) == 1:
+        return f"{one_group(str(names[0]))} "
+    if not count:
+        return ""
     return f"The smallest risk that {count:,} groups can prove is {_percent(1 - level ** (1 / count))}. "
+
+
+def one_group(name: str) -> str:
+    """Why nothing can be shown where the group tells no images apart."""
+    return (
+        f"All labelled images have one and the same group, {name!r}, and so are one independent observation; if the "
+        "group is not what makes images alike, leave it out."
+    )
 
 
 def _percent(share: float) -> str:

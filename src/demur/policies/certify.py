@@ -1,6 +1,7 @@
 """A certificate from scores of one's own: which rows place the thresholds, which test them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +12,6 @@ from demur.policies.certificate import Certificate, Refusal
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
 from demur.policies.look import Look
-from demur.policies.policy import Flags
 from demur.splits import FEWEST, SHARES_OF_FEWEST
 
 TUNE_SHARE = 2 / 7
@@ -39,6 +39,9 @@ def certify(
     groups: Sequence[str] | NDArray[Any] | None = None,
     seed: int = 0,
     looks: int = 1,
+    weights: object = None,
+    largest_weight: float | None = None,
+    largest_group: int | None = None,
 ) -> Certificate | Refusal:
     """The laxest certified threshold on scores of one's own, or why there is none.
 
@@ -56,12 +59,17 @@ def certify(
         groups: the unit of independence of each row (patient, camera, lot); by default every row is one.
         seed: of the draw.
         looks: how many different tests these labels, or others of the same source, have decided, this one included.
+        weights: how much each row counts, at least 0; the risk is then the weighted share of wrong answers.
+        largest_weight: the largest weight that any row can have, fixed before rows were drawn, not the largest seen.
+        largest_group: the largest number of rows that any group can have, fixed beforehand: each row then counts
+            equally, instead of each group.
 
     Raises:
-        InputError: scores and flags that are not one number each per row, NaN, or a risk that is no share.
+        InputError: scores and flags that are not one number each per row, NaN, a risk that is no share, or weights
+            without their bound.
     """
-    policy, look = Certified(risk=risk, delta=delta), Look(looks, "caller")
-    rows = _rows(scores, wrong, groups)
+    policy, look = Certified(risk=risk, delta=delta, largest_group=largest_group), Look(looks, "caller")
+    rows = replace(_rows(scores, wrong, groups), weights=_shares(weights, largest_weight))
     if tune is not None:
         return policy.fit(_rows(*tune, None), rows, look)
     if len(rows) < 2:
@@ -72,7 +80,7 @@ def certify(
     order = np.random.default_rng(seed).permutation(int(units.max()) + 1)
     share = TUNE_SHARE_OF_FEW if len(order) < FEWEST else TUNE_SHARE
     placing = np.isin(units, order[: max(1, round(share * len(order)))])
-    return policy.fit(_some(rows, placing), _some(rows, ~placing), look)
+    return policy.fit(rows.rows(placing), rows.rows(~placing), look)
 
 
 def _rows(scores: object, wrong: object, groups: Sequence[str] | NDArray[Any] | None) -> Calibration:
@@ -96,5 +104,15 @@ def _column(name: str, values: object) -> NDArray[np.float64]:
     return found
 
 
-def _some(rows: Calibration, flags: Flags) -> Calibration:
-    return Calibration(rows.scores[flags], rows.wrong[flags], None if rows.groups is None else rows.groups[flags])
+def _shares(weights: object, largest: float | None) -> NDArray[np.float64] | None:
+    """Weights as shares of the largest there can be."""
+    if weights is None:
+        return None
+    found = _column("weights", weights)
+    top = float(found.max(initial=0.0))
+    if largest is None or not top <= largest or largest <= 0:
+        raise InputError(
+            "weights need `largest_weight`, the largest that any row can have, fixed before the rows were drawn; got "
+            f"{largest} for weights up to {top:g}."
+        )
+    return found / largest

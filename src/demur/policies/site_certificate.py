@@ -1,6 +1,6 @@
 """A guarantee about each site by itself: what it says, and the policy that keeps it with a threshold for each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from demur.metrics.estimate import Unit
 from demur.policies.certificate import Certificate
+from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
 from demur.policies.policy import Flags, Floats, Policy, Reasons, Scores, column, explain
 
@@ -80,6 +81,13 @@ class SiteCertificate:
     def look(self) -> Look:
         """Which look at these labels it was."""
         return self.sites[0].certificate.look
+
+    @property
+    def coverage(self) -> CoverageBound:
+        """What is answered at the least at every one of the sites: the bound of the one that answers least."""
+        bounds = [each.certificate.coverage for each in self.sites]
+        least = min(bounds, key=lambda bound: bound.low)
+        return replace(least, level=sum(bound.level for bound in bounds))
 
     @property
     def sentence(self) -> str:

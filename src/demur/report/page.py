@@ -72,6 +72,7 @@ CONTENTS = (
     ("policies", "Policies"),
     ("checks", "Checks of the measurement"),
     ("gallery", "Most confident errors"),
+    ("wrong-labels", "Labels that may be wrong"),
     ("glossary", "Glossary"),
     ("raw", "Raw numbers"),
 )
@@ -170,6 +171,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),
+            ("wrong-labels", results.wrong_labels),
         )
         if not there
     }
@@ -240,10 +242,13 @@ def _curves(results: Results) -> Mapping[str, list[list[float]]]:
 
 
 def _raw(results: Results) -> str:
-    pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
-    without = results.model_copy(
-        update={"gallery": pictures, "attribution": results.attribution and _without_pictures(results.attribution)}
+    gone = {"thumb": None}
+    pictures = tuple(picture.model_copy(update=gone) for picture in results.gallery)
+    suspects = results.wrong_labels and results.wrong_labels.model_copy(
+        update={"images": tuple(image.model_copy(update=gone) for image in results.wrong_labels.images)}
     )
+    maps = results.attribution and _without_pictures(results.attribution)
+    without = results.model_copy(update={"gallery": pictures, "wrong_labels": suspects, "attribution": maps})
     return without.model_dump_json(indent=1)
 
 

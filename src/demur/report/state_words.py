@@ -8,6 +8,7 @@ from demur.analysis.results import Results
 from demur.analysis.verdict.imbalance import PositiveBound
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
+from demur.errors import brief
 from demur.policies.coverage_bound import at_least
 from demur.policies.look import PLACES
 from demur.report.phrases import at_most, count, frequency, percent, plural
@@ -101,15 +102,11 @@ def _issued(results: Results) -> tuple[str, str, str]:
         _use(results, guarantee),
         statement(guarantee),
         (
-            f"{percent(1 - guarantee.delta, 0)} confidence{_coverage(guarantee)}; "
+            f"{percent(1 - guarantee.delta, 0)} confidence, also that it answers at least "
+            f"{at_least(guarantee.coverage_low)} of 100{' at each' if guarantee.kind == 'site' else ''}; "
             f"{plural(guarantee.certify_n, f'labelled {guarantee.unit}')}, {_look(guarantee)}"
         ),
     )
-
-
-def _coverage(guarantee: Guarantee) -> str:
-    """How many images are answered at the least, where that is guaranteed too."""
-    return f", also that it answers at least {at_least(guarantee.coverage_low)} of 100" if guarantee.coverage_n else ""
 
 
 def _look(guarantee: Guarantee) -> str:
@@ -175,6 +172,9 @@ _SUBJECTS = {"class": "for every class", "site": "at any site", "capacity": "of 
 
 def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
+    if refusal.constant_group is not None:
+        reason = f"No guarantee: all images are of one group, “{brief(refusal.constant_group)}”, which counts as one"
+        return "Not yet. Let a person check every answer.", reason, refusal.sentence
     if refusal.kind != "risk":
         return "Not yet. Let a person check every answer.", f"No guarantee {_SUBJECTS[refusal.kind]}", refusal.sentence
     needed = (
@@ -215,7 +215,7 @@ def _support(refusal: RefusalTable) -> str:
     """What these data can support instead."""
     given = plural(refusal.labels_given, f"labelled {refusal.unit}")
     parts = []
-    if refusal.unit == "group" and refusal.labels_given == 1:
+    if refusal.unit == "group" and "one and the same group" in refusal.sentence:
         parts.append("all images have one and the same group, which is one independent observation")
     elif refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")

@@ -12,6 +12,7 @@ from demur.analysis.robustness.least_distances import attack_searches
 from demur.analysis.robustness.perturbation_curves import Entry, is_direction, minimal_changes, section_searches
 from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
+from demur.analysis.verdict.burst_checks import bursts
 from demur.analysis.verdict.sanity_checks import sanity_checks
 from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
 from demur.metrics import p_value, wilson
@@ -49,6 +50,20 @@ def data(run: Run) -> Iterator[Check]:
         count=errors,
         of=len(rows),
     )
+
+
+def labels(run: Run) -> Iterator[Check]:
+    """Whether labels are wrong at random; nothing is said where that cannot be told."""
+    found = run.label_noise
+    if found.share.reason is None:
+        yield Check(
+            name="labels are not wrong at random",
+            state="warn" if found.evidence else "pass",
+            sentence="Labels that even the surest answers contradict, in favour of classes the model finds unlikely",
+            bears_on="labels",
+            count=round(found.share.value * len(run.rows("clean"))) if found.evidence else 0,
+            of=len(run.rows("clean")),
+        )
 
 
 _MANY_FAILURES = 0.01
@@ -270,6 +285,8 @@ def checks(run: Run) -> tuple[Check, ...]:
         *data(run),
         *model_failures(run),
         *copies(run),
+        *bursts(run),
+        *labels(run),
         *unknown_images(run),
         *_bearing_on("attacks", (*attack_checks(run), *directions(run))),
         *_bearing_on("maps", map_checks(run)),

@@ -11,7 +11,7 @@ from demur.analysis.run_folder import Run, independent_rows, score, share
 from demur.analysis.verdict.guarantees import GuaranteePart, Kind, guarantee_facts, kind
 from demur.analysis.verdict.verdict_tables import Check
 from demur.metrics import coverage_at_risk
-from demur.policies import AnyCertificate, Look, SiteCertificate
+from demur.policies import Look
 from demur.policies.certificate import Weighting
 from demur.policies.look import PLACES
 from demur.records import wrong
@@ -28,8 +28,7 @@ class Guarantee(Table):
 
     `test_n`, `test_answers` and `test_wrong` count the `unit` of the guarantee: one image of each group where there
     are groups. The shares are of all test images, with intervals by the same unit. At least the share `coverage_low` of
-    new units is answered, by the scores of `coverage_n` test units, or of the certify units where there are none;
-    nothing is said where `coverage_n` is 0.
+    new units is answered, by the scores of `coverage_n` test units, or of the certify units where there are none.
     `look` says which look at these labels this was, `look_place` where that was counted, `spent` what it took of
     `delta`. `attainable` is the share that could be answered at this risk if every label were known.
     """
@@ -72,6 +71,7 @@ class RefusalTable(Table):
     rounder risks at which these very labels would have passed. It was chosen after the fact, so it guarantees nothing.
     `labels_needed` is for the next look, which has less to spend. `attainable` is the share that could be answered at
     this risk if every label were known; 0 where no threshold would do.
+    `constant_group` is the one group that all images are of, where that is the reason.
     """
 
     sentence: str
@@ -88,6 +88,7 @@ class RefusalTable(Table):
     look_place: str = PLACES["nowhere"]
     spent: float = 0.0
     attainable: Number = math.nan
+    constant_group: str | None = None
 
 
 State = Literal["issued", "uninformative", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
@@ -127,23 +128,13 @@ def guarantee(run: Run) -> Guarantee | None:
         test_risk=share(wrong(accepted), accepted),
         risk_without_guard=share(wrong(bare), bare),
         unit=certificate.unit,
-        **_coverage_facts(certificate),
+        coverage_low=certificate.coverage.low,
+        coverage_n=certificate.coverage.n,
+        coverage_answers=certificate.coverage.answered,
+        coverage_rows=certificate.coverage.rows,
         attainable=_attainable(run, run.guard.signal, certificate.risk),
         **_look_facts(certificate.look, certificate.delta),
     )
-
-
-def _coverage_facts(certificate: AnyCertificate) -> dict[str, Any]:
-    """The bound on coverage; sites have one each and none together."""
-    if isinstance(certificate, SiteCertificate):
-        return {}
-    found = certificate.coverage
-    return {
-        "coverage_low": found.low,
-        "coverage_n": found.n,
-        "coverage_answers": found.answered,
-        "coverage_rows": found.rows,
-    }
 
 
 def _look_facts(look: Look, delta: float) -> dict[str, Any]:
@@ -201,6 +192,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
+    if run.refusal is not None and run.refusal.get("constant_group") and found == "too_few_labels":
+        return "Name groups that tell images apart (patient, module, lot, video), or give none; all are of one group."
     more = f"about {needed:,} {unit}s for certification alone, at a next look" if needed else "more are needed to tell"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",

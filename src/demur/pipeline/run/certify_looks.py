@@ -58,7 +58,7 @@ def inquiry(job: Job) -> Inquiry:
     """
     seeded = any(isinstance(signal, Fittable) or needs_of(signal) != LOGITS for signal in job.signals.values())
     placing = _rows(job.index, "fit"), _rows(job.index, "tune")
-    facts = [PROCEDURE, *(rows.sha256 for rows in placing), job.plan.seed if seeded else None]
+    facts = [PROCEDURE, *(rows.sha256 for rows in placing), job.plan.seed if seeded else None, *_sites(job)]
     return Inquiry(
         rows=_rows(job.index, "certify"),
         model=job.classifier.sha256,
@@ -66,6 +66,13 @@ def inquiry(job: Job) -> Inquiry:
         procedure=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         source=job.plan.data.source,
     )
+
+
+def _sites(job: Job) -> list[str]:
+    """Where the images come from, by the columns that thresholds of their own go by."""
+    columns = {policy.column for policy in job.policies.values() if isinstance(policy, CertifiedBySite)}
+    told = {column: job.index.meta[column] for column in sorted(columns) if column in job.index.meta}
+    return [hashlib.sha256(json.dumps(told).encode()).hexdigest()] if told else []
 
 
 def _rows(index: Index, split: str) -> LabelledRows:

@@ -31,6 +31,7 @@ from demur.policies import (
     unlabelled_rows,
 )
 from demur.policies.by_site import GROUP
+from demur.policies.certified import one_group
 from demur.records import META, groups, wrong
 
 
@@ -39,16 +40,47 @@ def certify_policy(
 ) -> dict[str, Any]:
     """A certificate as plain JSON values, `signal` and `policy`; or `refusal`, with what the rows support instead."""
     splits = {split: readable_rows(clean, split) for split in ("tune", "certify", "test")}
-    answer = _fit(policy, splits, chosen, look, classes)
+    answer = _without_groups(policy, clean, look) or _fit(policy, splits, chosen, look, classes)
     found = {"signal": chosen.name, "tune": len(splits["tune"])}
     if not isinstance(answer, Refusal):
         return {**found, "policy": dump_policy(answer.on(chosen.name))}
     tune, certify = (_calibration(splits[split], chosen) for split in ("tune", "certify"))
+    support = {
+        **_support(policy, answer, tune, certify),
+        "kind": _kind(policy),
+        "constant_group": _constant_group(clean),
+    }
     return {
         **found,
-        "refusal": {**plain(asdict(answer)), **_support(policy, answer, tune, certify), "kind": _kind(policy)},
+        "refusal": {**plain(asdict(answer)), **support},
         "average_loss": _average_loss(policy, tune, certify),
     }
+
+
+def _constant_group(clean: pl.DataFrame) -> str | None:
+    """The group that all rows are of; None where there are several, or none."""
+    names = clean["group"].unique()
+    return None if len(names) != 1 or names[0] is None or len(clean) == 1 else str(names[0])
+
+
+def _without_groups(policy: Certifier, clean: pl.DataFrame, look: Look) -> Refusal | None:
+    """The refusal where there is one group, or so few that a split which a guarantee needs has none."""
+    names = clean["group"].drop_nulls().unique()
+    empty = [split for split in ("tune", "certify") if not len(readable_rows(clean, split))]
+    if not len(names) or clean["group"].null_count() or (len(names) > 1 and not empty):
+        return None
+    few = f"{len(names)} groups are too few to give every split some: {', '.join(empty)} has none."
+    return Refusal(
+        reason="too_few_labels",
+        risk=1.0 if isinstance(policy, Capacity) else policy.risk,
+        delta=policy.delta,
+        labels_given=len(readable_rows(clean, "certify")["group"].unique()),
+        labels_needed=None,
+        lowest_risk=math.nan,
+        unit="group",
+        sentence=few if len(names) > 1 else one_group(str(names[0])),
+        look=look,
+    )
 
 
 def _fit(

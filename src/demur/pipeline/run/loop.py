@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +16,12 @@ from demur.containment import contained
 from demur.data import Source, build_index, check_same_shape, open_data, open_unknown, unknown_images
 from demur.foreign import blamed, is_of_the_model, reason
 from demur.pipeline.halving import excluding, measure_by_halves, release_memory, without_failures
+from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
-from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
+from demur.pipeline.preflight import has_maps, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
 from demur.pipeline.run.extra_facts import (
@@ -29,6 +30,7 @@ from demur.pipeline.run.extra_facts import (
     overlay_facts,
     sanity_facts,
     save_corruption_thumbs,
+    save_suspects,
     save_thumbs,
 )
 from demur.pipeline.run.fitting import (
@@ -157,13 +159,22 @@ def _unknown(plan: Plan, source: Source, given: Source | None) -> Source | None:
 
 def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
     """Everything that is not there yet."""
-    near = partial(near_duplicate_facts, job.source, job.index, job.unknown)
-    _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
+    _note_similarity(job, folder, progress)
     folder.log("started")
     _measure_all(job, folder, progress)
     job = _answered(job, folder)
     _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
     _note_sections(job, folder, progress)
+
+
+def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """What images are nearly the same, and whether they came in bursts; they are read once for both."""
+    printed = cache(partial(printed_rows, job.source, job.index))
+    near = partial(near_duplicate_facts, job.source, job.index, job.unknown)
+    _note(folder, "near_duplicates", progress, "looking for near-duplicates", lambda: near(printed()))
+    if job.index.group_count is None:
+        bursts = partial(neighbour_facts, job.source, job.index)
+        _note(folder, "neighbours", progress, "looking for bursts", lambda: bursts(printed()))
 
 
 def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
@@ -334,4 +345,5 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):
             save_corruption_thumbs(job, folder, int(row))
+        save_suspects(job, folder, clean)
         save_thumbs(job, folder, clean)
