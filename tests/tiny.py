@@ -145,7 +145,7 @@ def reseal(folder: Path) -> Path:
                 entry.pop("parts", None)
         entry["check"] = entry_check(entry)
     write_json(folder / seal.MANIFEST, entries)
-    rooms = ("plan.toml", "*.json", "*.jsonl", "facts/*.json", "thumbs/*", "timings/signals.json")
+    rooms = ("plan.toml", "*.json", "*.jsonl", "facts/*.json", "thumbs/*", "opened/*", "timings/signals.json")
     names = {str(path.relative_to(folder)) for glob in rooms for path in folder.glob(glob)} - {seal.FILE}
     seal._write(folder, {name: [seal.file_sha256(folder / name)] for name in names})
     return folder

@@ -101,7 +101,16 @@ def is_metadata(name: str) -> bool:
 
 
 def wrong(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which predictions are not the label."""
+    """Which predictions are not the label.
+
+    Raises:
+        RunError: a row without a label, such as one of an image of none of the classes, which cannot be wrong.
+    """
+    if rows["label"].null_count():
+        raise RunError(
+            f"whether an answer is wrong is told by a label, and {rows['label'].null_count()} of {len(rows)} rows have "
+            "none. Leave out images of none of the classes."
+        )
     return np.asarray((rows["predicted"] != rows["label"]).to_numpy(), bool)
 
 

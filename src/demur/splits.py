@@ -1,8 +1,8 @@
 """The splits of held-out rows, fixed by hash before anybody looks.
 
 A split belongs to a unit: the rows linked, directly or through others, by equal content or by an equal group. It
-depends on the unit's own hash, so another seed, a limit or other rows never move it, but for the one time that a set
-grows past 3,000 rows and gets other shares. A user's own split wins.
+depends on the unit's own hash, so another seed, a limit or other rows never move it, but for the times that a set
+grows past 600 and 3,000 rows and gets other shares. A user's own split wins.
 """
 
 import hashlib
@@ -40,8 +40,17 @@ SPLIT_NAMES: Mapping[str, OwnSplit] = {
 FEW = 3_000
 """Below this many rows no signal is fitted and there is no `fit` split."""
 
+FEWEST = 600
+"""Below this many rows `msp` is fixed in advance and there is no `test` split: all labels are needed to guarantee."""
+
 SHARES: Mapping[Split, float] = {"fit": 0.05, "tune": 0.15, "certify": 0.40, "test": 0.40}
 SHARES_OF_FEW: Mapping[Split, float] = {"fit": 0.0, "tune": 0.20, "certify": 0.50, "test": 0.30}
+SHARES_OF_FEWEST: Mapping[Split, float] = {"fit": 0.0, "tune": 0.20, "certify": 0.80, "test": 0.0}
+
+
+def shares_of(rows: int) -> Mapping[Split, float]:
+    """The shares of the splits in a set of so many held-out rows."""
+    return SHARES if rows >= FEW else SHARES_OF_FEW if rows >= FEWEST else SHARES_OF_FEWEST
 
 
 def split_of(unit_hash: str, rows: int, among: Sequence[Split] = ("fit", "tune", "certify", "test")) -> Split:
@@ -50,7 +59,7 @@ def split_of(unit_hash: str, rows: int, among: Sequence[Split] = ("fit", "tune",
     >>> split_of("ff" * 32, rows=10_000)
     'test'
     """
-    shares = {split: share for split, share in (SHARES if rows >= FEW else SHARES_OF_FEW).items() if split in among}
+    shares = {split: share for split, share in shares_of(rows).items() if split in among}
     place = int(unit_hash[:16], 16) / 2**64 * sum(shares.values())
     edge = 0.0
     for split, share in shares.items():

@@ -60,6 +60,8 @@ def changed(value, place, new):
         ("facts/trials.json", ("findings", 2, "count"), "0"),
         ("facts/near_duplicates.json", ("test",), None),
         ("facts/gallery.json", (1,), 10),
+        ("facts/neighbours.json", ("alike",), -1),
+        ("facts/suspects.json", (0, "suggestion"), "disc"),
     ],
 )
 def test_a_file_of_another_shape_is_named_with_the_place(run, name, place, new):
@@ -104,7 +106,7 @@ def test_records_of_another_condition_or_number_are_named(run):
     (one, two) = [entry for entry in entries if entry["condition"].startswith("pgd")]
     one["condition"], two["condition"] = two["condition"], one["condition"]
     write_json(run / "manifest.json", entries)
-    with pytest.raises(RunError, match=r"c00[12]-s0000\.parquet must have 9 rows of .*, as manifest\.json says"):
+    with pytest.raises(RunError, match=r"c00[12]-s0000\.parquet must have 8 rows of .*, as manifest\.json says"):
         analyse(run)
 
 

@@ -212,3 +212,11 @@ def test_a_prevalence_on_the_command_line_is_part_of_the_plan(demur, good, data)
     said = demur("plan", good, data, "--prevalence", "positive=.005")
     assert said.status == 2
     assert "Set data.positive" in said.err
+
+
+def test_a_coverage_takes_the_place_of_a_risk(demur, good, data):
+    said = demur("plan", good, data, "--coverage", "0.85")
+    assert tomllib.loads(said.out)["policies"]["use"][0] == "capacity(coverage=0.85, delta=0.05)"
+    both = demur("plan", good, data, "--coverage", "0.85", "--risk", "0.02")
+    assert both.status == 2
+    assert "--risk and --coverage exclude each other; got 0.02 and 0.85" in both.err

@@ -6,13 +6,17 @@ import math
 import pytest
 
 from demur.errors import InputError
+from demur.policies import Capacity, CertifiedByClass, CertifiedBySite
 from demur.policies.certified import Certified
 from demur.policies.policy import Rule, Threshold
 
 
 def test_what_a_plan_leaves_out_stays_what_it_was():
     """Names leave defaults out, so another default would be another policy under the old name."""
-    assert dataclasses.asdict(Certified()) == {"risk": 0.02, "delta": 0.05}
+    assert dataclasses.asdict(Certified()) == {"risk": 0.02, "delta": 0.05, "largest_group": None}
+    assert dataclasses.asdict(CertifiedByClass()) == {"risk": 0.02, "delta": 0.05, "risks": ()}
+    assert dataclasses.asdict(CertifiedBySite()) == {"risk": 0.02, "delta": 0.05, "column": "site"}
+    assert dataclasses.asdict(Capacity()) == {"coverage": 0.85, "delta": 0.05}
     assert dataclasses.asdict(Rule()) == {"confidence": 0.6, "entropy": 1.0}
     assert dataclasses.asdict(Threshold()) == {"signal": "msp", "uncertainty": 0.4}
 
@@ -22,6 +26,13 @@ def test_what_a_plan_leaves_out_stays_what_it_was():
     [
         (Certified, "risk", [1e-6, 0.999], [0.0, 1.0, -0.1, math.nan]),
         (Certified, "delta", [1e-6, 0.999], [0.0, 1.0, -0.1, math.nan]),
+        (Certified, "largest_group", [None, 1, 60], [0, -1]),
+        (CertifiedByClass, "risk", [1e-6, 0.999], [0.0, 1.0, math.nan]),
+        (CertifiedByClass, "delta", [1e-6, 0.999], [0.0, 1.0, math.nan]),
+        (CertifiedBySite, "risk", [1e-6, 0.999], [0.0, 1.0, math.nan]),
+        (CertifiedBySite, "delta", [1e-6, 0.999], [0.0, 1.0, math.nan]),
+        (Capacity, "coverage", [1e-6, 1.0], [0.0, 1.001, math.nan]),
+        (Capacity, "delta", [1e-6, 0.999], [0.0, 1.0, math.nan]),
         (Rule, "confidence", [0.0, 1.0], [-0.001, 1.001, math.nan]),
         (Rule, "entropy", [0.0, math.inf], [-0.001, math.nan]),
         (Threshold, "uncertainty", [-1e300, 1e300], [math.inf, -math.inf, math.nan]),

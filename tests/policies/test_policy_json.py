@@ -1,6 +1,7 @@
 """Fitted policies: what they accept, why they decline, and their life as JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,18 +12,39 @@ from demur.policies import (
     ACCEPT_ALL,
     Certificate,
     CertifiedThreshold,
+    ClassCertificate,
+    CoverageBound,
+    Look,
     Rule,
+    SiteCertificate,
     Threshold,
     Tolerance,
     dump_policy,
     load_policy,
 )
+from demur.policies.certificate import Pool
+from demur.policies.class_certificate import ClassCount
+from demur.policies.site_certificate import SiteCount
 
 CERTIFICATE = Certificate(
     threshold=0.125, risk=0.02, delta=0.05, level=0.025, m=4000, answered=2814, wrong=34, bound=0.0164, unit="image",
     grid=31, tests=40, procedure="fixed-sequence testing", near=3, tolerance=Tolerance(edges=(0.5,), widths=(0.0, 0.1)),
+    look=Look(2, "runs"),
+    coverage=CoverageBound(low=0.68, level=0.0045, n=4000, answered=2800, several=1, rows="test"),
+)  # fmt: skip
+POOLED = replace(CERTIFICATE, unit="group", pool=Pool(weighting="group", images=9000, image_risk=(0.02, 0.01, 0.04)))
+BY_CLASS = ClassCertificate(
+    threshold=0.25, risk=0.1, delta=0.05, level=0.04, near=2, tolerance=Tolerance(), unit="image", grid=90, tests=12,
+    procedure="fixed-sequence testing", look=Look(), coverage=CERTIFICATE.coverage,
+    classes=(
+        ClassCount(name="ok", risk=0.1, n=900, answered=700, wrong=20, bound=0.04),
+        ClassCount(name="not ok", risk=0.02, n=300, answered=100, wrong=1, bound=0.018),
+    ),
 )  # fmt: skip
 FITTED = [
+    POOLED.on("msp"),
+    replace(CERTIFICATE, capacity=0.85).on("msp"),
+    BY_CLASS.on("msp"),
     Threshold(),
     Threshold(signal="energy(temperature=2)", uncertainty=-3),
     Rule(entropy=0.5),
@@ -33,6 +55,43 @@ FITTED = [
 @pytest.mark.parametrize("policy", FITTED, ids=repr)
 def test_a_policy_survives_json(policy):
     assert load_policy(json.loads(json.dumps(dump_policy(policy), allow_nan=False))) == policy
+
+
+def test_thresholds_of_sites_survive_json():
+    sites = (SiteCount(site="lab", certificate=CERTIFICATE), SiteCount(site="line", certificate=POOLED))
+    made = SiteCertificate(column="place", risk=0.02, delta=0.1, sites=sites, refused={"truck": "20 labels are few"})
+    policy = made.on("msp")
+    assert load_policy(json.loads(json.dumps(dump_policy(policy), allow_nan=False))) == policy
+    assert (made.m, made.images, made.answered, made.wrong) == (8000, 13000, 5628, 68)
+    assert "Elsewhere it abstains. No threshold: truck." in made.sentence
+
+
+@pytest.mark.parametrize(
+    ("policy", "path", "value", "words"),
+    [
+        (POOLED, ("pool",), 3, "cannot read a stored pool of images"),
+        (POOLED, ("pool", "image_risk"), 0.5, "image risk of a stored certificate must be a list; got 0.5"),
+        (POOLED, ("look",), None, "cannot read a stored look"),
+        (BY_CLASS, ("classes", 0), {"name": "ok"}, "cannot read a stored count of a class"),
+        (BY_CLASS, ("classes",), None, "classes of a stored certificate must be a list"),
+        (BY_CLASS, ("coverage",), [], "cannot read a stored bound on coverage"),
+    ],
+)
+def test_a_part_of_a_certificate_that_is_none_is_named(policy, path, value, words):
+    stored = json.loads(json.dumps(dump_policy(policy.on("msp"))))
+    place = stored["certificate"]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(InputError, match=words):
+        load_policy(stored)
+
+
+@pytest.mark.parametrize("sites", [[], 3, [{"site": "lab"}], None])
+def test_a_certificate_by_site_without_sites_is_none(sites):
+    certificate = {"column": "place", "risk": 0.02, "delta": 0.1, "sites": sites, "refused": {}}
+    with pytest.raises(InputError, match="stored"):
+        load_policy({"policy": "certified_by_site", "signal": "msp", "certificate": certificate})
 
 
 @pytest.mark.parametrize("policy", FITTED, ids=repr)

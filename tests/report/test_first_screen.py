@@ -44,9 +44,10 @@ def test_words_fit_even_when_everything_is_long():
 
 def test_the_guarantee_in_words():
     lines = words(run("issued")).splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "✔ Guarantee issued: fashion on fashion. Yes, with the guard on, for images like those measured.",
-        "When it answers, at most 2 in 100 answers are wrong (95 % confidence; 4,000 labelled images).",
+        "When it answers, at most 2 in 100 answers are wrong (95 % confidence, also that it answers at least",
+        "  68 of 100; 4,000 labelled images, look 1).",
         "It answers 70 of 100 images; 30 go to a person. Without the guard: 8 in 100 answers are wrong.",
         "Check on 4,012 unseen images: 34 wrong of 2,814 answered.",
     ]
@@ -67,9 +68,8 @@ def test_each_state_answers_may_i_use_it(state, answer):
 
 
 def test_a_refusal_says_how_many_labels_are_missing():
-    assert "120 labelled images cannot prove “at most 2 in 100 wrong”; about 456 are needed" in words(
-        run("too_few_labels")
-    )
+    said = " ".join(words(run("too_few_labels")).split())
+    assert "120 labelled images cannot prove “at most 2 in 100 wrong”; about 456 are needed at look 2" in said
 
 
 def test_a_refusal_never_understates_what_could_be_kept():

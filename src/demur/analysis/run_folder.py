@@ -17,13 +17,18 @@ from demur.analysis.quantity import Quantity
 from demur.errors import RunError
 from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
+from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
-from demur.policies import Calibration, CertifiedThreshold, Policy, load_policy
-from demur.records import BATCH_SIZE, groups, read, read_json, read_parts, wrong
+from demur.policies import GUARDS, Calibration, Guard, Policy, Sited, load_policy
+from demur.records import BATCH_SIZE, META, groups, read, read_json, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
+BASELINE = "msp"
+
+GROUP = "group"
+"""The column of the units of independence."""
 
 
 def score(rows: pl.DataFrame, signal: str) -> Floats:
@@ -136,6 +141,17 @@ class Run:
         rows = rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows
         return rows if split is None else rows.filter(pl.col("split") == split)
 
+    @property
+    def has_test_rows(self) -> bool:
+        """Whether some rows had no part in anything; below 600 images there are none."""
+        return bool(self.facts["splits"].get("test"))
+
+    def unfitted_rows(self, condition: str = "clean") -> pl.DataFrame:
+        """The rows for numbers that no label was fitted for: the test rows, or all but the fit rows without these."""
+        if self.has_test_rows:
+            return self.rows(condition, "test")
+        return self.rows(condition).filter(pl.col("split") != "fit")
+
     @cached_property
     def _forward(self) -> frozenset[str]:
         """The conditions under which every image is measured, by forward passes alone."""
@@ -188,11 +204,16 @@ class Run:
         """Canonical names of the signals."""
         return tuple(entry["name"] for entry in self.facts["signals"])
 
+    @property
+    def baseline(self) -> str:
+        """The signal that stands beside every other: msp, or the first of a table of scores that has none."""
+        return BASELINE if BASELINE in self.signals else self.signals[0]
+
     def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
         """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
 
         Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
-        are measured on images of their own, without signals.
+        are measured on images of their own, without signals; `unknown` is of other images, which have no labels.
         """
         kinds = {kind} if kind else {"clean", "attack", "corruption"}
         return [
@@ -207,18 +228,42 @@ class Run:
         return {entry["name"]: load_policy(entry["policy"]) for entry in self.policy_facts if "policy" in entry}
 
     @cached_property
-    def guard(self) -> CertifiedThreshold | None:
-        """The first certified threshold, None where none was issued."""
-        return next((policy for policy in self.policies.values() if isinstance(policy, CertifiedThreshold)), None)
+    def guard(self) -> Guard | None:
+        """The first policy with a guarantee, None where none was issued."""
+        return next((policy for policy in self.policies.values() if isinstance(policy, GUARDS)), None)
+
+    @property
+    def chosen_policy(self) -> str | None:
+        """The certified policy by name, or else the first that was fitted; None where no policy abstains."""
+        certified = (name for name, policy in self.policies.items() if policy is self.guard)
+        return next(certified, None) or next(iter(self.policies), None)
 
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
-        """Why the first certified threshold was refused."""
-        return next((entry["refusal"] for entry in self.policy_facts if "refusal" in entry), None)
+        """Why the first guarantee that was refused was, and by which `signal`."""
+        found = next((entry for entry in self.policy_facts if "refusal" in entry), None)
+        return None if found is None else {"signal": found.get("signal"), **found["refusal"]}
+
+    @property
+    def logits(self) -> Floats:
+        """Of the clean rows, (rows, classes)."""
+        return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()
+
+    @cached_property
+    def label_noise(self) -> LabelNoise:
+        """What the answers to all clean rows say of their labels."""
+        rows = self.rows("clean")
+        return label_noise(self.logits, rows["label"].to_numpy(), groups(rows))
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
-        """Which rows a policy answers."""
-        return policy.accepts({name: score(rows, name) for name in policy.signals})
+        """Which rows a policy answers, by their scores and, where it goes by that, their sites."""
+        here = policy.at(self.sites(policy.column, rows)) if isinstance(policy, Sited) else policy
+        return here.accepts({name: score(rows, name) for name in policy.signals})
+
+    def sites(self, column: str, rows: pl.DataFrame) -> pl.Series:
+        """Where each row comes from, null where that is not known: a column of the metadata, or the group."""
+        name = column if column == GROUP else f"{META}{column}"
+        return rows[name] if name in rows.columns else pl.Series(name, [None] * len(rows), dtype=pl.String())
 
 
 def _with_parts(path: Path, condition: str) -> pl.DataFrame:

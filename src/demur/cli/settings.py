@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from demur.errors import InputError
+
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
 
@@ -32,9 +34,17 @@ Limit = Annotated[
 Risk = Annotated[
     float | None, typer.Option(help="Largest tolerable share of wrong answers; 0.02 unless the plan says otherwise.")
 ]
+Coverage = Annotated[
+    float | None,
+    typer.Option(help="Share of images to answer, such as 0.85; what can be shown of their risk is then worked out."),
+]
 Prevalence = Annotated[
     str | None,
     typer.Option(metavar="NAME=SHARE", help="How common the positive class is in use, such as positive=0.005."),
+]
+Unknown = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Images of none of the classes, of any data address: how many are answered."),
 ]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
@@ -50,8 +60,19 @@ def read(
     batch: int | None,
     seed: int | None,
     prevalence: str | None = None,
+    coverage: float | None = None,
+    unknown: str | None = None,
 ) -> "Plan":
-    """The plan of a command line: options over --set over the file over defaults."""
+    """The plan of a command line: options over --set over the file over defaults.
+
+    Raises:
+        InputError: a risk and a coverage at once.
+    """
+    if risk is not None and coverage is not None:
+        raise InputError(
+            f"--risk and --coverage exclude each other; got {risk:g} and {coverage:g}. One is fixed, the other shown: "
+            "leave one out, or name both `certified` and `capacity` in policies.use."
+        )
     from demur.pipeline.plan.plan_file import read_plan
 
     given: dict[str, Any] = {
@@ -59,10 +80,13 @@ def read(
         "data.address": data,
         "data.limit": limit,
         "data.prevalence": prevalence,
+        "data.unknown": unknown,
         "batch": batch,
         "seed": seed,
     }
     found = read_plan(plan, settings or (), {key: value for key, value in given.items() if value is not None})
+    if coverage is not None:
+        return found.at_coverage(coverage)
     return found if risk is None else found.at_risk(risk)
 
 

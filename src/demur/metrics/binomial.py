@@ -1,7 +1,7 @@
 """Exact binomial tests and intervals for a share of images, grouped or not."""
 
 import math
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -102,11 +102,21 @@ def labels_without_error(risk: float, delta: float) -> int:
 
 def power(n: int, risk: float, delta: float, true_risk: float) -> float:
     """The chance that `n` images show a risk of at most `risk` at level `delta`, if it truly is `true_risk`."""
-    tails = bdtr(np.arange(math.ceil(n * risk) + 1), n, risk)
-    most = int(np.searchsorted(tails, delta, side="right")) - 1
+    most = most_errors(n, risk, delta)
     return 0.0 if most < 0 else float(bdtr(most, n, true_risk))
 
 
+def most_errors(n: int, risk: float, delta: float) -> int:
+    """The most wrong among `n` that still show, at level `delta`, that the risk is at most `risk`; −1 if none do.
+
+    >>> [most_errors(n, risk=0.01, delta=0.05) for n in (298, 299, 473)]
+    [-1, 0, 1]
+    """
+    tails = bdtr(np.arange(math.ceil(n * risk) + 1), n, risk)
+    return int(np.searchsorted(tails, delta, side="right")) - 1
+
+
+@cache
 def power_start(risk: float, delta: float, power: float = 0.9, true_share: float = 0.25) -> int:
     """The smallest n that passes with probability `power` if the true risk is `true_share` of `risk`.
 

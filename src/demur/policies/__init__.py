@@ -4,29 +4,68 @@ An answer is accepted iff its uncertainty is at most a threshold. `Certified` fi
 policy is plain data and travels as JSON.
 """
 
+from demur.policies.average_loss import AverageLoss, control_average_loss
+from demur.policies.by_class import CertifiedByClass, Classes
+from demur.policies.by_site import CertifiedBySite, SiteRows
+from demur.policies.capacity import Capacity
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
-from demur.policies.certified import Certified, choose_signal
+from demur.policies.certified import PROCEDURE, Certified, choose_signal
 from demur.policies.certify import certify
+from demur.policies.class_certificate import ClassCertificate, ClassThreshold
+from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid, threshold_near
+from demur.policies.guards import (
+    CERTIFICATES,
+    CERTIFIERS,
+    GUARDS,
+    AnyCertificate,
+    Certifier,
+    Guard,
+)
+from demur.policies.look import Look, count_look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
+from demur.policies.site_certificate import SiteCertificate, Sited, SiteThresholds
 from demur.policies.tolerance import Tolerance
 
 __all__ = [
     "ACCEPT_ALL",
+    "CERTIFICATES",
+    "CERTIFIERS",
+    "GUARDS",
+    "PROCEDURE",
+    "AnyCertificate",
+    "AverageLoss",
     "Calibration",
+    "Capacity",
     "Certificate",
     "Certified",
+    "CertifiedByClass",
+    "CertifiedBySite",
     "CertifiedThreshold",
+    "Certifier",
+    "ClassCertificate",
+    "ClassThreshold",
+    "Classes",
+    "CoverageBound",
+    "Guard",
+    "Look",
     "Policy",
     "Refusal",
     "Rule",
+    "SiteCertificate",
+    "SiteRows",
+    "SiteThresholds",
+    "Sited",
     "Threshold",
     "ThresholdGrid",
     "Tolerance",
     "certify",
     "choose_signal",
+    "control_average_loss",
+    "count_look",
     "dump_policy",
     "load_policy",
     "threshold_near",
+    "unlabelled_rows",
 ]

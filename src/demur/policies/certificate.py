@@ -1,22 +1,62 @@
 """A guarantee about a threshold, or the refusal to make one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from demur.metrics.estimate import Unit
+from demur.policies.coverage_bound import CoverageBound
+from demur.policies.look import Look
 from demur.policies.policy import Flags, Reasons, Scores, column, explain
 from demur.policies.tolerance import Tolerance
+
+Weighting: TypeAlias = Literal["group", "image", "weight"]
+
+EQUALLY: Mapping[Weighting, str] = {
+    "group": "each group counting equally, whatever its number of images",
+    "image": "each image counting equally",
+    "weight": "each image counting by its weight",
+}
+"""What counts equally in a guarantee about all images of groups, or about weighted ones, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """All images of groups, or weighted ones, where they were bet on instead of one image of each group.
+
+    Attributes:
+        weighting: what counts equally.
+        images: how many certify images there were; a certificate's `answered`, `wrong` and `near` then count images.
+        image_risk: the share of wrong answers where each answered image counts equally, with its 95 % interval; an
+            estimate beside the guarantee, NaN where nothing was answered.
+    """
+
+    weighting: Weighting
+    images: int
+    image_risk: tuple[float, float, float]
+
+    @property
+    def sentence(self) -> str:
+        """The estimate beside the guarantee; nothing where each image counts equally in that already."""
+        if self.weighting == "image":
+            return ""
+        value, low, high = (f"{100 * number:.3g}" for number in self.image_risk)
+        return f" Of these images as they are, {value} in 100 answers were wrong ({low} to {high}; an estimate)."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """With probability ≥ 1 − `delta` over the certify rows, at most `risk` of what the threshold answers is wrong.
+    """With probability ≥ 1 − `delta`, at most `risk` of what the threshold answers is wrong, and it answers enough.
 
-    Holds for data exchangeable with the certify rows: not for shifted or manipulated images. `answered` of `m` certify
-    units (`unit`) were answered and `wrong` of these were wrong; `bound` is the largest risk that leaves plausible at
-    the `level` of the test. `near` units lie within their `tolerance` of the threshold, so that another batch or
-    machine may decide them otherwise: right ones count as not answered, wrong ones as answered. Where the unit is a
-    group, the guarantee is about one image of a new group.
+    The probability is over the rows of all looks of a series; this `look` has spent its part of `delta`, for the risk
+    and for the bound on `coverage`, which hold together. Holds for data exchangeable with the certify rows: not for
+    shifted or manipulated images. `answered` of `m` certify units (`unit`) were answered and `wrong` of these were
+    wrong; `bound` is the largest risk that leaves plausible at the `level` of the test. `near` units lie within their
+    `tolerance` of the threshold, so that another batch or machine may decide them otherwise: right ones count as not
+    answered, wrong ones as answered. Where the unit is a group, the guarantee is about one image of a new group.
+
+    `pool` says what counts equally where all images of the groups took part, or weighted ones. `capacity` is the
+    coverage that was fixed beforehand, and `risk` then what could be shown of it; None where the risk was fixed.
     """
 
     threshold: float
@@ -33,19 +73,41 @@ class Certificate:
     grid: int
     tests: int
     procedure: str
+    look: Look
+    coverage: CoverageBound
+    pool: Pool | None = None
+    capacity: float | None = None
+
+    @property
+    def images(self) -> int:
+        """What `answered` is of: the certify units, or their images where all of them took part."""
+        return self.m if self.pool is None else self.pool.images
 
     @property
     def sentence(self) -> str:
         """The guarantee in one sentence, with what it rests on."""
         return (
-            f"When it answers, at most {100 * self.risk:.3g} in 100 answers are wrong ({100 * (1 - self.delta):.3g} % "
-            f"confidence; {self.m:,} labelled {self.unit}s). It answers where the score is at most "
-            f"{self.threshold:.6g}: {self.answered:,} of {self.m:,}, of which {self.wrong:,} were wrong.{self._near}"
+            f"When it answers, at most {100 * self.risk:.3g} in 100 answers are wrong{self._equally}, and "
+            f"{self.coverage.sentence} "
+            f"({100 * (1 - self.delta):.3g} % confidence; {self.m:,} labelled {self.unit}s; {self.look.sentence}, "
+            f"spends {self.spent:.3g} of {self.delta:.3g}). It answers where the score is at most "
+            f"{self.threshold:.6g}: {self.answered:,} of {self.images:,}, of which {self.wrong:,} were wrong."
+            f"{'' if self.pool is None else self.pool.sentence}{self._near}"
         )
 
     @property
+    def _equally(self) -> str:
+        return "" if self.pool is None else f", {EQUALLY[self.pool.weighting]}"
+
+    @property
+    def spent(self) -> float:
+        """What this look has spent of `delta`."""
+        return self.look.spent(self.delta)
+
+    @property
     def _near(self) -> str:
-        units = self.unit if self.near == 1 else f"{self.unit}s"
+        kind = self.unit if self.pool is None else "image"
+        units = kind if self.near == 1 else f"{kind}s"
         return f" {self.near:,} {units} so near the threshold that rounding decides count against it." * bool(self.near)
 
     def on(self, signal: str) -> "CertifiedThreshold":
@@ -74,15 +136,19 @@ class CertifiedThreshold:
         return explain(column(scores, self.signal), self.certificate.threshold, self.signal)
 
 
+Reason: TypeAlias = Literal["too_few_labels", "model_too_weak"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """No threshold can be guaranteed, and why.
 
-    `labels_needed` is an estimate of the certify units that would do, None where no number can be named;
+    `labels_needed` is an estimate of the certify units that would do at the next look of the series, which spends less
+    than this `look` did; None where no number can be named.
     `lowest_risk` is the smallest share of wrong answers seen at a coverage wide enough to tell, NaN if none was.
     """
 
-    reason: Literal["too_few_labels", "model_too_weak"]
+    reason: Reason
     risk: float
     delta: float
     labels_given: int
@@ -90,3 +156,4 @@ class Refusal:
     lowest_risk: float
     unit: Unit
     sentence: str
+    look: Look

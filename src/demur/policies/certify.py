@@ -1,6 +1,7 @@
 """A certificate from scores of one's own: which rows place the thresholds, which test them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,10 +11,14 @@ from demur.errors import InputError
 from demur.policies.certificate import Certificate, Refusal
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
-from demur.policies.policy import Flags
+from demur.policies.look import Look
+from demur.splits import FEWEST, SHARES_OF_FEWEST
 
 TUNE_SHARE = 2 / 7
 """The share of units that place the thresholds: 20 of the 70 % that tune and certify have of a small data set."""
+
+TUNE_SHARE_OF_FEW = SHARES_OF_FEWEST["tune"]
+"""The same below 600 units."""
 
 
 @runtime_checkable
@@ -33,12 +38,17 @@ def certify(
     tune: tuple[object, object] | None = None,
     groups: Sequence[str] | NDArray[Any] | None = None,
     seed: int = 0,
+    looks: int = 1,
+    weights: object = None,
+    largest_weight: float | None = None,
+    largest_group: int | None = None,
 ) -> Certificate | Refusal:
     """The laxest certified threshold on scores of one's own, or why there is none.
 
     With probability ≥ 1 − `delta` over the rows, at most `risk` of the answers at the threshold are wrong. Without
-    `tune` two sevenths of the units, drawn by `seed`, place the thresholds and the others certify; with it, all rows
-    certify. Draw again after a refusal and the guarantee is void.
+    `tune` two sevenths of the units (a fifth of fewer than 600), drawn by `seed`, place the thresholds and the others
+    certify; with it, all rows certify. Another draw, signal, risk or set of labels after a refusal is another look: say
+    so, for it may spend less of `delta`.
 
     Args:
         scores: uncertainty (rows,), higher = more uncertain; arrays, lists or tensors, with or without gradient.
@@ -48,22 +58,29 @@ def certify(
         tune: scores and flags of other rows, which place the thresholds.
         groups: the unit of independence of each row (patient, camera, lot); by default every row is one.
         seed: of the draw.
+        looks: how many different tests these labels, or others of the same source, have decided, this one included.
+        weights: how much each row counts, at least 0; the risk is then the weighted share of wrong answers.
+        largest_weight: the largest weight that any row can have, fixed before rows were drawn, not the largest seen.
+        largest_group: the largest number of rows that any group can have, fixed beforehand: each row then counts
+            equally, instead of each group.
 
     Raises:
-        InputError: scores and flags that are not one number each per row, NaN, or a risk that is no share.
+        InputError: scores and flags that are not one number each per row, NaN, a risk that is no share, or weights
+            without their bound.
     """
-    policy = Certified(risk=risk, delta=delta)
-    rows = _rows(scores, wrong, groups)
+    policy, look = Certified(risk=risk, delta=delta, largest_group=largest_group), Look(looks, "caller")
+    rows = replace(_rows(scores, wrong, groups), weights=_shares(weights, largest_weight))
     if tune is not None:
-        return policy.fit(_rows(*tune, None), rows)
+        return policy.fit(_rows(*tune, None), rows, look)
     if len(rows) < 2:
         raise InputError(
             f"certifying needs rows to place thresholds and others to test them; got {len(rows)}. Give more."
         )
     units = np.arange(len(rows)) if rows.groups is None else np.unique(rows.groups, return_inverse=True)[1]
     order = np.random.default_rng(seed).permutation(int(units.max()) + 1)
-    placing = np.isin(units, order[: max(1, round(TUNE_SHARE * len(order)))])
-    return policy.fit(_some(rows, placing), _some(rows, ~placing))
+    share = TUNE_SHARE_OF_FEW if len(order) < FEWEST else TUNE_SHARE
+    placing = np.isin(units, order[: max(1, round(share * len(order)))])
+    return policy.fit(rows.rows(placing), rows.rows(~placing), look)
 
 
 def _rows(scores: object, wrong: object, groups: Sequence[str] | NDArray[Any] | None) -> Calibration:
@@ -87,5 +104,15 @@ def _column(name: str, values: object) -> NDArray[np.float64]:
     return found
 
 
-def _some(rows: Calibration, flags: Flags) -> Calibration:
-    return Calibration(rows.scores[flags], rows.wrong[flags], None if rows.groups is None else rows.groups[flags])
+def _shares(weights: object, largest: float | None) -> NDArray[np.float64] | None:
+    """Weights as shares of the largest there can be."""
+    if weights is None:
+        return None
+    found = _column("weights", weights)
+    top = float(found.max(initial=0.0))
+    if largest is None or not top <= largest or largest <= 0:
+        raise InputError(
+            "weights need `largest_weight`, the largest that any row can have, fixed before the rows were drawn; got "
+            f"{largest} for weights up to {top:g}."
+        )
+    return found / largest

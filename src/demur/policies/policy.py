@@ -52,8 +52,8 @@ def reason_for(signal: str) -> str:
     return falls.get(name, f"high_{name}")
 
 
-def explain(uncertainty: Floats, threshold: float, signal: str) -> Reasons:
-    """Reason codes of one signal against one threshold."""
+def explain(uncertainty: Floats, threshold: float | Floats, signal: str) -> Reasons:
+    """Reason codes of one signal against one threshold, or each row against its own."""
     above = np.where(uncertainty <= threshold, "", reason_for(signal))
     return np.where(np.isnan(uncertainty), "undefined_score", above)
 

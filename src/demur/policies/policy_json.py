@@ -2,23 +2,37 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from demur.errors import InputError, unknown
-from demur.policies.certificate import Certificate, CertifiedThreshold
+from demur.policies.certificate import CertifiedThreshold
+from demur.policies.certificate_json import (
+    build_stored,
+    load_certificate,
+    load_class_certificate,
+    load_site_certificate,
+)
+from demur.policies.class_certificate import ClassThreshold
 from demur.policies.policy import Policy, Rule, Threshold
-from demur.policies.tolerance import Tolerance
+from demur.policies.site_certificate import SiteThresholds
 from demur.registry import TABLES, kind_of, names, resolve
 from demur.registry.lookup import name_of_class
 
-Built = TypeVar("Built")
-
 KINDS: Mapping[str, type[Any]] = {
     "certified": CertifiedThreshold,
+    "certified_by_class": ClassThreshold,
+    "certified_by_site": SiteThresholds,
     "rule": Rule,
     "threshold": Threshold,
 }
 """Fitted policies of demur's own; one of another package is stored by its registered name."""
+
+LOADERS: Mapping[str, Callable[[object], Any]] = {
+    "certified": load_certificate,
+    "certified_by_class": load_class_certificate,
+    "certified_by_site": load_site_certificate,
+}
+"""What reads the certificates of those that have one."""
 
 
 def dump_policy(policy: Policy) -> dict[str, Any]:
@@ -49,30 +63,15 @@ def load_policy(values: Mapping[str, Any]) -> Policy:
     fields = dict(values)
     kind = fields.pop("policy", None)
     if kind not in KINDS:
-        cls = _of_a_package(str(kind))
-        return _build(f"policy {kind!r}", cls, _fields(cls), fields)
-    if kind == "certified":
-        fields["certificate"] = _certificate(fields.get("certificate"))
-    return _build(f"policy {kind!r}", KINDS[kind], _fields(KINDS[kind]), fields)
-
-
-def _certificate(stored: object) -> Certificate:
-    inside = {**stored, "tolerance": Tolerance.load(stored.get("tolerance"))} if isinstance(stored, Mapping) else stored
-    return _build("certificate", Certificate, _fields(Certificate), inside)
+        policy: Policy = build_stored(f"policy {kind!r}", _of_a_package(str(kind)), fields)
+        return policy
+    if kind in LOADERS:
+        fields["certificate"] = LOADERS[kind](fields.get("certificate"))
+    made: Policy = build_stored(f"policy {kind!r}", KINDS[kind], fields)
+    return made
 
 
 def _of_a_package(kind: str) -> type[Any]:
     if kind in TABLES["policy"] or kind_of(kind, "policy") is None:
         raise unknown("policy", kind, {*KINDS, *names("policy")})
     return resolve("policy", kind)
-
-
-def _fields(cls: type[Any]) -> set[str]:
-    return {field.name for field in dataclasses.fields(cls)}
-
-
-def _build(what: str, cls: Callable[..., Built], known: set[str], fields: object) -> Built:
-    if not isinstance(fields, Mapping) or set(fields) != known:
-        found = ", ".join(sorted(fields)) if isinstance(fields, Mapping) else repr(fields)
-        raise InputError(f"cannot read a stored {what}: it must have exactly {', '.join(sorted(known))}; got {found}.")
-    return cls(**fields)

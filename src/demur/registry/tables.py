@@ -89,7 +89,10 @@ SIGNALS: Mapping[str, str] = {
 }
 
 POLICIES: Mapping[str, str] = {
+    "capacity": "demur.policies.capacity:Capacity",
     "certified": "demur.policies.certified:Certified",
+    "certified_by_class": "demur.policies.by_class:CertifiedByClass",
+    "certified_by_site": "demur.policies.by_site:CertifiedBySite",
     "rule": "demur.policies.policy:Rule",
     "threshold": "demur.policies.policy:Threshold",
 }

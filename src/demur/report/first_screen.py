@@ -4,15 +4,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from demur.analysis.accuracy.overall import ClassRow, Keeping, WorstClass, told_apart
+from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
+from demur.analysis.guard_parts import Keeping
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
-from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
 from demur.report.acceptance_lines import GateTally, missing_declarations
-from demur.report.condition_lines import Family, direction_line, direction_line_short, families, worst_slice_line
-from demur.report.phrases import DASH, count, frequency, percent, plain_name, plural, scale, size_of
+from demur.report.condition_lines import (
+    Family,
+    constant_line,
+    direction_line,
+    direction_line_short,
+    families,
+    unknown_line,
+    worst_slice_line,
+)
+from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
+from demur.report.phrases import count, frequency, percent, plain_name, plural, scale
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
@@ -62,6 +71,7 @@ class FirstScreen:
     purpose: str | None
     missing_declarations: tuple[str, ...]
     behaviour: str | None
+    judged: bool
     check: str | None
     holds: Keeping | None
     without: str
@@ -75,6 +85,8 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    constant: str | None
+    unknown: str | None
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
@@ -95,6 +107,7 @@ class FirstScreen:
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
+            judged=is_judged(results),
             check=_check(guarantee) if guarantee else None,
             holds=guarantee_holds(guarantee) if guarantee else None,
             without=_without(results),
@@ -104,14 +117,12 @@ class FirstScreen:
             worst_slice=worst_slice_line(results),
             direction=direction_line(results),
             direction_short=direction_line_short(results),
-            corruptions=families(results.conditions, "corruption", guaranteed=guarantee is not None),
-            manipulation=_manipulation(attack, guaranteed=guarantee is not None)
-            if attack
-            else (_no_attack_sentence(results),),
-            manipulation_short=_manipulation_short(attack, guaranteed=guarantee is not None)
-            if attack
-            else _no_attack_sentence(results),
+            corruptions=families(results.conditions, "corruption", guaranteed=is_judged(results)),
+            manipulation=manipulations(results, attack),
+            manipulation_short=manipulation_line(results, attack),
             manipulation_note=attack.sentence if attack else None,
+            constant=constant_line(results),
+            unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),
@@ -137,6 +148,8 @@ def _next_hands(results: Results) -> str:
 
 
 def _behaviour(guarantee: Guarantee, hands: str) -> str:
+    if not guarantee.test_n:
+        return _few_behaviour(guarantee, hands)
     coverage = guarantee.coverage.value
     base = scale(coverage)
     answered = round(coverage * base)
@@ -144,8 +157,23 @@ def _behaviour(guarantee: Guarantee, hands: str) -> str:
     return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
 
 
+def _few_behaviour(guarantee: Guarantee, hands: str) -> str:
+    """The same of the certify rows, where no others are left, and what more labels could bring."""
+    abstained = guarantee.certify_n - guarantee.certify_answers
+    verb = "goes" if abstained == 1 else "go"
+    return (
+        f"It answers {count(guarantee.certify_answers)} of {count(guarantee.certify_n)} labelled {guarantee.unit}s; "
+        f"{count(abstained)} {verb} to {hands}. With more labels it could answer at most about "
+        f"{frequency(guarantee.attainable, 'of')}."
+    )
+
+
 def _check(guarantee: Guarantee) -> str:
+    if not guarantee.test_n:
+        return "Not checked: no untouched images are left, for all labels had a part in it."
     unseen = "images" if guarantee.unit == "image" else "groups, one image of each"
+    if guarantee.parts:
+        return f"Check on {count(guarantee.test_n)} unseen {unseen}: {_worst_part(guarantee)}."
     return (
         f"Check on {count(guarantee.test_n)} unseen {unseen}: "
         f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered"
@@ -153,12 +181,29 @@ def _check(guarantee: Guarantee) -> str:
     )
 
 
+def _worst_part(guarantee: Guarantee) -> str:
+    """The class or site that does worst on the test split, and whether that tells anything."""
+    by_class = guarantee.kind == "class"
+    counts = [(part.test_wrong, part.test_n if by_class else part.test_answers, part) for part in guarantee.parts]
+    errors, of, part = max(counts, key=lambda each: each[0] / each[1] / each[2].risk if each[1] else 0.0)
+    open_end = "; alone they show it neither kept nor broken" if guarantee_holds(guarantee) == "undecided" else ""
+    return f"the worst {guarantee.kind} is “{part.name}”, {count(errors)} wrong of {count(of)}{open_end}"
+
+
 def _without(results: Results) -> str:
     if results.state == "measurement_failed":
         return "The numbers below are shown for repair only."
     bare = results.guarantee.risk_without_guard.value if results.guarantee else 1 - results.test_accuracy.value
     lead = "Without the guard" if results.state == "issued" else "When it answers every image"
-    return f"{lead}: {frequency(bare)} answers are wrong."
+    return f"{lead}: {frequency(bare)} answers are wrong{_width(results)}."
+
+
+def _width(results: Results) -> str:
+    """The interval of the share of wrong answers, said where labels are so few that there is no test split."""
+    if results.provenance.splits.get("test") or math.isnan(results.test_accuracy.low):
+        return ""
+    low, high = 1 - results.test_accuracy.high, 1 - results.test_accuracy.low
+    return f", {percent(low, 0)} to {percent(high, 0)} by so few labels"
 
 
 def _hundreds(results: Results, guarantee: Guarantee | None) -> tuple[HundredImages, ...]:
@@ -230,63 +275,6 @@ def _smallest_fall(rows: Sequence[ClassRow]) -> str | None:
     return (
         f"With about {images} a class, one is seen to be worse only if it is right less than {frequency(seen)} times."
     )
-
-
-def _no_attack_sentence(results: Results) -> str:
-    """What a search along one direction says where no attack was run, or why what was run says nothing."""
-    if void := results.void("attacks"):
-        return f"Not known: the attack {void}."
-    for search in results.epsilon:
-        median = search.median
-        if median.value > 0 and "value" not in median.above:
-            size = (
-                f"±{percent(median.value)} per pixel" if search.norm == "linf" else size_of(median.value, search.norm)
-            )
-            return f"No attack was run; along one direction {size} flips half the answers."
-    return "Not measured: no attack was run."
-
-
-def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
-    return tuple(said for said in (_median_sentence(found), _attack_sentence(found, guaranteed=guaranteed)) if said)
-
-
-def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
-    """Both findings on one line; the long one where half of the answers never flipped."""
-    if math.isnan(found.median_distance.value) or found.norm != "linf":
-        return _manipulation(found, guaranteed=guaranteed)[-1]
-    if found.eps is None or found.robust_accuracy is None:
-        return _median_sentence(found)
-    flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
-    wrong = found.wrong_answers if guaranteed and found.wrong_answers is not None else None
-    end = (
-        f"{frequency(1 - found.robust_accuracy.value)} end wrong"
-        if wrong is None
-        else f"{count(wrong)} of {count(found.attacked_samples)} are answered wrong"
-    )
-    return f"±{flips} per pixel flips half the answers; at ±{given} {end}."
-
-
-def _median_sentence(found: Manipulation) -> str:
-    distance = found.median_distance
-    if math.isnan(distance.value):
-        return f"Change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
-    return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
-
-
-def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
-    """The result of an attack of a stated size; None where none was run."""
-    if found.eps is None or found.robust_accuracy is None:
-        return None
-    lead = f"Of {count(found.attacked_samples)} images changed by up to {_change(found.eps, found.norm)}, "
-    if found.wrong_answers is None or not guaranteed:
-        return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."
-    return lead + f"{count(found.wrong_answers)} are answered and wrong."
-
-
-def _change(size: float, norm: str) -> str:
-    if norm.lower() not in {"linf", "l∞", "inf"}:
-        return f"{size:.3g} ({norm})"
-    return f"{percent(size).replace('.0 %', ' %')} of full brightness per pixel"
 
 
 def _trust(results: Results) -> TrustLine:

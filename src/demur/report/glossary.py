@@ -47,6 +47,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Kappa (κ)", "How far two labellers agree beyond chance: 1 always, 0 as if they guessed."),
     ("Lipschitz constant", "How fast the logits can change at most when the pixels change; it limits every attack."),
     (
+        "Look",
+        "One test of the certify labels. Each spends a part of the confidence, so that trying again stays honest.",
+    ),
+    (
         "Attribution map",
         "How much each part of the image seems to matter. A hint, no proof.",
     ),
@@ -55,7 +59,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "The least change found that flips the answer; 0 where it was wrong already.",
     ),
     ("Middle half", "From the value that a quarter stays below to the one that three quarters stay below."),
-    ("Near-duplicate", "An image that is another one saved again, resized, moved by a pixel or brightened."),
+    (
+        "Near-duplicate",
+        "An image that is another one saved again, resized, moved by a few pixels, mirrored or brightened.",
+    ),
     ("NLL", "How surprised the stated probabilities are by the truth. Lower is better."),
     ("Oblivious attack", "An attack that does not know of the guard; against one that does, the numbers are worse."),
     (

@@ -11,7 +11,7 @@ from tests.analysis import factory_runs
 from tests.analysis.plain_rows import answered, auroc, rows_of, same, share, wrong
 
 from demur.analysis import analyse
-from demur.analysis.accuracy.error_direction import _per_image
+from demur.analysis.accuracy.error_direction import cost_per_image
 from demur.analysis.accuracy.label_quality import _weighted_accuracy
 from demur.classifier import BoundClassifier
 from demur.errors import InputError
@@ -155,7 +155,7 @@ def test_without_a_guard_there_is_only_the_model(tmp_path):
 
 
 def test_where_nothing_was_paid_the_dearest_error_may_have_been_missed():
-    found = _per_image(np.zeros(200), pl.DataFrame({"group": [None] * 200}), dearest=10.0)
+    found = cost_per_image(np.zeros(200), pl.DataFrame({"group": [None] * 200}), dearest=10.0)
     assert (found.value, found.low) == (0, 0)
     assert found.high == pytest.approx(10 * wilson(0, 200).high)
 

@@ -163,12 +163,43 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
             ("certified(risk=0.1, delta=0.01)", "certified(risk=0.1, delta=0.05)"),
         ),
         (("certified(risk=0.3)", "certified(risk=0.4)"), ("certified(risk=0.1, delta=0.05)",)),
+        (
+            ("certified_by_site(column='camera', delta=0.1)", "certified_by_class(risks=['a=0.01', 'b=0.2'])", "rule"),
+            (
+                "certified_by_site(risk=0.1, delta=0.1, column='camera')",
+                "certified_by_class(risk=0.1, delta=0.05, risks=['a=0.01', 'b=0.2'])",
+                "rule",
+            ),
+        ),
+        (("capacity",), ("certified(risk=0.1, delta=0.05)", "capacity")),
     ],
 )
 def test_a_risk_replaces_that_of_every_certified_policy(before, after):
     plan = Plan(policies=Policies(use=before), seed=5)
     assert plan.at_risk(0.1).policies.use == after
     assert plan.at_risk(0.1).seed == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("certified(risk=0.02, delta=0.05)", "rule"), ("capacity(coverage=0.8, delta=0.05)", "rule")),
+        (("rule",), ("capacity(coverage=0.8, delta=0.05)", "rule")),
+        (("capacity(coverage=0.5)",), ("capacity(coverage=0.8, delta=0.05)",)),
+        (
+            ("certified(delta=0.01)", "certified_by_class"),
+            ("capacity(coverage=0.8, delta=0.01)", "capacity(coverage=0.8, delta=0.05)"),
+        ),
+    ],
+)
+def test_a_coverage_replaces_everything_certified(before, after):
+    assert Plan(policies=Policies(use=before)).at_coverage(0.8).policies.use == after
+
+
+@pytest.mark.parametrize("coverage", [0, -0.1, 1.01, 85])
+def test_a_coverage_is_a_share(coverage):
+    with pytest.raises(InputError, match=r"the coverage must be a share above 0 .* write 0.85"):
+        Plan().at_coverage(coverage)
 
 
 def test_a_risk_keeps_all_its_digits():

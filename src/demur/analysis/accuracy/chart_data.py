@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.run_folder import Floats, Run, score
+from demur.analysis.run_folder import BASELINE, Floats, Run, score
 from demur.metrics import brier, nll, oracle, reliability, risk_coverage
 from demur.metrics.calibration import ece_interval
+from demur.metrics.estimate import Estimate
 from demur.metrics.jackknife import Jackknife
 from demur.metrics.ranking import RiskCurve as Measured
 from demur.records import groups, read_json, wrong
@@ -130,7 +131,10 @@ def _pooled(tables: list[pl.DataFrame], name: str) -> Floats:
 def calibration(run: Run) -> CalibrationTable:
     """Confidence against accuracy on all clean held-out rows."""
     rows = run.rows("clean")
-    right, confidence, units = ~wrong(rows), 1 - score(rows, "msp"), groups(rows)
+    if "logit.0" not in rows.columns:
+        none = Quantity.of(Estimate.undefined("a table of scores says no probabilities"))
+        return CalibrationTable(ece=none, nll=none, brier=none, bins=())
+    right, confidence, units = ~wrong(rows), 1 - score(rows, BASELINE), groups(rows)
     logits, labels = rows.select(f"logit.{k}" for k in range(len(run.classes))).to_numpy(), rows["label"].to_numpy()
     jackknife = Jackknife(len(rows), units)
     return CalibrationTable(
@@ -155,7 +159,7 @@ def gallery(run: Run) -> tuple[GalleryImage, ...]:
             sample_id=name,
             label=run.classes[rows["label"][place[name]]],
             predicted=run.classes[rows["predicted"][place[name]]],
-            confidence=float(1 - rows["signal.msp"][place[name]]),
+            confidence=float(1 - rows[f"signal.{BASELINE}"][place[name]]),
             is_answered=None if answered is None else bool(answered[place[name]]),
             thumb=run.thumb(f"{number}.webp"),
         )

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.analysis.accuracy.overall import FEWEST_ANSWERS, Keeping, accuracy, keeping
+from demur.analysis.accuracy.overall import accuracy
+from demur.analysis.guard_parts import Keeping, guard_parts, judged
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Run, independent_rows, score, share
 from demur.metrics.binomial import weighted_share
@@ -40,9 +41,6 @@ class LabelQuality(Table):
     weighted_accuracy: Quantity | None
 
 
-_BASELINE = "msp"
-
-
 def label_quality(run: Run) -> LabelQuality | None:
     """Agreement and results on the agreed labels, weighted accuracy; None where neither is known."""
     clean = run.rows("clean")
@@ -73,7 +71,7 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
         kappa=Quantity.of(kappa_interval(*labels, groups(twice))),
         n=len(agreed),
         accuracy=accuracy(agreed),
-        auroc=Quantity.of(auroc_interval(score(agreed, _BASELINE), wrong(agreed), groups(agreed))),
+        auroc=Quantity.of(auroc_interval(score(agreed, run.baseline), wrong(agreed), groups(agreed))),
         **_guarantee(run, test, answered),
     )
 
@@ -84,13 +82,11 @@ def _guarantee(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str
         return dict.fromkeys(("answers", "wrong_answers", "risk", "holds"))
     accepted, units = test.filter(answered), independent_rows(test)
     given = units.filter(run.accepts(run.guard, units))
-    errors = int(wrong(given).sum())
-    holds = keeping(errors, len(given), run.guard.certificate.risk) if len(given) >= FEWEST_ANSWERS else None
     return {
         "answers": len(given),
-        "wrong_answers": errors,
+        "wrong_answers": int(wrong(given).sum()),
         "risk": share(wrong(accepted), accepted),
-        "holds": holds,
+        "holds": judged(guard_parts(run, run.guard, test)),
     }
 
 

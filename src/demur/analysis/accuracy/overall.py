@@ -7,15 +7,14 @@ import numpy as np
 import polars as pl
 from scipy.special import betaincinv
 
+from demur.analysis.guard_parts import FEWEST_ANSWERS, Keeping, guard_parts, judged
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import is_fooled, is_sized
 from demur.analysis.run_folder import Run, independent_rows, share
 from demur.metrics.binomial import clopper_pearson
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
-from demur.policies import CertifiedThreshold
+from demur.policies import Guard
 from demur.records import wrong
-
-Keeping: TypeAlias = Literal["holds", "broken", "undecided"]
 
 
 class CorruptionRow(Table):
@@ -84,16 +83,6 @@ class ConditionRow(Table):
     backwards: int
 
 
-FEWEST_ANSWERS = 20
-"""A share of fewer answers is no ground for a judgement."""
-
-
-def keeping(errors: int, answers: int, risk: float) -> Keeping:
-    """Whether answers keep a risk: by the exact 95 % interval of the share wrong, undecided where it straddles it."""
-    found = clopper_pearson(errors, answers)
-    return "holds" if found.high <= risk else "broken" if found.low > risk else "undecided"
-
-
 def accuracy(rows: pl.DataFrame) -> Quantity:
     """The share of right answers."""
     return share(~wrong(rows), rows)
@@ -124,33 +113,31 @@ def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the guard makes of a condition; undefined where the points kept are not all of the size it is judged at."""
     if run.guard is None or is_sized(entry):
         return dict.fromkeys(("answers", "wrong_answers", "coverage", "risk", "holds"))
-    return _guarded(run, run.guard, run.rows(entry["name"], "test"), judged=entry.get("keep") != "nearest")
+    return _guarded(run, run.guard, run.rows(entry["name"], "test"), sized=entry.get("keep") != "nearest")
 
 
-def _guarded(run: Run, guard: CertifiedThreshold, test: pl.DataFrame, *, judged: bool) -> dict[str, Any]:
+def _guarded(run: Run, guard: Guard, test: pl.DataFrame, *, sized: bool) -> dict[str, Any]:
     """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
-    `holds` compares the interval of the share of wrong answers with the share guaranteed. It is null below 20 answers,
-    and where an attack searches for the nearest point, for there no size of change was fixed.
+    `holds` compares the intervals of the shares that the guarantee is about with what was guaranteed. It is null below
+    20 answers, and where an attack searches for the nearest point, for there no size of change was fixed.
     """
     answered = run.accepts(guard, test)
     accepted, units = test.filter(answered), independent_rows(test)
     given = units.filter(run.accepts(guard, units))
-    errors = int(wrong(given).sum())
-    told = judged and len(given) >= FEWEST_ANSWERS
     return {
         "answers": len(given),
-        "wrong_answers": errors,
+        "wrong_answers": int(wrong(given).sum()),
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
-        "holds": keeping(errors, len(given), guard.certificate.risk) if told else None,
+        "holds": judged(guard_parts(run, guard, test)) if sized else None,
     }
 
 
 def class_rows(run: Run) -> tuple[ClassRow, ...]:
-    """Every class over clean test rows, by true label."""
-    test = run.rows("clean", "test")
-    answered = None if run.guard is None else run.accepts(run.guard, test)
+    """Every class over clean test rows, by true label; without any, over all rows and without the guard."""
+    test = run.unfitted_rows()
+    answered = None if run.guard is None or not run.has_test_rows else run.accepts(run.guard, test)
     several = test["label"].n_unique()
     return tuple(_class(test, answered, k, name, several) for k, name in enumerate(run.classes))
 

@@ -62,9 +62,6 @@ class SignalRow(Table):
     milliseconds: float | None = None
 
 
-BASELINE = "msp"
-
-
 def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Contest, ...]]:
     """Every signal against every target the run has rows for, and who beats the baseline there.
 
@@ -75,11 +72,11 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
     columns, contests = [], []
     for target in found:
         gains = {
-            entry["name"]: Gain.of(target, entry["name"], BASELINE, fitted=_fitted(entry))
+            entry["name"]: Gain.of(target, entry["name"], run.baseline, fitted=_fitted(entry))
             for entry in entries
-            if entry["name"] != BASELINE and entry["name"] not in alike
+            if entry["name"] != run.baseline
         }
-        corrected = simultaneous_gains(gains)
+        corrected = simultaneous_gains({name: gain for name, gain in gains.items() if name not in alike})
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
         contests.append(contest(target, corrected, areas))
@@ -126,8 +123,6 @@ def _row(
     uncertainty, positive = score(part.rows, name), part.positive
     found = {metric: interval(uncertainty, positive, part.units) for metric, interval in _metrics(part, risk).items()}
     gain = gains.get(name)
-    if gain is None and name != BASELINE:
-        gain = Gain.of(target, name, BASELINE, fitted=_fitted(entry))
     told = corrected.get(name)
     return TargetRow(
         target=part.name,

@@ -1,4 +1,4 @@
-"""All checks of the measurement, and those of data, rays, maps and the guarantee."""
+"""All checks of the measurement, and those of data, images of no class, rays, maps and the guarantee."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
@@ -6,14 +6,17 @@ from functools import reduce
 import polars as pl
 
 from demur.analysis.attribution.map_tables import sanities
+from demur.analysis.guard_parts import Part, guard_parts
 from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.least_distances import attack_searches
 from demur.analysis.robustness.perturbation_curves import Entry, is_direction, minimal_changes, section_searches
-from demur.analysis.run_folder import Run, independent_rows, values
+from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
+from demur.analysis.verdict.burst_checks import bursts
 from demur.analysis.verdict.sanity_checks import sanity_checks
-from demur.analysis.verdict.verdict_tables import Bearing, Check, level, sure_level
+from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
 from demur.metrics import p_value, wilson
+from demur.policies import ClassThreshold, Guard
 from demur.records import EXPLAIN, read_json, wrong
 
 _FEWEST_ERRORS = 30
@@ -49,18 +52,38 @@ def data(run: Run) -> Iterator[Check]:
     )
 
 
+def labels(run: Run) -> Iterator[Check]:
+    """Whether labels are wrong at random; nothing is said where that cannot be told."""
+    found = run.label_noise
+    if found.share.reason is None:
+        yield Check(
+            name="labels are not wrong at random",
+            state="warn" if found.evidence else "pass",
+            sentence="Labels that even the surest answers contradict, in favour of classes the model finds unlikely",
+            bears_on="labels",
+            count=round(found.share.value * len(run.rows("clean"))) if found.evidence else 0,
+            of=len(run.rows("clean")),
+        )
+
+
 _MANY_FAILURES = 0.01
-_BEARINGS: Mapping[str, Bearing] = {"clean": "everything", "attack": "attacks", "corruption": "corruptions"}
+_BEARINGS: Mapping[str, Bearing] = {
+    "clean": "everything",
+    "attack": "attacks",
+    "corruption": "corruptions",
+    "unknown": "unknown images",
+}
 
 
 def model_failures(run: Run) -> Iterator[Check]:
     """Whether the model answered; nothing is said where it always did, and was asked in the planned batches."""
-    lost = {name: run.failures(name) for name in (entry["name"] for entry in run.facts["conditions"])}
+    kinds = {entry["name"]: entry["kind"] for entry in run.facts["conditions"]}
+    lost = {name: run.failures(name) for name in kinds}
     worst = max(lost, key=lambda name: wilson(len(lost[name]), max(1, run.planned(name))).low)
     if len(lost[worst]):
         yield Check(
             name="the model answers",
-            bears_on=_BEARINGS.get(next(entry["kind"] for entry in run.conditions() if entry["name"] == worst), "maps"),
+            bears_on=_BEARINGS.get(kinds[worst], "maps"),
             state=sure_level(len(lost[worst]), run.planned(worst), 0, _MANY_FAILURES),
             sentence=f"Images on which the model failed and that were left out ({worst}: {lost[worst]['error'][0]})",
             count=len(lost[worst]),
@@ -100,6 +123,37 @@ def copies(run: Run) -> Iterator[Check]:
         )
 
 
+_MANY_COPIES = 0.05
+
+
+def unknown_images(run: Run) -> Iterator[Check]:
+    """Whether images of none of the classes are what they are taken for; nothing where the plan has none."""
+    facts = run.facts.get("unknown")
+    if facts is None:
+        return
+    near = (run.optional_facts("near_duplicates") or {}).get("unknown")
+    if near is not None:
+        yield Check(
+            name="unknown images are others",
+            bears_on="unknown images",
+            state=level(near["images"], near["of"], 0, _MANY_COPIES),
+            sentence="Images of none of the classes that are near-duplicates of audited ones",
+            count=near["images"],
+            of=near["of"],
+        )
+    shared = facts["shared_classes"]
+    named = f" ({', '.join(shared[:_NAMED])}{', …' if len(shared) > _NAMED else ''})" if shared else ""
+    yield Check(
+        name="unknown images are of no class",
+        bears_on="unknown images",
+        state="warn" if shared else "pass",
+        sentence=f"Images of none of the classes whose own class is called like one of the model's{named}",
+        count=facts["shared_images"],
+        of=facts["images"],
+    )
+
+
+_NAMED = 3
 _SLACK = 0.95
 _MANY = 0.05
 
@@ -166,27 +220,54 @@ def map_checks(run: Run) -> Iterator[Check]:
         )
 
 
-_LUCK = 0.01
-"""Chance below which so many wrong answers are taken for a broken guarantee."""
+_LUCK, _UNUSUAL = 0.01, 0.05
+"""Chance below which so many wrong answers are taken for a broken guarantee, or of several shares one is warned of."""
 
 
 def guarantee_checks(run: Run) -> Iterator[Check]:
     """Whether as few answers are wrong on the test split as was guaranteed."""
     if run.guard is None:
         return
-    test = independent_rows(run.rows("clean", "test"))
-    accepted = test.filter(run.accepts(run.guard, test))
+    if not run.has_test_rows:
+        yield Check(
+            name="unseen images confirm the guarantee",
+            bears_on="guarantee",
+            state="warn",
+            sentence="No untouched images are left to confirm the guarantee: all labels were needed to make it",
+        )
+        return
+    parts = guard_parts(run, run.guard, run.rows("clean", "test"))
     of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
-    errors, risk = int(wrong(accepted).sum()), run.guard.certificate.risk
-    broken = bool(len(accepted)) and p_value(len(accepted) - errors, len(accepted), 1 - risk) < _LUCK
+    worst = min(parts, key=_luck)
     yield Check(
         name="unseen images confirm the guarantee",
         bears_on="guarantee",
-        state="fail" if broken else "warn" if errors > risk * len(accepted) else "pass",
-        sentence=f"Wrong among the answered images of the untouched test split{of_group}",
-        count=errors,
-        of=len(accepted),
+        state=_confirmed(parts),
+        sentence=f"Wrong among the answered images of the untouched test split{_subject(run.guard, worst)}{of_group}",
+        count=worst.errors,
+        of=worst.of,
     )
+
+
+def _luck(part: Part) -> float:
+    """The chance of so many errors or more were the risk exactly the one guaranteed; 1 where nothing was counted."""
+    return p_value(part.of - part.errors, part.of, 1 - part.risk) if part.of else 1.0
+
+
+def _confirmed(parts: tuple[Part, ...]) -> State:
+    """Fails where chance would hardly make so many errors; of several parts the worst is expected to look bad."""
+    if any(_luck(part) < _LUCK / len(parts) for part in parts):
+        return "fail"
+    if len(parts) > 1:
+        return "warn" if any(_luck(part) < _UNUSUAL / len(parts) for part in parts) else "pass"
+    return "warn" if any(part.errors > part.risk * part.of for part in parts) else "pass"
+
+
+def _subject(guard: Guard, worst: Part) -> str:
+    """Which part is counted, where there are several."""
+    if isinstance(guard, ClassThreshold):
+        return f": of all images of the class {worst.name!r}"
+    return f", at the site {worst.name!r}" if worst.name is not None else ""
 
 
 def _bearing_on(figures: Bearing, found: Iterable[Check]) -> Iterator[Check]:
@@ -204,6 +285,9 @@ def checks(run: Run) -> tuple[Check, ...]:
         *data(run),
         *model_failures(run),
         *copies(run),
+        *bursts(run),
+        *labels(run),
+        *unknown_images(run),
         *_bearing_on("attacks", (*attack_checks(run), *directions(run))),
         *_bearing_on("maps", map_checks(run)),
     ]

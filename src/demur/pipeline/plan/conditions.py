@@ -99,7 +99,7 @@ Shape = tuple[int, int, int]
 
 MOST = 10_000
 
-Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+Kind = Literal["clean", "attack", "corruption", "unknown", "epsilon", "map", "intervention"]
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ class Condition:
 
     @property
     def scored(self) -> bool:
-        """Whether it is one of the conditions proper, under which every signal is scored."""
-        return self.kind in {"clean", "attack", "corruption"}
+        """Whether every signal is scored under it: the conditions proper, and images of none of the classes."""
+        return self.kind in {"clean", "attack", "corruption", "unknown"}
 
     @property
     def unlimited(self) -> bool:
@@ -155,6 +155,15 @@ CLEAN = Condition(
     severity=0.0,
     sentence="The images as they are: accuracy on all held-out ones, answers on the test split",
 )
+
+UNKNOWN = Condition(
+    name="unknown",
+    family="unknown",
+    kind="unknown",
+    severity=0.0,
+    sentence="Images of none of the classes, as they are: whether they are answered",
+)
+"""Of other images than the rest of an audit, and without labels."""
 
 
 def default_conditions(shape: Shape) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, brief, legible, unknown
+from demur.pipeline.plan.guarantees import at_coverage, at_risk
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
@@ -57,13 +58,18 @@ class ModelPlan(Section):
 class DataPlan(Section):
     """The labelled held-out images; `limit` keeps the N with the smallest hashes.
 
-    `positive` names the class that must not be missed, `prevalence` how common it is in use, as in `positive=0.005`.
+    `source` is what the user calls the place they come from, such as "line 3": tests of other images of the same source
+    are later looks, as those of the same images are. `positive` names the class that must not be missed, `prevalence`
+    how common it is in use, as in `positive=0.005`. `unknown` is the address of images of none of
+    the classes.
     """
 
     address: str = "fashion"
     limit: int | None = Field(default=None, ge=20, lt=_INT64)
+    source: str | None = None
     positive: str | None = None
     prevalence: str | None = None
+    unknown: str | None = None
 
 
 class Conditions(Section):
@@ -155,16 +161,15 @@ class Plan(Section):
         Raises:
             InputError: the risk is no share.
         """
-        if not 0 < risk < 1:
-            raise InputError(
-                f"the risk must be a share strictly between 0 and 1; got {risk:g}. Write 2 in 100 as 0.02."
-            )
-        kept = [text for text in self.policies.use if call_of(text).name != "certified"]
-        deltas = [
-            call_of(text).fields.get("delta", 0.05) for text in self.policies.use if call_of(text).name == "certified"
-        ]
-        certified = (f"certified(risk={risk:.8g}, delta={delta:.8g})" for delta in dict.fromkeys(deltas or [0.05]))
-        return self.model_copy(update={"policies": Policies(use=(*certified, *kept))})
+        return self.model_copy(update={"policies": Policies(use=at_risk(self.policies.use, risk))})
+
+    def at_coverage(self, coverage: float) -> "Plan":
+        """The same plan with a coverage fixed, and nothing certified at a risk.
+
+        Raises:
+            InputError: the coverage is no share.
+        """
+        return self.model_copy(update={"policies": Policies(use=at_coverage(self.policies.use, coverage))})
 
     @property
     def sha256(self) -> str:

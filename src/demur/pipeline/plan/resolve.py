@@ -9,7 +9,7 @@ from typing import TypeAlias
 from demur.attribution import AttributionMap
 from demur.data import Source
 from demur.errors import InputError, UnknownNameError
-from demur.pipeline.plan.conditions import Condition, Shape, conditions, default_conditions
+from demur.pipeline.plan.conditions import UNKNOWN, Condition, Shape, conditions, default_conditions
 from demur.pipeline.plan.plan_file import OCCLUSIONS, LipschitzPlan, Plan
 from demur.pipeline.plan.sections import (
     map_condition,
@@ -17,13 +17,13 @@ from demur.pipeline.plan.sections import (
     region_conditions,
     search_conditions,
 )
-from demur.policies import Certified, Policy
+from demur.policies import CERTIFIERS, Certifier, Policy
 from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
 from demur.signals import AnySignal
 
-AnyPolicy: TypeAlias = Certified | Policy
+AnyPolicy: TypeAlias = Certifier | Policy
 
 _PROBED = 32
 _LARGEST_BATCH = 4 << 30
@@ -35,7 +35,8 @@ class Setup:
 
     Attributes:
         plan: every default written out, every name in its canonical text.
-        conditions: clean, attacks, corruptions, then searches, maps and occlusions, in the order they are measured.
+        conditions: clean, attacks, corruptions, images of none of the classes, then searches, maps and occlusions, in
+            the order they are measured.
         signals: by canonical name, `msp` and those that policies read among them.
         policies: by the text that the plan has for them.
         maps: maps and regions that are maps, by canonical name.
@@ -65,7 +66,7 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
     given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
-    read_by_policies = [s for p in policies.values() if not isinstance(p, Certified) for s in p.signals]
+    read_by_policies = [s for p in policies.values() if not isinstance(p, CERTIFIERS) for s in p.signals]
     read = _signal_calls(["msp", *plan.signals.use, *read_by_policies])
     signals = _signals(read)
     found = conditions(plan.conditions.use or default_conditions(shape), shape)
@@ -82,7 +83,8 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
         "signals": plan.signals.model_copy(update={"use": tuple(signals)}),
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
     }
-    return Setup(plan.model_copy(update=changes), (*found, *sections), signals, policies, maps, (*given, *read))
+    other = () if plan.data.unknown is None else (UNKNOWN,)
+    return Setup(plan.model_copy(update=changes), (*found, *other, *sections), signals, policies, maps, (*given, *read))
 
 
 def check_batch(plan: Plan, source: Source) -> None:

@@ -1,7 +1,6 @@
 """Signals and policies of a plan: built, checked, priced, and fitted on the rows that are there for it."""
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,80 +19,56 @@ from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
+from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
-from demur.policies import Calibration, Certificate, Certified, Refusal, choose_signal, dump_policy
+from demur.policies import CERTIFIERS, Look, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, read_json, write_json, wrong
 from demur.shapes import Labels
 from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
 from demur.signals.store import load_signals, save_signals, stored_sha256
-from demur.splits import FEW
+from demur.splits import FEW, FEWEST
 
 
 def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ScoreTolerance:
-    """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better."""
-    tune = _readable(clean, "tune")
-    scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
-    signal = choose_signal(scores, wrong(tune), groups(tune)) if len(tune) else "msp"
-    return measure_tolerance(job, clean, signal)
+    """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better.
 
-
-def fit_policies(job: Job, clean: pl.DataFrame, chosen: ScoreTolerance | None = None) -> list[dict[str, Any]]:
-    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`."""
-    chosen = chosen or choose_for_certificates(job, clean)
-    return [{"name": text, **_fitted(job.policies[text], clean, chosen)} for text in job.plan.policies.use]
-
-
-def _fitted(policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
-    return _certify(policy, clean, chosen) if isinstance(policy, Certified) else {"policy": dump_policy(policy)}
-
-
-def _certify(policy: Certified, clean: pl.DataFrame, chosen: ScoreTolerance) -> dict[str, Any]:
-    tune, certify = (_calibration(_readable(clean, split), chosen) for split in ("tune", "certify"))
-    answer = policy.fit(tune, certify)
-    match answer:
-        case Certificate():
-            return {"signal": chosen.name, "tune": len(tune), "policy": dump_policy(answer.on(chosen.name))}
-        case Refusal():
-            refusal = {**_plain(vars(answer)), **_support(policy, tune, certify)}
-            return {"signal": chosen.name, "tune": len(tune), "refusal": refusal}
-
-
-def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
-    return clean.filter(pl.col("error").is_null() & (pl.col("split") == split))
-
-
-_ROUNDER = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
-
-
-def _support(policy: Certified, tune: Calibration, certify: Calibration) -> dict[str, float | None]:
-    """What these labels could prove at best, and the smallest rounder risk they would have passed at.
-
-    The labels are open once a guarantee was refused, so this is a hint for the next plan and no guarantee.
+    With fewer than 600 images there is nothing to choose: it is msp, fixed in advance.
     """
-    laxer = (replace(policy, risk=risk) for risk in _ROUNDER if risk > policy.risk)
-    passed = (each.risk for each in laxer if isinstance(each.fit(tune, certify), Certificate))
-    units = len(certify.one_per_group())
-    return {
-        "provable": 1 - policy.delta ** (1 / units) if units else None,
-        "supported": next(passed, None) if len(tune) and units else None,
-    }
+    tune = readable_rows(clean, "tune")
+    scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
+    fixed = len(job.index) < FEWEST or not len(tune)
+    return measure_tolerance(job, clean, "msp" if fixed else choose_signal(scores, wrong(tune), groups(tune)))
 
 
-def _calibration(rows: pl.DataFrame, signal: ScoreTolerance) -> Calibration:
-    return Calibration(
-        scores=rows[f"signal.{signal.name}"].to_numpy(),
-        tolerance=signal.tolerance,
-        wrong=wrong(rows),
-        groups=groups(rows),
-        ids=rows["sample_id"].to_list(),
-    )
+def fit_policies(
+    job: Job,
+    clean: pl.DataFrame,
+    chosen: ScoreTolerance | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> list[dict[str, Any]]:
+    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+
+    Args:
+        job: with the policies.
+        clean: the clean rows.
+        chosen: the signal of certificates; by default it is chosen now.
+        looks: which look at the certify labels each policy is; those that are not there are a first one.
+    """
+    chosen, found = chosen or choose_for_certificates(job, clean), looks or {}
+    return [
+        {"name": text, **_fitted(job.policies[text], clean, chosen, found.get(text, Look()), job.source.classes)}
+        for text in job.plan.policies.use
+    ]
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+def _fitted(
+    policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look, classes: Sequence[str]
+) -> dict[str, Any]:
+    if isinstance(policy, CERTIFIERS):
+        return certify_policy(policy, clean, chosen, look, classes)
+    return {"policy": dump_policy(policy)}
 
 
 _TRIED = 4

@@ -26,8 +26,8 @@ from demur.records import (
     write_shard,
 )
 
-_ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables")
-_PICTURED = ("facts/gallery.json", "facts/corruptions.json", "facts/overlays.json")
+_ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
+_PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json")
 _KEPT = ("plan.toml", "run.json")
 
 

@@ -80,9 +80,10 @@ def start(results: Results) -> tuple[str, int]:
     curve = next(
         (curve for curve in results.curves if guarantee and curve.signal == guarantee.signal), results.curves[0]
     )
-    if guarantee is None or curve.signal != guarantee.signal:
+    threshold = None if guarantee is None or curve.signal != guarantee.signal else guarantee.threshold
+    if threshold is None:
         return (curve.signal, len(curve.points) // 2)
-    allowed = [at for at, point in enumerate(curve.points) if point.threshold <= guarantee.threshold]
+    allowed = [at for at, point in enumerate(curve.points) if point.threshold <= threshold]
     return (curve.signal, max(allowed, default=0))
 
 
@@ -114,7 +115,7 @@ def _references(results: Results, where: Where) -> list[alt.Chart]:
             inline(ends).mark_line(style="random").encode(*where),
             _label(ends[0], "random order", "label", where, align="left", dx=6, dy=11),
         ]
-    if results.guarantee:
+    if results.guarantee and results.guarantee.kind != "class":
         ends = [{"coverage": 0, "risk": results.guarantee.risk}, {"coverage": 1, "risk": results.guarantee.risk}]
         words = f"guarantee: at most {at_most(results.guarantee.risk)}"
         layers += [

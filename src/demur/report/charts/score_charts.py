@@ -70,13 +70,14 @@ def _rows(histogram: Histogram) -> list[dict[str, Any]]:
 
 def _threshold(results: Results) -> list[alt.Chart]:
     """The certified threshold; signals without one hold an unseen place, for Vega warns of empty extents."""
-    if results.guarantee is None:
+    threshold = None if results.guarantee is None else results.guarantee.threshold
+    if results.guarantee is None or threshold is None:
         return []
     own = {row.signal: row.signal == results.guarantee.signal for row in results.histograms}
     rows = [
         {
             "signal": histogram.signal,
-            "low": number(min(results.guarantee.threshold, edges[-1]) if own[histogram.signal] else edges[0]),
+            "low": number(min(threshold, edges[-1]) if own[histogram.signal] else edges[0]),
             "floor": 0,
             "top": 4,
             "seen": float(own[histogram.signal]),
@@ -97,9 +98,10 @@ TARGETS = {
     "attack": "attacks, worst point",
     "attack_oblivious": "attacks, nearest point",
     "shift": "corrupted images",
+    "unknown": "images of none of the classes",
 }
 _TITLES = {"layers": "layer", "mutants": "mutants asked", "squeezers": "squeezer"}
-_PREFERRED = ("attack", "error", "attack_oblivious", "shift")
+_PREFERRED = ("attack", "error", "attack_oblivious", "shift", "unknown")
 
 
 def part_charts(results: Results) -> tuple[Drawing, ...]:

@@ -1,0 +1,20 @@
+"""What carries a guarantee: the policies that were certified, and what certifies them."""
+
+from typing import TypeAlias
+
+from demur.policies.by_class import CertifiedByClass
+from demur.policies.by_site import CertifiedBySite
+from demur.policies.capacity import Capacity
+from demur.policies.certificate import Certificate, CertifiedThreshold
+from demur.policies.certified import Certified
+from demur.policies.class_certificate import ClassCertificate, ClassThreshold
+from demur.policies.site_certificate import SiteCertificate, SiteThresholds
+
+Guard: TypeAlias = CertifiedThreshold | ClassThreshold | SiteThresholds
+GUARDS = (CertifiedThreshold, ClassThreshold, SiteThresholds)
+
+AnyCertificate: TypeAlias = Certificate | ClassCertificate | SiteCertificate
+CERTIFICATES = (Certificate, ClassCertificate, SiteCertificate)
+
+Certifier: TypeAlias = Certified | CertifiedByClass | CertifiedBySite | Capacity
+CERTIFIERS = (Certified, CertifiedByClass, CertifiedBySite, Capacity)
