@@ -30,7 +30,7 @@ def is_unlimited(entry: Mapping[str, Any]) -> bool:
 
 
 def least_distances(run: Run, norm: str, rows: pl.DataFrame, among: Collection[str] | None = None) -> Floats:
-    """Of each image of some rows, the length in a norm of the smallest change that fooled the model.
+    """Of each image of some rows, the length in a norm of the least change that fooled the model.
 
     It is 0 where the answer was wrong already, infinite where nothing fooled it. A point that fools counts by its
     measured distance whatever found it: a search for the minimal perturbation, an attack of a fixed size in this norm
@@ -69,7 +69,7 @@ def _least(run: Run, rows: pl.DataFrame, found: Iterator[tuple[pl.DataFrame, Flo
     least = np.full(len(rows), np.inf)
     for table, distances in tables:
         known = pl.DataFrame({_ID: table[_ID], "distance": distances}, schema_overrides={"distance": pl.Float64})
-        joined = ids.join(known, on=_ID, how="left", maintain_order="left")["distance"].fill_null(np.inf)
+        joined = known["distance"]
         least = np.fmin(least, joined.to_numpy())
     return least
 
