@@ -64,6 +64,43 @@ def coloured() -> Images:
     return Images(0.3 * paper * (1 - shade) + (0.5 + 0.5 * ink) * shade, grey.y, 10)
 
 
+@cache
+def easy() -> Images:
+    """12×12 noise, the lower half brighter in one class of two: no net errs on it."""
+    draw = torch.Generator().manual_seed(2)
+    y = torch.randint(2, (TRAIN + HELD_OUT,), generator=draw)
+    x = 0.2 + 0.2 * torch.rand(len(y), 1, 12, 12, generator=draw)
+    x[:, :, 6:] += 0.4 * y[:, None, None, None]
+    return Images(x, y, 2)
+
+
+@cache
+def thousand() -> Images:
+    """10×10 patterns of a thousand classes under noise."""
+    draw = torch.Generator().manual_seed(3)
+    y = torch.randint(1000, (TRAIN + HELD_OUT,), generator=draw)
+    return Images((patterns(1000)[y] + 0.25 * torch.randn(len(y), 1, 10, 10, generator=draw)).clamp(0, 1), y, 1000)
+
+
+@cache
+def patterns(classes: int) -> Tensor:
+    """One picture of each class, grey values around the middle, (classes, 1, 10, 10)."""
+    return 0.5 + 0.2 * torch.randn(classes, 1, 10, 10, generator=torch.Generator().manual_seed(4)).clamp(-2, 2)
+
+
+class Nearest(nn.Module):
+    """How near an image is to the picture of each class."""
+
+    def __init__(self, pictures: Tensor, sharpness: float = 10.0) -> None:
+        super().__init__()
+        self.register_buffer("pictures", pictures.flatten(1))
+        self.sharpness = sharpness
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = self.pictures.square().sum(dim=1) / 2
+        return self.sharpness * (x.flatten(1) @ self.pictures.T - squares)
+
+
 def merged(images: Images, classes: int) -> Images:
     """The same images in fewer classes."""
     return replace(images, y=images.y % classes, classes=classes)
@@ -169,6 +206,7 @@ class Setup:
     trusted: bool = False
     begin: int = TRAIN
     attacked: int = ATTACKED
+    groups: Callable[[int], list[str]] | None = None
 
     def plan(self) -> Plan:
         sizes = {"eps": self.eps, "double": 2 * self.eps}
@@ -184,5 +222,7 @@ class Setup:
         classifier = BoundClassifier(
             self.net(), classes=names, input_shape=tuple(held_out.x.shape[1:]), **self.declared
         )
-        source = from_tensors(self.images(held_out.x), self.labels(held_out.y), classes=names, name="setup")
+        groups = None if self.groups is None else self.groups(len(held_out.x))
+        x, y = self.images(held_out.x), self.labels(held_out.y)
+        source = from_tensors(x, y, classes=names, groups=groups, name="setup")
         return run_plan(self.plan(), out, Quiet(), source, classifier)

@@ -18,6 +18,7 @@ from demur.records import (
     write_atomically,
     write_json,
     write_shard,
+    wrong,
 )
 
 
@@ -163,3 +164,9 @@ def test_a_text_that_is_a_formula_is_defused_and_read_back(tmp_path, text):
     assert back["number"].to_list() == [-1.5, 0, 1, 2, 3]
     (tmp_path / "table.csv").write_bytes(content)
     assert read_table(tmp_path / "table.csv").columns["label"] == [text, "plain", "a=b", "'tis", ""]
+
+
+def test_rows_without_a_label_are_neither_right_nor_wrong():
+    rows = pl.DataFrame({"label": [None, 1], "predicted": [1, 1]})
+    with pytest.raises(RunError, match="1 of 2 rows have none"):
+        wrong(rows)

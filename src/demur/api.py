@@ -12,7 +12,7 @@ from demur.analysis import Results, write_results
 from demur.classifier import AnyClassifier, BoundClassifier, Classifier
 from demur.containment import contained, same_draws
 from demur.data import Source, from_given, open_data
-from demur.data.memory import DatasetSource, TensorSource, names_of
+from demur.data.memory import DatasetSource, TensorSource, names_of, unlabelled
 from demur.errors import InputError, ModelError
 from demur.foreign import blamed
 from demur.pipeline.plan.plan_file import Plan, read_plan
@@ -45,6 +45,7 @@ def audit(
     risk: float | None = None,
     coverage: float | None = None,
     device: str | None = None,
+    unknown: object = None,
     say: Say | None = None,
 ) -> Results:
     """Audit a classifier on labelled held-out images, and return what was found.
@@ -65,6 +66,8 @@ def audit(
         coverage: the share of images to answer, such as 0.85, instead of a risk; what can be shown of the risk of these
             answers is then worked out.
         device: where the model runs, such as `"cuda"`; by default where it is.
+        unknown: images of none of the classes, in a tensor or array, or as `data` may be given; labels are ignored. How
+            many of them are answered stands in the results.
         say: called with a sentence whenever something else is being measured; by default nothing is said.
 
     Raises:
@@ -74,7 +77,7 @@ def audit(
         FaultError: an unexpected fault; its traceback is in `log.jsonl` of the run.
     """
     with blamed(), contained(), same_draws():
-        return _audit(model, data, out, plan, (risk, coverage), device, say or _silent)
+        return _audit(model, data, out, plan, (risk, coverage), device, unknown, say or _silent)
 
 
 def _audit(
@@ -84,6 +87,7 @@ def _audit(
     plan: Plan | Mapping[str, Any] | Path | str | None,
     target: tuple[float | None, float | None],
     device: str | None,
+    unknown: object,
     say: Say,
 ) -> Results:
     ours = all(given is None or (isinstance(given, str) and given == "fashion") for given in (model, data))
@@ -92,6 +96,8 @@ def _audit(
     named = _naming(_read(plan, shipped=ours), described, data if isinstance(data, str) else source)
     if source is None and isinstance(described, Classifier):
         source = open_data(named.data.address)
+    others = None if unknown is None or isinstance(unknown, str) else unlabelled(unknown)
+    named = named if unknown is None else _with_unknown(named, unknown if isinstance(unknown, str) else others)
     folder = run_plan(
         _aimed(named, *target),
         None if out is None else Path(out),
@@ -99,6 +105,7 @@ def _audit(
         source=source,
         classifier=_bound(described, source),
         device=device,
+        unknown=others,
     )
     results = write_results(folder, by="audit").of_folder(folder)
     write(folder, results)
@@ -166,6 +173,12 @@ def _naming(plan: Plan, model: AnyClassifier | str | None, data: Source | str | 
         called = {"address": data if isinstance(data, str) else data.address}
         plan = plan.model_copy(update={"data": plan.data.model_copy(update=called)})
     return plan
+
+
+def _with_unknown(plan: Plan, unknown: str | Source | None) -> Plan:
+    """The plan with the images of none of the classes by name."""
+    address = unknown if isinstance(unknown, str) or unknown is None else unknown.address
+    return plan.model_copy(update={"data": plan.data.model_copy(update={"unknown": address})})
 
 
 def _silent(_sentence: str) -> None:

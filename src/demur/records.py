@@ -9,10 +9,10 @@
 Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more
 uncertainty) come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of
 numbers), for attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is
-kept) and `passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted ones
-`target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why), for rows measured in
-another batch than planned `batch.size`. A failed sample is a row with `error` set and everything measured null; where
-the model failed it has a `batch.size`.
+kept), `epsilon.search` (what its search for minimal perturbations found by itself) and `passes.<stage>`, for rays
+`spent.scan` and `spent.refine` (forwards in either part), for targeted ones `target`, for those measured in L1
+`distance.l1`, for foreign ones that failed `crash` (why), for rows measured in another batch than planned `batch.size`.
+A failed sample is a row with `error` set and everything measured null; where the model failed it has a `batch.size`.
 """
 
 import errno
@@ -70,11 +70,15 @@ METADATA: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
 
 PASSES = "passes."
 
+SEARCH = "epsilon.search"
+"""What the search of an ensemble found by itself: 0 where the answer was wrong already, null where nothing."""
+
 STAGED: Mapping[str, pl.DataType] = {
     "distance.l1": pl.Float32(),
     "target": pl.Int32(),
     "stage": pl.String(),
     "stage.kept": pl.String(),
+    SEARCH: pl.Float32(),
     "crash": pl.String(),
     "spent.scan": pl.Int32(),
     "spent.refine": pl.Int32(),
@@ -97,7 +101,16 @@ def is_metadata(name: str) -> bool:
 
 
 def wrong(rows: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which predictions are not the label."""
+    """Which predictions are not the label.
+
+    Raises:
+        RunError: a row without a label, such as one of an image of none of the classes, which cannot be wrong.
+    """
+    if rows["label"].null_count():
+        raise RunError(
+            f"whether an answer is wrong is told by a label, and {rows['label'].null_count()} of {len(rows)} rows have "
+            "none. Leave out images of none of the classes."
+        )
     return np.asarray((rows["predicted"] != rows["label"]).to_numpy(), bool)
 
 

@@ -60,6 +60,8 @@ def changed(value, place, new):
         ("facts/trials.json", ("findings", 2, "count"), "0"),
         ("facts/near_duplicates.json", ("test",), None),
         ("facts/gallery.json", (1,), 10),
+        ("facts/neighbours.json", ("alike",), -1),
+        ("facts/suspects.json", (0, "suggestion"), "disc"),
     ],
 )
 def test_a_file_of_another_shape_is_named_with_the_place(run, name, place, new):

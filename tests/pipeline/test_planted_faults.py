@@ -11,13 +11,31 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.setups import DEFAULT, SWEEP, Images, Setup, altered, cnn, coloured, digits, fashion, mlp, normed, trained
+from tests.setups import (
+    DEFAULT,
+    SWEEP,
+    Images,
+    Nearest,
+    Setup,
+    altered,
+    cnn,
+    coloured,
+    digits,
+    easy,
+    fashion,
+    mlp,
+    normed,
+    patterns,
+    thousand,
+    trained,
+)
 from torch import nn
 from torch.nn import functional
 
 from demur.analysis import analyse
 from demur.data import open_data
 from demur.errors import DataError, ModelError
+from demur.report import render
 from demur.zoo import resnet20
 
 shared = pytest.mark.shared
@@ -47,6 +65,51 @@ def rounded(x):
     return (8 * x).round() / 8
 
 
+def rounding(z):
+    """Other last bits each time."""
+    return z * (1 + 2e-7 * torch.rand(()))
+
+
+def wrong_labels(y):
+    """One in ten is another class, any of them alike."""
+    draw = torch.Generator().manual_seed(7)
+    by = torch.randint(1, 10, y.shape, generator=draw) * (torch.rand(y.shape, generator=draw) < 0.1)
+    return (y + by) % 10
+
+
+COPIES = 60
+
+
+def with_mirrored(x):
+    """The last images are the first ones, seen in a mirror."""
+    return torch.cat([x[:-COPIES], x[:COPIES].flip(3)])
+
+
+def with_copies(y):
+    return torch.cat([y[:-COPIES], y[:COPIES]])
+
+
+FRAMES = 12
+
+
+def filmed(x):
+    """Each scene is filmed for a while: it moves a little, and the light changes."""
+    draw = torch.Generator().manual_seed(8)
+    scenes = x[: len(x) // FRAMES].repeat_interleave(FRAMES, dim=0)
+    light = 0.8 + 0.2 * torch.rand(len(x), 1, 1, 1, generator=draw)
+    moves = torch.randint(-1, 2, (len(x),), generator=draw)
+    moved = torch.stack([image.roll(int(by), dims=2) for image, by in zip(scenes, moves, strict=True)])
+    return (light * moved + 0.02 * torch.randn(moved.shape, generator=draw)).clamp(0, 1)
+
+
+def of_scenes(y):
+    return y[: len(y) // FRAMES].repeat_interleave(FRAMES)
+
+
+def one_group(rows):
+    return ["everything"] * rows
+
+
 dropped = partial(functional.dropout, p=0.3, training=True)
 
 digits_net, digits_mlp = partial(trained, digits, cnn), partial(trained, digits, mlp)
@@ -67,7 +130,15 @@ SOUND = {
     "probabilities": Setup(
         fashion, lambda: altered(fashion_net(), end=softmax), declared={"output": "probabilities"}, conditions=DEFAULT
     ),
+    "no errors": Setup(easy, partial(trained, easy, cnn, classes=2), classes=2),
+    "a thousand classes": Setup(thousand, lambda: Nearest(patterns(1000)).eval(), classes=1000, eps=0.02),
+    "logits in thousandths": Setup(fashion, lambda: altered(fashion_net(), end=times(1e-3))),
+    "logits in hundred thousandths": Setup(fashion, lambda: altered(fashion_net(), end=times(1e-5))),
+    "rounding noise": Setup(digits, lambda: altered(digits_net(), end=rounding)),
+    "one constant group": Setup(digits, digits_net, groups=one_group),
 }
+
+NEW = ("no errors", "a thousand classes", "logits in hundred thousandths", "rounding noise")
 
 SHORT = ("clean", "fgsm(eps={eps})", "pgd(eps={eps}, step=0.00000625, steps=20)")
 
@@ -105,6 +176,34 @@ FAILS = {
     ),
 }
 
+WARNED = {
+    "ten wrong labels in a hundred": (
+        Setup(digits, digits_net, labels=wrong_labels, conditions=("clean",)),
+        "labels are not wrong at random",
+    ),
+    "ten wrong labels in a hundred clothes": (
+        Setup(fashion, partial(fashion_net, steps=400), labels=wrong_labels, conditions=("clean",)),
+        "labels are not wrong at random",
+    ),
+}
+
+FAILS |= {
+    "mirrored duplicates": (
+        Setup(digits, digits_net, images=with_mirrored, labels=with_copies, conditions=("clean",)),
+        "near-duplicates stay together",
+    ),
+    "mirrored duplicates of clothes": (
+        Setup(fashion, fashion_net, images=with_mirrored, labels=with_copies, conditions=("clean",)),
+        "near-duplicates stay together",
+    ),
+    "a burst without groups": (
+        Setup(fashion, fashion_net, images=filmed, labels=of_scenes, conditions=("clean",)),
+        "images come one by one",
+    ),
+}
+
+ABOUT_DATA = {"labels are not wrong at random", "near-duplicates stay together", "images come one by one"}
+
 REFUSED = {
     "clipped colour": (Setup(coloured, coloured_net, images=clipped), DataError, "better than guessing.*pixel scale"),
     "softmax declared as logits": (
@@ -139,16 +238,42 @@ def failed(results):
     return [check.name for check in results.checks if check.state == "fail"]
 
 
-@pytest.mark.parametrize("name", ["a net with dropout", "low accuracy", "two classes", "probabilities"])
+def warned(results):
+    return [check.name for check in results.checks if check.state == "warn"]
+
+
+@pytest.mark.parametrize("name", ["a net with dropout", "low accuracy", "two classes", "probabilities", *NEW])
 def test_a_sound_set_up_raises_no_alarm(name, tmp_path):
-    assert failed(analyse(SOUND[name].run(tmp_path / "run"))) == []
+    results = analyse(SOUND[name].run(tmp_path / "run"))
+    assert failed(results) == []
+    assert not ABOUT_DATA & set(warned(results))
+
+
+def test_one_constant_group_is_the_reason_of_the_refusal(tmp_path):
+    results = analyse(SOUND["one constant group"].run(tmp_path / "run"))
+    assert (results.state, results.refusal.constant_group) == ("too_few_labels", "everything")
+    assert "all images are of one group, 'everything'" in results.refusal.sentence
+    assert "all are of one group" in results.next_step
+    assert "all images are of one group, “everything”" in render(results)
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_a_planted_fault_of_the_labels_is_a_warning_and_changes_nothing_else(name, tmp_path):
+    setup, expected = WARNED[name]
+    results = analyse(setup.run(tmp_path / "run"))
+    assert expected in warned(results)
+    assert failed(results) == []
+    assert results.wrong_labels.share.low <= 0.1 <= results.wrong_labels.share.high
+    assert results.state != "measurement_failed"
 
 
 @pytest.mark.slow
-def test_twelve_sound_set_ups_raise_at_most_one_alarm(tmp_path):
-    alarms = {name: failed(analyse(setup.run(tmp_path / name))) for name, setup in SOUND.items()}
-    assert len(alarms) == 12
+def test_eighteen_sound_set_ups_raise_at_most_one_alarm(tmp_path):
+    found = {name: analyse(setup.run(tmp_path / name)) for name, setup in SOUND.items()}
+    assert len(found) == 18
+    alarms = {name: failed(results) for name, results in found.items()}
     assert sum(map(len, alarms.values())) <= 1, alarms
+    assert not any(ABOUT_DATA & set(warned(results)) for results in found.values())
 
 
 @pytest.mark.parametrize("name", FAILS)

@@ -4,7 +4,7 @@ import pytest
 from tests.analysis.factory_runs import Modules
 
 from demur.data import build_index
-from demur.pipeline.preflight import near_duplicate_facts
+from demur.pipeline.image_similarity import near_duplicate_facts
 
 
 class Split(Modules):

@@ -8,6 +8,7 @@ import pytest
 from demur.analysis import analyse
 from demur.report import render
 from demur.report.charts.perturbation_charts import against_eps
+from demur.report.perturbation_words import curve_words
 from tests import tiny
 
 PLAN = (
@@ -53,7 +54,6 @@ def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
         "Screen, curve, verdict",
         "Screen, curve, verdict",
         "Screen, verdict",
-        "Minimal perturbations",
     ]
     for found, part in zip(results.robustness, parts, strict=True):
         assert found.sentence in part
@@ -61,32 +61,39 @@ def test_what_was_searched_is_told_and_what_was_not_is_not(results, section):
         assert ("Median change" in part) is bool(found.curve)
         assert "searched for" not in part
         assert ("stand against changes of" in part) is (found.eps is not None)
+        assert ("the minimal-norm search on all" in part) is found.unlimited
         for stage in found.stages:
             assert f" {stage.name.upper().replace('_', '-')} {stage.n} {stage.successes} {stage.passes:,} " in part
         for row in found.per_class:
             assert f" {row.name} {row.n} " in part
 
 
-def test_the_curve_shows_each_search_and_each_size_once(results):
+def test_the_curve_is_one_of_all_attacks_and_marks_the_sizes_of_ensembles(results):
     rows = rows_of(results)
-    searched = {row["family"]: sum(other["family"] == row["family"] for other in rows) for row in rows if row["curve"]}
-    assert set(searched) == {"ensemble(eps=0.05, preset='quick')", "ensemble(eps=0.1, preset='quick')", "fmn"}
-    assert all(count == len(found.curve) for found in results.robustness if (count := searched.get(found.condition)))
+    curve = [row for row in rows if row["curve"]]
+    assert {row["family"] for row in curve} == {"all attacks together"}
+    assert len(curve) == len(results.robustness[0].curve)
+    assert [row["severity"] for row in rows if row["ensemble"]] == pytest.approx([0.05, 0.07, 0.1])
     marked = [(row["family"], row["severity"]) for row in rows if not row["curve"]]
-    assert marked == [("pgd", 0), ("pgd", 0.05), ("pgd", 0.1), ("ensemble", 0), ("ensemble", 0.07)]
+    assert marked == [("pgd", 0), ("pgd", 0.05), ("pgd", 0.1)]
     for row in rows:
         assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
-    for family in searched:
-        right = [row["accuracy"] for row in rows if row["family"] == family]
-        assert right == sorted(right, reverse=True)
+    right = [row["accuracy"] for row in curve]
+    assert right == sorted(right, reverse=True)
+    at = {row["severity"]: row["accuracy"] for row in curve}
+    assert all(at[row["severity"]] <= row["accuracy"] for row in rows)
 
 
-def test_one_search_is_called_by_its_family_where_no_other_line_is(results):
-    one = results.model_copy(update={"robustness": results.robustness[:1]})
-    assert {row["family"] for row in rows_of(one) if row["curve"]} == {results.robustness[0].condition}
-    few = [row for row in results.conditions if row.family != "ensemble"]
-    one = one.model_copy(update={"conditions": few})
-    assert {row["family"] for row in rows_of(one) if row["curve"]} == {"ensemble"}
+def test_at_which_sizes_an_ensemble_stood_behind_the_curve_is_said_once_in_its_section(results, section):
+    words = "At 0.05, 0.07 and 0.1 an ensemble of attacks stood behind it; elsewhere it rests on the search"
+    assert section.count(words) == 1
+    assert words in curve_words(results, "linf")
+    assert curve_words(results, "l2") == ""
+    bare = results.robustness[0].model_copy(
+        update={"curve": tuple(point.model_copy(update={"ensemble": False}) for point in results.robustness[0].curve)}
+    )
+    without = results.model_copy(update={"robustness": (bare,)})
+    assert "No ensemble of attacks stood behind any size" in curve_words(without, "linf")
 
 
 def test_no_attack_no_chart(results):

@@ -75,6 +75,8 @@ def _figures(gate: Gate, results: Results) -> Bearing:
     """Which figures a gate is about."""
     if gate.subject == "robust" or gate.measure == "attack_auroc":
         return "attacks"
+    if gate.subject == "unknown" or gate.measure == "unknown_auroc":
+        return "unknown images"
     kind = next((row.kind for row in results.conditions if row.condition == gate.condition), None)
     if kind in {"attack", "corruption"} or gate.measure == "shift_auroc":
         return "attacks" if kind == "attack" else "corruptions"
@@ -108,7 +110,7 @@ def units_needed(gate: Gate, value: Quantity) -> int | None:
     gap = abs(value.value - gate.bar)
     if math.isnan(value.value) or gap == 0 or not value.n:
         return None
-    if gate.measure in {"accuracy", "coverage", "risk"} and value.unit == "image":
+    if gate.measure in {"accuracy", "coverage", "risk", "answered"} and value.unit == "image":
         needed: float = _enough(gate, value)
     else:
         bad, good = _ends(gate, value)
@@ -168,9 +170,8 @@ def _found(gate: Gate, results: Results) -> Found:
 
 
 def _of_signal(name: str, measure: str, results: Results) -> Quantity:
-    target, metric = {"attack_auroc": ("attack", "auroc"), "shift_auroc": ("shift", "auroc")}.get(
-        measure, ("error", measure)
-    )
+    targets = {f"{target}_auroc": (target, "auroc") for target in ("attack", "shift", "unknown")}
+    target, metric = targets.get(measure, ("error", measure))
     rows: dict[str, TargetRow] = {
         row.target: row for signal in results.signals if signal.name == name for row in signal.targets
     }
@@ -211,6 +212,12 @@ def _robust(measure: str, results: Results) -> Found:
     return [(None, accuracy if measure == "accuracy" else found.median_distance)]
 
 
+def _unknown(measure: str, results: Results) -> Found:
+    if results.unknown is None:
+        return [(None, _undefined("the plan names no images of none of the classes"))]
+    return [(None, getattr(results.unknown, measure))]
+
+
 def _classes(gate: Gate, results: Results) -> Found:
     """Every class with the ends that a gate reads.
 
@@ -230,13 +237,15 @@ def _calibration(measure: str, results: Results) -> Found:
 
 
 def _checks(measure: str, results: Results) -> Found:
+    """Checks of the labels do not count: a model that is judged by them must not clear or damn itself."""
     state = {"failed": "fail", "warned": "warn"}[measure]
-    return [(None, _exact(sum(check.state == state for check in results.checks)))]
+    return [(None, _exact(sum(check.state == state and check.bears_on != "labels" for check in results.checks)))]
 
 
 _SUBJECTS: Mapping[str, Callable[[str, Results], Found]] = {
     "guarantee": _guarantee,
     "robust": _robust,
+    "unknown": _unknown,
     "calibration": _calibration,
     "checks": _checks,
 }

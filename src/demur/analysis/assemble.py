@@ -9,23 +9,29 @@ from typing import Any
 from demur.analysis.acceptance import gates_next_step as by_the_gates
 from demur.analysis.acceptance import judge_gates, label_access
 from demur.analysis.accuracy.chart_data import calibration, curves, gallery, histograms, oracle_curve
+from demur.analysis.accuracy.coverage_steps import coverage_loss
 from demur.analysis.accuracy.error_direction import cost, direction
 from demur.analysis.accuracy.label_quality import label_quality
 from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, confusion, corruption_map, worst_class
 from demur.analysis.accuracy.slices import slices, worst_slice
+from demur.analysis.accuracy.team_cost import team
+from demur.analysis.accuracy.unknown_answers import unknown_answers
+from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.results import Provenance, Results
-from demur.analysis.robustness.attack_tables import attack_rows, robustness
+from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
+from demur.analysis.robustness.robust_accuracy import robustness
 from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_rows, rejections
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
+from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
 from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
@@ -60,23 +66,21 @@ def tables_of(path: Path) -> Results:
             f"{path / 'facts' / 'policies.json'} must hold every policy of the plan; it has {fitted} of {asked}. "
             "Delete it and run the audit again."
         )
-    results = _core_tables(run)
+    results = _core_tables(run, plan)
     results = results.model_copy(update=_optional_tables(run, plan))
     gates = judge_gates(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
     return results.model_copy(update={"gates": gates, "next_step": step or results.next_step})
 
 
-def _core_tables(run: Run) -> Results:
+def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
     """Every table but the gates, label access and those of `_optional_tables`."""
-    checked, conditions, classes = checks(run), condition_rows(run), class_rows(run)
-    found = state(run, checked)
-    made = guarantee(run)
-    refused = refusal(run)
+    conditions, classes = condition_rows(run), class_rows(run)
+    made, refused = guarantee(run), refusal(run)
     risk = made.risk if made else refused.risk if refused else _RISK
     signals, contests = signal_rows(run, risk)
     return Results(
-        state=found,
+        **_verdict(run, plan),
         provenance=_provenance(run),
         classes=run.classes,
         accuracy=accuracy(run.rows("clean")),
@@ -88,8 +92,6 @@ def _core_tables(run: Run) -> Results:
         manipulation=manipulation(run),
         out_of_scope=out_of_scope(conditions, run),
         void_when=VOID_WHEN,
-        checks=checked,
-        next_step=next_step(found, checked, run),
         signals=signals,
         contests=contests,
         curves=curves(run),
@@ -101,8 +103,22 @@ def _core_tables(run: Run) -> Results:
         confusion=confusion(run),
         policies=policy_rows(run),
         gallery=gallery(run),
-        purpose=_plan(run.path).get("purpose", {}),
+        purpose=plan.get("purpose", {}),
     )
+
+
+def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The checks, the state, whether a guarantee says anything, and what to do next."""
+    checked = checks(run)
+    constant, positive = constant_answer(run), positive_bound(run, plan["data"].get("positive"))
+    found = state(run, checked, informative=not is_uninformative(constant, positive))
+    return {
+        "checks": checked,
+        "state": found,
+        "constant": constant,
+        "positive": positive,
+        "next_step": next_step(found, checked, run, remedy_words(constant, positive)),
+    }
 
 
 def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,10 +132,14 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "slices": parts,
         "worst_slice": worst_slice(parts),
         "label_quality": label_quality(run),
+        "wrong_labels": wrong_labels(run),
         "attacks": attack_rows(run),
         "robustness": robustness(run),
         "rejections": rejections(run),
         "corruption_map": corruption_map(run),
+        "unknown": unknown_answers(run),
+        "coverage_loss": coverage_loss(run),
+        "team": team(run, plan.get("costs", {})),
         "parts": part_rows(run),
         "rocs": rocs(run),
         **_robustness_and_attribution(run),

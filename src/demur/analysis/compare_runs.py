@@ -23,7 +23,7 @@ from demur.analysis.paired_runs import (
     shares,
 )
 from demur.analysis.quantity import by_chance
-from demur.analysis.robustness.attack_tables import is_fooled
+from demur.analysis.robustness.least_distances import edge, least_distances
 from demur.analysis.robustness.perturbation_curves import Entry
 from demur.analysis.run_folder import Run, open_run
 from demur.errors import InputError
@@ -94,7 +94,7 @@ def _row(run: Run, letter: str) -> RunRow:
 def _pair(pair: PairedRuns, first: str, second: str) -> ModelPair:
     accuracy = shares(pair.join("clean", lambda _, rows: ~wrong(rows)))
     searches = tuple(_search(pair, one, other, first, second) for one, other in _comparable(pair))
-    robust = tuple(_robust_accuracy(pair, one, other) for one, other in pair.common(ensembles))
+    robust = tuple(_robust_accuracy(pair, one) for one, _ in pair.common(ensembles))
     said = [
         _more_often(accuracy, first, second),
         *(f"{found.verdict[:-1]} ({found.condition})." for found in searches[:1]),
@@ -124,9 +124,16 @@ def _shape(run: Run) -> str:
     return "×".join(map(str, run.facts["input_shape"]))
 
 
-def _robust_accuracy(pair: PairedRuns, one: Entry, other: Entry) -> RobustAccuracyPair:
-    entries = {pair.first: one, pair.second: other}
-    rows = pair.join(one["name"], lambda run, rows: ~is_fooled(rows, entries[run]))
+def _attacks(run: Run) -> Iterator[Entry]:
+    return iter((*run.conditions("attack"), *run.conditions("epsilon")))
+
+
+def _robust_accuracy(pair: PairedRuns, one: Entry) -> RobustAccuracyPair:
+    """By the attacks that were run on both models, so that none is tried harder than the other."""
+    shared = {entry["name"] for entry, _ in pair.common(_attacks)}
+    rows = pair.join(
+        one["name"], lambda run, rows: least_distances(run, one["norm"], rows, shared) > edge(one["severity"])
+    )
     facts = {name: one[name] for name in ("sentence", "norm")}
     return RobustAccuracyPair(condition=one["name"], eps=one["severity"], shares=shares(rows), **facts)
 

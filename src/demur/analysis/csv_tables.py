@@ -26,10 +26,7 @@ _REGION_TABLES = {"region-classes": "per_class", "occlusions": "occlusions"}
 
 def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
     """Every table that has lines, by the name of its file."""
-    found = {
-        name: list(lines)
-        for name, lines in (*_perturbation_tables(results), *_attribution_tables(results), *_model_tables(results))
-    }
+    found = {name: list(lines) for tables in _TABLES for name, lines in tables(results)}
     return {f"{name}.csv": _frame(lines) for name, lines in found.items() if lines}
 
 
@@ -95,6 +92,21 @@ def _attribution_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]
     yield "attribution-region-agreements", map(flat, found.agreements)
 
 
+def _unknown_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    if results.unknown is not None:
+        yield "unknown", [flat(results.unknown)]
+        yield "unknown-policies", map(flat, results.unknown.policies)
+        yield "unknown-classes", map(flat, results.unknown.classes)
+
+
+def _coverage_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    if results.coverage_loss is not None:
+        yield "coverage", map(flat, results.coverage_loss.steps)
+        yield "coverage-conditions", map(flat, results.coverage_loss.conditions)
+    if results.team is not None:
+        yield "team", map(flat, results.team.rows)
+
+
 def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     if results.trust is not None:
         taken = flat(results.trust)
@@ -102,3 +114,6 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     if results.lipschitz is not None:
         yield "lipschitz", map(flat, results.lipschitz.layers)
         yield "lipschitz-network", [flat(results.lipschitz)]
+
+
+_TABLES = (_perturbation_tables, _attribution_tables, _unknown_tables, _coverage_tables, _model_tables)

@@ -38,7 +38,7 @@ class ConditionShape(Shape):
 
     name: Name
     family: Name
-    kind: Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+    kind: Literal["clean", "attack", "corruption", "unknown", "epsilon", "map", "intervention"]
     severity: float
     sentence: str
     keep: str | None
@@ -65,6 +65,17 @@ class FlagShape(Shape):
     sentence: str
 
 
+class UnknownShape(Shape):
+    """What `run.json` says of the images of none of the classes."""
+
+    address: str
+    images: Count
+    sha256: Sha256
+    groups: Count | None
+    shared_classes: list[str]
+    shared_images: Count
+
+
 class RunShape(Shape):
     """`run.json`."""
 
@@ -86,6 +97,7 @@ class RunShape(Shape):
     conditions: Annotated[list[ConditionShape], Field(min_length=1)]
     signals: list[SignalShape]
     flags: list[FlagShape] = []
+    unknown: UnknownShape | None = None
 
 
 class CheckShape(Shape):
@@ -133,6 +145,14 @@ class ToleranceShape(Shape):
     refused: dict[str, str]
 
 
+class ForeignShape(Shape):
+    """Images of none of the classes that are audited ones."""
+
+    images: Count
+    of: Count
+    examples: list[list[str]]
+
+
 class NearDuplicatesShape(Shape):
     """`facts/near_duplicates.json`."""
 
@@ -140,6 +160,28 @@ class NearDuplicatesShape(Shape):
     test_images: Count
     test: Count
     copies: Count
+    unknown: ForeignShape | None = None
+
+
+class NeighboursShape(Shape):
+    """`facts/neighbours.json`."""
+
+    images: Count
+    pairs: Count
+    alike: Count
+    p_value: float | None
+    times: Count
+    bursts: Count
+    series: Count
+    largest: Count
+    pattern: str | None
+
+
+class SuspectShape(Shape):
+    """An image of `facts/suspects.json`."""
+
+    sample_id: str
+    suggestion: Count
 
 
 class FindingShape(Shape):
@@ -222,7 +264,9 @@ FACTS: Mapping[str, Any] = {
     "facts/preflight.json": list[CheckShape],
     "facts/tolerances.json": list[ToleranceShape],
     "facts/gallery.json": list[str],
+    "facts/suspects.json": list[SuspectShape],
     "facts/near_duplicates.json": NearDuplicatesShape,
+    "facts/neighbours.json": NeighboursShape,
     "facts/trials.json": TrialsShape,
     "facts/curves.json": list[CurveShape],
     "facts/sanity.json": list[SanityShape],

@@ -9,9 +9,10 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import minimal_perturbation, stage_names
+from demur.analysis.robustness.attack_tables import stage_names
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, finite
-from demur.analysis.robustness.perturbation_curves import Entry, attack_searches, section_searches
+from demur.analysis.robustness.least_distances import attack_searches, minimal_perturbation
+from demur.analysis.robustness.perturbation_curves import Entry, section_searches
 from demur.analysis.run_folder import Floats, Run, share
 from demur.metrics.paired import holm, mcnemar, paired
 from demur.metrics.quantiles import FEWEST
@@ -44,7 +45,7 @@ class Shares(Table):
 
 
 class RobustAccuracyPair(Table):
-    """Images still right under an ensemble of attacks at the size both runs report."""
+    """Images that nothing fooled, of all attacks both runs made, by a change of at most the size of an ensemble."""
 
     condition: str
     sentence: str
@@ -80,7 +81,7 @@ class ClassPerturbations(Table):
 
 
 class SearchPair(Table):
-    """One search that both runs have, over every image, and over those that both models had right.
+    """One search that both runs have, by what it found itself, over every image, and over those both models had right.
 
     What is wrong already counts as 0. `cap` is the smaller of the two; changes above it count as never found. `better`
     is said only where p is at most 5 %.

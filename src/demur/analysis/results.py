@@ -11,22 +11,28 @@ from typing import Any, Literal
 from pydantic import PrivateAttr
 
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
+from demur.analysis.accuracy.coverage_steps import CoverageLoss
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
 from demur.analysis.accuracy.overall import ClassRow, ConditionRow, CorruptionMap, WorstClass
 from demur.analysis.accuracy.slices import SliceRow
+from demur.analysis.accuracy.team_cost import Team
+from demur.analysis.accuracy.unknown_answers import UnknownAnswers
+from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import AttackRow, Robustness
+from demur.analysis.robustness.attack_tables import AttackRow
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
+from demur.analysis.robustness.robust_accuracy import Robustness
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
+from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
@@ -97,6 +103,7 @@ class Results(Table):
     slices: tuple[SliceRow, ...] = ()
     worst_slice: SliceRow | None = None
     label_quality: LabelQuality | None = None
+    wrong_labels: WrongLabels | None = None
     attacks: tuple[AttackRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
     contests: tuple[Contest, ...] = ()
@@ -110,6 +117,11 @@ class Results(Table):
     lipschitz: Lipschitz | None = None
     guarantees: tuple[GuaranteeRow, ...] = ()
     average_loss: AverageLossRow | None = None
+    unknown: UnknownAnswers | None = None
+    constant: ConstantAnswer | None = None
+    positive: PositiveBound | None = None
+    coverage_loss: CoverageLoss | None = None
+    team: Team | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,8 +15,9 @@ from scipy.stats import rankdata
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.errors import RunError
-from demur.metrics import Resampler, mean, proportion
-from demur.metrics.estimate import counted
+from demur.metrics import proportion
+from demur.metrics.jackknife import mean_interval
+from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
 from demur.policies import GUARDS, Calibration, Guard, Policy, Sited, load_policy
 from demur.records import BATCH_SIZE, META, groups, read, read_json, read_parts, wrong
@@ -24,6 +25,7 @@ from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
+BASELINE = "msp"
 
 GROUP = "group"
 """The column of the units of independence."""
@@ -202,11 +204,16 @@ class Run:
         """Canonical names of the signals."""
         return tuple(entry["name"] for entry in self.facts["signals"])
 
+    @property
+    def baseline(self) -> str:
+        """The signal that stands beside every other: msp, or the first of a table of scores that has none."""
+        return BASELINE if BASELINE in self.signals else self.signals[0]
+
     def conditions(self, kind: str | None = None, keep: str | None = None) -> list[Mapping[str, Any]]:
         """The facts of the conditions of a kind, of attacks only those that keep a point of a sort.
 
         Without a kind they are the conditions proper: clean, attack and corruption. `epsilon`, `map` and `intervention`
-        are measured on images of their own, without signals.
+        are measured on images of their own, without signals; `unknown` is of other images, which have no labels.
         """
         kinds = {kind} if kind else {"clean", "attack", "corruption"}
         return [
@@ -225,11 +232,28 @@ class Run:
         """The first policy with a guarantee, None where none was issued."""
         return next((policy for policy in self.policies.values() if isinstance(policy, GUARDS)), None)
 
+    @property
+    def chosen_policy(self) -> str | None:
+        """The certified policy by name, or else the first that was fitted; None where no policy abstains."""
+        certified = (name for name, policy in self.policies.items() if policy is self.guard)
+        return next(certified, None) or next(iter(self.policies), None)
+
     @cached_property
     def refusal(self) -> Mapping[str, Any] | None:
         """Why the first guarantee that was refused was, and by which `signal`."""
         found = next((entry for entry in self.policy_facts if "refusal" in entry), None)
         return None if found is None else {"signal": found.get("signal"), **found["refusal"]}
+
+    @property
+    def logits(self) -> Floats:
+        """Of the clean rows, (rows, classes)."""
+        return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()
+
+    @cached_property
+    def label_noise(self) -> LabelNoise:
+        """What the answers to all clean rows say of their labels."""
+        rows = self.rows("clean")
+        return label_noise(self.logits, rows["label"].to_numpy(), groups(rows))
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers, by their scores and, where it goes by that, their sites."""
@@ -280,12 +304,13 @@ def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
 
 
 def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
-    """The mean of a number per row, bootstrapped over images or whole groups; no interval below six of them."""
-    found = Resampler(len(rows), groups(rows)).estimate(mean, numbers)
-    if 0 < found.n < FEWEST:
-        reason = f"no 95 % interval from {counted(found.n, found.unit)}"
-        found = replace(found, low=np.nan, high=np.nan, reason=reason)
-    return Quantity.of(found)
+    """The mean of a number per row, over images or whole groups; no interval below ten of them.
+
+    Of numbers that are 0 or 1 it is their share, which has an interval of its own.
+    """
+    if len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
+        return share(numbers > 0, rows)
+    return Quantity.of(mean_interval(numbers, groups(rows)))
 
 
 def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:

@@ -1,5 +1,6 @@
 """Screen, curve, verdict: several attacks in the order of their price, each on the rows that still need it."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -151,7 +152,8 @@ class EnsembleOutcome:
     `outcome` has the nearest point that fooled the model, whichever attack found it. `broke` is the stage that first
     fooled it by a change of at most eps, `kept` the stage whose point is kept: positions among `stages`, −1 for none
     and −2 for rows that were wrong already. `passes` (rows, stages) counts forwards and backwards, −1 where a stage was
-    not run; `seconds` is what each stage took.
+    not run; `seconds` is what each stage took. `search` is the distance that the search for the minimal perturbation
+    found by itself, infinite where it found none or was not made.
     """
 
     stages: tuple[str, ...]
@@ -160,12 +162,15 @@ class EnsembleOutcome:
     kept: Tensor
     passes: Tensor
     seconds: tuple[float, ...]
+    search: Tensor
 
     @property
     def columns(self) -> dict[str, tuple[object, ...]]:
         """The same as columns of a record: the names of stages, `passes.<stage>` null where a stage was not run."""
         names = {NOT_BROKEN: None, WRONG_ALREADY: "clean", **dict(enumerate(self.stages))}
+        found = tuple(None if math.isinf(size) else size for size in self.search.tolist())
         return {
+            **({"epsilon.search": found} if _SEARCH in self.stages else {}),
             "stage": tuple(names[k] for k in self.broke.tolist()),
             "stage.kept": tuple(names[k] for k in self.kept.tolist()),
             **{
@@ -216,6 +221,7 @@ class _Tally:
         self.kept = torch.full((rows,), NOT_BROKEN, device=device)
         self.passes = torch.full((rows, stages), NOT_RUN, dtype=torch.int32, device=device)
         self.seconds = [0.0] * stages
+        self.search = torch.full((rows,), torch.inf, device=device)
         self.closest: Logits | None = None
 
     def standing(self) -> Tensor:
@@ -239,6 +245,8 @@ class _Tally:
         within = (size <= self.ensemble.eps + slack) & (self.broke[rows] == NOT_BROKEN)
         self.broke[rows[within]] = number
         self.broke[rows[already]] = WRONG_ALREADY
+        if self.ensemble.stages[number].everyone:
+            self.search[rows] = size
         nearer = size < self.distance[rows]
         self.kept[rows[nearer]] = number
         self.kept[rows[already]] = WRONG_ALREADY
@@ -259,6 +267,7 @@ class _Tally:
             kept=self.kept,
             passes=self.passes,
             seconds=tuple(self.seconds),
+            search=self.search.masked_fill(self.broke == WRONG_ALREADY, 0.0),
         )
 
 

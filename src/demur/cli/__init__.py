@@ -21,6 +21,7 @@ import typer
 
 from demur import __version__
 from demur.cli.attack_command import attack
+from demur.cli.certify_commands import certify, labels
 from demur.cli.explain_command import explain
 from demur.cli.run_commands import audit, compare, list_names, plan, report
 from demur.cli.settings import is_standard
@@ -86,6 +87,8 @@ for _name, _work in (
     ("train", train),
     ("attack", attack),
     ("explain", explain),
+    ("certify", certify),
+    ("labels", labels),
     ("report", report),
     ("compare", compare),
     ("plan", plan),

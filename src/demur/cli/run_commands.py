@@ -17,6 +17,7 @@ from demur.cli.settings import (
     Risk,
     Seed,
     Settings,
+    Unknown,
     read,
     results_alone,
     status,
@@ -37,6 +38,7 @@ def audit(
     batch: Batch = None,
     seed: Seed = None,
     prevalence: Prevalence = None,
+    unknown: Unknown = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
@@ -45,7 +47,7 @@ def audit(
     Exit status: 0 guarantee issued, if asked for, and all gates passed; 1 refused, or the measurement or a gate failed;
     2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
     """
-    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage)
+    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown)
     from demur.analysis import write_results
     from demur.cli.settings import progress_display
     from demur.pipeline.run.loop import run_plan
@@ -101,9 +103,10 @@ def plan(
     batch: Batch = None,
     seed: Seed = None,
     prevalence: Prevalence = None,
+    unknown: Unknown = None,
 ) -> None:
     """Print the resolved plan as TOML, every default written out."""
-    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage)
+    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown)
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.data import open_data

@@ -42,6 +42,10 @@ Prevalence = Annotated[
     str | None,
     typer.Option(metavar="NAME=SHARE", help="How common the positive class is in use, such as positive=0.005."),
 ]
+Unknown = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Images of none of the classes, of any data address: how many are answered."),
+]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 
@@ -57,6 +61,7 @@ def read(
     seed: int | None,
     prevalence: str | None = None,
     coverage: float | None = None,
+    unknown: str | None = None,
 ) -> "Plan":
     """The plan of a command line: options over --set over the file over defaults.
 
@@ -75,6 +80,7 @@ def read(
         "data.address": data,
         "data.limit": limit,
         "data.prevalence": prevalence,
+        "data.unknown": unknown,
         "batch": batch,
         "seed": seed,
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
+from demur.data.path_groups import grouped_by_path
 from demur.data.source import address_text, path_of
 from demur.data.table_columns import (
     COLUMN_OPTIONS,
@@ -39,6 +40,8 @@ def open_source(address: Address) -> ImageListSource:
         facts.row(at, legible(name), labels.number(written[at], table.where(at)), table.where(at))
         for at, name in enumerate(names)
     ]
+    if read.pattern is not None:
+        rows = grouped_by_path(rows, read.pattern, names, str(path))
     kept = rows_in_split(rows, options.get("split"), str(path))
     picked = [rows[at] for at in kept]
     load = Files(path.parent, tuple(names[at] for at in kept))

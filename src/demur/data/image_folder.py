@@ -2,7 +2,7 @@
 
 A `metadata.csv` in the folder says more of its images: a column `path` (or `file`, `file_name`), `group`, `split`,
 `label2`, `label_weight`; every other column is meta data. `?masks=FOLDER` and `?boxes=FOLDER` tell where the objects
-are.
+are, `?group=REGEX` reads the groups off the paths.
 """
 
 import os
@@ -15,16 +15,19 @@ from demur.data.csv_file import names_of
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
-from demur.data.source import UNREAD, Row, address_text, path_of
+from demur.data.path_groups import grouped_by_path
+from demur.data.source import UNREAD, Row, address_text, location_of, path_of
 from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
 from demur.data.text_table import read_table
-from demur.errors import DataError, legible
+from demur.errors import AddressError, DataError, brief, legible
 from demur.registry import Address
 from demur.registry.regular_files import reason
 from demur.splits import SPLIT_NAMES, OwnSplit
 
 TABLE = "metadata.csv"
+NO_CLASS = "unknown"
+"""What the images of a folder without sub-folders are called."""
 
 _CLUTTER = {"thumbs.db", "desktop.ini"}
 _KNOWN = {"group", "split", "label", "label2", "label_weight"}
@@ -45,12 +48,14 @@ class _Kind:
 
 def open_source(address: Address) -> ImageListSource:
     """Open a folder; classes are its sub-folders in alphabetical order, ids are paths below it."""
-    address.only(("split", "classes", *MASK_OPTIONS, *DECODE_OPTIONS))
+    address.only(("split", "classes", "flat", "group", *MASK_OPTIONS, *DECODE_OPTIONS))
     root, options = path_of(address), address.options
     if not root.is_dir():
         raise DataError(
             f"there is no folder {root}; expected one with a sub-folder of images per class. Check the path."
         )
+    if "flat" in options:
+        return _flat_source(address)
     beside = folders_of(options, root)
     apart = frozenset(map(os.path.realpath, beside.values()))
     layouts(root, apart)
@@ -64,10 +69,30 @@ def open_source(address: Address) -> ImageListSource:
         Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found
     ]
     rows = _with_metadata(rows, root, labels)
+    if "group" in options:
+        rows = grouped_by_path(rows, options["group"], [name for _, name in found], str(root))
     kept = rows_in_split(rows, options.get("split"), str(root))
     load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
     marked = marks_of(beside, load, picked, labels.classes, chosen)
     return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
+
+
+def is_flat(address: Address) -> bool:
+    """Whether an address names a folder without sub-folders, whose images have no classes."""
+    root = Path(location_of(address))
+    return address.scheme == "folder" and root.is_dir() and not _folders(root, ())
+
+
+def _flat_source(address: Address) -> ImageListSource:
+    """A folder whose images lie in it themselves, all of one class that means nothing; ids are their names."""
+    address.only(("flat", *DECODE_OPTIONS))
+    if address.options["flat"] != "true":
+        raise AddressError(f"`flat` must be true; got {brief(address.options['flat'])!r}. Leave it out otherwise.")
+    root = path_of(address)
+    names = tuple(path for path in files_below(root, root) if Path(path).name != TABLE)
+    rows = [Row(legible(name_below(path, root)), None, 0, error=UNREAD) for path in names]
+    load = Files(root, tuple(name_below(path, root) for path in names))
+    return image_list_source(address_text(address), (NO_CLASS,), rows, load, Rules.of(address.options))
 
 
 def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:

@@ -16,6 +16,9 @@ _CHUNK = 4096
 _ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
 _LONGEST = 200
 
+NO_LABEL = -1
+"""The label of an image of none of the classes, which no comparison may read; the record has null."""
+
 Progress = Callable[[int, int], None]
 """Called now and then with (rows seen, rows in all)."""
 
@@ -191,11 +194,37 @@ def _index(seen: Sequence[_ScannedRow], kept: Sequence[_ScannedRow], splits: Seq
     )
 
 
-def _scan(source: Source, progress: Progress | None) -> list[_ScannedRow]:
+def unlabelled_index(source: Source, prefix: str, limit: int | None = None) -> tuple[Index, NDArray[np.int64]]:
+    """Read every row once, whatever its label and split say: all are of the test split and without a label.
+
+    Args:
+        source: the set.
+        prefix: put before each id, so that it is none of another set.
+        limit: keep only so many rows, those with the smallest content hashes.
+
+    Returns the index, and the labels that it leaves out.
+
+    Raises:
+        DataError: no readable row, repeated ids, or pixels outside [0, 1].
+    """
+    _check_source(source)
+    seen = _scan(source, None, labelled=False)
+    _check_readable(seen, source)
+    kept = seen if limit is None else _smallest(seen, limit)
+    bare = [
+        replace(one, row=replace(one.row, sample_id=f"{prefix}{one.row.sample_id}", label=NO_LABEL, label2=None))
+        for one in kept
+    ]
+    labels = np.array([one.row.label for one in kept], dtype=np.int64)
+    return _index(bare, bare, ["test"] * len(source)), labels
+
+
+def _scan(source: Source, progress: Progress | None, *, labelled: bool = True) -> list[_ScannedRow]:
     seen = []
     for position, row in enumerate(source.read(range(len(source)))):
-        for label in (row.label, row.label if row.label2 is None else row.label2):
-            _check_label(label, row.sample_id, source)
+        if labelled:
+            for label in (row.label, row.label if row.label2 is None else row.label2):
+                _check_label(label, row.sample_id, source)
         whole = check_shape(row, source.input_shape)
         bare = replace(whole, image=None, mask=None)
         seen.append(_ScannedRow(position, _content(whole), _marked(whole), bare))
@@ -233,16 +262,19 @@ def _marked(row: Row) -> str | None:
 
 
 def _check_set(seen: Sequence[_ScannedRow], source: Source) -> None:
-    readable = [one.row for one in seen if one.row.error is None]
-    if not readable:
-        reason = f"; the first of {len(seen)} says: {seen[0].row.error}" if seen else ""
-        raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
-    labels = {row.label for row in readable}
-    if len(labels) == 1:
+    _check_readable(seen, source)
+    labels = [one.row.label for one in seen if one.row.error is None]
+    if len(set(labels)) == 1:
         raise DataError(
-            f"all {len(readable)} images of {source.address} are of one class, {source.classes[labels.pop()]!r}; an "
+            f"all {len(labels)} images of {source.address} are of one class, {source.classes[labels[0]]!r}; an "
             "audit needs at least two. Check that the labels were read from the right place."
         )
+
+
+def _check_readable(seen: Sequence[_ScannedRow], source: Source) -> None:
+    if all(one.row.error is not None for one in seen):
+        reason = f"; the first of {len(seen)} says: {seen[0].row.error}" if seen else ""
+        raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
     if len({one.row.sample_id for one in seen}) < len(seen):
         raise DataError(f"{source.address} gives the same id to several images; ids must be unique.")
 

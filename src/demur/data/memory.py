@@ -161,6 +161,18 @@ def from_given(data: object, *, classes: Sequence[str] | None = None, name: str 
     )
 
 
+def unlabelled(data: object, *, name: str = "unknown") -> Source:
+    """The source that images without labels stand for: a tensor or array of them, or anything `from_given` takes.
+
+    Raises:
+        DataError: anything else.
+    """
+    if isinstance(data, Tensor) or hasattr(data, "__array__"):
+        images = _tensor(data, "images")
+        return from_tensors(images, torch.zeros(len(images), dtype=torch.int64), classes=(name,), name=name)
+    return from_given(data, name=name)
+
+
 def names_of(data: object) -> tuple[str, ...] | None:
     """The class names that data bring along, as data sets of torchvision do in `.classes`; None without any."""
     data = data.dataset if isinstance(data, DataLoader) else data

@@ -14,21 +14,16 @@ import polars as pl
 from demur.data.array_files import spool
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
-from demur.data.parquet_pages import unpacked_size
+from demur.data.path_groups import grouped_by_path
 from demur.data.source import address_text, path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
-from demur.data.text_table import check_header
+from demur.data.text_table import PATH_COLUMNS, check_header
 from demur.errors import DataError, brief
+from demur.parquet_files import DAMAGED, PACKED, damage, parquet_schema, room_of
 from demur.registry import Address
-from demur.registry.regular_files import MIB
 
 _WINDOW = 1024
-_ROWS = 20_000_000
-_REPEATED = 1_000
-_PACKED = 200
-_HARMLESS = 128 * MIB
-_DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _PLAIN = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null, pl.Decimal)
 _BOXES = {"objects", "bbox", "bboxes", "boxes", "annotations"}
 
@@ -41,7 +36,8 @@ def open_source(address: Address) -> ImageListSource:
     """
     address.only(("image", "label", "classes", "split", *COLUMN_OPTIONS, *DECODE_OPTIONS))
     path, options = path_of(address), address.options
-    schema = _schema(path)
+    schema = parquet_schema(path, "with a column of encoded images and one of labels")
+    check_header(schema.names(), str(path))
     image, label = options.get("image", "image"), options.get("label", "label")
     _check(path, schema, image, label)
     read = Columns.of(schema.names(), options, str(path))
@@ -54,35 +50,11 @@ def open_source(address: Address) -> ImageListSource:
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")
         for at, value in enumerate(cells[label])
     ]
+    if read.pattern is not None:
+        rows = grouped_by_path(rows, read.pattern, _paths(path, image, schema), str(path))
     kept = rows_in_split(rows, options.get("split"), str(path))
     load = Selection(spool(_contents(path, image, schema[image], len(rows))), tuple(kept))
     return image_list_source(address_text(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
-
-
-def _schema(path: Path) -> pl.Schema:
-    if not path.is_file():
-        raise DataError(
-            f"there is no file {path}; expected a Parquet file with a column of encoded images and one of labels. "
-            "Check the path."
-        )
-    try:
-        schema = _scan(path).collect_schema()
-        check_header(schema.names(), str(path))
-        rows = int(_scan(path).select(pl.len()).collect().item())
-        unpacked = unpacked_size(path)
-    except (*_DAMAGED, ValueError) as error:
-        raise _damage(path, error) from None
-    if unpacked > max(_HARMLESS, _PACKED * path.stat().st_size):
-        raise DataError(
-            f"{path} unpacks to {unpacked:,} bytes, more than {_PACKED} times its size, as only files made to fill the "
-            "memory do. Write it again."
-        )
-    if rows > min(_ROWS, max(_ROWS // 20, _REPEATED * path.stat().st_size)):
-        raise DataError(
-            f"{path} announces {rows:,} rows, more than it has images for or than are read ({_ROWS:,}). Write it "
-            "again, or as several files."
-        )
-    return schema
 
 
 def _scan(path: Path) -> pl.LazyFrame:
@@ -92,14 +64,8 @@ def _scan(path: Path) -> pl.LazyFrame:
 def _cells(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     try:
         return _scan(path).select(list(dict.fromkeys(columns))).collect().to_dict(as_series=False)
-    except _DAMAGED as error:
-        raise _damage(path, error) from None
-
-
-def _damage(path: Path, error: BaseException) -> DataError:
-    return DataError(
-        f"cannot read {path} as Parquet: {str(error).partition(chr(10))[0]}. Check that the file is whole."
-    )
+    except DAMAGED as error:
+        raise damage(path, error) from None
 
 
 def _check(path: Path, schema: pl.Schema, image: str, label: str) -> None:
@@ -130,6 +96,24 @@ def _check_plain(path: Path, schema: pl.Schema, columns: Sequence[str]) -> None:
             )
 
 
+def _paths(path: Path, image: str, schema: pl.Schema) -> list[str]:
+    """What the images were called: the field `path` beside their bytes, or a column of paths; empty where unsaid."""
+    kind = schema[image]
+    beside = isinstance(kind, pl.Struct) and any(field.name == "path" for field in kind.fields)
+    column = next((name for name in PATH_COLUMNS if name in schema and name != image), None)
+    if not beside and column is None:
+        raise DataError(
+            f"{path} has no paths for ?group= to read groups off: neither a field `path` beside the bytes of "
+            f"{image!r}, nor a column {', '.join(PATH_COLUMNS)}. Name a column of groups with ?group=COLUMN."
+        )
+    wanted = pl.col(image).struct.field("path") if beside else pl.col(str(column))
+    try:
+        found = _scan(path).select(wanted.cast(pl.String).alias("path")).collect()["path"]
+    except DAMAGED as error:
+        raise damage(path, error) from None
+    return [name or "" for name in found]
+
+
 def _is_encoded(kind: pl.DataType) -> bool:
     fields = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {"bytes": kind}
     return fields.get("bytes") == pl.Binary
@@ -138,19 +122,19 @@ def _is_encoded(kind: pl.DataType) -> bool:
 def _contents(path: Path, image: str, kind: pl.DataType, rows: int) -> Iterator[bytes]:
     """The encoded images; window by window, since a stream of batches is read ahead of its use."""
     column = pl.col(image).struct.field("bytes") if isinstance(kind, pl.Struct) else pl.col(image)
-    room = max(_HARMLESS, _PACKED * path.stat().st_size)
+    room = room_of(path)
     try:
         for start in range(0, rows, _WINDOW):
             window = _scan(path).select(column.alias("image")).slice(start, _WINDOW).collect()
             room -= int(window["image"].bin.size().sum())
             if room < 0:
                 raise DataError(
-                    f"the images of {path} unpack to more than {_PACKED} times its size, as only those of a file made "
+                    f"the images of {path} unpack to more than {PACKED} times its size, as only those of a file made "
                     "to fill the disk do. Write it again without repeating images."
                 )
             yield from (content or b"" for content in window["image"])
-    except _DAMAGED as error:
-        raise _damage(path, error) from None
+    except DAMAGED as error:
+        raise damage(path, error) from None
 
 
 def _schema_classes(path: Path, label: str) -> tuple[str, ...]:

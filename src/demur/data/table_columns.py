@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from demur.data.path_groups import is_pattern
 from demur.data.source import UNREAD, Row
 from demur.data.task_refusals import dates, quantities, several_labels, too_many
 from demur.errors import DataError, brief, unknown
@@ -100,6 +101,7 @@ class Columns:
 
     Attributes:
         meta: name of the meta data → name of the column.
+        pattern: what finds the group in a path, where an option says so and names no column.
     """
 
     group: str | None
@@ -107,6 +109,7 @@ class Columns:
     label2: str | None
     weight: str | None
     meta: Mapping[str, str]
+    pattern: str | None = None
 
     @classmethod
     def of(cls, header: Collection[str], options: Mapping[str, str], where: str, meta: Iterable[str] = ()) -> "Columns":
@@ -121,14 +124,17 @@ class Columns:
                 return columns_in(options[option], header, where)
             return usual if usual in header else None
 
+        wanted = options.get("group", "")
+        pattern = wanted if wanted not in header and is_pattern(wanted) else None
         requested = [columns_in(name, header, where) for name in options.get("meta", "").split(",") if name]
         prefixed = {name.removeprefix(_PREFIX): name for name in header if name.startswith(_PREFIX)}
         return cls(
-            column("group", "group"),
+            None if pattern else column("group", "group"),
             column("splits", "split"),
             column("label2", "label2"),
             column("label_weight", "label_weight"),
             prefixed | {name: name for name in (*requested, *meta)},
+            pattern,
         )
 
     @property

@@ -16,7 +16,8 @@ _LARGEST = 256 * MIB
 _HEAD = 1 * MIB
 _COLUMNS = 1_000
 _ROWS = 4_000_000
-_PATHS = ("path", "file", "file_name", "filename", "image")
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "image")
+"""What a column that names the files is called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +39,11 @@ class TextTable:
 
     def path_column(self) -> str:
         """The column that names the files."""
-        for name in _PATHS:
+        for name in PATH_COLUMNS:
             if name in self.columns:
                 return name
         raise DataError(
-            f"{self.path} has no column that names the files: it must be called {', '.join(_PATHS)}; found "
+            f"{self.path} has no column that names the files: it must be called {', '.join(PATH_COLUMNS)}; found "
             f"{', '.join(self.columns)}. Rename it."
         )
 

@@ -171,6 +171,28 @@ def mean(values: ArrayLike, weights: Floats | None = None) -> Value:
     return float(average) if weights.ndim == 1 else average
 
 
+def weighted_share(flags: ArrayLike, weights: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
+    """The share of the weight that is flagged, with Wilson's interval on the effective number of images.
+
+    That is (Σw)²/Σw² (Kish 1965, "Survey sampling"); with groups as many as leave as much to chance as whole groups do,
+    and no more.
+    """
+    rows, own = np.asarray(flags, bool), np.asarray(weights, np.float64)
+    if not own.sum() > 0:
+        return Estimate.undefined("no images", unit="image" if groups is None else "group")
+    share, size = float(own @ rows / own.sum()), float(own.sum() ** 2 / (own @ own))
+    if groups is not None:
+        codes = np.unique(groups, return_inverse=True)[1]
+        sums, held = np.bincount(codes, own * (rows - share)), np.bincount(codes, own)
+        units = float(held.sum() ** 2 / (held @ held))
+        variance = float(sums @ sums) / own.sum() ** 2 * units / max(units - 1, 1.0)
+        few = (stdtrit(max(size - 1, 1), 0.975) / stdtrit(max(units - 1, 1), 0.975)) ** 2
+        size = min(size, float(few) * share * (1 - share) / variance) if variance > 0 else min(size, units)
+    found = wilson(share * size, size)
+    n = len(rows) if groups is None else len(np.unique(groups))
+    return Estimate(value=share, low=found.low, high=found.high, n=n, unit="image" if groups is None else "group")
+
+
 def proportion(flags: ArrayLike, groups: NDArray[Any] | None = None, several: int | None = None) -> Estimate:
     """The share of true flags with Wilson's interval, on the effective number of images where `groups` is given.
 

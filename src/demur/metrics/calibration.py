@@ -1,15 +1,17 @@
 """Calibration: does a stated confidence match the share of right answers?"""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, ndtri, softmax, stdtrit
 
 from demur.errors import InputError
 from demur.metrics.binomial import mean, proportion
-from demur.metrics.estimate import Estimate
+from demur.metrics.estimate import Estimate, Unit, counted
+from demur.metrics.jackknife import FEWEST
 from demur.metrics.ranking import Floats, Value, ratio
 
 
@@ -57,6 +59,52 @@ def ece(confidence: ArrayLike, right: ArrayLike, weights: Floats | None = None, 
     surplus[np.arange(len(stated)), _bins(stated, bins)] = correct - stated
     error = ratio(np.abs(rows @ surplus).sum(axis=1), rows.sum(axis=1))
     return float(error[0]) if weights is None or weights.ndim == 1 else error
+
+
+_SURE = 3.0
+"""Beyond so many standard errors it is known whether the answers of a bin are too sure or not sure enough."""
+
+_DRAWS = 2000
+
+
+def ece_interval(
+    confidence: ArrayLike, right: ArrayLike, groups: NDArray[Any] | None = None, bins: int = 15
+) -> Estimate:
+    """`ece` with its 95 % interval, which reaches 0 where confidence may well be right.
+
+    Chance alone makes |accuracy − confidence| larger than it is, in every bin, so the value itself is too high and a
+    bootstrap is so twice. From below, the value exceeds the truth by no more than the noise of the bins of whose sign
+    one is sure, and by the absolute noise of the others; from above, by no less than the noise of all, signs as seen.
+    The noise of bins is normal with the covariance of their sums over images, or groups.
+    """
+    stated, correct = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    unit: Unit = "image" if groups is None else "group"
+    codes = np.arange(len(stated)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = int(codes.max(initial=-1)) + 1
+    if units < FEWEST:
+        value = ece(stated, correct, bins=bins)
+        reason = f"no 95 % interval from {counted(units, unit)}, only from {FEWEST}" if units else "no images"
+        return Estimate(value=value, low=math.nan, high=math.nan, n=units, unit=unit, reason=reason)
+    surplus, noise = _bin_noise(stated, correct, codes, units, bins)
+    signs, value = np.sign(surplus), float(np.abs(surplus).sum())
+    sure = np.abs(surplus) > _SURE * noise.std(axis=0)
+    excess = (noise * signs)[:, sure].sum(axis=1) + np.abs(noise[:, ~sure]).sum(axis=1)
+    low, high = value - np.quantile(excess, 0.975), value + np.quantile(noise @ signs, 0.975)
+    return Estimate(value=value, low=float(max(0.0, low)), high=float(min(1.0, high)), n=units, unit=unit)
+
+
+def _bin_noise(
+    stated: Floats, correct: Floats, codes: NDArray[np.intp], units: int, bins: int
+) -> tuple[Floats, Floats]:
+    """What each bin adds to the error, with its sign, and 2,000 draws of the noise in it, wide as few units ask for."""
+    place, n = _bins(stated, bins), len(stated)
+    sums = np.bincount(codes * bins + place, correct - stated, minlength=units * bins).reshape(units, bins) / n
+    surplus = sums.sum(axis=0)
+    off = sums - np.outer(np.bincount(codes, minlength=units) / n, surplus)
+    wider = float(stdtrit(units - 1, 0.975) / ndtri(0.975))
+    value, axes = np.linalg.eigh(off.T @ off * units / (units - 1))
+    draws = np.random.default_rng(0).standard_normal((_DRAWS, bins))
+    return surplus, wider * (draws * np.sqrt(np.maximum(value, 0.0))) @ axes.T
 
 
 def _bins(confidence: Floats, bins: int) -> NDArray[np.intp]:

@@ -1,5 +1,6 @@
 """The failure table: what a policy flags and what it lets through."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from demur.metrics.binomial import mean, proportion
-from demur.metrics.bootstrap import Resampler
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats, Value
 
@@ -42,8 +42,19 @@ def failure_table(accepted: ArrayLike, wrong: ArrayLike, groups: NDArray[Any] | 
         accuracy_unflagged=share(~errors, ~flagged),
         accuracy_flagged=share(~errors, flagged),
         errors_caught=share(flagged, errors),
-        balanced_accuracy=Resampler(len(errors), groups).estimate(balanced_accuracy, flagged, errors),
+        balanced_accuracy=_balanced(share(flagged, errors), share(~flagged, ~errors)),
     )
+
+
+def _balanced(caught: Estimate, kept: Estimate) -> Estimate:
+    """The mean of two shares, each as far from its end as it may be (Zou & Donner 2008)."""
+    n = caught.n + kept.n if caught.unit == "image" else max(caught.n, kept.n)
+    if math.isnan(caught.value) or math.isnan(kept.value):
+        return Estimate.undefined("undefined here: no right or no wrong answers", n=n, unit=kept.unit)
+    value = (caught.value + kept.value) / 2
+    down = math.hypot(caught.value - caught.low, kept.value - kept.low) / 2
+    up = math.hypot(caught.high - caught.value, kept.high - kept.value) / 2
+    return Estimate(value=value, low=value - down, high=value + up, n=n, unit=kept.unit)
 
 
 def balanced_accuracy(flagged: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:

@@ -1,7 +1,7 @@
 """Two measurements of the same images; how far two labellers agree; several tests or intervals that hold together."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.stats import norm
 from demur.errors import InputError
 from demur.metrics.binomial import effective_size
 from demur.metrics.estimate import Estimate, Unit
+from demur.metrics.jackknife import Jackknife
 from demur.metrics.quantiles import median
 from demur.metrics.ranking import Floats, Value, ratio
 
@@ -185,6 +186,12 @@ def kappa(first: ArrayLike, second: ArrayLike, weights: Floats | None = None) ->
     expected = (_shares(one, own, size) * _shares(other, own, size)).sum(axis=1)
     found = ratio(observed - expected, 1 - expected)
     return float(found[0]) if weights is None or weights.ndim == 1 else found
+
+
+def kappa_interval(first: ArrayLike, second: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
+    """`kappa` with its 95 % interval by the jackknife; none where the labellers never disagree."""
+    found = Jackknife(len(np.asarray(first)), groups).estimate(kappa, first, second)
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
 def _shares(labels: NDArray[Any], weights: Floats, size: int) -> Floats:

@@ -103,6 +103,24 @@ def error_rate_at(wrong: tuple[ClassRate, ClassRate], prevalence: float) -> Esti
     return _put_together(lambda w, v: prevalence * w + (1 - prevalence) * v, wrong, prevalence)
 
 
+def team_error(wrong: ClassRate, abstained: ClassRate, human_error: float) -> Estimate:
+    """How many images a model and a person get wrong together, w + h·a: high when either is weak.
+
+    `wrong` (w) is the share of images answered and wrong, `abstained` (a) the share left to a person, who gets the
+    share h of these wrong whichever they are. The interval is that of both shares at once, h taken as exact.
+    """
+    if not wrong.n:
+        return Estimate.undefined("no images", unit=wrong.unit)
+    (low, high), (least, most) = (rate.interval(_ALPHA / 2) for rate in (wrong, abstained))
+    return Estimate(
+        value=wrong.value + human_error * abstained.value,
+        low=low + human_error * least,
+        high=min(1.0, high + human_error * most),
+        n=wrong.units,
+        unit=wrong.unit,
+    )
+
+
 def _put_together(formula: Callable[..., float], rates: tuple[ClassRate, ...], prevalence: float) -> Estimate:
     """The formula at the rates seen and, each rate moving it one way only, at the corners of their intervals."""
     check_prevalence(prevalence)

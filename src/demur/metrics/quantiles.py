@@ -1,6 +1,7 @@
 """Quantiles of values that may be cut off."""
 
-from functools import cache, partial
+import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
 from demur.errors import InputError
-from demur.metrics.bootstrap import Resampler
-from demur.metrics.estimate import Estimate, counted
+from demur.metrics.binomial import clopper_pearson, effective_size
+from demur.metrics.estimate import Estimate, Unit, counted
 from demur.metrics.ranking import Floats, Value
 
 _TAIL = 0.05
@@ -31,15 +32,17 @@ def weighted_median(values: ArrayLike, weights: Floats | None = None) -> Value:
 
 
 def median(values: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
-    """The median with its exact 95 % order-statistic interval, or a bootstrap over whole groups: `quantile` at ½."""
+    """The median with its 95 % interval from order statistics, exact without groups: `quantile` at ½."""
     return quantile(values, 0.5, groups)
 
 
 def quantile(values: ArrayLike, share: float, groups: NDArray[Any] | None = None) -> Estimate:
-    """A quantile with its exact 95 % order-statistic interval, or a bootstrap over whole groups: high for large values.
+    """A quantile with its 95 % interval from order statistics, exact without groups: high for large values.
 
     Values above a cap are given as +∞; a quantile or end among them is infinite. Below `fewest(share)` values there is
-    no 95 % interval, and none is given of as few groups. David & Nagaraja (2003), "Order statistics", §7.1.
+    no 95 % interval, and none is given of as few groups. With groups its ends are the values at the ends of the
+    interval of the share below it, on the effective number of images (Woodruff 1952, "Confidence intervals for medians
+    and other position measures"). David & Nagaraja (2003), "Order statistics", §7.1.
 
     Args:
         values: one number per image, none of them NaN.
@@ -47,19 +50,18 @@ def quantile(values: ArrayLike, share: float, groups: NDArray[Any] | None = None
         groups: the unit of independence of each value.
     """
     rows = _checked(values, share)
-    resampler = Resampler(len(rows), groups)
-    units, unit, least = resampler.units, resampler.unit, fewest(share)
+    unit: Unit = "image" if groups is None else "group"
+    units, least = len(rows) if groups is None else len(np.unique(groups)), fewest(share)
     if not len(rows):
         return Estimate.undefined("no images", unit=unit)
     value = float(weighted_quantile(rows, share))
     if units < least:
         reason = f"no 95 % interval from {counted(units, unit)}, only from {least}"
         return Estimate(value=value, low=np.nan, high=np.nan, n=units, unit=unit, reason=reason)
-    if groups is not None:
-        return resampler.estimate(partial(_of, share), rows)
     ordered = np.sort(rows)
-    low, high = (float(ordered[rank - 1]) for rank in order_ranks(units, share))
-    return Estimate(value=value, low=low, high=high, n=units)
+    ranks = order_ranks(units, share) if groups is None else _group_ranks(rows <= value, groups, share)
+    low, high = (float(ordered[rank - 1]) for rank in ranks)
+    return Estimate(value=value, low=low, high=high, n=units, unit=unit)
 
 
 @cache
@@ -94,6 +96,13 @@ def order_ranks(n: int, share: float) -> tuple[int, int]:
     return max(low, 1), min(high, n)
 
 
+def _group_ranks(below: NDArray[np.bool_], groups: NDArray[Any], share: float) -> tuple[int, int]:
+    """The same for values that come in groups."""
+    n, size = len(below), effective_size(below, groups)
+    found = clopper_pearson(share * size, size)
+    return max(1, math.floor(found.low * n)), min(n, math.ceil(found.high * n))
+
+
 FEWEST = fewest(0.5)
 """The fewest values of which a median has an interval."""
 
@@ -109,7 +118,3 @@ def _checked(values: ArrayLike, share: float) -> Floats:
             "rows whose value is undefined, and report how many there were."
         )
     return rows
-
-
-def _of(share: float, values: ArrayLike, weights: Floats | None = None) -> Value:
-    return weighted_quantile(values, share, weights)

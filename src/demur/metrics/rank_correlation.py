@@ -1,6 +1,7 @@
 """Rank correlation."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from demur.errors import InputError
-from demur.metrics.bootstrap import Resampler
 from demur.metrics.estimate import Estimate, counted
+from demur.metrics.jackknife import Jackknife
 from demur.metrics.ranking import Floats, Value, ratio
 
 _FEWEST = 10
 """With fewer images or groups the normal approximation is not to be trusted, and no interval is given."""
 
 _Z = float(ndtri(0.975))
+_MOST = 1 - 1e-12
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike, weights: Floats | None = None) -> Value:
@@ -34,15 +36,15 @@ def rank_correlation(x: ArrayLike, y: ArrayLike, weights: Floats | None = None) 
 
 
 def spearman(x: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
-    """Spearman's ρ with its 95 % interval: on Fisher's scale, or from a bootstrap over whole groups.
+    """Spearman's ρ with its 95 % interval: on Fisher's scale, by the jackknife over whole groups where there are.
 
     There is none of fewer than 10 images or groups, nor where the ranks agree perfectly.
     Bonett & Wright (2000), "Sample size requirements for estimating Pearson, Kendall and Spearman correlations".
     """
     one, other = np.asarray(x, np.float64), np.asarray(y, np.float64)
     _check(one, other)
-    resampler = Resampler(len(one), groups)
-    n, unit = resampler.units, resampler.unit
+    jackknife = Jackknife(len(one), groups)
+    n, unit = jackknife.units, jackknife.unit
     value = rank_correlation(one, other) if n else math.nan
     if math.isnan(value):
         reason = "all values of one are equal" if n else "no images"
@@ -51,10 +53,20 @@ def spearman(x: ArrayLike, y: ArrayLike, groups: NDArray[Any] | None = None) -> 
         reason = "the ranks agree perfectly" if n >= _FEWEST else f"only {counted(n, unit)}, fewer than {_FEWEST}"
         return Estimate(value=value, low=math.nan, high=math.nan, n=n, unit=unit, reason=f"no interval: {reason}")
     if groups is not None:
-        return resampler.estimate(rank_correlation, one, other)
+        return _from_fisher(jackknife.estimate(_fisher, one, other))
     half = _Z * math.sqrt((1 + value**2 / 2) / (n - 3))
     low, high = (math.tanh(math.atanh(value) + end) for end in (-half, half))
     return Estimate(value=value, low=low, high=high, n=n)
+
+
+def _fisher(x: Floats, y: Floats, weights: Floats | None = None) -> Value:
+    """The rank correlation on Fisher's scale, where its spread hardly depends on it."""
+    return np.arctanh(np.clip(rank_correlation(x, y, weights), -_MOST, _MOST))
+
+
+def _from_fisher(found: Estimate) -> Estimate:
+    value, low, high = (math.tanh(end) for end in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
 
 
 def _centred(values: Floats, weights: Floats) -> Floats:

@@ -26,7 +26,7 @@ Measure: TypeAlias = Callable[[Job, Condition, IndexRows], pl.DataFrame]
 FailureTable: TypeAlias = Callable[[Job, Condition, IndexRows, str], pl.DataFrame]
 """(job, condition, rows, reason) → the table of rows that could not be measured."""
 
-_FORWARD = frozenset({"clean", "corruption"})
+_FORWARD = frozenset({"clean", "corruption", "unknown"})
 """Kinds of conditions whose rows are measured batch by batch; of others all rows of a shard share batches."""
 
 _MOST = 0.5

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import or_
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from torch import Tensor
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
-from demur.data import Index, Row, Source
+from demur.data import Index, Row, Source, UnknownImages
 from demur.data.source import check_shape
 from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence
@@ -46,7 +46,8 @@ class Job:
         classifier: the model under audit.
         source: the images.
         index: the rows that take part.
-        conditions: in the order they are measured; clean, attacks, corruptions, then searches, maps, occlusions.
+        conditions: in the order they are measured; clean, attacks, corruptions, images of none of the classes, then
+            searches, maps, occlusions.
         signals: by canonical name.
         policies: by the text that the plan has for them.
         maps: attribution maps by canonical name, regions that are maps among them.
@@ -54,6 +55,7 @@ class Job:
         surrogate: a similar model, whose adversarial points might carry over.
         fitted: those of the `signals` that had to be fitted, fitted.
         model: the address that the classifier was loaded from; None where it was given.
+        unknown: images of none of the classes, where the plan has some.
     """
 
     plan: Plan
@@ -68,10 +70,11 @@ class Job:
     surrogate: BoundClassifier | None = None
     fitted: Mapping[str, Signal] = field(default_factory=dict)
     model: str | None = None
+    unknown: UnknownImages | None = None
 
     @classmethod
     def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":
-        """The job of a resolved plan; `others` are fields that no plan has, `surrogate` and `model`."""
+        """The job of a resolved plan; `others` are fields that no plan has: `surrogate`, `model` and `unknown`."""
         built = {each.name: getattr(setup, each.name) for each in fields(setup)}
         return cls(classifier=classifier, source=source, index=index, **built, **others)
 
@@ -104,8 +107,13 @@ class Job:
         }
 
     def rows(self, condition: Condition) -> IndexRows:
-        """The index rows of a condition: attacks have their share of the test rows, sections theirs, others all."""
+        """The index rows of a condition: attacks have their share of the test rows, sections theirs, others all.
+
+        Those of images of none of the classes are of an index of their own.
+        """
         match condition.kind:
+            case "unknown" if self.unknown is not None:
+                return np.arange(len(self.unknown.index), dtype=np.int64)
             case "attack":
                 return attacked_rows(self.index, self.plan.conditions.attacked)
             case "epsilon" if condition.region is None:
@@ -114,6 +122,12 @@ class Job:
                 return self.first_rows(self.plan.attribution.images)
             case _:
                 return np.arange(len(self.index), dtype=np.int64)
+
+    def on_images_of(self, condition: Condition) -> "Job":
+        """The job whose source and index are of the images that a condition is about."""
+        if condition.kind != "unknown" or self.unknown is None:
+            return self
+        return replace(self, source=self.unknown.source, index=self.unknown.index)
 
     def first_rows(self, count: int) -> IndexRows:
         """The first so many rows that sections are about."""
@@ -197,7 +211,13 @@ def on_device(classifier: BoundClassifier, device: str) -> BoundClassifier:
         raise InputError(f"the model cannot be put on device {device!r}: {reason}. Try --device cpu.") from None
 
 
-_WORDS = {"classifier": "model", "source": "data", "conditions": "attacks", "maps": "attribution maps"}
+_WORDS = {
+    "classifier": "model",
+    "source": "data",
+    "conditions": "attacks",
+    "maps": "attribution maps",
+    "unknown": "unknown images",
+}
 
 
 def _dumped(name: str, part: object) -> bytes:

@@ -1,6 +1,5 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,8 +13,6 @@ from demur.attribution.target_layers import last_grid
 from demur.attribution.weight_randomisation import with_random_weights
 from demur.classifier import BoundClassifier, check_labels
 from demur.classifier.first_answer import reason_of
-from demur.data import Index, Source
-from demur.data.perceptual_hash import near_duplicates, print_of
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import IndexRows, Job
@@ -207,38 +204,3 @@ def _try_random_weights(classifier: BoundClassifier) -> None:
             f"maps are compared with those of {classifier.name} with made-up weights, which failed: "
             f"{reason_of(error)}. Leave maps out: --set attribution.maps=[]."
         ) from error
-
-
-_EXAMPLES = 20
-
-
-def near_duplicate_facts(source: Source, index: Index) -> dict[str, Any]:
-    """Counts of near-duplicates across splits, images the model was trained on among them, and some of the pairs."""
-    prints, ids, splits = _prints(source, index)
-    _, height, width = source.input_shape
-    pairs = near_duplicates(prints, np.array(splits), (height, width))
-    touched = [row for row in np.unique(pairs) if splits[row] == "test"]
-    between = Counter("-".join(sorted((splits[one], splits[other]))) for one, other in pairs)
-    return {
-        "pairs": len(pairs),
-        "between": dict(sorted(between.items())),
-        "test_images": len(touched),
-        "test": splits.count("test"),
-        "copies": index.leaks,
-        "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
-    }
-
-
-def _prints(source: Source, index: Index) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Prints, ids and splits of the readable rows that take part, and of those the model was trained on."""
-    serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
-    positions = sorted(serves)
-    side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
-    prints = torch.empty(len(positions), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
-    ids, splits = list[str](), list[str]()
-    for position, row in zip(positions, source.read(positions), strict=True):
-        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
-            prints[len(ids)] = print_of(row.image[None])[0]
-            ids.append(row.sample_id)
-            splits.append(serves[position])
-    return prints[: len(ids)], ids, splits

@@ -74,6 +74,9 @@ class Look:
         return f"look {self.number:,} at these labels, {PLACES[self.counted]}"
 
 
+FIRST_LOOK = Look()
+
+
 def count_look(ledger: Path, inquiry: Inquiry, statement: str) -> Look:
     """Which look at these labels a test is, by a ledger beside its table or wherever; noted down if it is new.
 
@@ -89,6 +92,3 @@ def count_look(ledger: Path, inquiry: Inquiry, statement: str) -> Look:
     """
     (number,) = Ledger(ledger).numbers(inquiry, [statement])
     return Look(number, "ledger")
-
-
-FIRST_LOOK = Look()

@@ -14,6 +14,9 @@ from demur.errors import InputError, unknown
 ABSTAINED = "abstained"
 """The key of `[costs]` for an image the guard abstains on."""
 
+HUMAN_ERROR = "human_error"
+"""The key of `[costs]` for the share of images that a person answers wrong."""
+
 _AS = " as "
 
 
@@ -54,15 +57,21 @@ def check_positive(positive: str, classes: Sequence[str]) -> None:
 
 
 def read_costs(costs: Mapping[str, float], classes: Sequence[str]) -> dict[tuple[str, str], float]:
-    """(true class, answer) → cost, from keys such as `defective as functional`; `abstained` is left out.
+    """(true class, answer) → cost, from keys such as `defective as functional`, without `abstained`, `human_error`.
 
     Raises:
-        InputError: a key of another form, a class that is none, or a cost that is not a finite number of at least 0.
+        InputError: a key of another form, a class that is none, a cost that is not a finite number of at least 0, or an
+            error rate of a person that is no share.
     """
     for key, cost in costs.items():
         if not (math.isfinite(cost) and cost >= 0):
             raise InputError(f"the cost of {key!r} must be a finite number of at least 0; got {cost}.")
-    return {_pair(key, classes): cost for key, cost in costs.items() if key != ABSTAINED}
+    if costs.get(HUMAN_ERROR, 0.0) > 1:
+        raise InputError(
+            f"`{HUMAN_ERROR}` is the share of images that a person answers wrong, from 0 to 1; got "
+            f"{costs[HUMAN_ERROR]:g}. Write 5 % as 0.05."
+        )
+    return {_pair(key, classes): cost for key, cost in costs.items() if key not in {ABSTAINED, HUMAN_ERROR}}
 
 
 def _pair(key: str, classes: Sequence[str]) -> tuple[str, str]:
@@ -73,7 +82,8 @@ def _pair(key: str, classes: Sequence[str]) -> tuple[str, str]:
         if _AS in key and name not in classes:
             raise unknown(f"class in the cost of {key!r}:", name, classes)
     raise InputError(
-        f"a cost is written “{classes[0]} as {classes[1]}” (the true class, then the wrong answer) or “{ABSTAINED}”; "
+        f"a cost is written “{classes[0]} as {classes[1]}” (the true class, then the wrong answer), “{ABSTAINED}” or "
+        f"“{HUMAN_ERROR}”; "
         f"got {key!r}."
     )
 
@@ -85,14 +95,15 @@ CONDITION: Mapping[str, Kind] = {"accuracy": "share", "coverage": "share", "risk
 
 SIGNAL: Mapping[str, Kind] = {
     **dict.fromkeys(("auroc", "aurc", "augrc", "fpr95", "coverage_at_risk"), "share"),
-    **dict.fromkeys(("attack_auroc", "shift_auroc"), "share"),
+    **dict.fromkeys(("attack_auroc", "shift_auroc", "unknown_auroc"), "share"),
 }
-"""Measures of one signal: against errors, and its AUROC against attacked and corrupted images."""
+"""Measures of one signal: against errors, and its AUROC against attacked, corrupted and unknown images."""
 
 SUBJECTS: Mapping[str, Mapping[str, Kind]] = {
     "guarantee": {"issued": "flag", "coverage": "share", "risk": "share"},
     "robust": {"accuracy": "share", "distance": "share"},
     "worst_class": CONDITION,
+    "unknown": {"answered": "share"},
     "calibration": {"ece": "share", "nll": "number", "brier": "number"},
     "checks": {"failed": "count", "warned": "count"},
 }

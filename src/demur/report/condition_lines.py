@@ -1,5 +1,6 @@
 """Conditions, direction of error and slices, in one sentence each."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -8,6 +9,7 @@ from demur.analysis.accuracy.error_direction import ANOTHER, Side
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.accuracy.slices import SliceRow
 from demur.analysis.guard_parts import Keeping
+from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.report.phrases import count, frequency, percent, pixel_words, plural, readable
 
@@ -76,6 +78,33 @@ def _side_words(side: Side, what: str, *, guarded: bool) -> str:
         f"{bare}; with the guard {count(round(_PER * missed.value))}, "
         f"and {count(round(_PER * abstained.value))} go to a person"
     )
+
+
+def constant_line(results: Results) -> str | None:
+    """That one and the same answer would get the same guarantee; None where it would not, or none was issued."""
+    found = results.constant
+    if found is None or found.alike is None or results.guarantee is None:
+        return None
+    where = "" if found.alike == "everywhere" else " to what it answers"
+    what = "guarantee over all answers" if results.positive else "guarantee"
+    return f"“{found.answer}” as the only answer{where} would get the {what} too."
+
+
+def unknown_line(results: Results) -> str | None:
+    """How many images of none of the classes are answered, with the interval; None where the plan has none."""
+    found = results.unknown
+    if found is None:
+        return None
+    if void := results.void("unknown images"):
+        return f"Not known how many images of none of the classes are answered: the set {void}."
+    ends = "" if found.answered.low != found.answered.low else f", {_ends(found.answered)}"
+    how = "" if found.policy else " by a model that answers everything"
+    return f"Of {plural(found.n, 'image')} of none of the classes {count(found.answers)} are answered{how}{ends}."
+
+
+def _ends(found: Quantity) -> str:
+    """An interval in hundredths, rounded outwards."""
+    return f"{math.floor(100 * found.low + 1e-9)} to {math.ceil(100 * found.high - 1e-9)} in 100"
 
 
 def worst_slice_line(results: Results) -> str | None:

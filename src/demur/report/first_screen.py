@@ -8,12 +8,20 @@ from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
 from demur.analysis.guard_parts import Keeping
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
-from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
 from demur.report.acceptance_lines import GateTally, missing_declarations
-from demur.report.condition_lines import Family, direction_line, direction_line_short, families, worst_slice_line
-from demur.report.phrases import DASH, count, frequency, percent, plain_name, plural, scale, size_of
+from demur.report.condition_lines import (
+    Family,
+    constant_line,
+    direction_line,
+    direction_line_short,
+    families,
+    unknown_line,
+    worst_slice_line,
+)
+from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
+from demur.report.phrases import count, frequency, percent, plain_name, plural, scale
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
@@ -77,6 +85,8 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    constant: str | None
+    unknown: str | None
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
@@ -89,7 +99,6 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        judged = guarantee is not None and guarantee.test_n > 0
         attack = None if results.void("attacks") else results.manipulation
         return cls(
             state=results.state,
@@ -98,7 +107,7 @@ class FirstScreen:
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
-            judged=judged,
+            judged=is_judged(results),
             check=_check(guarantee) if guarantee else None,
             holds=guarantee_holds(guarantee) if guarantee else None,
             without=_without(results),
@@ -108,12 +117,12 @@ class FirstScreen:
             worst_slice=worst_slice_line(results),
             direction=direction_line(results),
             direction_short=direction_line_short(results),
-            corruptions=families(results.conditions, "corruption", guaranteed=judged),
-            manipulation=_manipulation(attack, guaranteed=judged) if attack else (_no_attack_sentence(results),),
-            manipulation_short=_manipulation_short(attack, guaranteed=judged)
-            if attack
-            else _no_attack_sentence(results),
+            corruptions=families(results.conditions, "corruption", guaranteed=is_judged(results)),
+            manipulation=manipulations(results, attack),
+            manipulation_short=manipulation_line(results, attack),
             manipulation_note=attack.sentence if attack else None,
+            constant=constant_line(results),
+            unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),
@@ -266,63 +275,6 @@ def _smallest_fall(rows: Sequence[ClassRow]) -> str | None:
     return (
         f"With about {images} a class, one is seen to be worse only if it is right less than {frequency(seen)} times."
     )
-
-
-def _no_attack_sentence(results: Results) -> str:
-    """What a search along one direction says where no attack was run, or why what was run says nothing."""
-    if void := results.void("attacks"):
-        return f"Not known: the attack {void}."
-    for search in results.epsilon:
-        median = search.median
-        if median.value > 0 and "value" not in median.above:
-            size = (
-                f"±{percent(median.value)} per pixel" if search.norm == "linf" else size_of(median.value, search.norm)
-            )
-            return f"No attack was run; along one direction {size} flips half the answers."
-    return "Not measured: no attack was run."
-
-
-def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
-    return tuple(said for said in (_median_sentence(found), _attack_sentence(found, guaranteed=guaranteed)) if said)
-
-
-def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
-    """Both findings on one line; the long one where half of the answers never flipped."""
-    if math.isnan(found.median_distance.value) or found.norm != "linf":
-        return _manipulation(found, guaranteed=guaranteed)[-1]
-    if found.eps is None or found.robust_accuracy is None:
-        return _median_sentence(found)
-    flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
-    wrong = found.wrong_answers if guaranteed and found.wrong_answers is not None else None
-    end = (
-        f"{frequency(1 - found.robust_accuracy.value)} end wrong"
-        if wrong is None
-        else f"{count(wrong)} of {count(found.attacked_samples)} are answered wrong"
-    )
-    return f"±{flips} per pixel flips half the answers; at ±{given} {end}."
-
-
-def _median_sentence(found: Manipulation) -> str:
-    distance = found.median_distance
-    if math.isnan(distance.value):
-        return f"Change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
-    return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
-
-
-def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
-    """The result of an attack of a stated size; None where none was run."""
-    if found.eps is None or found.robust_accuracy is None:
-        return None
-    lead = f"Of {count(found.attacked_samples)} images changed by up to {_change(found.eps, found.norm)}, "
-    if found.wrong_answers is None or not guaranteed:
-        return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."
-    return lead + f"{count(found.wrong_answers)} are answered and wrong."
-
-
-def _change(size: float, norm: str) -> str:
-    if norm.lower() not in {"linf", "l∞", "inf"}:
-        return f"{size:.3g} ({norm})"
-    return f"{percent(size).replace('.0 %', ' %')} of full brightness per pixel"
 
 
 def _trust(results: Results) -> TrustLine:

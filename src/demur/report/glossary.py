@@ -59,7 +59,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "The least change found that flips the answer; 0 where it was wrong already.",
     ),
     ("Middle half", "From the value that a quarter stays below to the one that three quarters stay below."),
-    ("Near-duplicate", "An image that is another one saved again, resized, moved by a pixel or brightened."),
+    (
+        "Near-duplicate",
+        "An image that is another one saved again, resized, moved by a few pixels, mirrored or brightened.",
+    ),
     ("NLL", "How surprised the stated probabilities are by the truth. Lower is better."),
     ("Oblivious attack", "An attack that does not know of the guard; against one that does, the numbers are worse."),
     (

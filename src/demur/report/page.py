@@ -19,6 +19,7 @@ from demur.report.charts import (
     Drawing,
     against_eps,
     against_severity,
+    coverage_chart,
     histogram_charts,
     part_charts,
     perturbation_charts,
@@ -28,11 +29,13 @@ from demur.report.charts import (
 from demur.report.charts.risk_charts import start
 from demur.report.charts.score_charts import first_signal
 from demur.report.condition_lines import other
+from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
 from demur.report.perturbation_words import (
     change,
     count_sentence,
+    curve_words,
     difference_interval,
     magnitude,
     median_sentence,
@@ -49,10 +52,12 @@ CONTENTS = (
     ("guarantees", "Guarantees"),
     ("accuracy", "Accuracy"),
     ("risk-coverage", "Risk and coverage"),
+    ("coverage", "Where the coverage goes"),
     ("signals", "Uncertainty signals"),
     ("scores", "Uncertainty of right and wrong answers"),
     ("calibration", "Calibration"),
     ("conditions", "Corruptions and other conditions"),
+    ("unknown", "Images of none of the classes"),
     ("attacks", "Adversarial attacks"),
     ("epsilon", "Minimal perturbations"),
     ("attribution", "Attribution"),
@@ -60,18 +65,21 @@ CONTENTS = (
     ("lipschitz", "Lipschitz bounds"),
     ("classes", "Classes"),
     ("direction", "Misses and false alarms"),
+    ("team", "Model and person together"),
     ("slices", "Slices"),
     ("confusion", "Confusion matrix"),
     ("labels", "Label quality"),
     ("policies", "Policies"),
     ("checks", "Checks of the measurement"),
     ("gallery", "Most confident errors"),
+    ("wrong-labels", "Labels that may be wrong"),
     ("glossary", "Glossary"),
     ("raw", "Raw numbers"),
 )
 FILTERS = {
     name: getattr(phrases, name)
     for name in (
+        "at_most",
         "complement",
         "count",
         "decimal",
@@ -108,6 +116,11 @@ FILTERS |= {
         quantile_interval,
         search_name_words,
         count_sentence,
+        condition_lever,
+        step_lines,
+        team_name,
+        team_sentence,
+        curve_words,
     )
 }
 
@@ -148,6 +161,9 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
         for name, there in (
             ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
+            ("coverage", results.coverage_loss),
+            ("unknown", results.unknown),
+            ("team", results.team),
             ("epsilon", results.epsilon),
             ("attribution", results.attribution),
             ("trust", results.trust),
@@ -155,6 +171,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),
+            ("wrong-labels", results.wrong_labels),
         )
         if not there
     }
@@ -174,6 +191,7 @@ def drawings(results: Results) -> Mapping[str, Drawing]:
         risk_coverage_chart(results) if results.curves else None,
         histogram_charts(results) if results.histograms else None,
         reliability_chart(results) if any(bin_.n for bin_ in results.calibration.bins) else None,
+        coverage_chart(results),
         against_eps(results),
         None if results.corruption_map else against_severity(results),
         *part_charts(results),
@@ -224,10 +242,13 @@ def _curves(results: Results) -> Mapping[str, list[list[float]]]:
 
 
 def _raw(results: Results) -> str:
-    pictures = tuple(picture.model_copy(update={"thumb": None}) for picture in results.gallery)
-    without = results.model_copy(
-        update={"gallery": pictures, "attribution": results.attribution and _without_pictures(results.attribution)}
+    gone = {"thumb": None}
+    pictures = tuple(picture.model_copy(update=gone) for picture in results.gallery)
+    suspects = results.wrong_labels and results.wrong_labels.model_copy(
+        update={"images": tuple(image.model_copy(update=gone) for image in results.wrong_labels.images)}
     )
+    maps = results.attribution and _without_pictures(results.attribution)
+    without = results.model_copy(update={"gallery": pictures, "wrong_labels": suspects, "attribution": maps})
     return without.model_dump_json(indent=1)
 
 

@@ -5,9 +5,10 @@ import re
 
 from demur.analysis.attribution.region_tables import Region
 from demur.analysis.quantity import Quantity
+from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
-from demur.report.phrases import DASH, count, plural
+from demur.report.phrases import DASH, count, plural, size_of
 
 _FULL = 255
 _PLAIN = 6
@@ -133,6 +134,22 @@ def count_sentence(found: MinimalPerturbation) -> str:
     return (
         f"{plural(found.n, 'image')}: {count(found.wrong)} wrong already (0), "
         f"{count(found.censored)} never flipped{_up_to(found)}."
+    )
+
+
+def curve_words(results: Results, norm: str) -> str:
+    """At which sizes an ensemble of attacks stood behind the curve of a norm, and what the others rest on."""
+    curve = next((found.curve for found in results.robustness if found.norm == norm and found.curve), ())
+    if not curve:
+        return ""
+    sizes = [size_of(point.eps, norm) for point in curve if point.ensemble]
+    lead = "The curve is the lowest of all that was run: no attack of at most a size left fewer images right."
+    if not sizes:
+        return f"{lead} No ensemble of attacks stood behind any size, so it may be too high."
+    listed = f"{', '.join(sizes[:-1])} and {sizes[-1]}" if len(sizes) > 1 else sizes[0]
+    return (
+        f"{lead} At {listed} an ensemble of attacks stood behind it; elsewhere it rests on the search for minimal "
+        "perturbations and on attacks of smaller sizes, and may be too high."
     )
 
 

@@ -1,12 +1,14 @@
-"""The five states an audit can end in, each with its own words."""
+"""The six states an audit can end in, each with its own words."""
 
 import math
 from dataclasses import dataclass
 
 from demur.analysis.guard_parts import Keeping, keeping
 from demur.analysis.results import Results
+from demur.analysis.verdict.imbalance import PositiveBound
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
+from demur.errors import brief
 from demur.policies.coverage_bound import at_least
 from demur.policies.look import PLACES
 from demur.report.phrases import at_most, count, frequency, percent, plural
@@ -26,6 +28,7 @@ class Verdict:
 
 SIGNS: dict[State, tuple[str, str, str]] = {
     "issued": ("✔", "Guarantee issued", "good"),
+    "uninformative": ("✖", "Refused: uninformative", "stop"),
     "too_few_labels": ("✖", "Refused: too few labels", "stop"),
     "model_too_weak": ("✖", "Refused: model too weak", "stop"),
     "measurement_failed": ("⚠", "Measurement failed", "fail"),
@@ -51,7 +54,10 @@ def reportable(results: Results) -> Results:
         row if issued and results.void(figures[row.kind]) is None else row.model_copy(update={"holds": None})
         for row in results.conditions
     )
-    return results.model_copy(update={"conditions": conditions, **({} if issued else {"guarantee": None})})
+    gone = {} if issued else {"guarantee": None}
+    if results.guarantee is not None and not issued:
+        gone |= {"coverage_loss": None}
+    return results.model_copy(update={"conditions": conditions, **gone})
 
 
 def guarantee_holds(guarantee: Guarantee) -> Keeping:
@@ -90,6 +96,8 @@ def _issued(results: Results) -> tuple[str, str, str]:
     guarantee = results.guarantee
     if guarantee is None:
         raise ValueError("results in state 'issued' must hold a guarantee; there is none. Rebuild results.json.")
+    if results.positive is not None and results.positive.bound is not None:
+        return (_use(results, guarantee), *_of_positive(results.positive, guarantee))
     return (
         _use(results, guarantee),
         statement(guarantee),
@@ -105,6 +113,43 @@ def _look(guarantee: Guarantee) -> str:
     """Which look at its labels a guarantee is, and where that was counted if it was not beside the run folders."""
     place = "" if guarantee.look_place == PLACES["runs"] else f" {guarantee.look_place}"
     return f"look {count(guarantee.look)}{place}"
+
+
+def _of_positive(found: PositiveBound, guarantee: Guarantee) -> tuple[str, str]:
+    """The guarantee that counts where a class must not be missed, and the one over all answers behind it."""
+    return (
+        f"At most {at_most(_upwards(found.bound or 0.0))} images of “{found.positive}” are answered and wrong",
+        (
+            f"{percent(1 - guarantee.delta, 0)} confidence; {plural(found.n, f'labelled {found.unit}')} of "
+            f"“{found.positive}”; of all answers at most {at_most(guarantee.risk)} are wrong"
+        ),
+    )
+
+
+def _uninformative(results: Results) -> tuple[str, str, str]:
+    found, constant = results.positive, results.constant
+    if found is not None:
+        return (
+            "No. Let a person check every answer.",
+            f"No guarantee for “{found.positive}”: {_wrong_of_class(found)}",
+            f"The share may be {at_most(_upwards(found.bound or 0.0))}: no less than a constant answer would miss.",
+        )
+    if constant is None:
+        raise ValueError("results in state 'uninformative' must hold a constant answer; there is none. Rebuild them.")
+    return (
+        "No. Let a person check every answer.",
+        f"No guarantee: answering “{constant.answer}” every time would get the same one",
+        (
+            f"Of {plural(constant.n, f'labelled {constant.unit}')} {count(constant.others)} are of other classes: few "
+            "wrong answers show nothing."
+        ),
+    )
+
+
+def _wrong_of_class(found: PositiveBound) -> str:
+    if not found.n:
+        return f"no test {found.unit} is of it"
+    return f"{count(found.wrong_answers or 0)} of {plural(found.n, f'test {found.unit}')} are answered and wrong"
 
 
 def _use(results: Results, guarantee: Guarantee) -> str:
@@ -127,6 +172,9 @@ _SUBJECTS = {"class": "for every class", "site": "at any site", "capacity": "of 
 
 def _too_few(results: Results) -> tuple[str, str, str]:
     refusal = _refusal(results)
+    if refusal.constant_group is not None:
+        reason = f"No guarantee: all images are of one group, “{brief(refusal.constant_group)}”, which counts as one"
+        return "Not yet. Let a person check every answer.", reason, refusal.sentence
     if refusal.kind != "risk":
         return "Not yet. Let a person check every answer.", f"No guarantee {_SUBJECTS[refusal.kind]}", refusal.sentence
     needed = (
@@ -140,8 +188,14 @@ def _too_few(results: Results) -> tuple[str, str, str]:
             f"No guarantee: {plural(refusal.labels_given, f'labelled {refusal.unit}')} cannot prove "
             f"“at most {at_most(refusal.risk)} wrong”; {needed}"
         ),
-        _support(refusal),
+        f"{_support(refusal)}{_of_class(results)}",
     )
+
+
+def _of_class(results: Results) -> str:
+    """How many of the labels are of the class that must not be missed."""
+    found = results.positive
+    return "" if found is None else f" {count(found.labels)} of these labels are of “{found.positive}”."
 
 
 def _too_weak(results: Results) -> tuple[str, str, str]:
@@ -153,7 +207,7 @@ def _too_weak(results: Results) -> tuple[str, str, str]:
     return (
         "No. Let a person check every answer.",
         f"No guarantee: it cannot keep wrong answers at or below {at_most(refusal.risk)}{best}",
-        _support(refusal),
+        f"{_support(refusal)}{_of_class(results)}",
     )
 
 
@@ -213,6 +267,7 @@ def _refusal(results: Results) -> RefusalTable:
 
 _TEXTS = {
     "issued": _issued,
+    "uninformative": _uninformative,
     "too_few_labels": _too_few,
     "model_too_weak": _too_weak,
     "measurement_failed": _failed,

@@ -117,10 +117,12 @@ def _head(first: FirstScreen) -> Iterator[str]:
         first.behaviour,
         first.check,
         first.without,
+        first.constant,
         f"Worst class: {first.worst}",
         f"Poor images: {poor}." if poor else None,
         f"Manipulation: {' '.join(first.manipulation)}",
         f"Not covered: {'; '.join(first.out_of_scope)}.",
+        first.unknown,
         f"Unreadable: {first.unreadable} and were left out." if first.unreadable else None,
         f"Measurement: {first.trust.sentence}",
     )
@@ -202,12 +204,18 @@ def _code(text: str) -> str:
 
 COLUMNS = 100
 LINES = 14
+_ROOM = 3
+"""How many lines that only some audits have take the place of others."""
 
 
 def plain_text(first: FirstScreen) -> str:
-    """At most 14 lines of at most 100 columns; the next step takes what room is left."""
+    """At most 14 lines of at most 100 columns, one more for each line beyond three that only some audits have.
+
+    The next step takes what room is left.
+    """
     lines = [line for text, room in _paragraphs(first) for line in _fit(text, room)]
-    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", LINES - len(lines))])
+    room = LINES + max(0, len(list(_optional_tables(first))) - _ROOM)
+    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", room - len(lines))])
 
 
 def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
@@ -233,13 +241,17 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
         f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.out_of_scope))}",
         1 if particular else 2,
     )
-    if len(particular) < 3:
+    if len(particular) < _ROOM:
         yield f"Void when: {_listed(first.void_when)}", 1
     yield f"Measurement: {f'{first.unreadable}; ' if first.unreadable else ''}{first.trust.sentence}", 1
     yield from ((text, 1) for text in particular)
 
 
 def _optional_tables(first: FirstScreen) -> Iterable[str]:
+    if first.constant:
+        yield f"Imbalance: {first.constant}"
+    if first.unknown:
+        yield f"Unknown: {first.unknown}"
     if first.direction_short:
         yield f"Direction: {first.direction_short}"
     if first.worst_slice:

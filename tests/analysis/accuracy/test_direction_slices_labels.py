@@ -11,7 +11,7 @@ from tests.analysis import factory_runs
 from tests.analysis.plain_rows import answered, auroc, rows_of, same, share, wrong
 
 from demur.analysis import analyse
-from demur.analysis.accuracy.error_direction import _per_image
+from demur.analysis.accuracy.error_direction import cost_per_image
 from demur.analysis.accuracy.label_quality import _weighted_accuracy
 from demur.classifier import BoundClassifier
 from demur.errors import InputError
@@ -133,8 +133,10 @@ def test_accuracy_weighted_by_the_labels(folder, results):
 
 def test_an_image_of_no_weight_moves_neither_the_accuracy_nor_its_interval():
     rows = pl.DataFrame({"label": [0] * 60, "predicted": [0, 0, 1] * 20, "label_weight": [1.0, 0.5, 0.0] * 20})
-    found = _weighted_accuracy(rows.with_columns(group=pl.lit(None)))
-    assert (found.low, found.value, found.high) == (1, 1, 1)
+    rows = rows.with_columns(group=pl.lit(None))
+    found, without = (_weighted_accuracy(each) for each in (rows, rows.filter(pl.col("label_weight") > 0)))
+    assert (found.low, found.value, found.high) == (without.low, 1, 1)
+    assert found.low == pytest.approx(wilson(36, 36).low), "as many images as 40 of unequal weight are worth"
 
 
 def test_what_nobody_gave_is_not_there(tmp_path):
@@ -153,7 +155,7 @@ def test_without_a_guard_there_is_only_the_model(tmp_path):
 
 
 def test_where_nothing_was_paid_the_dearest_error_may_have_been_missed():
-    found = _per_image(np.zeros(200), pl.DataFrame({"group": [None] * 200}), dearest=10.0)
+    found = cost_per_image(np.zeros(200), pl.DataFrame({"group": [None] * 200}), dearest=10.0)
     assert (found.value, found.low) == (0, 0)
     assert found.high == pytest.approx(10 * wilson(0, 200).high)
 

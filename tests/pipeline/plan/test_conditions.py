@@ -14,25 +14,27 @@ def expanded(shape):
 
 
 @pytest.mark.parametrize(
-    ("shape", "sizes", "reported"),
+    ("shape", "sizes", "ensembles"),
     [
-        (GREY, (0.05, 0.1, 0.2, 0.3), 0.05),
-        ((1, 8, 8), (0.05, 0.1, 0.2, 0.3), 0.05),
-        (COLOUR, tuple(k / 255 for k in (0.5, 1, 2, 4, 8)), 2 / 255),
-        ((1, 64, 64), tuple(k / 255 for k in (0.5, 1, 2, 4, 8)), 2 / 255),
+        (GREY, (0.05, 0.1, 0.2, 0.3), (0.05, 0.3)),
+        ((1, 8, 8), (0.05, 0.1, 0.2, 0.3), (0.05, 0.3)),
+        (COLOUR, tuple(k / 255 for k in (0.5, 1, 2, 4, 8)), (2 / 255,)),
+        ((1, 64, 64), tuple(k / 255 for k in (0.5, 1, 2, 4, 8)), (2 / 255,)),
     ],
 )
-def test_the_default_grid(shape, sizes, reported):
+def test_the_default_grid(shape, sizes, ensembles):
     found = expanded(shape)
     assert found[0] == CLEAN
     assert tuple(each.severity for each in found if each.family == "fgsm") == pytest.approx(sizes)
     (worst,) = (each for each in found if each.keep == "worst")
-    assert worst.severity == pytest.approx(reported)
-    (nearest,) = (each for each in found if each.keep == "nearest")
-    assert (nearest.family, nearest.severity) == ("ensemble", pytest.approx(reported))
+    assert worst.severity == pytest.approx(ensembles[0])
+    nearest = [each for each in found if each.keep == "nearest"]
+    assert {each.family for each in nearest} == {"ensemble"}
+    assert [each.severity for each in nearest] == pytest.approx(ensembles)
+    assert [each.unlimited for each in nearest] == [True, False][: len(ensembles)], "one search is enough"
     for family in ("gaussian_noise", "gaussian_blur", "low_light"):
         assert [each.severity for each in found if each.family == family] == [1, 2, 3, 4, 5]
-    assert len(found) == 1 + len(sizes) + 2 + 15
+    assert len(found) == 1 + len(sizes) + 1 + len(ensembles) + 15
 
 
 @pytest.mark.parametrize("shape", [GREY, COLOUR])

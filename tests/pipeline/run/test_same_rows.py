@@ -8,8 +8,8 @@ from demur import audit, from_tensors
 from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.errors import RunError
+from demur.pipeline.image_similarity import near_duplicate_facts
 from demur.pipeline.plan.plan_file import read_plan
-from demur.pipeline.preflight import near_duplicate_facts
 from demur.pipeline.run.loop import run_plan
 from demur.records import read, read_json
 

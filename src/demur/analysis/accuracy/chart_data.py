@@ -4,8 +4,11 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.run_folder import Floats, Run, score
-from demur.metrics import Resampler, brier, ece, nll, oracle, reliability, risk_coverage
+from demur.analysis.run_folder import BASELINE, Floats, Run, score
+from demur.metrics import brier, nll, oracle, reliability, risk_coverage
+from demur.metrics.calibration import ece_interval
+from demur.metrics.estimate import Estimate
+from demur.metrics.jackknife import Jackknife
 from demur.metrics.ranking import RiskCurve as Measured
 from demur.records import groups, read_json, wrong
 
@@ -128,14 +131,16 @@ def _pooled(tables: list[pl.DataFrame], name: str) -> Floats:
 def calibration(run: Run) -> CalibrationTable:
     """Confidence against accuracy on all clean held-out rows."""
     rows = run.rows("clean")
-    right, confidence, units = ~wrong(rows), 1 - score(rows, "msp"), groups(rows)
+    if "logit.0" not in rows.columns:
+        none = Quantity.of(Estimate.undefined("a table of scores says no probabilities"))
+        return CalibrationTable(ece=none, nll=none, brier=none, bins=())
+    right, confidence, units = ~wrong(rows), 1 - score(rows, BASELINE), groups(rows)
     logits, labels = rows.select(f"logit.{k}" for k in range(len(run.classes))).to_numpy(), rows["label"].to_numpy()
-    resampler = Resampler(len(rows), units)
-    losses = resampler.estimates({"nll": nll, "brier": brier}, logits, labels)
+    jackknife = Jackknife(len(rows), units)
     return CalibrationTable(
-        ece=Quantity.of(resampler.estimate(ece, confidence, right)),
-        nll=Quantity.of(losses["nll"]),
-        brier=Quantity.of(losses["brier"]),
+        ece=Quantity.of(ece_interval(confidence, right, units)),
+        nll=Quantity.of(jackknife.estimate(nll, logits, labels)),
+        brier=Quantity.of(jackknife.estimate(brier, logits, labels)),
         bins=tuple(
             Bin(low=part.low, high=part.high, n=part.n, confidence=part.confidence, accuracy=Quantity.of(part.accuracy))
             for part in reliability(confidence, right, groups=units)
@@ -154,7 +159,7 @@ def gallery(run: Run) -> tuple[GalleryImage, ...]:
             sample_id=name,
             label=run.classes[rows["label"][place[name]]],
             predicted=run.classes[rows["predicted"][place[name]]],
-            confidence=float(1 - rows["signal.msp"][place[name]]),
+            confidence=float(1 - rows[f"signal.{BASELINE}"][place[name]]),
             is_answered=None if answered is None else bool(answered[place[name]]),
             thumb=run.thumb(f"{number}.webp"),
         )

@@ -1,6 +1,6 @@
 """Misses and false alarms of a positive class, and the expected cost of answers with and without the guard."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -8,7 +8,8 @@ import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, share
-from demur.metrics import Estimate, Resampler, mean, wilson
+from demur.metrics import Estimate, wilson
+from demur.metrics.jackknife import mean_interval
 from demur.metrics.prevalence import (
     ClassRate,
     error_rate_at,
@@ -168,27 +169,32 @@ def cost(run: Run, matrix: Mapping[str, float]) -> Cost | None:
     """Mean cost of a clean test image; None where the plan has no costs."""
     if not matrix:
         return None
-    test = run.rows("clean", "test")
-    table = np.full((len(run.classes), len(run.classes)), _OTHER)
-    np.fill_diagonal(table, 0.0)
-    for (true, answer), price in read_costs(matrix, run.classes).items():
-        table[run.classes.index(true), run.classes.index(answer)] = price
+    test, table = run.rows("clean", "test"), price_table(run.classes, matrix)
     paid = table[test["label"].to_numpy(), test["predicted"].to_numpy()]
     guarded = None
     if run.guard is not None:
         abstained = matrix.get(ABSTAINED, 0.0)
         spent = np.where(run.accepts(run.guard, test), paid, abstained)
-        guarded = _per_image(spent, test, max(abstained, float(table.max())))
+        guarded = cost_per_image(spent, test, max(abstained, float(table.max())))
     return Cost(
         matrix=dict(matrix),
-        without_guard=_per_image(paid, test, float(table.max())),
+        without_guard=cost_per_image(paid, test, float(table.max())),
         with_guard=guarded,
     )
 
 
-def _per_image(paid: Floats, rows: pl.DataFrame, dearest: float) -> Quantity:
-    """A bootstrapped mean; where nothing was paid, what could have been missed is taken to be the dearest."""
-    found = Resampler(len(rows), groups(rows)).estimate(mean, paid)
+def price_table(classes: Sequence[str], matrix: Mapping[str, float]) -> Floats:
+    """The cost of each answer (true class, answer): 0 where it is right, 1 where the plan says nothing."""
+    table = np.full((len(classes), len(classes)), _OTHER)
+    np.fill_diagonal(table, 0.0)
+    for (true, answer), price in read_costs(matrix, classes).items():
+        table[classes.index(true), classes.index(answer)] = price
+    return table
+
+
+def cost_per_image(paid: Floats, rows: pl.DataFrame, dearest: float) -> Quantity:
+    """A mean; where nothing was paid, what could have been missed is taken to be the dearest."""
+    found = mean_interval(paid, groups(rows))
     if not paid.any() and len(rows):
         high = dearest * wilson(0, found.n).high
         found = Estimate(value=0.0, low=0.0, high=high, n=found.n, unit=found.unit)

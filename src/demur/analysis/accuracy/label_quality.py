@@ -8,11 +8,10 @@ import polars as pl
 from demur.analysis.accuracy.overall import accuracy
 from demur.analysis.guard_parts import Keeping, guard_parts, judged
 from demur.analysis.quantity import Quantity, Table
-from demur.analysis.run_folder import Flags, Floats, Run, independent_rows, score, share
-from demur.metrics import Resampler, mean
+from demur.analysis.run_folder import Flags, Run, independent_rows, score, share
+from demur.metrics.binomial import weighted_share
 from demur.metrics.delong import auroc_interval
-from demur.metrics.paired import kappa
-from demur.metrics.ranking import Value
+from demur.metrics.paired import kappa_interval
 from demur.records import SECOND, WEIGHT, groups, wrong
 
 
@@ -42,9 +41,6 @@ class LabelQuality(Table):
     weighted_accuracy: Quantity | None
 
 
-_BASELINE = "msp"
-
-
 def label_quality(run: Run) -> LabelQuality | None:
     """Agreement and results on the agreed labels, weighted accuracy; None where neither is known."""
     clean = run.rows("clean")
@@ -72,10 +68,10 @@ def _second(run: Run, twice: pl.DataFrame) -> SecondLabel:
     return SecondLabel(
         pairs=len(twice),
         agreement=share(same, twice),
-        kappa=Quantity.of(Resampler(len(twice), groups(twice)).estimate(kappa, *labels)),
+        kappa=Quantity.of(kappa_interval(*labels, groups(twice))),
         n=len(agreed),
         accuracy=accuracy(agreed),
-        auroc=Quantity.of(auroc_interval(score(agreed, _BASELINE), wrong(agreed), groups(agreed))),
+        auroc=Quantity.of(auroc_interval(score(agreed, run.baseline), wrong(agreed), groups(agreed))),
         **_guarantee(run, test, answered),
     )
 
@@ -96,8 +92,4 @@ def _guarantee(run: Run, test: pl.DataFrame, answered: Flags | None) -> dict[str
 
 def _weighted_accuracy(rows: pl.DataFrame) -> Quantity:
     own = np.asarray(rows[WEIGHT].to_numpy(), np.float64)
-
-    def weighted_mean(right: Flags, weights: Floats | None = None) -> Value:
-        return mean(right, own if weights is None else weights * own)
-
-    return Quantity.of(Resampler(len(rows), groups(rows)).estimate(weighted_mean, ~wrong(rows)))
+    return Quantity.of(weighted_share(~wrong(rows), own, groups(rows)))

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.perturbation_curves import Entry, attack_searches, minimal_changes, section_searches
-from demur.analysis.run_folder import Run, class_ranks, mean_of, rows_with, score, values
-from demur.analysis.signals.signal_ranking import BASELINE
+from demur.analysis.robustness.least_distances import attack_searches
+from demur.analysis.robustness.perturbation_curves import Entry, minimal_changes, section_searches
+from demur.analysis.run_folder import BASELINE, Run, class_ranks, mean_of, rows_with, score, share, values
 from demur.metrics.delong import auroc_gain, auroc_interval
+from demur.metrics.jackknife import FEWEST
 from demur.metrics.quantiles import median
 from demur.metrics.rank_correlation import spearman
 from demur.records import EXPLAIN, groups, wrong
@@ -143,9 +144,15 @@ def _sanity(run: Run, entry: Mapping[str, Any]) -> Sanity:
     columns = {"sample_id": entry["sample_ids"], _CORRELATION: entry["correlation"]}
     found = pl.DataFrame(columns, schema={"sample_id": pl.String, _CORRELATION: pl.Float64})
     known = rows_with(found.join(run.rows(entry["map"]), on="sample_id", maintain_order="left"), _CORRELATION)
-    correlation = mean_of(known, _CORRELATION)
-    state = _state(correlation, entry["limit"])
+    correlation, limit = mean_of(known, _CORRELATION), entry["limit"]
+    alike = values(known, _CORRELATION)
+    constant = correlation.n >= FEWEST and not np.ptp(alike)  # no mean with an interval: then most images decide
+    state = _state(share(alike >= limit, known), _MOST) if constant else _state(correlation, limit)
     return Sanity(n=len(known), correlation=correlation, state=state, sentence=_SENTENCES[state])
+
+
+_MOST = 0.5
+"""Of the images."""
 
 
 def _state(alike: Quantity, limit: float) -> Outcome:

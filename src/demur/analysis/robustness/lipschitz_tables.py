@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import minimal_perturbation
-from demur.analysis.robustness.perturbation_curves import attack_searches
+from demur.analysis.robustness.least_distances import attack_searches, least_distances, minimal_perturbation
 from demur.analysis.run_folder import Run
 from demur.metrics.quantiles import median
 from demur.records import groups
@@ -31,8 +30,8 @@ class Lipschitz(Table):
 
     `upper` is the product through the network, null with the `reason` where a layer has no known constant; `lower` the
     largest Jacobian norm measured, `median` the median one. `certified_radius` is the median radius that `upper`
-    proves, `minimal_perturbation` the median minimal L2 perturbation where a search found one; both over the images
-    that were right.
+    proves, `minimal_perturbation` the median of the least L2 changes that any attack found, where a search covered all
+    of these images; `search_name` is the one whose own median is smallest. Both are over the images that were right.
     """
 
     layers: tuple[LayerNorm, ...]
@@ -93,7 +92,7 @@ def _certified_radius(seen: pl.DataFrame, upper: float | None) -> float:
 
 
 def _median_perturbation(run: Run, seen: pl.DataFrame) -> tuple[float, str | None]:
-    """The smallest median, over the same images that were right, of the L2 searches that covered all of them."""
+    """The median of the least changes in L2, over the same images that were right, and the nearest search of all."""
     right = seen.filter(pl.col("margin").is_not_null())
     medians: dict[str, float] = {}
     for name in _searches(run):
@@ -104,7 +103,8 @@ def _median_perturbation(run: Run, seen: pl.DataFrame) -> tuple[float, str | Non
     if not medians:
         return math.nan, None
     by = min(medians, key=medians.__getitem__)
-    return medians[by], by
+    rows = run.rows(by).join(right, on="sample_id", how="semi")
+    return median(least_distances(run, "l2", rows)).value, by
 
 
 def _searches(run: Run) -> Iterator[str]:

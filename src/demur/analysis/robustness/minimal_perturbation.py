@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import minimal_perturbation
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile, ecdf, sortable
+from demur.analysis.robustness.least_distances import minimal_perturbation
 from demur.analysis.robustness.perturbation_curves import (
     AttackComparison,
     Confidence,

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.attack_tables import is_unlimited, minimal_perturbation
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, ecdf, finite
+from demur.analysis.robustness.least_distances import attack_searches, minimal_perturbation
 from demur.analysis.run_folder import Run, mean_over, share
 from demur.metrics.quantiles import median, weighted_quantile
 from demur.records import groups
@@ -20,13 +20,6 @@ Entry = Mapping[str, Any]
 def section_searches(run: Run) -> Iterator[Entry]:
     """Those of the plan's section on it; what is confined to a region is none of them."""
     return (entry for entry in run.conditions("epsilon") if entry["region"] is None)
-
-
-def attack_searches(run: Run) -> Iterator[Entry]:
-    """Those among the attacks; what is confined to a size or a target is none of them."""
-    return (
-        entry for entry in run.conditions("attack", "nearest") if is_unlimited(entry) and entry.get("target") is None
-    )
 
 
 def is_direction(entry: Entry) -> bool:

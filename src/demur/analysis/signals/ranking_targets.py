@@ -15,7 +15,7 @@ from demur.metrics.delong import auroc_gain, gain_influence
 from demur.metrics.paired import critical_value
 from demur.records import groups, wrong
 
-TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift"]
+TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def targets(run: Run) -> Iterator[Target]:
     corrupted = [run.rows(entry["name"], "test") for entry in run.conditions("corruption")]
     if corrupted:
         yield _against_clean("shift", pl.concat(corrupted, how="diagonal"), run.rows("clean", "test"))
+    for entry in run.conditions("unknown"):
+        yield _against_clean("unknown", run.rows(entry["name"]), run.rows("clean", "test"))
 
 
 def _attack(run: Run, name: TargetName, condition: str) -> Target:

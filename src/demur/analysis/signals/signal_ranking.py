@@ -1,6 +1,6 @@
 """How well each signal ranks errors, attacks and shift (AUROC and its kin), and what it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,9 @@ from demur.analysis.signals.ranking_targets import (
     simultaneous_gains,
     targets,
 )
-from demur.metrics import Estimate, Resampler, augrc, aupr, aurc, coverage_at_risk, fpr95
+from demur.metrics import Estimate, augrc, aupr, aurc
 from demur.metrics.delong import auroc_interval
+from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_interval
 
 
 class TargetRow(Table):
@@ -61,12 +62,6 @@ class SignalRow(Table):
     milliseconds: float | None = None
 
 
-BASELINE = "msp"
-_REPLICATES = 500
-_MANY, _FEWER = 20_000, 200
-"""From so many rows on, so many resamples are enough."""
-
-
 def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Contest, ...]]:
     """Every signal against every target the run has rows for, and who beats the baseline there.
 
@@ -77,11 +72,11 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
     columns, contests = [], []
     for target in found:
         gains = {
-            entry["name"]: Gain.of(target, entry["name"], BASELINE, fitted=_fitted(entry))
+            entry["name"]: Gain.of(target, entry["name"], run.baseline, fitted=_fitted(entry))
             for entry in entries
-            if entry["name"] != BASELINE and entry["name"] not in alike
+            if entry["name"] != run.baseline
         }
-        corrected = simultaneous_gains(gains)
+        corrected = simultaneous_gains({name: gain for name, gain in gains.items() if name not in alike})
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
         contests.append(contest(target, corrected, areas))
@@ -126,12 +121,8 @@ def _row(
 ) -> TargetRow:
     name, part = entry["name"], _scored(target, entry)
     uncertainty, positive = score(part.rows, name), part.positive
-    replicates = _FEWER if len(part.rows) > _MANY else _REPLICATES
-    resampler = Resampler(len(part.rows), part.units, replicates=replicates)
-    found = resampler.estimates(_metrics(part, risk), uncertainty, positive)
+    found = {metric: interval(uncertainty, positive, part.units) for metric, interval in _metrics(part, risk).items()}
     gain = gains.get(name)
-    if gain is None and name != BASELINE:
-        gain = Gain.of(target, name, BASELINE, fitted=_fitted(entry))
     told = corrected.get(name)
     return TargetRow(
         target=part.name,
@@ -148,14 +139,15 @@ def _row(
 _RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
 
 
-def _metrics(target: Target, risk: float) -> Mapping[str, Any]:
+def _metrics(target: Target, risk: float) -> Mapping[str, Callable[..., Estimate]]:
     """AUGRC, AURC and coverage at risk speak of answers, so of the error target only."""
-    if target.name == "shift":
-        return {"fpr95": fpr95}
+    found: dict[str, Callable[..., Estimate]] = {"fpr95": fpr95_interval}
+    if target.name != "shift":
+        found["aupr"] = partial(ranking_interval, aupr, scale="logit")
     if target.name == "error":
-        at_risk = partial(coverage_at_risk, risk=risk)
-        return {"aupr": aupr, "fpr95": fpr95, "augrc": augrc, "aurc": aurc, "coverage_at_risk": at_risk}
-    return {"aupr": aupr, "fpr95": fpr95}
+        found |= {"augrc": partial(ranking_interval, augrc), "aurc": partial(ranking_interval, aurc)}
+        found["coverage_at_risk"] = partial(coverage_at_risk_interval, risk=risk)
+    return found
 
 
 def _alike(names: Sequence[str], found: Sequence[Target]) -> dict[str, str]:

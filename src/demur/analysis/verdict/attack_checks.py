@@ -7,9 +7,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from demur.analysis.robustness.attack_tables import display_name, is_fooled, is_unlimited, minimal_perturbation
+from demur.analysis.robustness.attack_tables import display_name, is_fooled
+from demur.analysis.robustness.least_distances import (
+    edge,
+    is_unlimited,
+    least_distances,
+    minimal_perturbation,
+    search_distances,
+)
 from demur.analysis.run_folder import Flags, Run
 from demur.analysis.verdict.verdict_tables import Check, sure_level
+from demur.metrics.binomial import clopper_pearson
 from demur.records import wrong
 
 Entry: TypeAlias = Mapping[str, Any]
@@ -65,6 +73,7 @@ def _compared(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
     searches = [run.rows(entry["name"]) for entry in entries if is_unlimited(entry)]
     if searches:
         yield _reachable(searches)
+        yield from _outdone(run, entries)
     staged = [entry for entry in entries if entry["attack"]["stages"]]
     if staged:
         yield _blind(run, staged)
@@ -129,6 +138,37 @@ def _reachable(searches: Sequence[pl.DataFrame]) -> Check:
         count=never,
         of=total,
     )
+
+
+_BEHIND = 0.01
+
+
+def _outdone(run: Run, entries: Sequence[Entry]) -> Iterator[Check]:
+    """Whether searches for minimal perturbations find what attacks of a fixed size do, where they do so least.
+
+    Robust accuracy is the lowest of all, so it errs at sizes alone at which only the search was run. It warns where the
+    exact interval of the share, for all sizes at once, lies above one in a hundred.
+    """
+    for norm in dict.fromkeys(entry["norm"] for entry in entries if is_unlimited(entry)):
+        sizes = sorted({entry["severity"] for entry in entries if entry["norm"] == norm and entry["severity"]})
+        rows = run.rows(next(entry["name"] for entry in entries if entry["norm"] == norm))
+        if not sizes or rows.is_empty():
+            continue
+        alone, least = search_distances(run, norm, rows), least_distances(run, norm, rows)
+        size = max(sizes, key=lambda eps: int(((alone > edge(eps)) & (least <= edge(eps))).sum()))
+        stand, left = int((alone > edge(size)).sum()), int((least > edge(size)).sum())
+        surely = clopper_pearson(stand - left, len(rows), len(sizes)).low > _BEHIND
+        yield Check(
+            name="the search keeps up with the attacks",
+            state="warn" if surely else "pass",
+            sentence=f"Images that fall to attacks at {size:.3g} ({_NORMS.get(norm, norm)}) and stand by the search for"
+            f" minimal perturbations alone: by it {stand / len(rows):.1%} stand, by all {left / len(rows):.1%}",
+            count=stand - left,
+            of=len(rows),
+        )
+
+
+_NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1"}
 
 
 def _blind(run: Run, staged: Sequence[Entry]) -> Check:

@@ -1,4 +1,4 @@
-"""All checks of the measurement, and those of data, rays, maps and the guarantee."""
+"""All checks of the measurement, and those of data, images of no class, rays, maps and the guarantee."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
@@ -8,15 +8,11 @@ import polars as pl
 from demur.analysis.attribution.map_tables import sanities
 from demur.analysis.guard_parts import Part, guard_parts
 from demur.analysis.robustness.attack_tables import display_name
-from demur.analysis.robustness.perturbation_curves import (
-    Entry,
-    attack_searches,
-    is_direction,
-    minimal_changes,
-    section_searches,
-)
+from demur.analysis.robustness.least_distances import attack_searches
+from demur.analysis.robustness.perturbation_curves import Entry, is_direction, minimal_changes, section_searches
 from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
+from demur.analysis.verdict.burst_checks import bursts
 from demur.analysis.verdict.sanity_checks import sanity_checks
 from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
 from demur.metrics import p_value, wilson
@@ -56,18 +52,38 @@ def data(run: Run) -> Iterator[Check]:
     )
 
 
+def labels(run: Run) -> Iterator[Check]:
+    """Whether labels are wrong at random; nothing is said where that cannot be told."""
+    found = run.label_noise
+    if found.share.reason is None:
+        yield Check(
+            name="labels are not wrong at random",
+            state="warn" if found.evidence else "pass",
+            sentence="Labels that even the surest answers contradict, in favour of classes the model finds unlikely",
+            bears_on="labels",
+            count=round(found.share.value * len(run.rows("clean"))) if found.evidence else 0,
+            of=len(run.rows("clean")),
+        )
+
+
 _MANY_FAILURES = 0.01
-_BEARINGS: Mapping[str, Bearing] = {"clean": "everything", "attack": "attacks", "corruption": "corruptions"}
+_BEARINGS: Mapping[str, Bearing] = {
+    "clean": "everything",
+    "attack": "attacks",
+    "corruption": "corruptions",
+    "unknown": "unknown images",
+}
 
 
 def model_failures(run: Run) -> Iterator[Check]:
     """Whether the model answered; nothing is said where it always did, and was asked in the planned batches."""
-    lost = {name: run.failures(name) for name in (entry["name"] for entry in run.facts["conditions"])}
+    kinds = {entry["name"]: entry["kind"] for entry in run.facts["conditions"]}
+    lost = {name: run.failures(name) for name in kinds}
     worst = max(lost, key=lambda name: wilson(len(lost[name]), max(1, run.planned(name))).low)
     if len(lost[worst]):
         yield Check(
             name="the model answers",
-            bears_on=_BEARINGS.get(next(entry["kind"] for entry in run.conditions() if entry["name"] == worst), "maps"),
+            bears_on=_BEARINGS.get(kinds[worst], "maps"),
             state=sure_level(len(lost[worst]), run.planned(worst), 0, _MANY_FAILURES),
             sentence=f"Images on which the model failed and that were left out ({worst}: {lost[worst]['error'][0]})",
             count=len(lost[worst]),
@@ -107,6 +123,37 @@ def copies(run: Run) -> Iterator[Check]:
         )
 
 
+_MANY_COPIES = 0.05
+
+
+def unknown_images(run: Run) -> Iterator[Check]:
+    """Whether images of none of the classes are what they are taken for; nothing where the plan has none."""
+    facts = run.facts.get("unknown")
+    if facts is None:
+        return
+    near = (run.optional_facts("near_duplicates") or {}).get("unknown")
+    if near is not None:
+        yield Check(
+            name="unknown images are others",
+            bears_on="unknown images",
+            state=level(near["images"], near["of"], 0, _MANY_COPIES),
+            sentence="Images of none of the classes that are near-duplicates of audited ones",
+            count=near["images"],
+            of=near["of"],
+        )
+    shared = facts["shared_classes"]
+    named = f" ({', '.join(shared[:_NAMED])}{', …' if len(shared) > _NAMED else ''})" if shared else ""
+    yield Check(
+        name="unknown images are of no class",
+        bears_on="unknown images",
+        state="warn" if shared else "pass",
+        sentence=f"Images of none of the classes whose own class is called like one of the model's{named}",
+        count=facts["shared_images"],
+        of=facts["images"],
+    )
+
+
+_NAMED = 3
 _SLACK = 0.95
 _MANY = 0.05
 
@@ -238,6 +285,9 @@ def checks(run: Run) -> tuple[Check, ...]:
         *data(run),
         *model_failures(run),
         *copies(run),
+        *bursts(run),
+        *labels(run),
+        *unknown_images(run),
         *_bearing_on("attacks", (*attack_checks(run), *directions(run))),
         *_bearing_on("maps", map_checks(run)),
     ]

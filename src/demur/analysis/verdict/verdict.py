@@ -71,6 +71,7 @@ class RefusalTable(Table):
     rounder risks at which these very labels would have passed. It was chosen after the fact, so it guarantees nothing.
     `labels_needed` is for the next look, which has less to spend. `attainable` is the share that could be answered at
     this risk if every label were known; 0 where no threshold would do.
+    `constant_group` is the one group that all images are of, where that is the reason.
     """
 
     sentence: str
@@ -87,17 +88,18 @@ class RefusalTable(Table):
     look_place: str = PLACES["nowhere"]
     spent: float = 0.0
     attainable: Number = math.nan
+    constant_group: str | None = None
 
 
-State = Literal["issued", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
+State = Literal["issued", "uninformative", "too_few_labels", "model_too_weak", "measurement_failed", "undeclared"]
 
 
-def state(run: Run, checked: tuple[Check, ...]) -> State:
-    """One of five: a failed check of the model, the data or the guarantee outweighs everything."""
+def state(run: Run, checked: tuple[Check, ...], *, informative: bool = True) -> State:
+    """One of six: a failed check of the model, the data or the guarantee outweighs everything."""
     if any(check.state == "fail" and check.bears_on in {"everything", "guarantee"} for check in checked):
         return "measurement_failed"
     if run.guard is not None:
-        return "issued"
+        return "issued" if informative else "uninformative"
     if run.refusal is None:
         return "undeclared"
     return "too_few_labels" if run.refusal["reason"] == "too_few_labels" else "model_too_weak"
@@ -185,11 +187,13 @@ def _uncovered(run: Run) -> tuple[str, ...]:
 VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")
 
 
-def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
-    """The one thing to do now."""
+def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = "") -> str:
+    """The one thing to do now; `remedy` is what would make an uninformative guarantee say something."""
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
+    if run.refusal is not None and run.refusal.get("constant_group") and found == "too_few_labels":
+        return "Name groups that tell images apart (patient, module, lot, video), or give none; all are of one group."
     more = f"about {needed:,} {unit}s for certification alone, at a next look" if needed else "more are needed to tell"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
@@ -197,6 +201,7 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run) -> str:
             "Put the threshold in front of the model, send the images it abstains on to a person, and audit again when "
             "the model, the camera or the place changes."
         ),
+        "uninformative": remedy,
         "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
         "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
         "model_too_weak": (f"Improve the model, or accept a larger risk{_hint(run)}. More labels would not help."),

@@ -56,7 +56,7 @@ class LabelAccess(Table):
     gate_changes: tuple[str, ...]
 
 
-Bearing = Literal["everything", "guarantee", "rankings", "attacks", "corruptions", "maps"]
+Bearing = Literal["everything", "guarantee", "rankings", "attacks", "corruptions", "unknown images", "maps", "labels"]
 
 
 class Check(Table):

@@ -99,7 +99,7 @@ Shape = tuple[int, int, int]
 
 MOST = 10_000
 
-Kind = Literal["clean", "attack", "corruption", "epsilon", "map", "intervention"]
+Kind = Literal["clean", "attack", "corruption", "unknown", "epsilon", "map", "intervention"]
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ class Condition:
 
     @property
     def scored(self) -> bool:
-        """Whether it is one of the conditions proper, under which every signal is scored."""
-        return self.kind in {"clean", "attack", "corruption"}
+        """Whether every signal is scored under it: the conditions proper, and images of none of the classes."""
+        return self.kind in {"clean", "attack", "corruption", "unknown"}
 
     @property
     def unlimited(self) -> bool:
@@ -156,30 +156,43 @@ CLEAN = Condition(
     sentence="The images as they are: accuracy on all held-out ones, answers on the test split",
 )
 
+UNKNOWN = Condition(
+    name="unknown",
+    family="unknown",
+    kind="unknown",
+    severity=0.0,
+    sentence="Images of none of the classes, as they are: whether they are answered",
+)
+"""Of other images than the rest of an audit, and without labels."""
+
 
 def default_conditions(shape: Shape) -> tuple[str, ...]:
     """The conditions of a plan that names none: attacks at five sizes of change, three corruptions at five severities.
 
     The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The ensemble gives every image its
     minimal perturbation, hence accuracy at every size, and is strongest at the reported one; there the worst points of
-    PGD are kept, which the attack target of the signals is scored on.
+    PGD are kept, which the attack target of the signals is scored on. Robust nets for small grey images are judged at
+    .3, where a short search for the minimal perturbation is too high by several points: there the ensemble runs once
+    more, without the search, on the images that stand.
     """
-    sizes, reported = _sizes(shape)
+    sizes, (reported, *others) = _sizes(shape)
     severities = "[1, 2, 3, 4, 5]"
     return (
         "clean",
         f"fgsm(eps=[{', '.join(sizes)}])",
         f"pgd(eps={reported}, keep='worst', steps=20)",
         f"ensemble(eps={reported})",
+        *(f"ensemble(curve=false, eps={size})" for size in others),
         *(f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light")),
     )
 
 
-def _sizes(shape: Shape) -> tuple[tuple[str, ...], str]:
+def _sizes(shape: Shape) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All sizes, and those at which an ensemble is run, the reported one first."""
     channels, height, width = shape
     if channels == 1 and min(height, width) <= 32:
-        return ("0.05", "0.1", "0.2", "0.3"), "0.05"
-    return ("0.5/255", "1/255", "2/255", "4/255", "8/255"), "2/255"
+        return ("0.05", "0.1", "0.2", "0.3"), ("0.05", "0.3")
+    return ("0.5/255", "1/255", "2/255", "4/255", "8/255"), ("2/255",)
 
 
 def conditions(texts: Sequence[str], shape: Shape) -> tuple[Condition, ...]:

@@ -60,7 +60,8 @@ class DataPlan(Section):
 
     `source` is what the user calls the place they come from, such as "line 3": tests of other images of the same source
     are later looks, as those of the same images are. `positive` names the class that must not be missed, `prevalence`
-    how common it is in use, as in `positive=0.005`.
+    how common it is in use, as in `positive=0.005`. `unknown` is the address of images of none of
+    the classes.
     """
 
     address: str = "fashion"
@@ -68,6 +69,7 @@ class DataPlan(Section):
     source: str | None = None
     positive: str | None = None
     prevalence: str | None = None
+    unknown: str | None = None
 
 
 class Conditions(Section):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from demur.attribution import AttributionMap
 from demur.data import Source
 from demur.errors import InputError, UnknownNameError
-from demur.pipeline.plan.conditions import Condition, Shape, conditions, default_conditions
+from demur.pipeline.plan.conditions import UNKNOWN, Condition, Shape, conditions, default_conditions
 from demur.pipeline.plan.plan_file import OCCLUSIONS, LipschitzPlan, Plan
 from demur.pipeline.plan.sections import (
     map_condition,
@@ -35,7 +35,8 @@ class Setup:
 
     Attributes:
         plan: every default written out, every name in its canonical text.
-        conditions: clean, attacks, corruptions, then searches, maps and occlusions, in the order they are measured.
+        conditions: clean, attacks, corruptions, images of none of the classes, then searches, maps and occlusions, in
+            the order they are measured.
         signals: by canonical name, `msp` and those that policies read among them.
         policies: by the text that the plan has for them.
         maps: maps and regions that are maps, by canonical name.
@@ -82,7 +83,8 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
         "signals": plan.signals.model_copy(update={"use": tuple(signals)}),
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
     }
-    return Setup(plan.model_copy(update=changes), (*found, *sections), signals, policies, maps, (*given, *read))
+    other = () if plan.data.unknown is None else (UNKNOWN,)
+    return Setup(plan.model_copy(update=changes), (*found, *other, *sections), signals, policies, maps, (*given, *read))
 
 
 def check_batch(plan: Plan, source: Source) -> None:

@@ -13,6 +13,7 @@ from demur.attacks.core.objective import Objective
 from demur.attribution.overlay import Pixels, overlay
 from demur.attribution.weight_randomisation import FAILS, correlation_with_random, with_random_weights
 from demur.lipschitz.local_slopes import lipschitz_facts
+from demur.metrics.confident_learning import suspects
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attribution_rows import clean_logits, maps_of
@@ -38,6 +39,19 @@ def save_thumbs(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
         images, _ = job.load(rows)
         folder.write({f"thumbs/{number}.webp": webp(image) for number, image in enumerate(images.cpu())})
     folder.write_json("facts/gallery.json", worst["sample_id"].to_list())
+
+
+def save_suspects(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
+    """Write `thumbs/label-<n>.webp` and `facts/suspects.json`: images with the likeliest wrong labels."""
+    answered = clean.with_row_index("row").filter(pl.col("error").is_null())
+    logits = answered.select(f"logit.{k}" for k in range(len(job.classifier.classes))).to_numpy()
+    found, suggestions = suspects(logits, answered["label"].to_numpy(), _GALLERY)
+    chosen = answered[found]
+    if len(chosen):
+        images, _ = job.load(chosen["row"].to_list())
+        folder.write({f"thumbs/label-{number}.webp": webp(image) for number, image in enumerate(images.cpu())})
+    pairs = zip(chosen["sample_id"], suggestions.tolist(), strict=True)
+    folder.write_json("facts/suspects.json", [{"sample_id": name, "suggestion": k} for name, k in pairs])
 
 
 def save_corruption_thumbs(job: Job, folder: RunWriter, row: int) -> None:

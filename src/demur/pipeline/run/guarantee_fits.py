@@ -45,11 +45,22 @@ def certify_policy(
     if not isinstance(answer, Refusal):
         return {**found, "policy": dump_policy(answer.on(chosen.name))}
     tune, certify = (_calibration(splits[split], chosen) for split in ("tune", "certify"))
+    support = {
+        **_support(policy, answer, tune, certify),
+        "kind": _kind(policy),
+        "constant_group": _constant_group(clean),
+    }
     return {
         **found,
-        "refusal": {**plain(asdict(answer)), **_support(policy, answer, tune, certify), "kind": _kind(policy)},
+        "refusal": {**plain(asdict(answer)), **support},
         "average_loss": _average_loss(policy, tune, certify),
     }
+
+
+def _constant_group(clean: pl.DataFrame) -> str | None:
+    """The group that all rows are of; None where there are several, or none."""
+    names = clean["group"].unique()
+    return None if len(names) != 1 or names[0] is None or len(clean) == 1 else str(names[0])
 
 
 def _without_groups(policy: Certifier, clean: pl.DataFrame, look: Look) -> Refusal | None:

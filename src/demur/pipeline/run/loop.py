@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,14 +13,15 @@ import polars as pl
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.containment import contained
-from demur.data import Source, build_index, open_data
+from demur.data import Source, build_index, check_same_shape, open_data, open_unknown, unknown_images
 from demur.foreign import blamed, is_of_the_model, reason
 from demur.pipeline.halving import excluding, measure_by_halves, release_memory, without_failures
+from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
 from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
-from demur.pipeline.preflight import has_maps, near_duplicate_facts, preflight_checks, try_attacks, try_maps
+from demur.pipeline.preflight import has_maps, preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
 from demur.pipeline.run.extra_facts import (
@@ -29,6 +30,7 @@ from demur.pipeline.run.extra_facts import (
     overlay_facts,
     sanity_facts,
     save_corruption_thumbs,
+    save_suspects,
     save_thumbs,
 )
 from demur.pipeline.run.fitting import (
@@ -43,7 +45,13 @@ from demur.pipeline.run.fitting import (
 )
 from demur.pipeline.run.guarantee_fits import check_sites
 from demur.pipeline.run.model_answers import check_answers
-from demur.pipeline.run.record_rows import failure_table, measure_attack, measure_clean, measure_corruption
+from demur.pipeline.run.record_rows import (
+    failure_table,
+    measure_attack,
+    measure_clean,
+    measure_corruption,
+    measure_unknown,
+)
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, fault_log, open_run, try_folder
 from demur.pipeline.sanity import sample_size, trials
@@ -87,11 +95,12 @@ def run_plan(
     source: Source | None = None,
     classifier: BoundClassifier | None = None,
     device: str | None = None,
+    unknown: Source | None = None,
 ) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
 
-    A source or classifier that is given stands in for the one at the plan's address. `device` is where the model runs;
-    it is no part of the plan, for another device gives the same decisions and scores to 1e-4.
+    A source, classifier or source of unknown images that is given stands in for the one at the plan's address. `device`
+    is where the model runs; it is no part of the plan, for another device gives the same decisions and scores to 1e-4.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -100,7 +109,7 @@ def run_plan(
     if out is not None:
         try_folder(out)
     with blamed(), contained():
-        return _run(plan, out, progress, source, classifier, device)
+        return _run(plan, out, progress, source, classifier, device, unknown)
 
 
 def _run(
@@ -110,6 +119,7 @@ def _run(
     source: Source | None,
     classifier: BoundClassifier | None,
     device: str | None,
+    unknown: Source | None,
 ) -> Path:
     began = time.monotonic()
     source = open_data(plan.data.address) if source is None else source  # one without rows is false
@@ -119,11 +129,13 @@ def _run(
     setup = resolve(plan, source, spatial=has_maps(classifier))
     if out is None:
         try_folder(default_folder(setup.plan))
+    unknown = _unknown(plan, source, unknown)
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
     check_sites(setup.policies, index)
+    other = None if unknown is None else unknown_images(unknown, index, classifier.classes, plan.data.limit)
     progress.say("checking the model and the data")
-    checks, job = _preflight(Job.of(setup, classifier, source, index, model=address))
+    checks, job = _preflight(Job.of(setup, classifier, source, index, model=address, unknown=other))
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
         notes = [*write_metadata(job, folder), *check_answers(job, folder)]
         for sentence in notes:
@@ -138,15 +150,31 @@ def _run(
     return folder.path
 
 
+def _unknown(plan: Plan, source: Source, given: Source | None) -> Source | None:
+    """The images of none of the classes that were given or that the plan names."""
+    if plan.data.unknown is None:
+        return None
+    return open_unknown(plan.data.unknown, source) if given is None else check_same_shape(given, source)
+
+
 def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
     """Everything that is not there yet."""
-    near = partial(near_duplicate_facts, job.source, job.index)
-    _note(folder, "near_duplicates", progress, "looking for near-duplicates", near)
+    _note_similarity(job, folder, progress)
     folder.log("started")
     _measure_all(job, folder, progress)
     job = _answered(job, folder)
     _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
     _note_sections(job, folder, progress)
+
+
+def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """What images are nearly the same, and whether they came in bursts; they are read once for both."""
+    printed = cache(partial(printed_rows, job.source, job.index))
+    near = partial(near_duplicate_facts, job.source, job.index, job.unknown)
+    _note(folder, "near_duplicates", progress, "looking for near-duplicates", lambda: near(printed()))
+    if job.index.group_count is None:
+        bursts = partial(neighbour_facts, job.source, job.index)
+        _note(folder, "neighbours", progress, "looking for bursts", lambda: bursts(printed()))
 
 
 def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
@@ -225,6 +253,7 @@ MEASURES: Mapping[Kind, Callable[[Job, Condition, IndexRows], pl.DataFrame]] = {
     "clean": measure_clean,
     "attack": measure_attack,
     "corruption": measure_corruption,
+    "unknown": measure_unknown,
     "epsilon": measure_search,
     "map": measure_map,
     "intervention": measure_occlusion,
@@ -257,7 +286,7 @@ def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
 
 def _measured(job: Job, task: Shard, folder: RunWriter) -> pl.DataFrame:
     """The rows of a shard; where the model fails it is asked again about fewer of them."""
-    measure, rows = MEASURES[task.condition.kind], task.rows
+    measure, rows, job = MEASURES[task.condition.kind], task.rows, job.on_images_of(task.condition)
     try:
         with contained():
             return measure(job, task.condition, rows)
@@ -316,4 +345,5 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):
             save_corruption_thumbs(job, folder, int(row))
+        save_suspects(job, folder, clean)
         save_thumbs(job, folder, clean)

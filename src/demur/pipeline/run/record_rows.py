@@ -12,6 +12,7 @@ from demur.attacks.core.losses import margin
 from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
 from demur.data import Index
+from demur.data.index import NO_LABEL
 from demur.evidence import Evidence
 from demur.pipeline.job import IndexRows, Job, finite
 from demur.pipeline.plan.conditions import Condition, target_classes
@@ -51,6 +52,12 @@ def measure_clean(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFra
     """Images as they are."""
     x, y = job.load(rows)
     return record_table(condition, identity(job, rows), y.cpu(), scores_of(job, x, job.keys(rows, condition.name)))
+
+
+def measure_unknown(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
+    """Images of none of the classes: scored like others, with no label that an answer could be compared with."""
+    x, _ = job.load(rows)
+    return record_table(condition, identity(job, rows), None, scores_of(job, x, job.keys(rows, condition.name)))
 
 
 def measure_corruption(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
@@ -139,7 +146,7 @@ def score_batch(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardSco
 def record_table(
     condition: Condition,
     identity: Mapping[str, Sequence[object]],
-    labels: Labels,
+    labels: Labels | None,
     shown: ForwardScores,
     attacked: Outcome | None = None,
     more: Mapping[str, Tensor] | None = None,
@@ -149,12 +156,12 @@ def record_table(
     Args:
         condition: what was done to the images.
         identity: `sample_id`, `split`, `label`, `group`, `error` of every row, and its metadata.
-        labels: labels as a tensor.
+        labels: labels as a tensor; None where there are none, and then there is no margin.
         shown: what the model showed on the final images.
         attacked: what the attack did, for attacks.
         more: what maps and occlusions showed, by column.
     """
-    logits, rows = shown.logits, len(labels)
+    logits, rows = shown.logits, len(identity["error"])
     forwards, backwards = shown.spent if attacked is None else shown.spent + _spent_by(attacked)
     columns: dict[str, object] = {
         **{name: values for name, values in identity.items() if name != "error"},
@@ -162,7 +169,7 @@ def record_table(
         "severity": [condition.severity] * rows,
         "norm": [condition.norm] * rows,
         "predicted": logits.argmax(dim=1).tolist(),
-        "margin": (-margin(logits, labels)).tolist(),
+        "margin": [None] * rows if labels is None else (-margin(logits, labels)).tolist(),
         "forwards": forwards.tolist(),
         "backwards": backwards.tolist(),
         "error": identity["error"],
@@ -218,7 +225,7 @@ def identity(job: Job, rows: IndexRows) -> dict[str, list[object]]:
     return {
         "sample_id": [index.sample_ids[row] for row in rows],
         "split": [index.splits[row] for row in rows],
-        "label": index.labels[rows].tolist(),
+        "label": [None if label == NO_LABEL else label for label in index.labels[rows].tolist()],
         "group": [index.groups[row] for row in rows],
         "error": [index.errors[row] for row in rows],
         **_metadata(index, rows),

@@ -11,6 +11,7 @@ from demur import seal
 from demur.attacks.core.attack_state import FLAGS
 from demur.attribution.compactness import MEASURES
 from demur.attribution.localisation import LOCALISATIONS
+from demur.data import UnknownImages
 from demur.errors import RunError
 from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import Condition
@@ -102,7 +103,8 @@ def _facts(job: Job) -> dict[str, Any]:
         "classes": list(model.classes),
         "data": plan.data.address,
         "data_sha256": index.sha256,
-        "rows_sha256": index.rows_sha256,
+        "rows_sha256": {**index.rows_sha256, **_unknown_rows(job)},
+        **({} if job.unknown is None else {"unknown": _unknown_facts(job.unknown, str(plan.data.unknown))}),
         "splits": {split: len(index.rows_of(split)) for split in ("fit", "tune", "certify", "test")},
         "duplicates": index.duplicates,
         "excluded": index.excluded,
@@ -119,10 +121,29 @@ def _facts(job: Job) -> dict[str, Any]:
     }
 
 
+def _unknown_rows(job: Job) -> dict[str, str]:
+    """The hash of what is known of the images of none of the classes."""
+    if job.unknown is None:
+        return {}
+    return {"unknown images": seal.sha256_of(json_bytes(job.unknown.index.rows_sha256))}
+
+
+def _unknown_facts(unknown: UnknownImages, address: str) -> dict[str, Any]:
+    """What is said of the set of images of none of the classes."""
+    return {
+        "address": address,
+        "images": len(unknown.index),
+        "sha256": unknown.index.sha256,
+        "groups": unknown.index.group_count,
+        "shared_classes": list(unknown.shared_classes),
+        "shared_images": unknown.shared_images,
+    }
+
+
 def _calls(job: Job) -> Iterator[Call]:
     """Every name of a plan, the schemes of its addresses among them, so that packages that add one can be told."""
     yield from job.calls
-    for address in (job.plan.model.address, job.plan.data.address):
+    for address in filter(None, (job.plan.model.address, job.plan.data.address, job.plan.data.unknown)):
         yield Call(address.partition("?")[0].partition(":")[0], {})
 
 

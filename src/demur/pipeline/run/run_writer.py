@@ -27,7 +27,7 @@ from demur.records import (
 )
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
-_PICTURED = ("facts/gallery.json", "facts/corruptions.json", "facts/overlays.json")
+_PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json")
 _KEPT = ("plan.toml", "run.json")
 
 

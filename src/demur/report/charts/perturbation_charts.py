@@ -9,9 +9,9 @@ import altair as alt
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
-from demur.analysis.robustness.attack_tables import Robustness
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
 from demur.analysis.robustness.perturbation_curves import Confidence
+from demur.analysis.robustness.robust_accuracy import SizePoint
 from demur.report.charts.chart_theme import Drawing, Rows, main, number, share_axis
 from demur.report.phrases import readable
 
@@ -130,23 +130,28 @@ def _row(point: Confidence, norm: str) -> dict[str, Any]:
     }
 
 
+ALL_ATTACKS = "all attacks together"
+"""The line of what nothing fooled, beside the attacks one by one."""
+
+
 def against_eps(results: Results) -> Drawing | None:
     """Accuracy against the largest change an attack may make; None where none has a size in pixels."""
-    curves = [found for found in results.robustness if found.norm == "linf" and found.curve]
-    chosen = [row for row in results.conditions if row.kind == "attack" and _has_place(row, results)]
-    families = [*map(_family, curves), *{row.family for row in chosen}]
-    rows = _marked(results, chosen)
-    for found in curves:
-        name = _family(found) if families.count(_family(found)) == 1 else found.condition
-        rows += [_place(readable(name), point.eps, point.robust_accuracy, found.n, curve=True) for point in found.curve]
+    rows = _marked(results, [row for row in results.conditions if row.kind == "attack" and _has_place(row, results)])
+    found = next((each for each in results.robustness if each.norm == "linf" and each.curve), None)
+    rows += [] if found is None else [_curve_row(point, found.n) for point in found.curve]
     return _drawn("accuracy-eps", "largest change per pixel (0 to 1)", rows) if rows else None
+
+
+def _curve_row(point: SizePoint, n: int) -> dict[str, Any]:
+    place = _place(ALL_ATTACKS, point.eps, point.robust_accuracy, n, curve=True)
+    return place | {"ensemble": point.ensemble}
 
 
 def _has_place(row: ConditionRow, results: Results) -> bool:
     """Attacks that keep points of one size, measured in pixels, and may end in any other class."""
-    searched = {found.condition for found in results.robustness if found.curve}
+    curve = {found.condition for found in results.robustness if found.curve}
     elsewhere = {attack.condition for attack in results.attacks if attack.norm != "linf" or attack.target is not None}
-    return row.severity > 0 and row.condition not in searched | elsewhere
+    return row.severity > 0 and row.condition not in curve | elsewhere
 
 
 def against_severity(results: Results) -> Drawing | None:
@@ -160,7 +165,7 @@ def _falling(results: Results, kind: str, title: str, name: str) -> Drawing | No
 
 
 def _drawn(name: str, title: str, rows: list[dict[str, Any]]) -> Drawing:
-    """Lines with points and interval bars; a curve of many points has a band instead."""
+    """Lines with points and interval bars; a curve of many points has a band, and a mark where an ensemble was run."""
     labels = list(dict.fromkeys(row["family"] for row in rows))
     few = [row for row in rows if not row["curve"]] or rows[:: max(1, len(rows) // 6)]
     values = sorted({row["severity"] for row in few} | {0.0})
@@ -179,6 +184,11 @@ def _drawn(name: str, title: str, rows: list[dict[str, Any]]) -> Drawing:
             single.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
             single.mark_point(filled=True, size=80, opacity=1).encode(y=y, shape=shape, tooltip=_tooltip()),
         ]
+    if any(row["ensemble"] for row in rows):
+        sized = base.transform_filter("datum.ensemble")
+        layers.append(
+            sized.mark_point(filled=True, size=90, shape="diamond", opacity=1).encode(y=y, tooltip=_tooltip())
+        )
     text = f"Line chart of the share of right answers against {title}, for {', '.join(labels)}; numbers in the table."
     return Drawing.of(name, text, alt.layer(*layers), rows, height=280)
 
@@ -198,11 +208,6 @@ def _accuracy_row(row: ConditionRow, family: str) -> dict[str, Any]:
     return _place(readable(family), row.severity, row.accuracy, row.n, curve=False)
 
 
-def _family(found: Robustness) -> str:
-    """The legend says more only where several lines are of one family."""
-    return found.condition.partition("(")[0]
-
-
 def _place(family: str, severity: float, right: Quantity, n: int, *, curve: bool) -> dict[str, Any]:
     return {
         "family": family,
@@ -212,6 +217,7 @@ def _place(family: str, severity: float, right: Quantity, n: int, *, curve: bool
         "high": number(right.high),
         "n": n,
         "curve": curve,
+        "ensemble": False,
     }
 
 

@@ -98,9 +98,10 @@ TARGETS = {
     "attack": "attacks, worst point",
     "attack_oblivious": "attacks, nearest point",
     "shift": "corrupted images",
+    "unknown": "images of none of the classes",
 }
 _TITLES = {"layers": "layer", "mutants": "mutants asked", "squeezers": "squeezer"}
-_PREFERRED = ("attack", "error", "attack_oblivious", "shift")
+_PREFERRED = ("attack", "error", "attack_oblivious", "shift", "unknown")
 
 
 def part_charts(results: Results) -> tuple[Drawing, ...]:

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from demur.data.parquet_pages import unpacked_size
+from demur.parquet_files import unpacked_size
 
 
 def written(path, **given):

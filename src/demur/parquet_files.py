@@ -1,7 +1,8 @@
-"""How much a Parquet file unpacks to, by the heads of its pages, before any of them is.
+"""Parquet files from outside: their columns, once it is known that unpacking them does not fill the memory.
 
-A footer at the end says where the pages of each column begin; each page is led by a head with its size, packed and
-unpacked. Both are structs of Thrift's compact protocol: fields with a number and a type, whole numbers by seven bits.
+How much a file unpacks to is told by the heads of its pages, before any of them is unpacked. A footer at the end says
+where the pages of each column begin; each page is led by a head with its size, packed and unpacked. Both are structs
+of Thrift's compact protocol: fields with a number and a type, whole numbers by seven bits.
 """
 
 import io
@@ -10,6 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import polars as pl
+
+from demur.errors import DataError
+from demur.registry.regular_files import MIB
+
+DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What reading a file that is not whole raises."""
+
+PACKED = 200
+"""How many times its size a file may unpack to."""
+
+_ROWS = 20_000_000
+_REPEATED = 1_000
+_HARMLESS = 128 * MIB
 _LARGEST_FOOTER = 16 << 20
 _DEEPEST = 16
 
@@ -18,6 +33,50 @@ _SIZE, _DATA_AT, _DICTIONARY_AT = 7, 9, 11  # among its facts
 _UNPACKED, _PACKED = 2, 3  # of a page
 
 Struct = Mapping[int, Any]
+
+
+def parquet_schema(path: Path, content: str) -> pl.Schema:
+    """The columns of a file of which nothing was unpacked yet.
+
+    Args:
+        path: the file.
+        content: what it should hold, for the message that it is not there.
+
+    Raises:
+        DataError: no such file, not whole, or one that unpacks to far more than its size.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; expected a Parquet file {content}. Check the path.")
+    try:
+        scan = pl.scan_parquet(path, glob=False)
+        schema = scan.collect_schema()
+        rows = int(scan.select(pl.len()).collect().item())
+        unpacked = unpacked_size(path)
+    except (*DAMAGED, ValueError) as error:
+        raise damage(path, error) from None
+    if unpacked > room_of(path):
+        raise DataError(
+            f"{path} unpacks to {unpacked:,} bytes, more than {PACKED} times its size, as only files made to fill the "
+            "memory do. Write it again."
+        )
+    if rows > min(_ROWS, max(_ROWS // 20, _REPEATED * path.stat().st_size)):
+        raise DataError(
+            f"{path} announces {rows:,} rows, more than its size allows for or than are read ({_ROWS:,}). Write it "
+            "again, or as several files."
+        )
+    return schema
+
+
+def room_of(path: Path) -> int:
+    """The bytes that a file may unpack to without being one that is made to fill the memory."""
+    return max(_HARMLESS, PACKED * path.stat().st_size)
+
+
+def damage(path: Path, error: BaseException) -> DataError:
+    """A file that is not what its name says."""
+    return DataError(
+        f"cannot read {path} as Parquet: {str(error).partition(chr(10))[0]}. Check that the file is whole."
+    )
 
 
 def unpacked_size(path: Path) -> int:

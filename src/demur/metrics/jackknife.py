@@ -1,0 +1,140 @@
+"""Intervals for any smooth metric that takes row weights, skewed ones and those of few errors among them.
+
+A percentile bootstrap is too narrow where little was seen, and on the wrong side: what is rare was then seen too
+seldom as often as not, and no resample has more of it. Of 1,000 images with 37 errors the truth lay above the interval
+of AURC in 10 of 100 sets, above that of a skewed mean of 10 in 11.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from demur.errors import InputError
+from demur.metrics.estimate import Estimate, Unit, counted
+from demur.metrics.ranking import Floats
+
+Scale: TypeAlias = Literal["skew", "log", "logit"]
+
+FEWEST = 10
+"""With fewer units of independence no interval is to be trusted, and none is given."""
+
+_LEVEL = 0.975
+_TINY = 1e-12
+_NORMAL_KURTOSIS = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Jackknife:
+    """Leaves out one block of units after the other, at most `blocks`; what a block adds to a metric is its spread.
+
+    A unit is an image, or a whole group where `groups` (one name per row) is given. The interval is Student's, with the
+    degrees of freedom that the spread itself is known to (Satterthwaite 1946): rare errors leave few, however many
+    images there are. Its scale is `log` for what is positive, `logit` for what lies between 0 and 1, and `skew` for the
+    rest, where Hall's (1992) cubic turns the skewed t back into an even one, "On the removal of skewness by
+    transformation".
+
+    Tukey (1958), "Bias and confidence in not-quite large samples"; Miller (1974), "The jackknife: a review".
+    """
+
+    n: int
+    groups: NDArray[Any] | None = None
+    blocks: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and len(self.groups) != self.n:
+            raise InputError(f"`groups` must name one group per row; got {len(self.groups)} for {self.n} rows.")
+
+    @property
+    def unit(self) -> Unit:
+        """What is left out."""
+        return "image" if self.groups is None else "group"
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return self.n if self.groups is None else len(np.unique(self.groups))
+
+    def estimate(self, metric: Any, *arrays: ArrayLike, scale: Scale = "skew") -> Estimate:
+        """A metric of `arrays` with its 95 % interval; without one, and with a reason, where little or nothing varies.
+
+        `metric(*arrays, weights=(blocks, n))` gives one number for each block that is left out.
+        """
+        if not self.n:
+            return Estimate.undefined("no images", unit=self.unit)
+        value = float(metric(*arrays))
+        if math.isnan(value):
+            reason = "undefined here: no right, no wrong or no accepted answers"
+            return Estimate.undefined(reason, n=self.units, unit=self.unit)
+        if self.units < FEWEST:
+            return self._bare(value, f"no 95 % interval from {counted(self.units, self.unit)}, only from {FEWEST}")
+        blocks = self._blocks()
+        count = int(blocks.max()) + 1
+        kept = (blocks != np.arange(count)[:, None]).astype(np.float64)
+        pseudo = count * value - (count - 1) * np.asarray(metric(*arrays, weights=kept), np.float64)
+        if np.isnan(pseudo).any():
+            return self._bare(value, "no interval: it is undefined without some of the images")
+        return self._interval(value, pseudo, scale)
+
+    def _blocks(self) -> NDArray[np.intp]:
+        """The block of each row; units go to blocks at random where there are more of them."""
+        codes = np.arange(self.n) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        if self.units <= self.blocks:
+            return codes
+        return np.random.default_rng(self.seed).permutation(np.arange(self.units) % self.blocks)[codes]
+
+    def _interval(self, value: float, pseudo: Floats, scale: Scale) -> Estimate:
+        centred = pseudo - pseudo.mean()
+        spread = math.sqrt(float(np.square(centred).sum()) / (len(pseudo) - 1))
+        if spread < _TINY * max(1.0, abs(value)):
+            return self._bare(value, "no interval: nothing varies")
+        reach = _quantile(centred) / math.sqrt(len(pseudo))
+        if scale == "skew":
+            low, high = _unskewed(centred, reach)
+            return self._told(value, value - spread * high, value - spread * low)
+        slope = value if scale == "log" else value * (1 - value)
+        if slope < _TINY:
+            return self._bare(value, "no interval at the edge of what it can be")
+        half = spread * reach / slope
+        if scale == "log":
+            return self._told(value, value * math.exp(-half), value * math.exp(half))
+        odds = math.log(value / (1 - value))
+        return self._told(value, 1 / (1 + math.exp(half - odds)), 1 / (1 + math.exp(-half - odds)))
+
+    def _told(self, value: float, low: float, high: float) -> Estimate:
+        return Estimate(value=value, low=low, high=high, n=self.units, unit=self.unit)
+
+    def _bare(self, value: float, reason: str) -> Estimate:
+        return Estimate(value=value, low=math.nan, high=math.nan, n=self.units, unit=self.unit, reason=reason)
+
+
+def _quantile(centred: Floats) -> float:
+    """Of Student's t, with the degrees of freedom that the fourth moment leaves: twice the number of rare events."""
+    square = np.square(centred)
+    kurtosis = float(np.square(square).mean() / square.mean() ** 2)
+    freedom = 2 * len(centred) / max(kurtosis - 1, _NORMAL_KURTOSIS - 1)
+    return float(stdtrit(max(1.0, min(len(centred) - 1, freedom)), _LEVEL))
+
+
+def _unskewed(centred: Floats, reach: float) -> tuple[float, float]:
+    """Where Hall's cubic of a skewed t, divided by the root of the number, is −reach and reach."""
+    count = len(centred)
+    skew = float(np.mean(centred**3) / np.mean(centred**2) ** 1.5) * math.sqrt(count * (count - 1)) / (count - 2)
+    if abs(skew) < 1e-6:
+        return -reach, reach
+    low, high = (3 / skew * float(np.cbrt(1 + skew * (end - skew / (6 * count))) - 1) for end in (-reach, reach))
+    return low, high
+
+
+def mean_interval(values: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
+    """The mean with its 95 % interval, from ten images or groups on: high for large values."""
+    rows = np.asarray(values, np.float64)
+    return Jackknife(len(rows), groups).estimate(_mean, rows)
+
+
+def _mean(values: Floats, weights: Floats | None = None) -> Any:
+    return float(values.mean()) if weights is None else weights @ values / weights.sum(axis=1)

@@ -1,0 +1,79 @@
+"""What is known of deliberate changes, in sentences for the first screen."""
+
+import math
+
+from demur.analysis.results import Results
+from demur.analysis.robustness.manipulation import Manipulation
+from demur.report.phrases import DASH, count, frequency, percent, size_of
+
+
+def _no_attack_sentence(results: Results) -> str:
+    """What a search along one direction says where no attack was run, or why what was run says nothing."""
+    if void := results.void("attacks"):
+        return f"Not known: the attack {void}."
+    for search in results.epsilon:
+        median = search.median
+        if median.value > 0 and "value" not in median.above:
+            size = (
+                f"±{percent(median.value)} per pixel" if search.norm == "linf" else size_of(median.value, search.norm)
+            )
+            return f"No attack was run; along one direction {size} flips half the answers."
+    return "Not measured: no attack was run."
+
+
+def is_judged(results: Results) -> bool:
+    """Whether there is a guarantee, and untouched images on which to see whether it is kept."""
+    return results.guarantee is not None and results.guarantee.test_n > 0
+
+
+def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
+    """What is known of deliberate changes, a sentence each."""
+    return _manipulation(found, guaranteed=is_judged(results)) if found else (_no_attack_sentence(results),)
+
+
+def manipulation_line(results: Results, found: Manipulation | None) -> str:
+    """The same on one line."""
+    return _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+
+
+def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:
+    return tuple(said for said in (_median_sentence(found), _attack_sentence(found, guaranteed=guaranteed)) if said)
+
+
+def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
+    """Both findings on one line; the long one where half of the answers never flipped."""
+    if math.isnan(found.median_distance.value) or found.norm != "linf":
+        return _manipulation(found, guaranteed=guaranteed)[-1]
+    if found.eps is None or found.robust_accuracy is None:
+        return _median_sentence(found)
+    flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
+    wrong = found.wrong_answers if guaranteed and found.wrong_answers is not None else None
+    end = (
+        f"{frequency(1 - found.robust_accuracy.value)} end wrong"
+        if wrong is None
+        else f"{count(wrong)} of {count(found.attacked_samples)} are answered wrong"
+    )
+    return f"±{flips} per pixel flips half the answers; at ±{given} {end}."
+
+
+def _median_sentence(found: Manipulation) -> str:
+    distance = found.median_distance
+    if math.isnan(distance.value):
+        return f"Change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
+    return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
+
+
+def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
+    """The result of an attack of a stated size; None where none was run."""
+    if found.eps is None or found.robust_accuracy is None:
+        return None
+    lead = f"Of {count(found.attacked_samples)} images changed by up to {_change(found.eps, found.norm)}, "
+    if found.wrong_answers is None or not guaranteed:
+        return lead + f"{frequency(1 - found.robust_accuracy.value)} end wrong."
+    return lead + f"{count(found.wrong_answers)} are answered and wrong."
+
+
+def _change(size: float, norm: str) -> str:
+    if norm.lower() not in {"linf", "l∞", "inf"}:
+        return f"{size:.3g} ({norm})"
+    return f"{percent(size).replace('.0 %', ' %')} of full brightness per pixel"

@@ -1,0 +1,178 @@
+"""Near-duplicates: copies saved again, resized, moved or mirrored are found, other images of one class are not."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import interpolate, pad
+
+from demur.data import open_data
+from demur.data.near_duplicates import _distance, _neighbours, _standard, _window, near_duplicates, print_of, spectra
+
+
+def photographs(rows=60, side=96, seed=0):
+    """Smooth colour fields with edges and grain: what a photograph is to a hash."""
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(rows, 3, 9, 9, generator=draw)
+    smooth = interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)
+    edges = interpolate((torch.rand(rows, 1, 6, 6, generator=draw) > 0.5).float(), size=(side, side))
+    grain = 0.03 * torch.randn(rows, 3, side, side, generator=draw)
+    return (0.6 * smooth + 0.3 * edges + grain).clamp(0, 1)
+
+
+def saved_again(image):
+    pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "JPEG", quality=75)
+    values = np.asarray(Image.open(buffer)).astype(np.float32) / 255
+    return torch.from_numpy(values).reshape(pixels.shape).permute(2, 0, 1)
+
+
+def resized(image):
+    small = interpolate(image[None], scale_factor=0.7, mode="bilinear", antialias=True)
+    return interpolate(small, size=image.shape[1:], mode="bilinear")[0]
+
+
+def moved(image):
+    return pad(image[None], (1, 1, 1, 1), mode="replicate")[0, :, 2:, :-2]
+
+
+def shifted(down, right):
+    """By whole pixels, what comes in repeating the edge."""
+
+    def change(image):
+        height, width = image.shape[1:]
+        wide = pad(image[None], (9, 9, 9, 9), mode="replicate")[0]
+        return wide[:, 9 - down : 9 - down + height, 9 - right : 9 - right + width]
+
+    return change
+
+
+def mirrored(image):
+    return image.flip(2)
+
+
+def mirrored_and_moved(image):
+    return shifted(-2, 1)(saved_again(mirrored(image)))
+
+
+def darker(image):
+    return 0.8 * image
+
+
+def pairs(images, parts):
+    return near_duplicates(print_of(images), np.array(parts), images.shape[2:]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "side"),
+    [
+        (saved_again, 96),
+        (saved_again, 32),
+        (resized, 96),
+        (moved, 96),
+        (moved, 32),
+        (darker, 96),
+        (darker, 32),
+        (mirrored, 96),
+        (mirrored, 32),
+        (mirrored_and_moved, 96),
+        (mirrored_and_moved, 32),
+        (shifted(3, -3), 32),
+        (shifted(-2, 0), 28),
+        (shifted(5, 9), 96),
+        (shifted(2, 1), 64),
+        (shifted(1, -1), 16),
+    ],
+)
+def test_a_copy_is_found(change, side):
+    """Not one that was resized below about 64 pixels, where that leaves another image."""
+    images = photographs(side=side)
+    copies = torch.stack([change(image) for image in images])
+    found = pairs(torch.cat([images, copies]), [0] * 60 + [1] * 60)
+    assert all(other == one + 60 for one, other in found)
+    assert len(found) >= 54
+
+
+def test_copies_within_a_part_do_not_count():
+    images = photographs(10)
+    assert pairs(torch.cat([images, images]), [0] * 20) == []
+
+
+def test_a_pair_is_named_once_and_in_order():
+    images = photographs(5)
+    assert pairs(torch.cat([images[:2], images]), list("aabbbbb")) == [[0, 2], [1, 3]]
+
+
+def test_flat_and_tiny_images_have_no_double():
+    assert pairs(torch.full((6, 1, 16, 16), 0.5) + 0.001 * torch.rand(6, 1, 16, 16), range(6)) == []
+    assert pairs(torch.rand(3, 1, 6, 6).repeat(2, 1, 1, 1), range(6)) == []
+
+
+def test_different_shirts_are_different():
+    """Grey, small and alike: hundreds of pairs share a hash here, and the prints tell nearly all of them apart."""
+    source = open_data("fashion")
+    images = torch.stack([row.image for row in source.read(range(2000)) if row.image is not None])
+    found = pairs(images, np.arange(len(images)))
+    assert len(found) <= 2
+
+
+def planted(rows, change, images):
+    copies = torch.stack([change(image) for image in images[:rows]])
+    found = pairs(torch.cat([images, copies]), [0] * len(images) + [1] * rows)
+    return [pair for pair in found if pair[1] - len(images) == pair[0]], found
+
+
+@pytest.mark.parametrize("change", [mirrored, shifted(1, 0), shifted(-3, 3), mirrored_and_moved])
+def test_copies_of_clothes_are_found_among_many_that_look_alike(change):
+    """Fewer of those saved again besides, which leaves rings on a black ground."""
+    images = torch.stack([row.image for row in open_data("fashion").read(range(1000))])
+    right, found = planted(60, change, images)
+    assert len(right) >= (48 if change is mirrored_and_moved else 54)
+    assert len(found) - len(right) <= 1
+
+
+def test_a_picture_turned_upside_down_is_another():
+    right, found = planted(40, lambda image: image.flip(1), photographs(60, side=32))
+    assert found == right == []
+
+
+def test_spectra_forget_the_side_and_nearly_the_place():
+    images = photographs(40, side=32)
+    still, other = spectra(print_of(images)), spectra(print_of(images.flip(3)))
+    assert torch.allclose(still, other, atol=1e-5)
+    near = spectra(print_of(torch.stack([shifted(1, 1)(image) for image in images])))
+    apart = torch.cdist(still, still).fill_diagonal_(9).min(dim=1).values
+    assert ((still - near).norm(dim=1) < apart).float().mean() > 0.9
+
+
+def test_a_spectrum_after_a_move_is_that_of_the_moved_image():
+    images = photographs(10, side=32)
+    there = torch.stack([shifted(2, -2)(image) for image in images])
+    assert torch.allclose(spectra(print_of(images), (2, -2))[:, :20], spectra(print_of(there))[:, :20], atol=0.01)
+
+
+def test_the_nearest_are_those_of_a_slow_search():
+    draw = torch.Generator().manual_seed(0)
+    queries, places = torch.rand(700, 16, generator=draw), torch.rand(700, 16, generator=draw)
+    kinds = np.arange(700) % 2
+    found = {tuple(pair) for part in _neighbours(queries, places, kinds) for pair in part.tolist()}
+    nearest = torch.cdist(queries, places).argsort(dim=1)[:, :6].tolist()
+    slow = {(query, place) for query, row in enumerate(nearest) for place in row if query % 2 != place % 2}
+    assert found == slow
+
+
+def test_the_distance_is_its_definition():
+    one, other = torch.rand(50, 20, 18), torch.rand(50, 20, 18)
+    slow = (_standard(one) - _standard(other)).square().mean(dim=(1, 2)).sqrt()
+    assert torch.allclose(_distance(_standard(one), other), slow, atol=1e-4)
+
+
+def test_a_window_shows_the_moved_print():
+    grey = torch.rand(3, 12, 12)
+    whole = _window(grey, (2, -1), 3)
+    assert torch.equal(whole, grey[:, 1:7, 4:10])
+    half = _window(grey, (0.25, 0), 3)
+    assert torch.allclose(half, 0.75 * grey[:, 3:9, 3:9] + 0.25 * grey[:, 2:8, 3:9])
