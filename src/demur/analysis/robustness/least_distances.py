@@ -69,7 +69,7 @@ def _least(run: Run, rows: pl.DataFrame, found: Iterator[tuple[pl.DataFrame, Flo
     least = np.full(len(rows), np.inf)
     for table, distances in tables:
         known = pl.DataFrame({_ID: table[_ID], "distance": distances}, schema_overrides={"distance": pl.Float64})
-        joined = known["distance"]
+        joined = ids.join(known, on=_ID, how="left", maintain_order="left")["distance"].fill_null(np.inf)
         least = np.fmin(least, joined.to_numpy())
     return least
 
