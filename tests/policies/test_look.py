@@ -44,10 +44,10 @@ def test_later_levels_are_ever_smaller():
 
 
 def test_repeated_looks_together_break_a_guarantee_as_seldom_as_it_says():
-    """Every threshold has a risk just above the one asked for, so that whatever is issued is wrong; labels are added."""
+    """Every threshold has a risk just above the one asked for, so whatever is issued is wrong; labels are added."""
     rng, delta, issued = np.random.default_rng(0), 0.3, {"with": 0, "without": 0}
     spending = {"with": lambda look: look.risk_level(delta), "without": lambda _: delta}
-    for _ in range(300):
+    for _ in range(150):
         scores, wrong = rng.random(2000), rng.random(2000) < 0.0505
         grid = ThresholdGrid.of(rng.random(300))
         for name, level in spending.items():
@@ -56,5 +56,5 @@ def test_repeated_looks_together_break_a_guarantee_as_seldom_as_it_says():
                 for number, m in enumerate(range(200, 2001, 200), start=1)
                 for sequence in lay_out(grid, m, 0.05, level(Look(number)))
             )
-    assert issued["with"] <= 300 * delta
-    assert issued["without"] > 1.5 * 300 * delta
+    assert issued["with"] <= 150 * delta
+    assert issued["without"] > 1.5 * 150 * delta
