@@ -58,7 +58,7 @@ def changed(value, place, new):
         ("facts/policies.json", (0, "policy"), []),
         ("facts/preflight.json", (0, "state"), "fine"),
         ("facts/trials.json", ("findings", 2, "count"), "0"),
-        ("facts/near_duplicates.json", ("test",), None),
+        ("facts/near_duplicates.json", ("of",), None),
         ("facts/gallery.json", (1,), 10),
         ("facts/neighbours.json", ("alike",), -1),
         ("facts/suspects.json", (0, "suggestion"), "disc"),

@@ -252,7 +252,7 @@ def test_a_sound_set_up_raises_no_alarm(name, tmp_path):
 def test_one_constant_group_is_the_reason_of_the_refusal(tmp_path):
     results = analyse(SOUND["one constant group"].run(tmp_path / "run"))
     assert (results.state, results.refusal.constant_group) == ("too_few_labels", "everything")
-    assert "all images are of one group, 'everything'" in results.refusal.sentence
+    assert "one and the same group, 'everything'" in results.refusal.sentence
     assert "all are of one group" in results.next_step
     assert "all images are of one group, “everything”" in render(results)
 

@@ -157,8 +157,9 @@ class NearDuplicatesShape(Shape):
     """`facts/near_duplicates.json`."""
 
     pairs: Count
-    test_images: Count
-    test: Count
+    judging: Literal["test", "certify"]
+    images: Count
+    of: Count
     copies: Count
     unknown: ForeignShape | None = None
 

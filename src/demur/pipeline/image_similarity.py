@@ -48,6 +48,7 @@ def near_duplicate_facts(
 ) -> dict[str, Any]:
     """Counts of near-duplicates across splits, images the model was trained on among them, and some of the pairs.
 
+    Counted are images of the test split, or of the certify split where there are too few images for one.
     Of images of none of the classes, too: how many are near-duplicates of audited ones or hold the same pixels.
     """
     rows = printed_rows(source, index) if printed is None else printed
@@ -59,13 +60,15 @@ def near_duplicate_facts(
     _, height, width = source.input_shape
     pairs = near_duplicates(prints, np.array(splits), (height, width))
     foreign, pairs = pairs[pairs[:, 1] >= seen], pairs[pairs[:, 1] < seen]
-    touched = [row for row in np.unique(pairs) if splits[row] == "test"]
+    judging = "test" if "test" in rows.splits else "certify"
+    touched = [row for row in np.unique(pairs) if splits[row] == judging]
     between = Counter("-".join(sorted((splits[one], splits[other]))) for one, other in pairs)
     return {
         "pairs": len(pairs),
         "between": dict(sorted(between.items())),
-        "test_images": len(touched),
-        "test": splits.count("test"),
+        "judging": judging,
+        "images": len(touched),
+        "of": splits.count(judging),
         "copies": index.leaks,
         "examples": [[ids[one], ids[other]] for one, other in pairs[:_EXAMPLES]],
         **({} if unknown is None else {"unknown": _foreign(unknown.index, index, foreign, ids)}),

@@ -215,9 +215,7 @@ def _support(refusal: RefusalTable) -> str:
     """What these data can support instead."""
     given = plural(refusal.labels_given, f"labelled {refusal.unit}")
     parts = []
-    if refusal.unit == "group" and "one and the same group" in refusal.sentence:
-        parts.append("all images have one and the same group, which is one independent observation")
-    elif refusal.provable is not None:
+    if refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
     if refusal.supported is not None:
         parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a guarantee)")

@@ -67,6 +67,8 @@ def test_a_run_without_attacks_is_not_asked_about_them(tmp_path):
         "labels fit the model",
         "readable images",
         "near-duplicates stay together",
+        "images come one by one",
+        "labels are not wrong at random",
         "enough errors",
         "pixels have shades",
         "answers repeat",
@@ -163,7 +165,7 @@ def test_thirty_errors_are_enough_to_rank_by(doctored, errors, expected):
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.0101])
 def test_copies_in_another_split_are_borne_up_to_one_in_a_hundred(doctored, share):
     run = Run(doctored("none"))
-    facts = {"test": 10_000, "test_images": round(10_000 * share), "copies": round(tiny.ROWS * share + 0.4)}
+    facts = {"of": 10_000, "images": round(10_000 * share), "copies": round(tiny.ROWS * share + 0.4)}
     write_json(run.path / "facts" / "near_duplicates.json", run.optional_facts("near_duplicates") | facts)
     found = {check.name: check.state for check in copies(run)}
     expected = "fail" if share > 0.01 else "warn"

@@ -161,7 +161,7 @@ def test_one_group_of_all_images_is_named_as_the_reason(tmp_path):
     results = analyse(folder)
     assert results.state == "too_few_labels"
     assert all("one and the same group, 'lot'" in row.sentence for row in results.guarantees)
-    assert "all images have one and the same group" in FirstScreen.of(results).verdict.note
+    assert "all images are of one group, “lot”" in FirstScreen.of(results).verdict.headline
 
 
 def test_so_few_groups_that_a_split_is_empty_are_refused(tmp_path):

@@ -107,10 +107,10 @@ def copies(run: Run) -> Iterator[Check]:
         return
     yield Check(
         name="near-duplicates stay together",
-        state=level(facts["test_images"], facts["test"], 0, 0.01),
-        sentence="Test images of which another split holds a near-duplicate",
-        count=facts["test_images"],
-        of=facts["test"],
+        state=level(facts["images"], facts["of"], 0, 0.01),
+        sentence=f"{facts['judging'].capitalize()} images of which another split holds a near-duplicate",
+        count=facts["images"],
+        of=facts["of"],
     )
     if facts["copies"]:
         total = sum(run.facts["splits"].values())
