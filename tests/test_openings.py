@@ -159,3 +159,12 @@ def test_a_line_of_an_earlier_version_is_no_look(tmp_path):
     run = folder(tmp_path / "runs" / "a")
     note(run, "certify", "audit")
     assert look(run, "1") == ([1], "runs")
+
+
+def test_a_folder_that_was_moved_away_still_tells_its_own_rows_from_others(tmp_path):
+    run = folder(tmp_path / "runs" / "a")
+    look(run, "1", "2")
+    (tmp_path / "elsewhere").mkdir()
+    moved = run.rename(tmp_path / "elsewhere" / "a")
+    assert look(moved, "8", "9") == ([1], "runs")
+    assert look(moved, "2", "9") == ([3], "runs")
