@@ -87,7 +87,7 @@ def test_labels_of_a_refusal_are_counted_by_the_class(tmp_path):
 
 
 def test_a_smaller_risk_than_the_rare_class_is_common_tells(tmp_path):
-    results = analyse(imbalanced_runs.run(tmp_path, imbalanced_runs.Spot(), policies__use=["certified(risk=0.005)"]))
+    results = analyse(imbalanced_runs.run(tmp_path, imbalanced_runs.Spot(), policies__use=["certified(risk=0.01)"]))
     assert (results.state, results.constant.alike) == ("issued", None)
     assert "as the only answer" not in words(results)
 
