@@ -60,8 +60,8 @@ class Kind:
 
 
 def resampled(metric: Any, *names: str) -> Interval:
-    """The percentile bootstrap, 500 times."""
-    return lambda rows, units: Resampler(len(rows[names[0]]), units, replicates=500).estimate(
+    """The percentile bootstrap, 200 times."""
+    return lambda rows, units: Resampler(len(rows[names[0]]), units, replicates=200).estimate(
         metric, *(rows[name] for name in names)
     )
 
@@ -115,7 +115,7 @@ def _weighed_before(rows: Rows, units: Any) -> Estimate:
     def metric(flags: Any, weights: Any = None) -> Any:
         return mean(flags, own if weights is None else weights * own)
 
-    return Resampler(len(own), units, replicates=500).estimate(metric, rows["flags"])
+    return Resampler(len(own), units, replicates=200).estimate(metric, rows["flags"])
 
 
 def _balance(rows: Rows) -> float:
@@ -127,7 +127,7 @@ def _balanced(rows: Rows, units: Any) -> Estimate:
 
 
 def _balanced_before(rows: Rows, units: Any) -> Estimate:
-    found = Resampler(len(rows["score"]), units, replicates=500)
+    found = Resampler(len(rows["score"]), units, replicates=200)
     return found.estimate(balanced_accuracy, rows["score"] > 1, rows["wrong"])
 
 

@@ -80,7 +80,7 @@ def openings(run: Path) -> list[Opening]:
 
 def _append(run: Path, opening: Opening, rows: LabelledRows | None = None) -> tuple[list[Line], Scope]:
     """Append an opening; every line there is, those first that only the run folder has, and where it was counted."""
-    facts, beside = read_json(run / "run.json"), _beside(run)
+    facts, beside = read_json(run / "run.json"), _ledger_of(run)
     line = {
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
         **opening,
@@ -122,7 +122,7 @@ def _about(run: Path, lines: Sequence[Line], own: Line) -> list[Line]:
     ]
 
 
-def _beside(run: Path) -> Ledger:
+def _ledger_of(run: Path) -> Ledger:
     return Ledger(run.resolve().parent / FILE)
 
 
@@ -130,7 +130,7 @@ def _reader(run: Path) -> Any:
     """Reads ids beside the run folders or in this one."""
 
     def read(name: str) -> Ids | None:
-        found = _beside(run).ids(name)
+        found = _ledger_of(run).ids(name)
         return read_ids(run / ROWS / name) if found is None else found
 
     return read

@@ -52,6 +52,19 @@ def test_every_row_gets_a_distance_from_the_one_search(found):
     assert torch.all(staged.outcome.linf[inside] <= 1.03 * exact[inside] + 1e-3)
 
 
+def test_what_the_search_found_by_itself_is_kept_beside_the_nearest_point(found):
+    oracle, x, _, staged = found
+    objective, _, y, keys = setting(oracle)
+    (search,) = (stage for stage in Ensemble(eps=EPS).stages if stage.everyone)
+    rows, aim = torch.arange(3, ROWS), objective.climbing(search.attack.loss)
+    alone = search.attack.execute(aim, x[rows], y[rows], keys.named("fmn").rows(rows.tolist()), keep="nearest")
+    assert torch.allclose(staged.search[3:], alone.linf)
+    assert staged.search[:3].tolist() == [0, 0, 0], "wrong already"
+    assert (staged.outcome.linf <= staged.search + 1e-6).all()
+    column = staged.columns["epsilon.search"]
+    assert column == pytest.approx(staged.search.tolist())
+
+
 def test_a_row_is_broken_exactly_if_its_distance_is_within_eps(found):
     _, _, _, staged = found
     within = staged.outcome.fooled & (staged.outcome.linf <= EPS + 1e-6)

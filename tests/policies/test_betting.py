@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demur.errors import InputError
-from demur.policies import Calibration, Tolerance
+from demur.policies import Calibration, ThresholdGrid, Tolerance
 from demur.policies.betting import FRACTIONS, Stakes
 from demur.policies.fixed_sequence import ACCEPT_ALL
 from demur.policies.group_means import bet_starts, betting_applies, climb_by_betting, stakes
@@ -152,6 +152,29 @@ def test_a_risk_on_the_edge_is_passed_no_more_often_than_the_level_says():
         for _ in range(400)
     ]
     assert 0 < np.mean(passed) <= 0.1 + 3 * math.sqrt(0.1 * 0.9 / 400)
+
+
+def slow_climb(tune, certify, risk, level):
+    """Every threshold of every sequence, one after the other, until one fails."""
+    grid, best, tests = ThresholdGrid.of(tune.scores), None, 0
+    for start in bet_starts(stakes(certify).size, risk, level):
+        for threshold in sorted({*grid.near(np.arange(start.coverage, 1, 0.005)), ACCEPT_ALL}):
+            tests += 1
+            if slow_wealth(certify, threshold, risk) < 1 / start.level:
+                break
+            best = threshold if best is None else max(best, threshold)
+    return best, tests
+
+
+def test_a_climb_is_that_of_an_obvious_loop():
+    """At a high level, where thresholds pass again behind the first one that fails."""
+    rng, ends = np.random.default_rng(0), set()
+    for _ in range(12):
+        tune, certify = drawn(rng, [4] * 10), drawn(rng, rng.integers(2, 6, 14))
+        found = climb_by_betting(tune, certify, 0.2, 0.6)
+        assert (found.threshold, found.tests) == slow_climb(tune, certify, 0.2, 0.6)
+        ends.add(found.threshold)
+    assert len(ends - {None, ACCEPT_ALL}) > 1
 
 
 def test_a_climb_stops_at_the_first_failure():

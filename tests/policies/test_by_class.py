@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from demur.errors import InputError
-from demur.metrics.binomial import p_value
+from demur.metrics.binomial import labels_without_error, p_value
 from demur.policies import Calibration, CertifiedByClass, ClassCertificate, Refusal, ThresholdGrid, Tolerance
 from demur.policies.by_class import Classes
 from demur.policies.look import Look
@@ -105,7 +105,7 @@ def test_a_class_with_too_few_labels_is_named_with_what_it_can_prove():
     assert f"the class 'crack' has {found.labels_given} labelled images" in found.sentence
     best = 1 - Look().risk_level(0.05) ** (1 / found.labels_given)
     assert f"can prove {100 * best:.3g} % at best" in found.sentence
-    assert 59 < found.labels_needed < 130
+    assert found.labels_needed == labels_without_error(0.05, Look(2).risk_level(0.05))
 
 
 def test_a_class_that_is_always_wrong_makes_the_model_too_weak():

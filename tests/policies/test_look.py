@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from demur.errors import InputError
-from demur.policies import Look
+from demur.policies import Calibration, Look, ThresholdGrid
+from demur.policies.fixed_sequence import fixed_sequence, lay_out
 
 
 @pytest.mark.parametrize("delta", [0.01, 0.05, 0.2])
@@ -40,3 +41,20 @@ def test_where_it_was_counted_is_one_of_five_places():
 
 def test_later_levels_are_ever_smaller():
     assert (np.diff([Look(k).spent(0.05) for k in range(1, 100)]) < 0).all()
+
+
+def test_repeated_looks_together_break_a_guarantee_as_seldom_as_it_says():
+    """Every threshold has a risk just above the one asked for, so whatever is issued is wrong; labels are added."""
+    rng, delta, issued = np.random.default_rng(0), 0.3, {"with": 0, "without": 0}
+    spending = {"with": lambda look: look.risk_level(delta), "without": lambda _: delta}
+    for _ in range(150):
+        scores, wrong = rng.random(2000), rng.random(2000) < 0.0505
+        grid = ThresholdGrid.of(rng.random(300))
+        for name, level in spending.items():
+            issued[name] += any(
+                fixed_sequence(sequence, Calibration(scores[:m], wrong[:m]), 0.05)[0] is not None
+                for number, m in enumerate(range(200, 2001, 200), start=1)
+                for sequence in lay_out(grid, m, 0.05, level(Look(number)))
+            )
+    assert issued["with"] <= 150 * delta
+    assert issued["without"] > 1.5 * 150 * delta

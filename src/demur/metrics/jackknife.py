@@ -95,17 +95,17 @@ class Jackknife:
         reach = _quantile(centred) / math.sqrt(len(pseudo))
         if scale == "skew":
             low, high = _unskewed(centred, reach)
-            return self._told(value, value - spread * high, value - spread * low)
+            return self._between(value, value - spread * high, value - spread * low)
         slope = value if scale == "log" else value * (1 - value)
         if slope < _TINY:
             return self._bare(value, "no interval at the edge of what it can be")
         half = spread * reach / slope
         if scale == "log":
-            return self._told(value, value * math.exp(-half), value * math.exp(half))
+            return self._between(value, value * math.exp(-half), value * math.exp(half))
         odds = math.log(value / (1 - value))
-        return self._told(value, 1 / (1 + math.exp(half - odds)), 1 / (1 + math.exp(-half - odds)))
+        return self._between(value, 1 / (1 + math.exp(half - odds)), 1 / (1 + math.exp(-half - odds)))
 
-    def _told(self, value: float, low: float, high: float) -> Estimate:
+    def _between(self, value: float, low: float, high: float) -> Estimate:
         return Estimate(value=value, low=low, high=high, n=self.units, unit=self.unit)
 
     def _bare(self, value: float, reason: str) -> Estimate:

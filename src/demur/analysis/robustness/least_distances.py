@@ -30,7 +30,7 @@ def is_unlimited(entry: Mapping[str, Any]) -> bool:
 
 
 def least_distances(run: Run, norm: str, rows: pl.DataFrame, among: Collection[str] | None = None) -> Floats:
-    """Of each image of some rows, the length in a norm of the smallest change that fooled the model.
+    """Of each image of some rows, the length in a norm of the least change that fooled the model.
 
     It is 0 where the answer was wrong already, infinite where nothing fooled it. A point that fools counts by its
     measured distance whatever found it: a search for the minimal perturbation, an attack of a fixed size in this norm

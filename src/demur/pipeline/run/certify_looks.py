@@ -18,21 +18,36 @@ from demur.signals import LOGITS, Fittable, needs_of
 
 def looks_of_policies(job: Job, run: Path) -> Mapping[str, Look]:
     """The look of each policy that reads certify labels; an audit without one opens them too, for its tables."""
-    statements = [text for text in job.plan.policies.use if isinstance(job.policies[text], CERTIFIERS)]
-    if not statements:
+    found = statements(job)
+    if not found:
         note(run, "certify", "audit")
         return {}
-    numbers, scope = note_looks(run, "audit", inquiry(job), statements)
+    numbers, scope = note_looks(run, "audit", inquiry(job), list(found.values()))
     return {
-        text: Look(number, "runs" if scope == "runs" else "folder")
-        for text, number in zip(statements, numbers, strict=True)
+        text: Look(number, "runs" if scope == "runs" else "folder") for text, number in zip(found, numbers, strict=True)
     }
 
 
 def keep_certify_rows(job: Job, run: Path) -> None:
     """Keep the hashed contents of the certify rows in the run folder, where they were lost since."""
-    if any(isinstance(job.policies[text], CERTIFIERS) for text in job.plan.policies.use):
+    if statements(job):
         keep_rows(run, inquiry(job).rows)
+
+
+def statements(job: Job) -> Mapping[str, str]:
+    """What each policy that reads certify labels states: its text, and where it goes by sites those of the rows."""
+    policies = {text: job.policies[text] for text in job.plan.policies.use}
+    return {
+        text: f"{text} {_column_sha256(job.index, policy.column)}" if isinstance(policy, CertifiedBySite) else text
+        for text, policy in policies.items()
+        if isinstance(policy, CERTIFIERS)
+    }
+
+
+def _column_sha256(index: Index, column: str) -> str:
+    """Hash of what a column of the metadata says of each content; groups are in the rows themselves."""
+    values = zip(index.contents, index.meta.get(column, index.groups), strict=True)
+    return hashlib.sha256(json.dumps(sorted(map(list, values), key=str)).encode()).hexdigest()
 
 
 def inquiry(job: Job) -> Inquiry:
