@@ -123,7 +123,7 @@ def test_a_person_whose_errors_are_no_share_is_refused():
 
 
 def test_without_a_stated_error_there_is_no_team(tmp_path):
-    assert factory_runs.results(tmp_path, conditions__use=["clean"]).team is None
+    assert factory_runs.results(tmp_path / "run", conditions__use=["clean"]).team is None
 
 
 def test_a_team_by_a_policy_that_is_not_certified(tmp_path):
@@ -132,7 +132,7 @@ def test_a_team_by_a_policy_that_is_not_certified(tmp_path):
         "conditions__use": ["clean"],
         "costs": {"human_error": 0.1},
     }
-    results = factory_runs.results(tmp_path, **plan)
+    results = factory_runs.results(tmp_path / "run", **plan)
     assert (results.team.policy, results.team.signal) == ("rule", "msp")
     assert results.cost.matrix == {"human_error": 0.1}
     assert results.team.rows[0].cost.value == pytest.approx(0.1)

@@ -67,7 +67,7 @@ def test_unknown_is_a_target_of_every_signal(folder, results, signal):
 def test_nothing_else_knows_of_them(folder, results, tmp_path):
     """Every number but those about them is the one of an audit without them."""
     of = tiny.source(unknown_runs.AUDITED)
-    alone = analyse(tiny.run(tmp_path, of=of, conditions=unknown_runs.CONDITIONS, attacked=40))
+    alone = analyse(tiny.run(tmp_path / "run", of=of, conditions=unknown_runs.CONDITIONS, attacked=40))
     mine, theirs = (json.loads(each.model_dump_json()) for each in (results, alone))
     changed = {name for name in mine if mine[name] != theirs[name]}
     assert changed == {"provenance", "checks", "signals", "contests", "unknown", "label_access"}
@@ -89,7 +89,7 @@ def test_planted_images_and_names_are_said(results):
 
 def test_a_set_of_audited_images_says_nothing(tmp_path):
     unknown = unknown_runs.source(planted=40, classes=("disc", "x"))
-    results = analyse(unknown_runs.run(tmp_path, unknown, conditions=("clean",)))
+    results = analyse(unknown_runs.run(tmp_path / "run", unknown, conditions=("clean",)))
     assert results.state == "issued"
     assert results.void("unknown images") == "failed its checks: unknown images are others"
     said = "Not known how many images of none of the classes are answered: the set failed its checks"
@@ -101,21 +101,21 @@ def test_a_set_of_audited_images_says_nothing(tmp_path):
 
 def test_the_first_policy_decides_where_none_is_certified(tmp_path):
     plan = {"conditions": ("clean",), "policies": ("certified(risk=0.001)", "rule(confidence=0.9)", "rule")}
-    results = analyse(unknown_runs.run(tmp_path, **plan))
+    results = analyse(unknown_runs.run(tmp_path / "run", **plan))
     assert (results.unknown.policy, results.unknown.certified) == ("rule(confidence=0.9)", False)
-    rows = rows_of(tmp_path, "unknown")
+    rows = rows_of(tmp_path / "run", "unknown")
     assert results.unknown.answers == sum(row["signal.msp"] <= 0.1 and row["signal.entropy"] <= 1 for row in rows)
 
 
 def test_without_a_policy_everything_is_answered(tmp_path):
-    results = analyse(unknown_runs.run(tmp_path, conditions=("clean",), policies=("certified(risk=0.001)",)))
+    results = analyse(unknown_runs.run(tmp_path / "run", conditions=("clean",), policies=("certified(risk=0.001)",)))
     assert (results.unknown.policy, results.unknown.answers) == (None, unknown_runs.ROWS)
     assert "130 are answered by a model that answers everything, " in words(results)
 
 
 def test_groups_are_the_unit_where_they_are_given(tmp_path):
     groups = [f"camera {k % 13}" for k in range(unknown_runs.ROWS)]
-    results = analyse(unknown_runs.run(tmp_path, unknown_runs.source(groups=groups), conditions=("clean",)))
+    results = analyse(unknown_runs.run(tmp_path / "run", unknown_runs.source(groups=groups), conditions=("clean",)))
     assert (results.unknown.answered.unit, results.unknown.answered.n) == ("group", 13)
 
 

@@ -54,8 +54,8 @@ def test_the_constant_answer_is_put_through_the_test_of_the_certificate(constant
 
 
 def test_with_a_positive_class_a_constant_model_misses_all_of_it(tmp_path):
-    results = analyse(imbalanced_runs.run(tmp_path, imbalanced_runs.Always(), data__positive="defect"))
-    own = [row for row in rows_of(tmp_path, "clean", "test") if row["label"] == 0]
+    results = analyse(imbalanced_runs.run(tmp_path / "run", imbalanced_runs.Always(), data__positive="defect"))
+    own = [row for row in rows_of(tmp_path / "run", "clean", "test") if row["label"] == 0]
     assert results.state == "uninformative"
     assert (results.positive.wrong_answers, results.positive.n, results.positive.bound) == (len(own), len(own), 1.0)
     assert f"No guarantee for “defect”: {len(own)} of {len(own)} test images are answered and wrong." in words(results)
@@ -80,14 +80,16 @@ def test_the_headline_is_of_the_positive_class(telling):
 
 def test_labels_of_a_refusal_are_counted_by_the_class(tmp_path):
     plan = {"data__positive": "defect", "policies__use": ["certified(risk=0.0001)"]}
-    results = analyse(imbalanced_runs.run(tmp_path, imbalanced_runs.Spot(), **plan))
+    results = analyse(imbalanced_runs.run(tmp_path / "run", imbalanced_runs.Spot(), **plan))
     assert results.state == "too_few_labels"
     assert results.positive.bound is None
     assert f"{results.positive.labels} of these labels are of “defect”." in FirstScreen.of(results).verdict.note
 
 
 def test_a_smaller_risk_than_the_rare_class_is_common_tells(tmp_path):
-    results = analyse(imbalanced_runs.run(tmp_path, imbalanced_runs.Spot(), policies__use=["certified(risk=0.005)"]))
+    results = analyse(
+        imbalanced_runs.run(tmp_path / "run", imbalanced_runs.Spot(), policies__use=["certified(risk=0.01)"])
+    )
     assert (results.state, results.constant.alike) == ("issued", None)
     assert "as the only answer" not in words(results)
 
@@ -106,8 +108,8 @@ def test_a_constant_answer_on_what_is_answered_is_said(tmp_path):
 
 def test_one_image_of_each_group_is_counted(tmp_path):
     source = tiny.source(rows=900, groups=[f"part {row // 3}" for row in range(900)])
-    results = analyse(tiny.run(tmp_path, of=source, conditions=("clean",), policies=("certified(risk=0.2)",)))
-    facts = json.loads((tmp_path / "facts" / "policies.json").read_text())[0]
+    results = analyse(tiny.run(tmp_path / "run", of=source, conditions=("clean",), policies=("certified(risk=0.2)",)))
+    facts = json.loads((tmp_path / "run" / "facts" / "policies.json").read_text())[0]
     assert (results.constant.n, results.constant.unit) == (facts["policy"]["certificate"]["m"], "group")
 
 

@@ -33,7 +33,7 @@ def test_every_image_is_a_row_without_a_label(folder):
 
 
 def test_the_other_rows_are_what_they_are_without(folder, tmp_path):
-    alone = tiny.run(tmp_path, of=tiny.source(unknown_runs.AUDITED), conditions=("clean",))
+    alone = tiny.run(tmp_path / "run", of=tiny.source(unknown_runs.AUDITED), conditions=("clean",))
     assert read(folder, "clean").equals(read(alone, "clean"))
     policies = [json.loads((each / "facts" / "policies.json").read_text()) for each in (folder, alone)]
     assert policies[0] == policies[1]
@@ -41,7 +41,9 @@ def test_the_other_rows_are_what_they_are_without(folder, tmp_path):
 
 def test_planted_images_and_shared_names_are_written_down(tmp_path):
     classes, labels = ("cat", "bar", "Disc"), torch.arange(unknown_runs.ROWS) % 3
-    made = unknown_runs.run(tmp_path, unknown_runs.source(classes=classes, labels=labels), conditions=("clean",))
+    made = unknown_runs.run(
+        tmp_path / "run", unknown_runs.source(classes=classes, labels=labels), conditions=("clean",)
+    )
     near = json.loads((made / "facts" / "near_duplicates.json").read_text())["unknown"]
     assert (near["images"], near["of"]) == (unknown_runs.PLANTED, unknown_runs.ROWS)
     assert near["examples"] == [[f"unknown:{k:06d}", f"{k:06d}"] for k in range(unknown_runs.PLANTED)]
@@ -54,17 +56,17 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         tiny.interrupt(patch, lambda condition: condition.kind == "unknown")
         with pytest.raises(KeyboardInterrupt):
-            unknown_runs.run(tmp_path)
-    assert tiny.hashes(unknown_runs.run(tmp_path)) == tiny.hashes(folder)
+            unknown_runs.run(tmp_path / "run")
+    assert tiny.hashes(unknown_runs.run(tmp_path / "run")) == tiny.hashes(folder)
 
 
 def test_a_run_does_not_go_on_with_other_unknown_images(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         tiny.interrupt(patch, lambda condition: condition.kind == "unknown")
         with pytest.raises(KeyboardInterrupt):
-            unknown_runs.run(tmp_path)
+            unknown_runs.run(tmp_path / "run")
     with pytest.raises(RunError, match="other unknown images"):
-        unknown_runs.run(tmp_path, unknown_runs.source(planted=3))
+        unknown_runs.run(tmp_path / "run", unknown_runs.source(planted=3))
 
 
 class Failing(tiny.Net):
@@ -78,7 +80,7 @@ class Failing(tiny.Net):
 
 def test_a_model_that_fails_on_some_is_asked_by_halves(tmp_path):
     model = tiny.BoundClassifier(Failing().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
-    rows = read(unknown_runs.run(tmp_path, model=model, conditions=("clean",)), "unknown")
+    rows = read(unknown_runs.run(tmp_path / "run", model=model, conditions=("clean",)), "unknown")
     lost = (unknown_runs.images()[:, 0, 0, 1] > 0.99).numpy()
     assert 0 < lost.sum() < 10
     assert np.array_equal(rows["error"].is_not_null().to_numpy(), lost)
@@ -88,7 +90,9 @@ def test_a_model_that_fails_on_some_is_asked_by_halves(tmp_path):
 
 
 def test_an_image_that_cannot_be_read_is_counted(tmp_path):
-    rows = read(unknown_runs.run(tmp_path, tiny.Broken(unknown_runs.source(), {9}), conditions=("clean",)), "unknown")
+    rows = read(
+        unknown_runs.run(tmp_path / "run", tiny.Broken(unknown_runs.source(), {9}), conditions=("clean",)), "unknown"
+    )
     assert rows["error"].to_list() == ["torn file" if row == 9 else None for row in range(len(rows))]
 
 
