@@ -96,7 +96,7 @@ def _issued(results: Results) -> tuple[str, str, str]:
     guarantee = results.guarantee
     if guarantee is None:
         raise ValueError("results in state 'issued' must hold a guarantee; there is none. Rebuild results.json.")
-    if results.positive is not None and results.positive.bound is not None:
+    if results.positive is not None and results.positive.bound is not None and guarantee.kind != "class":
         return (_use(results, guarantee), *_of_positive(results.positive, guarantee))
     return (
         _use(results, guarantee),
@@ -215,9 +215,7 @@ def _support(refusal: RefusalTable) -> str:
     """What these data can support instead."""
     given = plural(refusal.labels_given, f"labelled {refusal.unit}")
     parts = []
-    if refusal.unit == "group" and "one and the same group" in refusal.sentence:
-        parts.append("all images have one and the same group, which is one independent observation")
-    elif refusal.provable is not None:
+    if refusal.provable is not None:
         parts.append(f"{given} can prove {percent(refusal.provable)} wrong at best, if no answer is wrong")
     if refusal.supported is not None:
         parts.append(f"these would bear about {percent(refusal.supported, 0)} (a hint, not a guarantee)")
