@@ -96,7 +96,7 @@ def _issued(results: Results) -> tuple[str, str, str]:
     guarantee = results.guarantee
     if guarantee is None:
         raise ValueError("results in state 'issued' must hold a guarantee; there is none. Rebuild results.json.")
-    if results.positive is not None and results.positive.bound is not None:
+    if results.positive is not None and results.positive.bound is not None and guarantee.kind != "class":
         return (_use(results, guarantee), *_of_positive(results.positive, guarantee))
     return (
         _use(results, guarantee),

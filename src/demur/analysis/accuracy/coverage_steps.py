@@ -11,6 +11,7 @@ from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import is_sized
 from demur.analysis.run_folder import Flags, Floats, Run, score, share
 from demur.metrics import coverage_at_risk
+from demur.policies import ClassThreshold
 from demur.records import wrong
 
 Lever: TypeAlias = Literal["model", "signal", "labels", "camera"]
@@ -90,13 +91,17 @@ def coverage_loss(run: Run) -> CoverageLoss | None:
 
 
 def _aim(run: Run) -> _Aim | None:
-    """Of the certified policy, or of the one that was refused."""
+    """Of the certified policy, or of the one that was refused; none of one about each class, whose share is of all."""
+    if isinstance(run.guard, ClassThreshold):
+        return None
     if run.guard is not None:
         return _Aim(run.guard.certificate.risk, run.guard.signal)
     entry = next((entry for entry in run.policy_facts if "refusal" in entry), None)
     if entry is None:
         return None
     refusal = entry["refusal"]
+    if refusal.get("kind") == "class":
+        return None
     return _Aim(refusal["risk"], entry["signal"], weak=refusal["reason"] == "model_too_weak")
 
 
