@@ -18,36 +18,39 @@ if TYPE_CHECKING:
     from demur.policies.label_budget import LabelBudget
 
 Delta = Annotated[float, typer.Option(help="The probability that the guarantee may fail.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Table = Annotated[
+    Path,
+    typer.Argument(
+        help="Parquet or CSV: `label` with `logit.0`, `logit.1`, …, or `label`, `predicted` and `score` (higher = "
+        "more uncertain); optional `group`, `split`, `weight`, `sample_id`."
+    ),
+]
+Risk = Annotated[float | None, typer.Option(help="Largest tolerable share of wrong answers; 0.02 without --coverage.")]
+Coverage = Annotated[float | None, typer.Option(help="Share of images to answer instead of a risk, such as 0.85.")]
+EachClass = Annotated[
+    bool, typer.Option("--each-class", help="Keep answered errors below the risk among the images of every class.")
+]
+Width = Annotated[
+    float | None, typer.Option(help="How far a score may move when its image is asked again; one float32 step.")
+]
+LargestWeight = Annotated[
+    float | None, typer.Option(help="The largest weight there can be, fixed beforehand, where rows have weights.")
+]
 
 
 def certify(
-    table: Annotated[
-        Path,
-        typer.Argument(
-            help="Parquet or CSV: `label` with `logit.0`, `logit.1`, …, or `label`, `predicted` and `score` (higher = "
-            "more uncertain); optional `group`, `split`, `weight`, `sample_id`."
-        ),
-    ],
-    risk: Annotated[
-        float | None, typer.Option(help="Largest tolerable share of wrong answers; 0.02 without --coverage.")
-    ] = None,
-    coverage: Annotated[
-        float | None, typer.Option(help="Share of images to answer instead of a risk, such as 0.85.")
-    ] = None,
+    table: Table,
+    risk: Risk = None,
+    coverage: Coverage = None,
     delta: Delta = 0.05,
-    each_class: Annotated[
-        bool, typer.Option("--each-class", help="Keep answered errors below the risk among the images of every class.")
-    ] = False,
+    each_class: EachClass = False,
     signal: Annotated[str | None, typer.Option(help="The score to use; by default chosen on tune rows.")] = None,
-    tolerance: Annotated[
-        float | None, typer.Option(help="How far a score may move when its image is asked again; one float32 step.")
-    ] = None,
-    largest_weight: Annotated[
-        float | None, typer.Option(help="The largest weight there can be, fixed beforehand, where rows have weights.")
-    ] = None,
+    tolerance: Width = None,
+    largest_weight: LargestWeight = None,
     ledger: Annotated[Path | None, typer.Option(help="File that counts looks; by default beside the table.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder with a report; by default none is written.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
+    json: Json = False,
 ) -> None:
     """Certify a threshold from a table of a model's answers, without the model, its images or torch.
 
@@ -151,7 +154,7 @@ def labels(
     ] = None,
     number: Annotated[int | None, typer.Option("--labels", help="How many labels there are.")] = None,
     looks: Annotated[int, typer.Option(help="Which look at such labels it will be.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
+    json: Json = False,
 ) -> None:
     """Say how many labelled images a guarantee needs, of which class, and what a given number could support."""
     from demur.policies import Look

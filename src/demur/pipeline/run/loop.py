@@ -127,8 +127,7 @@ def _run(
     address = None if classifier is not None else plan.model.address
     classifier = _on_device(plan, source, classifier, device)
     setup = resolve(plan, source, spatial=has_maps(classifier))
-    if out is None:
-        try_folder(default_folder(setup.plan))
+    try_folder(out or default_folder(setup.plan))
     unknown = _unknown(plan, source, unknown)
     progress.say("reading the images")
     index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)

@@ -31,7 +31,7 @@ class Answers:
         label: (rows,).
         predicted: (rows,), the largest logit's where there are logits.
         logits: (rows, classes) float32, or None for a table of scores.
-        given: scores that stand in the table, (rows,) each, higher = more uncertain.
+        own_scores: scores that stand in the table, (rows,) each, higher = more uncertain.
         group: unit of independence of each row, or None.
         split: what a row serves by the table itself, or None.
         weight: how much each row counts, or None.
@@ -45,7 +45,7 @@ class Answers:
     label: NDArray[np.int32]
     predicted: NDArray[np.int32]
     logits: NDArray[np.float32] | None
-    given: Mapping[str, Floats]
+    own_scores: Mapping[str, Floats]
     group: NDArray[np.str_] | None
     split: Sequence[OwnSplit | None] | None
     weight: Floats | None
@@ -63,7 +63,7 @@ class Answers:
             label=self.label[index],
             predicted=self.predicted[index],
             logits=None if self.logits is None else self.logits[index],
-            given={name: scores[index] for name, scores in self.given.items()},
+            own_scores={name: scores[index] for name, scores in self.own_scores.items()},
             group=None if self.group is None else self.group[index],
             split=None if self.split is None else [self.split[row] for row in index],
             weight=None if self.weight is None else self.weight[index],
@@ -79,12 +79,12 @@ class Answers:
     @property
     def signals(self) -> tuple[str, ...]:
         """The scores that can be used: those in the table, and what the logits give."""
-        return tuple(dict.fromkeys((*(LOGIT_SCORES if self.logits is not None else ()), *self.given)))
+        return tuple(dict.fromkeys((*(LOGIT_SCORES if self.logits is not None else ()), *self.own_scores)))
 
     def scores(self, signal: str) -> Floats:
         """The scores of one signal (rows,); those that stand in the table come before those that its logits give."""
-        if signal in self.given:
-            return self.given[signal]
+        if signal in self.own_scores:
+            return self.own_scores[signal]
         assert self.logits is not None  # else it is none of `signals`
         return scores_of(self.logits, signal)
 
@@ -130,7 +130,7 @@ def _answers(
 ) -> Answers:
     matrix = _matrix(table, logits) if logits else None
     label, predicted, classes = _labels(path, table, logits, matrix)
-    given = {
+    own_scores = {
         name.removeprefix(SIGNAL): table[name].to_numpy()
         for name in table.columns
         if name == "score" or name.startswith(SIGNAL)
@@ -141,7 +141,7 @@ def _answers(
         label=label,
         predicted=predicted,
         logits=matrix,
-        given=given,
+        own_scores=own_scores,
         group=_group(table),
         split=_splits(path, table),
         weight=_weight(path, table),

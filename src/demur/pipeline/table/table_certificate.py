@@ -93,9 +93,7 @@ def certify_table(
         InputError: weights without their bound, or above it.
     """
     splits = table_splits(answers)
-    chosen = _chosen(answers, splits) if signal is None else signal
-    if chosen not in answers.signals:
-        raise unknown("signal of the table", chosen, answers.signals)
+    chosen = _signal(answers, splits, signal)
     rows = _Rows(answers, answers.scores(chosen), _shares(answers, largest_weight), tolerance)
     tune, certify, test = (rows.of(splits == name) for name in ("tune", "certify", "test"))
     if not len(tune) or not len(certify):
@@ -110,18 +108,18 @@ def certify_table(
     else:
         answer = policy.fit(tune, certify, look, bare)
     units = test.one_per_group()
-    given = _given(answer, chosen, units)
+    answered = _answered(answer, chosen, units)
     return TableCertificate(
         signal=chosen,
         counts={str(name): int(count) for name, count in zip(*np.unique(splits, return_counts=True), strict=True)},
         answer=answer,
         test=len(units),
-        test_answered=int(given.sum()),
-        test_wrong=int(units.wrong[given].sum()),
+        test_answered=int(answered.sum()),
+        test_wrong=int(units.wrong[answered].sum()),
     )
 
 
-def _given(answer: AnyCertificate | Refusal, signal: str, units: Calibration) -> Flags:
+def _answered(answer: AnyCertificate | Refusal, signal: str, units: Calibration) -> Flags:
     if isinstance(answer, Refusal):
         return np.zeros(len(units), bool)
     return answer.on(signal).accepts({signal: units.scores})
@@ -162,8 +160,15 @@ def sample_ids(answers: Answers) -> list[str]:
     return [f"row {row}" for row in answers.numbers] if answers.sample_id is None else list(answers.sample_id)
 
 
-def _chosen(answers: Answers, splits: Splits) -> str:
-    """The signal, by tune rows alone; below 600 rows it is fixed in advance."""
+def _signal(answers: Answers, splits: Splits, wanted: str | None) -> str:
+    """The signal that is wanted, if the table has it; else one chosen by tune rows alone.
+
+    Below 600 rows it is fixed in advance.
+    """
+    if wanted is not None and wanted not in answers.signals:
+        raise unknown("signal of the table", wanted, answers.signals)
+    if wanted is not None:
+        return wanted
     baseline = "msp" if "msp" in answers.signals else answers.signals[0]
     if len(answers.signals) == 1 or len(answers) < FEWEST:
         return baseline

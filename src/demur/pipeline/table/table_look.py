@@ -68,7 +68,7 @@ def row_ids(answers: Answers) -> NDArray[np.uint64]:
     if answers.sample_id is not None:
         digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in answers.sample_id)
         return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-    columns = [answers.predicted, *answers.given.values()]
+    columns = [answers.predicted, *answers.own_scores.values()]
     columns += [] if answers.logits is None else [answers.logits[:, k] for k in range(answers.logits.shape[1])]
     found = np.zeros(len(answers), np.uint64)
     for column in columns:
@@ -86,6 +86,6 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _scores_sha256(answers: Answers) -> str:
     """The hash that stands for the model: all answers and scores."""
     digest = hashlib.sha256()
-    for array in (answers.predicted, answers.logits, *answers.given.values(), answers.weight):
+    for array in (answers.predicted, answers.logits, *answers.own_scores.values(), answers.weight):
         digest.update(b"\x1e" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

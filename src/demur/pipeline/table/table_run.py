@@ -137,7 +137,7 @@ def _failures(answers: Answers, rows: list[int]) -> pl.DataFrame:
 def content_sha256(answers: Answers) -> str:
     """The hash of what a certificate follows from: labels, answers, scores, units and weights."""
     digest = hashlib.sha256("\x1f".join(answers.classes).encode())
-    arrays = [answers.label, answers.predicted, answers.logits, *answers.given.values(), answers.weight]
+    arrays = [answers.label, answers.predicted, answers.logits, *answers.own_scores.values(), answers.weight]
     for array in arrays:
         digest.update(b"\x1e" if array is None else np.ascontiguousarray(array).tobytes())
     for names in (answers.group, answers.sample_id):
