@@ -254,10 +254,12 @@ def test_a_full_disk_loses_nothing(demur, good, address, tmp_path, monkeypatch):
             patch.setattr(os, "fsync", until_full)
             return demur("audit", good, address, *STEPS, "--out", out)
 
-    assert audit("whole", room=1000).status in {0, 1, 3}
+    (tmp_path / "first").mkdir()
+    assert audit(tmp_path / "first" / "whole", room=1000).status in {0, 1, 3}
     files = len(calls)
     for room in (0, 4, 6, files // 2, files - 6, files - 1):
-        run = tmp_path / f"run{room}"
+        run = tmp_path / str(room) / "run"  # each beside its own openings
+        run.parent.mkdir()
         said = audit(run, room)
         assert (said.status, said.out) == (2, "")
         assert "Traceback" not in said.err
@@ -267,7 +269,7 @@ def test_a_full_disk_loses_nothing(demur, good, address, tmp_path, monkeypatch):
         begun = {path: path.read_bytes() for path in run.glob("records/*")}
         assert audit(run, room=1000).status in {0, 1, 3}
         assert all(path.read_bytes() == content for path, content in begun.items())
-        for path in (tmp_path / "whole").glob("records/*"):
+        for path in (tmp_path / "first" / "whole").glob("records/*"):
             assert (run / "records" / path.name).read_bytes() == path.read_bytes()
 
 
@@ -308,15 +310,15 @@ def test_an_answer_nobody_can_take_is_no_traceback():
 
 def torn_everywhere():
     """A table in which every seventh image is torn, with everything that may be known of a row."""
-    arrays, labels = pixels(420)
+    arrays, labels = pixels(630)
     images = [encoded(array)[: 60 if at % 7 == 3 else None] for at, array in enumerate(arrays)]
     return pl.DataFrame(
         {
             "image": images,
             "label": labels,
             "label2": [(label + (at % 10 == 0)) % 3 for at, label in enumerate(labels)],
-            "group": [f"g{at // 2}" for at in range(420)],
-            "meta.site": ["north" if at % 3 else "south" for at in range(420)],
+            "group": [f"g{at // 2}" for at in range(630)],
+            "meta.site": ["north" if at % 3 else "south" for at in range(630)],
         }
     )
 
@@ -337,8 +339,8 @@ def test_torn_images_in_every_split_go_through_everything(demur, good, tmp_path)
     attacked = table.filter(pl.col("condition").str.contains("eps|fmn"))
     assert len(attacked)
     assert attacked["error"].null_count() == len(attacked)
-    results = shown(tmp_path / "run", "cannot decode the image", failed=60, rows=420, units=210)
-    assert results["guarantee"]["certify_n"] <= 360
+    results = shown(tmp_path / "run", "cannot decode the image", failed=90, rows=630, units=315)
+    assert results["guarantee"]["certify_n"] <= 540
     tested = table.filter(pl.col("condition") == "clean", pl.col("split") == "test", pl.col("error").is_null())
     assert sum(row["n"] for row in results["per_class"]) == len(tested)
     assert results["direction"] is not None
