@@ -90,7 +90,7 @@ def test_features_come_with_the_logits_in_one_pass():
     with torch.no_grad():
         assert seen.logits is not None
         assert seen.features.shape == (3, 48)
-        torch.testing.assert_close(seen.logits, net(images), rtol=0, atol=0)
+        torch.testing.assert_close(seen.logits, net(images))
     assert seen.forwards == 1
 
 
@@ -98,7 +98,7 @@ def test_other_images_are_counted_for_the_rows_they_belong_to():
     net, images, seen = net_and_evidence()
     with torch.no_grad():
         found = seen.logits_of(images[[0, 2]], rows=torch.tensor([0, 2]))
-        torch.testing.assert_close(found, net(images[[0, 2]]), rtol=0, atol=0)
+        torch.testing.assert_close(found, net(images[[0, 2]]))
         seen.logits_of(images)
     assert seen.spent.tolist() == [[2, 1, 2], [0, 0, 0]]
     assert (seen.forwards, seen.backwards, len(seen)) == (2, 0, 3)
@@ -351,6 +351,6 @@ def test_what_does_not_go_with_the_images_is_refused(given, message):
 
 def test_a_bare_module_will_do_and_anything_else_is_refused():
     net, x = Net().eval(), torch.rand(2, *SHAPE)
-    assert torch.equal(Evidence(net, x).logits, net(x).detach().cpu())
+    torch.testing.assert_close(Evidence(net, x).logits.detach(), net(x).detach().cpu())
     with pytest.raises(ModelError, match=r"got str\. Write demur\.Classifier\(module"):
         Evidence("net", x)

@@ -108,7 +108,10 @@ def test_a_section_with_nothing_to_show_is_left_out(name, rich):
         ("trust", "There is no single score on purpose"),
         ("lipschitz", "41.2 steepest slope seen, of 64 images"),
         ("lipschitz", "183,000 upper bound, usually vacuous 4,440× bound ÷ steepest seen"),
-        ("lipschitz", "stand against every change of L2 2.1 × 10⁻⁵; fmn(norm='l2') flips half of them at L2 0.31."),
+        (
+            "lipschitz",
+            "every change of L2 2.1 × 10⁻⁵; attacks (fmn(norm='l2') first among them) flip half of them at L2 0.31.",
+        ),
         ("lipschitz", "block.3 block.3.conv, block.3.norm convolution 2.3 43 ▲ not converged"),
     ],
 )
@@ -266,7 +269,9 @@ def test_captions_begin_with_a_capital(rich):
 
 def test_a_search_confined_to_a_region_is_named_without_it():
     found = lipschitz(search_name="ray(norm='l2', part='whole', region='grad_cam')")
-    assert "; ray(norm='l2') flips half of them" in section(report(lipschitz=found), "lipschitz")
+    assert "; attacks (ray(norm='l2') first among them) flip half of them" in section(
+        report(lipschitz=found), "lipschitz"
+    )
 
 
 def test_an_object_that_does_not_beat_the_blob_is_not_shown_as_leaned_on():

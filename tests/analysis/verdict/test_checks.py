@@ -182,12 +182,12 @@ def test_a_failed_check_at_the_door_counts(doctored):
 
 
 def test_an_interval_without_an_upper_end_says_why(doctored):
-    censored = {"epsilon.censored": pl.lit(value=True), "epsilon.minimal": pl.lit(None)}
-    some = manipulation(Run(doctored("fmn", 0.45, **censored))).median_distance
+    right = {"predicted": pl.col("label"), "epsilon.censored": pl.lit(value=True), "epsilon.minimal": pl.lit(None)}
+    some = manipulation(Run(doctored("", 0.45, **right))).median_distance
     assert np.isfinite([some.value, some.low]).all()
     assert np.isnan(some.high)
     assert "never flipped" in some.reason
-    most = manipulation(Run(doctored("fmn", 0.9, **censored))).median_distance
+    most = manipulation(Run(doctored("", 0.9, **right))).median_distance
     assert np.isnan(most.value)
     assert most.reason == "most images were never flipped"
 
