@@ -133,7 +133,7 @@ def guaranteed(tmp_path_factory):
 @pytest.mark.parametrize(("split", "moved"), [("test", []), ("tune", [1]), ("certify", [0, 1])])
 def test_policies_are_fitted_on_tune_and_certify_only(guaranteed, tmp_path, split, moved):
     """Labels of tune rows place no threshold, so they move what a refusal says and not the guarantee."""
-    folder = tiny.run(tmp_path, changed_labels(split, 0.3), policies=THREE, **CLEAN)
+    folder = tiny.run(tmp_path / "run", changed_labels(split, 0.3), policies=THREE, **CLEAN)
     found = read_json(folder / "facts" / "policies.json")
     assert ["policy" in entry for entry in guaranteed] == [True, False, True]
     assert [k for k in range(3) if found[k] != guaranteed[k]] == moved
