@@ -74,8 +74,8 @@ def test_duplicates_are_counted_and_kept_together():
 
 
 def test_groups_move_whole():
-    groups = [f"module {row % 20}" for row in range(400)]
-    index = build_index(source_of(images_of(400), groups=groups))
+    groups = [f"module {row % 20}" for row in range(700)]
+    index = build_index(source_of(images_of(700), groups=groups))
     for name in set(groups):
         assert len({split for split, group in zip(index.splits, groups, strict=True) if group == name}) == 1
     assert len(set(index.splits)) == 3

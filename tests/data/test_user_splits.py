@@ -55,7 +55,7 @@ def test_a_single_held_out_part_is_shared_out_by_hash(part):
 
 
 def test_rows_without_a_split_are_shared_out_and_the_others_stay():
-    index = index_of([row(number, "test" if number < 50 else None) for number in range(400)])
+    index = index_of([row(number, "test" if number < 50 else None) for number in range(800)])
     assert index.splits[:50] == ("test",) * 50
     assert set(index.splits[50:]) == {"tune", "certify", "test"}
 
