@@ -245,6 +245,11 @@ class Run:
         return None if found is None else {"signal": found.get("signal"), **found["refusal"]}
 
     @property
+    def has_logits(self) -> bool:
+        """Whether logits were kept; a run made of a table of scores has none."""
+        return "logit.0" in self._tables["clean"].columns
+
+    @property
     def logits(self) -> Floats:
         """Of the clean rows, (rows, classes)."""
         return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()

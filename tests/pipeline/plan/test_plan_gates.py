@@ -113,12 +113,12 @@ def test_plan_and_gates_are_on_disk_before_certify_labels_are_opened(tmp_path, m
 
     seen = {}
 
-    def look(job, clean, chosen):
+    def look(*arguments):
         folder = tmp_path / "run"
         seen.update(json.loads((folder / "run.json").read_text()))
         seen["gates"] = tomllib.loads((folder / "plan.toml").read_text())["gates"]
         seen["openings"] = openings(folder)
-        return fit(job, clean, chosen)
+        return fit(*arguments)
 
     fit = loop.fit_policies
     monkeypatch.setattr(loop, "fit_policies", look)

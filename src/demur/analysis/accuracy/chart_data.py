@@ -131,7 +131,7 @@ def _pooled(tables: list[pl.DataFrame], name: str) -> Floats:
 def calibration(run: Run) -> CalibrationTable:
     """Confidence against accuracy on all clean held-out rows."""
     rows = run.rows("clean")
-    if "logit.0" not in rows.columns:
+    if not run.has_logits:
         none = Quantity.of(Estimate.undefined("a table of scores says no probabilities"))
         return CalibrationTable(ece=none, nll=none, brier=none, bins=())
     right, confidence, units = ~wrong(rows), 1 - score(rows, BASELINE), groups(rows)

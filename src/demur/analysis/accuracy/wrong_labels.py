@@ -70,11 +70,11 @@ class WrongLabels(Table):
 
 
 def wrong_labels(run: Run) -> WrongLabels | None:
-    """The estimate and the likeliest images; None where no image was answered."""
-    rows, found = run.rows("clean"), run.label_noise
-    if rows.is_empty():
+    """The estimate and the likeliest images; None where no image was answered, or no logits were kept."""
+    rows = run.rows("clean")
+    if rows.is_empty() or not run.has_logits:
         return None
-    labels = rows["label"].to_numpy()
+    found, labels = run.label_noise, rows["label"].to_numpy()
     joint = confident_joint(run.logits, labels)
     return WrongLabels(
         evidence=found.evidence,

@@ -54,6 +54,8 @@ def data(run: Run) -> Iterator[Check]:
 
 def labels(run: Run) -> Iterator[Check]:
     """Whether labels are wrong at random; nothing is said where that cannot be told."""
+    if not run.has_logits:
+        return
     found = run.label_noise
     if found.share.reason is None:
         yield Check(
