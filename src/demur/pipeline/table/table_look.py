@@ -45,11 +45,15 @@ def table_look(
         rows=_labelled(answers, np.flatnonzero(splits == "certify")),
         model=_scores_sha256(answers),
         menu=answers.signals if signal is None else (signal,),
-        procedure=f"{PROCEDURE}, {tolerance}, {hashlib.sha256(''.join(splits.tolist()).encode()).hexdigest()}",
+        procedure=f"{PROCEDURE}, {tolerance}, {_splits_sha256(splits)}",
         source=answers.path.name,
     )
     path = answers.path.resolve().parent / LEDGER if ledger is None else ledger
     return count_look(path, inquiry, statement)
+
+
+def _splits_sha256(splits: NDArray[np.str_]) -> str:
+    return hashlib.sha256("\x1f".join(splits.tolist()).encode()).hexdigest()
 
 
 def _labelled(answers: Answers, rows: NDArray[np.intp]) -> LabelledRows:
