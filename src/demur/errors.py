@@ -2,7 +2,7 @@
 
     DemurError
     ├── InputError            what you gave cannot be used            (exit status 2)
-    │   ├── UnknownNameError  a name, field or plan key nobody knows
+    │   ├── UnknownNameError  a name, field or plan key that is not known
     │   ├── AddressError      a model or data address that leads nowhere
     │   ├── ModelError        the classifier breaks its contract
     │   ├── DataError         the images or labels break theirs
@@ -35,7 +35,7 @@ class InputError(DemurError):
 
 
 class UnknownNameError(InputError):
-    """A name, field or key that nobody knows; the message offers the nearest known one."""
+    """A name, field or key that is not known; the message offers the nearest known one."""
 
 
 class AddressError(InputError):

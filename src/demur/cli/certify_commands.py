@@ -75,7 +75,7 @@ def certify(
 
 def _policy(risk: float | None, coverage: float | None, delta: float, *, each_class: bool) -> str:
     """What is to be guaranteed, as a plan would name it."""
-    from demur.pipeline.plan.guarantees import at_coverage, at_risk
+    from demur.pipeline.plan.guarantee_names import at_coverage, at_risk
 
     if not 0 < delta < 1:
         raise InputError(f"`delta` must lie strictly between 0 and 1; got {delta}. Write 5 % as 0.05.")

@@ -87,7 +87,7 @@ def as_tensor(picture: NDArray[Any], channels: int, rules: Rules) -> Decoded:
 
 @dataclass(frozen=True, eq=False)
 class FileHandle:
-    """An open file, closed when nobody needs it any more; safe in several threads."""
+    """An open file, closed when it is needed no more; safe in several threads."""
 
     descriptor: int
 

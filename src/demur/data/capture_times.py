@@ -19,7 +19,7 @@ _SHAPE = "%Y:%m:%d %H:%M:%S"
 
 
 def capture_times(source: Source, positions: Sequence[int]) -> NDArray[np.float64]:
-    """Seconds at which the pictures at these positions were taken, NaN where nobody knows."""
+    """Seconds at which the pictures at these positions were taken, NaN where a picture does not say."""
     if not isinstance(source, ImageListSource):
         return np.full(len(positions), np.nan)
     return np.array([_time_of(source, position) for position in positions], np.float64)

@@ -41,7 +41,7 @@ class Index:
         meta: for each name what is known of each row.
         labels2: the class a second labeller gave, None where there is none.
         weights: how sure each label is, None where nothing was said.
-        boxes: where the object is, None where nobody said.
+        boxes: where the object is, None where the data do not say.
         marks: SHA-256 of the pixels that the object covers, None where they are not known.
         leaks: held-out rows whose content the user's own split also put elsewhere.
         excluded: rows left out because their content was to be excluded.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, brief, legible, unknown
-from demur.pipeline.plan.guarantees import at_coverage, at_risk
+from demur.pipeline.plan.guarantee_names import at_coverage, at_risk
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
