@@ -4,9 +4,9 @@ import pytest
 
 from demur import seal
 from demur.errors import RunError
+from demur.files import write_json
 from demur.ledger import Inquiry, LabelledRows
 from demur.openings import FILE, keep_rows, note, note_looks, openings
-from demur.records import write_json
 
 
 def folder(path, data="d", model="m", plan="p", gates=""):

@@ -8,18 +8,8 @@ import pytest
 
 from demur.data.text_table import read_table
 from demur.errors import RunError
-from demur.records import (
-    COLUMNS,
-    csv_bytes,
-    frame,
-    read,
-    read_json,
-    validate,
-    write_atomically,
-    write_json,
-    write_shard,
-    wrong,
-)
+from demur.files import read_json, write_atomically, write_json
+from demur.records import COLUMNS, csv_bytes, frame, read, validate, write_shard, wrong
 
 
 def shard(condition="clean", rows=4):

@@ -10,11 +10,11 @@ from demur import seal
 from demur.classifier import BoundClassifier
 from demur.data import from_tensors
 from demur.data.source import Row
+from demur.files import read_json, write_json
 from demur.pipeline.plan.plan_file import Conditions, DataPlan, Plan, Policies
 from demur.pipeline.run import loop
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.run_writer import entry_check
-from demur.records import read_json, write_json
 
 CLASSES = ("disc", "bar", "cross")
 SHAPE = (1, 8, 8)

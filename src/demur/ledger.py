@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.records import append_line, write_atomically
+from demur.files import append_line, write_atomically
 from demur.seal import checked_line, file_sha256, is_whole, sha256_of
 
 Ids: TypeAlias = NDArray[np.uint64]

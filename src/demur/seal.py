@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from demur.errors import RunError
-from demur.records import read_json, write_atomically, write_json
+from demur.files import read_json, write_atomically, write_json
 
 FILE = "seal.json"
 MANIFEST = "manifest.json"

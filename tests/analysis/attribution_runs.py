@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from demur.records import frame, write_json, write_shard
+from demur.files import write_json
+from demur.records import frame, write_shard
 
 CLASSES = ("cat", "dog", "eel", "fox")
 ROWS = 120

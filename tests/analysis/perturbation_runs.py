@@ -5,7 +5,8 @@ import json
 import numpy as np
 import polars as pl
 
-from demur.records import frame, write_json, write_shard
+from demur.files import write_json
+from demur.records import frame, write_shard
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 RAY, L2, FMN, DDN = "ray", "ray(norm='l2')", "fmn(norm='l2')", "ddn(steps=20)"

@@ -11,7 +11,7 @@ from tests import tiny
 from demur.analysis import analyse
 from demur.analysis.file_shapes import FACTS, REQUIRED, check_shape, check_shapes
 from demur.errors import RunError
-from demur.records import read_json, write_json
+from demur.files import read_json, write_json
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-v1"
 

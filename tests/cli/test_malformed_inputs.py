@@ -22,7 +22,7 @@ from tests.cli.malformed_cases import CASES
 from demur.adapters.weights import manifest_of, manifest_text
 from demur.data import build_index, open_data
 from demur.errors import RunError
-from demur.records import append_line
+from demur.files import append_line
 
 ROWS = 90
 FEW = ("--set", "policies.use=['certified(risk=0.1)']")

@@ -2,7 +2,8 @@
 
 from tests.house import additions
 
-from demur.records import read, read_json
+from demur.files import read_json
+from demur.records import read
 from demur.registry import TABLES
 from demur.testing import check_attack, check_corruption, check_map, check_signal
 

@@ -11,7 +11,8 @@ import pytest
 from tests.packages import install
 
 from demur.analysis import analyse
-from demur.records import read, read_json
+from demur.files import read_json
+from demur.records import read
 from demur.registry import names
 from demur.report import write
 

@@ -14,9 +14,10 @@ from demur.classifier import BoundClassifier, Classifier
 from demur.cli import main
 from demur.data import from_tensors
 from demur.errors import InputError, ModelError
+from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
-from demur.records import read, read_json
+from demur.records import read
 
 QUICK = {
     "conditions.use": ["clean", "pgd(eps=0.05, steps=2)", "square(eps=0.05, steps=2)"],

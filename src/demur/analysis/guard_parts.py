@@ -7,7 +7,7 @@ import polars as pl
 
 from demur.analysis.run_folder import GROUP, Run, independent_rows
 from demur.metrics.binomial import clopper_pearson
-from demur.policies import ClassThreshold, Guard, SiteThresholds
+from demur.policies import CertifiedPolicy, ClassThreshold, SiteThresholds
 from demur.records import wrong
 
 Keeping: TypeAlias = Literal["holds", "broken", "undecided"]
@@ -32,7 +32,7 @@ class Part:
     of: int
 
 
-def guard_parts(run: Run, guard: Guard, rows: pl.DataFrame) -> tuple[Part, ...]:
+def guard_parts(run: Run, guard: CertifiedPolicy, rows: pl.DataFrame) -> tuple[Part, ...]:
     """The shares that the guarantee of a guard is about, on these rows."""
     match guard:
         case ClassThreshold():
@@ -48,7 +48,7 @@ def guard_parts(run: Run, guard: Guard, rows: pl.DataFrame) -> tuple[Part, ...]:
 
 
 def _part(
-    run: Run, guard: Guard, subject: tuple[str | None, float], rows: pl.DataFrame, *, among_all: bool = False
+    run: Run, guard: CertifiedPolicy, subject: tuple[str | None, float], rows: pl.DataFrame, *, among_all: bool = False
 ) -> Part:
     alone = isinstance(guard, SiteThresholds) and guard.column == GROUP
     units = rows if alone else independent_rows(rows)

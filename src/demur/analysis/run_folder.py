@@ -15,12 +15,13 @@ from scipy.stats import rankdata
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.errors import RunError
+from demur.files import read_json
 from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
-from demur.policies import GUARDS, Calibration, Guard, Policy, Sited, load_policy
-from demur.records import BATCH_SIZE, META, groups, read, read_json, read_parts, wrong
+from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, load_policy
+from demur.records import BATCH_SIZE, META, groups, read, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -228,9 +229,9 @@ class Run:
         return {entry["name"]: load_policy(entry["policy"]) for entry in self.policy_facts if "policy" in entry}
 
     @cached_property
-    def guard(self) -> Guard | None:
+    def guard(self) -> CertifiedPolicy | None:
         """The first policy with a guarantee, None where none was issued."""
-        return next((policy for policy in self.policies.values() if isinstance(policy, GUARDS)), None)
+        return next((policy for policy in self.policies.values() if isinstance(policy, CERTIFIED_POLICIES)), None)
 
     @property
     def chosen_policy(self) -> str | None:

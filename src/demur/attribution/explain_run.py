@@ -22,8 +22,9 @@ from demur.classifier import BoundClassifier
 from demur.data.decoding import Decoded, Rules, open_picture
 from demur.data.image_folder import files_below, name_below
 from demur.errors import DataError, legible, unknown
+from demur.files import write_atomically
 from demur.randomness import Keys
-from demur.records import csv_bytes, write_atomically
+from demur.records import csv_bytes
 from demur.registry import build, name_of
 from demur.registry.regular_files import MIB, content_of, reason
 from demur.shapes import Heat, Images, Labels

@@ -61,8 +61,8 @@ def attack(
     }
     trusted = _trusted(set_ or ())
     from demur.cli.settings import progress_display
+    from demur.files import read_json
     from demur.pipeline.export import export
-    from demur.records import read_json
 
     models = [model, *(transfer or ())]
     with progress_display() as progress:

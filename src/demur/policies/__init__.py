@@ -10,18 +10,18 @@ from demur.policies.by_site import CertifiedBySite, SiteRows
 from demur.policies.capacity import Capacity
 from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
 from demur.policies.certified import PROCEDURE, Certified, choose_signal
+from demur.policies.certified_policies import (
+    CERTIFICATES,
+    CERTIFIED_POLICIES,
+    CERTIFIERS,
+    AnyCertificate,
+    CertifiedPolicy,
+    Certifier,
+)
 from demur.policies.certify import certify
 from demur.policies.class_certificate import ClassCertificate, ClassThreshold
 from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid, threshold_near
-from demur.policies.guards import (
-    CERTIFICATES,
-    CERTIFIERS,
-    GUARDS,
-    AnyCertificate,
-    Certifier,
-    Guard,
-)
 from demur.policies.look import Look, count_look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
@@ -31,8 +31,8 @@ from demur.policies.tolerance import Tolerance
 __all__ = [
     "ACCEPT_ALL",
     "CERTIFICATES",
+    "CERTIFIED_POLICIES",
     "CERTIFIERS",
-    "GUARDS",
     "PROCEDURE",
     "AnyCertificate",
     "AverageLoss",
@@ -42,13 +42,13 @@ __all__ = [
     "Certified",
     "CertifiedByClass",
     "CertifiedBySite",
+    "CertifiedPolicy",
     "CertifiedThreshold",
     "Certifier",
     "ClassCertificate",
     "ClassThreshold",
     "Classes",
     "CoverageBound",
-    "Guard",
     "Look",
     "Policy",
     "Refusal",

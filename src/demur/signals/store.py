@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from demur.errors import InputError, missing_extra
-from demur.records import write_atomically, write_json
+from demur.files import write_atomically, write_json
 from demur.signals import AnySignal
 from demur.signals.plain_values import Contents, signal_from_plain, signal_to_plain
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from demur.errors import RunError
-from demur.records import locked, read_json, write_atomically, write_json
+from demur.files import locked, read_json, write_atomically, write_json
 from demur.seal import refuse_foreign
 
 

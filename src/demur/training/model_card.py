@@ -18,8 +18,8 @@ from torch import Tensor
 from demur.adapters.weights import manifest_of
 from demur.classifier import BoundClassifier
 from demur.data import Index
+from demur.files import write_atomically
 from demur.metrics import Estimate, proportion
-from demur.records import write_atomically
 from demur.training.training_task import TrainingSplit
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from demur.adapters.weights import manifest_of
 from demur.data import Source, open_data
-from demur.records import write_atomically
+from demur.files import write_atomically
 from demur.training.checkpoints import CHECKPOINT, Checkpoints, open_training
 from demur.training.learning_loop import InputScaling, Quiet, TrainingProgress, evaluate, learn, without_scaling
 from demur.training.model_card import Scores, card, write_model

@@ -14,11 +14,12 @@ from tests.analysis.plain_rows import auroc, exact_median_ends, ranked_alike, ro
 
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.run_folder import Run
+from demur.files import read_json, write_json
 from demur.metrics import proportion
 from demur.metrics.delong import auroc_gain, auroc_interval
 from demur.metrics.jackknife import mean_interval
 from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan
-from demur.records import groups, read_json, write_json
+from demur.records import groups
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run-v1"
 MAPS = (GRAD_CAM, SMOOTH)

@@ -8,7 +8,7 @@ from tests.analysis import perturbation_runs
 
 from demur.analysis.robustness.lipschitz_tables import Lipschitz, lipschitz
 from demur.analysis.run_folder import Run
-from demur.records import write_json
+from demur.files import write_json
 
 LAYER = {
     "name": "conv",

@@ -10,10 +10,10 @@ from tests.analysis.plain_rows import auroc, rows_of, same, share, wrong
 
 from demur.analysis import analyse
 from demur.analysis.accuracy.overall import _errors
+from demur.files import read_json
 from demur.metrics.corruption_error import ALEXNET
 from demur.pipeline.plan.plan_file import Signals
 from demur.pipeline.run.loop import run_plan
-from demur.records import read_json
 
 ENTROPY = "activation_entropy(bins=4, layers=['compare'])"
 MUTANTS = "label_change_rate(gamma=0.3, kept=0.1, mutants=5, stopping='never')"

@@ -12,7 +12,7 @@ from tests.analysis.plain_rows import rows_of
 
 from demur.analysis.run_folder import Run
 from demur.analysis.verdict.burst_checks import bursts, neighbour_correlation
-from demur.records import write_json
+from demur.files import write_json
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from demur.analysis.verdict.checks import checks, copies, data, guarantee_checks
 from demur.analysis.verdict.verdict import state
 from demur.analysis.verdict.verdict_tables import level
 from demur.errors import RunError
-from demur.records import write_json
+from demur.files import write_json
 
 WRONG, RIGHT = (pl.col("label") + 1) % 3, pl.col("label")
 

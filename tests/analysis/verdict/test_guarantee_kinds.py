@@ -8,7 +8,7 @@ from tests.analysis.plain_rows import rows_of, same, share, wrong
 
 from demur.analysis import analyse
 from demur.errors import InputError, UnknownNameError
-from demur.records import read_json, write_json
+from demur.files import read_json, write_json
 from demur.report.first_screen import FirstScreen
 from demur.report.page import _contents, _environment
 from demur.report.state_words import guarantee_holds, reportable, statement

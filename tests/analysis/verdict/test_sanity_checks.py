@@ -14,7 +14,7 @@ from demur.analysis.run_folder import Run
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.sanity_checks import RULES
 from demur.analysis.verdict.verdict_tables import sure_level
-from demur.records import read_json, write_json
+from demur.files import read_json, write_json
 from demur.report.first_screen import FirstScreen
 
 OF = 128

@@ -18,13 +18,13 @@ from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
 from demur.data import build_index, open_data
 from demur.errors import DemurError, InputError, ModelError, RunError
+from demur.files import read_json
 from demur.pipeline.export import export, export_job, read_arrays
 from demur.pipeline.export.export_figures import caption, sheet
 from demur.pipeline.export.export_folder import file_slug
 from demur.pipeline.export.export_run import attacks_of
 from demur.pipeline.export.point_files import Points, attack_points
 from demur.randomness import Keys
-from demur.records import read_json
 from demur.registry import build
 
 ROWS = 90

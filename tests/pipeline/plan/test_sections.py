@@ -17,12 +17,13 @@ from demur.attribution.grad_cam import GradCAM
 from demur.attribution.occlusion import OccludedBy, enlarge, has_both_parts, object_mask, occlude, weights
 from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
+from demur.files import read_json
 from demur.pipeline.job import attacked_rows, section_rows
 from demur.pipeline.plan.plan_file import OCCLUSIONS, AttributionPlan, EpsilonPlan, Plan, read_plan
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.plan.sections import occlusion_conditions
 from demur.randomness import Keys
-from demur.records import read, read_json
+from demur.records import read
 
 RAY = "ray"
 OBJECT = "ray(norm='l2', part='object', region='grad_cam')"

@@ -5,10 +5,11 @@ from safetensors.torch import save_file
 from tests import tiny
 
 from demur.errors import InputError, ModelError
+from demur.files import read_json
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
-from demur.records import read, read_json
+from demur.records import read
 
 PLAN = (
     "clean",

@@ -6,12 +6,12 @@ import pytest
 from tests import tiny
 
 from demur.data import build_index, from_tensors
+from demur.files import read_json
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Signals
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.certify_looks import inquiry, statements
 from demur.policies import Look, load_policy
-from demur.records import read_json
 
 POLICIES = ("certified(risk=0.2)",)
 CLEAN = {"conditions": ("clean",), "policies": POLICIES}

@@ -11,13 +11,14 @@ from tests import tiny
 from demur.corruptions.noises import GaussianNoise
 from demur.data import build_index
 from demur.errors import DataError, InputError, ModelError, RunError, UnknownNameError
+from demur.files import read_json
 from demur.pipeline.job import attacked_rows
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.plan.plan_file import ModelPlan, Plan, Policies, Signals
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.loop import default_folder, run_plan
 from demur.randomness import Keys
-from demur.records import read, read_json
+from demur.records import read
 
 CLEAN = {"conditions": ("clean",)}
 THREE = ("certified(risk=0.1)", "certified(risk=0.001)", "rule")

@@ -8,9 +8,9 @@ from tests import tiny
 
 from demur import seal
 from demur.errors import RunError
+from demur.files import read_json, write_json
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.model_answers import NAME, PROBES
-from demur.records import read_json, write_json
 
 SMALL = {"conditions": ("clean", "gaussian_noise(severity=1)"), "policies": ("rule(confidence=0.6)",)}
 

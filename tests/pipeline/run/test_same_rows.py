@@ -8,10 +8,11 @@ from demur import audit, from_tensors
 from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.errors import RunError
+from demur.files import read_json
 from demur.pipeline.image_similarity import near_duplicate_facts
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
-from demur.records import read, read_json
+from demur.records import read
 
 ONLY_CLEAN = {"conditions": ("clean",)}
 

@@ -8,12 +8,13 @@ from tests import tiny
 
 from demur.data import build_index
 from demur.errors import ModelError
+from demur.files import read_json
 from demur.pipeline.job import Job
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run import loop, score_tolerance
 from demur.pipeline.run.score_tolerance import measure_tolerance
 from demur.policies import Tolerance, load_policy
-from demur.records import read, read_json
+from demur.records import read
 
 PLAN = {"conditions": ("clean",), "policies": ("certified(risk=0.3)",)}
 

@@ -17,6 +17,7 @@ from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.errors import InputError, MissingExtraError, ModelError, UnknownNameError
 from demur.evidence import Evidence
+from demur.files import read_json, write_json
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Signals
 from demur.pipeline.plan.resolve import resolve
@@ -24,7 +25,7 @@ from demur.pipeline.run import fitting
 from demur.pipeline.run.fitting import Reference, fit_signals, prices
 from demur.pipeline.run.loop import run_plan
 from demur.randomness import Keys
-from demur.records import read, read_json, write_json
+from demur.records import read
 from demur.registry import build
 from demur.signals.store import load_signals, save_signals, stored_sha256
 

@@ -9,6 +9,7 @@ from tests import tiny
 
 from demur.classifier import BoundClassifier
 from demur.data import build_index
+from demur.files import read_json, write_json
 from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.plan.resolve import resolve
@@ -16,7 +17,6 @@ from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.answer_trials import _moved, _squeezed, pixel_findings
 from demur.pipeline.sanity.attack_trials import _still_rising, lead_of, reach_findings
 from demur.pipeline.sanity.trial_sample import TrialSample, scale_of, with_larger_eps
-from demur.records import read_json, write_json
 from demur.registry import build
 
 ATTACKED = ("clean", "fgsm(eps=0.1)", "pgd(eps=0.1, keep='worst', steps=10)")

@@ -5,12 +5,13 @@ import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.run_folder import BASELINE, Floats, Run, score
+from demur.files import read_json
 from demur.metrics import brier, nll, oracle, reliability, risk_coverage
 from demur.metrics.calibration import ece_interval
 from demur.metrics.estimate import Estimate
 from demur.metrics.jackknife import Jackknife
 from demur.metrics.ranking import RiskCurve as Measured
-from demur.records import groups, read_json, wrong
+from demur.records import groups, wrong
 
 
 class CurvePoint(Table):

@@ -13,7 +13,7 @@ from demur.analysis.robustness.attack_tables import is_fooled, is_sized
 from demur.analysis.run_folder import Run, independent_rows, share
 from demur.metrics.binomial import clopper_pearson
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
-from demur.policies import Guard
+from demur.policies import CertifiedPolicy
 from demur.records import wrong
 
 
@@ -116,7 +116,7 @@ def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
     return _guarded(run, run.guard, run.rows(entry["name"], "test"), sized=entry.get("keep") != "nearest")
 
 
-def _guarded(run: Run, guard: Guard, test: pl.DataFrame, *, sized: bool) -> dict[str, Any]:
+def _guarded(run: Run, guard: CertifiedPolicy, test: pl.DataFrame, *, sized: bool) -> dict[str, Any]:
     """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
     `holds` compares the intervals of the shares that the guarantee is about with what was guaranteed. It is null below

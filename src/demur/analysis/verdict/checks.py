@@ -15,9 +15,10 @@ from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.burst_checks import bursts
 from demur.analysis.verdict.sanity_checks import sanity_checks
 from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
+from demur.files import read_json
 from demur.metrics import p_value, wilson
-from demur.policies import ClassThreshold, Guard
-from demur.records import EXPLAIN, read_json, wrong
+from demur.policies import CertifiedPolicy, ClassThreshold
+from demur.records import EXPLAIN, wrong
 
 _FEWEST_ERRORS = 30
 
@@ -265,7 +266,7 @@ def _confirmed(parts: tuple[Part, ...]) -> State:
     return "warn" if any(part.errors > part.risk * part.of for part in parts) else "pass"
 
 
-def _subject(guard: Guard, worst: Part) -> str:
+def _subject(guard: CertifiedPolicy, worst: Part) -> str:
     """Which part is counted, where there are several."""
     if isinstance(guard, ClassThreshold):
         return f": of all images of the class {worst.name!r}"

@@ -6,7 +6,14 @@ from typing import Any, Literal, TypeAlias
 from demur.analysis.guard_parts import guard_parts
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Run, score, share
-from demur.policies import GUARDS, Certificate, ClassThreshold, Guard, SiteCertificate, SiteThresholds
+from demur.policies import (
+    CERTIFIED_POLICIES,
+    Certificate,
+    CertifiedPolicy,
+    ClassThreshold,
+    SiteCertificate,
+    SiteThresholds,
+)
 from demur.policies.certificate import Pool
 from demur.records import wrong
 
@@ -57,7 +64,7 @@ class AverageLossRow(Table):
     sentence: str
 
 
-def kind(guard: Guard) -> Kind:
+def kind(guard: CertifiedPolicy) -> Kind:
     """What the guarantee of a guard is about."""
     match guard:
         case ClassThreshold():
@@ -68,7 +75,7 @@ def kind(guard: Guard) -> Kind:
             return "risk" if guard.certificate.capacity is None else "capacity"
 
 
-def guarantee_facts(run: Run, guard: Guard) -> dict[str, Any]:
+def guarantee_facts(run: Run, guard: CertifiedPolicy) -> dict[str, Any]:
     """What a `Guarantee` says besides its counts: its kind, what counts equally, its parts, its sentence."""
     made = guard.certificate
     return {
@@ -92,7 +99,7 @@ def _pool_facts(pool: Pool, made: Certificate) -> dict[str, Any]:
     }
 
 
-def _parts(run: Run, guard: Guard) -> tuple[GuaranteePart, ...]:
+def _parts(run: Run, guard: CertifiedPolicy) -> tuple[GuaranteePart, ...]:
     """The classes or sites of a guard; none where it is about all together."""
     counted = guard_parts(run, guard, run.rows("clean", "test"))
     return tuple(
@@ -101,7 +108,7 @@ def _parts(run: Run, guard: Guard) -> tuple[GuaranteePart, ...]:
     )
 
 
-def _certified(guard: Guard) -> tuple[Mapping[str, Any], ...]:
+def _certified(guard: CertifiedPolicy) -> tuple[Mapping[str, Any], ...]:
     """What the certify split said of each part."""
     match guard:
         case ClassThreshold():
@@ -126,7 +133,7 @@ def guarantee_rows(run: Run) -> tuple[GuaranteeRow, ...]:
     rows = []
     for entry in run.policy_facts:
         policy = run.policies.get(entry["name"])
-        if isinstance(policy, GUARDS):
+        if isinstance(policy, CERTIFIED_POLICIES):
             rows.append(GuaranteeRow(policy=entry["name"], issued=True, sentence=policy.certificate.sentence))
         elif "refusal" in entry:
             rows.append(GuaranteeRow(policy=entry["name"], issued=False, sentence=entry["refusal"]["sentence"]))

@@ -9,7 +9,7 @@ import polars as pl
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Run, independent_rows, share
 from demur.metrics import p_value, risk_upper_bound
-from demur.policies import Certificate, CertifiedThreshold, ClassThreshold, Guard, SiteThresholds
+from demur.policies import Certificate, CertifiedPolicy, CertifiedThreshold, ClassThreshold, SiteThresholds
 from demur.records import wrong
 
 Alike: TypeAlias = Literal["everywhere", "answered"]
@@ -69,7 +69,7 @@ def constant_answer(run: Run) -> ConstantAnswer | None:
     )
 
 
-def _alike(run: Run, guard: Guard, units: pl.DataFrame, others: Flags) -> Alike | None:
+def _alike(run: Run, guard: CertifiedPolicy, units: pl.DataFrame, others: Flags) -> Alike | None:
     """Where a constant answer that is wrong on `others` passes the tests that the certified policy passed.
 
     A guarantee for every class it never gets: of the other classes it answers nothing right.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import RunError
+from demur.files import locked, read_json, write_atomically, write_json
 from demur.pipeline.plan.conditions import eps_words
-from demur.records import locked, read_json, write_atomically, write_json
 from demur.seal import refuse_foreign
 
 NOTE = "attack.json"

@@ -17,6 +17,7 @@ from torch import Tensor
 from demur.data import Index
 from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
+from demur.files import read_json, write_json
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
@@ -24,7 +25,7 @@ from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
 from demur.policies import CERTIFIERS, Look, choose_signal, dump_policy
 from demur.randomness import Keys
-from demur.records import groups, read_json, write_json, wrong
+from demur.records import groups, wrong
 from demur.shapes import Labels
 from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
 from demur.signals.store import load_signals, save_signals, stored_sha256

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from demur.errors import RunError
+from demur.files import read_json
 from demur.foreign import is_of_the_model
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import IndexRows, Job, finite
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.run.run_writer import RunWriter
 from demur.randomness import Keys
-from demur.records import read_json
 from demur.shapes import Images
 
 NAME = "facts/answers.json"

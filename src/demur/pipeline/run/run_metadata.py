@@ -13,11 +13,12 @@ from demur.attribution.compactness import MEASURES
 from demur.attribution.localisation import LOCALISATIONS
 from demur.data import UnknownImages
 from demur.errors import RunError
+from demur.files import json_bytes, read_json
 from demur.pipeline.job import Job, attacked_rows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.fitting import signal_facts
 from demur.pipeline.run.run_writer import RunWriter
-from demur.records import SCHEMA_VERSION, json_bytes, read_json
+from demur.records import SCHEMA_VERSION
 from demur.registry import Call, packages
 
 NAME = "run.json"

@@ -14,17 +14,10 @@ import polars as pl
 
 from demur import seal
 from demur.errors import DemurError, InputError, RunError
+from demur.files import json_bytes, locked, read_json, write_json
 from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
-from demur.records import (
-    PART,
-    json_bytes,
-    locked,
-    read_json,
-    write_json,
-    write_parts,
-    write_shard,
-)
+from demur.records import PART, write_parts, write_shard
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
 _PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json")

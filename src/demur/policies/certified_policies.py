@@ -10,8 +10,8 @@ from demur.policies.certified import Certified
 from demur.policies.class_certificate import ClassCertificate, ClassThreshold
 from demur.policies.site_certificate import SiteCertificate, SiteThresholds
 
-Guard: TypeAlias = CertifiedThreshold | ClassThreshold | SiteThresholds
-GUARDS = (CertifiedThreshold, ClassThreshold, SiteThresholds)
+CertifiedPolicy: TypeAlias = CertifiedThreshold | ClassThreshold | SiteThresholds
+CERTIFIED_POLICIES = (CertifiedThreshold, ClassThreshold, SiteThresholds)
 
 AnyCertificate: TypeAlias = Certificate | ClassCertificate | SiteCertificate
 CERTIFICATES = (Certificate, ClassCertificate, SiteCertificate)

@@ -1,0 +1,125 @@
+"""Files that are whole or not there: atomic writes, whole lines, JSON that can be read or is named, one writer."""
+
+import errno
+import fcntl
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from demur.errors import InputError, RunError, legible
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target and rename: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        RunError: the disk is full, or the place cannot be written.
+    """
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise _unwritten(path, error) from None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a whole line to a file, or nothing.
+
+    Raises:
+        RunError: the disk is full, or the file cannot be written.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            _write_whole(file, f"{line}\n".encode())
+    except OSError as error:
+        raise _unwritten(path, error) from None
+
+
+def _write_whole(file: io.FileIO, content: bytes) -> None:
+    """A disk that fills up takes a part without complaint."""
+    before = file.tell()
+    if file.write(content) < len(content):
+        file.truncate(before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _unwritten(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot write {path}: {error.strerror or error}. What was written before is whole; free some space or correct "
+        "the rights, and the same command continues."
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A folder with one writer at a time; made if it is not there. The lock goes with the process, even a killed one.
+
+    Raises:
+        InputError: the folder cannot be written.
+        RunError: another process writes into it.
+    """
+    try:
+        os.fspath(path).encode()
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
+        raise InputError(
+            f"cannot write the folder {legible(str(path))}: {why}. Choose another with --out DIR."
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"another process is writing into {path}. Wait for it, or choose another folder with --out."
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _umask() -> int:
+    """What this process takes from the rights of new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys, atomically."""
+    write_atomically(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """JSON with sorted keys, as every file of a run has it."""
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or broken file is named."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist. A run folder has it once its audit has started.") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise RunError(f"{path} is not readable JSON ({error}). Delete it and run the audit again.") from None
