@@ -32,10 +32,11 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
-from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, out_of_scope, refusal, state
+from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.openings import openings
+from demur.policies.certificate import VOID_WHEN
 from demur.records import wrong
 from demur.seal import is_whole
 

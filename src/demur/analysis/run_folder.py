@@ -20,7 +20,7 @@ from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
-from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, load_policy
+from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
 from demur.records import BATCH_SIZE, META, groups, read, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
@@ -263,8 +263,8 @@ class Run:
 
     def accepts(self, policy: Policy, rows: pl.DataFrame) -> Flags:
         """Which rows a policy answers, by their scores and, where it goes by that, their sites."""
-        here = policy.at(self.sites(policy.column, rows)) if isinstance(policy, Sited) else policy
-        return here.accepts({name: score(rows, name) for name in policy.signals})
+        sites = self.sites(policy.column, rows).to_numpy() if isinstance(policy, Sited) else None
+        return decide(policy, {name: score(rows, name) for name in policy.signals}, sites).accepted
 
     def sites(self, column: str, rows: pl.DataFrame) -> pl.Series:
         """Where each row comes from, null where that is not known: a column of the metadata, or the group."""

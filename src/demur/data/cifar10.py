@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from demur.data.array_files import ArraySource, FileHandle, array_source, keep_open
 from demur.data.decoding import DECODE_OPTIONS, Rules
-from demur.data.source import UNREAD, Row, address_text, path_of
+from demur.data.source import UNREAD, Row, path_of
 from demur.errors import AddressError, DataError
 from demur.registry import Address
 
@@ -53,7 +53,7 @@ def open_source(address: Address) -> ArraySource:
         rows += list(_rows(folder / name))
         places += [(number, record) for record in range(len(rows) - len(places))]
     fetch = Records(tuple(files), np.array(places, dtype=np.int64))
-    return array_source(address_text(address), CLASSES, (32, 32, 3), rows, fetch, Rules.of(address.options))
+    return array_source(address.text, CLASSES, (32, 32, 3), rows, fetch, Rules.of(address.options))
 
 
 def _rows(path: Path) -> Iterator[Row]:

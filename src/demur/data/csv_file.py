@@ -7,7 +7,7 @@ from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
-from demur.data.source import address_text, path_of
+from demur.data.source import path_of
 from demur.data.table_columns import (
     COLUMN_OPTIONS,
     Columns,
@@ -47,7 +47,7 @@ def open_source(address: Address) -> ImageListSource:
     load = Files(path.parent, tuple(names[at] for at in kept))
     chosen = Rules.of(options)
     marked = marks_of(folders_of(options, path.parent), load, picked, labels.classes, chosen)
-    return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
+    return image_list_source(address.text, labels.classes, picked, load, chosen, marked)
 
 
 def names_of(table: TextTable, column: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -91,6 +91,20 @@ class Rules:
             min(self.size[1], math.ceil((box[2] - left) * across)),
             min(self.size[0], math.ceil((box[3] - top) * down)),
         )
+
+
+@runtime_checkable
+class Encoded(Protocol):
+    """A source of pictures in files, decoded by rules."""
+
+    @property
+    def rules(self) -> Rules:
+        """How a picture becomes a tensor."""
+        ...
+
+    def picture(self, position: int) -> bytes:
+        """The encoded picture at a position; an `OSError` says why there is none."""
+        ...
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

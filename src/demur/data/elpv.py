@@ -15,7 +15,7 @@ from pathlib import Path
 
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
-from demur.data.source import UNREAD, Row, address_text, location_of
+from demur.data.source import UNREAD, Row, location_of
 from demur.errors import AddressError, DataError, missing_extra
 from demur.registry import Address
 
@@ -30,7 +30,7 @@ def open_source(address: Address) -> ImageListSource:
     address.only(("group", *DECODE_OPTIONS))
     group = address.options.get("group", "module")
     if location_of(address) or group not in ("module", "none"):
-        raise AddressError(f"the address of this set is elpv or elpv?group=none; got {address_text(address)!r}.")
+        raise AddressError(f"the address of this set is elpv or elpv?group=none; got {address.text!r}.")
     table = _folder() / "labels.csv"
     cells = [line.split() for line in table.read_text("utf-8").splitlines() if line.strip()]
     if len(cells) != sum(MODULES):
@@ -49,7 +49,7 @@ def open_source(address: Address) -> ImageListSource:
         for (name, probability, kind), module in zip(cells, modules, strict=True)
     ]
     load = Files(table.parent, tuple(row.sample_id for row in rows))
-    return image_list_source(address_text(address), CLASSES, rows, load, Rules.of(address.options))
+    return image_list_source(address.text, CLASSES, rows, load, Rules.of(address.options))
 
 
 def _folder() -> Path:

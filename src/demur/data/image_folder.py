@@ -16,7 +16,7 @@ from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
-from demur.data.source import UNREAD, Row, address_text, location_of, path_of
+from demur.data.source import UNREAD, Row, location_of, path_of
 from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
 from demur.data.text_table import read_table
@@ -74,7 +74,7 @@ def open_source(address: Address) -> ImageListSource:
     kept = rows_in_split(rows, options.get("split"), str(root))
     load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
     marked = marks_of(beside, load, picked, labels.classes, chosen)
-    return image_list_source(address_text(address), labels.classes, picked, load, chosen, marked)
+    return image_list_source(address.text, labels.classes, picked, load, chosen, marked)
 
 
 def is_flat(address: Address) -> bool:
@@ -92,7 +92,7 @@ def _flat_source(address: Address) -> ImageListSource:
     names = tuple(path for path in files_below(root, root) if Path(path).name != TABLE)
     rows = [Row(legible(name_below(path, root)), None, 0, error=UNREAD) for path in names]
     load = Files(root, tuple(name_below(path, root) for path in names))
-    return image_list_source(address_text(address), (NO_CLASS,), rows, load, Rules.of(address.options))
+    return image_list_source(address.text, (NO_CLASS,), rows, load, Rules.of(address.options))
 
 
 def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:

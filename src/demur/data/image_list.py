@@ -70,6 +70,10 @@ class ImageListSource:
     def __len__(self) -> int:
         return len(self.listed)
 
+    def picture(self, position: int) -> bytes:
+        """The encoded picture at a position; an `OSError` says why there is none."""
+        return self.load(position)
+
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
 from demur.data.decoding import DECODE_OPTIONS, HOSTILE, Rules
-from demur.data.source import UNREAD, Row, address_text, path_of
+from demur.data.source import UNREAD, Row, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
 from demur.data.task_refusals import multi_label, segmentation
 from demur.errors import AddressError, DataError, legible
@@ -197,13 +197,11 @@ def open_source(address: Address) -> ArraySource:
             raise DataError(f"{path} has no array {name!r}; it needs images and labels, and may have groups and split.")
     images = arrays["images"]
     layout = _layout(images, options.get("layout"), path)
-    check_rules(address_text(address), images.dtype, chosen)
+    check_rules(address.text, images.dtype, chosen)
     rows, labels = _rows(path, arrays, options["classes"].split(",") if "classes" in options else [])
     kept = rows_in_split(rows, options.get("split"), str(path))
     pictures = Pictures(images, layout, tuple(kept))
-    return array_source(
-        address_text(address), labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen
-    )
+    return array_source(address.text, labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
 
 
 def _layout(images: StoredArray, declared: str | None, path: Path) -> str:

@@ -15,7 +15,7 @@ from demur.data.array_files import spool
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
 from demur.data.path_groups import grouped_by_path
-from demur.data.source import address_text, path_of
+from demur.data.source import path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
 from demur.data.text_table import PATH_COLUMNS, check_header
@@ -54,7 +54,7 @@ def open_source(address: Address) -> ImageListSource:
         rows = grouped_by_path(rows, read.pattern, _paths(path, image, schema), str(path))
     kept = rows_in_split(rows, options.get("split"), str(path))
     load = Selection(spool(_contents(path, image, schema[image], len(rows))), tuple(kept))
-    return image_list_source(address_text(address), labels.classes, [rows[at] for at in kept], load, Rules.of(options))
+    return image_list_source(address.text, labels.classes, [rows[at] for at in kept], load, Rules.of(options))
 
 
 def _scan(path: Path) -> pl.LazyFrame:

@@ -134,13 +134,6 @@ def check_shape(row: Row, input_shape: tuple[int, int, int]) -> Row:
     return row.showing(None, f"size {found} in a set of {wanted} images")
 
 
-def address_text(address: Address) -> str:
-    """The text of a data address."""
-    query = "&".join(f"{key}={value}" for key, value in address.options.items())
-    body = f"{address.scheme}:{location_of(address)}" if location_of(address) else address.scheme
-    return body + (f"?{query}" if query else "")
-
-
 def location_of(address: Address) -> str:
     """The path of a data address; an `@` belongs to it, since data have no weights."""
     return f"{address.location}@{address.weights}" if address.weights else address.location

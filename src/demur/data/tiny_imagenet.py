@@ -9,7 +9,7 @@ from pathlib import Path
 
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
-from demur.data.source import UNREAD, Box, Row, address_text, path_of
+from demur.data.source import UNREAD, Box, Row, path_of
 from demur.errors import AddressError, DataError
 from demur.registry import Address
 
@@ -32,7 +32,7 @@ def open_source(address: Address) -> ImageListSource:
     if split != "train":
         rows += _validation(root, synsets, chosen)
     load = Files(root, tuple(row.sample_id for row in rows))
-    return image_list_source(address_text(address), _names(root, synsets), rows, load, chosen)
+    return image_list_source(address.text, _names(root, synsets), rows, load, chosen)
 
 
 def _validation(root: Path, synsets: Sequence[str], chosen: Rules) -> Iterator[Row]:

@@ -8,7 +8,7 @@ import numpy as np
 from demur.data.decoding import DECODE_OPTIONS
 from demur.data.image_folder import is_flat
 from demur.data.index import Index, unlabelled_index
-from demur.data.source import Source, address_text, open_data
+from demur.data.source import Source, open_data
 from demur.errors import AddressError, DataError
 from demur.registry import Address
 
@@ -72,7 +72,7 @@ def _source_of(address: Address, *defaults: Mapping[str, str]) -> Source:
     """With the first options that its scheme takes, its own before them."""
     first, *others = defaults
     try:
-        return open_data(address_text(replace(address, options={**first, **address.options})))
+        return open_data(replace(address, options={**first, **address.options}).text)
     except AddressError:
         if not others:
             raise

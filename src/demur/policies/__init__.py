@@ -21,6 +21,7 @@ from demur.policies.certified_policies import (
 from demur.policies.certify import certify
 from demur.policies.class_certificate import ClassCertificate, ClassThreshold
 from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
+from demur.policies.decision import Bounded, PolicyDecisions, decide
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid, threshold_near
 from demur.policies.look import Look, count_look
 from demur.policies.policy import Policy, Rule, Threshold
@@ -36,6 +37,7 @@ __all__ = [
     "PROCEDURE",
     "AnyCertificate",
     "AverageLoss",
+    "Bounded",
     "Calibration",
     "Capacity",
     "Certificate",
@@ -51,6 +53,7 @@ __all__ = [
     "CoverageBound",
     "Look",
     "Policy",
+    "PolicyDecisions",
     "Refusal",
     "Rule",
     "SiteCertificate",
@@ -64,6 +67,7 @@ __all__ = [
     "choose_signal",
     "control_average_loss",
     "count_look",
+    "decide",
     "dump_policy",
     "load_policy",
     "threshold_near",

@@ -20,6 +20,10 @@ EQUALLY: Mapping[Weighting, str] = {
 """What counts equally in a guarantee about all images of groups, or about weighted ones, in words."""
 
 
+VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")
+"""When a guarantee says nothing any more, in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pool:
     """All images of groups, or weighted ones, where they were bet on instead of one image of each group.
@@ -126,6 +130,11 @@ class CertifiedThreshold:
     def signals(self) -> tuple[str, ...]:
         """The one signal it reads."""
         return (self.signal,)
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The highest uncertainty of each signal at which an answer is given."""
+        return {self.signal: self.certificate.threshold}
 
     def accepts(self, scores: Scores) -> Flags:
         """Uncertainty ≤ threshold."""

@@ -1,5 +1,6 @@
 """A guarantee about each class by itself: what it says, and the policy that keeps it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demur.metrics.estimate import Unit
@@ -91,6 +92,11 @@ class ClassThreshold:
     def signals(self) -> tuple[str, ...]:
         """The one signal it reads."""
         return (self.signal,)
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The highest uncertainty of each signal at which an answer is given."""
+        return {self.signal: self.certificate.threshold}
 
     def accepts(self, scores: Scores) -> Flags:
         """Uncertainty ≤ threshold."""

@@ -77,6 +77,11 @@ class Threshold:
         """The one signal it reads."""
         return (self.signal,)
 
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The highest uncertainty of each signal at which an answer is given."""
+        return {self.signal: self.uncertainty}
+
     def accepts(self, scores: Scores) -> Flags:
         """Uncertainty ≤ threshold."""
         return column(scores, self.signal) <= self.uncertainty
@@ -108,6 +113,11 @@ class Rule:
     def signals(self) -> tuple[str, ...]:
         """The two signals it reads."""
         return ("msp", "entropy")
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The highest uncertainty of each signal at which an answer is given."""
+        return {"msp": 1 - self.confidence, "entropy": self.entropy}
 
     def accepts(self, scores: Scores) -> Flags:
         """Sure enough and flat in neither sense."""

@@ -1,5 +1,6 @@
 """A guarantee about each site by itself: what it says, and the policy that keeps it with a threshold for each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -154,6 +155,11 @@ class RowLimits:
     def signals(self) -> tuple[str, ...]:
         """The one signal it reads."""
         return (self.signal,)
+
+    @property
+    def bounds(self) -> Mapping[str, Floats]:
+        """The highest uncertainty of each signal at which an answer is given."""
+        return {self.signal: self.limits}
 
     def accepts(self, scores: Scores) -> Flags:
         """Uncertainty ≤ the threshold of the row's site."""

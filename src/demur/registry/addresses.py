@@ -49,6 +49,17 @@ class Address:
         location, _, weights = rest.rpartition("@") if "@" in rest else (rest, "", "")
         return cls(scheme, location, weights or None, _options(query, text))
 
+    @property
+    def text(self) -> str:
+        """How it is written.
+
+        >>> Address("zoo", "resnet20", "w.safetensors", {"mean": ".5"}).text
+        'zoo:resnet20@w.safetensors?mean=.5'
+        """
+        place = f"{self.location}@{self.weights}" if self.weights else self.location
+        query = "&".join(f"{key}={value}" for key, value in self.options.items())
+        return self.scheme + (f":{place}" if place else "") + (f"?{query}" if query else "")
+
     def only(self, known: Iterable[str]) -> None:
         """Refuse options outside `known`."""
         where = f"{self.scheme}:{self.location}" if self.location else self.scheme

@@ -184,9 +184,6 @@ def _uncovered(run: Run) -> tuple[str, ...]:
     return (f"Any single class: the guarantee is about all answers together{each}",)
 
 
-VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")
-
-
 def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = "") -> str:
     """The one thing to do now; `remedy` is what would make an uninformative guarantee say something."""
     failed = ", ".join(check.name for check in checked if check.state == "fail")

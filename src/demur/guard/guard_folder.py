@@ -1,0 +1,275 @@
+"""A guard in one folder: JSON, safetensors, skops with a list of trusted types; nothing is pickled.
+
+guard.json      policy, tolerances, temperature, how pictures are decoded, where the model is, the card
+signals/        the signals, fitted where they had to be
+model/          weights or an exported program, where the model is embedded
+built_on.safetensors   hashes of the images it was built on; the tune scores
+golden/         32 images and what was decided about them
+looks.jsonl, .looks/   how often its certify labels were asked; each line has a check of its own
+manifest.json   the list of the other files with their hashes; model.sig, its signature, where there is one
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demur.data.decoding import Rules
+from demur.errors import DemurError, InputError, RunError
+from demur.files import write_atomically, write_json
+from demur.guard.card import SPLITS, BuiltOn, digests, load_card, plain_card
+from demur.guard.file_list import LEDGER, verify_files, write_file_list
+from demur.guard.guard import Guard, check_parts
+from demur.guard.intake import Intake
+from demur.guard.model_files import Embedding, ModelPlace, read_model, write_model
+from demur.ledger import Ledger, Line, line_text, read_ids
+from demur.policies import CERTIFIED_POLICIES, Tolerance, dump_policy, load_policy
+from demur.policies.certificate_json import build_stored
+from demur.registry.regular_files import MIB, content_of, reason
+from demur.signals import Fittable, Signal
+from demur.signals.store import load_signals, save_signals
+
+FORMAT, VERSION = "demur guard", 1
+GUARD, SIGNALS, BUILT_ON = "guard.json", "signals", "built_on.safetensors"
+
+_LARGEST = 64 * MIB
+_KEYS = ("card", "decoding", "format", "model", "policy", "temperature", "tolerances", "version")
+
+Loaded = TypeVar("Loaded")
+
+
+def write_guard(
+    folder: Path,
+    guard: Guard,
+    *,
+    built_on: BuiltOn,
+    address: str | None,
+    embedding: Embedding = "none",
+    looks: Callable[[Ledger], None] | None = None,
+    golden: Callable[[Path], None] | None = None,
+) -> str:
+    """Write a guard into a folder, whole or not at all, and return the hash of its list of files.
+
+    A guard that was there is replaced.
+
+    Args:
+        folder: where; made if it is not there.
+        guard: what.
+        built_on: the images it was built on.
+        address: where its model can be loaded from; None where it is embedded as a program.
+        embedding: what of the model goes into the folder.
+        looks: writes how often the certify labels were asked into the guard's ledger.
+        golden: writes images and their decisions into the folder of the guard.
+
+    Raises:
+        InputError: the folder belongs to something else, or the model cannot be stored so.
+        RunError: the folder cannot be written.
+    """
+    check_parts(guard)
+    check_place(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+            made = Path(name) / "guard"
+            made.mkdir()
+            place = write_model(made, guard.classifier, address, embedding)
+            save_signals(made / SIGNALS, guard.signals)
+            write_built_on(made / BUILT_ON, built_on)
+            write_json(made / GUARD, _plain(guard, place))
+            if golden is not None:
+                golden(made)
+            if looks is not None:
+                looks(Ledger(made / LEDGER))
+            sha256 = write_file_list(made)
+            _move(made, folder)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {folder}: {error.strerror or error}. Free some space or correct the rights."
+        ) from None
+    return sha256
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds something else than a guard.
+
+    Raises:
+        InputError: it does.
+    """
+    if folder.exists() and not (folder / GUARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there and is no guard, so it is not replaced. Choose another folder with --out.")
+
+
+def _move(made: Path, folder: Path) -> None:
+    """Put a new folder in the place of an old one, which is gone only once the new one is there."""
+    old = made.with_name("old")
+    if folder.exists():
+        folder.rename(old)
+    made.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _plain(guard: Guard, place: ModelPlace) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "card": plain_card(guard.card),
+        "decoding": asdict(guard.intake.rules),
+        "model": asdict(place),
+        "policy": dump_policy(guard.policy),
+        "temperature": guard.temperature,
+        "tolerances": {name: asdict(each) for name, each in guard.tolerances.items()},
+    }
+
+
+def read_guard(folder: Path, sha256: str | None = None) -> Guard:
+    """The guard in a folder, every file of which must be as it was written.
+
+    Raises:
+        InputError: it is no guard, of another version, or a file was changed; it is named.
+        ModelError: its model cannot be loaded, or is another one.
+    """
+    verify_files(folder, sha256)
+    content = guard_facts(folder)
+    place = model_place(content["model"])
+    policy = _part("policy", load_policy, content["policy"])
+    if not isinstance(policy, CERTIFIED_POLICIES):
+        raise InputError(f"{folder / GUARD} has a policy without a certificate. Fit the guard again.")
+    check_ledger(folder)
+    guard = Guard(
+        classifier=read_model(folder, place),
+        signals=_signals(folder),
+        policy=policy,
+        tolerances={name: Tolerance.load(each) for name, each in content["tolerances"].items()},
+        temperature=float(content["temperature"]),
+        intake=Intake(rules=_part("decoding", _rules, content["decoding"]), input_shape=place.input_shape),
+        card=load_card(content["card"]),
+    )
+    check_parts(guard)
+    return guard
+
+
+def _signals(folder: Path) -> dict[str, Signal]:
+    stored = load_signals(folder / SIGNALS)
+    unfitted = [name for name, signal in stored.items() if isinstance(signal, Fittable)]
+    if unfitted:
+        raise InputError(
+            f"{folder / SIGNALS} has the signal {unfitted[0]!r} before it was fitted. Fit the guard again."
+        )
+    return {name: signal for name, signal in stored.items() if not isinstance(signal, Fittable)}
+
+
+def guard_facts(folder: Path) -> Mapping[str, Any]:
+    """What `guard.json` holds, of a version that can be read.
+
+    Raises:
+        InputError: it cannot be read, or is of another kind or version.
+    """
+    path = folder / GUARD
+    try:
+        content = json.loads(content_of(path, _LARGEST))
+    except (OSError, ValueError, RecursionError) as error:
+        why = reason(error) if isinstance(error, OSError | ValueError) else "nested too deeply"
+        raise InputError(f"{path} cannot be read: {why}. Fit the guard again.") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not of a guard. Name the folder that `demur guard fit` wrote.")
+    if content.get("version") != VERSION:
+        raise InputError(
+            f"{path} is of version {content.get('version')!r}; this demur reads version {VERSION}. Upgrade demur, or "
+            "fit the guard again."
+        )
+    if tuple(sorted(content)) != _KEYS or not isinstance(content["tolerances"], dict):
+        raise InputError(f"{path} must have exactly {', '.join(_KEYS)}; got {', '.join(sorted(content))}.")
+    return content
+
+
+def model_place(stored: object) -> ModelPlace:
+    """Where the model of a guard is, from plain values.
+
+    Raises:
+        InputError: its fields are not the ones it has.
+    """
+    return _part("model", _place, stored)
+
+
+def _place(stored: object) -> ModelPlace:
+    place = build_stored("place of a model", ModelPlace, stored)
+    channels, height, width = place.input_shape
+    return ModelPlace(**{**vars(place), "classes": tuple(place.classes), "input_shape": (channels, height, width)})
+
+
+def _rules(stored: object) -> Rules:
+    rules = build_stored("rules of decoding", Rules, stored)
+    size = None if rules.size is None else (int(rules.size[0]), int(rules.size[1]))
+    return Rules(**{**{each.name: getattr(rules, each.name) for each in fields(Rules)}, "size": size})
+
+
+def _part(what: str, load: Callable[[Any], Loaded], stored: object) -> Loaded:
+    """A part of `guard.json`; whatever is wrong with it is said of that part."""
+    try:
+        return load(stored)
+    except DemurError as error:
+        raise InputError(f"the {what} of a guard cannot be read: {error}") from error
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise InputError(f"the {what} of a guard cannot be read ({error}). Fit the guard again.") from None
+
+
+def write_built_on(path: Path, built_on: BuiltOn) -> None:
+    """Write which images a guard was built on, and its tune scores."""
+    from safetensors.numpy import save
+
+    tensors: dict[str, NDArray[Any]] = {
+        f"contents.{split}": digests(each) for split, each in built_on.contents.items() if each
+    }
+    tensors["tune.scores"] = np.asarray(built_on.scores, np.float64)
+    tensors["tune.wrong"] = np.asarray(built_on.wrong, np.uint8)
+    write_atomically(path, save(tensors))
+
+
+def read_built_on(folder: Path) -> BuiltOn:
+    """Which images a guard was built on, and its tune scores; its files must have been verified.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        found = load((folder / BUILT_ON).read_bytes())
+        hashes = {split: found.get(f"contents.{split}", np.empty((0, 32), np.uint8)) for split in SPLITS}
+        return BuiltOn(
+            contents={split: tuple(bytes(row).hex() for row in rows) for split, rows in hashes.items()},
+            scores=found["tune.scores"],
+            wrong=found["tune.wrong"].astype(bool),
+        )
+    except (OSError, SafetensorError, LookupError, ValueError) as error:
+        raise InputError(f"{folder / BUILT_ON} cannot be read ({error}). Fit the guard again.") from None
+
+
+def check_ledger(folder: Path) -> Sequence[Line]:
+    """The lines of a guard's ledger, each as it was written, with the ids they name.
+
+    Raises:
+        InputError: one was changed, or a file of ids was, is gone or is not named.
+    """
+    ledger = Ledger(folder / LEDGER)
+    try:
+        lines = ledger.lines()
+        if ledger.path.exists() and ledger.path.read_text("utf-8") != "".join(f"{line_text(line)}\n" for line in lines):
+            raise InputError(f"{ledger.path} was changed since it was written. Bring it back, or fit the guard again.")
+        named = {line["rows"] for line in lines}
+        for name in named:
+            if read_ids(ledger.folder / name) is None:
+                raise InputError(f"{ledger.folder / name} is gone. Bring it back, or fit the guard again.")
+    except RunError as error:
+        raise InputError(str(error)) from error
+    strangers = sorted(each.name for each in ledger.folder.glob("*") if each.name not in named)
+    if strangers:
+        raise InputError(f"{ledger.folder / strangers[0]} is no file of this guard. Remove it.")
+    return lines
