@@ -1,5 +1,6 @@
 """Another signal, attack, corruption or map is its own file and one line in a table: nothing else has to know."""
 
+import pytest
 from tests.house import additions
 
 from demur.files import read_json
@@ -17,6 +18,7 @@ def test_another_signal_is_measured_and_ranked(audited, tmp_path, monkeypatch):
     assert read(tmp_path / "run")["signal.range(scale=2.0)"].is_finite().all()
 
 
+@pytest.mark.slow
 def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES["attack"], "brighten", f"{additions.__name__}:Brighten")
     results = audited(tmp_path / "run", conditions__use=["clean", "brighten(eps=[0.1, 0.2])"])
@@ -26,6 +28,7 @@ def test_another_attack_is_run_and_judged(audited, tmp_path, monkeypatch):
     assert sentence.startswith("Brighter, every pixel changed by at most 10 %")
 
 
+@pytest.mark.slow
 def test_another_corruption_is_applied_and_ranked(audited, tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES["corruption"], "veil", f"{additions.__name__}:Veil")
     results = audited(tmp_path / "run", conditions__use=["clean", "veil(severity=[1, 5])"])
@@ -44,6 +47,7 @@ def test_all_of_them_keep_the_contracts(monkeypatch):
     check_signal("range(scale=2.0)")
 
 
+@pytest.mark.slow
 def test_another_map_is_measured_and_found_to_look_at_no_weights(audited, tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES["map"], "brightness", f"{additions.__name__}:Brightness")
     asked = {"attribution__maps": ["brightness(power=2.0)"], "attribution__images": 12}

@@ -39,6 +39,7 @@ def run(folder, *command):
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_package_of_the_page_is_audited(package, audited, tmp_path):
     use = ["clean", "brighten(eps=[0.1, 0.2])", "haze(severity=3)"]
     asked = {"conditions__use": use, "signals__use": ["msp", "span(scale=2.0)"], "policies__use": ["certified"]}
@@ -53,6 +54,7 @@ def test_the_package_of_the_page_is_audited(package, audited, tmp_path):
     assert "haze" in write(tmp_path / "run").path.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_is_read_where_the_package_is_gone(package, audited, tmp_path, monkeypatch):
     audited(tmp_path / "run", conditions__use=["clean", "haze(severity=3)"], signals__use=["span"])
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(package)])

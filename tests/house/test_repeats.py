@@ -32,6 +32,7 @@ def test_the_same_seed_gives_the_same_bytes(audited, first, tmp_path):
         assert (tmp_path / "again" / file).read_bytes() == (first / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_bytes_where_something_is_drawn(audited, first, tmp_path):
     audited(tmp_path / "seed", seed=1)
     moved = {

@@ -86,6 +86,7 @@ def test_every_name_of_a_plan_is_parsed_and_built_once(tmp_path, monkeypatch):
     assert {kind for (kind, _), count in built.items() if count > 1} <= {"policy"}, "one is checked when it is read"
 
 
+@pytest.mark.slow
 def test_a_job_measures_the_same_bytes_in_a_process_of_its_own(data):
     job = fit_signals(job_of(data, **{"signals.use": ["msp", "temperature_scaled"]}))
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -67,6 +67,7 @@ def finished(processes, folder, which):
     return tiny.hashes(folder)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_ends_in_the_same_bytes(processes, tmp_path):
     folder = tmp_path / "run"
     killed = started(processes, folder, "sections", writes=40)
