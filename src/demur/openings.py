@@ -78,6 +78,18 @@ def openings(run: Path) -> list[Opening]:
     return [line for line in _read(run / FILE) if line["data_sha256"] == data]
 
 
+def copy_looks(run: Path, ledger: Ledger) -> None:
+    """Copy the looks at the certify labels that a run folder has, with the ids of their rows, into another ledger.
+
+    Raises:
+        RunError: a file is damaged, or the ledger cannot be written.
+    """
+    for line in _read(run / FILE):
+        if "looks" in line:
+            ids = read_ids(run / ROWS / line["rows"])
+            ledger.add(line, None if ids is None else LabelledRows(ids, ""))
+
+
 def _append(run: Path, opening: Opening, rows: LabelledRows | None = None) -> tuple[list[Line], Scope]:
     """Append an opening; every line there is, those first that only the run folder has, and where it was counted."""
     facts, beside = read_json(run / "run.json"), _ledger_of(run)

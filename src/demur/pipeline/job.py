@@ -22,6 +22,7 @@ from demur.evidence import Evidence
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
+from demur.policies import CertifiedPolicy
 from demur.randomness import Keys
 from demur.registry import Call
 from demur.shapes import Flags, Images, Labels, Logits
@@ -56,6 +57,7 @@ class Job:
         fitted: those of the `signals` that had to be fitted, fitted.
         model: the address that the classifier was loaded from; None where it was given.
         unknown: images of none of the classes, where the plan has some.
+        guard: the policy of the guard under audit, in the place of guarantees of its own; None where there is none.
     """
 
     plan: Plan
@@ -71,6 +73,7 @@ class Job:
     fitted: Mapping[str, Signal] = field(default_factory=dict)
     model: str | None = None
     unknown: UnknownImages | None = None
+    guard: CertifiedPolicy | None = None
 
     @classmethod
     def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":

@@ -40,8 +40,12 @@ def at_coverage(texts: Sequence[str], coverage: float) -> tuple[str, ...]:
         )
     given = [call for call in map(call_of, texts) if call.name in {*AT_A_RISK, AT_A_COVERAGE}]
     deltas = dict.fromkeys(call.fields.get("delta", DELTA) for call in given) or {DELTA: None}
-    kept = [text for text in texts if call_of(text).name not in {*AT_A_RISK, AT_A_COVERAGE}]
-    return (*(_text(AT_A_COVERAGE, {"coverage": coverage, "delta": delta}) for delta in deltas), *kept)
+    return (*(_text(AT_A_COVERAGE, {"coverage": coverage, "delta": delta}) for delta in deltas), *uncertified(texts))
+
+
+def uncertified(texts: Sequence[str]) -> tuple[str, ...]:
+    """The policies but for those that would be certified anew."""
+    return tuple(text for text in texts if call_of(text).name not in {*AT_A_RISK, AT_A_COVERAGE})
 
 
 def _text(name: str, fields: dict[str, Any]) -> str:

@@ -72,6 +72,13 @@ class DataPlan(Section):
     unknown: str | None = None
 
 
+class GuardPlan(Section):
+    """A guard to audit instead of fitting a policy: its `folder`, and the `sha256` of its list of files."""
+
+    folder: str
+    sha256: str | None = None
+
+
 class Conditions(Section):
     """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes.
 
@@ -142,6 +149,7 @@ class Plan(Section):
     lipschitz: LipschitzPlan = LipschitzPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()
+    guard: GuardPlan | None = None
     costs: dict[str, float] = Field(default_factory=dict)
     gates: dict[str, str] = Field(default_factory=dict)
 

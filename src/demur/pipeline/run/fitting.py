@@ -23,7 +23,7 @@ from demur.pipeline.plan.resolve import AnyPolicy
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
-from demur.policies import CERTIFIERS, Look, choose_signal, dump_policy
+from demur.policies import CERTIFIERS, CertifiedPolicy, Look, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, wrong
 from demur.shapes import Labels
@@ -58,10 +58,16 @@ def fit_policies(
         looks: which look at the certify labels each policy is; those that are not there are a first one.
     """
     chosen, found = chosen or choose_for_certificates(job, clean), looks or {}
-    return [
+    under_audit = [] if job.guard is None else [_policy_of_guard(job.guard)]
+    return under_audit + [
         {"name": text, **_fitted(job.policies[text], clean, chosen, found.get(text, Look()), job.source.classes)}
         for text in job.plan.policies.use
     ]
+
+
+def _policy_of_guard(policy: CertifiedPolicy) -> dict[str, Any]:
+    """The policy of a guard under audit, which nothing here was fitted for."""
+    return {"name": "guard", "signal": policy.signals[0], "tune": 0, "policy": dump_policy(policy)}
 
 
 def _fitted(
@@ -84,7 +90,7 @@ def try_signals(job: Job) -> None:
     readable = job.index.readable[:_TRIED]
     x, _ = job.load(readable)
     for name, signal in job.signals.items():
-        if isinstance(signal, Fittable) and not len(fit_rows(job.index)):
+        if isinstance(signal, Fittable) and name not in job.fitted and not len(fit_rows(job.index)):
             raise _nothing_to_fit_on(name, len(job.index))
         if needs_of(signal) != LOGITS:
             with torch.no_grad(), _named(name):
@@ -159,7 +165,7 @@ def fit_signals(job: Job) -> Job:
     for name, signal in job.signals.items():
         if isinstance(signal, Fittable):
             with torch.no_grad(), _named(name):
-                found[name] = signal.fit(reference, reference.labels)
+                found[name] = job.fitted.get(name) or signal.fit(reference, reference.labels)
     return replace(job, fitted=found)
 
 

@@ -10,18 +10,16 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.containment import contained
-from demur.data import Source, build_index, check_same_shape, open_data, open_unknown, unknown_images
+from demur.data import Source
 from demur.foreign import blamed, is_of_the_model, reason
 from demur.pipeline.halving import excluding, measure_by_halves, release_memory, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
-from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, on_device, shards
+from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, shards
 from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.resolve import check_batch, resolve
-from demur.pipeline.preflight import has_maps, preflight_checks, try_attacks, try_maps
+from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
 from demur.pipeline.run.extra_facts import (
@@ -43,8 +41,8 @@ from demur.pipeline.run.fitting import (
     seconds_per_image,
     try_signals,
 )
-from demur.pipeline.run.guarantee_fits import check_sites
 from demur.pipeline.run.model_answers import check_answers
+from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.record_rows import (
     failure_table,
     measure_attack,
@@ -109,32 +107,14 @@ def run_plan(
     if out is not None:
         try_folder(out)
     with blamed(), contained():
-        return _run(plan, out, progress, source, classifier, device, unknown)
+        return _run(plan, out, progress, StandIns(source=source, classifier=classifier, unknown=unknown, device=device))
 
 
-def _run(
-    plan: Plan,
-    out: Path | None,
-    progress: Progress,
-    source: Source | None,
-    classifier: BoundClassifier | None,
-    device: str | None,
-    unknown: Source | None,
-) -> Path:
+def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns) -> Path:
     began = time.monotonic()
-    source = open_data(plan.data.address) if source is None else source  # one without rows is false
-    check_batch(plan, source)
-    address = None if classifier is not None else plan.model.address
-    classifier = _on_device(plan, source, classifier, device)
-    setup = resolve(plan, source, spatial=has_maps(classifier))
-    try_folder(out or default_folder(setup.plan))
-    unknown = _unknown(plan, source, unknown)
-    progress.say("reading the images")
-    index = build_index(source, limit=plan.data.limit, exclude=classifier.learned_from, held_out=True)
-    check_sites(setup.policies, index)
-    other = None if unknown is None else unknown_images(unknown, index, classifier.classes, plan.data.limit)
+    job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)))
     progress.say("checking the model and the data")
-    checks, job = _preflight(Job.of(setup, classifier, source, index, model=address, unknown=other))
+    checks, job = _preflight(job)
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
         notes = [*write_metadata(job, folder), *check_answers(job, folder)]
         for sentence in notes:
@@ -147,13 +127,6 @@ def _run(
             folder.time("audit", time.monotonic() - began)
             folder.finish()
     return folder.path
-
-
-def _unknown(plan: Plan, source: Source, given: Source | None) -> Source | None:
-    """The images of none of the classes that were given or that the plan names."""
-    if plan.data.unknown is None:
-        return None
-    return open_unknown(plan.data.unknown, source) if given is None else check_same_shape(given, source)
 
 
 def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -183,14 +156,6 @@ def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> No
         progress.say(f"changed since they were written, and worked out anew: {', '.join(folder.harmed)}")
     for sentence in notes:
         folder.log("goes on otherwise than it began", note=sentence)
-
-
-def _on_device(plan: Plan, source: Source, classifier: BoundClassifier | None, device: str | None) -> BoundClassifier:
-    """The classifier that was given or that the plan names, where it is to run."""
-    if classifier is None:
-        with contained():
-            classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
-    return classifier if device is None else on_device(classifier, device)
 
 
 def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:

@@ -1,0 +1,247 @@
+"""From a finished run to a guard: its policy as it stands, the signals it reads, and what they were built on."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from PIL import Image
+
+from demur import seal
+from demur.data import Source
+from demur.data.decoding import HOSTILE, Encoded, Rules
+from demur.errors import RunError
+from demur.files import read_json
+from demur.guard.card import SPLITS, BuiltOn, Card, Confirmation, check_day
+from demur.guard.golden_vectors import Encoded as File
+from demur.guard.golden_vectors import as_file, write_golden
+from demur.guard.guard import Guard
+from demur.guard.guard_folder import check_place, write_guard
+from demur.guard.intake import Intake
+from demur.guard.model_files import Embedding
+from demur.openings import copy_looks
+from demur.pipeline.job import Job
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.fitting import fit_signals
+from demur.pipeline.run.prepare import StandIns, prepared_job
+from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, Tolerance, load_policy
+from demur.policies.by_site import GROUP
+from demur.records import META, read, wrong
+from demur.signals import Fittable, Signal
+from demur.signals.store import load_signals
+from demur.signals.temperature import calibrated
+
+GOLDEN = 32
+"""Pictures whose decisions are kept with a guard."""
+
+KEPT = "fitted"
+"""The folder of a run that has its fitted signals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardChoices:
+    """What is to be said of a guard beside its run.
+
+    Attributes:
+        embedding: what of the model goes into its folder.
+        expires: the last day on which it answers, ISO 8601; None for no end.
+        confirmation: its policy counted on images that had no part in it.
+        golden: how many pictures are kept with their decisions; they are copies of the user's images.
+    """
+
+    embedding: Embedding = "none"
+    expires: str | None = None
+    confirmation: Confirmation | None = None
+    golden: int = GOLDEN
+
+
+def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns = StandIns()) -> str:  # noqa: B008 - frozen
+    """Write the guard of a finished run that issued a certificate; the hash of its list of files.
+
+    Its decisions are the audit's, row by row, but for scores within the stated tolerance of a bound.
+
+    Args:
+        run: a run folder.
+        out: the folder of the guard.
+        choices: what is to be said of it besides.
+        others: objects that stand in for the model and the images at the addresses of the plan.
+
+    Raises:
+        RunError: the run is not finished, was changed, or issued no certificate.
+        InputError: model or images are not those of the run, or the folder belongs to something else.
+    """
+    if choices.expires is not None:
+        check_day(choices.expires)
+    check_place(out)
+    seal.verify(run)
+    entry = _certified_entry(run)
+    job = _job_of(run, others)
+    policy, clean = load_policy(entry["policy"]), read(run, "clean")
+    assert isinstance(policy, CERTIFIED_POLICIES)
+    guard = Guard(
+        classifier=job.classifier,
+        signals=_signals(run, job, policy.signals),
+        policy=policy,
+        tolerances=_tolerances(run),
+        temperature=_temperature(clean, len(job.classifier.classes)),
+        intake=Intake(rules=_rules(job.source), input_shape=job.classifier.input_shape),
+        card=_card(job, clean, policy, entry, choices),
+    )
+    rows = _golden_rows(clean, policy.signals[0], choices.golden)
+    pictures = [_file(job, row) for row in rows]
+    sites = _sites(policy, clean, rows)
+    return write_guard(
+        out,
+        guard,
+        built_on=_built_on(job, clean, policy.signals[0]),
+        address=job.model,
+        embedding=choices.embedding,
+        looks=lambda ledger: copy_looks(run, ledger),
+        golden=lambda folder: write_golden(folder, guard, pictures, sites),
+    )
+
+
+def _certified_entry(run: Path) -> Mapping[str, Any]:
+    """The first policy of a run that has a certificate."""
+    entries = read_json(run / "facts" / "policies.json")
+    refusal = "Its plan asks for none: audit with --risk."
+    for entry in entries:
+        if isinstance(load_policy(entry["policy"]) if "policy" in entry else None, CERTIFIED_POLICIES):
+            return entry
+        refusal = entry["refusal"]["sentence"] if "refusal" in entry else refusal
+    raise RunError(f"{run} issued no certificate, so there is nothing a guard could keep. {refusal}")
+
+
+def _job_of(run: Path, others: StandIns) -> Job:
+    """The job of a run again, which must be of the same model and images."""
+    facts = read_json(run / "run.json")
+    job = prepared_job(read_plan(run / "plan.toml"), others, lambda _sentence: None)
+    for what, before, now in (
+        ("model", facts["model_sha256"], job.classifier.sha256),
+        ("images", facts["data_sha256"], job.index.sha256),
+    ):
+        if before != now:
+            raise RunError(
+                f"{run} was made with other {what} than there are now (their hash differs), so its certificate is not "
+                f"about these. Bring the {what} back, or audit again."
+            )
+    return job
+
+
+def _signals(run: Path, job: Job, names: Sequence[str]) -> dict[str, Signal]:
+    """The signals of a policy, fitted as the run fitted them."""
+    wanted = {name: job.signals[name] for name in names}
+    if not any(isinstance(signal, Fittable) for signal in wanted.values()):
+        return {name: signal for name, signal in wanted.items() if not isinstance(signal, Fittable)}
+    kept = load_signals(run / KEPT) if (run / KEPT / "origin.json").exists() else fit_signals(job).fitted
+    fitted = {name: kept[name] if isinstance(signal, Fittable) else signal for name, signal in wanted.items()}
+    return {name: signal for name, signal in fitted.items() if not isinstance(signal, Fittable)}
+
+
+def _tolerances(run: Path) -> dict[str, Tolerance]:
+    return {entry["name"]: Tolerance.load(entry["tolerance"]) for entry in read_json(run / "facts" / "tolerances.json")}
+
+
+def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
+    return clean.filter((pl.col("split") == split) & pl.col("error").is_null())
+
+
+def _temperature(clean: pl.DataFrame, classes: int) -> float:
+    """The temperature at which the answers to tune rows are calibrated."""
+    tune = _readable(clean, "tune")
+    logits = tune.select(f"logit.{k}" for k in range(classes)).to_numpy()
+    return calibrated(
+        torch.from_numpy(logits.astype(np.float64)), torch.from_numpy(tune["label"].to_numpy().astype("int64"))
+    )
+
+
+def _rules(source: Source) -> Rules:
+    return source.rules if isinstance(source, Encoded) else Rules()
+
+
+def _card(
+    job: Job, clean: pl.DataFrame, policy: CertifiedPolicy, entry: Mapping[str, Any], choices: GuardChoices
+) -> Card:
+    certify = _readable(clean, "certify")
+    counts = certify["label"].value_counts().sort("label")
+    return Card(
+        name=job.classifier.name,
+        data=job.plan.data.address,
+        data_sha256=job.index.sha256,
+        plan_sha256=job.plan.sha256,
+        demur=version("demur"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows={split: len(_readable(clean, split)) for split in SPLITS},
+        class_mix={job.classifier.classes[label]: count for label, count in counts.iter_rows()},
+        signals={name: _signal_facts(job, name) for name in policy.signals},
+        chosen=_choice(job, entry["signal"]),
+        confirmation=choices.confirmation,
+        expires=choices.expires,
+    )
+
+
+def _signal_facts(job: Job, name: str) -> dict[str, str]:
+    signal = job.signals[name]
+    return {"sentence": (signal.__doc__ or name).partition("\n")[0], "unit": signal.unit}
+
+
+def _choice(job: Job, name: str) -> str:
+    """How the signal of the certificate was chosen, in words."""
+    if len(job.signals) == 1:
+        return f"{name} was named beforehand"
+    return f"{name} was chosen by the labels of tune images among {', '.join(job.signals)}; certify labels had no part"
+
+
+def _built_on(job: Job, clean: pl.DataFrame, signal: str) -> BuiltOn:
+    index = job.index
+    tune = _readable(clean, "tune")
+    return BuiltOn(
+        contents={split: tuple(index.contents[row] for row in _positions(job, split)) for split in SPLITS},
+        scores=tune[f"signal.{signal}"].cast(pl.Float64).to_numpy(),
+        wrong=wrong(tune),
+    )
+
+
+def _positions(job: Job, split: str) -> list[int]:
+    return [row for row, own in enumerate(job.index.splits) if own == split and job.index.errors[row] is None]
+
+
+def _golden_rows(clean: pl.DataFrame, signal: str, count: int) -> list[int]:
+    """Rows of the clean table from the surest to the least sure, untouched ones where there are any."""
+    rows = clean.with_row_index("row").filter(pl.col("error").is_null())
+    test = rows.filter(pl.col("split") == "test")
+    ordered = (test if len(test) else rows).sort(f"signal.{signal}", "sample_id")
+    places = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).astype(np.intp))
+    return ordered["row"].to_numpy()[places].tolist()
+
+
+def _file(job: Job, row: int) -> File:
+    """An image as a file: the user's own where there is one, else one that reads the same."""
+    source, position = job.source, int(job.index.positions[row])
+    if isinstance(source, Encoded):
+        content = source.picture(position)
+        return f".{_format(content)}", content
+    return as_file(job.load([row])[0][0].cpu())
+
+
+def _format(content: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return str(picture.format or "image").lower()
+    except HOSTILE:
+        return "image"
+
+
+def _sites(policy: CertifiedPolicy, clean: pl.DataFrame, rows: Sequence[int]) -> list[str | None] | None:
+    """Where golden images come from, for a policy that goes by that."""
+    if not isinstance(policy, SiteThresholds):
+        return None
+    column = policy.column if policy.column == GROUP else f"{META}{policy.column}"
+    values = clean[column] if column in clean.columns else pl.Series([None] * len(clean))
+    return [None if values[row] is None else str(values[row]) for row in rows]

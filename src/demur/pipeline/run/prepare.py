@@ -1,0 +1,128 @@
+"""From a plan to its job: the images, the model and the guard that it names, or objects that stand in for them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from demur.adapters import load_model
+from demur.classifier import BoundClassifier
+from demur.containment import contained
+from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown, unknown_images
+from demur.data.index import Index
+from demur.errors import ModelError
+from demur.guard.guard_folder import read_built_on, read_guard
+from demur.pipeline.job import Job, on_device
+from demur.pipeline.plan.guarantee_names import uncertified
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.resolve import check_batch, resolve
+from demur.pipeline.preflight import has_maps
+from demur.pipeline.run.guarantee_fits import check_sites
+from demur.policies import CertifiedPolicy
+from demur.signals import Fittable, Signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIns:
+    """Objects that stand in for those at the addresses of a plan, and where the model runs.
+
+    Attributes:
+        source: labelled images.
+        classifier: the model.
+        unknown: images of none of the classes.
+        device: by default where the model is loaded; no part of the plan.
+    """
+
+    source: Source | None = None
+    classifier: BoundClassifier | None = None
+    unknown: Source | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedGuard:
+    """What an audit of a guard takes from it: its policy, its signals and the images it was built on."""
+
+    policy: CertifiedPolicy
+    signals: dict[str, Signal]
+    built_on: frozenset[str]
+
+    @classmethod
+    def read(cls, folder: Path, sha256: str | None, classifier: BoundClassifier) -> "AuditedGuard":
+        """The guard in a folder, which must guard this classifier.
+
+        Raises:
+            InputError: the folder is no guard, or was changed.
+            ModelError: it guards another model.
+        """
+        guard = read_guard(folder, sha256)
+        if guard.sha256 != classifier.sha256:
+            raise ModelError(
+                f"the guard in {folder} is of the model {guard.sha256[:16]}…, and this is {classifier.sha256[:16]}…. "
+                "A certificate is about one model: name that one, or fit a guard for this one."
+            )
+        return cls(policy=guard.policy, signals=dict(guard.signals), built_on=read_built_on(folder).every)
+
+
+def prepared_job(
+    plan: Plan, others: StandIns, say: Callable[[str], None], check_place: Callable[[Plan], None] = lambda _plan: None
+) -> Job:
+    """The job of a plan, before anything is asked of the model.
+
+    Args:
+        plan: as it was read.
+        others: what stands in for what it names.
+        say: told what is being done.
+        check_place: called with the resolved plan before images are read, such as to refuse a folder.
+
+    Raises:
+        InputError: something that is named cannot be used.
+    """
+    source = open_data(plan.data.address) if others.source is None else others.source  # one without rows is false
+    check_batch(plan, source)
+    classifier = _classifier(plan, source, others)
+    guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
+    setup = resolve(plan if guard is None else _guarded(plan, guard), source, spatial=has_maps(classifier))
+    check_place(setup.plan)
+    unknown = _unknown(plan, source, others.unknown)
+    say("reading the images")
+    learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
+    index = build_index(source, limit=plan.data.limit, exclude=learned, held_out=True)
+    check_sites(setup.policies, index)
+    address = None if others.classifier is not None else plan.model.address
+    parts = {"model": address, "unknown": _unknown_images(plan, unknown, index, classifier)}
+    job = Job.of(setup, classifier, source, index, **parts)
+    return job if guard is None else _with_guard(job, guard)
+
+
+def _with_guard(job: Job, guard: AuditedGuard) -> Job:
+    fitted = {name: own for name, own in guard.signals.items() if isinstance(job.signals.get(name), Fittable)}
+    return replace(job, guard=guard.policy, fitted=fitted)
+
+
+def _guarded(plan: Plan, guard: AuditedGuard) -> Plan:
+    """The plan with the signals of the guard, and without other guarantees."""
+    use = tuple(dict.fromkeys((*plan.signals.use, *guard.policy.signals)))
+    kept = plan.policies.model_copy(update={"use": uncertified(plan.policies.use)})
+    return plan.model_copy(update={"signals": plan.signals.model_copy(update={"use": use}), "policies": kept})
+
+
+def _classifier(plan: Plan, source: Source, others: StandIns) -> BoundClassifier:
+    """The classifier that was given or that the plan names, where it is to run."""
+    classifier = others.classifier
+    if classifier is None:
+        with contained():
+            classifier = load_model(plan.model.address, classes=source.classes, input_shape=source.input_shape)
+    return classifier if others.device is None else on_device(classifier, others.device)
+
+
+def _unknown(plan: Plan, source: Source, stand_in: Source | None) -> Source | None:
+    """The images of none of the classes that were given or that the plan names."""
+    if plan.data.unknown is None:
+        return None
+    return open_unknown(plan.data.unknown, source) if stand_in is None else check_same_shape(stand_in, source)
+
+
+def _unknown_images(
+    plan: Plan, unknown: Source | None, index: Index, classifier: BoundClassifier
+) -> UnknownImages | None:
+    return None if unknown is None else unknown_images(unknown, index, classifier.classes, plan.data.limit)
