@@ -3,12 +3,12 @@
 from functools import cache
 
 from demur.analysis.accuracy.overall import ClassRow, ConditionRow, WorstClass
-from demur.analysis.guard_parts import keeping
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.signals.signal_ranking import SignalRow, TargetRow
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable
 from demur.analysis.verdict.verdict_tables import Check
+from demur.policies.keeping import keeping
 from tests.report.detail_tables import CLASSES, RIGHT, calibration, confusion, gallery, policies
 from tests.report.simulated_scores import ANSWERED, SEEN, WRONG, curve, histogram, near, oracle, share, simulated
 

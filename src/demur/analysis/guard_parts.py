@@ -1,19 +1,13 @@
 """What a guarantee is about, counted on rows: its shares, one by one, and whether they keep to what was guaranteed."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import polars as pl
 
 from demur.analysis.run_folder import GROUP, Run, independent_rows
-from demur.metrics.binomial import clopper_pearson
 from demur.policies import CertifiedPolicy, ClassThreshold, SiteThresholds
+from demur.policies.keeping import FEWEST_ANSWERS, Keeping, keeping
 from demur.records import wrong
-
-Keeping: TypeAlias = Literal["holds", "broken", "undecided"]
-
-FEWEST_ANSWERS = 20
-"""A share of fewer answers is no ground for a judgement."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +56,6 @@ def _part(
         errors=int(wrong(given).sum()),
         of=len(units) if among_all else len(given),
     )
-
-
-def keeping(errors: int, of: int, risk: float, several: int = 1) -> Keeping:
-    """Whether a share keeps a risk: by its exact 95 % interval, undecided where it straddles it.
-
-    The interval holds for `several` shares at once.
-    """
-    found = clopper_pearson(errors, of, several)
-    return "holds" if found.high <= risk else "broken" if found.low > risk else "undecided"
 
 
 def judged(parts: tuple[Part, ...]) -> Keeping | None:

@@ -47,9 +47,9 @@ class Card:
         created: when, ISO 8601 in UTC.
         rows: how many images each split had.
         class_mix: class → how many certify images were of it.
+        statement: what was to be guaranteed, as a plan names it; "guard" where that is not known.
         signals: name → what each signal is, in one sentence, and its `unit`.
         chosen: how the signal was chosen.
-        certificates: name of each guarantee that the audit issued beside the one that this guard keeps → its sentence.
         confirmation: the policy on images that had no part in it; None where there were none.
         void_when: what voids the certificate, in words.
         expires: the last day on which it answers, ISO 8601; None where it has none.
@@ -63,6 +63,7 @@ class Card:
     created: str
     rows: Mapping[str, int]
     class_mix: Mapping[str, int]
+    statement: str
     signals: Mapping[str, Mapping[str, str]]
     chosen: str
     confirmation: Confirmation | None = None

@@ -57,6 +57,20 @@ def write_golden(
     write_json(folder / FILE, entries)
 
 
+def read_pictures(folder: Path) -> tuple[list[Encoded], list[str | None]]:
+    """The golden pictures of a guard as files, and the sites they come from."""
+    entries = _entries(folder)
+    files = [(Path(each["file"]).suffix, (folder / each["file"]).read_bytes()) for each in entries]
+    return files, [each["site"] for each in entries]
+
+
+def _entries(folder: Path) -> list[Any]:
+    try:
+        return json.loads((folder / FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / FILE} cannot be read ({error}). This guard has no golden vectors.") from None
+
+
 def _decide(guard: Guard, path: Path, site: str | None) -> Decision:
     if path.suffix != ".npy":
         return guard.answer(path, site)
@@ -91,10 +105,7 @@ def selftest(folder: Path, guard: Guard) -> SelfTest:
     Raises:
         InputError: it has none, or they cannot be read.
     """
-    try:
-        entries = json.loads((folder / FILE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / FILE} cannot be read ({error}). This guard has no golden vectors.") from None
+    entries = _entries(folder)
     found = [_compare(guard, entry, _decide(guard, folder / entry["file"], entry["site"])) for entry in entries]
     return SelfTest(
         images=len(entries),

@@ -27,7 +27,7 @@ from demur.guard.card import SPLITS, BuiltOn, digests, load_card, plain_card
 from demur.guard.file_list import LEDGER, verify_files, write_file_list
 from demur.guard.guard import Guard, check_parts
 from demur.guard.intake import Intake
-from demur.guard.model_files import Embedding, ModelPlace, read_model, write_model
+from demur.guard.model_files import ModelPlace, read_model
 from demur.ledger import Ledger, Line, line_text, read_ids
 from demur.policies import CERTIFIED_POLICIES, Tolerance, dump_policy, load_policy
 from demur.policies.certificate_json import build_stored
@@ -49,8 +49,7 @@ def write_guard(
     guard: Guard,
     *,
     built_on: BuiltOn,
-    address: str | None,
-    embedding: Embedding = "none",
+    model: Callable[[Path], ModelPlace],
     looks: Callable[[Ledger], None] | None = None,
     golden: Callable[[Path], None] | None = None,
 ) -> str:
@@ -62,8 +61,7 @@ def write_guard(
         folder: where; made if it is not there.
         guard: what.
         built_on: the images it was built on.
-        address: where its model can be loaded from; None where it is embedded as a program.
-        embedding: what of the model goes into the folder.
+        model: puts what is to be embedded of the model into the folder, and says where it is; see `model_files`.
         looks: writes how often the certify labels were asked into the guard's ledger.
         golden: writes images and their decisions into the folder of the guard.
 
@@ -78,7 +76,7 @@ def write_guard(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
             made = Path(name) / "guard"
             made.mkdir()
-            place = write_model(made, guard.classifier, address, embedding)
+            place = model(made)
             save_signals(made / SIGNALS, guard.signals)
             write_built_on(made / BUILT_ON, built_on)
             write_json(made / GUARD, _plain(guard, place))

@@ -105,6 +105,15 @@ def _copy_weights(folder: Path, text: str) -> None:
     shutil.copyfile(address.weights, folder / WEIGHTS)
 
 
+def copy_model(before: Path, folder: Path, place: ModelPlace) -> ModelPlace:
+    """Put what another guard has inside of its model into a folder."""
+    for name in (WEIGHTS, PROGRAM):
+        if (before / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before / name, folder / name)
+    return place
+
+
 def read_model(folder: Path, place: ModelPlace) -> BoundClassifier:
     """The model of a guard; it must be the one that was certified.
 

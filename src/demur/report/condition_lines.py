@@ -8,9 +8,9 @@ from itertools import groupby, takewhile
 from demur.analysis.accuracy.error_direction import ANOTHER, Side
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.accuracy.slices import SliceRow
-from demur.analysis.guard_parts import Keeping
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
+from demur.policies.keeping import Keeping
 from demur.report.phrases import count, frequency, percent, pixel_words, plural, readable
 
 _PER = 1000

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
-from demur.analysis.guard_parts import Keeping
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
+from demur.policies.keeping import Keeping
 from demur.report.acceptance_lines import GateTally, missing_declarations
 from demur.report.condition_lines import (
     Family,

@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from demur.analysis.guard_parts import Keeping, keeping
 from demur.analysis.results import Results
 from demur.analysis.verdict.imbalance import PositiveBound
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing
 from demur.errors import brief
 from demur.policies.coverage_bound import at_least
+from demur.policies.keeping import Keeping, keeping
 from demur.policies.look import PLACES
 from demur.report.phrases import at_most, count, frequency, percent, plural
 

@@ -7,9 +7,9 @@ from tests.report.example_results import run
 
 from demur.analysis.acceptance import judge_gates
 from demur.analysis.accuracy.overall import ClassRow, told_apart, worst_class
-from demur.analysis.guard_parts import keeping
 from demur.analysis.quantity import Quantity
 from demur.metrics.binomial import clopper_pearson
+from demur.policies.keeping import keeping
 
 RESULTS = run("issued").model_copy(update={"checks": ()})
 

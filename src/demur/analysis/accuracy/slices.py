@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.accuracy.overall import has_enough_answers
-from demur.analysis.guard_parts import FEWEST_ANSWERS
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, share
+from demur.policies.keeping import FEWEST_ANSWERS
 from demur.records import META, wrong
 
 

@@ -24,7 +24,7 @@ from demur.guard.golden_vectors import as_file, write_golden
 from demur.guard.guard import Guard
 from demur.guard.guard_folder import check_place, write_guard
 from demur.guard.intake import Intake
-from demur.guard.model_files import Embedding
+from demur.guard.model_files import Embedding, write_model
 from demur.openings import copy_looks
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
@@ -100,8 +100,7 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
         out,
         guard,
         built_on=_built_on(job, clean, policy.signals[0]),
-        address=job.model,
-        embedding=choices.embedding,
+        model=lambda folder: write_model(folder, job.classifier, job.model, choices.embedding),
         looks=lambda ledger: copy_looks(run, ledger),
         golden=lambda folder: write_golden(folder, guard, pictures, sites),
     )
@@ -179,6 +178,7 @@ def _card(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rows={split: len(_readable(clean, split)) for split in SPLITS},
         class_mix={job.classifier.classes[label]: count for label, count in counts.iter_rows()},
+        statement=entry["name"],
         signals={name: _signal_facts(job, name) for name in policy.signals},
         chosen=_choice(job, entry["signal"]),
         confirmation=choices.confirmation,
