@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from demur.analysis import Results as Results
     from demur.analysis import analyse as analyse
     from demur.api import audit as audit
+    from demur.api import fit_guard as fit_guard
     from demur.classifier import Classifier as Classifier
     from demur.data import from_dataset as from_dataset
     from demur.data import from_tensors as from_tensors
     from demur.data import open_data as open_data
     from demur.errors import DemurError as DemurError
     from demur.evidence import Evidence as Evidence
+    from demur.guard import Guard as Guard
     from demur.policies import certify as certify
 
 __version__ = "0.1.0"
@@ -29,10 +31,12 @@ _ROOMS = {
     "Classifier": "demur.classifier",
     "DemurError": "demur.errors",
     "Evidence": "demur.evidence",
+    "Guard": "demur.guard",
     "Results": "demur.analysis",
     "analyse": "demur.analysis",
     "audit": "demur.api",
     "certify": "demur.policies",
+    "fit_guard": "demur.api",
     "from_dataset": "demur.data",
     "from_tensors": "demur.data",
     "load_model": "demur.adapters",

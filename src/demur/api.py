@@ -15,8 +15,12 @@ from demur.data import Source, from_given, open_data
 from demur.data.memory import DatasetSource, TensorSource, names_of, unlabelled
 from demur.errors import InputError, ModelError
 from demur.foreign import blamed
+from demur.guard import Guard
+from demur.guard.model_files import Embedding
+from demur.pipeline.guard.guard_of_run import GOLDEN, GuardChoices, guard_of_run
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
+from demur.pipeline.run.prepare import StandIns
 from demur.report import write
 
 Say: TypeAlias = Callable[[str], None]
@@ -46,6 +50,7 @@ def audit(
     coverage: float | None = None,
     device: str | None = None,
     unknown: object = None,
+    guard: Path | str | None = None,
     say: Say | None = None,
 ) -> Results:
     """Audit a classifier on labelled held-out images, and return what was found.
@@ -68,6 +73,7 @@ def audit(
         device: where the model runs, such as `"cuda"`; by default where it is.
         unknown: images of none of the classes, in a tensor or array, or as `data` may be given; labels are ignored. How
             many of them are answered stands in the results.
+        guard: a folder with a guard of this model, whose policy is then audited; images it was built on are left out.
         say: called with a sentence whenever something else is being measured; by default nothing is said.
 
     Raises:
@@ -77,36 +83,87 @@ def audit(
         FaultError: an unexpected fault; its traceback is in `log.jsonl` of the run.
     """
     with blamed(), contained(), same_draws():
-        return _audit(model, data, out, plan, (risk, coverage), device, unknown, say or _silent)
+        named, others = _named(model, data, _read(plan, shipped=_is_shipped(model, data)), device, unknown)
+        named = named if guard is None else named.with_guard(Path(guard))
+        return _audited(_aimed(named, risk, coverage), out, others, say or _silent)
 
 
-def _audit(
-    model: AnyClassifier | nn.Module | str | None,
-    data: object,
-    out: Path | str | None,
-    plan: Plan | Mapping[str, Any] | Path | str | None,
-    target: tuple[float | None, float | None],
-    device: str | None,
-    unknown: object,
-    say: Say,
-) -> Results:
-    ours = all(given is None or (isinstance(given, str) and given == "fashion") for given in (model, data))
+def fit_guard(
+    model: AnyClassifier | nn.Module | str | None = None,
+    data: object = None,
+    *,
+    out: Path | str,
+    run: Path | str | None = None,
+    plan: Plan | Mapping[str, Any] | Path | str | None = None,
+    risk: float | None = None,
+    coverage: float | None = None,
+    embed: Embedding | None = None,
+    expires: str | None = None,
+    golden: int = GOLDEN,
+    device: str | None = None,
+    say: Say | None = None,
+) -> Guard:
+    """Fit a guard on labelled held-out images: a classifier that answers or abstains, with a certificate.
+
+    The clean images alone are measured, in a run folder beside the guard (`OUT-run`), which continues where it was
+    interrupted and has the report. With `run`, the certificate of a finished audit is taken as it stands.
+
+    Args:
+        model: as for `audit`; with `run`, the model of that run where it was an object in memory.
+        data: as for `audit`; with `run`, the images of that run where they were.
+        out: the folder of the guard.
+        run: a finished run folder that issued a certificate.
+        plan: as for `audit`; without one, signals of one forward pass and no attacks.
+        risk: the largest tolerable share of wrong answers, by default .02.
+        coverage: the share of images to answer, instead of a risk.
+        embed: "weights" or "program" to put the model into the folder; by default a program where the model is an
+            object in memory, else nothing: the model is loaded from its address.
+        expires: the last day on which the guard answers, such as "2027-06-30".
+        golden: how many images are kept with their decisions, so that another machine can be checked.
+        device: where the model runs.
+        say: called with a sentence whenever something else is being measured.
+
+    Raises:
+        RunError: nothing could be certified; the error says what is missing.
+        InputError: something given cannot be used.
+    """
+    with blamed(), contained(), same_draws():
+        if run is None:
+            described = {"conditions.use": ["clean"]} if plan is None else plan
+            named, others = _named(model, data, _read(described, shipped=_is_shipped(model, data)), device, None)
+            folder = Path(out).parent / f"{Path(out).name}-run"
+            results = _audited(_aimed(named, risk, coverage), folder, others, say or _silent)
+        else:
+            folder, results = Path(run), write_results(Path(run))
+            named, others = _named(model, data, read_plan(folder / "plan.toml"), device, None)
+        results.require_certificate()
+        embedding = embed or ("program" if others.classifier is not None else "none")
+        choices = GuardChoices(embedding=embedding, expires=expires, golden=golden)
+        guard_of_run(folder, Path(out), choices, others)
+        return Guard.load(out)
+
+
+def _is_shipped(model: object, data: object) -> bool:
+    return all(given is None or (isinstance(given, str) and given == "fashion") for given in (model, data))
+
+
+def _named(
+    model: AnyClassifier | nn.Module | str | None, data: object, plan: Plan, device: str | None, unknown: object
+) -> tuple[Plan, StandIns]:
+    """The plan that names model and data, and the objects that stand in for what it names."""
     described = _described(model)
     source = None if data is None or isinstance(data, str) else _source(data, described)
-    named = _naming(_read(plan, shipped=ours), described, data if isinstance(data, str) else source)
+    named = _naming(plan, described, data if isinstance(data, str) else source)
     if source is None and isinstance(described, Classifier):
         source = open_data(named.data.address)
     others = None if unknown is None or isinstance(unknown, str) else unlabelled(unknown)
     named = named if unknown is None else _with_unknown(named, unknown if isinstance(unknown, str) else others)
-    folder = run_plan(
-        _aimed(named, *target),
-        None if out is None else Path(out),
-        SpokenProgress(say),
-        source=source,
-        classifier=_bound(described, source),
-        device=device,
-        unknown=others,
-    )
+    return named, StandIns(source=source, classifier=_bound(described, source), device=device, unknown=others)
+
+
+def _audited(plan: Plan, out: Path | str | None, others: StandIns, say: Say) -> Results:
+    place = None if out is None else Path(out)
+    folder = run_plan(plan, place, SpokenProgress(say), others.source, others.classifier, others.device, others.unknown)
     results = write_results(folder, by="audit").of_folder(folder)
     write(folder, results)
     return results

@@ -130,6 +130,15 @@ class Results(Table):
         failed = [check.name for check in self.checks if check.state == "fail" and check.bears_on == figures]
         return f"failed its checks: {', '.join(failed)}" if failed else None
 
+    def require_certificate(self) -> None:
+        """Refuse results without a certificate that says anything, with what to do now.
+
+        Raises:
+            RunError: none was issued, a check of the measurement failed, or a constant answer would have the same one.
+        """
+        if self.state != "issued":
+            raise RunError(f"there is no certificate that a guard could keep ({self.state}). {self.next_step}")
+
     @property
     def folder(self) -> Path | None:
         """The run folder these results were worked out from; None for results made by hand."""

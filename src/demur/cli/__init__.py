@@ -20,6 +20,7 @@ from typing import Any
 import typer
 
 from demur import __version__
+from demur.cli import guard_commands
 from demur.cli.attack_command import attack
 from demur.cli.certify_commands import certify, labels
 from demur.cli.explain_command import explain
@@ -95,6 +96,23 @@ for _name, _work in (
     ("list", list_names),
 ):
     app.command(_name)(_command(_work))
+
+guard_app = typer.Typer(
+    help="A model that answers or abstains, with a certificate, in one folder.", no_args_is_help=True
+)
+
+for _name, _guard_work in (
+    ("fit", guard_commands.fit),
+    ("show", guard_commands.show),
+    ("predict", guard_commands.predict),
+    ("certify", guard_commands.certify),
+    ("selftest", guard_commands.selftest),
+    ("sign", guard_commands.sign),
+    ("verify", guard_commands.verify),
+):
+    guard_app.command(_name)(_command(_guard_work))
+
+app.add_typer(guard_app, name="guard")
 
 
 def main() -> None:

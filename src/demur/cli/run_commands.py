@@ -39,6 +39,10 @@ def audit(
     seed: Seed = None,
     prevalence: Prevalence = None,
     unknown: Unknown = None,
+    guard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
@@ -48,6 +52,7 @@ def audit(
     2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
     """
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown)
+    chosen = chosen if guard is None else chosen.with_guard(guard)
     from demur.analysis import write_results
     from demur.cli.settings import progress_display
     from demur.pipeline.run.loop import run_plan

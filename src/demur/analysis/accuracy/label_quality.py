@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.accuracy.overall import accuracy
-from demur.analysis.guard_parts import guard_parts, judged
+from demur.analysis.guard_parts import guard_parts
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Run, independent_rows, score, share
 from demur.metrics.binomial import weighted_share
 from demur.metrics.delong import auroc_interval
 from demur.metrics.paired import kappa_interval
-from demur.policies.keeping import Keeping
+from demur.policies.keeping import Keeping, judged
 from demur.records import SECOND, WEIGHT, groups, wrong
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 from scipy.special import betaincinv
 
-from demur.analysis.guard_parts import guard_parts, judged
+from demur.analysis.guard_parts import guard_parts
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import is_fooled, is_sized
 from demur.analysis.run_folder import Run, independent_rows, share
 from demur.metrics.binomial import clopper_pearson
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
 from demur.policies import CertifiedPolicy
-from demur.policies.keeping import FEWEST_ANSWERS, Keeping
+from demur.policies.keeping import FEWEST_ANSWERS, Keeping, judged
 from demur.records import wrong
 
 

@@ -6,7 +6,7 @@ from functools import reduce
 import polars as pl
 
 from demur.analysis.attribution.map_tables import sanities
-from demur.analysis.guard_parts import Part, guard_parts
+from demur.analysis.guard_parts import guard_parts
 from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.least_distances import attack_searches
 from demur.analysis.robustness.perturbation_curves import Entry, is_direction, minimal_changes, section_searches
@@ -18,6 +18,7 @@ from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, 
 from demur.files import read_json
 from demur.metrics import p_value, wilson
 from demur.policies import CertifiedPolicy, ClassThreshold
+from demur.policies.keeping import Part
 from demur.records import EXPLAIN, wrong
 
 _FEWEST_ERRORS = 30

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from demur import seal
@@ -25,6 +26,7 @@ from demur.guard.guard import Guard
 from demur.guard.guard_folder import check_place, write_guard
 from demur.guard.intake import Intake
 from demur.guard.model_files import Embedding, write_model
+from demur.metrics.binomial import clopper_pearson
 from demur.openings import copy_looks
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
@@ -32,13 +34,17 @@ from demur.pipeline.run.fitting import fit_signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, Tolerance, load_policy
 from demur.policies.by_site import GROUP
-from demur.records import META, read, wrong
+from demur.policies.keeping import LabelledScores, judged, parts_of
+from demur.records import META, groups, read, wrong
 from demur.signals import Fittable, Signal
 from demur.signals.store import load_signals
 from demur.signals.temperature import calibrated
 
 GOLDEN = 32
 """Pictures whose decisions are kept with a guard."""
+
+EMBEDDINGS: Mapping[str | None, Embedding] = {None: "none", "weights": "weights", "program": "program"}
+"""What of a model can be put into the folder of its guard, as it is asked for."""
 
 KEPT = "fitted"
 """The folder of a run that has its fitted signals."""
@@ -51,13 +57,11 @@ class GuardChoices:
     Attributes:
         embedding: what of the model goes into its folder.
         expires: the last day on which it answers, ISO 8601; None for no end.
-        confirmation: its policy counted on images that had no part in it.
         golden: how many pictures are kept with their decisions; they are copies of the user's images.
     """
 
     embedding: Embedding = "none"
     expires: str | None = None
-    confirmation: Confirmation | None = None
     golden: int = GOLDEN
 
 
@@ -181,8 +185,35 @@ def _card(
         statement=entry["name"],
         signals={name: _signal_facts(job, name) for name in policy.signals},
         chosen=_choice(job, entry["signal"]),
-        confirmation=choices.confirmation,
+        confirmation=_confirmation(policy, _readable(clean, "test")),
         expires=choices.expires,
+    )
+
+
+def _confirmation(policy: CertifiedPolicy, test: pl.DataFrame) -> Confirmation | None:
+    """The policy counted on the untouched test split; None where there is none."""
+    if not len(test):
+        return None
+    rows = LabelledScores(
+        scores={name: test[f"signal.{name}"].cast(pl.Float64).to_numpy() for name in policy.signals},
+        wrong=wrong(test),
+        labels=test["label"].to_numpy(),
+        groups=groups(test),
+        ids=test["sample_id"].to_list(),
+        sites=_site_names(policy, test),
+    )
+    parts = parts_of(policy, rows)
+    answers, errors, of = (sum(getattr(part, name) for part in parts) for name in ("answers", "errors", "of"))
+    risk = clopper_pearson(errors, of)
+    ends = (risk.value, risk.low, risk.high) if of else (None, None, None)
+    unit = policy.certificate.unit
+    return Confirmation(
+        images=sum(part.n for part in parts),
+        answered=answers,
+        wrong=errors,
+        risk=ends,
+        unit=unit,
+        verdict=judged(parts),
     )
 
 
@@ -238,10 +269,14 @@ def _format(content: bytes) -> str:
         return "image"
 
 
-def _sites(policy: CertifiedPolicy, clean: pl.DataFrame, rows: Sequence[int]) -> list[str | None] | None:
-    """Where golden images come from, for a policy that goes by that."""
+def _site_names(policy: CertifiedPolicy, rows: pl.DataFrame) -> NDArray[Any] | None:
+    """Where rows come from, for a policy that goes by that; None where that is not known."""
     if not isinstance(policy, SiteThresholds):
         return None
     column = policy.column if policy.column == GROUP else f"{META}{policy.column}"
-    values = clean[column] if column in clean.columns else pl.Series([None] * len(clean))
-    return [None if values[row] is None else str(values[row]) for row in rows]
+    return rows[column].to_numpy() if column in rows.columns else np.full(len(rows), None)
+
+
+def _sites(policy: CertifiedPolicy, clean: pl.DataFrame, rows: Sequence[int]) -> list[str | None] | None:
+    names = _site_names(policy, clean)
+    return None if names is None else [None if names[row] is None else str(names[row]) for row in rows]

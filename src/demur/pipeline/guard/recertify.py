@@ -32,14 +32,12 @@ from demur.policies import (
     CertifiedByClass,
     Certifier,
     Classes,
-    ClassThreshold,
     Look,
     Refusal,
-    SiteThresholds,
     Tolerance,
     count_look,
 )
-from demur.policies.keeping import FEWEST_ANSWERS, Keeping, keeping
+from demur.policies.keeping import Keeping, LabelledScores, judged, parts_of
 from demur.registry import build
 
 _CHUNK = 1024
@@ -55,7 +53,7 @@ class Recertification:
         unit: what counts as independent: an image, or one image of a group.
         answers: units answered.
         wrong: of these wrong.
-        risk: their share, with its exact 95 % interval.
+        risk: their share of what the certificate counts (answers; by class all images), with its exact 95 % interval.
         stands: whether the old certificate still holds here; None where too few were answered to judge.
         answer: the certificate that these labels give by themselves, or why they give none.
         out: the guard that was written with it; None where none was.
@@ -108,16 +106,16 @@ def recertify(
     tolerance = guard.tolerances.get(guard.policy.signals[0], Tolerance())
     rows = _calibration(index, decisions, guard, tolerance)
     look = count_look(folder / LEDGER, _inquiry(index, guard, built_on, source_name), guard.card.statement)
-    units = rows.one_per_group()
-    answered = units.scores <= _threshold(guard)
+    parts = parts_of(guard.policy, _labelled(index, decisions, rows))
+    answers, errors, of = (sum(getattr(part, name) for part in parts) for name in ("answers", "errors", "of"))
     found = Recertification(
         images=len(rows),
         excluded=index.excluded,
         unit=rows.unit,
-        answers=int(answered.sum()),
-        wrong=int(units.wrong[answered].sum()),
-        risk=clopper_pearson(int(units.wrong[answered].sum()), int(answered.sum())),
-        stands=_stands(guard, units, rows, index),
+        answers=answers,
+        wrong=errors,
+        risk=clopper_pearson(errors, of),
+        stands=judged(parts),
         answer=_certificate(policy, built_on, rows, index, guard, look, tolerance),
     )
     if out is None or isinstance(found.answer, Refusal):
@@ -206,34 +204,15 @@ def _inquiry(index: Index, guard: Guard, built_on: BuiltOn, source_name: str | N
     )
 
 
-def _threshold(guard: Guard) -> float:
-    assert not isinstance(guard.policy, SiteThresholds)
-    return guard.policy.certificate.threshold
-
-
-def _risk(guard: Guard) -> float:
-    assert not isinstance(guard.policy, SiteThresholds | ClassThreshold)
-    return guard.policy.certificate.risk
-
-
-def _stands(guard: Guard, units: Calibration, rows: Calibration, index: Index) -> Keeping | None:
-    """Whether the old certificate holds on new units."""
-    if isinstance(guard.policy, ClassThreshold):
-        return _stands_by_class(guard.policy, rows, index)
-    answered = units.scores <= _threshold(guard)
-    if int(answered.sum()) < FEWEST_ANSWERS:
-        return None
-    return keeping(int(units.wrong[answered].sum()), int(answered.sum()), _risk(guard))
-
-
-def _stands_by_class(policy: ClassThreshold, rows: Calibration, index: Index) -> Keeping | None:
-    labels, classes = index.labels[index.readable], policy.certificate.classes
-    states = set[Keeping]()
-    for place, each in enumerate(classes):
-        units = rows.rows(labels == place).one_per_group()
-        wrong = units.wrong & (units.scores <= policy.certificate.threshold)
-        states.add(keeping(int(wrong.sum()), len(units), each.risk, len(classes)) if len(units) else "undecided")
-    return "broken" if "broken" in states else "undecided" if "undecided" in states else "holds"
+def _labelled(index: Index, decisions: Decisions, rows: Calibration) -> LabelledScores:
+    """The new rows as the old certificate is counted on them."""
+    return LabelledScores(
+        scores=decisions.scores,
+        wrong=rows.wrong,
+        labels=index.labels[index.readable],
+        groups=None if rows.groups is None else np.asarray(rows.groups),
+        ids=rows.ids,
+    )
 
 
 def _certificate(

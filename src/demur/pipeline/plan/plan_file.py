@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, brief, legible, unknown
+from demur.guard.file_list import verify_files
 from demur.pipeline.plan.guarantee_names import at_coverage, at_risk
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
@@ -178,6 +179,14 @@ class Plan(Section):
             InputError: the coverage is no share.
         """
         return self.model_copy(update={"policies": Policies(use=at_coverage(self.policies.use, coverage))})
+
+    def with_guard(self, folder: Path) -> "Plan":
+        """The same plan with the policy of a guard, as its folder is now, instead of certifying one.
+
+        Raises:
+            InputError: the folder is no guard.
+        """
+        return self.model_copy(update={"guard": GuardPlan(folder=str(folder), sha256=verify_files(folder))})
 
     @property
     def sha256(self) -> str:

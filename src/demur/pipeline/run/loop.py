@@ -97,8 +97,8 @@ def run_plan(
 ) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
 
-    A source, classifier or source of unknown images that is given stands in for the one at the plan's address. `device`
-    is where the model runs; it is no part of the plan, for another device gives the same decisions and scores to 1e-4.
+    Objects that are given stand in for those at the plan's addresses. Another device gives the same decisions, and
+    scores to 1e-4, so it is no part of the plan.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -107,7 +107,8 @@ def run_plan(
     if out is not None:
         try_folder(out)
     with blamed(), contained():
-        return _run(plan, out, progress, StandIns(source=source, classifier=classifier, unknown=unknown, device=device))
+        others = StandIns(source=source, classifier=classifier, unknown=unknown, device=device)
+        return _run(plan, out, progress, others)
 
 
 def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns) -> Path:
