@@ -44,6 +44,7 @@ def audit(
     plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
     coverage: float | None = None,
+    attack_signal: str | None = None,
     device: str | None = None,
     unknown: object = None,
     say: Say | None = None,
@@ -65,6 +66,8 @@ def audit(
         risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
         coverage: the share of images to answer, such as 0.85, instead of a risk; what can be shown of the risk of these
             answers is then worked out.
+        attack_signal: a signal such as `"knn"`; the answer is withheld also where it is high, by a threshold that the
+            tune rows fix, and the guarantee is of both thresholds.
         device: where the model runs, such as `"cuda"`; by default where it is.
         unknown: images of none of the classes, in a tensor or array, or as `data` may be given; labels are ignored. How
             many of them are answered stands in the results.
@@ -77,7 +80,7 @@ def audit(
         FaultError: an unexpected fault; its traceback is in `log.jsonl` of the run.
     """
     with blamed(), contained(), same_draws():
-        return _audit(model, data, out, plan, (risk, coverage), device, unknown, say or _silent)
+        return _audit(model, data, out, plan, (risk, coverage, attack_signal), device, unknown, say or _silent)
 
 
 def _audit(
@@ -85,7 +88,7 @@ def _audit(
     data: object,
     out: Path | str | None,
     plan: Plan | Mapping[str, Any] | Path | str | None,
-    target: tuple[float | None, float | None],
+    target: tuple[float | None, float | None, str | None],
     device: str | None,
     unknown: object,
     say: Say,
@@ -112,16 +115,18 @@ def _audit(
     return results
 
 
-def _aimed(plan: Plan, risk: float | None, coverage: float | None) -> Plan:
-    """The plan at the risk or the coverage that was given."""
+def _aimed(plan: Plan, risk: float | None, coverage: float | None, attack_signal: str | None) -> Plan:
+    """The plan at the risk or the coverage, and with the attack signal, that were given."""
     if risk is not None and coverage is not None:
         raise InputError(
             f"`risk` and `coverage` exclude each other; got {risk:g} and {coverage:g}. One is fixed, the other shown: "
             "leave one out, or name both `certified` and `capacity` in the plan's policies."
         )
     if coverage is not None:
-        return plan.at_coverage(coverage)
-    return plan if risk is None else plan.at_risk(risk)
+        plan = plan.at_coverage(coverage)
+    elif risk is not None:
+        plan = plan.at_risk(risk)
+    return plan if attack_signal is None else plan.with_attack_signal(attack_signal)
 
 
 def _described(model: AnyClassifier | nn.Module | str | None) -> AnyClassifier | str | None:

@@ -32,7 +32,7 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
-from demur.analysis.verdict.verdict import VOID_WHEN, guarantee, independence, next_step, out_of_scope, refusal, state
+from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state, void_when
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.openings import openings
@@ -91,7 +91,7 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         conditions=conditions,
         manipulation=manipulation(run),
         out_of_scope=out_of_scope(conditions, run),
-        void_when=VOID_WHEN,
+        void_when=void_when(run),
         signals=signals,
         contests=contests,
         curves=curves(run),

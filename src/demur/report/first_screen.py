@@ -1,7 +1,7 @@
 """What a safety board reads in 30 seconds, without a curve and without jargon."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
@@ -10,6 +10,7 @@ from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
+from demur.policies.second_threshold import Purpose
 from demur.report.acceptance_lines import GateTally, missing_declarations
 from demur.report.condition_lines import (
     Family,
@@ -21,7 +22,7 @@ from demur.report.condition_lines import (
     worst_slice_line,
 )
 from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
-from demur.report.phrases import count, frequency, percent, plain_name, plural, scale
+from demur.report.phrases import count, frequency, percent, plain_name, plural, scale, significant
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
@@ -154,7 +155,26 @@ def _behaviour(guarantee: Guarantee, hands: str) -> str:
     base = scale(coverage)
     answered = round(coverage * base)
     verb = "goes" if base - answered == 1 else "go"
-    return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
+    spread = f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
+    return f"{spread}{_two_conditions(guarantee)}"
+
+
+_LOOKS: Mapping[Purpose, str] = {
+    "attack": "does not look changed on purpose",
+    "shift": "looks like those measured",
+    "unknown": "looks like one of a class it knows",
+}
+
+
+def _two_conditions(guarantee: Guarantee) -> str:
+    """Both thresholds, where there are two."""
+    second = guarantee.second
+    if second is None or guarantee.threshold is None:
+        return ""
+    return (
+        f" It answers only if it is sure enough ({guarantee.signal} at most {significant(guarantee.threshold)}) and "
+        f"the image {_LOOKS[second.purpose]} ({second.signal} at most {significant(second.threshold)})."
+    )
 
 
 def _few_behaviour(guarantee: Guarantee, hands: str) -> str:
@@ -164,7 +184,7 @@ def _few_behaviour(guarantee: Guarantee, hands: str) -> str:
     return (
         f"It answers {count(guarantee.certify_answers)} of {count(guarantee.certify_n)} labelled {guarantee.unit}s; "
         f"{count(abstained)} {verb} to {hands}. With more labels it could answer at most about "
-        f"{frequency(guarantee.attainable, 'of')}."
+        f"{frequency(guarantee.attainable, 'of')}.{_two_conditions(guarantee)}"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from demur.errors import InputError, brief, legible, unknown
-from demur.pipeline.plan.guarantee_names import at_coverage, at_risk
+from demur.pipeline.plan.guarantee_names import at_coverage, at_risk, with_attack_signal
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
@@ -170,6 +170,16 @@ class Plan(Section):
             InputError: the coverage is no share.
         """
         return self.model_copy(update={"policies": Policies(use=at_coverage(self.policies.use, coverage))})
+
+    def with_attack_signal(self, signal: str) -> "Plan":
+        """The same plan with a second threshold, on a signal of attacks, beside every certified one.
+
+        Raises:
+            UnknownNameError: no signal has the name.
+            InputError: the plan certifies nothing, or in each class or at each site.
+        """
+        lookup("signal", call_of(signal).name)
+        return self.model_copy(update={"policies": Policies(use=with_attack_signal(self.policies.use, signal))})
 
     @property
     def sha256(self) -> str:
