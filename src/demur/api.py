@@ -122,11 +122,7 @@ def _aimed(plan: Plan, risk: float | None, coverage: float | None, attack_signal
             f"`risk` and `coverage` exclude each other; got {risk:g} and {coverage:g}. One is fixed, the other shown: "
             "leave one out, or name both `certified` and `capacity` in the plan's policies."
         )
-    if coverage is not None:
-        plan = plan.at_coverage(coverage)
-    elif risk is not None:
-        plan = plan.at_risk(risk)
-    return plan if attack_signal is None else plan.with_attack_signal(attack_signal)
+    return plan.aimed(risk, coverage, attack_signal)
 
 
 def _described(model: AnyClassifier | nn.Module | str | None) -> AnyClassifier | str | None:

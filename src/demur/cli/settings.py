@@ -94,11 +94,7 @@ def read(
         "seed": seed,
     }
     found = read_plan(plan, settings or (), {key: value for key, value in given.items() if value is not None})
-    if coverage is not None:
-        found = found.at_coverage(coverage)
-    elif risk is not None:
-        found = found.at_risk(risk)
-    return found if attack_signal is None else found.with_attack_signal(attack_signal)
+    return found.aimed(risk, coverage, attack_signal)
 
 
 if TYPE_CHECKING:

@@ -72,6 +72,7 @@ class FirstScreen:
     purpose: str | None
     missing_declarations: tuple[str, ...]
     behaviour: str | None
+    two_thresholds: str | None
     judged: bool
     check: str | None
     holds: Keeping | None
@@ -108,6 +109,7 @@ class FirstScreen:
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
+            two_thresholds=_two_thresholds(guarantee) if guarantee else None,
             judged=is_judged(results),
             check=_check(guarantee) if guarantee else None,
             holds=guarantee_holds(guarantee) if guarantee else None,
@@ -155,8 +157,7 @@ def _behaviour(guarantee: Guarantee, hands: str) -> str:
     base = scale(coverage)
     answered = round(coverage * base)
     verb = "goes" if base - answered == 1 else "go"
-    spread = f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
-    return f"{spread}{_two_conditions(guarantee)}"
+    return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
 
 
 _LOOKS: Mapping[Purpose, str] = {
@@ -166,13 +167,13 @@ _LOOKS: Mapping[Purpose, str] = {
 }
 
 
-def _two_conditions(guarantee: Guarantee) -> str:
+def _two_thresholds(guarantee: Guarantee) -> str | None:
     """Both thresholds, where there are two."""
     second = guarantee.second
     if second is None or guarantee.threshold is None:
-        return ""
+        return None
     return (
-        f" It answers only if it is sure enough ({guarantee.signal} at most {significant(guarantee.threshold)}) and "
+        f"It answers only if it is sure enough ({guarantee.signal} at most {significant(guarantee.threshold)}) and "
         f"the image {_LOOKS[second.purpose]} ({second.signal} at most {significant(second.threshold)})."
     )
 
@@ -184,7 +185,7 @@ def _few_behaviour(guarantee: Guarantee, hands: str) -> str:
     return (
         f"It answers {count(guarantee.certify_answers)} of {count(guarantee.certify_n)} labelled {guarantee.unit}s; "
         f"{count(abstained)} {verb} to {hands}. With more labels it could answer at most about "
-        f"{frequency(guarantee.attainable, 'of')}.{_two_conditions(guarantee)}"
+        f"{frequency(guarantee.attainable, 'of')}."
     )
 
 

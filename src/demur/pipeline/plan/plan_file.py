@@ -181,6 +181,16 @@ class Plan(Section):
         lookup("signal", call_of(signal).name)
         return self.model_copy(update={"policies": Policies(use=with_attack_signal(self.policies.use, signal))})
 
+    def aimed(self, risk: float | None, coverage: float | None, attack_signal: str | None) -> "Plan":
+        """The same plan at a risk or at a coverage, and with an attack signal, as far as they are given.
+
+        Raises:
+            UnknownNameError, InputError: as `at_risk`, `at_coverage` and `with_attack_signal` do.
+        """
+        plan = self if coverage is None else self.at_coverage(coverage)
+        plan = plan if risk is None else plan.at_risk(risk)
+        return plan if attack_signal is None else plan.with_attack_signal(attack_signal)
+
     @property
     def sha256(self) -> str:
         """Hash of the canonical text."""
