@@ -48,6 +48,7 @@ def audit(
     plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
     coverage: float | None = None,
+    attack_signal: str | None = None,
     device: str | None = None,
     unknown: object = None,
     guard: Path | str | None = None,
@@ -70,6 +71,8 @@ def audit(
         risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
         coverage: the share of images to answer, such as 0.85, instead of a risk; what can be shown of the risk of these
             answers is then worked out.
+        attack_signal: a signal such as `"knn"`; the answer is withheld also where it is high, by a threshold that the
+            tune rows fix, and the guarantee is of both thresholds.
         device: where the model runs, such as `"cuda"`; by default where it is.
         unknown: images of none of the classes, in a tensor or array, or as `data` may be given; labels are ignored. How
             many of them are answered stands in the results.
@@ -85,7 +88,7 @@ def audit(
     with blamed(), contained(), same_draws():
         named, others = _named(model, data, _read(plan, shipped=_is_shipped(model, data)), device, unknown)
         named = named if guard is None else named.with_guard(Path(guard))
-        return _audited(_aimed(named, risk, coverage), out, others, say or _silent)
+        return _audited(_aimed(named, risk, coverage, attack_signal), out, others, say or _silent)
 
 
 def fit_guard(
@@ -97,6 +100,7 @@ def fit_guard(
     plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
     coverage: float | None = None,
+    attack_signal: str | None = None,
     embed: Embedding | None = None,
     expires: str | None = None,
     golden: int = GOLDEN,
@@ -116,6 +120,7 @@ def fit_guard(
         plan: as for `audit`; without one, signals of one forward pass and no attacks.
         risk: the largest tolerable share of wrong answers, by default .02.
         coverage: the share of images to answer, instead of a risk.
+        attack_signal: as for `audit`.
         embed: "weights" or "program" to put the model into the folder; by default a program where the model is an
             object in memory, else nothing: the model is loaded from its address.
         expires: the last day on which the guard answers, such as "2027-06-30".
@@ -132,7 +137,7 @@ def fit_guard(
             described = {"conditions.use": ["clean"]} if plan is None else plan
             named, others = _named(model, data, _read(described, shipped=_is_shipped(model, data)), device, None)
             folder = Path(out).parent / f"{Path(out).name}-run"
-            results = _audited(_aimed(named, risk, coverage), folder, others, say or _silent)
+            results = _audited(_aimed(named, risk, coverage, attack_signal), folder, others, say or _silent)
         else:
             folder, results = Path(run), write_results(Path(run))
             named, others = _named(model, data, read_plan(folder / "plan.toml"), device, None)
@@ -169,16 +174,14 @@ def _audited(plan: Plan, out: Path | str | None, others: StandIns, say: Say) -> 
     return results
 
 
-def _aimed(plan: Plan, risk: float | None, coverage: float | None) -> Plan:
-    """The plan at the risk or the coverage that was given."""
+def _aimed(plan: Plan, risk: float | None, coverage: float | None, attack_signal: str | None) -> Plan:
+    """The plan at the risk or the coverage, and with the attack signal, that were given."""
     if risk is not None and coverage is not None:
         raise InputError(
             f"`risk` and `coverage` exclude each other; got {risk:g} and {coverage:g}. One is fixed, the other shown: "
             "leave one out, or name both `certified` and `capacity` in the plan's policies."
         )
-    if coverage is not None:
-        return plan.at_coverage(coverage)
-    return plan if risk is None else plan.at_risk(risk)
+    return plan.aimed(risk, coverage, attack_signal)
 
 
 def _described(model: AnyClassifier | nn.Module | str | None) -> AnyClassifier | str | None:

@@ -49,6 +49,17 @@ def test_json_is_the_whole_of_stdout(demur, good, data):
     assert words.out.splitlines()[-1] == "Report: here/report.html"
 
 
+def test_an_attack_signal_joins_the_certified_policy(demur, good, data):
+    said = demur("audit", good, data, *QUICK, "--risk", "0.2", "--attack-signal", "tta(mirror=False)")
+    assert said.status == 0, said.err
+    assert "the image does not look changed on purpose (tta(mirror=False) at most" in said.out.replace("\n  ", " ")
+    assert "Next: Put both thresholds in front of the model, send the images" in said.out
+    printed = tomllib.loads(demur("plan", good, data, "--coverage", "0.7", "--attack-signal", "energy").out)
+    assert printed["policies"]["use"][0] == "capacity(coverage=0.7, delta=0.05, purpose='attack', second=energy)"
+    assert "energy" in printed["signals"]["use"]
+    assert "Did you mean 'energy'" in demur("audit", good, data, "--attack-signal", "enrgy").err
+
+
 @pytest.mark.parametrize(
     ("options", "state", "status"),
     [

@@ -11,11 +11,13 @@ from demur.errors import InputError, UnknownNameError
 from demur.policies import (
     ACCEPT_ALL,
     Certificate,
+    CertifiedPair,
     CertifiedThreshold,
     ClassCertificate,
     CoverageBound,
     Look,
     Rule,
+    SecondThreshold,
     SiteCertificate,
     Threshold,
     Tolerance,
@@ -41,7 +43,13 @@ BY_CLASS = ClassCertificate(
         ClassCount(name="not ok", risk=0.02, n=300, answered=100, wrong=1, bound=0.018),
     ),
 )  # fmt: skip
+SECOND = SecondThreshold(
+    signal="knn(k=5)", uncertainty=0.7, budget=0.02, spent=0.019, purpose="attack", tolerance=Tolerance(relative=1e-7),
+)  # fmt: skip
+PAIR = replace(CERTIFICATE, second=SECOND)
 FITTED = [
+    PAIR.on("msp"),
+    replace(POOLED, second=SECOND).on("msp"),
     POOLED.on("msp"),
     replace(CERTIFICATE, capacity=0.85).on("msp"),
     BY_CLASS.on("msp"),
@@ -72,6 +80,8 @@ def test_thresholds_of_sites_survive_json():
         (POOLED, ("pool",), 3, "cannot read a stored pool of images"),
         (POOLED, ("pool", "image_risk"), 0.5, "image risk of a stored certificate must be a list; got 0.5"),
         (POOLED, ("look",), None, "cannot read a stored look"),
+        (PAIR, ("second",), 3, "cannot read a stored second threshold"),
+        (PAIR, ("second", "tolerance"), None, "a stored score tolerance"),
         (BY_CLASS, ("classes", 0), {"name": "ok"}, "cannot read a stored count of a class"),
         (BY_CLASS, ("classes",), None, "classes of a stored certificate must be a list"),
         (BY_CLASS, ("coverage",), [], "cannot read a stored bound on coverage"),
@@ -127,6 +137,32 @@ def test_a_certified_threshold_applies_its_certificate():
     policy = CERTIFICATE.on("msp")
     assert policy == CertifiedThreshold(signal="msp", certificate=CERTIFICATE)
     assert policy.accepts({"msp": np.array([0.125, 0.126])}).tolist() == [True, False]
+
+
+def test_a_certificate_of_before_there_were_second_thresholds_is_read():
+    stored = dump_policy(CERTIFICATE.on("msp"))
+    del stored["certificate"]["second"]
+    assert load_policy(stored) == CERTIFICATE.on("msp")
+
+
+def test_a_certificate_of_two_thresholds_is_kept_by_both_alone():
+    for policy, stored in (("certified", PAIR.on("msp")), ("certified_pair", CERTIFICATE.on("msp"))):
+        with pytest.raises(InputError, match=r"two thresholds .* certificate\.on\(signal\)"):
+            load_policy({**dump_policy(stored), "policy": policy})
+
+
+def test_a_pair_answers_where_both_signals_are_low_and_names_what_it_suspects():
+    policy = PAIR.on("msp")
+    assert policy == CertifiedPair(signal="msp", certificate=PAIR)
+    assert policy.signals == ("msp", "knn(k=5)")
+    scores = {
+        "msp": np.array([0.125, 0.126, 0.1, 0.2, 0.1, np.nan]),
+        "knn(k=5)": np.array([0.7, 0.1, 0.71, 0.8, np.nan, 0.1]),
+    }
+    assert policy.accepts(scores).tolist() == [True, False, False, False, False, False]
+    assert policy.reasons(scores).tolist() == [
+        "", "low_confidence", "suspected_attack", "suspected_attack", "undefined_score", "undefined_score",
+    ]  # fmt: skip
 
 
 def test_accepting_all_accepts_every_finite_score():

@@ -36,7 +36,7 @@ from demur.analysis.verdict.verdict import guarantee, independence, next_step, o
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.openings import openings
-from demur.policies.certificate import VOID_WHEN
+from demur.policies.certified_policies import void_when
 from demur.records import wrong
 from demur.seal import is_whole
 
@@ -92,7 +92,7 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         conditions=conditions,
         manipulation=manipulation(run),
         out_of_scope=out_of_scope(conditions, run),
-        void_when=VOID_WHEN,
+        void_when=void_when(run.guard),
         signals=signals,
         contests=contests,
         curves=curves(run),

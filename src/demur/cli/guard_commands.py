@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demur.cli.settings import Coverage, Data, Limit, Model, PlanFile, Risk, Settings, progress_display
+from demur.cli.settings import AttackSignal, Coverage, Data, Limit, Model, PlanFile, Risk, Settings, progress_display
 from demur.errors import InputError, legible
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def fit(
     limit: Limit = None,
     risk: Risk = None,
     coverage: Coverage = None,
+    attack_signal: AttackSignal = None,
     embed: Annotated[
         str | None, typer.Option(help="Put the model into the folder: weights, or program (an exported one).")
     ] = None,
@@ -65,7 +66,18 @@ def fit(
     with progress_display() as progress:
         if run is None:
             clean = [] if plan is not None else ['conditions.use=["clean"]']
-            named = read(model, data, plan, [*(set_ or ()), *clean], limit, risk, None, None, coverage=coverage)
+            named = read(
+                model,
+                data,
+                plan,
+                [*(set_ or ()), *clean],
+                limit,
+                risk,
+                None,
+                None,
+                coverage=coverage,
+                attack_signal=attack_signal,
+            )
             run = run_plan(named, out.with_name(f"{out.name}-run"), progress, device=device)
         progress.say("working out the results")
         results = write_results(run, by="audit")
@@ -222,7 +234,8 @@ def _line(*cells: str) -> str:
 def _row(path: Path, decision: "Decision") -> str:
     name = legible(str(path))
     verdict = "answer" if decision.accepted else f"abstain: {decision.detail or decision.reason}"
-    scores = ", ".join(f"{signal} {score:.4g}" for signal, score in decision.scores.items())
+    measured = {} if decision.label is None else decision.scores
+    scores = ", ".join(f"{signal} {score:.4g}" for signal, score in measured.items())
     confidence = "" if decision.label is None else f"{decision.confidence:.3f}"
     return _line(
         name if len(name) <= _NAMES else f"…{name[1 - _NAMES :]}", verdict, decision.label or "", confidence, scores

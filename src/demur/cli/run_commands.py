@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from demur.cli.settings import (
+    AttackSignal,
     Batch,
     Coverage,
     Data,
@@ -43,6 +44,7 @@ def audit(
         Path | None,
         typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold."),
     ] = None,
+    attack_signal: AttackSignal = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
@@ -51,7 +53,7 @@ def audit(
     Exit status: 0 guarantee issued, if asked for, and all gates passed; 1 refused, or the measurement or a gate failed;
     2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
     """
-    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown)
+    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     chosen = chosen if guard is None else chosen.with_guard(guard)
     from demur.analysis import write_results
     from demur.cli.settings import progress_display
@@ -109,9 +111,10 @@ def plan(
     seed: Seed = None,
     prevalence: Prevalence = None,
     unknown: Unknown = None,
+    attack_signal: AttackSignal = None,
 ) -> None:
     """Print the resolved plan as TOML, every default written out."""
-    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown)
+    chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.data import open_data

@@ -46,6 +46,14 @@ Unknown = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Images of none of the classes, of any data address: how many are answered."),
 ]
+AttackSignal = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIGNAL",
+        help="Abstain also where this signal, such as knn, is high: its threshold is fixed on tune images, and the "
+        "guarantee is of both.",
+    ),
+]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 
@@ -62,6 +70,7 @@ def read(
     prevalence: str | None = None,
     coverage: float | None = None,
     unknown: str | None = None,
+    attack_signal: str | None = None,
 ) -> "Plan":
     """The plan of a command line: options over --set over the file over defaults.
 
@@ -85,9 +94,7 @@ def read(
         "seed": seed,
     }
     found = read_plan(plan, settings or (), {key: value for key, value in given.items() if value is not None})
-    if coverage is not None:
-        return found.at_coverage(coverage)
-    return found if risk is None else found.at_risk(risk)
+    return found.aimed(risk, coverage, attack_signal)
 
 
 if TYPE_CHECKING:

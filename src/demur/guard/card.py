@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import InputError
-from demur.policies.certificate import VOID_WHEN
 from demur.policies.certificate_json import build_stored
 from demur.policies.policy import Flags, Floats
 
@@ -50,8 +49,8 @@ class Card:
         statement: what was to be guaranteed, as a plan names it; "guard" where that is not known.
         signals: name → what each signal is, in one sentence, and its `unit`.
         chosen: how the signal was chosen.
-        confirmation: the policy on images that had no part in it; None where there were none.
         void_when: what voids the certificate, in words.
+        confirmation: the policy on images that had no part in it; None where there were none.
         expires: the last day on which it answers, ISO 8601; None where it has none.
     """
 
@@ -66,8 +65,8 @@ class Card:
     statement: str
     signals: Mapping[str, Mapping[str, str]]
     chosen: str
+    void_when: tuple[str, ...]
     confirmation: Confirmation | None = None
-    void_when: tuple[str, ...] = VOID_WHEN
     expires: str | None = None
 
     def __post_init__(self) -> None:
@@ -114,12 +113,12 @@ class BuiltOn:
 
     Attributes:
         contents: split → SHA-256 of each image's decoded pixels, as hexadecimal text.
-        scores: of the tune images by the signal of the policy, (rows,).
+        scores: of the tune images, (rows,), by each signal of the policy.
         wrong: whether the model's answer to each of them is wrong, (rows,).
     """
 
     contents: Mapping[str, tuple[str, ...]]
-    scores: Floats = field(default_factory=lambda: np.empty(0))
+    scores: Mapping[str, Floats] = field(default_factory=dict)
     wrong: Flags = field(default_factory=lambda: np.empty(0, bool))
 
     @property

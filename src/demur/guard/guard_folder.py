@@ -39,6 +39,7 @@ FORMAT, VERSION = "demur guard", 1
 GUARD, SIGNALS, BUILT_ON = "guard.json", "signals", "built_on.safetensors"
 
 _LARGEST = 64 * MIB
+_SCORES = "tune.scores."
 _KEYS = ("card", "decoding", "format", "model", "policy", "temperature", "tolerances", "version")
 
 Loaded = TypeVar("Loaded")
@@ -224,7 +225,7 @@ def write_built_on(path: Path, built_on: BuiltOn) -> None:
     tensors: dict[str, NDArray[Any]] = {
         f"contents.{split}": digests(each) for split, each in built_on.contents.items() if each
     }
-    tensors["tune.scores"] = np.asarray(built_on.scores, np.float64)
+    tensors |= {f"{_SCORES}{name}": np.asarray(each, np.float64) for name, each in built_on.scores.items()}
     tensors["tune.wrong"] = np.asarray(built_on.wrong, np.uint8)
     write_atomically(path, save(tensors))
 
@@ -243,7 +244,7 @@ def read_built_on(folder: Path) -> BuiltOn:
         hashes = {split: found.get(f"contents.{split}", np.empty((0, 32), np.uint8)) for split in SPLITS}
         return BuiltOn(
             contents={split: tuple(bytes(row).hex() for row in rows) for split, rows in hashes.items()},
-            scores=found["tune.scores"],
+            scores={key.removeprefix(_SCORES): each for key, each in found.items() if key.startswith(_SCORES)},
             wrong=found["tune.wrong"].astype(bool),
         )
     except (OSError, SafetensorError, LookupError, ValueError) as error:

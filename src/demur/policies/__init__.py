@@ -8,7 +8,7 @@ from demur.policies.average_loss import AverageLoss, control_average_loss
 from demur.policies.by_class import CertifiedByClass, Classes
 from demur.policies.by_site import CertifiedBySite, SiteRows
 from demur.policies.capacity import Capacity
-from demur.policies.certificate import Certificate, CertifiedThreshold, Refusal
+from demur.policies.certificate import Certificate, CertifiedPair, CertifiedThreshold, Refusal
 from demur.policies.certified import PROCEDURE, Certified, choose_signal
 from demur.policies.certified_policies import (
     CERTIFICATES,
@@ -19,6 +19,7 @@ from demur.policies.certified_policies import (
     Certifier,
 )
 from demur.policies.certify import certify
+from demur.policies.certify_pair import certify_pair
 from demur.policies.class_certificate import ClassCertificate, ClassThreshold
 from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
 from demur.policies.decision import Bounded, PolicyDecisions, decide
@@ -26,6 +27,7 @@ from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid
 from demur.policies.look import Look, count_look
 from demur.policies.policy import Policy, Rule, Threshold
 from demur.policies.policy_json import dump_policy, load_policy
+from demur.policies.second_threshold import PairRows, SecondThreshold
 from demur.policies.site_certificate import SiteCertificate, Sited, SiteThresholds
 from demur.policies.tolerance import Tolerance
 
@@ -44,6 +46,7 @@ __all__ = [
     "Certified",
     "CertifiedByClass",
     "CertifiedBySite",
+    "CertifiedPair",
     "CertifiedPolicy",
     "CertifiedThreshold",
     "Certifier",
@@ -52,10 +55,12 @@ __all__ = [
     "Classes",
     "CoverageBound",
     "Look",
+    "PairRows",
     "Policy",
     "PolicyDecisions",
     "Refusal",
     "Rule",
+    "SecondThreshold",
     "SiteCertificate",
     "SiteRows",
     "SiteThresholds",
@@ -64,6 +69,7 @@ __all__ = [
     "ThresholdGrid",
     "Tolerance",
     "certify",
+    "certify_pair",
     "choose_signal",
     "control_average_loss",
     "count_look",

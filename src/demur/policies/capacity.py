@@ -12,6 +12,8 @@ from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, threshold_near
 from demur.policies.group_means import LARGE, pooled, stakes
 from demur.policies.look import FIRST_LOOK, Look
+from demur.policies.second_threshold import BUDGET, Purpose, check_second, refuse_alone
+from demur.registry import Call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +22,22 @@ class Capacity:
 
     For those whose reviewers take so many and no more. The threshold comes from the tune rows alone, so one exact test
     is made: Clopper & Pearson (1934); of groups of three images and more by betting on their means:
-    Waudby-Smith & Ramdas (2024), arXiv:2010.09686.
+    Waudby-Smith & Ramdas (2024), arXiv:2010.09686. `second`, `budget` and `purpose` are those of `certified`;
+    the coverage is then of answers that pass both thresholds, as far as the second lets so many pass.
     """
 
     coverage: float = 0.85
     delta: float = 0.05
+    second: Call | None = None
+    budget: float = BUDGET
+    purpose: Purpose = "attack"
 
     def __post_init__(self) -> None:
         if not 0 < self.coverage <= 1:
             raise InputError(f"`coverage` must lie in (0, 1]; got {self.coverage}. Write 85 % as 0.85.")
         if not 0 < self.delta < 1:
             raise InputError(f"`delta` must lie strictly between 0 and 1; got {self.delta}. Write 5 % as 0.05.")
+        check_second(self.second, self.budget, self.purpose)
 
     def fit(
         self,
@@ -48,8 +55,9 @@ class Capacity:
             unlabelled: rows that chose nothing, whose scores bound the coverage.
 
         Raises:
-            InputError: there are no tune rows.
+            InputError: there are no tune rows, or a second signal is named, whose scores are not here.
         """
+        refuse_alone(self.second)
         if not len(tune):
             raise InputError("a threshold at a fixed coverage needs tune rows to place it; there are none. Give some.")
         threshold = ACCEPT_ALL if self.coverage == 1 else threshold_near(tune.scores, self.coverage)

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+
+from demur.errors import InputError
 from demur.metrics.estimate import Unit
 from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
-from demur.policies.policy import Flags, Reasons, Scores, column, explain
+from demur.policies.policy import Flags, Reasons, Scores, Threshold, column, explain
+from demur.policies.second_threshold import SecondThreshold
 from demur.policies.tolerance import Tolerance
 
 Weighting: TypeAlias = Literal["group", "image", "weight"]
@@ -18,10 +22,6 @@ EQUALLY: Mapping[Weighting, str] = {
     "weight": "each image counting by its weight",
 }
 """What counts equally in a guarantee about all images of groups, or about weighted ones, in words."""
-
-
-VOID_WHEN = ("the model, preprocessing, signal or threshold changes", "images come from another source")
-"""When a guarantee says nothing any more, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class Certificate:
 
     `pool` says what counts equally where all images of the groups took part, or weighted ones. `capacity` is the
     coverage that was fixed beforehand, and `risk` then what could be shown of it; None where the risk was fixed.
+    `second` is another threshold, which the tune rows fixed: the guarantee is then of answers that pass both, `near`
+    counts units near either, and nothing is guaranteed of one of them alone.
     """
 
     threshold: float
@@ -81,6 +83,7 @@ class Certificate:
     coverage: CoverageBound
     pool: Pool | None = None
     capacity: float | None = None
+    second: SecondThreshold | None = None
 
     @property
     def images(self) -> int:
@@ -95,9 +98,18 @@ class Certificate:
             f"{self.coverage.sentence} "
             f"({100 * (1 - self.delta):.3g} % confidence; {self.m:,} labelled {self.unit}s; {self.look.sentence}, "
             f"spends {self.spent:.3g} of {self.delta:.3g}). It answers where the score is at most "
-            f"{self.threshold:.6g}: {self.answered:,} of {self.images:,}, of which {self.wrong:,} were wrong."
-            f"{'' if self.pool is None else self.pool.sentence}{self._near}"
+            f"{self.threshold:.6g}{self._also}: {self.answered:,} of {self.images:,}, of which {self.wrong:,} were "
+            f"wrong.{'' if self.pool is None else self.pool.sentence}{self._near}{self._together}"
         )
+
+    @property
+    def _also(self) -> str:
+        return "" if self.second is None else f" and {self.second.words}"
+
+    @property
+    def _together(self) -> str:
+        alone = " The guarantee is of both thresholds together: it is void where one of them changes or is left out."
+        return "" if self.second is None else alone
 
     @property
     def _equally(self) -> str:
@@ -112,11 +124,13 @@ class Certificate:
     def _near(self) -> str:
         kind = self.unit if self.pool is None else "image"
         units = kind if self.near == 1 else f"{kind}s"
-        return f" {self.near:,} {units} so near the threshold that rounding decides count against it." * bool(self.near)
+        which = "the threshold" if self.second is None else "a threshold"
+        return f" {self.near:,} {units} so near {which} that rounding decides count against it." * bool(self.near)
 
-    def on(self, signal: str) -> "CertifiedThreshold":
+    def on(self, signal: str) -> "CertifiedThreshold | CertifiedPair":
         """The policy that keeps this guarantee, on the signal it was made for."""
-        return CertifiedThreshold(signal=signal, certificate=self)
+        policy = CertifiedThreshold if self.second is None else CertifiedPair
+        return policy(signal=signal, certificate=self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +139,13 @@ class CertifiedThreshold:
 
     signal: str
     certificate: Certificate
+
+    def __post_init__(self) -> None:
+        if self.certificate.second is not None:
+            raise InputError(
+                "a certificate of two thresholds is kept by both of them alone; got a policy of the first. Write "
+                "certificate.on(signal)."
+            )
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -143,6 +164,57 @@ class CertifiedThreshold:
     def reasons(self, scores: Scores) -> Reasons:
         """Empty where accepted."""
         return explain(column(scores, self.signal), self.certificate.threshold, self.signal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiedPair:
+    """Answers iff `signal` is at most the certified threshold and the second signal at most its own.
+
+    The certificate is of both together, and holds the second threshold.
+    """
+
+    signal: str
+    certificate: Certificate
+
+    def __post_init__(self) -> None:
+        if self.certificate.second is None:
+            raise InputError(
+                "a policy of two thresholds needs a certificate with a second one; this has none. Write "
+                "certificate.on(signal)."
+            )
+
+    @property
+    def first(self) -> Threshold:
+        """The certified threshold, of which nothing is guaranteed without the second."""
+        return Threshold(signal=self.signal, uncertainty=self.certificate.threshold)
+
+    @property
+    def second(self) -> SecondThreshold:
+        """The threshold that the tune rows fixed."""
+        assert self.certificate.second is not None
+        return self.certificate.second
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The two signals it reads, the certified one first; one where they are the same."""
+        return tuple(dict.fromkeys((self.signal, self.second.signal)))
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The highest uncertainty of each signal at which an answer is given; the lower one where they are the same."""
+        first, second = self.certificate.threshold, self.second.uncertainty
+        if self.signal == self.second.signal:
+            return {self.signal: min(first, second)}
+        return {self.signal: first, self.second.signal: second}
+
+    def accepts(self, scores: Scores) -> Flags:
+        """Uncertainty ≤ threshold, of both."""
+        return self.first.accepts(scores) & self.second.accepts(scores)
+
+    def reasons(self, scores: Scores) -> Reasons:
+        """Empty where accepted; what the second signal suspects is named before a low confidence."""
+        suspicion = self.second.reasons(scores)
+        return np.where(suspicion == "", self.first.reasons(scores), suspicion)
 
 
 Reason: TypeAlias = Literal["too_few_labels", "model_too_weak"]

@@ -9,6 +9,7 @@ from demur.policies.certificate import Certificate, Pool
 from demur.policies.class_certificate import ClassCertificate, ClassCount
 from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
+from demur.policies.second_threshold import SecondThreshold
 from demur.policies.site_certificate import SiteCertificate, SiteCount
 from demur.policies.tolerance import Tolerance
 
@@ -22,7 +23,9 @@ def load_certificate(stored: object) -> Certificate:
     Raises:
         InputError: its fields, or those of a part, are not the ones it has.
     """
-    return _load("certificate", Certificate, stored, {**_MADE, "pool": _pool})
+    if isinstance(stored, Mapping):
+        stored = {"second": None, **stored}  # those of earlier versions have one threshold
+    return _load("certificate", Certificate, stored, {**_MADE, "pool": _pool, "second": _second})
 
 
 def load_class_certificate(stored: object) -> ClassCertificate:
@@ -50,6 +53,12 @@ def _pool(stored: object) -> Pool | None:
     if stored is None:
         return None
     return _load("pool of images", Pool, stored, {"image_risk": lambda ends: tuple(_entries("image risk", ends))})
+
+
+def _second(stored: object) -> SecondThreshold | None:
+    if stored is None:
+        return None
+    return _load("second threshold", SecondThreshold, stored, {"tolerance": Tolerance.load})
 
 
 def _class_counts(stored: object) -> tuple[ClassCount, ...]:

@@ -36,6 +36,8 @@ from demur.policies.fixed_sequence import (
 from demur.policies.group_means import betting_applies, climb_by_betting, pooled
 from demur.policies.look import Look
 from demur.policies.policy import Flags, Scores, column
+from demur.policies.second_threshold import BUDGET, Purpose, check_second, refuse_alone
+from demur.registry import Call
 
 GROWTH = 1.05
 _LEVEL = 0.05
@@ -164,11 +166,18 @@ class Certified:
     images by betting on them; of fewer or smaller groups one image of each. `largest_group` asks for a guarantee in
     which each image counts equally instead of each group, and is the largest number of images a group can have, fixed
     beforehand. Waudby-Smith & Ramdas (2024), arXiv:2010.09686.
+
+    With a `second` signal, of `purpose` "attack", "shift" or "unknown", an image is answered only where that one is low
+    too: its threshold withholds at most `budget` of the right tune answers, and what is guaranteed is of answers that
+    pass both (`certify_pair`).
     """
 
     risk: float = 0.02
     delta: float = 0.05
     largest_group: int | None = None
+    second: Call | None = None
+    budget: float = BUDGET
+    purpose: Purpose = "attack"
 
     def __post_init__(self) -> None:
         check_levels(self.risk, self.delta)
@@ -176,6 +185,7 @@ class Certified:
             raise InputError(
                 f"`largest_group` is the number of images of the largest group there can be; got {self.largest_group}."
             )
+        check_second(self.second, self.budget, self.purpose)
 
     def plan(self, tune: Calibration, m: int, look: Look = Look()) -> tuple[ThresholdSequence, ...]:  # noqa: B008 - frozen
         """The thresholds that `m` certify units will be tested at, in order; no label is read."""
@@ -197,7 +207,11 @@ class Certified:
             certify: rows that test them.
             look: which look at these labels this is; it says what of `delta` there is to spend.
             unlabelled: rows that chose nothing and whose flags are not read; their scores bound the coverage.
+
+        Raises:
+            InputError: there are no tune rows, or a second signal is named, whose scores are not here.
         """
+        refuse_alone(self.second)
         if not len(tune):
             raise InputError(
                 "a certified threshold needs readable tune rows to place its grid; there are none. Give more images, "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from demur.errors import InputError, unknown
-from demur.policies.certificate import CertifiedThreshold
+from demur.policies.certificate import CertifiedPair, CertifiedThreshold
 from demur.policies.certificate_json import (
     build_stored,
     load_certificate,
@@ -21,6 +21,7 @@ from demur.registry.lookup import name_of_class
 KINDS: Mapping[str, type[Any]] = {
     "certified": CertifiedThreshold,
     "certified_by_class": ClassThreshold,
+    "certified_pair": CertifiedPair,
     "certified_by_site": SiteThresholds,
     "rule": Rule,
     "threshold": Threshold,
@@ -31,6 +32,7 @@ LOADERS: Mapping[str, Callable[[object], Any]] = {
     "certified": load_certificate,
     "certified_by_class": load_class_certificate,
     "certified_by_site": load_site_certificate,
+    "certified_pair": load_certificate,
 }
 """What reads the certificates of those that have one."""
 

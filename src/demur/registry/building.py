@@ -102,7 +102,7 @@ def _called(kind: str, thing: Any) -> Call:
 def _made(field: Any, value: Any, where: str) -> Any:
     """The value of a field as its class wants it; lists become tuples, nested names what they describe."""
     many = get_origin(field.type) is tuple
-    wanted = get_args(field.type)[0] if many else field.type
+    wanted = get_args(field.type)[0] if many else Call if Call in get_args(field.type) else field.type
     kind = field.metadata.get(KIND)
     values = value if many and isinstance(value, list) else [value]
     if many != isinstance(value, list) or not all(_fits(each, wanted, kind) for each in values):

@@ -1,7 +1,7 @@
 """What a safety board reads in 30 seconds, without a curve and without jargon."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from demur.analysis.accuracy.overall import ClassRow, WorstClass, told_apart
@@ -10,6 +10,7 @@ from demur.analysis.results import Provenance, Results
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
 from demur.policies.keeping import Keeping
+from demur.policies.second_threshold import Purpose
 from demur.report.acceptance_lines import GateTally, missing_declarations
 from demur.report.condition_lines import (
     Family,
@@ -21,7 +22,7 @@ from demur.report.condition_lines import (
     worst_slice_line,
 )
 from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
-from demur.report.phrases import count, frequency, percent, plain_name, plural, scale
+from demur.report.phrases import count, frequency, percent, plain_name, plural, scale, significant
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
@@ -71,6 +72,7 @@ class FirstScreen:
     purpose: str | None
     missing_declarations: tuple[str, ...]
     behaviour: str | None
+    two_thresholds: str | None
     judged: bool
     check: str | None
     holds: Keeping | None
@@ -107,6 +109,7 @@ class FirstScreen:
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
             behaviour=_behaviour(guarantee, _next_hands(results)) if guarantee else None,
+            two_thresholds=_two_thresholds(guarantee) if guarantee else None,
             judged=is_judged(results),
             check=_check(guarantee) if guarantee else None,
             holds=guarantee_holds(guarantee) if guarantee else None,
@@ -155,6 +158,24 @@ def _behaviour(guarantee: Guarantee, hands: str) -> str:
     answered = round(coverage * base)
     verb = "goes" if base - answered == 1 else "go"
     return f"It answers {count(answered)} of {count(base)} images; {count(base - answered)} {verb} to {hands}."
+
+
+_LOOKS: Mapping[Purpose, str] = {
+    "attack": "does not look changed on purpose",
+    "shift": "looks like those measured",
+    "unknown": "looks like one of a class it knows",
+}
+
+
+def _two_thresholds(guarantee: Guarantee) -> str | None:
+    """Both thresholds, where there are two."""
+    second = guarantee.second
+    if second is None or guarantee.threshold is None:
+        return None
+    return (
+        f"It answers only if it is sure enough ({guarantee.signal} at most {significant(guarantee.threshold)}) and "
+        f"the image {_LOOKS[second.purpose]} ({second.signal} at most {significant(second.threshold)})."
+    )
 
 
 def _few_behaviour(guarantee: Guarantee, hands: str) -> str:

@@ -115,6 +115,7 @@ def _head(first: FirstScreen) -> Iterator[str]:
     poor = "; ".join(family.summary for family in first.corruptions)
     points = (
         first.behaviour,
+        first.two_thresholds,
         first.check,
         first.without,
         first.constant,
@@ -211,10 +212,10 @@ _ROOM = 3
 def plain_text(first: FirstScreen) -> str:
     """At most 14 lines of at most 100 columns, one more for each line beyond three that only some audits have.
 
-    The next step takes what room is left.
+    Two more say two thresholds. The next step takes what room is left.
     """
     lines = [line for text, room in _paragraphs(first) for line in _fit(text, room)]
-    room = LINES + max(0, len(list(_optional_tables(first))) - _ROOM)
+    room = LINES + max(0, len(list(_optional_tables(first))) - _ROOM) + (2 if first.two_thresholds else 0)
     return "\n".join([*lines, *_fit(f"Next: {first.next_step}", room - len(lines))])
 
 
@@ -229,6 +230,8 @@ def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
     if first.behaviour:
         yield f"{verdict.headline} ({verdict.note}).", 2
         yield f"{first.behaviour} {first.without}", 1
+        if first.two_thresholds:
+            yield first.two_thresholds, 2
         yield str(first.check), 1
     else:
         yield f"{verdict.headline}.", 2

@@ -11,7 +11,7 @@ from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import is_sized
 from demur.analysis.run_folder import Flags, Floats, Run, score, share
 from demur.metrics import coverage_at_risk
-from demur.policies import ClassThreshold
+from demur.policies import CertifiedPair, ClassThreshold
 from demur.records import wrong
 
 Lever: TypeAlias = Literal["model", "signal", "labels", "camera"]
@@ -129,7 +129,8 @@ def _step(
 
 def _words(run: Run, aim: _Aim) -> Mapping[StepName, tuple[Lever, str]]:
     held: Lever = "model" if aim.weak else "labels"
-    last = "Answered at the certified threshold" if run.guard is not None else "Answered: nothing could be certified"
+    at = "both certified thresholds" if isinstance(run.guard, CertifiedPair) else "the certified threshold"
+    last = f"Answered at {at}" if run.guard is not None else "Answered: nothing could be certified"
     return {
         "perfect_order": ("model", "Were every wrong answer less sure than every right one"),
         "signal": ("signal", f"The most that {aim.signal} could answer, its threshold read off these labels"),

@@ -9,12 +9,14 @@ from demur.analysis.run_folder import Run, score, share
 from demur.policies import (
     CERTIFIED_POLICIES,
     Certificate,
+    CertifiedPair,
     CertifiedPolicy,
     ClassThreshold,
     SiteCertificate,
     SiteThresholds,
 )
 from demur.policies.certificate import Pool
+from demur.policies.second_threshold import Purpose
 from demur.records import wrong
 
 Kind: TypeAlias = Literal["risk", "capacity", "class", "site"]
@@ -38,6 +40,21 @@ class GuaranteePart(Table):
     test_n: int
     test_answers: int
     test_wrong: int
+
+
+class SecondCheck(Table):
+    """The second threshold of a guarantee about two: which signal, where, and what it is to keep out.
+
+    It withholds `spent` of the right tune answers, at most the `budget`. Of the clean test images, `withheld` is the
+    share that it withholds though the first threshold would answer.
+    """
+
+    signal: str
+    threshold: float
+    purpose: Purpose
+    budget: float
+    spent: float
+    withheld: Quantity
 
 
 class GuaranteeRow(Table):
@@ -84,6 +101,7 @@ def guarantee_facts(run: Run, guard: CertifiedPolicy) -> dict[str, Any]:
         "refused_sites": made.refused if isinstance(made, SiteCertificate) else {},
         "parts": _parts(run, guard),
         "sentence": made.sentence,
+        "second": _second(run, guard) if isinstance(guard, CertifiedPair) else None,
         **(_pool_facts(made.pool, made) if isinstance(made, Certificate) and made.pool is not None else {}),
     }
 
@@ -97,6 +115,18 @@ def _pool_facts(pool: Pool, made: Certificate) -> dict[str, Any]:
         "images": pool.images,
         "image_risk": None if pool.weighting == "image" else beside,
     }
+
+
+def _second(run: Run, guard: CertifiedPair) -> SecondCheck:
+    test, second = run.rows("clean", "test"), guard.second
+    return SecondCheck(
+        signal=second.signal,
+        threshold=second.uncertainty,
+        purpose=second.purpose,
+        budget=second.budget,
+        spent=second.spent,
+        withheld=share(run.accepts(guard.first, test) & ~run.accepts(guard, test), test),
+    )
 
 
 def _parts(run: Run, guard: CertifiedPolicy) -> tuple[GuaranteePart, ...]:

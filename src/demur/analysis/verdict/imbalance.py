@@ -9,7 +9,14 @@ import polars as pl
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Run, independent_rows, share
 from demur.metrics import p_value, risk_upper_bound
-from demur.policies import Certificate, CertifiedPolicy, CertifiedThreshold, ClassThreshold, SiteThresholds
+from demur.policies import (
+    Certificate,
+    CertifiedPair,
+    CertifiedPolicy,
+    CertifiedThreshold,
+    ClassThreshold,
+    SiteThresholds,
+)
 from demur.records import wrong
 
 Alike: TypeAlias = Literal["everywhere", "answered"]
@@ -86,10 +93,10 @@ def _alike(run: Run, guard: CertifiedPolicy, units: pl.DataFrame, others: Flags)
 
 
 def _tests(
-    run: Run, guard: CertifiedThreshold | SiteThresholds, units: pl.DataFrame, rows: Flags
+    run: Run, guard: CertifiedThreshold | CertifiedPair | SiteThresholds, units: pl.DataFrame, rows: Flags
 ) -> Iterator[tuple[Certificate, Flags]]:
     """Each certificate with the rows that its test is about: one for all, or one at each site."""
-    if isinstance(guard, CertifiedThreshold):
+    if not isinstance(guard, SiteThresholds):
         yield guard.certificate, rows
         return
     sites = run.sites(guard.column, units).to_numpy()

@@ -8,10 +8,10 @@ from pydantic import Field
 from demur.analysis.accuracy.overall import ConditionRow
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.run_folder import Run, independent_rows, score, share
-from demur.analysis.verdict.guarantees import GuaranteePart, Kind, guarantee_facts, kind
+from demur.analysis.verdict.guarantees import GuaranteePart, Kind, SecondCheck, guarantee_facts, kind
 from demur.analysis.verdict.verdict_tables import Check
 from demur.metrics import coverage_at_risk
-from demur.policies import Look
+from demur.policies import CertifiedPair, Look
 from demur.policies.certificate import Weighting
 from demur.policies.look import PLACES
 from demur.records import wrong
@@ -30,7 +30,8 @@ class Guarantee(Table):
     are groups. The shares are of all test images, with intervals by the same unit. At least the share `coverage_low` of
     new units is answered, by the scores of `coverage_n` test units, or of the certify units where there are none.
     `look` says which look at these labels this was, `look_place` where that was counted, `spent` what it took of
-    `delta`. `attainable` is the share that could be answered at this risk if every label were known.
+    `delta`. `attainable` is the share that could be answered at this risk if every label were known. `second` is the
+    other threshold, where the guarantee is of answers that pass two; `attainable` is then of the first alone.
     """
 
     signal: str
@@ -52,6 +53,7 @@ class Guarantee(Table):
     weighting: Weighting | None = None
     image_risk: Quantity | None = None
     parts: tuple[GuaranteePart, ...] = ()
+    second: SecondCheck | None = None
     refused_sites: dict[str, str] = Field(default_factory=dict)
     sentence: str = ""
     coverage_low: float = 0.0
@@ -195,8 +197,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (
-            "Put the threshold in front of the model, send the images it abstains on to a person, and audit again when "
-            "the model, the camera or the place changes."
+            f"Put {_thresholds(run)} in front of the model, send the images it abstains on to a person, and audit "
+            "again when the model, the camera or the place changes."
         ),
         "uninformative": remedy,
         "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
@@ -206,6 +208,10 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     if failed and found != "measurement_failed":
         return f"{steps[found]} Figures of what failed its checks ({failed}) are not to be used until that is repaired."
     return steps[found]
+
+
+def _thresholds(run: Run) -> str:
+    return "both thresholds" if isinstance(run.guard, CertifiedPair) else "the threshold"
 
 
 def _hint(run: Run) -> str:

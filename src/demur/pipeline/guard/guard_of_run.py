@@ -34,6 +34,7 @@ from demur.pipeline.run.fitting import fit_signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, Tolerance, load_policy
 from demur.policies.by_site import GROUP
+from demur.policies.certified_policies import void_when
 from demur.policies.keeping import LabelledScores, judged, parts_of
 from demur.records import META, groups, read, wrong
 from demur.signals import Fittable, Signal
@@ -103,7 +104,7 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
     return write_guard(
         out,
         guard,
-        built_on=_built_on(job, clean, policy.signals[0]),
+        built_on=_built_on(job, clean, policy.signals),
         model=lambda folder: write_model(folder, job.classifier, job.model, choices.embedding),
         looks=lambda ledger: copy_looks(run, ledger),
         golden=lambda folder: write_golden(folder, guard, pictures, sites),
@@ -185,6 +186,7 @@ def _card(
         statement=entry["name"],
         signals={name: _signal_facts(job, name) for name in policy.signals},
         chosen=_choice(job, entry["signal"]),
+        void_when=void_when(policy),
         confirmation=_confirmation(policy, _readable(clean, "test")),
         expires=choices.expires,
     )
@@ -229,12 +231,12 @@ def _choice(job: Job, name: str) -> str:
     return f"{name} was chosen by the labels of tune images among {', '.join(job.signals)}; certify labels had no part"
 
 
-def _built_on(job: Job, clean: pl.DataFrame, signal: str) -> BuiltOn:
+def _built_on(job: Job, clean: pl.DataFrame, signals: Sequence[str]) -> BuiltOn:
     index = job.index
     tune = _readable(clean, "tune")
     return BuiltOn(
         contents={split: tuple(index.contents[row] for row in _positions(job, split)) for split in SPLITS},
-        scores=tune[f"signal.{signal}"].cast(pl.Float64).to_numpy(),
+        scores={name: tune[f"signal.{name}"].cast(pl.Float64).to_numpy() for name in signals},
         wrong=wrong(tune),
     )
 

@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from demur.data import Index, Source, build_index, open_data
+from demur.data import Index, Row, Source, build_index, open_data
 from demur.errors import DataError, InputError
-from demur.guard.card import BuiltOn
+from demur.guard.card import BuiltOn, Card
 from demur.guard.decisions import Decisions
 from demur.guard.file_list import LEDGER
 from demur.guard.golden_vectors import read_pictures, write_golden
@@ -30,14 +32,17 @@ from demur.policies import (
     Capacity,
     Certified,
     CertifiedByClass,
-    Certifier,
+    CertifiedPair,
     Classes,
     Look,
+    PairRows,
     Refusal,
     Tolerance,
+    certify_pair,
     count_look,
 )
 from demur.policies.keeping import Keeping, LabelledScores, judged, parts_of
+from demur.policies.policy import Flags, Floats
 from demur.registry import build
 
 _CHUNK = 1024
@@ -96,34 +101,31 @@ def recertify(
         InputError: no guard, or one with a threshold for each site, which is fitted again instead.
         DataError: other classes or shape, or no labelled image that is new.
     """
-    guard, built_on = read_guard(folder), read_built_on(folder)
+    guard = read_guard(folder)
     policy = _certifier(guard, folder)
     if out is not None:
         check_place(out)
     source = open_data(data) if isinstance(data, str) else data
-    index = _index(source, guard, built_on)
-    decisions = _decisions(source, guard, index)
-    tolerance = guard.tolerances.get(guard.policy.signals[0], Tolerance())
-    rows = _calibration(index, decisions, guard, tolerance)
-    look = count_look(folder / LEDGER, _inquiry(index, guard, built_on, source_name), guard.card.statement)
-    parts = parts_of(guard.policy, _labelled(index, decisions, rows))
+    trial = _trial(folder, guard, source)
+    look = count_look(folder / LEDGER, trial.inquiry(source_name), guard.card.statement)
+    parts = parts_of(guard.policy, trial.labelled)
     answers, errors, of = (sum(getattr(part, name) for part in parts) for name in ("answers", "errors", "of"))
     found = Recertification(
-        images=len(rows),
-        excluded=index.excluded,
-        unit=rows.unit,
+        images=len(trial.wrong),
+        excluded=trial.index.excluded,
+        unit="image" if trial.groups is None else "group",
         answers=answers,
         wrong=errors,
         risk=clopper_pearson(errors, of),
         stands=judged(parts),
-        answer=_certificate(policy, built_on, rows, index, guard, look, tolerance),
+        answer=trial.certificate(policy, look),
     )
     if out is None or isinstance(found.answer, Refusal):
         return found
-    return replace(found, out=out, sha256=_write(folder, out, guard, built_on, index, source, found.answer, expires))
+    return replace(found, out=out, sha256=trial.write(out, source, found.answer, expires))
 
 
-def _certifier(guard: Guard, folder: Path) -> Certifier:
+def _certifier(guard: Guard, folder: Path) -> Certified | CertifiedByClass | Capacity:
     text = guard.card.statement
     policy = build("policy", text)
     if not isinstance(policy, Certified | CertifiedByClass | Capacity):
@@ -133,145 +135,136 @@ def _certifier(guard: Guard, folder: Path) -> Certifier:
     return policy
 
 
-def _index(source: Source, guard: Guard, built_on: BuiltOn) -> Index:
+def _trial(folder: Path, guard: Guard, source: Source) -> "_Trial":
+    """A guard and its decisions about the labelled images that are new to it."""
     if source.classes != guard.classifier.classes or source.input_shape != guard.classifier.input_shape:
         raise DataError(
             f"{source.address} has the classes {', '.join(source.classes)[:80]} and images of {source.input_shape}; "
             f"the guard has {', '.join(guard.classifier.classes)[:80]} and reads {guard.classifier.input_shape}. Name "
             "images that it is made for."
         )
-    exclude = guard.classifier.learned_from | built_on.every
-    index = build_index(source, exclude=exclude, held_out=True)
-    if not len(index.readable):
+    built_on = read_built_on(folder)
+    index = build_index(source, exclude=guard.classifier.learned_from | built_on.every, held_out=True)
+    readable = index.readable
+    if not len(readable):
         raise DataError(f"{source.address} has no readable image that is new to this guard. Bring new labels.")
-    return index
-
-
-def _decisions(source: Source, guard: Guard, index: Index) -> Decisions:
-    """What the guard decides about the readable rows of an index, in their order."""
-    parts = list(_parts(source, guard, index))
-    return Decisions(
-        classes=guard.classifier.classes,
-        predicted=np.concatenate([part.predicted for part in parts]),
-        confidence=np.concatenate([part.confidence for part in parts]),
+    parts = list(_decisions(source, guard, index))
+    return _Trial(
+        folder=folder,
+        guard=guard,
+        built_on=built_on,
+        index=index,
         scores={name: np.concatenate([part.scores[name] for part in parts]) for name in guard.signals},
-        accepted=np.concatenate([part.accepted for part in parts]),
-        reasons=np.concatenate([part.reasons for part in parts]),
-        distances={},
-        near=np.concatenate([part.near for part in parts]),
-        details=("",) * sum(map(len, parts)),
+        wrong=np.concatenate([part.predicted for part in parts]) != index.labels[readable],
     )
 
 
-def _parts(source: Source, guard: Guard, index: Index) -> Iterator[Decisions]:
-    import torch
-
+def _decisions(source: Source, guard: Guard, index: Index) -> Iterator[Decisions]:
     readable = index.readable
     for start in range(0, len(readable), _CHUNK):
         positions = index.positions[readable[start : start + _CHUNK]].tolist()
-        images = [row.image for row in source.read(positions)]
-        yield guard(torch.stack([image for image in images if image is not None]).clamp(0, 1))
+        yield guard(torch.stack([_image(row) for row in source.read(positions)]).clamp(0, 1))
 
 
-def _calibration(index: Index, decisions: Decisions, guard: Guard, tolerance: Tolerance) -> Calibration:
-    """The new rows as what tests thresholds; a row without a score is never answered."""
-    readable = index.readable
-    scores = np.nan_to_num(decisions.scores[guard.policy.signals[0]], nan=np.inf, posinf=np.inf, neginf=-np.inf)
-    ids = [index.sample_ids[row] for row in readable]
-    return Calibration(scores, decisions.predicted != index.labels[readable], _groups(index, readable), ids, tolerance)
+def _image(row: Row) -> Tensor:
+    if row.image is None:
+        raise DataError(f"image {row.sample_id!r} could be read a moment ago and cannot be read now. Bring it back.")
+    return row.image
 
 
-def _groups(index: Index, rows: NDArray[np.int64]) -> NDArray[np.str_] | None:
-    """The unit of independence of each row, its own id where it has no group; None where no row has one."""
-    if index.group_count is None:
-        return None
-    return np.array([index.groups[row] or f"image {index.sample_ids[row]}" for row in rows])
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Trial:
+    """A guard on labelled images that are new to it; scores and flags run over the readable rows of the index."""
 
+    folder: Path
+    guard: Guard
+    built_on: BuiltOn
+    index: Index
+    scores: Mapping[str, Floats]
+    wrong: Flags
 
-def _inquiry(index: Index, guard: Guard, built_on: BuiltOn, source_name: str | None) -> Inquiry:
-    placing = hashlib.sha256(built_on.scores.tobytes() + built_on.wrong.tobytes()).hexdigest()
-    readable = index.readable
-    return Inquiry(
-        rows=LabelledRows.of(
-            [index.contents[row] for row in readable],
-            [int(index.labels[row]) for row in readable],
-            [index.groups[row] for row in readable],
-        ),
-        model=guard.sha256,
-        menu=guard.policy.signals,
-        procedure=hashlib.sha256(json.dumps([PROCEDURE, placing]).encode()).hexdigest(),
-        source=source_name,
-    )
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return self.index.labels[self.index.readable]
 
+    @property
+    def ids(self) -> list[str]:
+        return [self.index.sample_ids[row] for row in self.index.readable]
 
-def _labelled(index: Index, decisions: Decisions, rows: Calibration) -> LabelledScores:
-    """The new rows as the old certificate is counted on them."""
-    return LabelledScores(
-        scores=decisions.scores,
-        wrong=rows.wrong,
-        labels=index.labels[index.readable],
-        groups=None if rows.groups is None else np.asarray(rows.groups),
-        ids=rows.ids,
-    )
+    @property
+    def groups(self) -> NDArray[np.str_] | None:
+        """The unit of independence of each row, its own id where it has no group; None where no row has one."""
+        if self.index.group_count is None:
+            return None
+        return np.array(
+            [self.index.groups[row] or f"image {self.index.sample_ids[row]}" for row in self.index.readable]
+        )
 
+    @property
+    def labelled(self) -> LabelledScores:
+        """The rows as the old certificate is counted on them."""
+        return LabelledScores(
+            scores=self.scores, wrong=self.wrong, labels=self.labels, groups=self.groups, ids=self.ids
+        )
 
-def _certificate(
-    policy: Certifier,
-    built_on: BuiltOn,
-    rows: Calibration,
-    index: Index,
-    guard: Guard,
-    look: Look,
-    tolerance: Tolerance,
-) -> AnyCertificate | Refusal:
-    """The certificate that new labels give, its thresholds placed by the tune scores of the guard."""
-    tune = Calibration(built_on.scores, built_on.wrong, tolerance=tolerance)
-    match policy:
-        case CertifiedByClass():
-            classes = Classes(guard.classifier.classes, index.labels[index.readable])
-            return policy.fit(tune, rows, classes, look)
-        case Certified() | Capacity():
+    def inquiry(self, source_name: str | None) -> Inquiry:
+        """All that makes a look at these labels."""
+        placing = hashlib.sha256(self.built_on.wrong.tobytes())
+        for name in self.guard.policy.signals:
+            placing.update(self.built_on.scores[name].tobytes())
+        contents = [self.index.contents[row] for row in self.index.readable]
+        return Inquiry(
+            rows=LabelledRows.of(contents, self.labels.tolist(), None if self.groups is None else self.groups.tolist()),
+            model=self.guard.sha256,
+            menu=self.guard.policy.signals,
+            procedure=hashlib.sha256(json.dumps([PROCEDURE, placing.hexdigest()]).encode()).hexdigest(),
+            source=source_name,
+        )
+
+    def certificate(self, policy: Certified | CertifiedByClass | Capacity, look: Look) -> AnyCertificate | Refusal:
+        """The certificate that these labels give, its thresholds placed by the tune scores of the guard."""
+        name = self.guard.policy.signals[0]
+        tolerance = self.guard.tolerances.get(name, Tolerance())
+        tune = Calibration(self.built_on.scores[name], self.built_on.wrong, tolerance=tolerance)
+        finite = np.nan_to_num(self.scores[name], nan=np.inf, posinf=np.inf, neginf=-np.inf)  # NaN is never answered
+        rows = Calibration(finite, self.wrong, self.groups, self.ids, tolerance)
+        if isinstance(policy, CertifiedByClass):
+            return policy.fit(tune, rows, Classes(self.guard.classifier.classes, self.labels), look)
+        if not isinstance(self.guard.policy, CertifiedPair):
             return policy.fit(tune, rows, look)
-        case _:
-            raise AssertionError("sites were refused")
+        second = self.guard.policy.second
+        pairs = (PairRows(tune, self.built_on.scores[second.signal]), PairRows(rows, self.scores[second.signal]))
+        return certify_pair(policy, second, *pairs, look)
 
+    def write(self, out: Path, source: Source, answer: AnyCertificate, expires: str | None) -> str:
+        """Write a guard with a new certificate; model, golden images and looks of the old one come along."""
+        place = model_place(guard_facts(self.folder)["model"])
+        new = replace(self.guard, policy=answer.on(self.guard.policy.signals[0]), card=self._card(source, expires))
+        contents = (self.index.contents[row] for row in self.index.readable)
+        certify = tuple(dict.fromkeys((*self.built_on.contents["certify"], *contents)))
+        pictures, sites = read_pictures(self.folder)
+        return write_guard(
+            out,
+            new,
+            built_on=replace(self.built_on, contents={**self.built_on.contents, "certify": certify}),
+            model=lambda made: copy_model(self.folder, made, place),
+            looks=lambda ledger: _copy(Ledger(self.folder / LEDGER), ledger),
+            golden=lambda made: write_golden(made, new, pictures, sites),
+        )
 
-def _write(
-    folder: Path,
-    out: Path,
-    guard: Guard,
-    built_on: BuiltOn,
-    index: Index,
-    source: Source,
-    answer: AnyCertificate,
-    expires: str | None,
-) -> str:
-    """A guard with the new certificate; images and looks of the old one come along."""
-    place = model_place(guard_facts(folder)["model"])
-    readable = index.readable
-    mix = np.bincount(index.labels[readable], minlength=len(guard.classifier.classes))
-    card = replace(
-        guard.card,
-        data=source.address,
-        data_sha256=index.sha256,
-        demur=version("demur"),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        rows={**guard.card.rows, "certify": len(readable)},
-        class_mix=dict(zip(guard.classifier.classes, mix.tolist(), strict=True)),
-        confirmation=None,
-        expires=expires,
-    )
-    new = replace(guard, policy=answer.on(guard.policy.signals[0]), card=card)
-    certify = tuple(dict.fromkeys((*built_on.contents["certify"], *(index.contents[row] for row in readable))))
-    pictures, sites = read_pictures(folder)
-    return write_guard(
-        out,
-        new,
-        built_on=replace(built_on, contents={**built_on.contents, "certify": certify}),
-        model=lambda made: copy_model(folder, made, place),
-        looks=lambda ledger: _copy(Ledger(folder / LEDGER), ledger),
-        golden=lambda made: write_golden(made, new, pictures, sites),
-    )
+    def _card(self, source: Source, expires: str | None) -> Card:
+        classes = self.guard.classifier.classes
+        return replace(
+            self.guard.card,
+            data=source.address,
+            data_sha256=self.index.sha256,
+            demur=version("demur"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            rows={**self.guard.card.rows, "certify": len(self.wrong)},
+            class_mix=dict(zip(classes, np.bincount(self.labels, minlength=len(classes)).tolist(), strict=True)),
+            confirmation=None,
+            expires=expires,
+        )
 
 
 def _copy(before: Ledger, after: Ledger) -> None:

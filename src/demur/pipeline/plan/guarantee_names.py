@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from demur.errors import InputError
-from demur.registry import call_of, canonical
+from demur.policies import Capacity, Certified
+from demur.registry import Call, call_of, canonical
 
 DELTA = 0.05
 """The chance of failing of a guarantee that a plan did not have before."""
@@ -39,13 +40,45 @@ def at_coverage(texts: Sequence[str], coverage: float) -> tuple[str, ...]:
             "write 0.85."
         )
     given = [call for call in map(call_of, texts) if call.name in {*AT_A_RISK, AT_A_COVERAGE}]
-    deltas = dict.fromkeys(call.fields.get("delta", DELTA) for call in given) or {DELTA: None}
-    return (*(_text(AT_A_COVERAGE, {"coverage": coverage, "delta": delta}) for delta in deltas), *uncertified(texts))
+    others = [{key: value for key, value in call.fields.items() if key in _CARRIED} for call in given] or [{}]
+    return (
+        *dict.fromkeys(_text(AT_A_COVERAGE, {**fields, "coverage": coverage}) for fields in others),
+        *uncertified(texts),
+    )
 
 
 def uncertified(texts: Sequence[str]) -> tuple[str, ...]:
     """The policies but for those that would be certified anew."""
     return tuple(text for text in texts if call_of(text).name not in {*AT_A_RISK, AT_A_COVERAGE})
+
+
+_CARRIED = ("delta", "second", "budget", "purpose")
+"""What a guarantee at a risk and one at a coverage have in common."""
+
+
+def with_attack_signal(texts: Sequence[str], signal: str) -> tuple[str, ...]:
+    """The policies with a second threshold, on a signal of attacks, beside every one that is certified.
+
+    Raises:
+        InputError: nothing is certified, or in each class or at each site, where there are no second thresholds.
+    """
+    second, names = call_of(signal), {call_of(text).name for text in texts}
+    apart = sorted(names & {*AT_A_RISK} - {"certified"})
+    if apart or not names & {"certified", AT_A_COVERAGE}:
+        found = f"the plan has {apart[0]}" if apart else "the plan certifies nothing"
+        raise InputError(
+            f"a second threshold, on {second}, stands beside one that is certified for all answers together; {found}. "
+            "Name certified(risk=…) or capacity(coverage=…) in policies.use, or leave the attack signal out."
+        )
+    return tuple(_with_second(text, second) for text in texts)
+
+
+def _with_second(text: str, second: Call) -> str:
+    call = call_of(text)
+    if call.name not in {"certified", AT_A_COVERAGE}:
+        return text
+    target = {"risk": Certified().risk} if call.name == "certified" else {"coverage": Capacity().coverage}
+    return _text(call.name, {**target, **call.fields, "second": second, "purpose": "attack"})
 
 
 def _text(name: str, fields: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from demur.errors import InputError, brief, legible, unknown
 from demur.guard.file_list import verify_files
-from demur.pipeline.plan.guarantee_names import at_coverage, at_risk
+from demur.pipeline.plan.guarantee_names import at_coverage, at_risk, with_attack_signal
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
@@ -187,6 +187,26 @@ class Plan(Section):
             InputError: the folder is no guard.
         """
         return self.model_copy(update={"guard": GuardPlan(folder=str(folder), sha256=verify_files(folder))})
+
+    def with_attack_signal(self, signal: str) -> "Plan":
+        """The same plan with a second threshold, on a signal of attacks, beside every certified one.
+
+        Raises:
+            UnknownNameError: no signal has the name.
+            InputError: the plan certifies nothing, or in each class or at each site.
+        """
+        lookup("signal", call_of(signal).name)
+        return self.model_copy(update={"policies": Policies(use=with_attack_signal(self.policies.use, signal))})
+
+    def aimed(self, risk: float | None, coverage: float | None, attack_signal: str | None) -> "Plan":
+        """The same plan at a risk or at a coverage, and with an attack signal, as far as they are given.
+
+        Raises:
+            UnknownNameError, InputError: as `at_risk`, `at_coverage` and `with_attack_signal` do.
+        """
+        plan = self if coverage is None else self.at_coverage(coverage)
+        plan = plan if risk is None else plan.at_risk(risk)
+        return plan if attack_signal is None else plan.with_attack_signal(attack_signal)
 
     @property
     def sha256(self) -> str:

@@ -1,7 +1,7 @@
 """A plan with every default written out, and everything it names built once."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
 from typing import TypeAlias
@@ -17,7 +17,7 @@ from demur.pipeline.plan.sections import (
     region_conditions,
     search_conditions,
 )
-from demur.policies import CERTIFIERS, Certifier, Policy
+from demur.policies import CERTIFIERS, Capacity, Certified, Certifier, Policy
 from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
@@ -66,9 +66,9 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
     given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
-    read_by_policies = [s for p in policies.values() if not isinstance(p, CERTIFIERS) for s in p.signals]
-    read = _signal_calls(["msp", *plan.signals.use, *read_by_policies])
+    read = _signal_calls(["msp", *plan.signals.use, *_read_by(policies.values())])
     signals = _signals(read)
+    policies = {text: _with_canonical_second(policy) for text, policy in policies.items()}
     found = conditions(plan.conditions.use or default_conditions(shape), shape)
     plan, sections, maps = _with_sections(plan, source, spatial=spatial)
     names = tuple(condition.name for condition in found)
@@ -85,6 +85,31 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     }
     other = () if plan.data.unknown is None else (UNKNOWN,)
     return Setup(plan.model_copy(update=changes), (*found, *other, *sections), signals, policies, maps, (*given, *read))
+
+
+def second_signal(policy: AnyPolicy) -> str | None:
+    """The name of the second signal of a policy that is about two; canonical in a `Setup`."""
+    if isinstance(policy, Certified | Capacity) and policy.second is not None:
+        return str(policy.second)
+    return None
+
+
+def _read_by(policies: Iterable[AnyPolicy]) -> Iterator[str]:
+    """The signals that policies read, but for the one that an audit chooses."""
+    for policy in policies:
+        second = second_signal(policy)
+        if second is not None:
+            yield second
+        elif not isinstance(policy, CERTIFIERS):
+            yield from policy.signals
+
+
+def _with_canonical_second(policy: AnyPolicy) -> AnyPolicy:
+    """The policy with its second signal by the name that its scores have in the records."""
+    if isinstance(policy, Certified | Capacity) and policy.second is not None:
+        (name,) = _signals([policy.second])
+        return replace(policy, second=call_of(name))
+    return policy
 
 
 def check_batch(plan: Plan, source: Source) -> None:

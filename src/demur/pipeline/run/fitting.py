@@ -19,7 +19,7 @@ from demur.errors import DemurError, InputError, RunError
 from demur.evidence import Evidence
 from demur.files import read_json, write_json
 from demur.pipeline.job import Job, finite
-from demur.pipeline.plan.resolve import AnyPolicy
+from demur.pipeline.plan.resolve import AnyPolicy, second_signal
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
@@ -32,21 +32,24 @@ from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.splits import FEW, FEWEST
 
 
-def choose_for_certificates(job: Job, clean: pl.DataFrame) -> ScoreTolerance:
+def choose_for_certificates(job: Job, clean: pl.DataFrame) -> tuple[ScoreTolerance, ...]:
     """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better.
 
-    With fewer than 600 images there is nothing to choose: it is msp, fixed in advance.
+    With fewer than 600 images there is nothing to choose: it is msp, fixed in advance. The signals of second thresholds
+    follow, with their tolerances.
     """
     tune = readable_rows(clean, "tune")
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
     fixed = len(job.index) < FEWEST or not len(tune)
-    return measure_tolerance(job, clean, "msp" if fixed else choose_signal(scores, wrong(tune), groups(tune)))
+    first = "msp" if fixed else choose_signal(scores, wrong(tune), groups(tune))
+    second = [second_signal(policy) for policy in job.policies.values()]
+    return tuple(measure_tolerance(job, clean, name) for name in dict.fromkeys([first, *filter(None, second)]))
 
 
 def fit_policies(
     job: Job,
     clean: pl.DataFrame,
-    chosen: ScoreTolerance | None = None,
+    chosen: Sequence[ScoreTolerance] = (),
     looks: Mapping[str, Look] | None = None,
 ) -> list[dict[str, Any]]:
     """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
@@ -54,7 +57,7 @@ def fit_policies(
     Args:
         job: with the policies.
         clean: the clean rows.
-        chosen: the signal of certificates; by default it is chosen now.
+        chosen: the signal of certificates, and those of second thresholds; by default they are chosen now.
         looks: which look at the certify labels each policy is; those that are not there are a first one.
     """
     chosen, found = chosen or choose_for_certificates(job, clean), looks or {}
@@ -71,10 +74,11 @@ def _policy_of_guard(policy: CertifiedPolicy) -> dict[str, Any]:
 
 
 def _fitted(
-    policy: AnyPolicy, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look, classes: Sequence[str]
+    policy: AnyPolicy, clean: pl.DataFrame, chosen: Sequence[ScoreTolerance], look: Look, classes: Sequence[str]
 ) -> dict[str, Any]:
     if isinstance(policy, CERTIFIERS):
-        return certify_policy(policy, clean, chosen, look, classes)
+        second = {each.name: each for each in chosen}.get(second_signal(policy) or "")
+        return certify_policy(policy, clean, chosen[0], look, classes, second)
     return {"policy": dump_policy(policy)}
 
 

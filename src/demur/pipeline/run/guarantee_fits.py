@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,37 +24,93 @@ from demur.policies import (
     Certifier,
     Classes,
     Look,
+    PairRows,
     Refusal,
+    SecondThreshold,
     SiteRows,
+    certify_pair,
     control_average_loss,
     dump_policy,
     unlabelled_rows,
 )
 from demur.policies.by_site import GROUP
 from demur.policies.certified import one_group
+from demur.policies.certify_pair import alone
+from demur.policies.policy import Floats
 from demur.records import META, groups, wrong
 
 
 def certify_policy(
-    policy: Certifier, clean: pl.DataFrame, chosen: ScoreTolerance, look: Look, classes: Sequence[str]
+    policy: Certifier,
+    clean: pl.DataFrame,
+    chosen: ScoreTolerance,
+    look: Look,
+    classes: Sequence[str],
+    second: ScoreTolerance | None = None,
 ) -> dict[str, Any]:
-    """A certificate as plain JSON values, `signal` and `policy`; or `refusal`, with what the rows support instead."""
+    """A certificate as plain JSON values, `signal` and `policy`; or `refusal`, with what the rows support instead.
+
+    `second` is the signal of the second threshold, where the policy has one.
+    """
     splits = {split: readable_rows(clean, split) for split in ("tune", "certify", "test")}
-    answer = _without_groups(policy, clean, look) or _fit(policy, splits, chosen, look, classes)
+    tune, certify = (_calibration(splits[split], chosen) for split in ("tune", "certify"))
+    refused, plainly = _without_groups(policy, clean, look), policy
+    if isinstance(policy, Certified | Capacity) and second is not None:
+        pair = _Pair(chosen, second, _second_threshold(policy, splits["tune"], second))
+        tune, certify = (pair.rows(splits[split]).screened(pair.threshold) for split in ("tune", "certify"))
+        answer, plainly = refused or pair.fit(policy, splits, look), alone(policy)
+    else:
+        answer = refused or _fit(policy, splits, chosen, look, classes)
     found = {"signal": chosen.name, "tune": len(splits["tune"])}
     if not isinstance(answer, Refusal):
         return {**found, "policy": dump_policy(answer.on(chosen.name))}
-    tune, certify = (_calibration(splits[split], chosen) for split in ("tune", "certify"))
     support = {
-        **_support(policy, answer, tune, certify),
+        **_support(plainly, answer, tune, certify),
         "kind": _kind(policy),
         "constant_group": _constant_group(clean),
     }
     return {
         **found,
         "refusal": {**plain(asdict(answer)), **support},
-        "average_loss": _average_loss(policy, tune, certify),
+        "average_loss": None if second is not None else _average_loss(policy, tune, certify),
     }
+
+
+def _second_threshold(policy: Certified | Capacity, tune: pl.DataFrame, second: ScoreTolerance) -> SecondThreshold:
+    """The threshold that the tune rows fix at the budget of the policy."""
+    return SecondThreshold.fit(
+        _second_scores(tune, second),
+        wrong(tune),
+        signal=second.name,
+        budget=policy.budget,
+        purpose=policy.purpose,
+        tolerance=second.tolerance,
+    )
+
+
+def _second_scores(rows: pl.DataFrame, second: ScoreTolerance) -> Floats:
+    """One score per row, NaN where it is undefined."""
+    return np.asarray(rows[f"signal.{second.name}"].to_numpy(), np.float64)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two signals, and the threshold on the second."""
+
+    first: ScoreTolerance
+    second: ScoreTolerance
+    threshold: SecondThreshold
+
+    def rows(self, rows: pl.DataFrame) -> PairRows:
+        return PairRows(_calibration(rows, self.first), _second_scores(rows, self.second))
+
+    def fit(
+        self, policy: Certified | Capacity, splits: Mapping[str, pl.DataFrame], look: Look
+    ) -> AnyCertificate | Refusal:
+        tune, certify = (self.rows(splits[split]) for split in ("tune", "certify"))
+        bare = _unlabelled(splits["test"], certify.first, self.first.name)
+        others = None if bare is None else PairRows(bare, _second_scores(splits["test"], self.second))
+        return certify_pair(policy, self.threshold, tune, certify, look, others)
 
 
 def _constant_group(clean: pl.DataFrame) -> str | None:

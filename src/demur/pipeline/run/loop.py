@@ -303,7 +303,7 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     clean = read(folder.path, CLEAN.name)
     if not folder.has("facts/policies.json"):
         chosen = choose_for_certificates(job, clean)
-        folder.write_json("facts/tolerances.json", [asdict(chosen)])
+        folder.write_json("facts/tolerances.json", [asdict(each) for each in chosen])
         folder.write_json("facts/policies.json", fit_policies(job, clean, chosen, looks_of_policies(job, folder.path)))
         folder.log("certify and test labels opened")
     keep_certify_rows(job, folder.path)
