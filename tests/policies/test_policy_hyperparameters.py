@@ -13,10 +13,11 @@ from demur.policies.policy import Rule, Threshold
 
 def test_what_a_plan_leaves_out_stays_what_it_was():
     """Names leave defaults out, so another default would be another policy under the old name."""
-    assert dataclasses.asdict(Certified()) == {"risk": 0.02, "delta": 0.05, "largest_group": None}
+    one = {"second": None, "budget": 0.02, "purpose": "attack"}
+    assert dataclasses.asdict(Certified()) == {"risk": 0.02, "delta": 0.05, "largest_group": None} | one
     assert dataclasses.asdict(CertifiedByClass()) == {"risk": 0.02, "delta": 0.05, "risks": ()}
     assert dataclasses.asdict(CertifiedBySite()) == {"risk": 0.02, "delta": 0.05, "column": "site"}
-    assert dataclasses.asdict(Capacity()) == {"coverage": 0.85, "delta": 0.05}
+    assert dataclasses.asdict(Capacity()) == {"coverage": 0.85, "delta": 0.05} | one
     assert dataclasses.asdict(Rule()) == {"confidence": 0.6, "entropy": 1.0}
     assert dataclasses.asdict(Threshold()) == {"signal": "msp", "uncertainty": 0.4}
 

@@ -73,9 +73,11 @@ def files_in(folder: Path) -> Iterator[str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    found = False
-    for entry in os.scandir(folder):
-        found = True
+    with os.scandir(folder) as entries:
+        inside = list(entries)
+    if not inside and folder.name != LEDGER_IDS:
+        raise InputError(f"{folder} is an empty folder, which the guard's list of files does not have. Remove it.")
+    for entry in inside:
         path = Path(entry.path)
         if entry.is_symlink():
             raise InputError(f"{path} is a link, and a guard has none: what it leads to is not vouched for. Remove it.")
@@ -85,8 +87,6 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
         else:
             raise InputError(f"{path} is no file. Remove it.")
-    if not found:
-        raise InputError(f"{folder} is an empty folder, which the guard's list of files does not have. Remove it.")
 
 
 def verify_files(folder: Path, sha256: str | None = None) -> str:
