@@ -41,7 +41,7 @@ test-cpus: $(VENV)/.stamp ## the numerical tests on the kernels of six kinds of 
 	    $(RUN)/pytest -q -n auto --dist loadscope -m 'not slow and not browser' $(NUMERICAL) || exit; \
 	done; done
 
-test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries, in an environment of its own
+test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries and the signing tool, in an environment of its own
 	$(EXTRAS)/bin/pytest tests/extras
 
 mutants: $(VENV)/.stamp ## break the code COUNT times on purpose: the tests must notice nine of ten; SEED draws the places
@@ -85,6 +85,6 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 $(EXTRAS)/.stamp: $(VENV)/.stamp
 	echo "Building $(EXTRAS), once: a minute or two." >&2
 	$(RUN)/python -m venv $(EXTRAS)
-	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test,peers]'
+	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test,peers,sign]'
 	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input --no-deps torchattacks==3.5.1 adv-lib==0.2.8
 	touch $@

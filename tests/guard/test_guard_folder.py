@@ -109,7 +109,7 @@ class TestChanged:
 
     def test_a_missing_a_foreign_and_a_linked_file_are_named(self, folder, tmp_path):
         (folder / "golden" / "00.png").rename(tmp_path / "00.png")
-        with pytest.raises(InputError, match="00.png is gone"):
+        with pytest.raises(InputError, match=r"00.png is gone"):
             Guard.load(folder)
         (folder / "golden" / "00.png").symlink_to(tmp_path / "00.png")
         with pytest.raises(InputError, match="is a link"):

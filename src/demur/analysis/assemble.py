@@ -61,7 +61,7 @@ def tables_of(path: Path) -> Results:
     """
     run = open_run(path)
     fitted, plan = len(run.policy_facts), _plan(path)
-    asked = len(plan.get("policies", {}).get("use", ()))
+    asked = len(plan.get("policies", {}).get("use", ())) + bool(plan.get("guard"))
     if asked != fitted:
         raise RunError(
             f"{path / 'facts' / 'policies.json'} must hold every policy of the plan; it has {fitted} of {asked}. "
