@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from demur.classifier import AnyClassifier, BoundClassifier, ForwardOutput, bound
 from demur.classifier.channel_contributions import Contributions, along_a_path, is_pooled, of_features
+from demur.classifier.mean_probability import member_layers
 from demur.classifier.partial_forward import Change
 from demur.classifier.validation import check_images, clamped
 from demur.errors import DataError, InputError, ModelError
@@ -122,6 +123,23 @@ class Evidence:
         if self._keys is None:
             self._keys = Keys.of_images(self.images)
         return self._keys
+
+    @property
+    def member_logits(self) -> Tensor:
+        """Logits (members, rows, classes) of each member of an ensemble; a forward pass, never kept.
+
+        Raises:
+            ModelError: the model is no ensemble.
+        """
+        layers = member_layers(self._classifier)
+        if not layers:
+            raise ModelError(
+                f"this signal compares the members of an ensemble, and {self._classifier.name} is a single model. "
+                "Leave it out, or name several: ensemble:ADDRESS,ADDRESS."
+            )
+        self.count(forwards=1)
+        found = self._classifier.activations(self.images, layers)
+        return torch.stack([found[name].cpu() for name in layers])
 
     def logits_of(self, images: Images, rows: Tensor | None = None) -> Logits:
         """Logits of other images, one for each row, or for each of some `rows`; never kept."""

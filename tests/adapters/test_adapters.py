@@ -84,6 +84,43 @@ def test_counters_of_batches_may_be_missing_from_a_file(tmp_path):
     assert load(f"zoo:resnet20@{tmp_path / 'w.safetensors'}").parameters == 269_722
 
 
+class TestEnsembles:
+    def test_the_answer_is_the_mean_of_its_members(self, weights, tmp_path):
+        """Commas of an option belong to their address, and each member has its own options."""
+        other = tmp_path / "resnet.safetensors"
+        save_file(resnet20().state_dict(), other)
+        texts = [f"zoo:simple_cnn@{weights}?mean=.5,.4,.3&std=.2,.2,.2", f"zoo:resnet20@{other}"]
+        x = torch.rand(4, *SHAPE)
+        found, members = load(f"ensemble:{','.join(texts)}"), [load(text) for text in texts]
+        mean = torch.stack([member(x).softmax(dim=1) for member in members]).mean(dim=0)
+        torch.testing.assert_close(found(x).softmax(dim=1), mean)
+        assert found.name == "ensemble of simple_cnn, resnet20"
+        assert load(f"ensemble:{','.join(texts[::-1])}").sha256 != found.sha256
+        assert load(f"ensemble:{texts[0]},{texts[1]}?mean=.1,.1,.1").sha256 != found.sha256
+
+    def test_a_scheme_that_needs_no_place_is_a_member(self):
+        shape, names = (1, 28, 28), [*CIFAR]
+        x = torch.rand(3, *shape)
+        found, one = (load(text, classes=names, input_shape=shape) for text in ("ensemble:fashion,fashion", "fashion"))
+        torch.testing.assert_close(found(x).softmax(dim=1), one(x).softmax(dim=1))
+
+    @pytest.mark.parametrize(
+        ("address", "error", "words"),
+        [
+            ("ensemble:", AddressError, "must name at least two models with commas between, and has 0"),
+            ("ensemble:fashion", AddressError, "must name at least two models.*has 1. Write ensemble:zoo:"),
+            ("ensemble:zoo:resnet20,zoo:resnet20", AddressError, "untrained architecture"),
+            ("ensemble:ensemble:fashion,fashion", AddressError, "'ensemble:fashion' begins another ensemble"),
+            ("ensemble:zo:resnet20@a,fashion", AddressError, "unknown scheme 'zo'. Did you mean 'zoo'"),
+            ("ensemble:module:mynets:Tiny,module:mynets:Tiny?classes=a,b,c", ModelError, "same classes, in one order"),
+            ("ensemble:module:mynets:Tiny,module:mynets:Tiny?size=8", ModelError, "same input shape"),
+        ],
+    )
+    def test_what_cannot_be_one_is_refused(self, address, error, words, mynets):
+        with pytest.raises(error, match=words):
+            load(address, classes="abcd" if "module" not in address else ["x", "y", "z"])
+
+
 def test_ones_own_module_is_found_in_the_current_directory(mynets):
     from_class = load("module:mynets:Tiny", classes="abc")
     assert from_class.name == "Tiny"

@@ -7,6 +7,7 @@ import pytest
 
 from demur.errors import InputError, UnknownNameError
 from demur.metrics import p_value
+from demur.metrics.binomial import risk_lower_bound
 from demur.policies import (
     ACCEPT_ALL,
     Calibration,
@@ -56,6 +57,14 @@ class TestPlacing:
             assert found.uncertainty == ACCEPT_ALL
         stricter = right[right <= found.uncertainty].max()
         assert np.mean(right >= stricter) > budget
+
+    def test_the_whole_budget_is_spent_whatever_rounding_makes_of_it(self):
+        assert 0.29 * 100 < 29
+        assert fit(np.arange(100.0), budget=0.29).spent == 0.29
+
+    def test_it_passes_its_own_score_where_no_number_lies_between(self):
+        scores = np.append(np.ones(9), np.nextafter(1, 2))
+        assert (fit(scores).uncertainty, fit(scores).spent) == (1.0, 0.1)
 
     def test_wrong_rows_do_not_move_it(self):
         scores, wrong = np.arange(20.0), np.arange(20) >= 10
@@ -203,16 +212,19 @@ class TestTolerance:
         width = Tolerance(widths=(0.002,))
         tune, certify = (draw(rng, 3_000, tolerance=width) for _ in range(2))
         second = SecondThreshold.fit(
-            tune.second, tune.first.wrong, signal="knn", budget=0.05, tolerance=Tolerance(widths=(0.01,))
+            tune.second, tune.first.wrong, signal="knn", budget=0.05, tolerance=Tolerance(widths=(0.05,))
         )
         found = certify_pair(Certified(risk=0.1), second, tune, certify)
-        perhaps = answered(certify, found.threshold + 0.002, second.uncertainty + 0.01)
-        surely = answered(certify, found.threshold - 0.002, second.uncertainty - 0.01)
+        perhaps = answered(certify, found.threshold + 0.002, second.uncertainty + 0.05)
+        surely = answered(certify, found.threshold - 0.002, second.uncertainty - 0.05)
         wrong = certify.first.wrong
         assert found.near == (perhaps & ~surely).sum() > 0
         assert found.wrong == (perhaps & wrong).sum()
         assert found.answered == (surely & ~wrong).sum() + (perhaps & wrong).sum()
-        assert found.coverage.answered == surely.sum() < found.answered
+        assert found.coverage.answered == surely.sum()
+        assert (certify.screened(second).surely_answered(found.threshold)) > surely.sum()
+        level = Look().coverage_level(0.05) / found.grid
+        assert found.coverage.low == risk_lower_bound(surely.sum(), 3_000, level)
         assert f"{found.near:,} images so near a threshold that rounding decides" in found.sentence
 
     def test_a_nan_second_score_is_never_answered(self):

@@ -168,6 +168,18 @@ def answer(world, image):
         return world.net(torch.from_numpy(image)[None])[0].double().numpy()
 
 
+def ensemble_disagreement(world):
+    """By the entropies of the definition, of nets that are asked one by one."""
+    with torch.no_grad():
+        passes = [net(world.images).double().numpy() for net in (world.net, world.other)]
+    found = []
+    for rows in zip(*passes, strict=True):
+        p = [softmax(z) for z in rows]
+        total = -sum(q * math.log(q) for q in np.mean(p, axis=0))
+        found.append(total - np.mean([-sum(q * math.log(q) for q in each) for each in p]))
+    return np.array(found)
+
+
 def mc_dropout(n, *, mutual):
     def score(world):
         net, found = world.net, []

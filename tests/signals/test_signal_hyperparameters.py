@@ -47,6 +47,7 @@ FACTS = {
     "conductance": ("probability of an error", True, 0, 0, None),
     "doctor": ("odds", False, 0, 0, None),
     "energy": ("logits", False, 0, 0, None),
+    "ensemble_disagreement": ("nats", False, 1, 0, None),
     "entropy": ("nats", False, 0, 0, None),
     "feature_squeezing": ("L1 distance of probabilities", False, 3, 0, "squeezers"),
     "knn": ("chord length", True, 0, 0, None),

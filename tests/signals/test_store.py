@@ -47,7 +47,7 @@ WAY_OUT = "fit and save the signals again"
 @cache
 def ready(signal):
     """A world, and the signal fitted in it where it must be."""
-    world = World(layers=needs_of(signal).layers)
+    world = World(layers=needs_of(signal).layers, members=needs_of(signal).members)
     with torch.no_grad():
         return world, signal.fit(world.reference(), world.labels) if isinstance(signal, Fittable) else signal
 

@@ -4,6 +4,7 @@ An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
 - `fashion`: the classifier that comes with demur.
 - `zoo:NAME@FILE.safetensors`: an architecture of demur's zoo with your weights.
+- `ensemble:ADDRESS,ADDRESS,…`: several of these as one, by their mean probability.
 - `module:PKG.MOD:FACTORY[@FILE.safetensors]`: your own architecture, importable or in the current directory.
 """
 

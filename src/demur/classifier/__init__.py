@@ -6,6 +6,7 @@
 from demur.classifier.bound_classifier import BoundClassifier
 from demur.classifier.contract import Capabilities, Output
 from demur.classifier.description import AnyClassifier, Classifier, bound
+from demur.classifier.mean_probability import ensemble
 from demur.classifier.outputs import ForwardOutput
 from demur.classifier.validation import check_labels
 
@@ -18,4 +19,5 @@ __all__ = [
     "Output",
     "bound",
     "check_labels",
+    "ensemble",
 ]

@@ -9,6 +9,9 @@ from demur.registry.lookup import kind_of, names
 
 _LONGEST = 100_000
 
+ENSEMBLE = "ensemble"
+"""The scheme whose location is a list of addresses, which have weights and options of their own."""
+
 
 @dataclass(frozen=True)
 class Address:
@@ -35,6 +38,8 @@ class Address:
                 "characters that no screen shows, or bytes that are not UTF-8. Rename the file or folder, or link to "
                 "it by another name."
             )
+        if kind == "model" and text.startswith(f"{ENSEMBLE}:"):
+            return cls(ENSEMBLE, text.removeprefix(f"{ENSEMBLE}:"), None, {})
         body, _, query = text.partition("?")
         scheme, colon, rest = body.partition(":")
         if kind_of(scheme, kind) is None:
@@ -66,6 +71,37 @@ class Address:
         for option in self.options:
             if option not in known:
                 raise AddressError(f"address {where}: {unknown('option', option, known)}")
+
+
+def member_addresses(location: str) -> list[str]:
+    """The addresses in the location of an ensemble.
+
+    A comma begins one where a scheme and a colon follow, or a scheme that needs no place; any other belongs to the
+    address it stands in, such as those of `mean=.5,.4,.3`.
+
+    >>> member_addresses("zoo:resnet20@a.safetensors?mean=.5,.4,.3,fashion,module:nets:made")
+    ['zoo:resnet20@a.safetensors?mean=.5,.4,.3', 'fashion', 'module:nets:made']
+
+    Raises:
+        AddressError: a member is an ensemble itself.
+    """
+    found: list[str] = []
+    for piece in location.split(","):
+        scheme, colon, _ = piece.partition(":")
+        if found and not (kind_of(scheme, "model") and (colon or _stands_alone(scheme))):
+            found[-1] = f"{found[-1]},{piece}"
+        elif scheme == ENSEMBLE:
+            raise AddressError(
+                f"the members of an ensemble are models, and {brief(piece)!r} begins another ensemble. List all "
+                "members behind one ensemble:, each with the same weight in the mean."
+            )
+        elif piece:
+            found.append(piece)
+    return found
+
+
+def _stands_alone(scheme: str) -> bool:
+    return scheme == "fashion"
 
 
 def _exists(path: str) -> bool:

@@ -68,6 +68,7 @@ SIGNALS: Mapping[str, str] = {
     "conductance": "demur.signals.conductance:Conductance",
     "doctor": "demur.signals.softmax_scores:Doctor",
     "energy": "demur.signals.softmax_scores:Energy",
+    "ensemble_disagreement": "demur.signals.ensemble_disagreement:EnsembleDisagreement",
     "entropy": "demur.signals.softmax_scores:Entropy",
     "feature_squeezing": "demur.signals.feature_squeezing:FeatureSqueezing",
     "knn": "demur.signals.feature_distances:KNN",
@@ -118,6 +119,7 @@ ARCHITECTURES: Mapping[str, str] = {
 }
 
 MODELS: Mapping[str, str] = {
+    "ensemble": "demur.adapters.model_ensemble:load_ensemble",
     "fashion": "demur.adapters.architectures:load_shipped",
     "module": "demur.adapters.own_module:load_own",
     "zoo": "demur.adapters.architectures:load_from_zoo",

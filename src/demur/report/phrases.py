@@ -4,6 +4,7 @@ import math
 import re
 
 from demur.analysis.quantity import Quantity
+from demur.registry.addresses import ENSEMBLE, member_addresses
 
 DASH = "—"
 _BASES = (100, 1000, 10_000)
@@ -54,6 +55,8 @@ def plain_name(address: str) -> str:
     >>> plain_name("zoo:resnet20@weights/w.safetensors?mean=.5"), plain_name("parquet:data/test.parquet")
     ('resnet20', 'test.parquet')
     """
+    if address.startswith(f"{ENSEMBLE}:"):
+        return f"ensemble of {len(member_addresses(address.partition(':')[2]))} models"
     place = address.partition("?")[0].partition("@")[0]
     return re.split(r"[:/]", place.rstrip("/"))[-1] or address
 

@@ -21,12 +21,14 @@ GRADIENT = 2.25
 class Needs:
     """What a signal reads besides logits, and what it costs beyond the one forward pass that all signals share.
 
-    `layers` are the names of those whose activations it reads. `passes` counts forward passes for each image, a
-    gradient as `GRADIENT`; `fitting` the same for each reference image, for signals that are fitted.
+    `layers` are the names of those whose activations it reads, `members` says that the model must be an ensemble.
+    `passes` counts forward passes for each image, a gradient as `GRADIENT`; `fitting` the same for each reference
+    image, for signals that are fitted.
     """
 
     layers: tuple[str, ...] = ()
     features: bool = False
+    members: bool = False
     passes: float = 0.0
     fitting: float = 0.0
 
@@ -35,6 +37,7 @@ class Needs:
         return Needs(
             layers=tuple(dict.fromkeys((*self.layers, *other.layers))),
             features=self.features or other.features,
+            members=self.members or other.members,
             passes=self.passes + other.passes,
             fitting=self.fitting + other.fitting,
         )

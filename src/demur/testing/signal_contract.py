@@ -34,8 +34,8 @@ class SignalTrial:
 
     @classmethod
     def of(cls, signal: AnySignal) -> "SignalTrial":
-        """The signal in a world with the layers it reads."""
-        world = World(layers=needs_of(signal).layers)
+        """The signal in a world with the layers it reads, whose model is an ensemble where it needs one."""
+        world = World(layers=needs_of(signal).layers, members=needs_of(signal).members)
         return cls(signal, fit(signal, world), world)
 
 

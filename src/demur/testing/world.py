@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from demur.classifier import BoundClassifier
+from demur.classifier import BoundClassifier, ensemble
 from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Images, Labels
@@ -88,6 +88,7 @@ class World:
     groups: tuple[str, ...] | None = None
     rows: int = 12
     references: int = 160
+    members: bool = False
 
     @cached_property
     def net(self) -> Net:
@@ -100,8 +101,18 @@ class World:
 
     @cached_property
     def classifier(self) -> BoundClassifier:
-        """The net as signals see it."""
-        return BoundClassifier(self.net, classes=CLASSES, input_shape=SHAPE)
+        """The net as signals see it, alone or with another in an ensemble."""
+        nets = (self.net, self.other) if self.members else (self.net,)
+        found = [BoundClassifier(net, classes=CLASSES, input_shape=SHAPE) for net in nets]
+        return ensemble(found) if self.members else found[0]
+
+    @cached_property
+    def other(self) -> Net:
+        """The other member of the ensemble, where there is one."""
+        net = Net(seed=1).eval()
+        with torch.no_grad():
+            net.head.weight *= 2
+        return net
 
     @cached_property
     def keys(self) -> Keys:

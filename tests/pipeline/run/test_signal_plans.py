@@ -278,6 +278,7 @@ def test_other_signals_leave_logits_and_their_own_scores_alone(measured, tmp_pat
     ("signal", "error", "words"),
     [
         ("mc_dropout", ModelError, r"signal 'mc_dropout': the model has no dropout layer"),
+        ("ensemble_disagreement", ModelError, r"signal 'ensemble_disagreement': this signal compares the members of"),
         ("vim", InputError, r"signal 'vim': the features must be clearly wider than the classes"),
         ("knn(k=999)", InputError, r"signal 'knn\(k=999\)': `k` = 999 neighbours need as many reference images"),
         ("tempered(signal=knn)", InputError, "`signal` must read logits alone and need no fitting; got knn"),

@@ -83,7 +83,7 @@ def _stem(address: str) -> str:
     """The telling part of an address: an architecture's or a file's name."""
     scheme, _, rest = address.partition("?")[0].partition(":")
     place = rest.partition("@")[0]
-    return (Path(place).stem if "/" in place or "." in place else place) or scheme
+    return ((Path(place).stem if "/" in place or "." in place else place) or scheme)[:80]
 
 
 def run_plan(
