@@ -186,6 +186,28 @@ def dirty_tops(world: World, times: int) -> Iterator[dict[str, Any]]:
             }
 
 
+def other_starts(world: World, times: int) -> Iterator[dict[str, Any]]:
+    """What one start at other numbers of answers, or two that share the level, would give: shipped and a flat world."""
+    worlds, level = {"shipped": world, "flat": dirty(world, 0.008, 0.8)}, LEVELS["joint, first look"]
+    first = power_start(RISK, level)
+    for m in (600, 700):
+        low = starts(m, RISK, level)[0].coverage
+        rules = {f"{count} answers": (Start(count / m, level),) for count in (340, 380, 410, 430, 450, first)}
+        rules |= {
+            f"now at {part:g} of the level, {first} at the rest": (
+                Start(low, part * level),
+                Start(first / m, level - part * level),
+            )
+            for part in (0.3, 0.5, 0.7)
+        }
+        for name, rule in {"now": starts(m, RISK, level), **rules}.items():
+            line: dict[str, Any] = {"m": m, "start": name}
+            for title, each in worlds.items():
+                found = redraws(each, m, level, times, lambda *_, rule=rule: rule)
+                line |= {f"{title} {what}": found[what] for what in ("coverage", "refused", "violations")}
+            yield line
+
+
 def repeated_looks(times: int, truth: float = 0.0205) -> Iterator[dict[str, Any]]:
     """Labels added after every refusal, a true risk of 2.05 % at every threshold: issued by look k, in error."""
     world, rng = World(np.full(10_000, truth)), np.random.default_rng(0)
@@ -237,6 +259,7 @@ def main() -> None:
     tables = {
         "few_labels": show(f"Few labels, r = {RISK:g}, oracle {world.oracle:.3f}", few_labels(world, times)),
         "dirty_tops": show("Dirty tops", dirty_tops(world, times)),
+        "other_starts": show("Other starts", other_starts(world, times)),
         "repeated_looks": show("Repeated looks", repeated_looks(times)),
     }
     print(json.dumps({"redraws": times, "differing": agreement(world, 20), **tables}))

@@ -208,3 +208,19 @@ def test_a_share_of_weight_in_groups_is_held():
         return weighted_share(right, rng.choice([0.3, 1.0], 400), units)
 
     assert fine(0.85, 600, drawn)
+
+
+@pytest.mark.parametrize("numbers", [1, 2_000, 7_001])
+def test_blocks_left_out_in_parts_are_those_left_out_at_once(numbers, monkeypatch):
+    rng = np.random.default_rng(0)
+    scores, wrong, most = rng.random(1000), rng.random(1000) < 0.2, []
+
+    def metric(*arrays, weights=None):
+        most.append(0 if weights is None else weights.size)
+        return augrc(*arrays, weights=weights)
+
+    whole = Jackknife(1000).estimate(augrc, scores, wrong, scale="log")
+    monkeypatch.setattr("demur.metrics.jackknife._NUMBERS", numbers)
+    parts = Jackknife(1000).estimate(metric, scores, wrong, scale="log")
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
+    assert max(most) <= max(numbers, 1000)

@@ -1,5 +1,6 @@
 """The guarantee: kept as often as it says, blind to what it must not see, refused when it cannot be made."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -340,3 +341,16 @@ def test_weak_is_said_at_95_in_100_one_sided(errors, reason):
     tune = Calibration(np.zeros(300), np.zeros(300, bool))
     certify = Calibration(np.zeros(300), np.arange(300) < errors)
     assert Certified().fit(tune, certify).reason == reason
+
+
+@pytest.mark.parametrize("kind", [object, str])
+def test_the_row_whose_id_has_the_smallest_hash_stands_for_its_group(kind):
+    rng = np.random.default_rng(0)
+    groups, ids = np.array([f"g{k}" for k in rng.integers(0, 40, 300)], kind), [f"image {k}" for k in range(300)]
+    rows = Calibration(np.arange(300.0), np.zeros(300, bool), groups, ids)
+    smallest = {}
+    for at in sorted(range(300), key=lambda at: hashlib.blake2b(ids[at].encode(), digest_size=8).digest()):
+        smallest.setdefault(groups[at], at)
+    assert rows.one_per_group().scores.tolist() == [smallest[name] for name in sorted(smallest)]
+    first = Calibration(rows.scores, rows.wrong, groups).one_per_group().scores
+    assert first.tolist() == [groups.tolist().index(name) for name in sorted(smallest)]

@@ -11,6 +11,7 @@ from scipy.special import bdtr, betaincinv, ndtri, stdtrit
 from demur.errors import InputError
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats, Value, ratio
+from demur.metrics.units import unit_codes
 
 
 def wilson(count: float, n: float, level: float = 0.95) -> Estimate:
@@ -149,7 +150,7 @@ def effective_size(values: ArrayLike, groups: NDArray[Any]) -> float:
     counts estimated from survey data".
     """
     rows = np.asarray(values, np.float64)
-    codes = np.unique(groups, return_inverse=True)[1]
+    codes = unit_codes(groups)[1]
     n, units = len(rows), int(codes.max(initial=-1)) + 1
     mean = float(rows.mean()) if n else 0.0
     spread = float(np.square(rows).sum()) / n - mean**2 if n else 0.0
@@ -208,4 +209,4 @@ def proportion(flags: ArrayLike, groups: NDArray[Any] | None = None, several: in
         return Estimate.undefined("no images", unit="group")
     share, effective = float(rows.mean()), effective_size(rows, groups)
     found = interval(share * effective, effective)
-    return Estimate(value=share, low=found.low, high=found.high, n=len(np.unique(groups)), unit="group")
+    return Estimate(value=share, low=found.low, high=found.high, n=len(unit_codes(groups)[0]), unit="group")

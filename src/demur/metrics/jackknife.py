@@ -25,6 +25,8 @@ FEWEST = 10
 _LEVEL = 0.975
 _TINY = 1e-12
 _NORMAL_KURTOSIS = 3.0
+_NUMBERS = 2**22
+"""How many weights are made at a time: 200 of each of a million images would fill 1.6 GB, and a metric copies them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +74,19 @@ class Jackknife:
             return Estimate.undefined(reason, n=self.units, unit=self.unit)
         if self.units < FEWEST:
             return self._bare(value, f"no 95 % interval from {counted(self.units, self.unit)}, only from {FEWEST}")
-        blocks = self._blocks()
-        count = int(blocks.max()) + 1
-        kept = (blocks != np.arange(count)[:, None]).astype(np.float64)
-        pseudo = count * value - (count - 1) * np.asarray(metric(*arrays, weights=kept), np.float64)
+        without = self._without(metric, arrays)
+        pseudo = len(without) * value - (len(without) - 1) * without
         if np.isnan(pseudo).any():
             return self._bare(value, "no interval: it is undefined without some of the images")
         return self._interval(value, pseudo, scale)
+
+    def _without(self, metric: Any, arrays: tuple[ArrayLike, ...]) -> Floats:
+        """The metric without each block (blocks,), some blocks at a time."""
+        blocks = self._blocks()
+        names, step = np.arange(int(blocks.max()) + 1), max(1, _NUMBERS // self.n)
+        parts = [names[start : start + step, None] for start in range(0, len(names), step)]
+        found = [metric(*arrays, weights=(blocks != part).astype(np.float64)) for part in parts]
+        return np.concatenate([np.asarray(each, np.float64) for each in found])
 
     def _blocks(self) -> NDArray[np.intp]:
         """The block of each row; units go to blocks at random where there are more of them."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from demur.errors import InputError
 from demur.metrics.binomial import labels_without_error, risk_upper_bound
+from demur.metrics.units import unit_codes
 from demur.policies.certificate import Certificate, Refusal, Weighting
 from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, threshold_near
@@ -118,4 +119,4 @@ def _has_large_groups(certify: Calibration) -> bool:
     """Whether the median group has three images or more; with one test bets on their means never bound it worse."""
     if certify.groups is None or not len(certify):
         return False
-    return float(np.median(np.unique(np.asarray(certify.groups), return_counts=True)[1])) >= LARGE
+    return float(np.median(np.bincount(unit_codes(certify.groups)[1]))) >= LARGE

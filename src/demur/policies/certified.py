@@ -18,6 +18,7 @@ from demur.metrics.binomial import (
 )
 from demur.metrics.bootstrap import Resampler
 from demur.metrics.ranking import auroc
+from demur.metrics.units import unit_codes
 from demur.policies.certificate import Certificate, Refusal, Weighting
 from demur.policies.coverage_bound import bound_coverage
 from demur.policies.fixed_sequence import (
@@ -134,7 +135,7 @@ def _of_groups(tune: Calibration, certify: Calibration, level: float) -> str:
     """The smallest risk that so many groups could prove, which no better model changes; nothing where images count."""
     if tune.groups is None or certify.groups is None:
         return ""
-    names, count = np.unique(np.append(tune.groups, certify.groups)), len(certify)
+    names, count = unit_codes(np.append(tune.groups, certify.groups))[0], len(certify)
     if len(names) == 1:
         return f"{one_group(str(names[0]))} "
     if not count:

@@ -16,6 +16,7 @@ from demur.errors import InputError
 from demur.metrics.binomial import labels_without_error, p_value, power_start
 from demur.metrics.estimate import Unit
 from demur.metrics.ranking import nearest
+from demur.metrics.units import unit_codes
 from demur.policies.policy import Flags, Floats
 from demur.policies.tolerance import EXACT, Tolerance
 
@@ -82,8 +83,11 @@ class Calibration:
         """
         if self.groups is None:
             return self
-        order = np.arange(len(self)) if self.ids is None else np.argsort([_hash(name) for name in self.ids])
-        return self.rows(order[np.unique(np.asarray(self.groups)[order], return_index=True)[1]])
+        names, codes = unit_codes(self.groups)
+        order = np.arange(len(self)) if self.ids is None else np.argsort(_hashes(self.ids), kind="stable")
+        chosen = np.empty(len(names), np.intp)
+        chosen[codes[order[::-1]]] = order[::-1]  # of what is written to one place the last stays, the smallest hash
+        return self.rows(chosen)
 
     def rows(self, places: NDArray[Any]) -> "Calibration":
         """Some of the rows, by their places or by one flag per row."""
@@ -118,8 +122,9 @@ class Calibration:
         return tuple(np.sort(ends) for ends in (high[~wrong], low[wrong], high, low))
 
 
-def _hash(name: str) -> bytes:
-    return hashlib.blake2b(str(name).encode(), digest_size=8).digest()
+def _hashes(names: Sequence[str]) -> NDArray[np.uint64]:
+    digests = b"".join([hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names])
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
 ACCEPT_ALL = sys.float_info.max

@@ -8,6 +8,7 @@ import numpy as np
 
 from demur.errors import InputError
 from demur.metrics.binomial import power_start, proportion
+from demur.metrics.units import unit_codes
 from demur.policies.betting import Stakes
 from demur.policies.certificate import Pool, Weighting
 from demur.policies.fixed_sequence import ACCEPT_ALL, STEP, Calibration, Start, ThresholdGrid
@@ -47,7 +48,7 @@ def betting_applies(certify: Calibration, risk: float, level: float) -> bool:
     """
     if certify.groups is None or not len(certify):
         return False
-    sizes = np.unique(np.asarray(certify.groups), return_counts=True)[1]
+    sizes = np.bincount(unit_codes(certify.groups)[1])
     return len(sizes) >= ENOUGH * power_start(risk, level) and float(np.median(sizes)) >= LARGE
 
 
@@ -61,7 +62,8 @@ def stakes(certify: Calibration, largest_group: int | None = None) -> Stakes:
         InputError: a group has more rows than `largest_group`.
     """
     groups = np.arange(len(certify)) if certify.groups is None else np.asarray(certify.groups)
-    names, units, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    names, units = unit_codes(groups)
+    sizes = np.bincount(units)
     if largest_group is not None and sizes.max(initial=0) > largest_group:
         raise InputError(
             f"`largest_group` must be fixed beforehand and hold for every group; it is {largest_group}, and the group "

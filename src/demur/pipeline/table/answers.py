@@ -1,7 +1,9 @@
 """A table of what some model answered: one row per image, with its label and logits, or a score and an answer."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from demur.errors import DataError, brief
+from demur.metrics.units import unit_codes
 from demur.pipeline.table.columns import LOGIT, SIGNAL, read_columns
 from demur.pipeline.table.logit_scores import LOGIT_SCORES, scores_of
 from demur.policies.policy import Flags, Floats
@@ -71,6 +74,15 @@ class Answers:
             sample_id=None if self.sample_id is None else [self.sample_id[row] for row in index],
         )
 
+    @cached_property
+    def places(self) -> Floats:
+        """Where the hash of each row's group falls in [0, 1), else that of its `sample_id`, else of its number."""
+        names = self.group if self.group is not None else self.sample_id
+        if names is None:
+            return np.random.Philox(key=0).random_raw(int(self.numbers.max()) + 1)[self.numbers] / 2.0**64
+        units, rows = unit_codes(np.asarray(names, object))
+        return np.array([_place(unit) for unit in units])[rows]
+
     @property
     def wrong(self) -> Flags:
         """Which answers are not the label."""
@@ -87,6 +99,10 @@ class Answers:
             return self.own_scores[signal]
         assert self.logits is not None  # else it is none of `signals`
         return scores_of(self.logits, signal)
+
+
+def _place(name: str) -> float:
+    return int(hashlib.sha256(f"unit\x1f{name}".encode()).hexdigest()[:16], 16) / 2**64
 
 
 def read_answers(path: Path) -> Answers:

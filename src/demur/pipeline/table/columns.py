@@ -104,10 +104,21 @@ def _text(table: pl.DataFrame, name: str) -> pl.Expr:
         )
     elif isinstance(kind, pl.Boolean):
         text = column.cast(pl.Int8).cast(pl.String)
+    elif kind.is_integer():
+        return column.cast(pl.String)
     else:
         text = column.cast(pl.String)
-    plain = text.str.strip_chars(" \t").str.replace(f"^'({FORMULA[1:]})", "${1}").str.replace(r"^(-?\d+)\.0+$", "${1}")
+    plain = text.str.strip_chars(" \t")
+    if _holds(table[name], "'"):
+        plain = plain.str.replace(f"^'({FORMULA[1:]})", "${1}")
+    if _holds(table[name], ".0") or not isinstance(kind, pl.String):
+        plain = plain.str.replace(r"^(-?\d+)\.0+$", "${1}")
     return pl.when(plain == "").then(None).otherwise(plain).alias(name)
+
+
+def _holds(column: pl.Series, part: str) -> bool:
+    """Whether a text has it anywhere, which is far quicker to say than a pattern is to try."""
+    return column.dtype == pl.String() and bool(column.str.contains(part, literal=True).any())
 
 
 def _number(table: pl.DataFrame, name: str) -> pl.Expr:

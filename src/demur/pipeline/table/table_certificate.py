@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from demur.errors import DataError, InputError, unknown
 from demur.pipeline.table.answers import Answers
-from demur.pipeline.table.table_splits import places, table_splits
+from demur.pipeline.table.table_splits import table_splits
 from demur.policies import (
     AnyCertificate,
     Calibration,
@@ -138,7 +138,7 @@ class _Rows:
         """Some rows as what places and tests thresholds."""
         groups = None if self.answers.group is None else self.answers.group[rows]
         weights = None if self.weights is None else self.weights[rows]
-        ids = None if groups is None else sample_ids(self.answers.rows(np.flatnonzero(rows)))
+        ids = None if groups is None else sample_ids(self.answers, rows)
         return Calibration(self.scores[rows], self.answers.wrong[rows], groups, ids, self.tolerance, weights)
 
 
@@ -155,9 +155,12 @@ def _shares(answers: Answers, largest: float | None) -> Floats | None:
     return answers.weight / largest
 
 
-def sample_ids(answers: Answers) -> list[str]:
-    """The names of the rows, by default their numbers."""
-    return [f"row {row}" for row in answers.numbers] if answers.sample_id is None else list(answers.sample_id)
+def sample_ids(answers: Answers, some: Flags | None = None) -> list[str]:
+    """The names of the rows, or of some of them, by default their numbers."""
+    rows = np.arange(len(answers)) if some is None else np.flatnonzero(some)
+    if answers.sample_id is None:
+        return [f"row {number}" for number in answers.numbers[rows].tolist()]
+    return [answers.sample_id[row] for row in rows.tolist()]
 
 
 def _signal(answers: Answers, splits: Splits, wanted: str | None) -> str:
@@ -174,7 +177,7 @@ def _signal(answers: Answers, splits: Splits, wanted: str | None) -> str:
         return baseline
     tune = np.flatnonzero(splits == "tune")
     if len(tune) > CHOOSING:
-        tune = np.sort(tune[np.argpartition(places(answers)[tune], CHOOSING)[:CHOOSING]])
+        tune = np.sort(tune[np.argpartition(answers.places[tune], CHOOSING)[:CHOOSING]])
     some = answers.rows(tune)
     scores = {name: some.scores(name) for name in answers.signals}
     return choose_signal(scores, some.wrong, some.group, baseline)

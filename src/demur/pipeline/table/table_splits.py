@@ -1,6 +1,5 @@
 """Which rows of a table place thresholds, certify and confirm: by its own column, else by hash, before labels count."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,7 +22,7 @@ def table_splits(answers: Answers) -> NDArray[np.str_]:
     own = answers.split or [None] * len(answers)
     named = set(own) - {"train", None}
     alone = None not in own and named in ({"test"}, {"val"})
-    place = places(answers)
+    place = answers.places
     found = _shared(place, len(answers), USED)
     if answers.split is None or named == set():
         return _without_train(found, own)
@@ -46,16 +45,3 @@ def _shared(place: Floats, rows: int, among: Sequence[Split]) -> NDArray[np.str_
     shares: Mapping[Split, float] = shares_of(rows)
     edges = np.cumsum([shares[split] for split in among])
     return np.array(among)[np.minimum(np.searchsorted(edges, place * edges[-1], side="right"), len(among) - 1)]
-
-
-def places(answers: Answers) -> Floats:
-    """Where the unit of each row falls in [0, 1)."""
-    names = answers.group if answers.group is not None else answers.sample_id
-    if names is None:
-        return np.random.Philox(key=0).random_raw(int(answers.numbers.max()) + 1)[answers.numbers] / 2.0**64
-    units, rows = np.unique(np.asarray(names, str), return_inverse=True)
-    return np.array([_place(unit) for unit in units])[rows]
-
-
-def _place(name: str) -> float:
-    return int(hashlib.sha256(f"unit\x1f{name}".encode()).hexdigest()[:16], 16) / 2**64
