@@ -10,10 +10,19 @@ from safetensors.torch import save_file
 from tests import guarded, tiny
 from torch import nn
 
+from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError, ModelError
 from demur.guard import Guard
-from demur.guard.model_files import PROGRAM, WEIGHTS, exported_program, read_model, refuse_pickles, write_model
+from demur.guard.model_files import (
+    PROGRAM,
+    WEIGHTS,
+    copy_model,
+    exported_program,
+    read_model,
+    refuse_pickles,
+    write_model,
+)
 from demur.zoo import CompactResNet
 
 
@@ -41,10 +50,25 @@ def test_embedded_weights_outlive_the_file_they_came_from(tmp_path):
     address, classifier = zoo(tmp_path)
     place = write_model(tmp_path / "guard", classifier, address, "weights")
     (tmp_path / "w.safetensors").unlink()
-    assert (tmp_path / "guard" / WEIGHTS).is_file()
+    assert (tmp_path / "guard" / WEIGHTS.format(0)).is_file()
     found, x = read_model(tmp_path / "guard", place), torch.rand(3, 1, 28, 28)
     assert found.sha256 == classifier.sha256
     assert torch.equal(found(x), classifier(x))
+
+
+def test_the_weights_of_every_member_of_an_ensemble_are_embedded(tmp_path):
+    address, _ = zoo(tmp_path)
+    other = CompactResNet(channels=1, classes=3).eval()
+    save_file(other.state_dict(), tmp_path / "v.safetensors")
+    text = f"ensemble:{address},zoo:compact_resnet@{tmp_path / 'v.safetensors'}"
+    classifier = load_model(text, classes=tiny.CLASSES, input_shape=(1, 28, 28))
+    place = write_model(tmp_path / "guard", classifier, text, "weights")
+    for name in ("v", "w"):
+        (tmp_path / f"{name}.safetensors").unlink()
+    x = torch.rand(3, 1, 28, 28)
+    assert torch.equal(read_model(tmp_path / "guard", place)(x), classifier(x))
+    copy_model(tmp_path / "guard", tmp_path / "next", place)
+    assert read_model(tmp_path / "next", place).sha256 == classifier.sha256
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])

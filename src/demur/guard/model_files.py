@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,11 +22,13 @@ from demur.errors import InputError, ModelError
 from demur.files import write_atomically
 from demur.foreign import reason
 from demur.registry import Address
+from demur.registry.addresses import ENSEMBLE, member_addresses
 
 Embedding: TypeAlias = Literal["none", "weights", "program"]
 
-WEIGHTS = "model/weights.safetensors"
+WEIGHTS = "model/weights-{}.safetensors"
 PROGRAM = "model/program.pt2"
+ROOM = "model"
 
 _SAMPLES = "/data/sample_inputs/"
 """The part of an exported program that is a pickle; it answers without."""
@@ -94,23 +97,38 @@ def write_model(
 
 
 def _copy_weights(folder: Path, text: str) -> None:
-    address = Address.parse(text, "model")
-    if address.weights is None:
+    sources = _weights_of(text)
+    if not sources:
         raise InputError(
             f"the address {text!r} names no file of weights to embed. Leave embedding out if the model comes with "
             'demur or a package, or embed it as a program (embed="program").'
         )
-    read_weights(address.weights)  # a file that is none is named
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(address.weights, folder / WEIGHTS)
+    for place, source in enumerate(sources):
+        read_weights(source)  # a file that is none is named
+        shutil.copyfile(source, folder / WEIGHTS.format(place))
+
+
+def _weights_of(text: str) -> list[str]:
+    """The files of weights that an address names, those of an ensemble in the order of its members."""
+    address = Address.parse(text, "model")
+    if address.scheme == ENSEMBLE:
+        return [weights for member in member_addresses(address.location) for weights in _weights_of(member)]
+    return [] if address.weights is None else [address.weights]
+
+
+def _with_weights(text: str, files: Iterator[str]) -> str:
+    """The address with other files of weights, in the same order."""
+    address = Address.parse(text, "model")
+    if address.scheme == ENSEMBLE:
+        return f"{ENSEMBLE}:{','.join(_with_weights(member, files) for member in member_addresses(address.location))}"
+    return text if address.weights is None else replace(address, weights=next(files)).text
 
 
 def copy_model(before: Path, folder: Path, place: ModelPlace) -> ModelPlace:
     """Put what another guard has inside of its model into a folder."""
-    for name in (WEIGHTS, PROGRAM):
-        if (before / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(before / name, folder / name)
+    if (before / ROOM).is_dir():
+        shutil.copytree(before / ROOM, folder / ROOM)
     return place
 
 
@@ -136,9 +154,9 @@ def read_model(folder: Path, place: ModelPlace) -> BoundClassifier:
 
 
 def _address(folder: Path, place: ModelPlace) -> str:
-    address = Address.parse(str(place.address), "model")
-    inside = place.embedding == "weights"
-    return replace(address, weights=str(folder / WEIGHTS)).text if inside else address.text
+    text = str(place.address)
+    inside = (str(folder / WEIGHTS.format(number)) for number in count())
+    return _with_weights(text, inside) if place.embedding == "weights" else text
 
 
 class Program(nn.Module):
