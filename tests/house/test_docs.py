@@ -32,10 +32,13 @@ def commands(page: Path) -> list[list[str]]:
 
 def parsed(arguments: list[str]) -> None:
     """Read the arguments as the command line would, without running anything."""
-    group = typer.main.get_command(app)
-    name, *rest = arguments
-    if name not in {"--help", "--version"}:
-        group.commands[name].make_context(name, rest)
+    command, rest = typer.main.get_command(app), arguments
+    while rest[0] not in {"--help", "--version"}:
+        name, *rest = rest
+        command = command.commands[name]
+        if not isinstance(command, typer.core.TyperGroup):
+            command.make_context(name, rest)
+            return
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
@@ -54,7 +57,7 @@ def test_the_commands_of_a_page_exist(page):
         parsed(arguments)
 
 
-@pytest.mark.parametrize("arguments", [["audit", "--colour"], ["paint"]])
+@pytest.mark.parametrize("arguments", [["audit", "--colour"], ["paint"], ["guard", "paint"]])
 def test_a_command_that_does_not_exist_is_noticed(arguments):
     with pytest.raises(Exception, match=r"colour|paint"):
         parsed(arguments)

@@ -92,7 +92,7 @@ class Guard:
         return self.card.expires is not None and datetime.now(UTC).date().isoformat() > self.card.expires
 
     def _decided(self, images: Images, details: tuple[str, ...], sites: ArrayLike | None) -> Decisions:
-        rows = list(self._asked(images))
+        rows = list(self._batches(images))
         logits = torch.cat([part for part, _ in rows]) if rows else torch.empty(0, len(self.classifier.classes))
         scores = {name: np.concatenate([part[name] for _, part in rows] or [np.empty(0)]) for name in self.signals}
         found = decide(self.policy, scores, sites, self.tolerances)
@@ -119,7 +119,7 @@ class Guard:
         tempered = (logits.double() / self.temperature).nan_to_num()
         return tempered.softmax(dim=1).amax(dim=1).numpy()
 
-    def _asked(self, images: Images) -> Iterator[tuple[Logits, Mapping[str, Floats]]]:
+    def _batches(self, images: Images) -> Iterator[tuple[Logits, Mapping[str, Floats]]]:
         """Logits and scores batch by batch; the scores of rows without a finite answer are NaN."""
         needs = [needs_of(signal) for signal in self.signals.values()]
         layers = tuple(dict.fromkeys(layer for each in needs for layer in each.layers))
