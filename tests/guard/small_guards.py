@@ -49,8 +49,8 @@ def small_net() -> BoundClassifier:
     made = BoundClassifier(net, classes=CLASSES, input_shape=SHAPE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.2))
     with torch.no_grad():
         net.head.bias.sub_(made(small_images(200)).mean(dim=0))
-        net.head.weight.mul_(30)
-        net.head.bias.mul_(30)
+        net.head.weight.mul_(400)
+        net.head.bias.mul_(400)
     return BoundClassifier(net, classes=CLASSES, input_shape=SHAPE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.2))
 
 
