@@ -74,7 +74,7 @@ class BoundClassifier:
         self._forward, find = changes.contained(module), changes.contained(find_penultimate)
         self._part, self._kind = first.part_that_counts(raw, len(probe), contract.part, contract), contract.kind
         check_output(self._read(raw), contract)
-        self._penultimate = find(module, self._intake(probe), contract.kind, features, self._read)
+        self.penultimate = find(module, self._intake(probe), contract.kind, features, self._read)
 
     def __repr__(self) -> str:
         return f"BoundClassifier({self.name!r}, {len(self.classes)} classes, input_shape={self.input_shape})"
@@ -171,7 +171,7 @@ class BoundClassifier:
 
         Where the model puts out probabilities, the equation holds up to one constant per row.
         """
-        return self._penultimate.weights()
+        return self.penultimate.weights()
 
     def to(self, device: torch.device | str) -> "BoundClassifier":
         """A new classifier with a copy of the module on a device."""
@@ -262,7 +262,7 @@ class BoundClassifier:
     def forward_output(self, images: Images, layers: Sequence[str] = ()) -> ForwardOutput:
         """Logits, features and the outputs of named layers by one pass; no hook is left behind."""
         rows = len(images)
-        with outputs_of(self._module, layers, rows) as kept, self._penultimate.read(self._module, rows) as features:
+        with outputs_of(self._module, layers, rows) as kept, self.penultimate.read(self._module, rows) as features:
             logits = self._ask(images)
             return ForwardOutput(logits, features(), {name: kept_output(kept, name) for name in layers})
 

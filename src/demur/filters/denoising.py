@@ -21,7 +21,7 @@ def median_filter(x: Images, size: int = 3, edges: Edges = "reflect") -> Images:
     before, after = size // 2, size - 1 - size // 2
     padded = pad(x, (before, after), (before, after), edges)
     height, width = x.shape[2:]
-    planes = [padded[:, :, top : top + height, left : left + width] for top in range(size) for left in range(size)]
+    planes = [_window(padded, (top, left), (height, width)) for top in range(size) for left in range(size)]
     if len(planes) % 2 == 0:
         planes.append(torch.full_like(x, torch.inf))
     return _middle(planes)
@@ -62,24 +62,30 @@ def non_local_means(
     reach, half = search // 2, patch // 2
     height, width = x.shape[2:]
     around = pad(x, (reach + half,) * 2, (reach + half,) * 2, edges)
-    patches = around[:, :, reach : reach + height + 2 * half, reach : reach + width + 2 * half]
+    whole = height + 2 * half, width + 2 * half
+    patches = _window(around, (reach, reach), whole)
     total = x.new_zeros(x.shape)
-    weights = x.new_zeros((len(x), 1, height, width))
+    weights = x.new_zeros((x.shape[0], 1, height, width))
     for down in range(search):
         for right in range(search):
-            moved = around[:, :, down : down + height + 2 * half, right : right + width + 2 * half]
+            moved = _window(around, (down, right), whole)
             apart = _box_mean((patches - moved).square().mean(dim=1, keepdim=True), patch)
             weight = (apart / -(strength**2)).exp()
-            total = total + weight * moved[:, :, half : half + height, half : half + width]
+            total = total + weight * _window(moved, (half, half), (height, width))
             weights = weights + weight
     return total / weights
+
+
+def _window(x: Images, corner: tuple[int, int], size: tuple[int, int]) -> Images:
+    """The part of images at a corner (top, left); by as few operations as there can be, for they are all exported."""
+    return x.narrow(2, corner[0], size[0]).narrow(3, corner[1], size[1])
 
 
 def _box_mean(x: Images, size: int) -> Images:
     """Mean over each `size` × `size` square that lies wholly inside."""
     height, width = x.shape[2] - size + 1, x.shape[3] - size + 1
-    rows = sum((x[:, :, top : top + height] for top in range(1, size)), start=x[:, :, :height])
-    both = sum((rows[..., left : left + width] for left in range(1, size)), start=rows[..., :width])
+    rows = sum((x.narrow(2, top, height) for top in range(1, size)), start=x.narrow(2, 0, height))
+    both = sum((rows.narrow(3, left, width) for left in range(1, size)), start=rows.narrow(3, 0, width))
     return both / size**2
 
 

@@ -29,7 +29,7 @@ def counts_in(values: Tensor, edges: Tensor) -> Tensor:
     place = torch.bucketize(values, edges, right=True) - 1
     place = torch.where(values == edges[-1], bins - 1, place)
     outside = (place < 0) | (place >= bins)
-    counts = torch.zeros(len(values), bins + 1, dtype=torch.float64)
+    counts = torch.zeros(values.shape[0], bins + 1, dtype=torch.float64)
     counts.scatter_add_(1, torch.where(outside, bins, place), torch.ones(values.shape, dtype=torch.float64))
     return counts[:, :bins]
 
