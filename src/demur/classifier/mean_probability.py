@@ -102,13 +102,13 @@ def _check_alike(first: BoundClassifier, other: BoundClassifier) -> None:
     for what, (one, another) in pairs.items():
         if one != another:
             raise ModelError(
-                f"the models of an ensemble must have the same {what}; {first.name} has {_shown(one)} and "
-                f"{other.name} {_shown(another)}. Say of each what the images have, such as ?classes=… or ?size=…, or "
+                f"the models of an ensemble must have the same {what}; {first.name} has {_as_text(one)} and "
+                f"{other.name} {_as_text(another)}. Say of each what the images have, such as ?classes=… or ?size=…, or "
                 "leave one out."
             )
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
 

@@ -106,6 +106,7 @@ for _name, _guard_work in (
     ("show", guard_commands.show),
     ("predict", guard_commands.predict),
     ("certify", guard_commands.certify),
+    ("export", guard_commands.export),
     ("selftest", guard_commands.selftest),
     ("sign", guard_commands.sign),
     ("verify", guard_commands.verify),

@@ -178,6 +178,28 @@ def selftest(folder: Folder, json: Json = False) -> None:
     raise typer.Exit(0 if found.passed else 1)
 
 
+def export(
+    folder: Folder,
+    graph: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="File of the graph; golden vectors lie beside it.")],
+    sha256: Annotated[str | None, typer.Option(help="The hash that the guard's list of files must have.")] = None,
+    json: Json = False,
+) -> None:
+    """Export a guard as one ONNX graph, and check it with ONNX Runtime; needs the extra `onnx`."""
+    from dataclasses import asdict
+
+    from demur.cli.settings import results_alone
+    from demur.guard.onnx_export import export_folder
+
+    with results_alone():
+        found = export_folder(folder, graph, sha256=sha256)
+    if json:
+        print(json_text.dumps(asdict(found), default=str))
+        return
+    near = f"; {found.near} so near a bound that they are decided otherwise" if found.near else ""
+    print(f"Graph: {found.path} (opset {found.opset}; outputs {', '.join(found.outputs)})")
+    print(f"ONNX Runtime decides {found.images} golden images as the guard does{near}. Golden vectors: {found.golden}")
+
+
 def sign(
     folder: Folder,
     key: Annotated[Path, typer.Option(help="Elliptic-curve private key in PEM.")],

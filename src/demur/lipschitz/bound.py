@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from demur.classifier import BoundClassifier
+from demur.classifier.mean_probability import member_layers
 from demur.errors import DemurError
 from demur.lipschitz.call_graph import NoBound, SlopeProduct, Trace
 from demur.lipschitz.operator_norms import LayerRow, Norm, Piece, Step, layer_rows
@@ -53,6 +54,8 @@ def upper_bound(classifier: BoundClassifier) -> Bound:
 def _product_of_constants(classifier: BoundClassifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
     if classifier.contract.kind not in {"logits", "logit"}:
         raise NoBound(f"the model answers with {classifier.contract.kind}, whose logarithm has no constant")
+    if member_layers(classifier):
+        raise NoBound("it is an ensemble: norms of layers bound its members, and not the mean of their probabilities")
     std = classifier.contract.std
     first = Piece(tuple(probe.shape))
     if std is not None:

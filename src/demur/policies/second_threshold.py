@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from demur.errors import InputError, unknown
-from demur.policies.fixed_sequence import Calibration, ThresholdGrid
+from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid
 from demur.policies.policy import Flags, Floats, Reasons, Scores, column
 from demur.policies.tolerance import EXACT, Tolerance
 from demur.registry import Call, lookup
@@ -120,8 +120,9 @@ class SecondThreshold:
     @property
     def words(self) -> str:
         """The condition, behind that of the first signal."""
+        at = "anything" if self.uncertainty >= ACCEPT_ALL else f"{self.uncertainty:.6g}"
         return (
-            f"that of {self.signal}, which is to keep out {WATCHED[self.purpose]}, at most {self.uncertainty:.6g} "
+            f"that of {self.signal}, which is to keep out {WATCHED[self.purpose]}, at most {at} "
             f"(it withholds {100 * self.spent:.3g} % of right tune answers; the budget was {100 * self.budget:.3g} %)"
         )
 

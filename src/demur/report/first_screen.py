@@ -9,6 +9,7 @@ from demur.analysis.quantity import Quantity
 from demur.analysis.results import Provenance, Results
 from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
+from demur.policies import ACCEPT_ALL
 from demur.policies.keeping import Keeping
 from demur.policies.second_threshold import Purpose
 from demur.report.acceptance_lines import GateTally, missing_declarations
@@ -172,10 +173,13 @@ def _two_thresholds(guarantee: Guarantee) -> str | None:
     second = guarantee.second
     if second is None or guarantee.threshold is None:
         return None
-    return (
-        f"It answers only if it is sure enough ({guarantee.signal} at most {significant(guarantee.threshold)}) and "
-        f"the image {_LOOKS[second.purpose]} ({second.signal} at most {significant(second.threshold)})."
-    )
+    sure = f"it is sure enough ({guarantee.signal} at most {significant(guarantee.threshold)})"
+    plain = f"the image {_LOOKS[second.purpose]} ({second.signal} at most {significant(second.threshold)})"
+    if second.threshold >= ACCEPT_ALL:
+        return f"Its second threshold, on {second.signal}, withholds nothing: so small a budget leaves it no other."
+    if guarantee.threshold >= ACCEPT_ALL:
+        return f"It answers, however sure it is, only if {plain}."
+    return f"It answers only if {sure} and {plain}."
 
 
 def _few_behaviour(guarantee: Guarantee, hands: str) -> str:

@@ -9,7 +9,7 @@ from demur.analysis import analyse
 from demur.errors import InputError, UnknownNameError
 from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
-from demur.policies import CertifiedPair, load_policy
+from demur.policies import ACCEPT_ALL, CertifiedPair, load_policy
 from demur.report import write
 from demur.report.first_screen import FirstScreen
 
@@ -93,6 +93,21 @@ def test_readers_are_told_of_both(folder, results):
     assert results.next_step.startswith("Put both thresholds in front of the model")
     page = write(folder, results).path.read_text()
     assert "The guarantee is of both together" in page
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (ACCEPT_ALL, 0.25, "It answers, however sure it is, only if the image looks like those measured (tta(mirr"),
+        (0.5, ACCEPT_ALL, "Its second threshold, on tta(mirror=False), withholds nothing"),
+        (0.5, 0.25, "It answers only if it is sure enough (msp at most 0.5) and the image looks like those measured ("),
+    ],
+)
+def test_a_threshold_that_lets_everything_pass_is_said_to(results, first, second, words):
+    check = results.guarantee.second.model_copy(update={"threshold": second, "purpose": "shift"})
+    guarantee = results.guarantee.model_copy(update={"threshold": first, "second": check})
+    shown = FirstScreen.of(results.model_copy(update={"guarantee": guarantee}))
+    assert shown.two_thresholds.startswith(words)
 
 
 def test_a_look_is_of_both_signals(folder):
