@@ -240,8 +240,9 @@ class Evidence:
     def count(self, *, forwards: int = 0, backwards: int = 0, rows: Tensor | None = None) -> None:
         """Note passes made for every row, or for some `rows` (their positions)."""
         index = slice(None) if rows is None else rows
-        self.spent[0, index] += forwards
-        self.spent[1, index] += backwards
+        for place, passes in enumerate((forwards, backwards)):
+            if passes:
+                self.spent[place, index] += passes
 
     @cached_property
     def _output(self) -> ForwardOutput:

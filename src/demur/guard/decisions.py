@@ -1,7 +1,7 @@
 """What a guard says of images: an answer or an abstention, and why."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,27 @@ class Decisions:
     def answers(self) -> tuple[str | None, ...]:
         """The answers that may be given; None where the guard abstains."""
         return tuple(label if given else None for label, given in zip(self.labels, self.accepted, strict=True))
+
+    def withheld(self, rows: Flags, reason: str) -> "Decisions":
+        """The same with nothing known of some rows, for a reason."""
+        if not rows.any():
+            return self
+        return replace(
+            self,
+            predicted=np.where(rows, -1, self.predicted),
+            confidence=np.where(rows, np.nan, self.confidence),
+            scores={name: np.where(rows, np.nan, score) for name, score in self.scores.items()},
+            accepted=self.accepted & ~rows,
+            reasons=np.where(rows, reason, self.reasons),
+            distances={name: np.where(rows, np.nan, each) for name, each in self.distances.items()},
+            near=self.near & ~rows,
+        )
+
+    def abstaining(self, reason: str) -> "Decisions":
+        """The same with every answer withheld, for a reason."""
+        return replace(
+            self, accepted=np.zeros(len(self), bool), reasons=np.full(len(self), reason), near=np.zeros(len(self), bool)
+        )
 
     def __getitem__(self, row: int) -> Decision:
         label, accepted = self.labels[row], bool(self.accepted[row])

@@ -1,8 +1,10 @@
 """The guard: a classifier, the signals it is watched by and the policy that lets it answer or abstain."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property, reduce
+from operator import or_
 from pathlib import Path
 from threading import Lock
 
@@ -20,7 +22,7 @@ from demur.guard.intake import Intake, Picture
 from demur.policies import CertifiedPolicy, Tolerance, decide
 from demur.policies.policy import Floats
 from demur.shapes import Images, Logits
-from demur.signals import LOGITS, Signal, needs_of
+from demur.signals import LOGITS, Needs, Signal, needs_of
 
 BATCH = 64
 """Images that the model is asked about at once."""
@@ -92,53 +94,67 @@ class Guard:
         return self.card.expires is not None and datetime.now(UTC).date().isoformat() > self.card.expires
 
     def _decided(self, images: Images, details: tuple[str, ...], sites: ArrayLike | None) -> Decisions:
-        rows = list(self._batches(images))
-        logits = torch.cat([part for part, _ in rows]) if rows else torch.empty(0, len(self.classifier.classes))
-        scores = {name: np.concatenate([part[name] for _, part in rows] or [np.empty(0)]) for name in self.signals}
-        found = decide(self.policy, scores, sites, self.tolerances)
-        unread, undefined = np.array([why != "" for why in details], bool), ~logits.isfinite().all(dim=1).numpy()
-        withheld = (
-            np.full(len(logits), EXPIRED)
-            if self.expired
-            else np.select([unread, undefined], [UNREADABLE, UNDEFINED], found.reasons)
-        )
-        blank = unread | undefined
-        return Decisions(
+        logits, scores = self._answers(images)
+        made = decide(self.policy, scores, sites, self.tolerances)
+        found = Decisions(
             classes=self.classifier.classes,
-            predicted=np.where(blank, -1, logits.nan_to_num().argmax(dim=1).numpy()),
-            confidence=np.where(blank, np.nan, self._confidence(logits)),
-            scores={name: np.where(blank, np.nan, score) for name, score in scores.items()},
-            accepted=found.accepted & (withheld == ""),
-            reasons=withheld.astype(str),
-            distances={name: np.where(blank, np.nan, each) for name, each in found.distances.items()},
-            near=found.near & ~blank,
+            predicted=logits.argmax(dim=1).numpy(),
+            confidence=self._confidence(logits),
+            scores=scores,
+            accepted=made.accepted,
+            reasons=made.reasons,
+            distances=made.distances,
+            near=made.near,
             details=details,
         )
+        undefined = np.isnan(found.confidence)
+        if undefined.any() or any(details):
+            unread = np.array([why != "" for why in details], bool)
+            found = found.withheld(undefined, UNDEFINED).withheld(unread, UNREADABLE)
+        return found.abstaining(EXPIRED) if self.expired else found
+
+    def _answers(self, images: Images) -> tuple[Logits, Mapping[str, Floats]]:
+        """Logits and scores of all rows, a batch at a time."""
+        if 0 < len(images) <= BATCH:
+            return self._batch(images)
+        parts = [self._batch(part) for part in torch.split(images, BATCH) if len(part)]
+        logits = torch.cat([part for part, _ in parts]) if parts else torch.empty(0, len(self.classifier.classes))
+        return logits, {
+            name: np.concatenate([np.empty(0), *(part[name] for _, part in parts)]) for name in self.signals
+        }
 
     def _confidence(self, logits: Logits) -> Floats:
-        tempered = (logits.double() / self.temperature).nan_to_num()
-        return tempered.softmax(dim=1).amax(dim=1).numpy()
+        """Probability of the answer at the temperature; NaN where a logit is not finite."""
+        z = logits.detach().numpy().astype(np.float64) / self.temperature
+        if np.isfinite(z).all():
+            return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
+        finite = np.isfinite(z).all(axis=1)
+        found = np.full(len(z), np.nan)
+        found[finite] = 1 / np.exp(z[finite] - z[finite].max(axis=1, keepdims=True)).sum(axis=1)
+        return found
 
-    def _batches(self, images: Images) -> Iterator[tuple[Logits, Mapping[str, Floats]]]:
-        """Logits and scores batch by batch; the scores of rows without a finite answer are NaN."""
-        needs = [needs_of(signal) for signal in self.signals.values()]
-        layers = tuple(dict.fromkeys(layer for each in needs for layer in each.layers))
-        features = any(each.features for each in needs)
-        for part in torch.split(images, BATCH):
-            with self._turn, torch.no_grad():
-                x = part.to(self.classifier.device)
-                evidence = Evidence(self.classifier, x, layers, features=features, check=False)
-                found = evidence.logits, self._scores(evidence)
-            yield found
+    @cached_property
+    def _needs(self) -> Needs:
+        """What its signals read together."""
+        return reduce(or_, map(needs_of, self.signals.values()), LOGITS)
+
+    def _batch(self, images: Images) -> tuple[Logits, Mapping[str, Floats]]:
+        """Logits and scores of some rows; the scores of those without a finite answer are NaN."""
+        needs = self._needs
+        with self._turn, torch.no_grad():
+            x = images.to(self.classifier.device)
+            evidence = Evidence(self.classifier, x, needs.layers, features=needs.features, check=False)
+            return evidence.logits, self._scores(evidence)
 
     def _scores(self, evidence: Evidence) -> Mapping[str, Floats]:
+        if np.isfinite(evidence.logits.detach().numpy()).all():
+            return {name: _floats(signal(evidence)) for name, signal in self.signals.items()}
         finite = evidence.logits.isfinite().all(dim=1)
-        some = evidence if bool(finite.all()) else evidence.rows(finite.nonzero()[:, 0])
-        scores = {}
+        some, scores = evidence.rows(finite.nonzero()[:, 0]), dict[str, Floats]()
         for name, signal in self.signals.items():
             scores[name] = np.full(len(evidence), np.nan)
             if len(some):
-                scores[name][finite.numpy()] = signal(some).cpu().double().numpy()
+                scores[name][finite.numpy()] = _floats(signal(some))
         return scores
 
     @classmethod
@@ -161,6 +177,10 @@ class Guard:
         return guard if device is None else replace(guard, classifier=guard.classifier.to(device))
 
 
+def _floats(scores: Tensor) -> Floats:
+    return scores.detach().cpu().double().numpy()
+
+
 def check_parts(guard: Guard) -> None:
     """Refuse a guard whose policy reads a signal that it has not.
 
@@ -173,8 +193,3 @@ def check_parts(guard: Guard) -> None:
             f"the policy of this guard reads the signal {missing[0]!r}, and the guard has "
             f"{', '.join(guard.signals) or 'none'}. Fit it again."
         )
-
-
-def reads_logits_alone(guard: Guard) -> bool:
-    """Whether no signal needs more than the one forward pass."""
-    return all(needs_of(signal) == LOGITS for signal in guard.signals.values())

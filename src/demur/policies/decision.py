@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from functools import reduce
+from operator import or_
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -63,26 +65,39 @@ def decide(
         UnknownNameError: a signal of the policy has no scores.
     """
     here, widths = _there(policy, scores, sites), tolerances or {}
-    distances = {name: _distance(here, scores, name) for name in here.signals} if isinstance(here, Bounded) else {}
-    near = np.zeros(len(column(scores, here.signals[0])), bool)
-    for name, distance in distances.items():
-        near |= np.abs(distance) <= widths.get(name, EXACT).of(column(scores, name))
+    distances = _distances(here, scores)
+    close = [np.abs(each) <= widths.get(name, EXACT).of(scores[name]) for name, each in distances.items()]
+    near = reduce(or_, close) if close else np.zeros(len(column(scores, here.signals[0])), bool)
     return PolicyDecisions(here.accepts(scores), here.reasons(scores), distances, near)
 
 
-def _distance(policy: Bounded, scores: Scores, name: str) -> Floats:
-    with np.errstate(invalid="ignore"):  # an infinite score has no distance from an infinite bound
-        return np.asarray(policy.bounds[name] - column(scores, name), np.float64)
+_MEETS = dict[tuple[type, type], bool]()
+
+
+def _meets(policy: Policy, protocol: type) -> bool:
+    """Whether a policy meets a protocol; asked once for each class, for that takes longer than a decision."""
+    key = type(policy), protocol
+    if key not in _MEETS:
+        _MEETS[key] = isinstance(policy, protocol)
+    return _MEETS[key]
+
+
+def _distances(policy: Policy, scores: Scores) -> dict[str, Floats]:
+    if not _meets(policy, Bounded):
+        return {}
+    bounds = cast("Bounded", policy).bounds
+    return {name: np.asarray(bound - column(scores, name)) for name, bound in bounds.items()}
 
 
 def _there(policy: Policy, scores: Scores, sites: ArrayLike | None) -> Policy:
     """The policy at the sites of the rows, where it has thresholds by site."""
-    if not isinstance(policy, Sited):
+    if not _meets(policy, Sited):
         return policy
+    by_site = cast("Sited", policy)
     rows = len(column(scores, policy.signals[0]))
     if sites is None or len(np.asarray(sites, object)) != rows:
         raise InputError(
-            f"this policy has a threshold for each {policy.column} and must be told where each image comes from; got "
+            f"this policy has a threshold for each {by_site.column} and must be told where each image comes from; got "
             f"{'nothing' if sites is None else len(np.asarray(sites, object))} for {rows} images."
         )
-    return policy.at(sites)
+    return by_site.at(sites)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,13 @@ class Tolerance:
 
     def of(self, scores: ArrayLike) -> Floats:
         """The width around each score (rows,), in the score's unit."""
-        score = np.asarray(scores, np.float64)
-        piece = np.searchsorted(np.asarray(self.edges, np.float64), score, side="right")
-        size = np.where(np.isfinite(score), np.abs(score), 0.0)
-        return np.asarray(self.widths, np.float64)[piece] + self.relative * size
+        score, (edges, widths) = np.asarray(scores, np.float64), self._scale
+        found = widths[np.searchsorted(edges, score, side="right")]
+        return found + self.relative * np.where(np.isfinite(score), np.abs(score), 0.0) if self.relative else found
+
+    @cached_property
+    def _scale(self) -> tuple[Floats, Floats]:
+        return np.asarray(self.edges, np.float64), np.asarray(self.widths, np.float64)
 
 
 EXACT = Tolerance()
