@@ -325,9 +325,9 @@ def _parquet_bomb():
     return "parquet:set.parquet"
 
 
-@case("100,000 columns of Parquet", "has 100,002 columns; at most 1,000 are read", large=True)
+@case("50,000 columns of Parquet", "has 50,002 columns; at most 1,000 are read", large=True)
 def _wide():
-    return parquet(**{f"c{number}": [0] * ROWS for number in range(100_000)})
+    return parquet(**{f"c{number}": [0] * ROWS for number in range(50_000)})
 
 
 @case("Parquet with 30,000,000 rows in 5 kB", "announces 30,000,000 rows", "as several files", large=True)
