@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from demur.adapters import load_model
 from demur.errors import AddressError, ModelError, UnknownNameError
+from demur.registry.addresses import member_addresses
 from demur.zoo import SimpleCNN, resnet20
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -97,6 +98,10 @@ class TestEnsembles:
         assert found.name == "ensemble of simple_cnn, resnet20"
         assert load(f"ensemble:{','.join(texts[::-1])}").sha256 != found.sha256
         assert load(f"ensemble:{texts[0]},{texts[1]}?mean=.1,.1,.1").sha256 != found.sha256
+
+    def test_a_comma_before_anything_but_a_scheme_belongs_to_its_address(self):
+        first, second = "zoo:resnet20@a.safetensors?classes=no,yes:sure,zoo", "module:nets:made?output=logits:main"
+        assert member_addresses(f"{first},fashion,{second}") == [first, "fashion", second]
 
     def test_a_scheme_that_needs_no_place_is_a_member(self):
         shape, names = (1, 28, 28), [*CIFAR]

@@ -25,7 +25,8 @@ class Answering(nn.Module):
         self.share = share
 
     def forward(self, x):
-        return self.logits + self.share * x.mean(dim=(1, 2, 3))[:, None] * torch.arange(1.0, 1 + len(self.logits))
+        steps = torch.arange(1.0, 1 + len(self.logits)).to(self.logits)
+        return self.logits + self.share * x.mean(dim=(1, 2, 3))[:, None] * steps
 
 
 class Spoiling(tiny.Net):
@@ -163,6 +164,8 @@ class TestDisagreement:
     def test_it_goes_from_nothing_to_the_logarithm_of_the_members(self, images):
         alike = ensemble([bound(Answering([1.0, 2.0, 3.0]))] * 3)
         assert EnsembleDisagreement()(Evidence(alike, images)).abs().max() < 1e-12
+        many = ensemble([bound(tiny.Net(sharpness=each)) for each in (12.0, 12.0, 12.0, 12.0 + 1e-6, 12.0)])
+        assert EnsembleDisagreement()(Evidence(many, tiny.images_and_labels(rows=400)[0])).min() >= 0
         apart = ensemble([bound(Answering(row)) for row in ([90.0, 0.0, 0.0], [0.0, 90.0, 0.0])])
         assert EnsembleDisagreement()(Evidence(apart, images))[0].item() == pytest.approx(np.log(2))
 

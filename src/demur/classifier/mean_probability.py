@@ -103,8 +103,8 @@ def _check_alike(first: BoundClassifier, other: BoundClassifier) -> None:
         if one != another:
             raise ModelError(
                 f"the models of an ensemble must have the same {what}; {first.name} has {_as_text(one)} and "
-                f"{other.name} {_as_text(another)}. Say of each what the images have, such as ?classes=… or ?size=…, or "
-                "leave one out."
+                f"{other.name} {_as_text(another)}. Say of each what the images have, such as ?classes=… or ?size=…, "
+                "or leave one out."
             )
 
 

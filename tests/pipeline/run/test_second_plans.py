@@ -5,6 +5,7 @@ import pytest
 from tests import tiny
 from tests.analysis.plain_rows import rows_of, wrong
 
+import demur
 from demur.analysis import analyse
 from demur.errors import InputError, UnknownNameError
 from demur.files import read_json
@@ -128,6 +129,14 @@ def test_a_refusal_is_of_both(tmp_path):
     )
     assert entry["average_loss"] is None
     assert analyse(out).state in {"too_few_labels", "model_too_weak"}
+
+
+def test_the_same_from_python(tmp_path):
+    plan, out = {"conditions.use": ["clean"]}, tmp_path / "run"
+    found = demur.audit(tiny.classifier(), tiny.source(), out=out, plan=plan, risk=0.1, attack_signal="energy")
+    assert (found.guarantee.risk, found.guarantee.second.signal, found.guarantee.second.purpose) == (
+        0.1, "energy", "attack",
+    )  # fmt: skip
 
 
 class TestPlan:
