@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from demur.metrics.estimate import Unit
 from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
-from demur.policies.policy import Flags, Reasons, Scores, column, explain
+from demur.policies.policy import OneThreshold
 from demur.policies.tolerance import Tolerance
 
 Weighting: TypeAlias = Literal["group", "image", "weight"]
@@ -116,24 +116,11 @@ class Certificate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifiedThreshold:
+class CertifiedThreshold(OneThreshold):
     """Answers iff the uncertainty of `signal` is at most the certified threshold."""
 
     signal: str
     certificate: Certificate
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """The one signal it reads."""
-        return (self.signal,)
-
-    def accepts(self, scores: Scores) -> Flags:
-        """Uncertainty ≤ threshold."""
-        return column(scores, self.signal) <= self.certificate.threshold
-
-    def reasons(self, scores: Scores) -> Reasons:
-        """Empty where accepted."""
-        return explain(column(scores, self.signal), self.certificate.threshold, self.signal)
 
 
 Reason: TypeAlias = Literal["too_few_labels", "model_too_weak"]

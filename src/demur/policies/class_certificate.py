@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from demur.metrics.estimate import Unit
 from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
-from demur.policies.policy import Flags, Reasons, Scores, column, explain
+from demur.policies.policy import OneThreshold
 from demur.policies.tolerance import Tolerance
 
 
@@ -81,21 +81,8 @@ class ClassCertificate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassThreshold:
+class ClassThreshold(OneThreshold):
     """Answers iff the uncertainty of `signal` is at most the threshold certified for every class."""
 
     signal: str
     certificate: ClassCertificate
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """The one signal it reads."""
-        return (self.signal,)
-
-    def accepts(self, scores: Scores) -> Flags:
-        """Uncertainty ≤ threshold."""
-        return column(scores, self.signal) <= self.certificate.threshold
-
-    def reasons(self, scores: Scores) -> Reasons:
-        """Empty where accepted."""
-        return explain(column(scores, self.signal), self.certificate.threshold, self.signal)
