@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from demur.errors import InputError
-from demur.metrics.estimate import Estimate, Unit
+from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats, Value
+from demur.metrics.units import Units
 
 CHUNK = 2**18
 ENOUGH = 0.95
@@ -20,7 +20,7 @@ Metric: TypeAlias = Callable[..., Value]
 
 
 @dataclass(frozen=True, eq=False)
-class Resampler:
+class Resampler(Units):
     """Draws units of independence with replacement; a row's weight is how often its unit was drawn.
 
     A unit is an image, or a whole group where `groups` (one name per row) is given. The same seed draws the same
@@ -33,23 +33,9 @@ class Resampler:
     replicates: int = 1000
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.groups is not None and len(self.groups) != self.n:
-            raise InputError(f"`groups` must name one group per row; got {len(self.groups)} for {self.n} rows.")
-
-    @property
-    def unit(self) -> Unit:
-        """What is drawn."""
-        return "image" if self.groups is None else "group"
-
-    @property
-    def units(self) -> int:
-        """How many there are to draw from."""
-        return self.n if self.groups is None else len(np.unique(self.groups))
-
     def weights(self) -> Iterator[Floats]:
         """All replicates' row weights, in chunks of shape (some replicates, n) that keep memory small."""
-        codes = None if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        codes = None if self.groups is None else self.codes
         units, rows = self.units, max(1, CHUNK // max(1, self.n))
         generator = np.random.default_rng(self.seed)
         for done in range(0, self.replicates, rows):

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from demur.errors import InputError
-from demur.metrics.estimate import Estimate, Unit, counted
+from demur.metrics.estimate import Estimate, counted
 from demur.metrics.ranking import Floats
+from demur.metrics.units import Units
 
 Scale: TypeAlias = Literal["skew", "log", "logit"]
 
@@ -30,7 +30,7 @@ _NUMBERS = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Jackknife:
+class Jackknife(Units):
     """Leaves out one block of units after the other, at most `blocks`; what a block adds to a metric is its spread.
 
     A unit is an image, or a whole group where `groups` (one name per row) is given. The interval is Student's, with the
@@ -46,20 +46,6 @@ class Jackknife:
     groups: NDArray[Any] | None = None
     blocks: int = 200
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.groups is not None and len(self.groups) != self.n:
-            raise InputError(f"`groups` must name one group per row; got {len(self.groups)} for {self.n} rows.")
-
-    @property
-    def unit(self) -> Unit:
-        """What is left out."""
-        return "image" if self.groups is None else "group"
-
-    @property
-    def units(self) -> int:
-        """How many there are."""
-        return self.n if self.groups is None else len(np.unique(self.groups))
 
     def estimate(self, metric: Any, *arrays: ArrayLike, scale: Scale = "skew") -> Estimate:
         """A metric of `arrays` with its 95 % interval; without one, and with a reason, where little or nothing varies.
@@ -90,10 +76,10 @@ class Jackknife:
 
     def _blocks(self) -> NDArray[np.intp]:
         """The block of each row; units go to blocks at random where there are more of them."""
-        codes = np.arange(self.n) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
-        if self.units <= self.blocks:
-            return codes
-        return np.random.default_rng(self.seed).permutation(np.arange(self.units) % self.blocks)[codes]
+        units = self.units
+        if units <= self.blocks:
+            return self.codes
+        return np.random.default_rng(self.seed).permutation(np.arange(units) % self.blocks)[self.codes]
 
     def _interval(self, value: float, pseudo: Floats, scale: Scale) -> Estimate:
         centred = pseudo - pseudo.mean()

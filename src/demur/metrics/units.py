@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from demur.errors import InputError
+from demur.metrics.estimate import Unit
+
 
 def unit_codes(groups: ArrayLike) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """The distinct names in order, and the place of each row's (rows,) among them: as `np.unique` with its inverse."""
@@ -15,3 +18,29 @@ def unit_codes(groups: ArrayLike) -> tuple[NDArray[Any], NDArray[np.intp]]:
     distinct = sorted(set(rows))
     place = {name: at for at, name in enumerate(distinct)}
     return np.array(distinct, object), np.fromiter(map(place.__getitem__, rows), np.intp, len(rows))
+
+
+class Units:
+    """What draws or leaves out whole units: images, or groups where `groups` names one per row."""
+
+    n: int
+    groups: NDArray[Any] | None
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and len(self.groups) != self.n:
+            raise InputError(f"`groups` must name one group per row; got {len(self.groups)} for {self.n} rows.")
+
+    @property
+    def unit(self) -> Unit:
+        """What is independent of the others."""
+        return "image" if self.groups is None else "group"
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return self.n if self.groups is None else len(unit_codes(self.groups)[0])
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """The unit of each row (rows,), by number."""
+        return np.arange(self.n) if self.groups is None else unit_codes(self.groups)[1]

@@ -10,7 +10,7 @@ from demur.errors import InputError
 from demur.metrics.estimate import Unit
 from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
-from demur.policies.policy import Flags, Reasons, Scores, Threshold, column, explain
+from demur.policies.policy import Flags, OneThreshold, Reasons, Scores, Threshold
 from demur.policies.second_threshold import SecondThreshold
 from demur.policies.tolerance import Tolerance
 
@@ -134,7 +134,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifiedThreshold:
+class CertifiedThreshold(OneThreshold):
     """Answers iff the uncertainty of `signal` is at most the certified threshold."""
 
     signal: str
@@ -146,24 +146,6 @@ class CertifiedThreshold:
                 "a certificate of two thresholds is kept by both of them alone; got a policy of the first. Write "
                 "certificate.on(signal)."
             )
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """The one signal it reads."""
-        return (self.signal,)
-
-    @property
-    def bounds(self) -> Mapping[str, float]:
-        """The highest uncertainty of each signal at which an answer is given."""
-        return {self.signal: self.certificate.threshold}
-
-    def accepts(self, scores: Scores) -> Flags:
-        """Uncertainty ≤ threshold."""
-        return column(scores, self.signal) <= self.certificate.threshold
-
-    def reasons(self, scores: Scores) -> Reasons:
-        """Empty where accepted."""
-        return explain(column(scores, self.signal), self.certificate.threshold, self.signal)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,11 @@
 """A guarantee about each class by itself: what it says, and the policy that keeps it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demur.metrics.estimate import Unit
 from demur.policies.coverage_bound import CoverageBound
 from demur.policies.look import Look
-from demur.policies.policy import Flags, Reasons, Scores, column, explain
+from demur.policies.policy import OneThreshold
 from demur.policies.tolerance import Tolerance
 
 
@@ -82,26 +81,8 @@ class ClassCertificate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassThreshold:
+class ClassThreshold(OneThreshold):
     """Answers iff the uncertainty of `signal` is at most the threshold certified for every class."""
 
     signal: str
     certificate: ClassCertificate
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """The one signal it reads."""
-        return (self.signal,)
-
-    @property
-    def bounds(self) -> Mapping[str, float]:
-        """The highest uncertainty of each signal at which an answer is given."""
-        return {self.signal: self.certificate.threshold}
-
-    def accepts(self, scores: Scores) -> Flags:
-        """Uncertainty ≤ threshold."""
-        return column(scores, self.signal) <= self.certificate.threshold
-
-    def reasons(self, scores: Scores) -> Reasons:
-        """Empty where accepted."""
-        return explain(column(scores, self.signal), self.certificate.threshold, self.signal)

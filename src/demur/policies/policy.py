@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,3 +127,28 @@ class Rule:
         """Empty where accepted; low confidence is named before high entropy."""
         first = explain(column(scores, "msp"), 1 - self.confidence, "msp")
         return np.where(first == "", explain(column(scores, "entropy"), self.entropy, "entropy"), first)
+
+
+class OneThreshold:
+    """What policies share that compare one signal with the threshold of their certificate."""
+
+    signal: str
+    certificate: Any
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The one signal it reads."""
+        return (self.signal,)
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """The highest uncertainty of each signal at which an answer is given."""
+        return {self.signal: self.certificate.threshold}
+
+    def accepts(self, scores: Scores) -> Flags:
+        """Uncertainty ≤ threshold."""
+        return column(scores, self.signal) <= self.certificate.threshold
+
+    def reasons(self, scores: Scores) -> Reasons:
+        """Empty where accepted."""
+        return explain(column(scores, self.signal), self.certificate.threshold, self.signal)

@@ -33,7 +33,7 @@ class MSP:
     """One minus the largest softmax probability: high when the classifier is unsure of its answer.
 
     With z₁ the largest logit, 1 − p₁ = σ(log Σ_{k≠1} exp zₖ − z₁), which keeps the order of confident images where
-    1 − max p would round to 0.
+    1 − max p would round to 0. Where z₁ leads by more than 745 it is 0 all the same, the end of doubles.
 
     Hendrycks & Gimpel (2017), arXiv:1610.02136.
     """
