@@ -95,7 +95,8 @@ def export_onnx(
     """
     target = Path(path)
     check(guard, target)
-    here = replace(guard, classifier=guard.classifier.to("cpu"))
+    away = guard.classifier.device.type != "cpu"  # some models do not bear a copy
+    here = replace(guard, classifier=guard.classifier.to("cpu")) if away else guard
     shown = made_up(here) if images is None else here.intake.tensor(images)
     with torch.no_grad(), quiet():
         GuardGraph(here)(*example(here))  # what fails in a signal is named before anything is traced
@@ -336,5 +337,5 @@ def _refuse_differences(found: OnnxCheck) -> None:
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     return content.getvalue()
