@@ -161,23 +161,22 @@ def compare(facts: GraphFacts, before: Outputs, now: Outputs) -> OnnxCheck:
         now: what the graph says.
     """
     rows = len(before["predicted"])
-    scores = {name: name.removeprefix(SCORE) for name in before if name.startswith(SCORE)}
-    share, touching = np.zeros(rows), np.zeros(rows, bool)
-    for name, signal in scores.items():
-        width = facts.width(signal, before[name])
-        share = np.maximum(share, _apart(before[name], now[name], width))
-        if signal in facts.bounds:
-            touching |= np.abs(facts.bound(signal, before[SITE]) - before[name]) <= width
+    signals = [name.removeprefix(SCORE) for name in before if name.startswith(SCORE)]
+    widths = {name: facts.width(name, before[f"{SCORE}{name}"]) for name in signals}
+    shares = {name: _apart(before[f"{SCORE}{name}"], now[f"{SCORE}{name}"], width) for name, width in widths.items()}
+    touching = np.zeros(rows, bool)
+    for name in facts.bounds:
+        touching |= np.abs(facts.bound(name, before[SITE]) - before[f"{SCORE}{name}"]) <= widths[name]
     moved = before["accepted"] != now["accepted"]
     wrong = {
         "another label": _otherwise(before, now),
-        "another score": share > 1,
+        **{f"another score of {name}": share > 1 for name, share in shares.items()},
         "another decision": moved & ~touching,
     }
     return OnnxCheck(
         images=rows,
         near=int((moved & touching).sum()),
-        largest=float(share.max(initial=0.0)),
+        largest=max((float(share.max(initial=0.0)) for share in shares.values()), default=0.0),
         differences=tuple(f"image {row}: {what}" for what, found in wrong.items() for row in np.flatnonzero(found)),
     )
 

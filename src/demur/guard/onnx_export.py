@@ -11,22 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from demur.errors import DemurError, InputError, ModelError, missing_extra
 from demur.files import write_atomically
 from demur.foreign import reason
-from demur.guard.decisions import Decisions
-from demur.guard.golden_vectors import FILE, FOLDER
+from demur.guard.graph_vectors import golden_images, golden_of, made_up, packed
 from demur.guard.guard import Guard, check_parts
-from demur.guard.guard_graph import INPUT, SCORE, SITE, GuardGraph, example, limits_of, sites_of
+from demur.guard.guard_graph import INPUT, SITE, GuardGraph, example, limits_of, sites_of
 from demur.guard.onnx_check import FORMAT, VERSION, GraphFacts, OnnxCheck, Runtime, compare, golden_file
 from demur.guard.traced_evidence import check_signals, refusal
 from demur.policies import dump_policy
-from demur.registry.regular_files import content_of
 from demur.shapes import Images
 
 OPSET = 18
@@ -95,7 +91,8 @@ def export_onnx(
     """
     target = Path(path)
     check(guard, target)
-    here = replace(guard, classifier=guard.classifier.to("cpu"))
+    away = guard.classifier.device.type != "cpu"  # some models do not bear a copy
+    here = replace(guard, classifier=guard.classifier.to("cpu")) if away else guard
     shown = made_up(here) if images is None else here.intake.tensor(images)
     with torch.no_grad(), quiet():
         GuardGraph(here)(*example(here))  # what fails in a signal is named before anything is traced
@@ -103,7 +100,7 @@ def export_onnx(
         runtime, before = Runtime(content), golden_of(here, shown, sites)
         found = compare(GraphFacts.read(runtime.metadata), before, runtime(before))
     _refuse_differences(found)
-    write_atomically(golden_file(target), _packed(before))
+    write_atomically(golden_file(target), packed(before))
     write_atomically(target, content)
     return OnnxExport(
         path=target,
@@ -278,63 +275,9 @@ def _metadata(guard: Guard, graph: GuardGraph) -> dict[str, str]:
     }
 
 
-def golden_of(guard: Guard, images: Images, sites: Sequence[str | None] | None) -> dict[str, NDArray[Any]]:
-    """Images, and what the guard says of them, by the names of the graph's inputs and outputs."""
-    places = {site: place for place, site in enumerate(sites_of(guard.policy))}
-    known = [None] * len(images) if sites is None else list(sites)
-    column: ArrayLike | None = np.array(known, object) if places else None
-    found: Decisions = guard(images, column)
-    return {
-        INPUT: images.numpy(),
-        SITE: np.array([-1 if site is None else places.get(site, -1) for site in known], np.int64),
-        "predicted": found.predicted,
-        "confidence": found.confidence,
-        "accepted": found.accepted,
-        "near": found.near,
-        **{f"{SCORE}{name}": score for name, score in found.scores.items()},
-    }
-
-
-def golden_images(folder: Path, guard: Guard) -> tuple[Images, list[str | None]]:
-    """The golden images of a guard's folder, as they are decoded, and the site of each.
-
-    Raises:
-        InputError: it has none, or they cannot be read.
-    """
-    try:
-        entries = json.loads((folder / FILE).read_bytes())
-        found = [_decoded(folder / entry["file"], guard) for entry in entries]
-        return torch.stack(found), [entry["site"] for entry in entries]
-    except (OSError, ValueError, LookupError, RuntimeError) as error:
-        raise InputError(f"{folder / FOLDER} cannot be read ({error}). This guard has no golden vectors.") from None
-
-
-def _decoded(path: Path, guard: Guard) -> Tensor:
-    if path.suffix == ".npy":
-        return guard.intake.tensor(np.load(path, allow_pickle=False))[0]
-    image, why = guard.intake.decode(content_of(path, 1 << 28))
-    if image is None:
-        raise ValueError(why)
-    return image
-
-
-def made_up(guard: Guard, rows: int = 32) -> Images:
-    """Images for a guard that brings none: noise on grounds from dark to bright."""
-    shape = guard.classifier.input_shape
-    noise = torch.from_numpy(np.random.default_rng(0).random((rows, *shape), np.float32))
-    ground = torch.linspace(0, 1, rows)[:, None, None, None]
-    return 0.5 * ground + 0.5 * noise
-
-
 def _refuse_differences(found: OnnxCheck) -> None:
     if not found.passed:
         raise ModelError(
             f"ONNX Runtime decides {len(found.differences)} times otherwise than this guard on {found.images} images: "
             f"{found.differences[0]}. Nothing was written; use the guard as it is, by Guard.load."
         )
-
-
-def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    return content.getvalue()
