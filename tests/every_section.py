@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from demur.classifier import BoundClassifier
-from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan, LipschitzPlan
+from demur.pipeline.plan.plan_tables import AttributionPlan, EpsilonPlan, LipschitzPlan
 from demur.pipeline.run.loop import run_plan
 from tests import tiny
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 from demur.attacks.core.projections import project
 from demur.classifier import BoundClassifier
 from demur.data import from_tensors, open_data
-from demur.pipeline.plan.plan_file import Conditions, ModelPlan, Plan, Policies
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.plan_tables import Conditions, ModelPlan, Policies
 from demur.pipeline.run.loop import run_plan
 from tests.tiny import Quiet
 

@@ -15,7 +15,7 @@ from demur import seal
 from demur.analysis import analyse, write_results
 from demur.analysis.compare_runs import compare
 from demur.errors import DemurError, RunError
-from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan, LipschitzPlan, Signals
+from demur.pipeline.plan.plan_tables import AttributionPlan, EpsilonPlan, LipschitzPlan, Signals
 from demur.report import write
 from tests import every_section, tiny
 

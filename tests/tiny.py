@@ -11,7 +11,8 @@ from demur.classifier import BoundClassifier
 from demur.data import from_tensors
 from demur.data.source import Row
 from demur.files import read_json, write_json
-from demur.pipeline.plan.plan_file import Conditions, DataPlan, Plan, Policies
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.plan_tables import Conditions, DataPlan, Policies
 from demur.pipeline.run import loop
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.run_writer import entry_check

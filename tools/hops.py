@@ -23,7 +23,8 @@ import demur
 from demur.classifier import BoundClassifier
 from demur.data import build_index, from_tensors
 from demur.pipeline.job import Job, Shard, shards
-from demur.pipeline.plan.plan_file import Conditions, Plan
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.plan_tables import Conditions
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.loop import MEASURES
 from demur.pipeline.run.run_writer import RunWriter

@@ -100,6 +100,7 @@ def fit_guard(
     plan: Plan | Mapping[str, Any] | Path | str | None = None,
     risk: float | None = None,
     coverage: float | None = None,
+    signal: str = "auto",
     attack_signal: str | None = None,
     embed: Embedding | None = None,
     expires: str | None = None,
@@ -120,6 +121,7 @@ def fit_guard(
         plan: as for `audit`; without one, signals of one forward pass and no attacks.
         risk: the largest tolerable share of wrong answers, by default .02.
         coverage: the share of images to answer, instead of a risk.
+        signal: the signal of the threshold, named beforehand; "auto" chooses one on tune images.
         attack_signal: as for `audit`.
         embed: "weights" or "program" to put the model into the folder; by default a program where the model is an
             object in memory, else nothing: the model is loaded from its address.
@@ -137,7 +139,9 @@ def fit_guard(
             described = {"conditions.use": ["clean"]} if plan is None else plan
             named, others = _named(model, data, _read(described, shipped=_is_shipped(model, data)), device, None)
             folder = Path(out).parent / f"{Path(out).name}-run"
-            results = _audited(_aimed(named, risk, coverage, attack_signal), folder, others, say or _silent)
+            aimed = _aimed(named, risk, coverage, attack_signal)
+            aimed = aimed if signal == "auto" else aimed.about_signal(signal)
+            results = _audited(aimed, folder, others, say or _silent)
         else:
             folder, results = Path(run), write_results(Path(run))
             named, others = _named(model, data, read_plan(folder / "plan.toml"), device, None)

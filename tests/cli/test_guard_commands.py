@@ -72,6 +72,17 @@ def test_show_says_it_in_words_markdown_and_json(folder, capsys):
     assert content["policy"]["policy"] == "certified"
 
 
+@pytest.mark.parametrize(
+    ("command", "option"), [(("guard", "fit", "--from"), "--from"), (("audit", "--guard"), "--guard")]
+)
+@pytest.mark.parametrize("other", [("--risk", "0.1"), ("--coverage", "0.8"), ("--attack-signal", "energy")])
+def test_what_is_fixed_is_not_chosen_again(folder, capsys, command, option, other):
+    status, _, err = said(capsys, *command, folder, *other)
+    assert status == 2
+    assert f"{option} takes" in err
+    assert f"{other[0]} would choose another" in err
+
+
 class TestPredict:
     def test_a_table_has_a_line_for_each_picture_and_the_sum(self, folder, tmp_path, capsys):
         pictures = Path(shutil.copytree(folder / "golden", tmp_path / "pictures"))

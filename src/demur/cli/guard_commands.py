@@ -9,15 +9,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demur.cli.settings import AttackSignal, Coverage, Data, Limit, Model, PlanFile, Risk, Settings, progress_display
+from demur.cli.settings import (
+    AttackSignal,
+    Coverage,
+    Data,
+    Limit,
+    Model,
+    PlanFile,
+    Risk,
+    Settings,
+    progress_display,
+    refuse_beside,
+)
 from demur.errors import InputError, legible
 
 if TYPE_CHECKING:
     from demur.guard import Decision, Guard
+    from demur.pipeline.guard.guard_of_run import GuardChoices
     from demur.pipeline.guard.recertify import Recertification
+    from demur.pipeline.plan.plan_file import Plan
 
 Folder = Annotated[Path, typer.Argument(metavar="GUARD", help="Folder that `demur guard fit` wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Out = Annotated[Path, typer.Option(help="Folder of the guard.")]
+Run = Annotated[
+    Path | None, typer.Option("--from", metavar="RUN", help="Take the certificate of a finished audit as it stands.")
+]
+Signal = Annotated[str, typer.Option(help="Signal of the threshold; auto chooses one on tune images.")]
+Embed = Annotated[str | None, typer.Option(help="Put the model into the folder: weights, or program (exported).")]
+Golden = Annotated[int, typer.Option(min=1, help="Images that are kept with their decisions.")]
+Device = Annotated[str | None, typer.Option(help="Where the model runs, such as cuda.")]
 Expires = Annotated[str | None, typer.Option(metavar="DAY", help="Last day on which it answers, such as 2027-06-30.")]
 
 _BATCH = 64
@@ -27,58 +48,54 @@ _NAMES = 40
 def fit(
     model: Model = None,
     data: Data = None,
-    out: Annotated[Path, typer.Option(help="Folder of the guard.")] = Path("guard"),
-    run: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="RUN", help="Take the certificate of a finished audit as it stands."),
-    ] = None,
+    out: Out = Path("guard"),
+    run: Run = None,
     plan: PlanFile = None,
     set_: Settings = None,
     limit: Limit = None,
     risk: Risk = None,
     coverage: Coverage = None,
+    signal: Signal = "auto",
     attack_signal: AttackSignal = None,
-    embed: Annotated[
-        str | None, typer.Option(help="Put the model into the folder: weights, or program (an exported one).")
-    ] = None,
+    embed: Embed = None,
     expires: Expires = None,
-    golden: Annotated[int, typer.Option(min=1, help="Images that are kept with their decisions.")] = 32,
-    device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda.")] = None,
+    golden: Golden = 32,
+    device: Device = None,
 ) -> None:
     """Fit a guard: a model that answers or abstains, with a certificate, in one folder.
 
     Exit status: 0 certified and written; 2 nothing could be certified, or wrong input; 130 interrupted.
     """
-    from demur.analysis import write_results
     from demur.cli.settings import read
-    from demur.guard import Guard
-    from demur.guard.card_words import HASHES, guard_words
-    from demur.guard.file_list import verify_files
-    from demur.pipeline.guard.guard_of_run import EMBEDDINGS, GuardChoices, guard_of_run
-    from demur.pipeline.run.loop import run_plan
-    from demur.report import write
+    from demur.pipeline.guard.guard_of_run import EMBEDDINGS, GuardChoices
 
     if embed not in EMBEDDINGS:
         raise InputError(
             f"--embed is weights or program; got {embed!r}. Leave it out to keep the model by its address."
         )
+    if run is not None:
+        refuse_beside(
+            "--from", "the certificate of a run", risk=risk, coverage=coverage, attack_signal=attack_signal, plan=plan
+        )
     choices = GuardChoices(embedding=EMBEDDINGS[embed], expires=expires, golden=golden)
+    clean = [] if plan is not None else ['conditions.use=["clean"]']
+    named = read(
+        model, data, plan, [*(set_ or ()), *clean], limit, risk, None, None, None, coverage, None, attack_signal
+    )
+    _fit(named if signal == "auto" else named.about_signal(signal), run, out, choices, device)
+
+
+def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", device: str | None) -> None:
+    from demur.analysis import write_results
+    from demur.guard import Guard
+    from demur.guard.card_words import HASHES, guard_words
+    from demur.guard.file_list import verify_files
+    from demur.pipeline.guard.guard_of_run import guard_of_run
+    from demur.pipeline.run.loop import run_plan
+    from demur.report import write
+
     with progress_display() as progress:
-        if run is None:
-            clean = [] if plan is not None else ['conditions.use=["clean"]']
-            named = read(
-                model,
-                data,
-                plan,
-                [*(set_ or ()), *clean],
-                limit,
-                risk,
-                None,
-                None,
-                coverage=coverage,
-                attack_signal=attack_signal,
-            )
-            run = run_plan(named, out.with_name(f"{out.name}-run"), progress, device=device)
+        run = run or run_plan(named, out.with_name(f"{out.name}-run"), progress, device=device)
         progress.say("working out the results")
         results = write_results(run, by="audit")
         write(run, results)
@@ -87,8 +104,7 @@ def fit(
         guard_of_run(run, out, choices)
         guard = Guard.load(out)
     print("\n".join(guard_words(guard, verify_files(out))))
-    print(f"{HASHES}\nReport: {run / 'report.html'}\nGuard: {out}")
-    print(f"Next: demur guard predict {out} IMAGES…")
+    print(f"{HASHES}\nReport: {run / 'report.html'}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
 
 
 def show(

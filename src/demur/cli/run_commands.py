@@ -11,6 +11,7 @@ from demur.cli.settings import (
     Batch,
     Coverage,
     Data,
+    GuardFolder,
     Limit,
     Model,
     PlanFile,
@@ -20,6 +21,7 @@ from demur.cli.settings import (
     Settings,
     Unknown,
     read,
+    refuse_beside,
     results_alone,
     status,
 )
@@ -40,10 +42,7 @@ def audit(
     seed: Seed = None,
     prevalence: Prevalence = None,
     unknown: Unknown = None,
-    guard: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold."),
-    ] = None,
+    guard: GuardFolder = None,
     attack_signal: AttackSignal = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
@@ -54,7 +53,9 @@ def audit(
     2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
     """
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
-    chosen = chosen if guard is None else chosen.with_guard(guard)
+    if guard is not None:
+        refuse_beside("--guard", "the policy of a guard", risk=risk, coverage=coverage, attack_signal=attack_signal)
+        chosen = chosen.with_guard(guard)
     from demur.analysis import write_results
     from demur.cli.settings import progress_display
     from demur.pipeline.run.loop import run_plan
@@ -64,7 +65,6 @@ def audit(
         folder = run_plan(chosen, out, progress, device=device)
         progress.say("working out the results")
         results = write_results(folder, by="audit")
-        progress.say("writing the report")
         report = write(folder, results)
     print((folder / "results.json").read_text("utf-8") if json else f"{report.words}\nReport: {report.path}")
     raise typer.Exit(status(results))

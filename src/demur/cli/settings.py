@@ -58,6 +58,25 @@ Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 
 
+GuardFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold.")
+]
+
+
+def refuse_beside(option: str, what: str, **others: object) -> None:
+    """Refuse options that mean nothing beside one that fixes what they would choose.
+
+    Raises:
+        InputError: the first of them that was given.
+    """
+    for name, value in others.items():
+        if value is not None:
+            raise InputError(
+                f"{option} takes {what} as it stands, and --{name.replace('_', '-')} would choose another. Leave one "
+                "of the two out."
+            )
+
+
 def read(
     model: str | None,
     data: str | None,

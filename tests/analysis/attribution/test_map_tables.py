@@ -18,7 +18,7 @@ from demur.files import read_json, write_json
 from demur.metrics import proportion
 from demur.metrics.delong import auroc_gain, auroc_interval
 from demur.metrics.jackknife import mean_interval
-from demur.pipeline.plan.plan_file import AttributionPlan, EpsilonPlan
+from demur.pipeline.plan.plan_tables import AttributionPlan, EpsilonPlan
 from demur.records import groups
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run-v1"

@@ -12,7 +12,7 @@ from demur.analysis import analyse
 from demur.analysis.accuracy.overall import _errors
 from demur.files import read_json
 from demur.metrics.corruption_error import ALEXNET
-from demur.pipeline.plan.plan_file import Signals
+from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run.loop import run_plan
 
 ENTROPY = "activation_entropy(bins=4, layers=['compare'])"

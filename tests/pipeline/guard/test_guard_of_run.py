@@ -18,7 +18,8 @@ from demur.guard import Guard
 from demur.guard.golden_vectors import selftest
 from demur.guard.guard_folder import check_ledger, read_built_on
 from demur.pipeline.guard.guard_of_run import GuardChoices, guard_of_run
-from demur.pipeline.plan.plan_file import Signals, read_plan
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.policies import decide, load_policy
 from demur.records import read

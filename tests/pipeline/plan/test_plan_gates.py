@@ -102,7 +102,7 @@ def test_a_gate_changes_the_hash_of_the_plan():
 
 
 def test_the_purpose_the_report_lists_is_that_of_the_plan():
-    from demur.pipeline.plan.plan_file import Purpose
+    from demur.pipeline.plan.plan_tables import Purpose
     from demur.report.acceptance_lines import PURPOSE
 
     assert tuple(PURPOSE) == tuple(Purpose.model_fields)

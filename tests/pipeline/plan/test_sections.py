@@ -19,7 +19,8 @@ from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
 from demur.files import read_json
 from demur.pipeline.job import attacked_rows, section_rows
-from demur.pipeline.plan.plan_file import OCCLUSIONS, AttributionPlan, EpsilonPlan, Plan, read_plan
+from demur.pipeline.plan.plan_file import OCCLUSIONS, Plan, read_plan
+from demur.pipeline.plan.plan_tables import AttributionPlan, EpsilonPlan
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.plan.sections import occlusion_conditions
 from demur.randomness import Keys

@@ -8,7 +8,7 @@ from tests import tiny
 from demur.data import build_index, from_tensors
 from demur.files import read_json
 from demur.pipeline.job import Job
-from demur.pipeline.plan.plan_file import Signals
+from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.certify_looks import inquiry, statements
 from demur.policies import Look, load_policy

@@ -9,7 +9,7 @@ from tests import tiny
 from demur.analysis import analyse
 from demur.classifier import BoundClassifier, ensemble
 from demur.files import read_json
-from demur.pipeline.plan.plan_file import Signals
+from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run.loop import run_plan
 from demur.records import read
 from demur.report.first_screen import FirstScreen

@@ -14,7 +14,8 @@ from demur.errors import DataError, InputError, ModelError, RunError, UnknownNam
 from demur.files import read_json
 from demur.pipeline.job import attacked_rows
 from demur.pipeline.plan.conditions import conditions
-from demur.pipeline.plan.plan_file import ModelPlan, Plan, Policies, Signals
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.plan_tables import ModelPlan, Policies, Signals
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.loop import default_folder, run_plan
 from demur.randomness import Keys

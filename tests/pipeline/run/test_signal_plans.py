@@ -19,7 +19,7 @@ from demur.errors import InputError, MissingExtraError, ModelError, UnknownNameE
 from demur.evidence import Evidence
 from demur.files import read_json, write_json
 from demur.pipeline.job import Job
-from demur.pipeline.plan.plan_file import Signals
+from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run import fitting
 from demur.pipeline.run.fitting import Reference, fit_signals, prices

@@ -226,7 +226,7 @@ def _signal_facts(job: Job, name: str) -> dict[str, str]:
 
 def _choice(job: Job, name: str) -> str:
     """How the signal of the certificate was chosen, in words."""
-    if len(job.signals) == 1:
+    if len(job.signals) == 1 or job.plan.signals.certify is not None:
         return f"{name} was named beforehand"
     return f"{name} was chosen by the labels of tune images among {', '.join(job.signals)}; certify labels had no part"
 

@@ -6,13 +6,27 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from demur.errors import InputError, brief, legible, unknown
 from demur.guard.file_list import verify_files
 from demur.pipeline.plan.guarantee_names import at_coverage, at_risk, with_attack_signal
+from demur.pipeline.plan.plan_tables import (
+    INT64,
+    AttributionPlan,
+    Conditions,
+    DataPlan,
+    EpsilonPlan,
+    GuardPlan,
+    LipschitzPlan,
+    ModelPlan,
+    Policies,
+    Purpose,
+    Section,
+    Signals,
+)
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
@@ -26,121 +40,12 @@ _RULES = {
 """What pydantic says of Python types, in words of TOML."""
 
 
-_MOST = 10_000
-_INT64 = 2**63
-
-Names: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(Name)], ...], Field(max_length=_MOST)]
-"""Names of attacks, signals, …: text that is parsed once, when the plan is read."""
-
-
-class Section(BaseModel):
-    """Base of the plan's tables: frozen and closed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
-
-
-class Purpose(Section):
-    """What the classifier is for; a missing entry is reported as not declared."""
-
-    intended_use: str | None = None
-    population: str | None = None
-    acquisition: str | None = None
-    abstentions_go_to: str | None = None
-    threat_model: str | None = None
-
-
-class ModelPlan(Section):
-    """The classifier. `trust_labels` overrides the refusal of a model that scores like chance."""
-
-    address: str = "fashion"
-    trust_labels: bool = False
-
-
-class DataPlan(Section):
-    """The labelled held-out images; `limit` keeps the N with the smallest hashes.
-
-    `source` is what the user calls the place they come from, such as "line 3": tests of other images of the same source
-    are later looks, as those of the same images are. `positive` names the class that must not be missed, `prevalence`
-    how common it is in use, as in `positive=0.005`. `unknown` is the address of images of none of
-    the classes.
-    """
-
-    address: str = "fashion"
-    limit: int | None = Field(default=None, ge=20, lt=_INT64)
-    source: str | None = None
-    positive: str | None = None
-    prevalence: str | None = None
-    unknown: str | None = None
-
-
-class GuardPlan(Section):
-    """A guard to audit instead of fitting a policy: its `folder`, and the `sha256` of its list of files."""
-
-    folder: str
-    sha256: str | None = None
-
-
-class Conditions(Section):
-    """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes.
-
-    `surrogate` is the address of a similar model without defence: points that fool it are tried on this one.
-    """
-
-    use: Names = Field(default=(), strict=False)
-    attacked: int = Field(default=1000, ge=1, lt=_INT64)
-    surrogate: str | None = None
-
-
-class Signals(Section):
-    """Scores of uncertainty; `msp`, the baseline, is always among them."""
-
-    use: Names = Field(default=("msp", "entropy", "margin", "max_logit", "energy"), strict=False)
-
-
-class Policies(Section):
-    """Rules that decide to answer or to abstain."""
-
-    use: Names = Field(default=("certified(risk=0.02, delta=0.05)", "rule(confidence=0.6, entropy=1.0)"), strict=False)
-
-
-class EpsilonPlan(Section):
-    """How far one must go: searches for the smallest change, on held-out images of any split, those attacked first.
-
-    `use` names rays and other attacks that search; without it a plan that names no conditions has `ray`. `curves`
-    images have their confidence followed along each ray.
-    """
-
-    use: Names | None = Field(default=None, strict=False)
-    images: int = Field(default=1000, ge=1, lt=_INT64)
-    curves: int = Field(default=64, ge=0, lt=_INT64)
-
-
-class AttributionPlan(Section):
-    """Attribution maps, on the first `images` of those that `epsilon` is about.
-
-    `maps` are kinds of maps. `regions` say what counts as the object: maps, `marked` for the boxes and masks of the
-    data, or `centred` for a blob in the middle, which the others must beat. `occlude` is how a region is hidden. What
-    is not given is nothing, or in a plan that names no conditions the usual.
-    """
-
-    maps: Names | None = Field(default=None, strict=False)
-    regions: Names | None = Field(default=None, strict=False)
-    occlude: tuple[str, ...] | None = Field(default=None, strict=False)
-    images: int = Field(default=500, ge=1, lt=_INT64)
-
-
-class LipschitzPlan(Section):
-    """How fast the answer can change: norms of the layers, and of the Jacobian at so many images; 0 leaves it out."""
-
-    images: int | None = Field(default=None, ge=0, lt=_INT64)
-
-
 class Plan(Section):
     """A whole audit. `batch` is part of the plan because the last bits of a logit depend on it."""
 
     version: Literal[1] = 1
-    seed: int = Field(default=0, ge=-_INT64, lt=_INT64)
-    batch: int = Field(default=128, ge=2, lt=_INT64)
+    seed: int = Field(default=0, ge=-INT64, lt=INT64)
+    batch: int = Field(default=128, ge=2, lt=INT64)
     purpose: Purpose = Purpose()
     model: ModelPlan = ModelPlan()
     data: DataPlan = DataPlan()
@@ -179,6 +84,15 @@ class Plan(Section):
             InputError: the coverage is no share.
         """
         return self.model_copy(update={"policies": Policies(use=at_coverage(self.policies.use, coverage))})
+
+    def about_signal(self, signal: str) -> "Plan":
+        """The same plan with guarantees about one signal, named beforehand.
+
+        Raises:
+            UnknownNameError: no signal has the name.
+        """
+        lookup("signal", call_of(signal).name)
+        return self.model_copy(update={"signals": self.signals.model_copy(update={"certify": Name(signal)})})
 
     def with_guard(self, folder: Path) -> "Plan":
         """The same plan with the policy of a guard, as its folder is now, instead of certifying one.
@@ -301,7 +215,7 @@ def _explain(error: ValidationError) -> InputError:
 
 
 def _check_names(plan: Plan) -> None:
-    for text in plan.signals.use:
+    for text in (*plan.signals.use, *filter(None, [plan.signals.certify])):
         lookup("signal", call_of(text).name)
     for text in plan.policies.use:
         build("policy", text)

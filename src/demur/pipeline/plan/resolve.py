@@ -10,7 +10,8 @@ from demur.attribution import AttributionMap
 from demur.data import Source
 from demur.errors import InputError, UnknownNameError
 from demur.pipeline.plan.conditions import UNKNOWN, Condition, Shape, conditions, default_conditions
-from demur.pipeline.plan.plan_file import OCCLUSIONS, LipschitzPlan, Plan
+from demur.pipeline.plan.plan_file import OCCLUSIONS, Plan
+from demur.pipeline.plan.plan_tables import LipschitzPlan
 from demur.pipeline.plan.sections import (
     map_condition,
     occlusion_conditions,
@@ -66,7 +67,8 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
     given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
-    read = _signal_calls(["msp", *plan.signals.use, *_read_by(policies.values())])
+    named = list(filter(None, [plan.signals.certify]))
+    read = _signal_calls(["msp", *plan.signals.use, *named, *_read_by(policies.values())])
     signals = _signals(read)
     policies = {text: _with_canonical_second(policy) for text, policy in policies.items()}
     found = conditions(plan.conditions.use or default_conditions(shape), shape)
@@ -80,7 +82,9 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
         )
     changes = {
         "conditions": plan.conditions.model_copy(update={"use": names}),
-        "signals": plan.signals.model_copy(update={"use": tuple(signals)}),
+        "signals": plan.signals.model_copy(
+            update={"use": tuple(signals), "certify": next(iter(_signals(map(call_of, named))), None)}
+        ),
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
     }
     other = () if plan.data.unknown is None else (UNKNOWN,)
@@ -147,7 +151,7 @@ def _signal_calls(texts: Sequence[str]) -> list[Call]:
     return [call_of(read.get(text, text)) for text in dict.fromkeys(texts)]
 
 
-def _signals(calls: Sequence[Call]) -> dict[str, AnySignal]:
+def _signals(calls: Iterable[Call]) -> dict[str, AnySignal]:
     """Canonical name → signal, each built once."""
     return {describe(call.name, signal): signal for call, signal in ((call, build("signal", call)) for call in calls)}
 

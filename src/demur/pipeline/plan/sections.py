@@ -8,7 +8,7 @@ from demur.attribution import AttributionMap
 from demur.attribution.occlusion import OccludedBy, Part, Side
 from demur.errors import InputError
 from demur.pipeline.plan.conditions import Condition, Shape, conditions
-from demur.pipeline.plan.plan_file import AttributionPlan
+from demur.pipeline.plan.plan_tables import AttributionPlan
 from demur.registry import build, call_of, describe
 from demur.registry.tables import CENTRED, MARKED
 

@@ -62,7 +62,7 @@ def inquiry(job: Job) -> Inquiry:
     return Inquiry(
         rows=_rows(job.index, "certify"),
         model=job.classifier.sha256,
-        menu=tuple(job.signals),
+        menu=tuple(job.signals) if job.plan.signals.certify is None else (job.plan.signals.certify,),
         procedure=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         source=job.plan.data.source,
     )

@@ -33,15 +33,16 @@ from demur.splits import FEW, FEWEST
 
 
 def choose_for_certificates(job: Job, clean: pl.DataFrame) -> tuple[ScoreTolerance, ...]:
-    """The signal chosen by the tune rows alone, and its tolerance: msp unless another is clearly better.
+    """The signal of certificates, and its tolerance: by the tune rows alone msp unless another is clearly better.
 
-    With fewer than 600 images there is nothing to choose: it is msp, fixed in advance. The signals of second thresholds
-    follow, with their tolerances.
+    Where the plan names one it is that. With fewer than 600 images there is nothing to choose: it is msp, fixed in
+    advance. The signals of second thresholds follow, with their tolerances.
     """
     tune = readable_rows(clean, "tune")
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
     fixed = len(job.index) < FEWEST or not len(tune)
-    first = "msp" if fixed else choose_signal(scores, wrong(tune), groups(tune))
+    named = job.plan.signals.certify
+    first = named or ("msp" if fixed else choose_signal(scores, wrong(tune), groups(tune)))
     second = [second_signal(policy) for policy in job.policies.values()]
     return tuple(measure_tolerance(job, clean, name) for name in dict.fromkeys([first, *filter(None, second)]))
 

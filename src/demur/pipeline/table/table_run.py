@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from demur.pipeline.plan.plan_file import Conditions, DataPlan, ModelPlan, Plan, Policies, Signals
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.plan_tables import Conditions, DataPlan, ModelPlan, Policies, Signals
 from demur.pipeline.run.run_writer import open_run, try_folder
 from demur.pipeline.table.answers import Answers
 from demur.pipeline.table.columns import LOGIT, SIGNAL
