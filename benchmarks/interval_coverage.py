@@ -94,15 +94,10 @@ def page(found: dict[str, list[object]]) -> str:
         text.append(f"| {' | '.join(cells)} |")
     for title, key in (("Many at once", "many"), ("Gates", "gates")):
         rows = [row for row in found[key] if isinstance(row, tuple)]
+        text += ["", f"**{title}.**{NOTES[key]}"]
         for names in dict.fromkeys(tuple(figures) for _, figures in rows):
             own = [(name, figures) for name, figures in rows if tuple(figures) == names]
-            text += [
-                "",
-                f"**{title}.**" + NOTES[key],
-                "",
-                f"| | {' | '.join(names)} |",
-                "| --- |" + " --- |" * len(names),
-            ]
+            text += ["", f"| | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
             text += [f"| {name} | {' | '.join(f'{figures[each]:.3f}' for each in names)} |" for name, figures in own]
     return "\n".join(text) + "\n"
 
