@@ -177,7 +177,8 @@ def _proto(graph: GuardGraph, inputs: tuple[Tensor, ...]) -> Any:
 
     rows = torch.export.Dim("rows", min=2, max=1 << 20)
     program = torch.export.export(graph, inputs, dynamic_shapes=tuple({0: rows} for _ in inputs), strict=False)
-    program = program.run_decompositions({torch.ops.aten.cdist.default: distances})
+    if any(node.target is torch.ops.aten.cdist.default for node in program.graph.nodes):  # it takes as long as a trace
+        program = program.run_decompositions({torch.ops.aten.cdist.default: distances})
     names = [INPUT, SITE][: len(inputs)]
     made = torch.onnx.export(
         program, input_names=names, output_names=graph.outputs, opset_version=OPSET, optimize=False, verbose=False
