@@ -13,6 +13,7 @@ from torch import nn
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError, ModelError
+from demur.evidence import Evidence
 from demur.guard import Guard
 from demur.guard.model_files import (
     PROGRAM,
@@ -23,6 +24,7 @@ from demur.guard.model_files import (
     refuse_pickles,
     write_model,
 )
+from demur.signals.feature_distances import KNN
 from demur.zoo import CompactResNet
 
 
@@ -156,3 +158,13 @@ def test_a_guard_with_a_program_needs_nothing_else(tmp_path):
     loaded, images = Guard.load(tmp_path / "guard"), guarded.images(50)
     assert (loaded(images).accepted == guarded.guard()(images).accepted).all()
     assert replace(loaded, temperature=1.0)(images).labels == guarded.guard()(images).labels
+
+
+def test_a_signal_of_features_does_not_go_with_a_program(tmp_path):
+    classifier = BoundClassifier(tiny.Net().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE, features="compare")
+    bank = KNN(k=3).fit(Evidence(classifier, guarded.images(30)), torch.zeros(30, dtype=torch.int64))
+    guard = guarded.guard(classifier=classifier)
+    watched = replace(guard, signals={**guard.signals, "knn(k=3)": bank})
+    with pytest.raises(InputError, match=r"'knn\(k=3\)' cannot be read off the model as it is kept"):
+        guarded.written(tmp_path / "guard", made=watched)
+    assert not (tmp_path / "guard").exists()

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, reduce
-from operator import or_
 from pathlib import Path
 from threading import Lock
 
@@ -14,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from demur.classifier import BoundClassifier
-from demur.errors import InputError
+from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
 from demur.guard.card import Card
 from demur.guard.decisions import UNDEFINED, UNREADABLE, Decision, Decisions
@@ -22,7 +20,7 @@ from demur.guard.intake import Intake, Picture
 from demur.policies import CertifiedPolicy, Tolerance, decide
 from demur.policies.policy import Floats
 from demur.shapes import Images, Logits
-from demur.signals import LOGITS, Needs, Signal, needs_of
+from demur.signals import LOGITS, Needs, Signal
 
 BATCH = 64
 """Images that the model is asked about at once."""
@@ -47,6 +45,7 @@ class Guard:
         temperature: what logits are divided by for `confidence`; fitted on tune rows.
         intake: how pictures are decoded.
         card: what it was made from, and what its certificate says and rests on.
+        needs: what its signals read of the pass that they share; more costs a pass of its own.
     """
 
     classifier: BoundClassifier
@@ -56,6 +55,7 @@ class Guard:
     temperature: float
     intake: Intake
     card: Card
+    needs: Needs = LOGITS
     _turn: Lock = field(default_factory=Lock, repr=False)
 
     def __call__(self, images: Tensor | NDArray[np.generic], sites: ArrayLike | None = None) -> Decisions:
@@ -133,14 +133,9 @@ class Guard:
         found[finite] = 1 / np.exp(z[finite] - z[finite].max(axis=1, keepdims=True)).sum(axis=1)
         return found
 
-    @cached_property
-    def _needs(self) -> Needs:
-        """What its signals read together."""
-        return reduce(or_, map(needs_of, self.signals.values()), LOGITS)
-
     def _batch(self, images: Images) -> tuple[Logits, Mapping[str, Floats]]:
         """Logits and scores of some rows; the scores of those without a finite answer are NaN."""
-        needs = self._needs
+        needs = self.needs
         with self._turn, torch.no_grad():
             x = images.to(self.classifier.device)
             evidence = Evidence(self.classifier, x, needs.layers, features=needs.features, check=False)
@@ -193,3 +188,22 @@ def check_parts(guard: Guard) -> None:
             f"the policy of this guard reads the signal {missing[0]!r}, and the guard has "
             f"{', '.join(guard.signals) or 'none'}. Fit it again."
         )
+
+
+def check_scores(guard: Guard) -> None:
+    """Refuse a guard whose model does not show its signals what they read.
+
+    Raises:
+        InputError: the signal, and why it cannot be scored.
+    """
+    grey = torch.stack([torch.full(guard.intake.input_shape, level) for level in (0.4, 0.6)])
+    evidence = Evidence(guard.classifier, grey.to(guard.classifier.device), check=False, features=False)
+    for name, signal in guard.signals.items():
+        try:
+            with torch.no_grad():
+                signal(evidence)
+        except ModelError as error:
+            raise InputError(
+                f"the signal {name!r} cannot be read off the model as it is kept: {error} An exported program has no "
+                "layers; embed the weights instead, or keep the model at its address."
+            ) from error

@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,14 +25,14 @@ from demur.errors import DemurError, InputError, RunError
 from demur.files import write_atomically, write_json
 from demur.guard.card import SPLITS, BuiltOn, digests, load_card, plain_card
 from demur.guard.file_list import LEDGER, verify_files, write_file_list
-from demur.guard.guard import Guard, check_parts
+from demur.guard.guard import Guard, check_parts, check_scores
 from demur.guard.intake import Intake
 from demur.guard.model_files import ModelPlace, read_model
 from demur.ledger import Ledger, Line, line_text, read_ids
 from demur.policies import CERTIFIED_POLICIES, Tolerance, dump_policy, load_policy
 from demur.policies.certificate_json import build_stored
 from demur.registry.regular_files import MIB, content_of, reason
-from demur.signals import Fittable, Signal
+from demur.signals import Fittable, Needs, Signal
 from demur.signals.store import load_signals, save_signals
 
 FORMAT, VERSION = "demur guard", 1
@@ -40,7 +40,7 @@ GUARD, SIGNALS, BUILT_ON = "guard.json", "signals", "built_on.safetensors"
 
 _LARGEST = 64 * MIB
 _SCORES = "tune.scores."
-_KEYS = ("card", "decoding", "format", "model", "policy", "temperature", "tolerances", "version")
+_KEYS = ("card", "decoding", "format", "model", "needs", "policy", "temperature", "tolerances", "version")
 
 Loaded = TypeVar("Loaded")
 
@@ -78,6 +78,8 @@ def write_guard(
             made = Path(name) / "guard"
             made.mkdir()
             place = model(made)
+            if place.embedding == "program":
+                check_scores(replace(guard, classifier=read_model(made, place)))
             save_signals(made / SIGNALS, guard.signals)
             write_built_on(made / BUILT_ON, built_on)
             write_json(made / GUARD, _plain(guard, place))
@@ -120,6 +122,7 @@ def _plain(guard: Guard, place: ModelPlace) -> dict[str, Any]:
         "card": plain_card(guard.card),
         "decoding": asdict(guard.intake.rules),
         "model": asdict(place),
+        "needs": {"features": guard.needs.features, "layers": list(guard.needs.layers)},
         "policy": dump_policy(guard.policy),
         "temperature": guard.temperature,
         "tolerances": {name: asdict(each) for name, each in guard.tolerances.items()},
@@ -148,6 +151,7 @@ def read_guard(folder: Path, sha256: str | None = None) -> Guard:
         temperature=float(content["temperature"]),
         intake=Intake(rules=_part("decoding", _rules, content["decoding"]), input_shape=place.input_shape),
         card=load_card(content["card"]),
+        needs=_part("needs", _needs, content["needs"]),
     )
     check_parts(guard)
     return guard
@@ -200,6 +204,10 @@ def _place(stored: object) -> ModelPlace:
     place = build_stored("place of a model", ModelPlace, stored)
     channels, height, width = place.input_shape
     return ModelPlace(**{**vars(place), "classes": tuple(place.classes), "input_shape": (channels, height, width)})
+
+
+def _needs(stored: Any) -> Needs:
+    return Needs(features=bool(stored["features"]), layers=tuple(map(str, stored["layers"])))
 
 
 def _rules(stored: object) -> Rules:

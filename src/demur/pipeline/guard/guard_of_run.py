@@ -4,7 +4,9 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from importlib.metadata import version
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ from demur.policies.by_site import GROUP
 from demur.policies.certified_policies import void_when
 from demur.policies.keeping import LabelledScores, judged, parts_of
 from demur.records import META, groups, read, wrong
-from demur.signals import Fittable, Signal
+from demur.signals import LOGITS, Fittable, Signal, needs_of
 from demur.signals.store import load_signals
 from demur.signals.temperature import calibrated
 
@@ -97,6 +99,7 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
         temperature=_temperature(clean, len(job.classifier.classes)),
         intake=Intake(rules=_rules(job.source), input_shape=job.classifier.input_shape),
         card=_card(job, clean, policy, entry, choices),
+        needs=reduce(or_, (needs_of(job.signals[name]) for name in policy.signals), LOGITS),
     )
     rows = _golden_rows(clean, policy.signals[0], choices.golden)
     pictures = [_file(job, row) for row in rows]
