@@ -53,7 +53,7 @@ def test_an_attack_signal_joins_the_certified_policy(demur, good, data):
     said = demur("audit", good, data, *QUICK, "--risk", "0.2", "--attack-signal", "tta(mirror=False)")
     assert said.status == 0, said.err
     assert "the image does not look changed on purpose (tta(mirror=False) at most" in said.out.replace("\n  ", " ")
-    assert "Next: Put both thresholds in front of the model, send the images" in said.out
+    assert "Next: Put both thresholds in front of the model (demur guard fit --from RUN)" in said.out
     printed = tomllib.loads(demur("plan", good, data, "--coverage", "0.7", "--attack-signal", "energy").out)
     assert printed["policies"]["use"][0] == "capacity(coverage=0.7, delta=0.05, purpose='attack', second=energy)"
     assert "energy" in printed["signals"]["use"]

@@ -8,7 +8,8 @@ import demur
 from demur.registry import class_names
 
 PUBLIC = (
-    "Classifier DemurError Evidence Results analyse audit certify from_dataset from_tensors load_model open_data "
+    "Classifier DemurError Evidence Guard Results analyse audit certify fit_guard from_dataset from_tensors load_model "
+    "open_data "
     # attacks
     "APGD APGDT ART BIM ByPath CW DDN DeepFool Ensemble FGSM FMN Foolbox MIFGSM Noise PGD Ray Spatial Square "
     "Torchattacks "

@@ -197,8 +197,8 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
         "issued": (
-            f"Put {_thresholds(run)} in front of the model, send the images it abstains on to a person, and audit "
-            "again when the model, the camera or the place changes."
+            f"Put {_thresholds(run)} in front of the model{_command(run)}, send the images it abstains on to a person, "
+            "and audit again when the model, the camera or the place changes."
         ),
         "uninformative": remedy,
         "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
@@ -208,6 +208,12 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     if failed and found != "measurement_failed":
         return f"{steps[found]} Figures of what failed its checks ({failed}) are not to be used until that is repaired."
     return steps[found]
+
+
+def _command(run: Run) -> str:
+    """What makes a guard of the run; a table of scores has no model, and a guard under audit is one."""
+    made = run.facts["parameters"] == 0 or "guard" in run.policies
+    return "" if made else " (demur guard fit --from RUN)"
 
 
 def _thresholds(run: Run) -> str:
