@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from tests.data.image_files import picture, save
 
-from demur.data import build_index, from_tensors, open_data, open_unknown, unknown_images
+from demur.data import build_index, from_tensors, open_data, open_unknown
 from demur.data.index import NO_LABEL
 from demur.data.memory import unlabelled
+from demur.data.unknown_images import unknown_images
 from demur.errors import AddressError, DataError
 
 NAMES = ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")

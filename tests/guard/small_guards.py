@@ -22,6 +22,7 @@ from demur.signals import Fittable
 CARD = Card(
     name="net", data="made up", data_sha256="0" * 64, plan_sha256="1" * 64, demur="0.1.0",
     created="2026-11-30T00:00:00+00:00", rows={}, class_mix={}, signals={}, chosen="fixed",
+    statement="certified(risk=0.02)", void_when=("the model changes",),
 )  # fmt: skip
 SHAPE, CLASSES = (3, 12, 12), ("cat", "dog", "cow", "hen")
 

@@ -18,7 +18,7 @@ from demur.guard.golden_vectors import as_file, write_golden
 from demur.guard.graph_vectors import golden_of, packed
 from demur.guard.guard_folder import write_guard
 from demur.guard.guard_graph import SCORE, GuardGraph, example, width
-from demur.guard.model_files import Program, exported_program
+from demur.guard.model_files import Program, exported_program, write_model
 from demur.guard.onnx_check import GraphFacts, Runtime, check_onnx, compare, golden_file
 from demur.guard.onnx_export import distances, export_folder, export_onnx
 from demur.policies import Rule, Tolerance
@@ -226,7 +226,10 @@ def in_folder(folder, guard, images):
         if len(images):
             write_golden(made, guard, [as_file(image) for image in images])
 
-    write_guard(folder, guard, built_on=BuiltOn(contents={}), address=None, embedding="program", golden=golden)
+    def model(made):
+        return write_model(made, guard.classifier, None, "program")
+
+    write_guard(folder, guard, built_on=BuiltOn(contents={}), model=model, golden=golden)
     return folder
 
 

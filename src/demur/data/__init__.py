@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from demur.data.unknown_images import UnknownImages as UnknownImages
     from demur.data.unknown_images import check_same_shape as check_same_shape
     from demur.data.unknown_images import open_unknown as open_unknown
-    from demur.data.unknown_images import unknown_images as unknown_images
     from demur.splits import Split as Split
 
 _FILES = {
     "demur.data.index": ("Index", "build_index"),
     "demur.data.memory": ("from_dataset", "from_given", "from_tensors"),
     "demur.data.source": ("Row", "Source", "open_data"),
-    "demur.data.unknown_images": ("UnknownImages", "check_same_shape", "open_unknown", "unknown_images"),
+    "demur.data.unknown_images": ("UnknownImages", "check_same_shape", "open_unknown"),
     "demur.splits": ("Split",),
 }
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.containment import contained
-from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown, unknown_images
+from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown
 from demur.data.index import Index
+from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
 from demur.guard.guard_folder import read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
