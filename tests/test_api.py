@@ -108,6 +108,7 @@ def test_draws_follow_the_images_and_the_seed(net, images):
     assert not torch.equal(one.images, attack(net, x, y, seed=1).images)
 
 
+@pytest.mark.slow
 def test_addresses_from_python_and_the_command_line_give_the_same_bytes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.toml").write_text('[data]\nlimit = 60\n[conditions]\nuse = ["clean", "pgd(eps=0.05, steps=2)"]\n')

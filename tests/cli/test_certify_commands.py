@@ -59,6 +59,7 @@ def test_every_class_may_be_kept_to(tmp_path, capsys):
     assert "Of the images of each class, at most 10 in 100" in out
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_torch(tmp_path):
     table(tmp_path / "answers.csv")
     found = python(COMMAND, "certify", "answers.csv", "--risk", "0.1", "--out", "run", cwd=tmp_path)

@@ -67,6 +67,7 @@ def test_the_package_is_listed_with_its_version(package):
     assert answer.stdout.splitlines()[1].split() == ["span", "comes", "with", "demur-haze", "1.0"]
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_package_pass(package):
     answer = run(package, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_demur_haze.py")
     assert answer.returncode == 0, answer.stdout
