@@ -112,7 +112,7 @@ class BuiltOn:
     """The images a guard was built on, so that they can be left out where it is judged, and what places thresholds.
 
     Attributes:
-        contents: split → SHA-256 of each image's decoded pixels, as hexadecimal text.
+        contents: split, or `TRAIN` → SHA-256 of each image's decoded pixels, as hexadecimal text.
         scores: of the tune images, (rows,), by each signal of the policy.
         wrong: whether the model's answer to each of them is wrong, (rows,).
     """
