@@ -1,5 +1,7 @@
 """A guard answers or abstains by its policy, alike alone and in any batch, and loses nothing to a bad image."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +84,31 @@ class TestDecisions:
         assert len(guard(torch.empty(0, *tiny.SHAPE))) == 0
         assert len(guard.read([])) == 0
 
+    def test_iterating_and_taking_one_agree(self, guard, images):
+        found = guard(images[:5])
+        assert [each.label for each in found] == list(found.labels) == [found[row].label for row in range(5)]
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_scores_are_in_single_precision_whatever_the_images_are_in(self, guard, images, dtype):
+        narrow = images.to(dtype)
+        assert (guard(narrow).scores["msp"] == guard(narrow.float()).scores["msp"]).all()
+
+    @pytest.mark.parametrize("dtype", [">f4", "f2", "f8", "g"])
+    def test_arrays_of_any_floats_do(self, guard, images, dtype):
+        narrow = images.numpy().astype(dtype)
+        plain = torch.from_numpy(narrow.astype("f4"))
+        assert (guard(narrow).scores["msp"] == guard(plain).scores["msp"]).all()
+
+    def test_precision_that_the_caller_set_for_his_own_model_decides_nothing(self, guard, images):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = guard(images)
+        assert (found.scores["msp"] == guard(images).scores["msp"]).all()
+
+    def test_a_copy_and_a_guard_that_was_sent_decide_alike(self, guard, images):
+        whole = guard(images).accepted.tolist()
+        for other in (copy.copy(guard), copy.deepcopy(guard), pickle.loads(pickle.dumps(guard))):
+            assert other(images).accepted.tolist() == whole
+
     def test_arrays_and_single_images_do(self, guard, images):
         whole = guard(images)
         assert guard(images.numpy()).accepted.tolist() == whole.accepted.tolist()
@@ -100,11 +127,25 @@ class TestBadImages:
             (lambda x: (x * 255).byte(), "floating"),
             (lambda x: x * float("nan"), "finite"),
             (lambda x: "picture", "tensor"),
+            (lambda x: [x[0]], "list"),
+            (lambda x: x.to_sparse(), "sparse"),
+            (lambda x: x.to("meta"), "meta device"),
+            (lambda x: np.array([["a"]], object), "array of object"),
+            (lambda x: np.array(["a"]), "array of <U1"),
         ],
     )
     def test_a_tensor_of_another_kind_is_refused_with_the_rule(self, guard, images, change, words):
         with pytest.raises(DataError, match=words):
             guard(change(images))
+
+    def test_one_answer_is_of_one_image(self, guard, images):
+        with pytest.raises(DataError, match=r"about one image; got 3"):
+            guard.answer(images[:3])
+
+    @pytest.mark.parametrize(("pictures", "words"), [("a.png", "str alone"), (b"a", "bytes alone"), ([3], "int")])
+    def test_what_is_no_list_of_pictures_is_refused(self, guard, pictures, words):
+        with pytest.raises(DataError, match=words):
+            guard.read(pictures)
 
     def test_a_picture_that_cannot_be_read_is_abstained_from_and_the_others_are_not(self, guard, images, tmp_path):
         good = as_file((images[0] * 255).round() / 255)[1]
@@ -167,6 +208,13 @@ class TestExpiry:
         today = replace(guard, card=replace(guard.card, expires=datetime.now(UTC).date().isoformat()))
         assert not today.expired
         assert today(images).accepted.tolist() == guard(images).accepted.tolist()
+
+    @pytest.mark.parametrize("notation", ["%Y%m%d", "%G-W%V-%u", "%GW%V%u"])
+    def test_a_day_in_another_notation_is_the_same_day(self, guard, notation):
+        day = datetime.now(UTC).date()
+        for offset, over in ((-1, True), (0, False), (1, False)):
+            text = (day + timedelta(days=offset)).strftime(notation)
+            assert replace(guard, card=replace(guard.card, expires=text)).expired is over
 
     def test_a_day_that_is_none_is_refused(self, guard):
         with pytest.raises(InputError, match="2027-06-30"):

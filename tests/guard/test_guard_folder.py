@@ -14,9 +14,11 @@ from demur.errors import DemurError, InputError, ModelError, RunError
 from demur.files import json_bytes
 from demur.guard import Guard
 from demur.guard.card_words import guard_markdown, guard_words
-from demur.guard.file_list import FILE, files_in, verify_files, write_file_list
+from demur.guard.file_list import FILE, LEDGER, LEDGER_IDS, files_in, verify_files, write_file_list
 from demur.guard.guard_folder import check_ledger, guard_facts, read_built_on
 from demur.guard.model_files import PROGRAM
+from demur.guard.signature import verify_guard
+from demur.policies.look import Look
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,17 @@ class TestChanged:
         next(ledger.folder.iterdir()).unlink()
         with pytest.raises(InputError, match="is gone"):
             Guard.load(folder)
+
+    def test_the_looks_that_the_certificate_counted_must_be_there(self, tmp_path):
+        made = guarded.guard()
+        counted = replace(made.policy.certificate, look=Look(1, "runs"))
+        guarded.written(tmp_path / "guard", made=replace(made, policy=counted.on("msp")))
+        assert len(check_ledger(tmp_path / "guard")) == 1
+        (tmp_path / "guard" / LEDGER).unlink()
+        shutil.rmtree(tmp_path / "guard" / LEDGER_IDS)
+        for ask in (Guard.load, check_ledger, verify_guard):
+            with pytest.raises(InputError, match=r"0 looks at labels, and the certificate is of look 1"):
+                ask(tmp_path / "guard")
 
     def test_a_file_nobody_may_read_is_an_error_with_the_way_out(self, folder):
         if os.geteuid() == 0:

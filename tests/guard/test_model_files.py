@@ -1,16 +1,18 @@
 """The model of a guard: by its address, with its weights, or as a program without a pickle."""
 
+import hashlib
 import io
 import zipfile
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tests import guarded, tiny
 from torch import nn
 
 from demur.adapters import load_model
+from demur.adapters.weights import KEY, manifest_of, manifest_text
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError, ModelError
 from demur.evidence import Evidence
@@ -56,6 +58,16 @@ def test_embedded_weights_outlive_the_file_they_came_from(tmp_path):
     found, x = read_model(tmp_path / "guard", place), torch.rand(3, 1, 28, 28)
     assert found.sha256 == classifier.sha256
     assert torch.equal(found(x), classifier(x))
+
+
+def test_the_list_of_training_images_comes_along_with_weights_that_name_it(tmp_path):
+    address, _ = zoo(tmp_path)
+    weights, text = tmp_path / "w.safetensors", manifest_text(frozenset({"ab" * 32}))
+    save_file(load_file(weights), weights, {KEY: hashlib.sha256(text).hexdigest()})
+    manifest_of(weights).write_bytes(text)
+    classifier = load_model(address, classes=tiny.CLASSES, input_shape=(1, 28, 28))
+    place = write_model(tmp_path / "guard", classifier, address, "weights")
+    assert read_model(tmp_path / "guard", place).learned_from == {"ab" * 32}
 
 
 def test_the_weights_of_every_member_of_an_ensemble_are_embedded(tmp_path):

@@ -300,6 +300,7 @@ def _certify_words(found: "Recertification") -> Iterator[str]:
     from demur.policies import Refusal
 
     left_out = f" ({found.excluded:,} it was built on were left out)" if found.excluded else ""
+    left_out += f" ({found.copies:,} copies counted once)" if found.copies else ""
     counts = f"{found.answers:,} {found.unit}s answered, {found.wrong:,} wrong"
     yield f"{found.images:,} new labelled images{left_out}; {counts}."
     states = {
@@ -318,7 +319,8 @@ def _certify_words(found: "Recertification") -> Iterator[str]:
 def _certify_json(found: "Recertification") -> str:
     from demur.policies import Refusal
 
-    values = {name: getattr(found, name) for name in ("images", "excluded", "unit", "answers", "wrong", "stands")}
+    names = ("images", "excluded", "copies", "unit", "answers", "wrong", "stands")
+    values = {name: getattr(found, name) for name in names}
     risk = {name: getattr(found.risk, name) for name in ("value", "low", "high")} if found.answers else None
     answer = {"certified": not isinstance(found.answer, Refusal), "sentence": found.answer.sentence}
     return json_text.dumps({**values, "risk": risk, **answer, "out": None if found.out is None else str(found.out)})

@@ -15,6 +15,9 @@ from demur.policies.policy import Flags, Floats
 SPLITS = ("fit", "tune", "certify")
 """The splits that a guard is built on."""
 
+TRAIN = "train"
+"""Beside the splits, the images that the model has learned from, as far as they are known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation:
@@ -70,8 +73,8 @@ class Card:
     expires: str | None = None
 
     def __post_init__(self) -> None:
-        if self.expires is not None:
-            check_day(self.expires)
+        if self.expires is not None:  # in one notation, since days are compared as text
+            object.__setattr__(self, "expires", check_day(self.expires))
 
 
 def check_day(text: str) -> str:
@@ -112,7 +115,7 @@ class BuiltOn:
     """The images a guard was built on, so that they can be left out where it is judged, and what places thresholds.
 
     Attributes:
-        contents: split → SHA-256 of each image's decoded pixels, as hexadecimal text.
+        contents: split, or `TRAIN` → SHA-256 of each image's decoded pixels, as hexadecimal text.
         scores: of the tune images, (rows,), by each signal of the policy.
         wrong: whether the model's answer to each of them is wrong, (rows,).
     """

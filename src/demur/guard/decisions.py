@@ -75,7 +75,10 @@ class Decisions:
     @property
     def labels(self) -> tuple[str | None, ...]:
         """What the model would answer to each image, whether or not it may."""
-        return tuple(None if place < 0 else self.classes[place] for place in self.predicted)
+        return tuple(map(self._label, self.predicted.tolist()))
+
+    def _label(self, place: int) -> str | None:
+        return None if place < 0 else self.classes[place]
 
     @property
     def answers(self) -> tuple[str | None, ...]:
@@ -104,7 +107,7 @@ class Decisions:
         )
 
     def __getitem__(self, row: int) -> Decision:
-        label, accepted = self.labels[row], bool(self.accepted[row])
+        label, accepted = self._label(int(self.predicted[row])), bool(self.accepted[row])
         return Decision(
             label=label,
             answer=label if accepted else None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from demur.classifier import BoundClassifier
-from demur.errors import InputError, ModelError
+from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence
 from demur.guard.card import Card
 from demur.guard.decisions import UNDEFINED, UNREADABLE, Decision, Decisions
@@ -81,7 +82,17 @@ class Guard:
         """Decide about one image: a tensor or array (channels, height, width), or the bytes or path of a picture."""
         sites = None if site is None else np.array([site], object)
         pictured = isinstance(image, bytes | str | Path)
-        return (self.read([image], sites) if pictured else self(image, sites))[0]  # type: ignore[list-item, arg-type]
+        found = self.read([image], sites) if pictured else self(image, sites)  # type: ignore[list-item, arg-type]
+        if len(found) != 1:
+            raise DataError(f"answer(image) is about one image; got {len(found)}. Ask about several by guard(images).")
+        return found[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the lock, so that a guard can be copied and sent to another process."""
+        return {name: part for name, part in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state, _turn=Lock())
 
     @property
     def sha256(self) -> str:
@@ -135,8 +146,8 @@ class Guard:
 
     def _batch(self, images: Images) -> tuple[Logits, Mapping[str, Floats]]:
         """Logits and scores of some rows; the scores of those without a finite answer are NaN."""
-        needs = self.needs
-        with self._turn, torch.no_grad():
+        needs, kind = self.needs, self.classifier.device.type
+        with self._turn, torch.no_grad(), torch.autocast(kind, enabled=False):  # bounds are of the audit's precision
             x = images.to(self.classifier.device)
             evidence = Evidence(self.classifier, x, needs.layers, features=needs.features, check=False)
             return evidence.logits, self._scores(evidence)

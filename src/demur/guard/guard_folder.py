@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from demur.data.decoding import Rules
 from demur.errors import DemurError, InputError, RunError
 from demur.files import write_atomically, write_json
-from demur.guard.card import SPLITS, BuiltOn, digests, load_card, plain_card
+from demur.guard.card import SPLITS, TRAIN, BuiltOn, digests, load_card, plain_card
 from demur.guard.file_list import LEDGER, verify_files, write_file_list
 from demur.guard.guard import Guard, check_parts, check_scores
 from demur.guard.intake import Intake
 from demur.guard.model_files import ModelPlace, read_model
 from demur.ledger import Ledger, Line, line_text, read_ids
-from demur.policies import CERTIFIED_POLICIES, Tolerance, dump_policy, load_policy
+from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, Tolerance, dump_policy, load_policy
 from demur.policies.certificate_json import build_stored
 from demur.registry.regular_files import MIB, content_of, reason
 from demur.signals import Fittable, Needs, Signal
@@ -39,6 +39,9 @@ FORMAT, VERSION = "demur guard", 1
 GUARD, SIGNALS, BUILT_ON = "guard.json", "signals", "built_on.safetensors"
 
 _LARGEST = 64 * MIB
+_IN_LEDGER = ("runs", "folder", "ledger")
+"""Where looks were counted that come along with a guard."""
+
 _SCORES = "tune.scores."
 _KEYS = ("card", "decoding", "format", "model", "needs", "policy", "temperature", "tolerances", "version")
 
@@ -139,9 +142,7 @@ def read_guard(folder: Path, sha256: str | None = None) -> Guard:
     verify_files(folder, sha256)
     content = guard_facts(folder)
     place = model_place(content["model"])
-    policy = _part("policy", load_policy, content["policy"])
-    if not isinstance(policy, CERTIFIED_POLICIES):
-        raise InputError(f"{folder / GUARD} has a policy without a certificate. Fit the guard again.")
+    policy = _policy(folder, content)
     check_ledger(folder)
     guard = Guard(
         classifier=read_model(folder, place),
@@ -155,6 +156,13 @@ def read_guard(folder: Path, sha256: str | None = None) -> Guard:
     )
     check_parts(guard)
     return guard
+
+
+def _policy(folder: Path, content: Mapping[str, Any]) -> CertifiedPolicy:
+    policy = _part("policy", load_policy, content["policy"])
+    if not isinstance(policy, CERTIFIED_POLICIES):
+        raise InputError(f"{folder / GUARD} has a policy without a certificate. Fit the guard again.")
+    return policy
 
 
 def _signals(folder: Path) -> dict[str, Signal]:
@@ -249,7 +257,7 @@ def read_built_on(folder: Path) -> BuiltOn:
 
     try:
         found = load((folder / BUILT_ON).read_bytes())
-        hashes = {split: found.get(f"contents.{split}", np.empty((0, 32), np.uint8)) for split in SPLITS}
+        hashes = {split: found.get(f"contents.{split}", np.empty((0, 32), np.uint8)) for split in (*SPLITS, TRAIN)}
         return BuiltOn(
             contents={split: tuple(bytes(row).hex() for row in rows) for split, rows in hashes.items()},
             scores={key.removeprefix(_SCORES): each for key, each in found.items() if key.startswith(_SCORES)},
@@ -263,7 +271,8 @@ def check_ledger(folder: Path) -> Sequence[Line]:
     """The lines of a guard's ledger, each as it was written, with the ids they name.
 
     Raises:
-        InputError: one was changed, or a file of ids was, is gone or is not named.
+        InputError: one was changed, or a file of ids was, is gone or is not named; or there are fewer looks than the
+            certificate counted. Later ones that are gone leave no trace here: against that there is a signature.
     """
     ledger = Ledger(folder / LEDGER)
     try:
@@ -279,4 +288,11 @@ def check_ledger(folder: Path) -> Sequence[Line]:
     strangers = sorted(each.name for each in ledger.folder.glob("*") if each.name not in named)
     if strangers:
         raise InputError(f"{ledger.folder / strangers[0]} is no file of this guard. Remove it.")
+    look = _policy(folder, guard_facts(folder)).certificate.look
+    found = len({each for line in lines for each in line["looks"]})
+    if look.counted in _IN_LEDGER and found < look.number:
+        raise InputError(
+            f"{ledger.path} has {found} looks at labels, and the certificate is of look {look.number}: lines of it are "
+            "gone. Bring it back, or fit the guard again."
+        )
     return lines

@@ -48,7 +48,19 @@ class Intake:
         return None, f"an image of {found}, and the model reads {wanted}"
 
     def batch(self, pictures: Sequence[Picture]) -> tuple[Images, tuple[str, ...]]:
-        """Images (rows, channels, height, width), grey where one could not be read, and what is wrong with each."""
+        """Images (rows, channels, height, width), grey where one could not be read, and what is wrong with each.
+
+        Raises:
+            DataError: something else than bytes and paths, or one alone that is not in a list.
+        """
+        listed = [pictures] if isinstance(pictures, bytes | bytearray | str | Path) else pictures
+        strange = [each for each in listed if not isinstance(each, bytes | str | Path)]
+        if strange or listed is not pictures:
+            raise DataError(
+                "pictures are a list of bytes and paths; got "
+                f"{f'one with {_kind(strange[0])}' if strange else f'{type(pictures).__name__} alone'}. Ask about one "
+                "picture by answer(picture), about tensors by guard(images)."
+            )
         decoded = [self.decode(picture) for picture in pictures]
         grey = torch.full(self.input_shape, 0.5)
         images = [grey if image is None else image for image, _ in decoded]
@@ -61,14 +73,14 @@ class Intake:
         Raises:
             DataError: wrong type, shape or range.
         """
-        found = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
-        if not isinstance(found, Tensor):
+        found = _of_array(images) if isinstance(images, np.ndarray) else images
+        if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta:
             raise DataError(
                 "images are a tensor or array (rows, channels, height, width) in [0, 1], or bytes and paths of "
-                f"pictures; got {type(images).__name__}."
+                f"pictures; got {_kind(found)}."
             )
         whole = found[None] if found.ndim == 3 else found
-        if whole.dtype == torch.float64:
+        if whole.is_floating_point():  # the answers of an audit are in single precision, so its bounds are too
             whole = whole.float()
         if whole.ndim == 4 and not len(whole):
             return whole
@@ -78,3 +90,22 @@ class Intake:
                 return whole
         check_images(whole, self.input_shape)
         return clamped(whole)
+
+
+def _of_array(array: NDArray[np.generic]) -> Tensor:
+    """A tensor of the same numbers, whatever their width and byte order.
+
+    Raises:
+        DataError: they are no numbers.
+    """
+    try:
+        plain = array.astype(np.float32) if array.dtype.kind == "f" else array.astype(array.dtype.newbyteorder("="))
+        return torch.from_numpy(np.array(plain))
+    except TypeError:
+        raise DataError(f"images are floating-point numbers in [0, 1]; got an array of {array.dtype}.") from None
+
+
+def _kind(images: object) -> str:
+    if not isinstance(images, Tensor):
+        return type(images).__name__
+    return "a tensor on the meta device, which has no numbers" if images.is_meta else f"a tensor in {images.layout}"

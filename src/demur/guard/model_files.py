@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from demur.adapters import load_model
-from demur.adapters.weights import read_weights
+from demur.adapters.weights import manifest_of, read_weights
 from demur.classifier import BoundClassifier
 from demur.classifier.plain_module import PlainModule
 from demur.errors import InputError, ModelError
@@ -106,7 +106,10 @@ def _copy_weights(folder: Path, text: str) -> None:
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     for place, source in enumerate(sources):
         read_weights(source)  # a file that is none is named
-        shutil.copyfile(source, folder / WEIGHTS.format(place))
+        target = folder / WEIGHTS.format(place)
+        shutil.copyfile(source, target)
+        if manifest_of(Path(source)).is_file():  # without it weights that name one are refused
+            shutil.copyfile(manifest_of(Path(source)), manifest_of(target))
 
 
 def _weights_of(text: str) -> list[str]:

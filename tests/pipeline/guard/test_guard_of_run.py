@@ -263,6 +263,17 @@ class TestAudited:
         assert results.state == "issued"
         assert write(run, results).path.is_file()
 
+    def test_the_model_itself_is_that_of_a_guard_with_a_program_of_it_whose_run_makes_no_other_guard(
+        self, made, tmp_path
+    ):
+        _, folder, _ = made
+        plan = tiny.plan(conditions=("clean",)).with_guard(folder)
+        new = from_tensors(*tiny.images_and_labels(900, 5), classes=tiny.CLASSES, name="new")
+        run = tiny.run_plan(plan, tmp_path / "run", tiny.Quiet(), new, tiny.classifier())
+        assert read_json(run / "facts" / "policies.json")[0]["policy"] == read_json(folder / "guard.json")["policy"]
+        with pytest.raises(RunError, match="audited the guard in"):
+            guard_of_run(run, tmp_path / "g", GuardChoices(), StandIns(source=new, classifier=tiny.classifier()))
+
     def test_a_guard_of_another_model_is_refused(self, made, tmp_path):
         plan = tiny.plan(conditions=("clean",)).with_guard(made[1])
         with pytest.raises(InputError, match="A certificate is about one model"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests import guarded, tiny
 
+from demur.classifier import BoundClassifier
 from demur.data import build_index, from_tensors
 from demur.errors import DataError, InputError
 from demur.guard import Guard
@@ -78,6 +79,29 @@ def test_images_that_are_all_known_or_of_other_classes_are_refused(folder):
         recertify(folder, from_tensors(images[places], labels[places], classes=tiny.CLASSES, name="old"))
     with pytest.raises(DataError, match="made for"):
         recertify(folder, from_tensors(images, labels, classes=("a", "b", "c"), name="others"))
+
+
+def test_images_the_model_has_learned_from_are_left_out_though_a_program_does_not_know_them(tmp_path):
+    images, labels = tiny.images_and_labels()
+    learned = build_index(tiny.source()).contents[:300]
+    model = BoundClassifier(tiny.Net().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE, learned_from=learned)
+    folder = guarded.audited(tmp_path, model=model, policies=("certified(risk=0.2)",))[1]
+    new, old = tiny.images_and_labels(100, 7), slice(0, 300)
+    mixed = from_tensors(
+        torch.cat([images[old], new[0]]), torch.cat([labels[old], new[1]]), classes=tiny.CLASSES, name="mixed"
+    )
+    found = recertify(folder, mixed)
+    assert (found.images, found.excluded) == (100, 300)
+
+
+def test_copies_of_an_image_certify_once(folder):
+    images, labels = tiny.images_and_labels(60, 11)
+    repeated = from_tensors(images.repeat(25, 1, 1, 1), labels.repeat(25), classes=tiny.CLASSES, name="copies")
+    found = recertify(folder, repeated)
+    assert (found.images, found.copies) == (60, 1440)
+    assert isinstance(found.answer, Refusal)
+    once = recertify(folder, from_tensors(images, labels, classes=tiny.CLASSES, name="once"))
+    assert (once.answers, once.wrong, once.copies) == (found.answers, found.wrong, 0)
 
 
 class TestLooks:

@@ -1,7 +1,8 @@
 """From a finished run to a guard: its policy as it stands, the signals it reads, and what they were built on."""
 
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -21,7 +22,7 @@ from demur.data import Source
 from demur.data.decoding import HOSTILE, Encoded, Rules
 from demur.errors import RunError
 from demur.files import read_json
-from demur.guard.card import SPLITS, BuiltOn, Card, Confirmation, check_day
+from demur.guard.card import SPLITS, TRAIN, BuiltOn, Card, Confirmation, check_day
 from demur.guard.golden_vectors import Encoded as File
 from demur.guard.golden_vectors import as_file, write_golden
 from demur.guard.guard import Guard
@@ -127,8 +128,13 @@ def _certified_entry(run: Path) -> Mapping[str, Any]:
 
 def _job_of(run: Path, others: StandIns) -> Job:
     """The job of a run again, which must be of the same model and images."""
-    facts = read_json(run / "run.json")
-    job = prepared_job(read_plan(run / "plan.toml"), others, lambda _sentence: None)
+    facts, plan = read_json(run / "run.json"), read_plan(run / "plan.toml")
+    if plan.guard is not None:
+        raise RunError(
+            f"{run} audited the guard in {plan.guard.folder}, and its certificate is that guard's, not of these "
+            "images. Take that folder, or certify it on new labels: demur guard certify."
+        )
+    job = prepared_job(plan, others, lambda _sentence: None)
     for what, before, now in (
         ("model", facts["model_sha256"], job.classifier.sha256),
         ("images", facts["data_sha256"], job.index.sha256),
@@ -237,11 +243,17 @@ def _choice(job: Job, name: str) -> str:
 def _built_on(job: Job, clean: pl.DataFrame, signals: Sequence[str]) -> BuiltOn:
     index = job.index
     tune = _readable(clean, "tune")
+    contents = {split: tuple(index.contents[row] for row in _positions(job, split)) for split in SPLITS}
     return BuiltOn(
-        contents={split: tuple(index.contents[row] for row in _positions(job, split)) for split in SPLITS},
+        contents={**contents, TRAIN: _hashes(job.classifier.learned_from)},
         scores={name: tune[f"signal.{name}"].cast(pl.Float64).to_numpy() for name in signals},
         wrong=wrong(tune),
     )
+
+
+def _hashes(contents: Collection[str]) -> tuple[str, ...]:
+    """Those that are hashes; what else a list of training images says is of no image."""
+    return tuple(sorted(each for each in contents if re.fullmatch("[0-9a-f]{64}", each)))
 
 
 def _positions(job: Job, split: str) -> list[int]:

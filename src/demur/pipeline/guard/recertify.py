@@ -55,6 +55,7 @@ class Recertification:
     Attributes:
         images: labelled images that had no part in the guard.
         excluded: images that were left out because it was built on them.
+        copies: images that were left out because the pixels of another are the same, so that they say nothing new.
         unit: what counts as independent: an image, or one image of a group.
         answers: units answered.
         wrong: of these wrong.
@@ -67,6 +68,7 @@ class Recertification:
 
     images: int
     excluded: int
+    copies: int
     unit: str
     answers: int
     wrong: int
@@ -113,6 +115,7 @@ def recertify(
     found = Recertification(
         images=len(trial.wrong),
         excluded=trial.index.excluded,
+        copies=len(trial.index.readable) - len(trial.rows),
         unit="image" if trial.groups is None else "group",
         answers=answers,
         wrong=errors,
@@ -145,25 +148,32 @@ def _trial(folder: Path, guard: Guard, source: Source) -> "_Trial":
         )
     built_on = read_built_on(folder)
     index = build_index(source, exclude=guard.classifier.learned_from | built_on.every, held_out=True)
-    readable = index.readable
-    if not len(readable):
+    rows = _distinct(index)
+    if not len(rows):
         raise DataError(f"{source.address} has no readable image that is new to this guard. Bring new labels.")
-    parts = list(_decisions(source, guard, index))
+    parts = list(_decisions(source, guard, index.positions[rows]))
     return _Trial(
         folder=folder,
         guard=guard,
         built_on=built_on,
         index=index,
+        rows=rows,
         scores={name: np.concatenate([part.scores[name] for part in parts]) for name in guard.signals},
-        wrong=np.concatenate([part.predicted for part in parts]) != index.labels[readable],
+        wrong=np.concatenate([part.predicted for part in parts]) != index.labels[rows],
     )
 
 
-def _decisions(source: Source, guard: Guard, index: Index) -> Iterator[Decisions]:
+def _distinct(index: Index) -> NDArray[np.int64]:
+    """The readable rows, of those with the same pixels the first alone."""
     readable = index.readable
-    for start in range(0, len(readable), _CHUNK):
-        positions = index.positions[readable[start : start + _CHUNK]].tolist()
-        yield guard(torch.stack([_image(row) for row in source.read(positions)]).clamp(0, 1))
+    first = np.unique([index.contents[row] for row in readable], return_index=True)[1]
+    return readable[np.sort(first)]
+
+
+def _decisions(source: Source, guard: Guard, positions: NDArray[np.int64]) -> Iterator[Decisions]:
+    for start in range(0, len(positions), _CHUNK):
+        part = positions[start : start + _CHUNK].tolist()
+        yield guard(torch.stack([_image(row) for row in source.read(part)]).clamp(0, 1))
 
 
 def _image(row: Row) -> Tensor:
@@ -174,31 +184,30 @@ def _image(row: Row) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Trial:
-    """A guard on labelled images that are new to it; scores and flags run over the readable rows of the index."""
+    """A guard on labelled images that are new to it; scores and flags run over some `rows` of the index."""
 
     folder: Path
     guard: Guard
     built_on: BuiltOn
     index: Index
+    rows: NDArray[np.int64]
     scores: Mapping[str, Floats]
     wrong: Flags
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        return self.index.labels[self.index.readable]
+        return self.index.labels[self.rows]
 
     @property
     def ids(self) -> list[str]:
-        return [self.index.sample_ids[row] for row in self.index.readable]
+        return [self.index.sample_ids[row] for row in self.rows]
 
     @property
     def groups(self) -> NDArray[np.str_] | None:
         """The unit of independence of each row, its own id where it has no group; None where no row has one."""
         if self.index.group_count is None:
             return None
-        return np.array(
-            [self.index.groups[row] or f"image {self.index.sample_ids[row]}" for row in self.index.readable]
-        )
+        return np.array([self.index.groups[row] or f"image {self.index.sample_ids[row]}" for row in self.rows])
 
     @property
     def labelled(self) -> LabelledScores:
@@ -212,7 +221,7 @@ class _Trial:
         placing = hashlib.sha256(self.built_on.wrong.tobytes())
         for name in self.guard.policy.signals:
             placing.update(self.built_on.scores[name].tobytes())
-        contents = [self.index.contents[row] for row in self.index.readable]
+        contents = [self.index.contents[row] for row in self.rows]
         return Inquiry(
             rows=LabelledRows.of(contents, self.labels.tolist(), None if self.groups is None else self.groups.tolist()),
             model=self.guard.sha256,
@@ -240,7 +249,7 @@ class _Trial:
         """Write a guard with a new certificate; model, golden images and looks of the old one come along."""
         place = model_place(guard_facts(self.folder)["model"])
         new = replace(self.guard, policy=answer.on(self.guard.policy.signals[0]), card=self._card(source, expires))
-        contents = (self.index.contents[row] for row in self.index.readable)
+        contents = (self.index.contents[row] for row in self.rows)
         certify = tuple(dict.fromkeys((*self.built_on.contents["certify"], *contents)))
         pictures, sites = read_pictures(self.folder)
         return write_guard(

@@ -11,7 +11,7 @@ from demur.data import Source, UnknownImages, build_index, check_same_shape, ope
 from demur.data.index import Index
 from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
-from demur.guard.guard_folder import read_built_on, read_guard
+from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
@@ -56,9 +56,10 @@ class AuditedGuard:
             ModelError: it guards another model.
         """
         guard = read_guard(folder, sha256)
-        if guard.sha256 != classifier.sha256:
+        certified = model_place(guard_facts(folder)["model"]).sha256  # a program of it has a hash of its own
+        if classifier.sha256 not in {guard.sha256, certified}:
             raise ModelError(
-                f"the guard in {folder} is of the model {guard.sha256[:16]}…, and this is {classifier.sha256[:16]}…. "
+                f"the guard in {folder} is of the model {certified[:16]}…, and this is {classifier.sha256[:16]}…. "
                 "A certificate is about one model: name that one, or fit a guard for this one."
             )
         return cls(policy=guard.policy, signals=dict(guard.signals), built_on=read_built_on(folder).every)
