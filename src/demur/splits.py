@@ -11,8 +11,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from demur.errors import DataError
 
@@ -119,6 +117,9 @@ def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> list[s
 
 def _units(contents: Sequence[str], groups: Sequence[str | None]) -> list[int]:
     """The number of each row's connected component, rows being linked through what they share."""
+    from scipy.sparse import coo_matrix  # a guard never needs it, and takes long to import it
+    from scipy.sparse.csgraph import connected_components
+
     names: dict[tuple[str, str], int] = {}
     links = [(row, _number(names, ("content", content))) for row, content in enumerate(contents)]
     links += [(row, _number(names, ("group", group))) for row, group in enumerate(groups) if group is not None]
