@@ -135,6 +135,7 @@ def fit_guard(
         InputError: something given cannot be used.
     """
     with blamed(), contained(), same_draws():
+        GuardChoices(expires=expires).check(Path(out))
         if run is None:
             described = {"conditions.use": ["clean"]} if plan is None else plan
             named, others = _named(model, data, _read(described, shipped=_is_shipped(model, data)), device, None)

@@ -86,7 +86,7 @@ def copy_looks(run: Path, ledger: Ledger) -> None:
     """
     for line in _read(run / FILE):
         if "looks" in line:
-            ids = read_ids(run / ROWS / line["rows"])
+            ids = _reader(run)(line["rows"])  # those of other runs lie beside the run folders alone
             ledger.add(line, None if ids is None else LabelledRows(ids, ""))
 
 

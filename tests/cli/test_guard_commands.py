@@ -1,6 +1,7 @@
 """`demur guard …` on the shipped classifier: words, JSON lines, exit status, and what is copied."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,23 @@ def test_what_is_fixed_is_not_chosen_again(folder, capsys, command, option, othe
     assert f"{other[0]} would choose another" in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("fit", "--limit", "700", "--out", "{}/sub"),
+        ("predict", "{}", "{}/golden", "--copy-abstained", "{}/away"),
+        ("predict", "{}", "{}/golden", "--copy-abstained", "{}"),
+        ("certify", "{}", "fashion", "--out", "{}/sub"),
+        ("export", "{}", "{}/graph.onnx"),
+    ],
+)
+def test_nothing_is_written_into_a_guard(folder, capsys, command):
+    status, out, err = said(capsys, "guard", *(each.format(folder) for each in command))
+    assert (status, out) == (2, "")
+    assert "would lie in the guard" in err
+    verify_files(folder)
+
+
 class TestPredict:
     def test_a_table_has_a_line_for_each_picture_and_the_sum(self, folder, tmp_path, capsys):
         pictures = Path(shutil.copytree(folder / "golden", tmp_path / "pictures"))
@@ -114,6 +132,16 @@ class TestPredict:
             (tmp_path / name / "x.png").write_bytes(name.encode())
         said(capsys, "guard", "predict", folder, tmp_path / "a", tmp_path / "b", "--copy-abstained", tmp_path / "away")
         assert {each.read_bytes() for each in (tmp_path / "away").iterdir()} == {b"a", b"b"}
+
+    def test_what_is_no_file_is_abstained_from_and_never_left_out(self, folder, tmp_path, capsys):
+        pictures = tmp_path / "pictures"
+        (pictures / "folder.png").mkdir(parents=True)
+        (pictures / "gone.png").symlink_to("nowhere.png")
+        os.mkfifo(pictures / "pipe.png")
+        status, out, _ = said(capsys, "guard", "predict", folder, pictures, "--json")
+        assert status in {0, None}
+        found = {Path(each["image"]).name: each["reason"] for each in map(json.loads, out.splitlines())}
+        assert found == {"gone.png": "unreadable", "pipe.png": "unreadable"}
 
     def test_no_pictures_is_an_error(self, folder, tmp_path, capsys):
         (tmp_path / "empty").mkdir()

@@ -21,6 +21,10 @@ from demur.guard.signature import verify_guard
 from demur.policies.look import Look
 
 
+def guarded_files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guards") / "guard"
@@ -75,6 +79,46 @@ class TestSaved:
             guarded.written(other)
         assert (other / "chapter.txt").read_text() == "mine"
         assert sorted(each.name for each in tmp_path.iterdir()) == ["guard", "thesis"]
+
+    @pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
+    def test_what_stops_it_between_the_old_and_the_new_leaves_the_old(self, folder, monkeypatch, stop):
+        rename, before = Path.rename, guarded_files(folder)
+
+        def stopped(path, target):
+            if path.name == "guard" and path.parent.name.startswith(".guard."):
+                raise stop
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", stopped)
+        with pytest.raises((RunError, KeyboardInterrupt)):
+            guarded.written(folder, made=guarded.guard(risk=0.3))
+        assert guarded_files(folder) == before
+        assert [each.name for each in folder.parent.iterdir()] == ["guard"]
+
+    def test_a_link_to_a_guard_leads_to_the_new_one(self, folder, tmp_path):
+        (tmp_path / "link").symlink_to(folder)
+        sha256 = guarded.written(tmp_path / "link", made=guarded.guard(risk=0.3))
+        assert (tmp_path / "link").is_symlink()
+        assert verify_files(folder) == sha256
+
+    def test_nothing_is_written_into_a_guard(self, folder, kept):
+        for name in ("sub", "signals", ".looks/x", "a/b"):
+            with pytest.raises(InputError, match="would lie in the guard"):
+                guarded.written(folder / name)
+        assert verify_files(folder) == kept[1]
+
+    @pytest.mark.parametrize("name", ["a\0b", "a\udcff", "x" * 300])
+    def test_a_name_that_no_folder_can_have_is_an_error(self, tmp_path, name):
+        with pytest.raises((InputError, RunError), match=r"cannot be"):
+            guarded.written(tmp_path / name)
+        with pytest.raises(InputError, match="is no guard"):
+            Guard.load(tmp_path / name)
+
+    @pytest.mark.parametrize("device", ["cuda:99", "somewhere"])
+    def test_a_device_that_is_not_there_is_an_error(self, folder, device, monkeypatch):
+        monkeypatch.setattr("demur.guard.guard_folder.read_guard", lambda *_which: guarded.guard())
+        with pytest.raises(InputError, match="cannot be put on device"):
+            Guard.load(folder, device=device)
 
     def test_what_cannot_be_written_leaves_the_old_guard(self, folder, kept, monkeypatch):
         def full(*_given):
@@ -182,7 +226,7 @@ class TestChanged:
             with pytest.raises(InputError, match="is no guard"):
                 Guard.load(place)
 
-    def test_a_look_that_was_edited_or_lost_its_rows_is_named(self, folder):
+    def test_a_look_that_was_edited_or_whose_rows_were_is_named(self, folder):
         ledger = guarded.ledger_of(folder)
         assert len(check_ledger(folder)) == 1
         text = ledger.path.read_text()
@@ -190,9 +234,12 @@ class TestChanged:
         with pytest.raises(InputError, match=r"looks.jsonl"):
             Guard.load(folder)
         ledger.path.write_text(text)
-        next(ledger.folder.iterdir()).unlink()
-        with pytest.raises(InputError, match="is gone"):
+        ids = next(ledger.folder.iterdir())
+        guarded.flipped(ids, 3)
+        with pytest.raises(InputError, match="was changed since"):
             Guard.load(folder)
+        ids.unlink()
+        assert len(check_ledger(folder)) == 1, "a look at rows that nobody knows any more counts as one at any"
 
     def test_the_looks_that_the_certificate_counted_must_be_there(self, tmp_path):
         made = guarded.guard()

@@ -78,6 +78,7 @@ def fit(
             "--from", "the certificate of a run", risk=risk, coverage=coverage, attack_signal=attack_signal, plan=plan
         )
     choices = GuardChoices(embedding=EMBEDDINGS[embed], expires=expires, golden=golden)
+    choices.check(out)
     clean = [] if plan is not None else ['conditions.use=["clean"]']
     named = read(
         model, data, plan, [*(set_ or ()), *clean], limit, risk, None, None, None, coverage, None, attack_signal
@@ -137,6 +138,10 @@ def predict(
     sha256: Annotated[str | None, typer.Option(help="The hash that the guard's list of files must have.")] = None,
 ) -> None:
     """Answer or abstain on pictures: label, confidence, uncertainty, and why not."""
+    from demur.guard.guard_folder import check_outside
+
+    if copy_abstained is not None:
+        check_outside(copy_abstained / "any")
     guard, paths = _loaded(folder, sha256), list(_pictures(images))
     if not paths:
         raise InputError(f"there is no picture at {', '.join(map(str, images))}. Name pictures or folders of them.")
@@ -204,8 +209,10 @@ def export(
     from dataclasses import asdict
 
     from demur.cli.settings import results_alone
+    from demur.guard.guard_folder import check_outside
     from demur.guard.onnx_export import export_folder
 
+    check_outside(graph)
     with results_alone():
         found = export_folder(folder, graph, sha256=sha256)
     if json:
@@ -253,7 +260,7 @@ def _loaded(folder: Path, sha256: str | None = None) -> "Guard":
 def _pictures(places: Sequence[Path]) -> Iterator[Path]:
     for place in places:
         if place.is_dir():
-            yield from sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
+            yield from sorted(path for path in place.rglob("*") if not path.is_dir() and not path.name.startswith("."))
         else:
             yield place
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,17 @@ def check_day(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise InputError(f"`expires` is a day such as 2027-06-30; got {text!r}.") from None
+
+
+def check_ahead(text: str | None) -> None:
+    """Refuse a last day that is over, since nothing would ever be answered.
+
+    Raises:
+        InputError: it is over, or is no day.
+    """
+    today = datetime.now(UTC).date().isoformat()
+    if text is not None and check_day(text) < today:
+        raise InputError(f"`expires` is the last day on which the guard answers; {text} is over. Name a later day.")
 
 
 def plain_card(card: Card) -> dict[str, Any]:

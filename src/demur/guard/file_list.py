@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from demur.errors import InputError
+from demur.errors import InputError, legible
 from demur.files import json_bytes, write_atomically
 
 FILE = "manifest.json"
@@ -117,10 +117,11 @@ def verify_files(folder: Path, sha256: str | None = None) -> str:
 def _list_sha256(folder: Path) -> str:
     try:
         return hashlib.sha256((folder / FILE).read_bytes()).hexdigest()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name may have bytes that no name can have
+        why = error.strerror if isinstance(error, OSError) else "no such name"
         raise InputError(
-            f"{folder} is no guard: {FILE} cannot be read ({error.strerror}). Name the folder that `demur guard fit` "
-            "wrote."
+            f"{legible(str(folder))} is no guard: {FILE} cannot be read ({why}). Name the folder that "
+            "`demur guard fit` wrote."
         ) from None
 
 

@@ -72,9 +72,10 @@ def _entries(folder: Path) -> list[Any]:
 
 
 def _decide(guard: Guard, path: Path, site: str | None) -> Decision:
+    sites = np.array([site], object)  # None is a site that nobody told
     if path.suffix != ".npy":
-        return guard.answer(path, site)
-    return guard.answer(np.load(path, allow_pickle=False), site)
+        return guard.read([path], sites)[0]
+    return guard(np.load(path, allow_pickle=False), sites)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -174,13 +174,22 @@ class Guard:
             device: where the model runs; by default where it is loaded.
 
         Raises:
-            InputError: the folder is no guard, of another version, or a file of it was changed; it is named.
+            InputError: the folder is no guard, of another version, or a file of it was changed, which is named; or
+                there is no such device.
             ModelError: its model cannot be loaded, or is another one.
         """
         from demur.guard.guard_folder import read_guard
 
         guard = read_guard(Path(path), sha256)
-        return guard if device is None else replace(guard, classifier=guard.classifier.to(device))
+        return guard if device is None else replace(guard, classifier=_moved(guard.classifier, device))
+
+
+def _moved(classifier: BoundClassifier, device: str) -> BoundClassifier:
+    try:
+        return classifier.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).partition("\n")[0]
+        raise InputError(f"the model of the guard cannot be put on device {device!r}: {why}. Try cpu.") from None
 
 
 def _floats(scores: Tensor) -> Floats:

@@ -10,6 +10,7 @@ manifest.json   the list of the other files with their hashes; model.sig, its si
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data.decoding import Rules
-from demur.errors import DemurError, InputError, RunError
+from demur.errors import DemurError, InputError, RunError, legible
 from demur.files import write_atomically, write_json
 from demur.guard.card import SPLITS, TRAIN, BuiltOn, digests, load_card, plain_card
-from demur.guard.file_list import LEDGER, verify_files, write_file_list
+from demur.guard.file_list import FILE, LEDGER, verify_files, write_file_list
 from demur.guard.guard import Guard, check_parts, check_scores
 from demur.guard.intake import Intake
 from demur.guard.model_files import ModelPlace, read_model
-from demur.ledger import Ledger, Line, line_text, read_ids
+from demur.ledger import Ledger, Line, line_text
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, Tolerance, dump_policy, load_policy
 from demur.policies.certificate_json import build_stored
 from demur.registry.regular_files import MIB, content_of, reason
@@ -75,6 +76,7 @@ def write_guard(
     """
     check_parts(guard)
     check_place(folder)
+    folder = folder.resolve()  # a link stays, and leads to the new one
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
@@ -105,8 +107,31 @@ def check_place(folder: Path) -> None:
     Raises:
         InputError: it does.
     """
-    if folder.exists() and not (folder / GUARD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    check_outside(folder)
+    try:
+        taken = folder.exists() and not (folder / GUARD).is_file() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise InputError(
+            f"{legible(str(folder))} cannot be used: {error.strerror}. Choose another with --out."
+        ) from None
+    if taken:
         raise InputError(f"{folder} is there and is no guard, so it is not replaced. Choose another folder with --out.")
+
+
+def check_outside(path: Path) -> None:
+    """Refuse to write into a guard, which has the files it is certified with and no others.
+
+    Raises:
+        InputError: a folder above the path is a guard, or the path is none.
+    """
+    try:
+        os.fspath(path).encode()
+        above = [each for each in path.resolve().parents if (each / GUARD).is_file() and (each / FILE).is_file()]
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else "its name is not one that a file can have"
+        raise InputError(f"{legible(str(path))} cannot be written: {why}. Choose another name.") from None
+    if above:
+        raise InputError(f"{path} would lie in the guard {above[0]}, which has no files but its own. Choose another.")
 
 
 def _move(made: Path, folder: Path) -> None:
@@ -114,7 +139,12 @@ def _move(made: Path, folder: Path) -> None:
     old = made.with_name("old")
     if folder.exists():
         folder.rename(old)
-    made.rename(folder)
+    try:
+        made.rename(folder)
+    except BaseException:  # whatever stopped it, the old one must not go with the folder it waits in
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -271,7 +301,7 @@ def check_ledger(folder: Path) -> Sequence[Line]:
     """The lines of a guard's ledger, each as it was written, with the ids they name.
 
     Raises:
-        InputError: one was changed, or a file of ids was, is gone or is not named; or there are fewer looks than the
+        InputError: one was changed, or a file of ids was or is not named; or there are fewer looks than the
             certificate counted. Later ones that are gone leave no trace here: against that there is a signature.
     """
     ledger = Ledger(folder / LEDGER)
@@ -281,8 +311,7 @@ def check_ledger(folder: Path) -> Sequence[Line]:
             raise InputError(f"{ledger.path} was changed since it was written. Bring it back, or fit the guard again.")
         named = {line["rows"] for line in lines}
         for name in named:
-            if read_ids(ledger.folder / name) is None:
-                raise InputError(f"{ledger.folder / name} is gone. Bring it back, or fit the guard again.")
+            ledger.ids(name)  # rows whose ids are gone count as shared with all, which gives nothing away
     except RunError as error:
         raise InputError(str(error)) from error
     strangers = sorted(each.name for each in ledger.folder.glob("*") if each.name not in named)

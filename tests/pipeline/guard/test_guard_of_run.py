@@ -152,7 +152,48 @@ class TestFacts:
         assert selftest(made[1], Guard.load(made[1])).passed
 
 
+def test_looks_of_other_runs_on_the_same_images_come_along(tmp_path):
+    tiny.run(tmp_path / "first", tiny.source(), conditions=("clean",), policies=("certified(risk=0.2)",))
+    lots = [f"lot {row // 2}" for row in range(tiny.ROWS)]
+    _, folder, _ = guarded.audited(tmp_path, of=tiny.source(groups=lots), policies=("certified(risk=0.2)",))
+    assert len(check_ledger(folder)) == 2
+    assert len(list((folder / ".looks").iterdir())) == 2
+    assert Guard.load(folder).policy.certificate.unit == "group"
+
+
+def test_a_guard_by_site_keeps_images_of_no_site_among_its_golden_ones(tmp_path):
+    source = WithSites(tiny.source(rows=3_000))
+    _, folder, _ = guarded.audited(tmp_path, of=source, policies=("certified_by_site(risk=0.2)",))
+    guard = Guard.load(folder)
+    assert set(guard.policy.thresholds) <= {"a", "b"}
+    assert selftest(folder, guard).passed
+    golden = read_json(folder / "golden" / "decisions.json")
+    assert {each["reason"] for each in golden if each["site"] is None} == {"unknown_site"}
+    assert any(each["accepted"] for each in golden)
+
+
+class WithSites:
+    """A source every third image of which comes from nowhere that is known."""
+
+    def __init__(self, whole):
+        self._whole = whole
+        self.address, self.classes, self.input_shape = whole.address, whole.classes, whole.input_shape
+
+    def __len__(self):
+        return len(self._whole)
+
+    def read(self, positions):
+        for row in self._whole.read(positions):
+            yield replace(row, meta={"site": ("a", "b", None)[int(row.sample_id) % 3]})
+
+
 class TestRefusals:
+    def test_a_last_day_that_is_over_is_refused(self, made, tmp_path):
+        with pytest.raises(InputError, match="2020-01-01 is over"):
+            guard_of_run(made[0], tmp_path / "g", GuardChoices(expires="2020-01-01"))
+        with pytest.raises(InputError, match="2020-01-01 is over"):
+            fit_guard("no model", "no data", out=tmp_path / "g", expires="2020-01-01")
+
     def test_a_run_without_a_certificate_makes_none(self, tmp_path):
         with pytest.raises(RunError, match=r"issued no certificate.*too few|issued no certificate.*wrong"):
             guarded.audited(tmp_path, policies=("certified(risk=0.0001)",))

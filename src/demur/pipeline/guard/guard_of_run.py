@@ -22,7 +22,7 @@ from demur.data import Source
 from demur.data.decoding import HOSTILE, Encoded, Rules
 from demur.errors import RunError
 from demur.files import read_json
-from demur.guard.card import SPLITS, TRAIN, BuiltOn, Card, Confirmation, check_day
+from demur.guard.card import SPLITS, TRAIN, BuiltOn, Card, Confirmation, check_ahead
 from demur.guard.golden_vectors import Encoded as File
 from demur.guard.golden_vectors import as_file, write_golden
 from demur.guard.guard import Guard
@@ -68,6 +68,15 @@ class GuardChoices:
     expires: str | None = None
     golden: int = GOLDEN
 
+    def check(self, out: Path) -> None:
+        """Refuse a last day that is over and a place that is taken; asked before anything is measured.
+
+        Raises:
+            InputError: one of them.
+        """
+        check_ahead(self.expires)
+        check_place(out)
+
 
 def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns = StandIns()) -> str:  # noqa: B008 - frozen
     """Write the guard of a finished run that issued a certificate; the hash of its list of files.
@@ -84,9 +93,7 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
         RunError: the run is not finished, was changed, or issued no certificate.
         InputError: model or images are not those of the run, or the folder belongs to something else.
     """
-    if choices.expires is not None:
-        check_day(choices.expires)
-    check_place(out)
+    choices.check(out)
     seal.verify(run)
     entry = _certified_entry(run)
     job = _job_of(run, others)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from demur.data import Index, Row, Source, build_index, open_data
 from demur.errors import DataError, InputError
-from demur.guard.card import BuiltOn, Card
+from demur.guard.card import BuiltOn, Card, check_ahead
 from demur.guard.decisions import Decisions
 from demur.guard.file_list import LEDGER
 from demur.guard.golden_vectors import read_pictures, write_golden
@@ -107,6 +107,7 @@ def recertify(
     policy = _certifier(guard, folder)
     if out is not None:
         check_place(out)
+        check_ahead(expires)
     source = open_data(data) if isinstance(data, str) else data
     trial = _trial(folder, guard, source)
     look = count_look(folder / LEDGER, trial.inquiry(source_name), guard.card.statement)
