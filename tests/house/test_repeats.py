@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from demur.records import read
 
 SEARCH_STEPS = 5
-"""Forwards by which a root search may take longer where the last bits of a logit differ: 1 to 3 were seen on six CPUs."""
+"""Forwards by which a root search may take longer where the last bits of a logit differ; 1 to 3 seen on six CPUs."""
 
 
 @pytest.fixture(scope="module")
