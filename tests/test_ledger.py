@@ -64,6 +64,14 @@ def test_new_rows_of_no_source_begin_anew_and_of_the_same_source_spend(ledger):
     assert count_look(ledger, inquiry("g", source="line 4"), "s").number == 1
 
 
+def test_a_source_that_is_told_at_a_repeat_links_from_then_on(ledger):
+    assert count_look(ledger, inquiry("a", "b"), "s").number == 1
+    assert count_look(ledger, inquiry("x", "y", source="line 3"), "s").number == 1
+    assert count_look(ledger, inquiry("a", "b", source="line 3"), "s").number == 1, "the same look as before"
+    assert count_look(ledger, inquiry("q", source="line 3"), "s").number == 3
+    assert count_look(ledger, inquiry("x", "y", source="line 3"), "s").number == 1
+
+
 def test_series_that_meet_count_together_from_then_on_and_keep_the_numbers_they_have(ledger):
     one, two, bridge = inquiry("a", "b"), inquiry("c", "d"), inquiry("b", "c")
     assert [count_look(ledger, each, "s").number for each in (one, two, bridge, inquiry("d"), one, two)] == [

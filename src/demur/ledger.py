@@ -132,8 +132,9 @@ class Ledger:
         Raises:
             RunError: the ledger is damaged, or cannot be written.
         """
-        own = inquiry.line(statements)
-        if not {*own["looks"]} <= {look for line in self.lines() for look in line["looks"]}:
+        own, lines = inquiry.line(statements), self.lines()
+        named = own["source"] is None or any(rows_of(line) == rows_of(own) for line in lines)  # told only now, it links
+        if not named or not {*own["looks"]} <= {look for line in lines for look in line["looks"]}:
             self.add({"at": datetime.now(UTC).isoformat(timespec="microseconds"), **own}, inquiry.rows)
         return look_numbers(self.lines(), own["looks"], self.ids)
 
@@ -197,15 +198,16 @@ def look_numbers(lines: Iterable[Line], looks: Sequence[str], ids: Reader) -> li
         looks: hashes of looks.
         ids: reads the ids that a line names; rows whose ids are gone count as shared with all.
     """
-    first = dict[str, Rows]()
-    for line in lines:
-        for look in line.get("looks", ()):
-            first.setdefault(look, rows_of(line))
+    asked = [line for line in lines if line.get("looks")]
+    every, first = [rows_of(line) for line in asked], dict[str, int]()
+    for place, line in enumerate(asked):
+        for look in line["looks"]:
+            first.setdefault(look, place)
     places, found = list(first), []
     for look in looks:
         before = [first[each] for each in places[: places.index(look) + 1]]
-        inside = series(before, before[-1], ids)
-        found.append(sum(each in inside for each in before))
+        inside = series(every[: before[-1] + 1], every[before[-1]], ids)
+        found.append(sum(every[each] in inside for each in before))
     return found
 
 

@@ -84,6 +84,13 @@ def test_what_is_fixed_is_not_chosen_again(folder, capsys, command, option, othe
     assert f"{other[0]} would choose another" in err
 
 
+@pytest.mark.parametrize("other", [("--signal", "energy"), ("--limit", "700")])
+def test_a_finished_run_is_not_chosen_from_again(folder, capsys, other):
+    status, _, err = said(capsys, "guard", "fit", "--from", folder, *other)
+    assert status == 2
+    assert f"--from takes the certificate of a run as it stands, and {other[0]} would choose another" in err
+
+
 @pytest.mark.parametrize(
     "command",
     [

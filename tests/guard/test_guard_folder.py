@@ -18,6 +18,7 @@ from demur.guard.file_list import FILE, LEDGER, LEDGER_IDS, files_in, verify_fil
 from demur.guard.guard_folder import check_ledger, guard_facts, read_built_on
 from demur.guard.model_files import PROGRAM
 from demur.guard.signature import verify_guard
+from demur.ledger import LabelledRows
 from demur.policies.look import Look
 
 
@@ -240,6 +241,18 @@ class TestChanged:
             Guard.load(folder)
         ids.unlink()
         assert len(check_ledger(folder)) == 1, "a look at rows that nobody knows any more counts as one at any"
+
+    def test_a_look_that_is_just_being_written_is_in_nobody_s_way(self, folder):
+        rows = LabelledRows.of(["another image"], [0])
+        for name in (rows.name, f".{rows.name}.ab12cd_3"):
+            (folder / LEDGER_IDS / name).write_bytes(rows.content)
+        assert len(check_ledger(folder)) == 1
+        Guard.load(folder)
+        for name in ("notes.txt", "x.ids"):
+            (folder / LEDGER_IDS / name).write_bytes(rows.content)
+            with pytest.raises(InputError, match="no file of this guard"):
+                Guard.load(folder)
+            (folder / LEDGER_IDS / name).unlink()
 
     def test_the_looks_that_the_certificate_counted_must_be_there(self, tmp_path):
         made = guarded.guard()

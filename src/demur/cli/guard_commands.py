@@ -74,9 +74,9 @@ def fit(
             f"--embed is weights or program; got {embed!r}. Leave it out to keep the model by its address."
         )
     if run is not None:
-        refuse_beside(
-            "--from", "the certificate of a run", risk=risk, coverage=coverage, attack_signal=attack_signal, plan=plan
-        )
+        fixed = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan}
+        chosen = None if signal == "auto" else signal
+        refuse_beside("--from", "the certificate of a run", **fixed, signal=chosen, limit=limit)
     choices = GuardChoices(embedding=EMBEDDINGS[embed], expires=expires, golden=golden)
     choices.check(out)
     clean = [] if plan is not None else ['conditions.use=["clean"]']

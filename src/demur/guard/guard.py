@@ -88,7 +88,7 @@ class Guard:
         return found[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock, so that a guard can be copied and sent to another process."""
+        """Everything but the lock, so that it can be copied, and sent where its model can be: not as a program."""
         return {name: part for name, part in vars(self).items() if name != "_turn"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

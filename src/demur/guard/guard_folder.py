@@ -11,6 +11,7 @@ manifest.json   the list of the other files with their hashes; model.sig, its si
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from demur.guard.model_files import ModelPlace, read_model
 from demur.ledger import Ledger, Line, line_text
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, Tolerance, dump_policy, load_policy
 from demur.policies.certificate_json import build_stored
+from demur.policies.look import Look
 from demur.registry.regular_files import MIB, content_of, reason
 from demur.signals import Fittable, Needs, Signal
 from demur.signals.store import load_signals, save_signals
@@ -314,14 +316,26 @@ def check_ledger(folder: Path) -> Sequence[Line]:
             ledger.ids(name)  # rows whose ids are gone count as shared with all, which gives nothing away
     except RunError as error:
         raise InputError(str(error)) from error
-    strangers = sorted(each.name for each in ledger.folder.glob("*") if each.name not in named)
+    strangers = sorted(each.name for each in ledger.folder.glob("*") if each.name not in named and not _waits(each))
     if strangers:
         raise InputError(f"{ledger.folder / strangers[0]} is no file of this guard. Remove it.")
-    look = _policy(folder, guard_facts(folder)).certificate.look
+    _check_count(ledger.path, lines, _policy(folder, guard_facts(folder)).certificate.look)
+    return lines
+
+
+def _waits(path: Path) -> bool:
+    """Whether a file of ids is there before its line, or half: another process writes it, or was ended in doing so.
+
+    Nothing reads such a file, so it tells nothing.
+    """
+    return re.fullmatch(r"\.?[0-9a-f]{64}\.ids(\.\w+)?", path.name) is not None and path.is_file()
+
+
+def _check_count(path: Path, lines: Sequence[Line], look: Look) -> None:
+    """Refuse a ledger that has fewer looks than the certificate counted."""
     found = len({each for line in lines for each in line["looks"]})
     if look.counted in _IN_LEDGER and found < look.number:
         raise InputError(
-            f"{ledger.path} has {found} looks at labels, and the certificate is of look {look.number}: lines of it are "
+            f"{path} has {found} looks at labels, and the certificate is of look {look.number}: lines of it are "
             "gone. Bring it back, or fit the guard again."
         )
-    return lines
