@@ -38,6 +38,7 @@ def choose_for_certificates(job: Job, clean: pl.DataFrame) -> tuple[ScoreToleran
     Where the plan names one it is that. With fewer than 600 images there is nothing to choose: it is msp, fixed in
     advance. The signals of second thresholds follow, with their tolerances.
     """
+    clean = without_copies(job.index, clean)
     tune = readable_rows(clean, "tune")
     scores = {name: tune[f"signal.{name}"].to_numpy() for name in job.signals}
     fixed = len(job.index) < FEWEST or not len(tune)
@@ -45,6 +46,17 @@ def choose_for_certificates(job: Job, clean: pl.DataFrame) -> tuple[ScoreToleran
     first = named or ("msp" if fixed else choose_signal(scores, wrong(tune), groups(tune)))
     second = [second_signal(policy) for policy in job.policies.values()]
     return tuple(measure_tolerance(job, clean, name) for name in dict.fromkeys([first, *filter(None, second)]))
+
+
+def without_copies(index: Index, clean: pl.DataFrame) -> pl.DataFrame:
+    """The clean rows with each image once: a further copy tells nothing new, and is no independent observation.
+
+    Of equal images the one with the smallest id stays, whatever its label.
+    """
+    first = dict[str, str]()
+    for name, content in sorted(zip(index.sample_ids, index.contents, strict=True)):
+        first.setdefault(content, name)
+    return clean if len(first) == len(index) else clean.filter(pl.col("sample_id").is_in(list(first.values())))
 
 
 def fit_policies(
@@ -61,7 +73,7 @@ def fit_policies(
         chosen: the signal of certificates, and those of second thresholds; by default they are chosen now.
         looks: which look at the certify labels each policy is; those that are not there are a first one.
     """
-    chosen, found = chosen or choose_for_certificates(job, clean), looks or {}
+    chosen, found, clean = chosen or choose_for_certificates(job, clean), looks or {}, without_copies(job.index, clean)
     under_audit = [] if job.guard is None else [_policy_of_guard(job.guard)]
     return under_audit + [
         {"name": text, **_fitted(job.policies[text], clean, chosen, found.get(text, Look()), job.source.classes)}
