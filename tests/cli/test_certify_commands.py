@@ -99,6 +99,7 @@ def test_labels_by_error_rate(capsys, monkeypatch):
     status, out, _ = said(capsys, "labels", "--risk", "0.05", "--error-rate", "0.1")
     assert status == 0
     assert "A typical model that is wrong on 10 % could answer" in out
+    assert re.search(r"answers \d+ % on average, refused in \d+ % of draws", out)
     status, out, _ = said(capsys, "labels", "--risk", "0.05", "--error-rate", "0.1", "--json")
     assert len(json.loads(out)["prospects"]) == 6
 

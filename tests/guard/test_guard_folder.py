@@ -279,6 +279,7 @@ def test_the_card_says_what_is_guaranteed_on_what_and_what_ends_it():
     assert made.policy.certificate.sentence in words
     assert f"msp is at most {made.policy.certificate.threshold:.6g}" in words
     assert "the model changes; after 2020-01-01, which is over: it abstains on every image" in words
+    assert words.splitlines()[1] == "Its last day was 2020-01-01: it abstains on every image."
     assert "temperature 1.5" in words
     assert "ff" * 32 in words
     page = guard_markdown(made, "ff" * 32)

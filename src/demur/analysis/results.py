@@ -137,7 +137,9 @@ class Results(Table):
             RunError: none was issued, a check of the measurement failed, or a constant answer would have the same one.
         """
         if self.state != "issued":
-            raise RunError(f"there is no certificate that a guard could keep ({self.state}). {self.next_step}")
+            raise RunError(
+                f"there is no certificate that a guard could keep ({self.state.replace('_', ' ')}). {self.next_step}"
+            )
 
     @property
     def folder(self) -> Path | None:

@@ -227,11 +227,11 @@ def _prospect_words(budget: "LabelBudget") -> Iterator[str]:
     if budget.error_rate is None or budget.possible is None:
         raise InputError("prospects need an error rate.")
     yield (
-        f"A typical model that is wrong on {100 * budget.error_rate:.3g} % could answer {budget.possible:.0%} within "
-        "the risk, were labels endless:"
+        f"A typical model that is wrong on {100 * budget.error_rate:.3g} % could answer {100 * budget.possible:.0f} % "
+        "within the risk, were labels endless:"
     )
     for each in budget.prospects:
         yield (
-            f"  {each.labels:>6,} certify labels ({budget.images(each.labels):,} in all): answers {each.coverage:.0%} "
-            f"on average, refused in {each.refusals:.0%} of draws"
+            f"  {each.labels:>6,} certify labels ({budget.images(each.labels):,} in all): answers "
+            f"{100 * each.coverage:.0f} % on average, refused in {100 * each.refusals:.0f} % of draws"
         )

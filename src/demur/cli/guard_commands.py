@@ -318,7 +318,7 @@ def _certify_words(found: "Recertification") -> Iterator[str]:
     }
     yield states[found.stands]
     refused = isinstance(found.answer, Refusal)
-    yield f"{'They certify nothing' if refused else 'They certify'}: {found.answer.sentence}"
+    yield f"{'They certify nothing' if refused else 'They certify anew'}. {found.answer.sentence}"
     if found.out is not None:
         yield f"Guard: {found.out} (SHA-256 of the list of files {found.sha256})"
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from demur.guard.card import Confirmation
 from demur.guard.guard import Guard
+from demur.policies.certificate import CertifiedPair
 from demur.policies.decision import Bounded
 from demur.policies.policy import reason_for
 
@@ -17,6 +18,8 @@ def guard_words(guard: Guard, sha256: str) -> Iterator[str]:
     """The certificate and what it rests on, a sentence a line."""
     card = guard.card
     yield f"Guard of {card.name} ({guard.sha256[:16]}…), made {card.created} by demur {card.demur} from {card.data}."
+    if guard.expired:
+        yield f"Its last day was {card.expires}: it abstains on every image."
     yield guard.policy.certificate.sentence
     yield f"It answers where {_rule(guard)}; else it abstains ({_reasons(guard)})."
     yield f"Signal: {card.chosen}."
@@ -34,6 +37,8 @@ def _rule(guard: Guard) -> str:
 
 
 def _reasons(guard: Guard) -> str:
+    if isinstance(guard.policy, CertifiedPair):
+        return f"{reason_for(guard.policy.signal)}, {guard.policy.second.reason}"
     return ", ".join(reason_for(name) for name in guard.policy.signals)
 
 

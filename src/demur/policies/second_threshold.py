@@ -107,6 +107,11 @@ class SecondThreshold:
         """The one signal it reads."""
         return (self.signal,)
 
+    @property
+    def reason(self) -> str:
+        """The code of an answer that it withholds: what is suspected, such as "suspected_attack"."""
+        return f"suspected_{self.purpose}"
+
     def accepts(self, scores: Scores) -> Flags:
         """Uncertainty ≤ threshold; never where it is NaN."""
         return column(scores, self.signal) <= self.uncertainty
@@ -114,7 +119,7 @@ class SecondThreshold:
     def reasons(self, scores: Scores) -> Reasons:
         """Empty where it lets an answer pass; else what is suspected, such as "suspected_attack"."""
         uncertainty = column(scores, self.signal)
-        above = np.where(uncertainty <= self.uncertainty, "", f"suspected_{self.purpose}")
+        above = np.where(uncertainty <= self.uncertainty, "", self.reason)
         return np.where(np.isnan(uncertainty), "undefined_score", above)
 
     @property

@@ -202,7 +202,7 @@ def _check(guarantee: Guarantee) -> str:
     return (
         f"Check on {count(guarantee.test_n)} unseen {unseen}: "
         f"{count(guarantee.test_wrong)} wrong of {count(guarantee.test_answers)} answered"
-        f"{'; alone they show it neither kept nor broken' if guarantee_holds(guarantee) == 'undecided' else ''}."
+        f"{'; alone they leave it open' if guarantee_holds(guarantee) == 'undecided' else ''}."
     )
 
 
@@ -211,7 +211,7 @@ def _worst_part(guarantee: Guarantee) -> str:
     by_class = guarantee.kind == "class"
     counts = [(part.test_wrong, part.test_n if by_class else part.test_answers, part) for part in guarantee.parts]
     errors, of, part = max(counts, key=lambda each: each[0] / each[1] / each[2].risk if each[1] else 0.0)
-    open_end = "; alone they show it neither kept nor broken" if guarantee_holds(guarantee) == "undecided" else ""
+    open_end = "; alone they leave it open" if guarantee_holds(guarantee) == "undecided" else ""
     return f"the worst {guarantee.kind} is “{part.name}”, {count(errors)} wrong of {count(of)}{open_end}"
 
 

@@ -15,6 +15,7 @@ from demur.data import build_index, from_tensors
 from demur.errors import InputError, RunError
 from demur.files import read_json, write_json
 from demur.guard import Guard
+from demur.guard.card_words import guard_words
 from demur.guard.golden_vectors import selftest
 from demur.guard.guard_folder import check_ledger, read_built_on
 from demur.pipeline.guard.guard_of_run import GuardChoices, guard_of_run
@@ -91,6 +92,7 @@ class TestAlike:
         after = guard(images_of(source, clean))
         assert (after.accepted == before.accepted)[~after.near].all()
         assert {"suspected_attack", "low_confidence", ""} == set(after.reasons)
+        assert "else it abstains (low_confidence, suspected_attack)." in "\n".join(guard_words(guard, ""))
         assert selftest(tmp_path / "guard", guard).passed
 
 

@@ -32,7 +32,7 @@ def data(run: Run) -> Iterator[Check]:
     yield Check(
         name="labels fit the model",
         state="pass" if wilson(right, len(rows)).low > chance else "warn",
-        sentence=f"The model is right far more often than guessing ({chance:.0%})",
+        sentence=f"The model is right far more often than guessing ({100 * chance:.0f} %)",
         count=right,
         of=len(rows),
     )
