@@ -10,6 +10,7 @@ eight threads with one.
 """
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -84,8 +85,10 @@ def fitted(folder: Path, signal: str, limit: int | None) -> tuple[Guard, Path]:
         "data.limit": limit,
     }
     out = folder / "".join(letter if letter.isalnum() else "_" for letter in signal)
-    guard = demur.fit_guard("fashion", "fashion", out=out, plan={key: v for key, v in plan.items() if v is not None})
-    return guard, out.with_name(f"{out.name}-run")
+    settings = {key: value for key, value in plan.items() if value is not None}
+    with contextlib.chdir(folder):
+        guard = demur.fit_guard("fashion", "fashion", out=out, plan=settings)
+    return guard, max((folder / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
 
 
 def agreement(guard: Guard, run: Path, x: torch.Tensor, places: dict[str, int]) -> dict[str, int]:

@@ -110,8 +110,9 @@ def fit_guard(
 ) -> Guard:
     """Fit a guard on labelled held-out images: a classifier that answers or abstains, with a certificate.
 
-    The clean images alone are measured, in a run folder beside the guard (`OUT-run`), which continues where it was
-    interrupted and has the report. With `run`, the certificate of a finished audit is taken as it stands.
+    The clean images alone are measured, in a run folder under `runs/`, where looks at the same labels are counted; it
+    continues where it was interrupted and has the report. With `run`, the certificate of a finished audit is taken as
+    it stands.
 
     Args:
         model: as for `audit`; with `run`, the model of that run where it was an object in memory.
@@ -139,10 +140,10 @@ def fit_guard(
         if run is None:
             described = {"conditions.use": ["clean"]} if plan is None else plan
             named, others = _named(model, data, _read(described, shipped=_is_shipped(model, data)), device, None)
-            folder = Path(out).parent / f"{Path(out).name}-run"
             aimed = _aimed(named, risk, coverage, attack_signal)
             aimed = aimed if signal == "auto" else aimed.about_signal(signal)
-            results = _audited(aimed, folder, others, say or _silent)
+            results = _audited(aimed, None, others, say or _silent)
+            folder = results.folder or Path()
         else:
             folder, results = Path(run), write_results(Path(run))
             named, others = _named(model, data, read_plan(folder / "plan.toml"), device, None)

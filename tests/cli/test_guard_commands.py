@@ -21,8 +21,16 @@ def fitted(tmp_path_factory):
     from demur.cli import app
 
     folder = tmp_path_factory.mktemp("fit") / "guard"
-    answer = CliRunner().invoke(app, ["guard", "fit", "--out", str(folder), "--limit", "1500", "--risk", "0.1"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder.parent)
+        answer = CliRunner().invoke(app, ["guard", "fit", "--out", str(folder), "--limit", "1500", "--risk", "0.1"])
     return folder, answer
+
+
+def run_of(folder):
+    """The run by which a guard was made."""
+    (report,) = (folder.parent / "runs").glob("*/report.html")
+    return report.parent
 
 
 @pytest.fixture
@@ -36,13 +44,13 @@ def test_fit_prints_the_certificate_the_hash_and_the_next_command(fitted):
     assert "When it answers, at most 10 in 100 answers are wrong" in answer.stdout
     assert f"SHA-256 of the list of files: {verify_files(folder)}" in answer.stdout
     assert answer.stdout.rstrip().endswith(f"Next: demur guard predict {folder} IMAGES…")
-    assert (folder.with_name("guard-run") / "report.html").is_file()
+    assert run_of(folder).is_dir()
 
 
 def test_from_a_run_it_is_the_same_guard(fitted, tmp_path, capsys):
     folder, _ = fitted
     status, out, _ = said(
-        capsys, "guard", "fit", "--from", folder.with_name("guard-run"), "--out", tmp_path / "other",
+        capsys, "guard", "fit", "--from", run_of(folder), "--out", tmp_path / "other",
         "--expires", "2099-05-04",
     )  # fmt: skip
     assert status in {0, None}, out
@@ -50,7 +58,8 @@ def test_from_a_run_it_is_the_same_guard(fitted, tmp_path, capsys):
     assert Guard.load(tmp_path / "other").policy == Guard.load(folder).policy
 
 
-def test_what_cannot_be_certified_ends_with_status_2_and_no_guard(tmp_path, capsys):
+def test_what_cannot_be_certified_ends_with_status_2_and_no_guard(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     status, out, err = said(capsys, "guard", "fit", "--limit", "700", "--risk", "0.0001", "--out", tmp_path / "guard")
     assert (status, out) == (2, "")
     assert "there is no certificate that a guard could keep (too few labels)." in err
@@ -119,7 +128,8 @@ class TestPredict:
         assert lines[0].split() == ["image", "decision", "label", "confidence", "uncertainty"]
         assert len(lines) == 33 + 2
         abstained = [line for line in lines if " abstain: " in line]
-        assert lines[-1] == f"{33 - len(abstained)} of 33 answered."
+        away = tmp_path / "away"
+        assert lines[-1] == f"{33 - len(abstained)} of 33 answered. {len(abstained)} copied to {away}."
         assert any("torn.png" in line and "cannot decode" in line for line in abstained)
         assert len(list((tmp_path / "away").iterdir())) == len(abstained)
         assert (tmp_path / "away" / "torn.png").read_bytes() == b"not a picture"
@@ -146,9 +156,14 @@ class TestPredict:
         (pictures / "gone.png").symlink_to("nowhere.png")
         os.mkfifo(pictures / "pipe.png")
         status, out, _ = said(capsys, "guard", "predict", folder, pictures, "--json")
-        assert status in {0, None}
+        assert status == 1, "not one could be read"
         found = {Path(each["image"]).name: each["reason"] for each in map(json.loads, out.splitlines())}
         assert found == {"gone.png": "unreadable", "pipe.png": "unreadable"}
+
+    def test_a_path_that_leads_nowhere_is_no_success(self, folder, capsys):
+        status, out, _ = said(capsys, "guard", "predict", folder, "nowhere.png")
+        assert status == 1
+        assert "0 of 1 answered." in out
 
     def test_no_pictures_is_an_error(self, folder, tmp_path, capsys):
         (tmp_path / "empty").mkdir()

@@ -137,9 +137,9 @@ class Results(Table):
             RunError: none was issued, a check of the measurement failed, or a constant answer would have the same one.
         """
         if self.state != "issued":
-            raise RunError(
-                f"there is no certificate that a guard could keep ({self.state.replace('_', ' ')}). {self.next_step}"
-            )
+            report = "" if self._folder is None else f" Report: {self._folder / 'report.html'}"
+            why = self.state.replace("_", " ")
+            raise RunError(f"there is no certificate that a guard could keep ({why}). {self.next_step}{report}")
 
     @property
     def folder(self) -> Path | None:

@@ -96,9 +96,9 @@ def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", de
     from demur.report import write
 
     with progress_display() as progress:
-        run = run or run_plan(named, out.with_name(f"{out.name}-run"), progress, device=device)
+        run = run or run_plan(named, None, progress, device=device)
         progress.say("working out the results")
-        results = write_results(run, by="audit")
+        results = write_results(run, by="audit").of_folder(run)
         write(run, results)
         results.require_certificate()
         progress.say("writing the guard")
@@ -137,7 +137,10 @@ def predict(
     site: Annotated[str | None, typer.Option(help="Where the images come from, for a guard with sites.")] = None,
     sha256: Annotated[str | None, typer.Option(help="The hash that the guard's list of files must have.")] = None,
 ) -> None:
-    """Answer or abstain on pictures: label, confidence, uncertainty, and why not."""
+    """Answer or abstain on pictures: label, confidence, uncertainty, and why not.
+
+    Exit status: 0 whatever is decided; 1 where not one picture could be read; 2 wrong input.
+    """
     from demur.guard.guard_folder import check_outside
 
     if copy_abstained is not None:
@@ -147,14 +150,16 @@ def predict(
         raise InputError(f"there is no picture at {', '.join(map(str, images))}. Name pictures or folders of them.")
     if not json:
         print(_line("image", "decision", "label", "confidence", "uncertainty"))
-    answered = 0
+    answered = unread = 0
     for path, decision in _decisions(guard, paths, site):
-        answered += decision.accepted
+        answered, unread = answered + decision.accepted, unread + (decision.reason == "unreadable")
         print(_json_line(path, decision) if json else _row(path, decision))
         if copy_abstained is not None and not decision.accepted:
             _copy(path, copy_abstained)
     if not json:
-        print(f"{answered:,} of {len(paths):,} answered.")
+        place = "" if copy_abstained is None else f" {len(paths) - answered:,} copied to {copy_abstained}."
+        print(f"{answered:,} of {len(paths):,} answered.{place}")
+    raise typer.Exit(1 if unread == len(paths) else 0)
 
 
 def certify(

@@ -236,19 +236,21 @@ class TestRefusals:
 
 
 class TestFromPython:
-    def test_a_module_and_tensors_become_a_guard_that_stands_alone(self, tmp_path):
+    def test_a_module_and_tensors_become_a_guard_that_stands_alone(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
         images, labels = tiny.images_and_labels()
         guard = fit_guard(tiny.Net().eval(), (images, labels), out=tmp_path / "guard", risk=0.1, golden=4)
         assert guard.card.rows["certify"] > 500
-        assert (tmp_path / "guard-run" / "report.html").is_file()
+        (report,) = (tmp_path / "runs").glob("*/report.html")
         again = fit_guard(
-            tiny.Net().eval(), (images, labels), out=tmp_path / "other", run=tmp_path / "guard-run", golden=4,
+            tiny.Net().eval(), (images, labels), out=tmp_path / "other", run=report.parent, golden=4,
             expires="2099-12-31",
         )  # fmt: skip
         assert again.policy == guard.policy
         assert again.card.expires == "2099-12-31"
 
-    def test_what_cannot_be_certified_says_what_to_do(self, tmp_path):
+    def test_what_cannot_be_certified_says_what_to_do(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
         images, labels = tiny.images_and_labels()
         with pytest.raises(RunError, match=r"no certificate that a guard could keep.*Label more|Improve"):
             fit_guard(tiny.Net().eval(), (images, labels), out=tmp_path / "guard", risk=0.0005)
@@ -297,6 +299,7 @@ class TestAudited:
         built_on = read_built_on(folder).every
         kept = set(build_index(source, exclude=built_on).sample_ids)
         assert set(read(run, "clean")["sample_id"]) == kept
+        assert set(read(run, "clean")["split"]) == {"test"}, "nothing is placed or certified: every image judges"
         assert read_json(run / "run.json")["excluded"] >= len(built_on)
         from demur.analysis import write_results
         from demur.report import write

@@ -20,6 +20,7 @@ from demur.pipeline.preflight import has_maps
 from demur.pipeline.run.guarantee_fits import check_sites
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
+from demur.splits import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,9 @@ def prepared_job(
     say("reading the images")
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     index = build_index(source, limit=plan.data.limit, exclude=learned, held_out=True)
+    if guard is not None:  # nothing is placed or certified here: every image may judge
+        every: list[Split] = ["test"] * len(index)
+        index = replace(index, splits=tuple(every))
     check_sites(setup.policies, index)
     address = None if others.classifier is not None else plan.model.address
     parts = {"model": address, "unknown": _unknown_images(plan, unknown, index, classifier)}
