@@ -11,7 +11,7 @@ export DEMUR_SHARED ?= $(SHARED)
 endif
 ATEN ?= default avx2 avx512
 ONEDNN ?= SSE41 AVX512_CORE
-NUMERICAL := $(addprefix tests/,attacks attribution classifier corruptions filters lipschitz signals training \
+NUMERICAL := $(addprefix tests/,attacks attribution classifier corruptions filters guard lipschitz signals training \
   pipeline/run pipeline/sanity test_evidence.py house/test_repeats.py)
 CANDIDATES := $(PYTHON) python3.14 python3.13 python3.12 python3.11
 OLD_PYTHON = demur needs Python 3.11 or newer and found none among: $(CANDIDATES). Name one: make PYTHON=/path/to/python3
