@@ -159,7 +159,7 @@ def test_what_cannot_be_embedded_is_said(tmp_path):
 
 
 def test_a_guard_of_an_object_without_its_model_is_refused(tmp_path):
-    with pytest.raises(DemurError, match="nobody could load it again"):
+    with pytest.raises(DemurError, match="cannot be loaded again"):
         guarded.written(tmp_path / "guard", embedding="none")
     assert not (tmp_path / "guard").exists()
 

@@ -72,7 +72,7 @@ def _entries(folder: Path) -> list[Any]:
 
 
 def _decide(guard: Guard, path: Path, site: str | None) -> Decision:
-    sites = np.array([site], object)  # None is a site that nobody told
+    sites = np.array([site], object)  # None is an unknown site
     if path.suffix != ".npy":
         return guard.read([path], sites)[0]
     return guard(np.load(path, allow_pickle=False), sites)[0]
@@ -80,7 +80,7 @@ def _decide(guard: Guard, path: Path, site: str | None) -> Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """How a guard decides its golden vectors here.
+    """How a machine, or a graph of ONNX, decides the golden vectors of a guard.
 
     Attributes:
         images: how many there are.
@@ -96,7 +96,7 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether this machine decides alike."""
+        """Whether they are decided alike."""
         return not self.differences
 
 

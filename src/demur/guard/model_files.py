@@ -86,7 +86,7 @@ def write_model(
         return replace(place, stored=_program(folder, place).sha256)
     if address is None:
         raise InputError(
-            "this model was given as an object, so nobody could load it again from an address. Embed it as a program "
+            "this model was given as an object, so it cannot be loaded again from an address. Embed it as a program "
             '(embed="program"), or name its address.'
         )
     if embedding == "weights":

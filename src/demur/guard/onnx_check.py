@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from demur.errors import InputError, missing_extra
 from demur.foreign import reason
-from demur.guard.golden_vectors import ELSEWHERE
+from demur.guard.golden_vectors import ELSEWHERE, SelfTest
 from demur.guard.guard import BATCH
 from demur.guard.guard_graph import FIRST, INPUT, SCORE, SITE
 from demur.policies import Tolerance
@@ -23,28 +23,6 @@ FORMAT, VERSION = "demur guard graph", "1"
 
 Outputs: TypeAlias = Mapping[str, NDArray[Any]]
 """Name of an input or output of the graph → its rows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnnxCheck:
-    """How ONNX Runtime decides images that the guard has decided.
-
-    Attributes:
-        images: how many there are.
-        near: of them so near a bound that another machine may decide otherwise, and which do so here.
-        largest: the largest difference of a score, as a share of what is allowed.
-        differences: what is answered, decided or scored otherwise without being near a bound, a sentence each.
-    """
-
-    images: int
-    near: int
-    largest: float
-    differences: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the graph decides alike."""
-        return not self.differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +114,7 @@ class Runtime:
         return {name: np.concatenate(rows) for name, rows in zip(names, zip(*parts, strict=True), strict=True)}
 
 
-def check_onnx(path: Path | str) -> OnnxCheck:
+def check_onnx(path: Path | str) -> SelfTest:
     """Decide the golden vectors beside an exported graph by ONNX Runtime, and say what differs.
 
     Raises:
@@ -152,7 +130,7 @@ def check_onnx(path: Path | str) -> OnnxCheck:
     return compare(GraphFacts.read(runtime.metadata), before, runtime(before))
 
 
-def compare(facts: GraphFacts, before: Outputs, now: Outputs) -> OnnxCheck:
+def compare(facts: GraphFacts, before: Outputs, now: Outputs) -> SelfTest:
     """What differs between the decisions of a guard and those of its graph.
 
     Args:
@@ -173,7 +151,7 @@ def compare(facts: GraphFacts, before: Outputs, now: Outputs) -> OnnxCheck:
         **{f"another score of {name}": share > 1 for name, share in shares.items()},
         "another decision": moved & ~touching,
     }
-    return OnnxCheck(
+    return SelfTest(
         images=rows,
         near=int((moved & touching).sum()),
         largest=max((float(share.max(initial=0.0)) for share in shares.values()), default=0.0),

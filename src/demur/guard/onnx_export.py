@@ -17,10 +17,11 @@ from torch import Tensor
 from demur.errors import DemurError, InputError, ModelError, missing_extra
 from demur.files import write_atomically
 from demur.foreign import reason
+from demur.guard.golden_vectors import SelfTest
 from demur.guard.graph_vectors import golden_images, golden_of, made_up, packed
 from demur.guard.guard import Guard, check_parts
 from demur.guard.guard_graph import INPUT, SITE, GuardGraph, example, limits_of, sites_of
-from demur.guard.onnx_check import FORMAT, VERSION, GraphFacts, OnnxCheck, Runtime, compare, golden_file
+from demur.guard.onnx_check import FORMAT, VERSION, GraphFacts, Runtime, compare, golden_file
 from demur.guard.traced_evidence import check_signals, refusal
 from demur.policies import dump_policy
 from demur.shapes import Images
@@ -276,7 +277,7 @@ def _metadata(guard: Guard, graph: GuardGraph) -> dict[str, str]:
     }
 
 
-def _refuse_differences(found: OnnxCheck) -> None:
+def _refuse_differences(found: SelfTest) -> None:
     if not found.passed:
         raise ModelError(
             f"ONNX Runtime decides {len(found.differences)} times otherwise than this guard on {found.images} images: "
