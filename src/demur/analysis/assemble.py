@@ -19,7 +19,7 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
-from demur.analysis.results import Provenance, Results
+from demur.analysis.results import ConditionTitle, Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
@@ -33,6 +33,7 @@ from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
+from demur.analysis.what_breaks import what_breaks
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.openings import openings
@@ -70,6 +71,7 @@ def tables_of(path: Path) -> Results:
     results = _core_tables(run, plan)
     results = results.model_copy(update=_optional_tables(run, plan))
     gates = judge_gates(plan.get("gates", {}), results)
+    results = results.model_copy(update={"breaks": what_breaks(results)})
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
     return results.model_copy(update={"gates": gates, "next_step": step or results.next_step})
 
@@ -105,7 +107,25 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         policies=policy_rows(run),
         gallery=gallery(run),
         purpose=plan.get("purpose", {}),
+        titles=_titles(run),
+        severity_thumbs=_severity_thumbs(run),
     )
+
+
+def _titles(run: Run) -> dict[str, ConditionTitle]:
+    """The short names that the audit wrote of its conditions; earlier versions wrote none."""
+    named = [entry for entry in run.facts["conditions"] if entry.get("title")]
+    return {entry["name"]: ConditionTitle(**{key: entry.get(key) for key in _TITLE}) for entry in named}
+
+
+def _severity_thumbs(run: Run) -> dict[str, str]:
+    """One image at each severity that a picture was kept of."""
+    facts = run.optional_facts("severities") or {"thumbs": {}}
+    found = {condition: run.thumb(name) for condition, name in facts["thumbs"].items()}
+    return {condition: thumb for condition, thumb in found.items() if thumb}
+
+
+_TITLE = ("title", "heading", "level", "points")
 
 
 def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +138,7 @@ def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "state": found,
         "constant": constant,
         "positive": positive,
-        "next_step": next_step(found, checked, run, remedy_words(constant, positive)),
+        "next_step": next_step(found, checked, run, remedy_words(constant, positive), plan.get("purpose")),
     }
 
 

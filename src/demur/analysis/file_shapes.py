@@ -44,6 +44,10 @@ class ConditionShape(Shape):
     sentence: str
     keep: str | None
     norm: str | None
+    title: Name | None = None
+    heading: Name | None = None
+    level: Name | None = None
+    points: Name | None = None
     target: str | None = None
     unlimited: bool = False
     attack: dict[str, Any] | None = None
@@ -249,6 +253,13 @@ class TimesShape(Shape):
     signals: dict[str, float]
 
 
+class SeveritiesShape(Shape):
+    """`facts/severities.json`: a picture of one image under each condition."""
+
+    sample_id: str
+    thumbs: dict[Name, Picture]
+
+
 class CorruptionsShape(Shape):
     """`facts/corruptions.json`."""
 
@@ -275,6 +286,7 @@ FACTS: Mapping[str, Any] = {
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
     "facts/corruptions.json": CorruptionsShape,
+    "facts/severities.json": SeveritiesShape,
     "timings/signals.json": TimesShape,
 }
 

@@ -8,7 +8,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
 from demur.analysis.accuracy.coverage_steps import CoverageLoss
@@ -31,6 +31,7 @@ from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
+from demur.analysis.verdict.breaking_points import WhatBreaks
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
@@ -67,8 +68,24 @@ class Provenance(Table):
     trial_passes: int = 0
 
 
+class ConditionTitle(Table):
+    """What a condition is called in tables: all of it, its family and its size; null `level` where it has none.
+
+    `points` is what the points kept of an attack are called where they are not of the size at which it is judged.
+    """
+
+    title: str
+    heading: str
+    level: str | None = None
+    points: str | None = None
+
+
 class Results(Table):
-    """Everything the report may show."""
+    """Everything the report may show.
+
+    `titles` are the short names of conditions; runs of earlier versions have none.
+    `severity_thumbs` are pictures of one test image under conditions, by their names.
+    """
 
     schema_version: Literal[1] = 1
     state: State
@@ -122,6 +139,9 @@ class Results(Table):
     positive: PositiveBound | None = None
     coverage_loss: CoverageLoss | None = None
     team: Team | None = None
+    titles: dict[str, ConditionTitle] = Field(default_factory=dict)
+    breaks: WhatBreaks | None = None
+    severity_thumbs: dict[str, str] = Field(default_factory=dict)
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -30,7 +30,7 @@ def render(results: Results) -> str:
 
 
 def words(results: Results) -> str:
-    """The first screen as plain text: at most 13 lines of at most 100 columns."""
+    """The first screen as plain text: at most 24 lines of at most 100 columns."""
     from demur.report.first_screen import FirstScreen
     from demur.report.text_outputs import plain_text
 

@@ -15,6 +15,8 @@ from demur.analysis.quantity import Quantity, by_chance
 from demur.analysis.results import Results
 from demur.report import phrases
 from demur.report.acceptance_lines import MISSING, GateTally, declarations, gate_value
+from demur.report.attack_lines import attack_groups, is_minimal, size_interval, size_percent, stage_lines
+from demur.report.breaking_lines import breaking_lines, breaking_rule
 from demur.report.charts import (
     Drawing,
     against_eps,
@@ -28,6 +30,7 @@ from demur.report.charts import (
 )
 from demur.report.charts.risk_charts import start
 from demur.report.charts.score_charts import first_signal
+from demur.report.condition_bands import bands
 from demur.report.condition_lines import other
 from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.first_screen import FirstScreen
@@ -45,9 +48,11 @@ from demur.report.perturbation_words import (
     search_name_words,
     size_words,
 )
+from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
 
 CONTENTS = (
+    ("breaks", "What breaks it"),
     ("making", "How it was made"),
     ("guarantees", "Guarantees"),
     ("accuracy", "Accuracy"),
@@ -96,8 +101,6 @@ FILTERS = {
         "plain_name",
         "scaled_words",
         "significant",
-        "size",
-        "size_of",
         "spread_words",
         "unbroken",
     )
@@ -105,6 +108,10 @@ FILTERS = {
 FILTERS |= {
     function.__name__: function
     for function in (
+        attack_groups,
+        bands,
+        breaking_lines,
+        breaking_rule,
         by_chance,
         change,
         median_sentence,
@@ -121,6 +128,11 @@ FILTERS |= {
         team_name,
         team_sentence,
         curve_words,
+        points_title,
+        size_interval,
+        size_percent,
+        stage_lines,
+        title,
     )
 }
 
@@ -140,14 +152,14 @@ def page(results: Results, first: FirstScreen) -> str:
             drawings=drawings(results),
             shown=shown,
             at=at,
-            curves=_curves(results),
+            curves=_curves(results, shown, at),
             raw=raw,
             histogram_shown=first_signal(results) if results.histograms else None,
             contents=_contents(results),
             purpose=declarations(results.purpose),
             missing=MISSING,
             glossary=GLOSSARY,
-            style=asset("style.css"),
+            style="\n".join(asset(name) for name in ("style.css", "conditions.css", "first.css")),
             scripts=scripts,
             script_hashes=[_digest(text) for text in scripts.values()],
         )
@@ -159,6 +171,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     left_out = {
         name
         for name, there in (
+            ("breaks", results.breaks and results.breaks.tried),
             ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
             ("coverage", results.coverage_loss),
@@ -224,6 +237,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(FILTERS, measured=gate_value)
     environment.filters["other"] = other
     environment.tests["undefined_number"] = _undefined
+    environment.tests["minimal_points"] = is_minimal
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
     return environment
 
@@ -232,13 +246,19 @@ def _undefined(quantity: Quantity) -> bool:
     return not math.isfinite(quantity.value)
 
 
-def _curves(results: Results) -> Mapping[str, list[list[float]]]:
-    return {
-        curve.signal: [
-            [float(f"{v:.6g}") for v in (point.threshold, point.coverage, point.risk)] for point in curve.points
-        ]
+def _curves(results: Results, shown: str, at: int) -> Mapping[str, list[list[float]]]:
+    """The points of every curve; the one the slider starts at is the certified point itself, where there is one.
+
+    The threshold of a certificate lies between two points of the curve, and a page must say one value of it.
+    """
+    rows = {
+        curve.signal: [(point.threshold, point.coverage, point.risk) for point in curve.points]
         for curve in results.curves
     }
+    made = results.guarantee
+    if made and made.test_n and made.threshold is not None and made.second is None and made.signal == shown:
+        rows[shown][at] = (made.threshold, made.coverage.value, made.test_risk.value)
+    return {signal: [[float(f"{v:.6g}") for v in row] for row in points] for signal, points in rows.items()}
 
 
 def _raw(results: Results) -> str:
@@ -248,7 +268,9 @@ def _raw(results: Results) -> str:
         update={"images": tuple(image.model_copy(update=gone) for image in results.wrong_labels.images)}
     )
     maps = results.attribution and _without_pictures(results.attribution)
-    without = results.model_copy(update={"gallery": pictures, "wrong_labels": suspects, "attribution": maps})
+    without = results.model_copy(
+        update={"gallery": pictures, "wrong_labels": suspects, "attribution": maps, "severity_thumbs": {}}
+    )
     return without.model_dump_json(indent=1)
 
 

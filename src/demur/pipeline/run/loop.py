@@ -52,6 +52,7 @@ from demur.pipeline.run.record_rows import (
 )
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, fault_log, open_run, try_folder
+from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.records import read
@@ -310,5 +311,6 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):
             save_corruption_thumbs(job, folder, int(row))
+            save_severity_pictures(job, folder, int(row))
         save_suspects(job, folder, clean)
         save_thumbs(job, folder, clean)
