@@ -19,7 +19,7 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
-from demur.analysis.results import ConditionTitle, Provenance, Results
+from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
@@ -40,8 +40,6 @@ from demur.openings import openings
 from demur.policies.certified_policies import void_when
 from demur.records import wrong
 from demur.seal import is_whole
-
-_RISK = 0.02
 
 
 def analyse(path: Path | str) -> Results:
@@ -80,7 +78,7 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
     """Every table but the gates, label access and those of `_optional_tables`."""
     conditions, classes = condition_rows(run), class_rows(run)
     made, refused = guarantee(run), refusal(run)
-    risk = made.risk if made else refused.risk if refused else _RISK
+    risk = made.risk if made else refused.risk if refused else USUAL_RISK
     signals, contests = signal_rows(run, risk)
     return Results(
         **_verdict(run, plan),

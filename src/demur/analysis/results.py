@@ -68,6 +68,10 @@ class Provenance(Table):
     trial_passes: int = 0
 
 
+USUAL_RISK = 0.02
+"""Where a plan names no share of wrong answers that is acceptable."""
+
+
 class ConditionTitle(Table):
     """What a condition is called in tables: all of it, its family and its size; null `level` where it has none.
 
@@ -144,6 +148,12 @@ class Results(Table):
     severity_thumbs: dict[str, str] = Field(default_factory=dict)
 
     _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def stated_risk(self) -> float:
+        """The share of wrong answers that signals are compared at: the one asked for, else 2 %."""
+        found = self.guarantee or self.refusal
+        return found.risk if found else USUAL_RISK
 
     def void(self, figures: Bearing) -> str | None:
         """Why no figure of a kind is to be used: which checks of it failed; None where none did."""

@@ -23,7 +23,7 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """One family: its name, accuracy against size from the clean images on, what it comes to, and its conditions."""
+    """One family: its name, accuracy against size from the clean images on, where it breaks, and its conditions."""
 
     name: str
     kind: str

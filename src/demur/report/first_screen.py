@@ -1,9 +1,10 @@
 """What a safety board reads in 30 seconds, without a curve and without jargon."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from demur.analysis.results import Provenance, Results
-from demur.analysis.verdict.verdict import State
+from demur.analysis.verdict.verdict import Guarantee, State
 from demur.analysis.verdict.verdict_tables import Check
 from demur.policies.keeping import Keeping
 from demur.report.acceptance_lines import GateTally, missing_declarations
@@ -136,13 +137,8 @@ class FirstScreen:
             subject=subject(results.provenance),
             purpose=results.purpose.get("intended_use") or None,
             missing_declarations=missing_declarations(results.purpose),
-            exception=exception(results, guarantee),
-            behaviour=behaviour(results, guarantee) if guarantee else None,
-            load=load(results, guarantee),
-            two_thresholds=two_thresholds(guarantee) if guarantee else None,
+            **_of_guard(results, guarantee),
             judged=is_judged(results),
-            check=check(guarantee) if guarantee else None,
-            holds=guarantee_holds(guarantee) if guarantee else None,
             without=without(results),
             hundreds=hundreds(results, guarantee),
             classes=class_lines(results),
@@ -153,7 +149,6 @@ class FirstScreen:
             direction_short=direction_line_short(results),
             corruptions=families(results, "corruption", guaranteed=is_judged(results)),
             breaks=breaking_sentence(results),
-            limit=f"{100 * guarantee.risk:g}" if guarantee else None,
             manipulation=manipulations(results, attack),
             manipulation_short=manipulation_line(results, attack),
             manipulation_note=attack.sentence if attack else None,
@@ -166,6 +161,21 @@ class FirstScreen:
             gates=GateTally.of(results),
             next_step=results.next_step,
         )
+
+
+def _of_guard(results: Results, guarantee: Guarantee | None) -> dict[str, Any]:
+    """What is said of a guard alone."""
+    if guarantee is None:
+        return dict.fromkeys(("exception", "behaviour", "load", "two_thresholds", "check", "holds", "limit"))
+    return {
+        "exception": exception(results, guarantee),
+        "behaviour": behaviour(results, guarantee),
+        "load": load(results, guarantee),
+        "two_thresholds": two_thresholds(guarantee),
+        "check": check(guarantee),
+        "holds": guarantee_holds(guarantee),
+        "limit": f"{100 * guarantee.risk:g}",
+    }
 
 
 def subject(made: Provenance) -> str:

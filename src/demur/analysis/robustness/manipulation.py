@@ -82,12 +82,12 @@ def _searches(run: Run, entry: Mapping[str, Any]) -> Iterator[tuple[str, Knowled
     stages = {stage["name"]: stage for stage in facts.get("stages", ())}
     for stage in stage_names(rows):
         if rows[f"{PASSES}{stage}"].sum():
-            yield display_name(stage), _known(stages.get(stage, {}))
+            yield display_name(stage), _knowledge_of(stages.get(stage, {}))
     if not stage_names(rows) and (rows["forwards"].sum() or rows["backwards"].sum()):
-        yield display_name(entry["family"]), _known(facts)
+        yield display_name(entry["family"]), _knowledge_of(facts)
 
 
-def _known(facts: Mapping[str, Any]) -> Knowledge:
+def _knowledge_of(facts: Mapping[str, Any]) -> Knowledge:
     """By the traits that the audit wrote of an attack; earlier versions did not say which stage is a control."""
     if facts.get("control"):
         return "drew at random"
