@@ -68,7 +68,7 @@ def test_sections_come_in_reading_order(page):
         "When it answers, at most 2 in 100 answers are wrong.",
         "95 % confidence, also that it answers at least 68 of 100; 4,000 labelled images, look 1",
         "at least 68.1 % of such images are answered: by the scores of the test split, which chose nothing",
-        "This was look 1 at these labels, counted beside the run folders; it spent 0.045 of the 0.050",
+        "This was look 1 at these labels, counted in opened.jsonl beside the run folders; it spent 0.045 of the 0.050",
         "It answers where msp uncertainty ≤ 0.2188: 70 of 100 images; 30 go to a person.",
         "Check on 4,012 unseen images: 34 wrong of 2,814 answered.",
         "Without the guard: 8 in 100 answers are wrong.",

@@ -206,7 +206,10 @@ def decode_picture(picture: Image.Image, channels: int | None, rules: Rules = Ru
     """Float32 (channels, height, width) in [0, 1]; `channels` is that of the set, None where not known yet."""
     wanted = rules.channels or channels
     if picture.mode not in _GREY and rules.channels is None and channels == 1:
-        return None, f"a colour image (mode {picture.mode}) in a grey set; ?colour=grey makes it grey"
+        return (
+            None,
+            f"a colour image (mode {picture.mode}) in a grey set; save it as grey, or name its set with colour=grey (folder:PLACE?colour=grey)",
+        )
     if picture.mode in _DEEP:
         return _deep(picture, wanted, rules)
     flat = _scale(_flat(picture, wanted), rules)
