@@ -75,6 +75,19 @@ def _no_run(path: Path) -> RunError:
 _GO_ON = "Run the audit to its end; the same command continues."
 
 
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Rows of a condition, parted by split when that is first asked for."""
+
+    every: pl.DataFrame
+
+    @cached_property
+    def by_split(self) -> Mapping[str, pl.DataFrame]:
+        """The rows of each split there is, in order."""
+        parts = self.every.partition_by("split", maintain_order=True)
+        return {str(part["split"][0]): part for part in parts}
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything an audit left behind; `conditions` and `signals` are the facts the audit wrote about them."""
@@ -136,11 +149,18 @@ class Run:
         An image that failed under one condition takes part in no other that is compared with it: a clean or corrupted
         one in none, an attacked one in no attack.
         """
-        table = self._tables[condition]
-        lost = self._lost[1 if condition in self._forward else 0]
-        rows = table.filter(pl.col("error").is_null())
-        rows = rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows
-        return rows if split is None else rows.filter(pl.col("split") == split)
+        found = self._measured[condition]
+        return found.every if split is None else found.by_split.get(split, found.every.clear())
+
+    @cached_property
+    def _measured(self) -> Mapping[str, "_Measured"]:
+        """The rows that could be measured of every condition."""
+        found = {}
+        for name, table in self._tables.items():
+            lost = self._lost[1 if name in self._forward else 0]
+            rows = table.filter(pl.col("error").is_null())
+            found[name] = _Measured(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
+        return found
 
     @property
     def has_test_rows(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, score
 from demur.metrics import Estimate
-from demur.metrics.delong import auroc_gain, gain_influence
+from demur.metrics.delong import Kinds, Ranking
 from demur.metrics.paired import critical_value
+from demur.metrics.units import unit_codes
 from demur.records import groups, wrong
 
+_SIGNAL = "signal."
 TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift", "unknown"]
 
 
@@ -37,6 +40,18 @@ class Target:
         """Rows that no signal was fitted on and no policy chosen by."""
         return np.asarray((self.rows["split"] == "test").to_numpy(), bool)
 
+    @cached_property
+    def held_back(self) -> "Target":
+        """Its test rows, which fitted signals are scored on."""
+        return self.only(self.is_test)
+
+    @cached_property
+    def rankings(self) -> Mapping[str, Ranking]:
+        """Its rows by each signal, put in order once, when that is first asked for."""
+        kinds = Kinds.of(self.positive, self.units)
+        names = [column.removeprefix(_SIGNAL) for column in self.rows.columns if column.startswith(_SIGNAL)]
+        return {name: kinds.ranked(score(self.rows, name)) for name in names}
+
     def quantity(self, estimate: Estimate) -> Quantity:
         """The unit is the image where rows are tied together only because they are of one image."""
         quantity = Quantity.of(estimate)
@@ -46,7 +61,7 @@ class Target:
 def targets(run: Run) -> Iterator[Target]:
     """Every target the run has rows for."""
     clean = run.rows("clean")
-    yield Target("error", clean, wrong(clean), groups(clean))
+    yield Target("error", clean, wrong(clean), _codes(groups(clean)))
     keeps: tuple[tuple[TargetName, str], ...] = (("attack", "worst"), ("attack_oblivious", "nearest"))
     for name, keep in keeps:
         found = run.conditions("attack", keep)
@@ -73,7 +88,12 @@ def _against_clean(name: TargetName, positive: pl.DataFrame, clean: pl.DataFrame
     rows = pl.concat([positive.select(scored), clean.select(scored)], how="diagonal")
     flags = np.arange(len(rows)) < len(positive)
     units = groups(rows)
-    return Target(name, rows, flags, rows["sample_id"].to_numpy() if units is None else units)
+    return Target(name, rows, flags, _codes(rows["sample_id"].to_numpy() if units is None else units))
+
+
+def _codes(units: NDArray[Any] | None) -> NDArray[np.intp] | None:
+    """Units by number, in the order of their names."""
+    return None if units is None else unit_codes(units)[1]
 
 
 class Contest(Table):
@@ -103,10 +123,10 @@ class Gain:
     @classmethod
     def of(cls, target: Target, signal: str, baseline: str, *, fitted: bool) -> "Gain":
         """Over all rows, or where the signal was fitted over those held back; other units then add nothing."""
-        part = target.only(target.is_test) if fitted else target
-        ours = score(part.rows, signal), score(part.rows, baseline), part.positive, part.units
-        own = gain_influence(*ours)
-        return cls(auroc_gain(*ours), _spread(target, own) if fitted else own)
+        part = target.held_back if fitted else target
+        ours, theirs = part.rankings[signal], part.rankings[baseline]
+        own = ours.gain_influence(theirs)
+        return cls(ours.gain(theirs), _spread(target, own) if fitted else own)
 
 
 def _spread(target: Target, own: Floats) -> Floats:

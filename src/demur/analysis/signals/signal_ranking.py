@@ -1,7 +1,6 @@
 """How well each signal ranks errors, attacks and shift (AUROC and its kin), and what it costs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ from demur.analysis.signals.ranking_targets import (
     simultaneous_gains,
     targets,
 )
-from demur.metrics import Estimate, augrc, aupr, aurc
-from demur.metrics.delong import auroc_interval
-from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_interval
+from demur.metrics import Estimate
+from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_intervals
 
 
 class TargetRow(Table):
@@ -103,12 +101,11 @@ def _fitted(entry: Mapping[str, Any]) -> bool:
 
 def _scored(target: Target, entry: Mapping[str, Any]) -> Target:
     """The rows of a target that a signal is scored on."""
-    return target.only(target.is_test) if _fitted(entry) else target
+    return target.held_back if _fitted(entry) else target
 
 
 def _area(target: Target, entry: Mapping[str, Any]) -> Estimate:
-    part = _scored(target, entry)
-    return auroc_interval(score(part.rows, entry["name"]), part.positive, part.units)
+    return _scored(target, entry).rankings[entry["name"]].area
 
 
 def _row(
@@ -121,7 +118,7 @@ def _row(
 ) -> TargetRow:
     name, part = entry["name"], _scored(target, entry)
     uncertainty, positive = score(part.rows, name), part.positive
-    found = {metric: interval(uncertainty, positive, part.units) for metric, interval in _metrics(part, risk).items()}
+    found = _metrics(part, uncertainty, risk)
     gain = gains.get(name)
     told = corrected.get(name)
     return TargetRow(
@@ -139,15 +136,17 @@ def _row(
 _RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
 
 
-def _metrics(target: Target, risk: float) -> Mapping[str, Callable[..., Estimate]]:
+def _metrics(target: Target, uncertainty: Floats, risk: float) -> Mapping[str, Estimate]:
     """AUGRC, AURC and coverage at risk speak of answers, so of the error target only."""
-    found: dict[str, Callable[..., Estimate]] = {"fpr95": fpr95_interval}
-    if target.name != "shift":
-        found["aupr"] = partial(ranking_interval, aupr, scale="logit")
-    if target.name == "error":
-        found |= {"augrc": partial(ranking_interval, augrc), "aurc": partial(ranking_interval, aurc)}
-        found["coverage_at_risk"] = partial(coverage_at_risk_interval, risk=risk)
-    return found
+    ours = uncertainty, target.positive, target.units
+    found = {"fpr95": fpr95_interval(*ours)}
+    if target.name == "shift":
+        return found
+    names = ("aupr", "augrc", "aurc") if target.name == "error" else ("aupr",)
+    found |= ranking_intervals(names, *ours)
+    return (
+        found | {"coverage_at_risk": coverage_at_risk_interval(*ours, risk=risk)} if target.name == "error" else found
+    )
 
 
 def _alike(names: Sequence[str], found: Sequence[Target]) -> dict[str, str]:
