@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import PrivateAttr
 
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
+from demur.analysis.accuracy.confusions import Confusions
 from demur.analysis.accuracy.coverage_steps import CoverageLoss
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
@@ -37,6 +38,8 @@ from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
 from demur.seal import changed, is_intact, read_seal
+
+_LARGE = 1_000_000
 
 
 class Provenance(Table):
@@ -122,6 +125,7 @@ class Results(Table):
     positive: PositiveBound | None = None
     coverage_loss: CoverageLoss | None = None
     team: Team | None = None
+    confusions: Confusions | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -140,6 +144,17 @@ class Results(Table):
             report = "" if self._folder is None else f" Report: {self._folder / 'report.html'}"
             why = self.state.replace("_", " ")
             raise RunError(f"there is no certificate that a guard could keep ({why}). {self.next_step}{report}")
+
+    @property
+    def text(self) -> str:
+        """The content of `results.json`: a number a line, or all in one line where it is large."""
+        spaced = self.model_dump_json(indent=1)
+        return (spaced if len(spaced) <= _LARGE else self.model_dump_json()) + "\n"
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it would be more than a megabyte, which the page does not repeat."""
+        return len(self.model_dump_json(indent=1)) > _LARGE
 
     @property
     def folder(self) -> Path | None:

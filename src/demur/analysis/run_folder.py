@@ -21,7 +21,7 @@ from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.metrics.quantiles import FEWEST
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
-from demur.records import BATCH_SIZE, META, groups, read, read_parts, wrong
+from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -135,12 +135,13 @@ class Run:
 
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
+        """The rows of every condition without their logits, which are as many columns as there are classes."""
         tables = {}
         for entry in self.facts["conditions"]:
             name = entry["name"]
-            table = _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean").clear()
-            tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
+            tables[name] = (
+                _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean", LOGIT).clear()
+            )
         return tables
 
     def rows(self, condition: str, split: str | None = None) -> pl.DataFrame:
@@ -268,12 +269,14 @@ class Run:
     @property
     def has_logits(self) -> bool:
         """Whether logits were kept; a run made of a table of scores has none."""
-        return "logit.0" in self._tables["clean"].columns
+        return bool(self.logits.shape[1])
 
-    @property
+    @cached_property
     def logits(self) -> Floats:
-        """Of the clean rows, (rows, classes)."""
-        return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()
+        """Of the clean rows, (rows, classes); without a column where none were kept."""
+        table, kept = read(self.path, "clean"), self.rows("clean")["sample_id"].to_list()
+        names = [name for name in (f"{LOGIT}{k}" for k in range(len(self.classes))) if name in table.columns]
+        return table.filter(pl.col("sample_id").is_in(kept)).select(names).to_numpy()
 
     @cached_property
     def label_noise(self) -> LabelNoise:
@@ -294,7 +297,7 @@ class Run:
 
 def _with_parts(path: Path, condition: str) -> pl.DataFrame:
     """The rows of a condition, with the parts of their scores where they were kept and are of the same rows."""
-    table, parts = read(path, condition), read_parts(path, condition)
+    table, parts = read(path, condition, LOGIT), read_parts(path, condition)
     if parts is None or not parts["sample_id"].equals(table["sample_id"]):
         return table
     return table.hstack(parts.drop("sample_id"))

@@ -37,6 +37,7 @@ class TrustComponents(Table):
     model: TrustRow
     classes: tuple[TrustRow, ...]
     difference_norm: str | None = None
+    classes_left_out: int = 0
 
 
 EVERYTHING = "all classes"

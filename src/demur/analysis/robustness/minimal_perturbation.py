@@ -93,6 +93,7 @@ class MinimalPerturbation(Table):
     comparisons: tuple[AttackComparison, ...]
     resolution: str | None = None
     ecdf: tuple[tuple[float, float], ...] = ()
+    classes_left_out: int = 0
 
 
 _QUARTER = 0.25
