@@ -14,6 +14,8 @@ from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.run_folder import Run
+from demur.analysis.signals.components import Roc
+from demur.analysis.signals.decision_tables import Rejection
 from demur.records import csv_bytes
 
 _PICTURES = {"thumb", "image", "overlay"}
@@ -102,7 +104,8 @@ def _accuracy_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
 
 
 def _against_size(row: ConditionRow) -> Line:
-    return {"family": row.family, "eps_of_pixel_range": row.severity} | flat(row)
+    size: Line = {"family": row.family, "eps_of_pixel_range": row.severity}
+    return size | flat(row)
 
 
 def _alone(shares: Mapping[Any, Quantity]) -> Line:
@@ -113,7 +116,8 @@ def _alone(shares: Mapping[Any, Quantity]) -> Line:
 def _sides(rows: Sequence[DirectionRow]) -> Iterator[Line]:
     for row in rows:
         for side in ("misses", "false_alarms"):
-            yield {"condition": row.condition, "kind": row.kind, "side": side} | flat(getattr(row, side))
+            named: Line = {"condition": row.condition, "kind": row.kind, "side": side}
+            yield named | flat(getattr(row, side))
 
 
 def _signal_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
@@ -121,30 +125,25 @@ def _signal_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "signals", _within(results.signals, "targets", **facts)
     yield "signal-contests", map(flat, results.contests)
     yield "signal-parts", map(flat, results.parts)
-    yield (
-        "rocs",
-        (
-            {"signal": roc.signal, "target": roc.target, "part": roc.part, "false_alarms": alarms, "hits": hits}
-            for roc in results.rocs
-            for alarms, hits in roc.points
-        ),
-    )
+    yield "rocs", (line for roc in results.rocs for line in _roc_points(roc))
     yield "histograms", (line for found in results.histograms for line in _bars(found))
-    yield (
-        "rejections",
-        (
-            {"signal": row.signal, "clean_rate": row.clean_rate, "threshold": row.threshold, "condition": condition}
-            | _cells("abstention_rate", rate)
-            for row in results.rejections
-            for condition, rate in row.abstention_rates.items()
-        ),
-    )
+    yield "rejections", (line for row in results.rejections for line in _rates(row))
+
+
+def _roc_points(roc: Roc) -> Iterator[Line]:
+    for alarms, hits in roc.points:
+        yield flat(roc) | {"false_alarms": alarms, "hits": hits}
+
+
+def _rates(row: Rejection) -> Iterator[Line]:
+    for condition, rate in row.abstention_rates.items():
+        yield flat(row) | {"condition": condition} | _cells("abstention_rate", rate)
 
 
 def _bars(found: Histogram) -> Iterator[Line]:
     for at, (low, high) in enumerate(itertools.pairwise(found.edges)):
-        counts = {name: getattr(found, name)[at] for name in ("right", "wrong", "corrupted", "attacked")}
-        yield {"signal": found.signal, "low": low, "high": high} | counts
+        edges: Line = {"signal": found.signal, "low": low, "high": high}
+        yield edges | {name: getattr(found, name)[at] for name in ("right", "wrong", "corrupted", "attacked")}
 
 
 def _verdict_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:

@@ -70,7 +70,7 @@ def _flips(run: Run) -> pl.DataFrame:
 
 
 def _minimal_perturbations(run: Run) -> pl.DataFrame:
-    """The size of the smallest change that each search found, image by image."""
+    """What each search found, image by image."""
     return _stacked([_sizes(run, entry) for kind in ("epsilon", "attack") for entry in run.conditions(kind)])
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
@@ -19,7 +18,6 @@ from demur.files import read_json
 from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
-from demur.metrics.quantiles import FEWEST
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
 from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
@@ -340,18 +338,3 @@ def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
     if len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
         return share(numbers > 0, rows)
     return Quantity.of(mean_interval(numbers, groups(rows)))
-
-
-def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:
-    """Each class's place by its value, 1 for the smallest, or the largest; ties share the better place.
-
-    None for classes of fewer than six units, which have no 95 % interval, and for undefined values.
-
-    >>> class_ranks([0.2, 0.1, 0.1, 0.0], [9, 9, 9, 5])
-    [3, 1, 1, None]
-    """
-    told = np.array([n >= FEWEST and not np.isnan(value) for value, n in zip(values, counts, strict=True)], bool)
-    signed = np.asarray(values, np.float64) * (-1 if largest else 1)
-    places = np.zeros(len(told), np.intp)
-    places[told] = rankdata(signed[told], method="min")
-    return [int(place) or None for place in places]

@@ -238,12 +238,12 @@ def _across(value: float, uncertainty: Floats, kinds: Kinds) -> float:
 
 def _pairs_within(uncertainty: Floats, kinds: Kinds) -> float:
     """How many pairs of a positive and a negative row of one unit are ranked right, ties counted half."""
-    mixed = kinds.counts.all(axis=0)[kinds.codes]
+    mixed = (kinds.counts.min(axis=0) > 0)[kinds.codes]
     codes, scores, negative = kinds.codes[mixed], uncertainty[mixed], ~kinds.positive[mixed]
     order = np.lexsort((scores, codes))
     codes, scores, negative = codes[order], scores[order], negative[order]
     new_unit = np.append(True, codes[1:] != codes[:-1])
-    new_score = new_unit | np.append(True, scores[1:] != scores[:-1])
+    new_score = np.logical_or(new_unit, np.append(True, scores[1:] != scores[:-1]))
     lower = np.append(0, np.cumsum(negative))  # negative rows before each place, over all units
     starts, ends = np.flatnonzero(new_score), np.append(np.flatnonzero(new_score)[1:], len(codes))
     tie = np.cumsum(new_score) - 1

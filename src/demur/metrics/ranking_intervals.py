@@ -44,8 +44,8 @@ def ranking_intervals(
     """
     scores, flags = np.asarray(uncertainty, np.float64), np.asarray(wrong, bool)
 
-    def metrics(*arrays: ArrayLike, weights: Floats | None = None) -> dict[str, Value]:
-        steps = Steps.of(*arrays, weights)
+    def metrics(scored: ArrayLike, failed: ArrayLike, weights: Floats | None = None) -> dict[str, Value]:
+        steps = Steps.of(scored, failed, weights)
         return {name: _RANKINGS[name][0](steps) for name in names}
 
     jackknife = Jackknife(len(flags), units)

@@ -31,7 +31,7 @@ class ConfusionPair(Table):
 
 
 class Confusions(Table):
-    """The most frequent pairs, at most 40 of `kinds`; of `n` images `errors` got a wrong answer, `rest` in none of them.
+    """The most frequent pairs, at most 40 of `kinds`: of `n` images `errors` are wrong, `rest` in none of these.
 
     Pairs that a single image is of are not listed: where there are many classes any of them may be.
     """
@@ -71,12 +71,13 @@ def confusions(run: Run) -> Confusions:
     found = confusion_counts(rows.filter(wrong(rows)))
     listed = found.sort("count", "label", "predicted", descending=[True, False, False])
     listed = listed.filter(pl.col("count") > 1).head(_PAIRS)
+    errors = int(wrong(rows).sum())
     return Confusions(
         n=len(rows),
-        errors=int(found["count"].sum()),
+        errors=errors,
         kinds=len(found),
         pairs=tuple(_pair(run, rows, label, answer, count) for label, answer, count in listed.rows()),
-        rest=int(found["count"].sum() - listed["count"].sum()),
+        rest=errors - int(listed["count"].sum()),
     )
 
 

@@ -15,8 +15,8 @@ from demur.analysis.robustness.perturbation_curves import (
     is_direction,
     section_searches,
 )
-from demur.analysis.run_folder import Flags, Floats, Run, class_ranks
-from demur.metrics.class_ranking_test import RankingTest, ranking_test
+from demur.analysis.run_folder import Flags, Floats, Run
+from demur.metrics.class_ranking_test import RankingTest, class_ranks, ranking_test
 from demur.metrics.quantiles import weighted_median
 from demur.records import groups
 
