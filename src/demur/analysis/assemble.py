@@ -34,6 +34,7 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
+from demur.analysis.verdict.label_needs import label_needs
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError
 from demur.metrics import random_risk
@@ -132,6 +133,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "guarantees": guarantee_rows(run),
         "average_loss": average_loss(run),
+        "label_needs": label_needs(run),
         "direction": direction(run, plan["data"]),
         "cost": cost(run, plan.get("costs", {})),
         "slices": parts,

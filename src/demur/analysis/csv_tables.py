@@ -150,6 +150,7 @@ def _verdict_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "checks", map(flat, results.checks)
     yield "gates", map(flat, results.gates)
     yield "guarantees", map(flat, results.guarantees)
+    yield "label-needs", map(flat, results.label_needs)
     if results.guarantee is not None:
         yield "guarantee-parts", map(flat, results.guarantee.parts)
 

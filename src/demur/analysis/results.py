@@ -34,6 +34,7 @@ from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
+from demur.analysis.verdict.label_needs import LabelNeed
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
@@ -126,6 +127,7 @@ class Results(Table):
     coverage_loss: CoverageLoss | None = None
     team: Team | None = None
     confusions: Confusions | None = None
+    label_needs: tuple[LabelNeed, ...] = ()
 
     _folder: Path | None = PrivateAttr(default=None)
 

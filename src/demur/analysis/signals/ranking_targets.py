@@ -99,7 +99,8 @@ def _codes(units: NDArray[Any] | None) -> NDArray[np.intp] | None:
 class Contest(Table):
     """Which of the `candidates` signals beat the baseline at a target, all of them considered, and which lose to it.
 
-    Of those that are `better` the `blind` are not shown to find failures better than chance.
+    Of those that are `better` the `blind` are not shown to find failures better than chance, and the `unusable` are
+    shown to refuse more than half of what is right before they catch 95 % of the failures.
     """
 
     target: TargetName
@@ -108,6 +109,7 @@ class Contest(Table):
     blind: tuple[str, ...]
     worse: tuple[str, ...]
     sentence: str
+    unusable: tuple[str, ...] = ()
 
 
 _CHANCE = 0.5
@@ -154,22 +156,28 @@ def _widened(gain: Gain, times: float) -> Estimate:
     return replace(gain.estimate, low=value - half, high=value + half)
 
 
-def contest(target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate]) -> Contest:
+def contest(
+    target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate], usable: Mapping[str, bool | None]
+) -> Contest:
     """Who wins and who loses, in words; `areas` are the AUROCs, for one may win and still be no better than chance."""
     better = tuple(sorted((n for n, e in corrected.items() if e.low > 0), key=lambda n: -corrected[n].value))
     untold = sum(np.isnan(estimate.low) for estimate in corrected.values())
     blind = tuple(name for name in better if not areas[name].low > _CHANCE)
+    useless = tuple(name for name in better if usable[name] is False)
     return Contest(
         target=target.name,
         candidates=len(corrected),
         better=better,
         blind=blind,
         worse=tuple(name for name, estimate in corrected.items() if estimate.high < 0),
-        sentence=_words(better, blind, candidates=len(corrected), untold=int(untold)),
+        sentence=_words(better, blind, useless, candidates=len(corrected), untold=int(untold)),
+        unusable=useless,
     )
 
 
-def _words(better: tuple[str, ...], blind: tuple[str, ...], *, candidates: int, untold: int) -> str:
+def _words(
+    better: tuple[str, ...], blind: tuple[str, ...], useless: tuple[str, ...], *, candidates: int, untold: int
+) -> str:
     if not candidates:
         return "No other signal was compared with the baseline here."
     if untold == candidates:
@@ -179,8 +187,21 @@ def _words(better: tuple[str, ...], blind: tuple[str, ...], *, candidates: int, 
     seeing = tuple(name for name in better if name not in blind)
     if not seeing:
         return "Every signal that beats the baseline here is still no better than a coin."
-    told = f"{_listed(seeing)} {'beats' if len(seeing) == 1 else 'beat'} the baseline here."
+    told = f"{_listed(seeing)} {'beats' if len(seeing) == 1 else 'beat'} the baseline here"
+    told += _unused(seeing, tuple(name for name in seeing if name in useless))
     return f"{told} {len(blind)} more rank above it and are no better than a coin." if blind else told
+
+
+_USELESS = "to catch 95 % of the failures more than half of all else would be refused"
+
+
+def _unused(seeing: tuple[str, ...], useless: tuple[str, ...]) -> str:
+    """What is said of winners that are of no use."""
+    if not useless:
+        return "."
+    if useless == seeing:
+        return f" and {'is' if len(seeing) == 1 else 'are'} not usable: {_USELESS}."
+    return f"; {_listed(useless)} {'is' if len(useless) == 1 else 'are'} not usable all the same: {_USELESS}."
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -25,7 +25,9 @@ class TargetRow(Table):
     """How well one signal finds one target; `gain` is its AUROC minus that of msp on the same rows, paired.
 
     `corrected_gain` is the same gain with a simultaneous interval over all signals compared; `beats` says that it lies
-    above 0. Both are null for the baseline and for signals that rank as an earlier one does.
+    above 0. Both are null for the baseline and for signals that rank as an earlier one does. `usable` says whether a
+    threshold that catches 95 % of the positives refuses at most half of the negatives (`fpr95`): true or false where
+    its whole interval does, null where that is open.
     """
 
     target: TargetName
@@ -40,6 +42,7 @@ class TargetRow(Table):
     coverage_at_risk: Quantity | None
     corrected_gain: Quantity | None = None
     beats: bool | None = None
+    usable: bool | None = None
 
 
 class SignalRow(Table):
@@ -77,7 +80,14 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
         corrected = simultaneous_gains({name: gain for name, gain in gains.items() if name not in alike})
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
-        contests.append(contest(target, corrected, areas))
+        contests.append(
+            contest(
+                target,
+                corrected,
+                areas,
+                {entry["name"]: row.usable for entry, row in zip(entries, columns[-1], strict=True)},
+            )
+        )
     times = _milliseconds(run)
     rows = tuple(
         SignalRow(
@@ -129,8 +139,19 @@ def _row(
         gain=None if gain is None else part.quantity(gain.estimate),
         corrected_gain=None if told is None else part.quantity(told),
         beats=None if told is None or np.isnan(told.low) else bool(told.low > 0),
+        usable=_is_usable(found["fpr95"]),
         **{metric: part.quantity(found[metric]) if metric in found else None for metric in _RESAMPLED},
     )
+
+
+USABLE = 0.5
+"""The largest share of right answers, or clean images, that a usable signal refuses to catch 95 % of the rest."""
+
+
+def _is_usable(refused: Estimate) -> bool | None:
+    if refused.high <= USABLE:
+        return True
+    return False if refused.low > USABLE else None
 
 
 _RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
