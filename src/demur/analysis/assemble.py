@@ -9,16 +9,18 @@ from typing import Any
 from demur.analysis.acceptance import gates_next_step as by_the_gates
 from demur.analysis.acceptance import judge_gates, label_access
 from demur.analysis.accuracy.chart_data import calibration, curves, gallery, histograms, oracle_curve
+from demur.analysis.accuracy.confusions import confusion, confusions
 from demur.analysis.accuracy.coverage_steps import coverage_loss
 from demur.analysis.accuracy.error_direction import cost, direction
 from demur.analysis.accuracy.label_quality import label_quality
-from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, confusion, corruption_map, worst_class
+from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, corruption_map, worst_class
 from demur.analysis.accuracy.slices import slices, worst_slice
 from demur.analysis.accuracy.team_cost import team
 from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
+from demur.analysis.many_classes import shortened
 from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
@@ -32,6 +34,7 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
+from demur.analysis.verdict.label_needs import label_needs
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.analysis.what_breaks import what_breaks
 from demur.errors import RunError
@@ -49,16 +52,17 @@ def analyse(path: Path | str) -> Results:
         RunError: the folder holds no finished run.
     """
     folder = Path(path)
-    return tables_of(folder).model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
+    results = shortened(tables_of(open_run(folder)))
+    return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 
-def tables_of(path: Path) -> Results:
-    """The same without what is said of the opening of labels.
+def tables_of(run: Run) -> Results:
+    """The same without what is said of the opening of labels, and with every class however many there are.
 
     Raises:
-        RunError: the folder holds no finished run.
+        RunError: the policies of the plan are not all there.
     """
-    run = open_run(path)
+    path = run.path
     fitted, plan = len(run.policy_facts), _plan(path)
     asked = len(plan.get("policies", {}).get("use", ())) + bool(plan.get("guard"))
     if asked != fitted:
@@ -102,6 +106,7 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         calibration=calibration(run),
         per_class=classes,
         confusion=confusion(run),
+        confusions=confusions(run),
         policies=policy_rows(run),
         gallery=gallery(run),
         purpose=plan.get("purpose", {}),
@@ -146,6 +151,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "guarantees": guarantee_rows(run),
         "average_loss": average_loss(run),
+        "label_needs": label_needs(run),
         "direction": direction(run, plan["data"]),
         "cost": cost(run, plan.get("costs", {})),
         "slices": parts,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
+from demur.analysis.accuracy.confusions import Confusions
 from demur.analysis.accuracy.coverage_steps import CoverageLoss
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
@@ -34,10 +35,13 @@ from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.breaking_points import WhatBreaks
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
+from demur.analysis.verdict.label_needs import LabelNeed
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
 from demur.seal import changed, is_intact, read_seal
+
+_LARGE = 1_000_000
 
 
 class Provenance(Table):
@@ -146,6 +150,8 @@ class Results(Table):
     titles: dict[str, ConditionTitle] = Field(default_factory=dict)
     breaks: WhatBreaks | None = None
     severity_thumbs: dict[str, str] = Field(default_factory=dict)
+    confusions: Confusions | None = None
+    label_needs: tuple[LabelNeed, ...] = ()
 
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -170,6 +176,17 @@ class Results(Table):
             report = "" if self._folder is None else f" Report: {self._folder / 'report.html'}"
             why = self.state.replace("_", " ")
             raise RunError(f"there is no certificate that a guard could keep ({why}). {self.next_step}{report}")
+
+    @property
+    def text(self) -> str:
+        """The content of `results.json`: a number a line, or all in one line where it is large."""
+        spaced = self.model_dump_json(indent=1)
+        return (spaced if len(spaced) <= _LARGE else self.model_dump_json()) + "\n"
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it would be more than a megabyte, which the page does not repeat."""
+        return len(self.model_dump_json(indent=1)) > _LARGE
 
     @property
     def folder(self) -> Path | None:

@@ -10,6 +10,8 @@ from importlib.resources import files
 import jinja2
 import vl_convert
 
+from demur.analysis.accuracy.confusions import MANY
+from demur.analysis.accuracy.overall import ClassRow, worst_first
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.quantity import Quantity, by_chance
 from demur.analysis.results import Results
@@ -139,7 +141,7 @@ FILTERS |= {
 
 def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
-    raw = _raw(results)
+    raw = "" if results.is_large else _raw(results)
     results = reportable(results)
     scripts = {"library": library(), "behaviour": asset("report.js")}
     shown, at = start(results)
@@ -154,6 +156,7 @@ def page(results: Results, first: FirstScreen) -> str:
             at=at,
             curves=_curves(results, shown, at),
             raw=raw,
+            listed=_listed(results),
             histogram_shown=first_signal(results) if results.histograms else None,
             contents=_contents(results),
             purpose=declarations(results.purpose),
@@ -196,6 +199,13 @@ def _more_than_one_line(results: Results) -> bool:
     """Whether there is more to say of guarantees than the headline does: several, parts, groups, a weaker statement."""
     made = results.guarantee
     return len(results.guarantees) > 1 or bool(results.average_loss or (made and (made.parts or made.weighting)))
+
+
+def _listed(results: Results) -> tuple[ClassRow, ...]:
+    """The classes that the table of classes shows: all up to 50, else the worst."""
+    if len(results.per_class) <= MANY:
+        return results.per_class
+    return worst_first(results.per_class, results.worst_class.by if results.worst_class else "accuracy")[:MANY]
 
 
 def drawings(results: Results) -> Mapping[str, Drawing]:

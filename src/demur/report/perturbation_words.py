@@ -159,6 +159,8 @@ def reliance_sentence(found: Region) -> str:
     """What the answer relies on, as far as that is shown; the centred control is no object."""
     if found.region == "centred":
         return "The control that any object must beat: a blob in the middle, whatever the image shows."
+    if found.lack:
+        return f"What the answer relies on is not told: {found.lack}."
     if found.reliance == "object" and found.control is not None:
         if found.control.is_exceeded:
             return "The answer relies on the object, more than on the middle of the image."

@@ -39,12 +39,13 @@ def drawn(seed, others, strength=1.0, own=0.6):
     return scores, positive
 
 
-def judged(scores, positive, fitted=(), groups=None):
+def judged(scores, positive, fitted=(), groups=None, useless=()):
     of = target(scores, positive, groups)
     gains = {name: Gain.of(of, name, "msp", fitted=name in fitted) for name in scores if name != "msp"}
     corrected = simultaneous_gains(gains)
     areas = {name: auroc_interval(values, positive, of.units) for name, values in scores.items()}
-    return gains, corrected, contest(of, corrected, areas)
+    usable = dict.fromkeys(scores, True) | dict.fromkeys(useless, False)
+    return gains, corrected, contest(of, corrected, areas, usable)
 
 
 def test_of_many_signals_as_good_as_the_baseline_one_seldom_wins():

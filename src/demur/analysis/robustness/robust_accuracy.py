@@ -66,6 +66,7 @@ class Robustness(Table):
     curve: tuple[SizePoint, ...]
     per_class: tuple[ClassRobustness, ...]
     stages: tuple[StageRow, ...]
+    classes_left_out: int = 0
 
 
 _POINTS = 40

@@ -21,7 +21,7 @@
   document.querySelectorAll(".js").forEach((element) => { element.hidden = false; });
 
   const numbers = by("numbers");
-  by("download").href = URL.createObjectURL(new Blob([numbers.textContent], { type: "application/json" }));
+  if (numbers) by("download").href = URL.createObjectURL(new Blob([numbers.textContent], { type: "application/json" }));
 
   /* Charts: interpreted expressions, so that no code is compiled at run time. */
   const views = {};
