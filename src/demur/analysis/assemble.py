@@ -19,6 +19,7 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
+from demur.analysis.figures.figure_tables import FigureTables, figure_tables
 from demur.analysis.results import Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
@@ -68,7 +69,7 @@ def tables_of(path: Path) -> Results:
             "Delete it and run the audit again."
         )
     results = _core_tables(run, plan)
-    results = results.model_copy(update=_optional_tables(run, plan))
+    results = results.model_copy(update={**_optional_tables(run, plan), "figures": _figures(run, results)})
     gates = judge_gates(plan.get("gates", {}), results)
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
     return results.model_copy(update={"gates": gates, "next_step": step or results.next_step})
@@ -106,6 +107,14 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         gallery=gallery(run),
         purpose=plan.get("purpose", {}),
     )
+
+
+def _figures(run: Run, results: Results) -> FigureTables:
+    """The tables of figures alone; where a guard goes by one threshold they show it."""
+    made = results.guarantee
+    if made is None or made.second is not None:
+        return figure_tables(run, results.histograms, None, None)
+    return figure_tables(run, results.histograms, made.signal, made.threshold)
 
 
 def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:

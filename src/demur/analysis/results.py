@@ -21,6 +21,7 @@ from demur.analysis.accuracy.unknown_answers import UnknownAnswers
 from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
+from demur.analysis.figures.figure_tables import FigureTables
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import AttackRow
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
@@ -122,6 +123,7 @@ class Results(Table):
     positive: PositiveBound | None = None
     coverage_loss: CoverageLoss | None = None
     team: Team | None = None
+    figures: FigureTables | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 
