@@ -1,7 +1,7 @@
 """The pictures an audit kept of images, and what the model made of each; column by column, for there are many."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -29,9 +29,13 @@ class PictureColumns(Table):
 
 
 class ChangedPictures(Table):
-    """What a condition made of some images that were right before; `flips` counts all whose answer it turned wrong."""
+    """What a condition made of some images that were right before; `flips` counts all whose answer it turned wrong.
+
+    `outcome` says which histogram counts its images, null for conditions that none counts.
+    """
 
     condition: str
+    outcome: Literal["corrupted", "attacked"] | None
     flips: int | None
     images: PictureColumns
 
@@ -78,8 +82,18 @@ def _changed(
     known = rows["label"].null_count() == 0
     flips = rows.filter(pl.Series(wrong(rows))).join(right, on="sample_id", how="semi").height if known else None
     return ChangedPictures(
-        condition=entry["condition"], flips=flips, images=_columns(run, rows, places, edges if known else {})
+        condition=entry["condition"],
+        outcome=_outcome(run, entry["condition"]),
+        flips=flips,
+        images=_columns(run, rows, places, edges if known else {}),
     )
+
+
+def _outcome(run: Run, condition: str) -> Literal["corrupted", "attacked"] | None:
+    """Corrupted images, and those of attacks at the worst points they found, as the histograms count them."""
+    if any(entry["name"] == condition for entry in run.conditions("corruption")):
+        return "corrupted"
+    return "attacked" if any(entry["name"] == condition for entry in run.conditions("attack", "worst")) else None
 
 
 def _columns(
