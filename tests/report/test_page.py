@@ -94,7 +94,7 @@ def test_every_picture_has_words(page):
     parts = Page(page)
     assert all(image["alt"] for image in parts.all("img"))
     drawn = [attrs for attrs in parts.all("div") if attrs.get("class") == "canvas"]
-    assert len(drawn) == 5
+    assert len(drawn) == 7
     assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawn)
 
 

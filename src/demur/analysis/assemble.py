@@ -20,6 +20,7 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
+from demur.analysis.figures.figure_tables import FigureTables, figure_tables
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
@@ -71,7 +72,7 @@ def tables_of(run: Run) -> Results:
             "Delete it and run the audit again."
         )
     results = _core_tables(run, plan)
-    results = results.model_copy(update=_optional_tables(run, plan))
+    results = results.model_copy(update={**_optional_tables(run, plan), "figures": _figures(run, results)})
     gates = judge_gates(plan.get("gates", {}), results)
     results = results.model_copy(update={"breaks": what_breaks(results)})
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
@@ -129,6 +130,14 @@ def _severity_thumbs(run: Run) -> dict[str, str]:
 
 
 _TITLE = ("title", "heading", "level", "points")
+
+
+def _figures(run: Run, results: Results) -> FigureTables:
+    """The tables of figures alone; where a guard goes by one threshold they show it."""
+    made = results.guarantee
+    if made is None or made.second is not None:
+        return figure_tables(run, results.histograms, None, None)
+    return figure_tables(run, results.histograms, made.signal, made.threshold)
 
 
 def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from demur.records import SCHEMA_VERSION
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
+Least: TypeAlias = Annotated[int, Field(ge=1)]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
 ShardName: TypeAlias = Annotated[str, Field(pattern=r"^c\d{3,}-s\d{4,}$")]
 Picture: TypeAlias = Annotated[str, Field(pattern=r"^[\w-]+\.webp$")]
@@ -118,7 +119,7 @@ class CheckShape(Shape):
 class LookShape(Shape):
     """Which look at the certify labels a refusal was."""
 
-    number: Annotated[int, Field(ge=1)]
+    number: Least
     counted: Literal["runs", "folder", "ledger", "caller", "nowhere"]
 
 
@@ -268,6 +269,23 @@ class CorruptionsShape(Shape):
     thumbs: dict[str, Picture]
 
 
+class ChangedShape(Shape):
+    """The pictures of one condition in `facts/pictures.json`."""
+
+    condition: Name
+    sample_ids: list[str]
+    first: Count | None
+
+
+class PicturesShape(Shape):
+    """`facts/pictures.json`."""
+
+    tile: dict[Literal["width", "height", "columns", "rows"], Least]
+    sheets: list[Picture]
+    clean: list[str]
+    changed: list[ChangedShape]
+
+
 REQUIRED: Mapping[str, Any] = {
     "run.json": RunShape,
     "manifest.json": list[ShardShape],
@@ -287,6 +305,7 @@ FACTS: Mapping[str, Any] = {
     "facts/lipschitz.json": LipschitzShape,
     "facts/corruptions.json": CorruptionsShape,
     "facts/severities.json": SeveritiesShape,
+    "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
 }
 

@@ -22,6 +22,7 @@ from demur.analysis.accuracy.unknown_answers import UnknownAnswers
 from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
+from demur.analysis.figures.figure_tables import FigureTables
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import AttackRow
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
@@ -152,6 +153,7 @@ class Results(Table):
     severity_thumbs: dict[str, str] = Field(default_factory=dict)
     confusions: Confusions | None = None
     label_needs: tuple[LabelNeed, ...] = ()
+    figures: FigureTables | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -5,12 +5,13 @@ Importing this package is light; jinja2, altair and vl-convert are imported when
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from demur.analysis.results import Results
 from demur.errors import RunError
 from demur.seal import changed, file_sha256, is_intact, read_seal, sha256_of, write_sealed
 
-__all__ = ["Report", "render", "words", "write"]
+__all__ = ["Report", "render", "words", "write", "write_figures"]
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,19 @@ def write(run: Path, results: Results | None = None) -> Report:
     from demur.report.page import page
     from demur.report.text_outputs import junit, plain_text, summary
 
-    results = _read(run) if results is None else results
+    results = (_read(run) if results is None else results).of_folder(run)
     first, target = FirstScreen.of(results), run / "report.html"
     if not _is_drawn(run, results):
         texts = {"junit.xml": junit(results), "summary.md": summary(results, first), target.name: page(results, first)}
         write_sealed(run, {name: text.encode() for name, text in texts.items()})
     return Report(target, plain_text(first))
+
+
+def write_figures(run: Path, results: Results, kind: Literal["svg", "png", "pdf"]) -> list[Path]:
+    """Every figure of a report as `figures/<name>.<kind>` in the run folder, with `figures/captions.md` beside them."""
+    from demur.report.figure_files import write_figures as write_files
+
+    return write_files(run, results.of_folder(run), kind)
 
 
 def _is_drawn(run: Path, results: Results) -> bool:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demur.analysis.results import Results
+from demur.analysis.verdict.label_needs import LabelNeed
 from demur.analysis.verdict.verdict import Guarantee
 from demur.policies import ACCEPT_ALL
 from demur.policies.second_threshold import Purpose
-from demur.report.phrases import count, frequency, in_hundred, percent, plural, scale, significant
+from demur.report.phrases import at_most, count, frequency, in_hundred, percent, plural, scale, significant
 from demur.report.state_words import guarantee_holds
 
 _LOAD = 1000
@@ -163,6 +164,32 @@ def _width(results: Results) -> str:
         return ""
     low, high = 1 - results.test_accuracy.high, 1 - results.test_accuracy.low
     return f", {percent(low, 0)} to {percent(high, 0)} by so few labels"
+
+
+def stricter(results: Results) -> str | None:
+    """What limits stricter than the guaranteed one would take and leave; None where nothing is guaranteed."""
+    if results.guarantee is None or not results.label_needs:
+        return None
+    said = "; ".join(_stricter(need, first=not at) for at, need in enumerate(results.label_needs))
+    return f"Stricter limits: {said}."
+
+
+def _stricter(need: LabelNeed, *, first: bool) -> str:
+    """One limit; the first says what the numbers are."""
+    if not need.coverage.value > 0:
+        return f"{at_most(need.risk)} no labels would prove for this model"
+    labels, left = count(_round_up(need.images)), in_hundred(need.coverage.value)
+    if not first:
+        return f"{at_most(need.risk)} {labels}, {left}"
+    return (
+        f"{at_most(need.risk)} needs about {labels} new labelled {need.coverage.unit}s, answers at most {left} of 100"
+    )
+
+
+def _round_up(number: int) -> int:
+    """To two significant digits: more would be pretended."""
+    step = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // step) * step
 
 
 def exception(results: Results, guarantee: Guarantee | None) -> str | None:

@@ -72,7 +72,8 @@ def breaking_sentence(results: Results) -> str | None:
         return None
     lines = [*breaking_lines(results)]
     if not lines:
-        return f"Nothing that was tried is seen to break it ({found.tried} tried)."
+        what = "break it" if found.rule == "guarantee" else "cost it half of its right answers"
+        return f"Nothing that was tried is seen to {what} ({found.tried} tried)."
     said = [_short(line) for line in lines[:_SHOWN]]
     unit = "answers" if found.rule == "guarantee" else "images"
     said[0] += f" of 100 {unit} wrong" if lines[0].rate else ""

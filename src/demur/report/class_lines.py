@@ -42,7 +42,7 @@ def class_lines(results: Results) -> tuple[ClassLine, ...]:
             name=row.name,
             wrong=in_hundred(share.value),
             interval="" if math.isnan(share.low) else f"{in_hundred(share.low)}–{in_hundred(share.high)}",
-            taken_for=_taken_for(row.name, results),
+            taken_for=", ".join(answer.name for answer in row.wrong_answers[:2]),
             beyond=by_risk and share.low > limit,
         )
         for row, share in known[:_SHOWN]
@@ -55,14 +55,6 @@ def _error(row: ClassRow, *, by_risk: bool) -> Quantity | None:
         right = row.accuracy
         return right.model_copy(update={"value": 1 - right.value, "low": 1 - right.high, "high": 1 - right.low})
     return row.risk if has_enough_answers(row.coverage, row.n) else None
-
-
-def _taken_for(name: str, results: Results) -> str:
-    """What a class is called instead, most often first, of all clean held-out images."""
-    place = results.classes.index(name) if name in results.classes else -1
-    counts = results.confusion[place] if 0 <= place < len(results.confusion) else ()
-    found = sorted(((n, k) for k, n in enumerate(counts) if n and k != place), key=lambda each: (-each[0], each[1]))
-    return ", ".join(f"{results.classes[k]}" for _, k in found[:2])
 
 
 def worst(found: WorstClass | None) -> str:

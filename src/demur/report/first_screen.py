@@ -15,6 +15,7 @@ from demur.report.answer_lines import (
     exception,
     hundreds,
     load,
+    stricter,
     two_thresholds,
     without,
 )
@@ -30,7 +31,7 @@ from demur.report.condition_lines import (
     worst_slice_line,
 )
 from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
-from demur.report.phrases import count, headed, plain_name, plural
+from demur.report.phrases import count, plain_name, plural
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
@@ -67,9 +68,9 @@ class TrustLine:
         if not self.passed + self.warned + self.failed:
             return "Nothing was checked."
         if self.failed:
-            return f"{headed(self.counts)}: no figure of {_listed(self.void)} may be used."
-        warned = " A warning voids nothing; read it." if self.warned else ""
-        return f"{headed(self.counts)}.{warned}"
+            return f"{self.counts}: no figure of {', '.join(self.void)} may be used."
+        warned = f"{self.warned} warned{' (voids nothing)' if self.warned else ''}"
+        return f"{self.passed} passed, {warned}, {self.failed} failed."
 
     @property
     def sentence(self) -> str:
@@ -80,10 +81,6 @@ class TrustLine:
     def counts(self) -> str:
         """The three counts alone."""
         return f"{self.passed} passed, {self.warned} warned, {self.failed} failed"
-
-
-def _listed(figures: tuple[str, ...]) -> str:
-    return ", ".join(figures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +118,7 @@ class FirstScreen:
     out_of_scope: tuple[str, ...]
     void_when: tuple[str, ...]
     trust: TrustLine
+    stricter: str | None
     unreadable: str | None
     gates: GateTally | None
     next_step: str
@@ -157,6 +155,7 @@ class FirstScreen:
             out_of_scope=results.out_of_scope,
             void_when=results.void_when,
             trust=_trust(results),
+            stricter=stricter(results),
             unreadable=_unreadable(results.provenance),
             gates=GateTally.of(results),
             next_step=results.next_step,

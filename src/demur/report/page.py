@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import jinja2
 import vl_convert
@@ -30,6 +31,7 @@ from demur.report.charts import (
     reliability_chart,
     risk_coverage_chart,
 )
+from demur.report.charts.figure_list import ALONE, by_section, placed_figures
 from demur.report.charts.risk_charts import start
 from demur.report.charts.score_charts import first_signal
 from demur.report.condition_bands import bands
@@ -50,6 +52,7 @@ from demur.report.perturbation_words import (
     search_name_words,
     size_words,
 )
+from demur.report.picture_panel import has_errors_of, panel
 from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
 
@@ -143,15 +146,19 @@ def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
     raw = "" if results.is_large else _raw(results)
     results = reportable(results)
-    scripts = {"library": library(), "behaviour": asset("report.js")}
+    scripts = {"library": library(), "behaviour": "\n".join(map(asset, ("pictures.js", "report.js")))}
     shown, at = start(results)
+    placed = tuple(figure for figure in placed_figures(results) if figure.section != ALONE)
     return (
         _environment()
         .get_template("report.html")
         .render(
             results=results,
             first=first,
-            drawings=drawings(results),
+            drawings={**drawings(results), **{figure.drawing.name: figure.drawing for figure in placed}},
+            placed=by_section(placed),
+            pictures=panel(results),
+            worst_label=_worst_label(results),
             shown=shown,
             at=at,
             curves=_curves(results, shown, at),
@@ -167,6 +174,16 @@ def page(results: Results, first: FirstScreen) -> str:
             script_hashes=[_digest(text) for text in scripts.values()],
         )
     )
+
+
+def _worst_label(results: Results) -> int | None:
+    """The place among the classes of the one that looks worst; None where no picture of its errors was kept."""
+    name = None if results.worst_class is None else results.worst_class.row.name
+    label = next((at for at, own in enumerate(results.classes) if own == name), None)
+    if label is None:
+        return None
+    found = None if results.figures is None else results.figures.pictures
+    return label if has_errors_of(found, label) else None
 
 
 def _contents(results: Results) -> tuple[tuple[str, str], ...]:
@@ -278,9 +295,9 @@ def _raw(results: Results) -> str:
         update={"images": tuple(image.model_copy(update=gone) for image in results.wrong_labels.images)}
     )
     maps = results.attribution and _without_pictures(results.attribution)
-    without = results.model_copy(
-        update={"gallery": pictures, "wrong_labels": suspects, "attribution": maps, "severity_thumbs": {}}
-    )
+    figures = results.figures and results.figures.model_copy(update={"pictures": None})
+    gone_too: dict[str, Any] = {"attribution": maps, "figures": figures, "severity_thumbs": {}}
+    without = results.model_copy(update={"gallery": pictures, "wrong_labels": suspects, **gone_too})
     return without.model_dump_json(indent=1)
 
 

@@ -119,6 +119,7 @@ def _head(first: FirstScreen) -> Iterator[str]:
         first.two_thresholds,
         first.check,
         first.without,
+        first.stricter,
         first.constant,
         f"Worst class: {first.worst}",
         f"Poor images: {poor}." if poor else None,
@@ -230,6 +231,8 @@ def _paragraphs(first: FirstScreen) -> Iterator[str]:
     yield f"Worst class: {first.worst}"
     yield _conditions(first)
     yield f"Manipulation: {first.manipulation_short}"
+    if first.stricter:
+        yield first.stricter
     if first.breaks:
         yield f"What breaks it: {first.breaks}"
     yield f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.out_of_scope))}"

@@ -42,6 +42,7 @@ from demur.pipeline.run.fitting import (
     try_signals,
 )
 from demur.pipeline.run.model_answers import check_answers
+from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.record_rows import (
     failure_table,
@@ -139,6 +140,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
     job = _answered(job, folder)
     _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
     _note_sections(job, folder, progress)
+    _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(job, folder))
 
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
