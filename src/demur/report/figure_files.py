@@ -26,8 +26,8 @@ _POINTS = 72
 _MOST = 12
 _CAPTIONS: Mapping[str, str] = {
     "risk-coverage": (
-        "Share of wrong answers against the share of images answered, clean images of the test split, at every threshold "
-        "of each signal; the strong line is the signal named in the certificate or else the first."
+        "Share of wrong answers against the share of images answered, clean images of the test split, at every "
+        "threshold of each signal; the strong line is the signal named in the certificate or else the first."
     ),
     "reliability": (
         "Share of right answers against stated confidence, all clean held-out images; bars are 95 % intervals, small "

@@ -52,7 +52,6 @@ THEME: Mapping[str, Any] = {
         "symbolStrokeWidth": 2,
         "title": None,
     },
-    "aria": False,
     "line": {"strokeWidth": 2},
     "range": {"category": [f"var(--series-{at})" for at in range(1, 7)]},
     "rule": {"color": "var(--soft)"},

@@ -32,8 +32,13 @@
   async function drawNow(script) {
     const place = by(script.dataset.for), key = script.dataset.for;
     const options = { mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" } };
+    const words = place.getAttribute("aria-label");
     const { view } = await window.vegaEmbed(place, JSON.parse(script.textContent), options);
     views[key] = view;
+    place.querySelector("svg").setAttribute("aria-hidden", "true"); // its place says what it shows, once; Vega renamed it
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", words);
+    place.removeAttribute("aria-roledescription");
     Object.entries(state[key] ?? {}).forEach(([name, value]) => view.signal(name, value));
     if (state[key]) await view.runAsync();
     view.addEventListener("click", (_event, item) => { if (item?.datum) picturePanel?.open(pictureKey(item.datum)); });
@@ -162,8 +167,8 @@
     else delete scroller.dataset.more;
   }
   scrollers.forEach((scroller) => scroller.addEventListener("scroll", () => mark(scroller), { passive: true }));
-  const wide = new ResizeObserver((entries) => entries.forEach((entry) => mark(entry.target)));
-  scrollers.forEach((scroller) => wide.observe(scroller));
+  const wide = new ResizeObserver((entries) => entries.forEach((entry) => mark(entry.target.closest(".scroller"))));
+  scrollers.forEach((scroller) => [scroller, ...scroller.children].forEach((each) => wide.observe(each)));
 
   const near = new IntersectionObserver((entries) => {
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(specs.find((each) => each.dataset.for === entry.target.id)));
