@@ -254,13 +254,6 @@ class TimesShape(Shape):
     signals: dict[str, float]
 
 
-class SeveritiesShape(Shape):
-    """`facts/severities.json`: a picture of one image under each condition."""
-
-    sample_id: str
-    thumbs: dict[Name, Picture]
-
-
 class CorruptionsShape(Shape):
     """`facts/corruptions.json`."""
 
@@ -304,7 +297,7 @@ FACTS: Mapping[str, Any] = {
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
     "facts/corruptions.json": CorruptionsShape,
-    "facts/severities.json": SeveritiesShape,
+    "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
 }
