@@ -2,27 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from demur.analysis.json_shape import Count, Least, Level, Name, Sha256, Shape, ShardName
+from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, SeveritiesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
-
-Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
-Least: TypeAlias = Annotated[int, Field(ge=1)]
-Name: TypeAlias = Annotated[str, Field(min_length=1)]
-ShardName: TypeAlias = Annotated[str, Field(pattern=r"^c\d{3,}-s\d{4,}$")]
-Picture: TypeAlias = Annotated[str, Field(pattern=r"^[\w-]+\.webp$")]
-Level: TypeAlias = Literal["pass", "warn", "fail"]
-
-
-class Shape(BaseModel):
-    """An object of JSON: types are taken as they are, nothing is converted."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
 class ShardShape(Shape):
@@ -102,7 +90,7 @@ class RunShape(Shape):
     versions: dict[str, str]
     conditions: Annotated[list[ConditionShape], Field(min_length=1)]
     signals: list[SignalShape]
-    flags: list[FlagShape] = []
+    flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
 
 
@@ -227,14 +215,6 @@ class SanityShape(Shape):
     limit: float
 
 
-class OverlayShape(Shape):
-    """One picture of `facts/overlays.json`."""
-
-    sample_id: str
-    image: Picture
-    overlay: Picture
-
-
 class LipschitzShape(Shape):
     """`facts/lipschitz.json`."""
 
@@ -252,31 +232,6 @@ class TimesShape(Shape):
     images: Count
     forward_pass: float
     signals: dict[str, float]
-
-
-class CorruptionsShape(Shape):
-    """`facts/corruptions.json`."""
-
-    sample_id: str
-    original: Picture
-    thumbs: dict[str, Picture]
-
-
-class ChangedShape(Shape):
-    """The pictures of one condition in `facts/pictures.json`."""
-
-    condition: Name
-    sample_ids: list[str]
-    first: Count | None
-
-
-class PicturesShape(Shape):
-    """`facts/pictures.json`."""
-
-    tile: dict[Literal["width", "height", "columns", "rows"], Least]
-    sheets: list[Picture]
-    clean: list[str]
-    changed: list[ChangedShape]
 
 
 REQUIRED: Mapping[str, Any] = {

@@ -10,6 +10,7 @@ from demur.analysis.results import Results
 from demur.report.charts.chart_theme import Drawing, Rows, main, number
 from demur.report.charts.condition_charts import condition_names
 
+_WORDS = alt.value("var(--paper)"), alt.value("var(--ink)")
 _CELL, _FRAME, _LINE = 25, 110, 17
 
 
@@ -47,7 +48,9 @@ def _matrix(name: str, shown: str, found: ConfusedPairs, classes: tuple[str, ...
     base = main().encode(x=x, y=y, tooltip=tooltip)
     opacity = alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.05, 0.8]), legend=None)
     color = alt.Color("kind:N", scale=alt.Scale(domain=["right", "wrong"]), legend=None)
-    words = alt.condition("datum.share > 0.6", alt.value("var(--paper)"), alt.value("var(--ink)"))
+    words = alt.condition(
+        "datum.share > 0.75 && datum.kind === 'right'", alt.value("var(--paper)"), alt.value("var(--ink)")
+    )
     chart = alt.layer(
         base.mark_rect(stroke="var(--paper)", strokeWidth=2, cursor="pointer").encode(color=color, opacity=opacity),
         base.transform_filter("datum.count > 0")
