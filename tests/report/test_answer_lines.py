@@ -60,8 +60,8 @@ def need(risk, images, coverage, unit="image"):
 def test_stricter_limits_name_their_labels_and_what_is_left():
     results = run("issued").model_copy(update={"label_needs": (need(0.01, 3948, 0.752), need(0.005, 7900, 0.698))})
     assert stricter(results) == (
-        "Stricter limits: 1 in 100 needs about 4,000 new labelled images, answers at most 75 of 100; "
-        "5 in 1,000 7,900, 70."
+        "Stricter limits: 1 in 100 needs about 4,000 new labelled images and answers at best 75 of 100; "
+        "5 in 1,000 about 7,900 and 70."
     )
     assert stricter(results) in Page(render(results)).text.replace("\xa0", " ")
     hopeless = run("issued").model_copy(update={"label_needs": (need(0.01, 3948, 0.0),)})
