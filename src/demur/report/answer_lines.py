@@ -181,7 +181,8 @@ def _stricter(need: LabelNeed, *, first: bool) -> str:
     labels, left = count(_round_up(need.images)), in_hundred(need.coverage.value)
     if not first:
         return f"{at_most(need.risk)} about {labels} and {left}"
-    return f"{at_most(need.risk)} needs about {labels} new labelled {need.coverage.unit}s and answers at best {left} of 100"
+    lead = f"{at_most(need.risk)} needs about {labels} new labelled {need.coverage.unit}s"
+    return f"{lead} and answers at best {left} of 100"
 
 
 def _round_up(number: int) -> int:
