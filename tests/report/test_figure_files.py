@@ -5,6 +5,7 @@ import re
 import struct
 from xml.etree import ElementTree as ET
 
+import altair as alt
 import pytest
 
 from demur.analysis import analyse
@@ -76,6 +77,13 @@ def test_files_can_be_read(results, kind, tmp_path, monkeypatch):
             assert content.startswith(b"%PDF-")
             assert content.rstrip().endswith(b"%%EOF")
     assert "## roc." in paths[-1].read_text("utf-8")
+
+
+def test_every_drawing_is_valid_vega_lite(drawn):
+    for figure in drawn.values():
+        alt.LayerChart.from_dict({**figure.drawing.spec, "$schema": alt.SCHEMA_URL}, validate=True)
+    with pytest.raises(alt.SchemaValidationError):
+        alt.LayerChart.from_dict({**figure.drawing.spec, "layer": [{"mark": "no such mark"}]}, validate=True)
 
 
 def test_colours_are_those_of_the_light_theme(drawn):
