@@ -124,8 +124,7 @@ def _titles(run: Run) -> dict[str, ConditionTitle]:
 
 def _severity_thumbs(run: Run) -> dict[str, str]:
     """One image at each severity that a picture was kept of."""
-    facts = run.optional_facts("severities") or {"thumbs": {}}
-    found = {condition: run.thumb(name) for condition, name in facts["thumbs"].items()}
+    found = {condition: run.thumb(name) for condition, name in (run.optional_facts("severities") or {}).items()}
     return {condition: thumb for condition, thumb in found.items() if thumb}
 
 

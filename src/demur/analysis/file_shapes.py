@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from demur.analysis.json_shape import Count, Least, Level, Name, Sha256, Shape, ShardName
-from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, SeveritiesShape
+from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
+from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
@@ -252,7 +252,7 @@ FACTS: Mapping[str, Any] = {
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
     "facts/corruptions.json": CorruptionsShape,
-    "facts/severities.json": SeveritiesShape,
+    "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
 }

@@ -180,10 +180,9 @@ def _stricter(need: LabelNeed, *, first: bool) -> str:
         return f"{at_most(need.risk)} no labels would prove for this model"
     labels, left = count(_round_up(need.images)), in_hundred(need.coverage.value)
     if not first:
-        return f"{at_most(need.risk)} {labels}, {left}"
-    return (
-        f"{at_most(need.risk)} needs about {labels} new labelled {need.coverage.unit}s, answers at most {left} of 100"
-    )
+        return f"{at_most(need.risk)} about {labels} and {left}"
+    lead = f"{at_most(need.risk)} needs about {labels} new labelled {need.coverage.unit}s"
+    return f"{lead} and answers at best {left} of 100"
 
 
 def _round_up(number: int) -> int:

@@ -13,7 +13,13 @@ FACTS = "facts/severities.json"
 
 
 def save_severity_pictures(job: Job, folder: RunWriter, row: int) -> None:
-    """Write `thumbs/severity-<n>.webp` and `facts/severities.json`: one image under the corruptions with severities."""
+    """Write `thumbs/severity-<n>.webp` and `facts/severities.json`: one image under the corruptions with severities.
+
+    Args:
+        job: whose conditions and images.
+        folder: of the run.
+        row: which image, by its place in the index; the one that `facts/corruptions.json` shows too.
+    """
     sized = [each for each in job.conditions if each.kind == "corruption" and each.severity]
     by_family = [[*group] for _, group in groupby(sized, lambda each: each.family)]
     chosen = [each for group in by_family[:_FAMILIES] for each in group[:_LEVELS]]
@@ -26,4 +32,4 @@ def save_severity_pictures(job: Job, folder: RunWriter, row: int) -> None:
         picture = condition.corruption(x, job.keys([row], condition.name))[0]
         thumbs[condition.name] = f"severity-{number}.webp"
         folder.write({f"thumbs/{thumbs[condition.name]}": webp(picture.cpu())})
-    folder.write_json(FACTS, {"sample_id": job.index.sample_ids[row], "thumbs": thumbs})
+    folder.write_json(FACTS, thumbs)
