@@ -5,10 +5,13 @@ import re
 import struct
 from xml.etree import ElementTree as ET
 
+import altair as alt
 import pytest
+from jsonschema import ValidationError
 
 from demur.analysis import analyse
 from demur.report import write_figures
+from demur.report.charts.class_ranking_chart import class_ranking_chart
 from demur.report.figure_files import figures, print_spec
 from tests import tiny
 
@@ -78,6 +81,13 @@ def test_files_can_be_read(results, kind, tmp_path, monkeypatch):
     assert "## roc." in paths[-1].read_text("utf-8")
 
 
+def test_every_drawing_is_valid_vega_lite(drawn):
+    for figure in drawn.values():
+        alt.LayerChart.from_dict({**figure.drawing.spec, "$schema": alt.SCHEMA_URL}, validate=True)
+    with pytest.raises(ValidationError):
+        alt.LayerChart.from_dict({**figure.drawing.spec, "layer": [{"mark": "no such mark"}]}, validate=True)
+
+
 def test_colours_are_those_of_the_light_theme(drawn):
     for figure in drawn.values():
         text = json.dumps(print_spec(figure.drawing))
@@ -118,6 +128,14 @@ def test_cells_are_the_counts_of_the_pairs(drawn, results):
 def test_classes_stand_worst_first(drawn, results):
     found = [row["accuracy"] for row in rows(drawn, "class-ranking")]
     assert found == pytest.approx(sorted(row.accuracy.value for row in results.per_class), rel=1e-5)
+
+
+def test_classes_of_few_images_have_no_place_in_the_ranking(results):
+    rows = [row.model_copy(update={"n": 5 if at == 0 else row.n}) for at, row in enumerate(results.per_class)]
+    ranked = class_ranking_chart(results.model_copy(update={"per_class": tuple(rows)}))
+    assert {row["name"] for row in ranked.spec["datasets"]["rows"]} == {row.name for row in rows[1:]}
+    none = tuple(row.model_copy(update={"n": 5}) for row in rows)
+    assert class_ranking_chart(results.model_copy(update={"per_class": none})) is None
 
 
 def test_quantiles_and_correlation_are_those_of_the_table(drawn, results):

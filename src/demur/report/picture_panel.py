@@ -28,6 +28,7 @@ def panel(results: Results) -> dict[str, Any] | None:
         "sheets": sheets,
         "classes": results.classes,
         "errors": found.errors,
+        "surest": found.surest,
         "clean": _columns(found.clean),
         "changed": [
             {

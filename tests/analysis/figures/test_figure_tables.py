@@ -93,6 +93,15 @@ def test_errors_of_every_class(results, folder):
     assert results.figures.pictures.errors == tuple(failed.count(label) for label in range(3))
 
 
+def test_how_many_of_the_surest_errors_have_a_picture(results, folder):
+    rows, found = read(folder, "clean"), results.figures.pictures
+    kept = set(found.clean.sample_ids)
+    for label in range(3):
+        own = rows.filter((pl.col("label") == label) & (pl.col("predicted") != label)).sort("signal.msp", "sample_id")
+        flags = [name in kept for name in own["sample_id"]]
+        assert found.surest[label] == (flags.index(False) if False in flags else len(flags)) >= 10
+
+
 def test_what_lies_beyond_the_threshold(found, folder, test_rows):
     over = (test_rows["signal.msp"] > found.threshold).to_numpy()
     shares = {row.outcome: row.share for row in found.beyond}

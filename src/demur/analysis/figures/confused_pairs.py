@@ -13,7 +13,8 @@ _PAIRS = 40
 class ConfusedPairs(Table):
     """Counts of (label, answer) under one condition, both as places among the classes.
 
-    Of up to 20 classes every pair that occurs, those that are right among them; of more the 40 fullest wrong ones.
+    Of up to 20 classes every pair that occurs, those that are right among them; of more the 40 fullest wrong ones that
+    more than one image is of.
     `left_out` counts the wrong answers that are in no pair of these.
     """
 
@@ -38,6 +39,6 @@ def _pairs(run: Run, condition: str) -> ConfusedPairs:
     found, counts = np.unique(codes, return_counts=True)
     every = [(int(code) // size, int(code) % size, int(n)) for code, n in zip(found, counts, strict=True)]
     failed = sorted((pair for pair in every if pair[0] != pair[1]), key=lambda pair: -pair[2])
-    kept = every if size <= FEW_CLASSES else failed[:_PAIRS]
-    left_out = 0 if size <= FEW_CLASSES else sum(pair[2] for pair in failed[_PAIRS:])
+    kept = every if size <= FEW_CLASSES else [pair for pair in failed[:_PAIRS] if pair[2] > 1]
+    left_out = 0 if size <= FEW_CLASSES else sum(pair[2] for pair in failed[len(kept) :])
     return ConfusedPairs(condition=condition, n=len(rows), pairs=tuple(kept), left_out=left_out)

@@ -13,7 +13,7 @@ from demur.metrics.rank_correlation import spearman
 from demur.records import groups, wrong
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_POINTS, _BINS, _ROWS = 400, 40, 4096
+_POINTS, _BINS, _ROWS = 400, 40, 512
 
 
 class Spread(Table):

@@ -43,7 +43,8 @@ class ChangedPictures(Table):
 class PictureTable(Table):
     """Pictures of `width` by `height` pixels, `columns` by `rows` of them on each of the `sheets` of `thumbs/`.
 
-    `errors` are the wrong answers to all clean images of each class.
+    `errors` are the wrong answers to all clean images of each class, `surest` how many of these have a picture before
+    the first that has none, the most confident first.
     """
 
     width: int
@@ -52,6 +53,7 @@ class PictureTable(Table):
     rows: int
     sheets: tuple[str, ...]
     errors: tuple[int, ...]
+    surest: tuple[int, ...]
     clean: PictureColumns
     changed: tuple[ChangedPictures, ...]
 
@@ -63,14 +65,25 @@ def picture_table(run: Run, histograms: Sequence[Histogram]) -> PictureTable | N
         return None
     clean, edges = run.rows("clean"), {found.signal: np.asarray(found.edges) for found in histograms}
     places = {name: at for at, name in enumerate(facts["clean"])}
-    failed = np.bincount(clean["label"].to_numpy()[wrong(clean)], minlength=len(run.classes))
+    failed = clean.filter(pl.Series(wrong(clean))).sort(f"signal.{BASELINE}", "sample_id")
+    counts = np.bincount(failed["label"].to_numpy(), minlength=len(run.classes))
     return PictureTable(
         **facts["tile"],
         sheets=facts["sheets"],
-        errors=tuple(int(count) for count in failed),
+        errors=tuple(int(count) for count in counts),
+        surest=_surest(failed, facts["clean"], len(run.classes)),
         clean=_columns(run, clean, places, edges),
         changed=tuple(_changed(run, clean, entry, edges) for entry in facts["changed"]),
     )
+
+
+def _surest(failed: pl.DataFrame, kept: Sequence[str], classes: int) -> tuple[int, ...]:
+    """Of each class how many of its wrong answers come before the first that has no picture."""
+    unbroken = failed.with_columns(kept=pl.col("sample_id").is_in(kept)).with_columns(
+        unbroken=pl.col("kept").cum_min().over("label")
+    )
+    counts = dict(unbroken.group_by("label").agg(pl.col("unbroken").sum()).iter_rows())
+    return tuple(int(counts.get(label, 0)) for label in range(classes))
 
 
 def _changed(

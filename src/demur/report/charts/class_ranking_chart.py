@@ -6,6 +6,7 @@ import altair as alt
 
 from demur.analysis.accuracy.overall import ClassRow
 from demur.analysis.results import Results
+from demur.metrics.quantiles import FEWEST
 from demur.report.charts.chart_theme import MEASURED, Drawing, main, number, share_axis
 
 _MOST, _END = 30, 15
@@ -14,8 +15,13 @@ GAP = "⋯"
 
 
 def class_ranking_chart(results: Results) -> Drawing | None:
-    """Accuracy by class, worst first; of more than 30 classes both ends. None where fewer than two have images."""
-    order = sorted((row for row in results.per_class if row.n), key=lambda row: (row.accuracy.value, row.name))
+    """Accuracy by class, worst first; of more than 30 classes both ends.
+
+    Classes of fewer than six images have no place in it. None where fewer than two have as many.
+    """
+    order = sorted(
+        (row for row in results.per_class if row.n >= FEWEST), key=lambda row: (row.accuracy.value, row.name)
+    )
     if len(order) < 2:
         return None
     shown = order if len(order) <= _MOST else [*order[:_END], None, *order[-_END:]]
@@ -38,7 +44,10 @@ def class_ranking_chart(results: Results) -> Drawing | None:
         base.mark_rule(style="spread", strokeWidth=2).encode(x="low:Q", x2="high:Q"),
         base.mark_point(opacity=1, cursor="pointer", **MEASURED).encode(x=x),
     )
-    text = f"Share of right answers by class with intervals, {len(rows)} of {len(order)} classes, the worst on top."
+    text = (
+        f"Share of right answers by class with intervals, {len(rows)} of the {len(order)} classes that have {FEWEST} "
+        "images or more, the worst on top."
+    )
     return Drawing.of("class-ranking", text, chart, rows, height=_LINE * len(names) + _FRAME)
 
 

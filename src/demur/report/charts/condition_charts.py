@@ -12,6 +12,7 @@ from demur.analysis.results import Results
 from demur.report.charts.chart_theme import Drawing, inline, main, number, share_axis
 from demur.report.charts.score_charts import first_signal
 from demur.report.phrases import readable, size_of
+from demur.report.short_titles import title
 
 _MOST = 40
 _LINE, _FRAME, _LABEL = 19, 46, 190
@@ -40,10 +41,16 @@ def rejection_bars(results: Results) -> Drawing | None:
 
 
 def condition_names(results: Results, rows: Sequence[ConditionRow] | None = None) -> dict[str, str]:
-    """A short name for every condition: its family and how hard it is; its whole name where two would be alike."""
+    """The short name of every condition: what the audit called it, else its family and how hard it is.
+
+    Where two would be alike it is the canonical name.
+    """
     rows = results.conditions if rows is None else rows
     norms = {attack.condition: attack.norm for attack in results.attacks}
-    short = {row.condition: _short(row, norms.get(row.condition)) for row in rows}
+    short = {
+        row.condition: title(row, results) if row.condition in results.titles else _short(row, norms.get(row.condition))
+        for row in rows
+    }
     times = Counter(short.values())
     return {name: text if times[text] == 1 else name for name, text in short.items()}
 

@@ -50,7 +50,8 @@ _CAPTIONS: Mapping[str, str] = {
     "confusion-clean": "Counts by true class and answer:",
     "confusion-attack": "Counts by true class and answer under the attack that fools most:",
     "class-ranking": (
-        "Accuracy by class on clean images, every image answered; intervals are 95 % for all classes at once."
+        "Accuracy by class on clean images, every image answered; intervals are 95 % for all classes at once. Classes "
+        "of fewer than six images are left out, of many classes both ends are shown."
     ),
 }
 

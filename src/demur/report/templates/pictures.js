@@ -3,7 +3,7 @@ const picturePanel = (() => {
   "use strict";
   const panel = document.getElementById("pictures");
   if (!panel?.showModal) return null;
-  const { tile, sheets, classes, errors, clean, changed } = JSON.parse(document.getElementById("picture-data").textContent);
+  const { tile, sheets, classes, errors, surest: surestKept, clean, changed } = JSON.parse(document.getElementById("picture-data").textContent);
   const SIDE = 96, MOST = 48;
   const percent = (share) => `${(share * 100).toFixed(1)} %`;
   const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
@@ -22,8 +22,10 @@ const picturePanel = (() => {
   const KINDS = {
     class: (label) => {
       const found = surest(kept.filter((image) => isWrong(image) && image.label === Number(label)));
-      const of = count(errors[label], "wrong answer");
-      return { title: `${classes[label]}: wrong answers`, note: `${found.length} of ${of} to images of this class, the surest first.`, found };
+      const all = errors[label], first = Math.min(surestKept[label], found.length), rest = found.length - first;
+      const others = rest ? `, then ${count(rest, "other")} that were kept` : "";
+      const note = first === all ? `All ${count(all, "wrong answer")}, the surest first.` : `The ${first} surest of ${count(all, "wrong answer")}${others}.`;
+      return { title: `${classes[label]}: wrong answers`, note, found };
     },
     cell: (label, answer) => {
       const own = kept.filter((image) => image.label === Number(label) && image.predicted === Number(answer));
@@ -38,7 +40,8 @@ const picturePanel = (() => {
       const drawn = group.images.some((image) => image.place !== null);
       const of = group.flips === null ? "Those the model is surest of" : `${group.images.length} of ${count(group.flips, "answer")} that were right before and are now wrong, the surest first`;
       const pairs = group.flips === null ? "" : drawn ? "; each as it was and as it is now" : "; as they were before, for making them again takes too many passes";
-      return { title: group.sentence || group.name, note: `${of}${pairs}.`, found: group.images, pairs: drawn && group.flips !== null };
+      const said = group.sentence && group.sentence !== group.name ? `${group.sentence}. ` : "";
+      return { title: group.name, note: `${said}${of}${pairs}.`, found: group.images, pairs: drawn && group.flips !== null };
     },
     bin: (lane, at, ...signal) => {
       const name = signal.join(":"), lies = (image) => image.bin(name) === Number(at);
