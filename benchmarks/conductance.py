@@ -1,7 +1,9 @@
 """Conductance of the pooled layer by the closed form against captum's path integral, in one process.
 
-Both give what each feature map adds to the answer's logit; captum walks the path in 10 steps. Runs alternate; times are
-CPU seconds of this process. A layer further down has no closed form: its completeness error is printed for some steps.
+Both give what each feature map adds to the answer's logit; captum walks the path in 10 steps. Runs alternate; times
+are CPU seconds of this process, both are called once before the clock starts, so that captum is imported, and both
+walk the same classifier, with its memory layout. A layer further down has no closed form: its completeness error is
+printed for some steps.
 
     python benchmarks/conductance.py [--quick] [--images N] [--threads N]
 
@@ -59,6 +61,8 @@ def measure(images: int, pairs: int) -> dict[str, object]:
         answers = model.logits(subject.x).argmax(dim=1)
         layer = pooled_layer(model, subject.x[:4])
         ratios = []
+        along_a_path(model, subject.x[:2], layer, answers[:2], STEPS)
+        Evidence(model, subject.x[:2], (layer,), features=True).contributions(layer)
         for _ in range(pairs):
             slow, path = seconds(lambda: along_a_path(model, subject.x, layer, answers, STEPS))
             fast, closed = seconds(lambda: Evidence(model, subject.x, (layer,), features=True).contributions(layer))

@@ -1,8 +1,10 @@
 """The 15 common corruptions beside imagecorruptions-imaug, in one process, and how the deterministic ones differ.
 
-The peer takes one 8-bit image at a time, demur the whole batch. Runs alternate; a time is the least of several, in
-milliseconds per image: elapsed, and of the processor, all threads of this process together. Everyone has one
-thread unless told otherwise; the peer has no use for more in most of its corruptions.
+The peer takes one 8-bit image at a time, demur the whole batch. Each is handed them in the memory layout it works in
+(height × width × channels in bytes, channels × height × width in floats), and is imported, before the clock starts.
+Runs alternate; a time is the least of several, in milliseconds per image: elapsed, and of the processor, all threads
+of this process together. Everyone has one thread unless told otherwise; the peer has no use for more in most of its
+corruptions.
 
     pip install imagecorruptions-imaug && python benchmarks/corruptions.py [--quick] [--severity S] [--side N]
 """

@@ -4,10 +4,11 @@ The bisection is what people write: one image at a time, one gradient, then ε =
 again, then the interval halved down to 10⁻⁵. It calls the bare net, normalised, at whichever number of threads is
 faster for it, is spared images that are wrong already, and takes the gradient of the same loss, in float64: in float32
 that of a confident answer is mostly rounding. Ours is asked for the first flip that a scan of 16 sizes can see,
-narrowed to 10⁻⁵, and confirms each. Runs alternate; times are of the clock, CPU seconds stand beside them.
+narrowed to 10⁻⁵, and confirms each. Both nets get their images in the same memory layout (channels last). Runs
+alternate; times are of the clock, CPU seconds stand beside them.
 
-Where the answer flips and returns the two may differ: the bisection ends at some flip, ours at the first in sight. Rays
-on which they differ are walked in small steps to see whether that is why.
+Where the answer flips and returns the two may differ: the bisection ends at some flip, ours at the first in sight.
+Rays on which they differ are walked in small steps to see whether that is why.
 
     python benchmarks/minimal_epsilon.py [--quick] [--images N] [--threads N] [--rounds N] [--root NAME]
 
@@ -31,7 +32,6 @@ from demur.attacks.core.objective import Objective
 from demur.attacks.core.projections import of_length_one
 from demur.attacks.ray import Ray, RayOutcome, run_ray
 from demur.classifier import BoundClassifier
-from demur.training.learning_loop import InputScaling
 
 TOLERANCE, BATCH, WALK = 1e-5, 128, 400
 
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def measure(subject: Subject, ray: Ray, rounds: int, threads: int) -> dict[str, object]:
-    net = InputScaling(subject.network, subject.mean, subject.std).eval().requires_grad_(False)
+    net = subject.scaled()
     model = classifier(subject)
 
     def bisection() -> Bisected:

@@ -27,7 +27,7 @@ from demur.metrics import (
 )
 from demur.metrics.binomial import proportion, weighted_share
 from demur.metrics.calibration import ece_interval
-from demur.metrics.delong import _Placements, auroc_gain, auroc_interval
+from demur.metrics.delong import Kinds, _Placements, auroc_gain, auroc_interval
 from demur.metrics.estimate import Estimate
 from demur.metrics.failure_table import failure_table
 from demur.metrics.jackknife import Jackknife, mean_interval
@@ -35,7 +35,7 @@ from demur.metrics.paired import kappa, kappa_interval, mcnemar, sign_effect
 from demur.metrics.prevalence import ClassRate, negative_predictive, positive_predictive, selective_risk_at
 from demur.metrics.quantiles import median, quantile, weighted_quantile
 from demur.metrics.rank_correlation import rank_correlation, spearman
-from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_interval
+from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_intervals
 
 Interval = Callable[[Rows, Any], Estimate]
 Law = Callable[[np.random.Generator, Size], Rows]
@@ -78,7 +78,7 @@ def true(metric: Callable[..., Any], *names: str) -> Callable[[Rows], float]:
 
 def logit_delong(rows: Rows, units: Any) -> Estimate:
     """DeLong's interval on the logit scale."""
-    found = _Placements.of(rows["score"], rows["wrong"], units)
+    found = _Placements.of(rows["score"], Kinds.of(rows["wrong"], units))
     slope = found.value * (1 - found.value)
     if not slope:
         return Estimate.undefined("perfect")
@@ -174,13 +174,17 @@ def ranking_kinds() -> Iterator[Kind]:
 
 RANKED = ("score", "wrong")
 RATES = {4.9: "2 % wrong", 4.2: "4 % wrong", 3.2: "8 % wrong", 2.5: "13 % wrong", 2.2: "17 % wrong"}
-FIGURES: tuple[tuple[str, Any, Any], ...] = (("AUGRC", augrc, "log"), ("AURC", aurc, "log"), ("AUPR", aupr, "logit"))
+FIGURES: tuple[tuple[str, Any], ...] = (("AUGRC", augrc), ("AURC", aurc), ("AUPR", aupr))
+
+
+def _ranking_interval(score: Any, wrong: Any, units: Any = None, *, name: str) -> Estimate:
+    return ranking_intervals([name], score, wrong, units)[name]
 
 
 def _other_rankings(bias: float, size: Size) -> Iterator[Kind]:
     law, note = partial(laws.ranked, bias=bias), RATES[bias]
-    for name, metric, scale in FIGURES:
-        now = on(partial(ranking_interval, metric, scale=scale), *RANKED)
+    for name, metric in FIGURES:
+        now = on(partial(_ranking_interval, name=name.lower()), *RANKED)
         yield Kind(name, law, size, true(metric, *RANKED), now, resampled(metric, *RANKED), 10, note)
     caught, at_risk = on(fpr95_interval, *RANKED), partial(coverage_at_risk, risk=0.02)
     yield Kind("FPR at 95 % caught", law, size, true(fpr95, *RANKED), caught, resampled(fpr95, *RANKED), 5, note)
@@ -194,7 +198,7 @@ def _of_size(law: Callable[..., Rows]) -> Law:
 
 def _gain_before(rows: Rows, units: Any) -> Estimate:
     """DeLong's with the normal quantile."""
-    found, other = (_Placements.of(rows[name], rows["wrong"], units) for name in ("score", "other"))
+    found, other = (_Placements.of(rows[name], Kinds.of(rows["wrong"], units)) for name in ("score", "other"))
     less = found.less(other)
     half = float(ndtri(0.975)) * np.sqrt(np.square(less.above + less.below).sum())
     return Estimate(value=less.value, low=less.value - half, high=less.value + half, n=len(rows["score"]))

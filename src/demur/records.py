@@ -86,6 +86,9 @@ BATCH_SIZE = "batch.size"  # rows of the batch, where it is another than planned
 EXPLAIN = "explain."
 """Columns that begin so say where the model looked, or what hiding a part of the image did (float32)."""
 
+LOGIT = "logit."
+"""Columns that begin so are float32, one for each class."""
+
 PART = "part."
 """Columns that begin so are float64 and go to `parts/`."""
 
@@ -141,8 +144,9 @@ def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFram
 
 def validate(table: pl.DataFrame, where: str) -> pl.DataFrame:
     """The table itself, or an error that names the column that is missing or of another type."""
+    schema = table.schema
     for name, dtype in COLUMNS.items():
-        found = table.schema.get(name)
+        found = schema.get(name)
         if found != dtype:
             raise RunError(
                 f"{where}: column {name!r} must be {dtype}; found {found or 'none'}. The file is damaged or older."
@@ -176,22 +180,22 @@ def _parquet(table: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def read(run: Path, condition: str | None = None) -> pl.DataFrame:
+def read(run: Path, condition: str | None = None, prefix_left_out: str | None = None) -> pl.DataFrame:
     """All rows of a run, or of one condition, in the order they were planned."""
     shards = [entry for entry in read_json(run / "manifest.json") if condition in {None, entry["condition"]}]
     if not shards:
         raise RunError(
             f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end."
         )
-    return pl.concat([_read_shard(run, entry) for entry in shards], how="diagonal")
+    return pl.concat([_read_shard(run, entry, prefix_left_out) for entry in shards], how="diagonal")
 
 
-def _read_shard(run: Path, entry: Mapping[str, Any]) -> pl.DataFrame:
+def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
     """The rows of one shard, which must be those that its entry in the manifest is about."""
     path = run / "records" / f"{entry['shard']}.parquet"
     if not path.exists():
         raise RunError(f"{run}: {path.name} is in the manifest and not in records/. Run the same audit again.")
-    table = validate(_read_table(path), path.name)
+    table = validate(_read_table(path, prefix_left_out), path.name)
     if len(table) != entry["rows"] or not (table["condition"] == entry["condition"]).all():
         raise RunError(
             f"{path} must have {entry['rows']} rows of {entry['condition']!r}, as manifest.json says; it has "
@@ -210,9 +214,12 @@ def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
     return pl.concat([_read_table(path) for path in paths])
 
 
-def _read_table(path: Path) -> pl.DataFrame:
+def _read_table(path: Path, prefix_left_out: str | None = None) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        if prefix_left_out is None:
+            return pl.read_parquet(path)
+        names = [name for name in pl.read_parquet_schema(path) if not name.startswith(prefix_left_out)]
+        return pl.read_parquet(path, columns=names)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RunError(
             f"{path} cannot be read ({error}). Run the same audit again; it measures the shard anew."

@@ -53,7 +53,7 @@ def refuse_foreign(path: Path, own: str) -> None:
 
 def is_derived(name: str) -> bool:
     """Whether a file is worked out of the others, and written anew by each report."""
-    return name in _DERIVED or name.startswith("tables/")
+    return name in _DERIVED or name.startswith(("tables/", "figures/"))
 
 
 def begin(run: Path) -> None:

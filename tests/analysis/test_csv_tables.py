@@ -10,6 +10,7 @@ from tests.report import perturbation_results as made_up
 
 from demur.analysis import analyse
 from demur.analysis.csv_tables import csv_tables, flat, table_files
+from demur.analysis.image_tables import image_tables
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.robustness.minimal_perturbation import ClassSearch, perturbation_tables
 from demur.analysis.run_folder import Run
@@ -25,6 +26,17 @@ FILES = {
     *(f"attribution-{table}.csv" for table in ("regions", "region-classes", "occlusions", "region-agreements")),
     *("trust.csv", "lipschitz.csv", "lipschitz-network.csv"),
     *("coverage.csv", "coverage-conditions.csv"),
+}
+IMAGES = {"risk-coverage", "confusion", "flips", "minimal-perturbations"}
+ALWAYS = {
+    f"{name}.csv"
+    for name in (
+        *("conditions", "accuracy-by-eps", "failure-table", "classes", "class-answers", "confusion-pairs", "slices"),
+        *("calibration", "gallery", "direction", "direction-at-prevalence", "wrong-labels", "wrong-label-pairs"),
+        *("signals", "signal-contests", "signal-parts", "rocs", "histograms", "rejections"),
+        *("checks", "gates", "guarantees", "guarantee-parts", "label-needs"),
+        *("attacks", "robustness", "robustness-curve", "robustness-per-class", "robustness-stages"),
+    )
 }
 
 
@@ -43,27 +55,29 @@ def results(found):
     return analyse(GOLDEN).model_copy(update={"epsilon": found, **tables})
 
 
-def test_a_run_without_them_has_no_files():
+def test_tables_of_what_was_not_measured_are_left_out():
     bare = analyse(GOLDEN).model_copy(update={"coverage_loss": None})
-    assert csv_tables(bare) == {}
-    assert table_files(bare) == {}
+    assert not set(csv_tables(bare)) & FILES
+    assert set(csv_tables(bare)) <= ALWAYS
 
 
 def test_every_table_has_its_file(results):
     assert set(csv_tables(results)) >= FILES - {"attribution-map-classes.csv"}
-    assert set(csv_tables(results)) <= FILES
+    assert set(csv_tables(results)) <= FILES | ALWAYS
 
 
 def test_what_is_written_is_read_back(results, tmp_path):
-    files = table_files(results)
+    files = table_files(Run(GOLDEN), results)
     write_sealed(tmp_path, files)
-    for file, (name, table) in zip(files, csv_tables(results).items(), strict=True):
+    tables = {**csv_tables(results), **dict(image_tables(Run(GOLDEN)))}
+    assert set(dict(image_tables(Run(GOLDEN)))) <= {f"{name}.csv" for name in IMAGES}
+    for file, (name, table) in zip(files, tables.items(), strict=True):
         path = tmp_path / file
         assert path == tmp_path / "tables" / name
         back = pl.read_csv(path, infer_schema_length=None)
         assert back.columns == table.columns
         assert len(back) == len(table) > 0
-        assert "nan" not in path.read_text().lower().split(",")
+        assert "NaN" not in path.read_text().split(",")
 
 
 def test_a_line_per_search_and_class(results, found):

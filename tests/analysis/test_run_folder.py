@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from demur.analysis.run_folder import class_ranks, mean_of, rows_with, values
+from demur.analysis.run_folder import mean_of, rows_with, values
+from demur.metrics.class_ranking_test import class_ranks
 
 ROWS = pl.DataFrame(
     {"sample_id": list("abcdefgh"), "group": [None] * 8, "x": [1.0, None, 3.0, 4.0, math.nan, 6.0, 7.0, 9.0]}
@@ -44,3 +45,8 @@ def test_a_mean_is_of_the_measured_rows_and_has_an_interval_from_ten_on():
 def test_ties_share_the_better_place_and_few_images_have_none(largest, places):
     given = [0.9, 0.1, 0.5, 0.5, math.nan, 0.0]
     assert class_ranks(given, [6, 7, 8, 9, 9, 5], largest=largest) == places
+
+
+def test_a_class_alone_has_no_rank():
+    assert class_ranks([0.1, 0.5, 0.9], [9, 5, 5]) == [None, None, None]
+    assert class_ranks([0.1, 0.5, 0.9], [9, 6, 5]) == [1, 2, None]

@@ -74,7 +74,8 @@ def test_embed_is_weights_or_program(tmp_path, capsys):
 
 def test_show_says_it_in_words_markdown_and_json(folder, capsys):
     words = said(capsys, "guard", "show", folder)[1]
-    assert "It answers where" in words
+    assert words.count("It answers where") == words.count("the score is at most") == 1  # the threshold, once
+    assert "Otherwise it abstains" in words
     assert "demur guard verify --key" in words
     assert said(capsys, "guard", "show", folder, "--markdown")[1].startswith("# Guard of fashion\n")
     content = json.loads(said(capsys, "guard", "show", folder, "--json")[1])

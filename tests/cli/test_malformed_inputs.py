@@ -117,7 +117,8 @@ def test_cmyk(folder, address, counted):
 
 def test_cmyk_among_grey(folder, address, counted):
     Image.new("CMYK", (8, 8)).save(folder / "disc" / "print.jpg")
-    counted(address, "a colour image (mode CMYK) in a grey set; ?colour=grey makes it grey", rows=ROWS + 1)
+    way_out = "save it as grey, or name its set with colour=grey (folder:PLACE?colour=grey)"
+    counted(address, f"a colour image (mode CMYK) in a grey set; {way_out}", rows=ROWS + 1)
 
 
 def sixteen_bits(folder, white):

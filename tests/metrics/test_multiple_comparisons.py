@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from demur.metrics import paired as module
 from demur.metrics.delong import auroc_gain, gain_influence
 from demur.metrics.paired import critical_value
 
@@ -38,16 +37,16 @@ def test_the_same_numbers_come_whatever_the_scale_and_twice():
     assert found == pytest.approx(critical_value(1e-6 * influence), rel=1e-12)
 
 
-@pytest.mark.parametrize(("chunk", "draws"), [(2**20, 500), (300, 500), (7 * 30, 497), (1, 3)])
-def test_every_draw_counts_once_however_they_are_parcelled(monkeypatch, chunk, draws):
-    monkeypatch.setattr(module, "_CHUNK", chunk)
-    influence = np.random.default_rng(3).normal(size=(5, 30))
-    z = (
-        np.random.default_rng(9).standard_normal((draws, 30))
-        @ (influence / np.linalg.norm(influence, axis=1)[:, None]).T
-    )
-    slow = np.quantile(np.abs(z).max(axis=1), 0.6)
-    assert critical_value(influence, level=0.6, draws=draws, seed=9) == pytest.approx(slow, rel=1e-12)
+@pytest.mark.parametrize(("estimates", "units"), [(5, 30), (3, 400), (6, 4)])
+def test_it_is_the_quantile_that_weighing_every_unit_gives(estimates, units):
+    rng = np.random.default_rng(3)
+    shared = rng.normal(size=units)
+    influence = np.stack([scale * shared + rng.normal(size=units) for scale in np.linspace(-2, 3, estimates)])
+    weights = rng.standard_normal((100_000, units))
+    z = weights @ (influence / np.linalg.norm(influence, axis=1)[:, None]).T
+    for level in (0.9, 0.95):
+        slow = np.quantile(np.abs(z).max(axis=1), level)
+        assert critical_value(influence, level=level) == pytest.approx(slow, abs=0.03)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

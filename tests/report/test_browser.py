@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 def test_no_console_message_and_no_sideways_scroll(opened, width, scheme):
     browser = opened(width, 900, scheme)
     assert browser.script("return document.documentElement.scrollWidth") <= width
-    assert browser.script("return document.querySelectorAll('.canvas svg.marks').length") == 5
+    assert browser.script("return document.querySelectorAll('.canvas svg.marks').length") == 7
     assert browser.log() == []
 
 
@@ -98,7 +98,7 @@ def test_how_far_and_where_fit_any_width(browser, large, width):
     browser.screen(width, 900)
     browser.open(large)
     assert browser.script("return document.documentElement.scrollWidth") <= width
-    assert browser.script("return document.querySelectorAll('.canvas svg.marks').length") == 5 + 8
+    assert browser.script("return document.querySelectorAll('.canvas svg.marks').length") == 7 + 8
     assert browser.log() == []
 
 

@@ -12,7 +12,9 @@ KEPT = ("holds", "broken", "undecided", None)
 
 
 def family(*holds):
-    cells = tuple(Cell(level=str(at), holds=each, text="0/9", sentence="") for at, each in enumerate(holds, 1))
+    cells = tuple(
+        Cell(level=str(at), holds=each, rate="0", text="0/9", sentence="") for at, each in enumerate(holds, 1)
+    )
     return Family(name="fog", measure="severity", cells=cells, guaranteed=True).summary
 
 
@@ -26,7 +28,9 @@ def test_no_sign_where_nothing_can_be_told():
 def test_what_the_labels_leave_open_is_neither_kept_nor_broken():
     assert family("holds", "undecided", "holds") == "fog ✔ to 1, ? undecided from 2 (0/9)"
     assert family("undecided", "broken") == "fog ✖ from 2 (0/9)"
-    assert [cell.sign for cell in (Cell(level="1", holds=each, text="", sentence="") for each in KEPT)] == list("✔✖?·")
+    assert [
+        cell.sign for cell in (Cell(level="1", holds=each, rate="", text="", sentence="") for each in KEPT)
+    ] == list("✔✖?·")
 
 
 def test_the_slider_starts_at_the_last_point_that_is_answered():

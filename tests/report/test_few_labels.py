@@ -34,8 +34,8 @@ def test_the_first_screen_says_what_can_be_said_with_its_width_and_what_more_lab
         "folder alone"
     )
     assert first.behaviour == (
-        "It answers 315 of 383 labelled images; 68 go to a person. With more labels it could answer at most about "
-        "78 of 100."
+        "It answers where msp uncertainty ≤ 0.2188: 315 of 383 labelled images; 68 go to a person. With more labels it "
+        "could answer at most about 78 of 100."
     )
     assert first.check == "Not checked: no untouched images are left, for all labels had a part in it."
     assert first.without.endswith("answers are wrong, 5 % to 10 % by so few labels.")

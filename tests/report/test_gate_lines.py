@@ -9,7 +9,7 @@ import pytest
 from demur.report import render, words
 from demur.report.acceptance_lines import GateTally
 from demur.report.first_screen import FirstScreen
-from demur.report.text_outputs import junit, summary
+from demur.report.text_outputs import LINES, junit, summary
 from tests.report.example_results import STATES, guarantee, run
 from tests.report.gate_results import RULES, gated
 from tests.report.parsed_page import Page
@@ -64,7 +64,7 @@ def test_criteria_that_are_gates_alone():
 @pytest.mark.parametrize("state", STATES)
 def test_words_with_gates_fit_a_terminal_and_say_the_next_step(state):
     lines = words(gated(state=state, gate_changes=("x: a, was b",))).splitlines()
-    assert len(lines) <= 14
+    assert len(lines) <= LINES
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("Gates: ") for line in lines) == 1
     assert any(line.startswith("Next: ") for line in lines)

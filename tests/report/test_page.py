@@ -68,12 +68,12 @@ def test_sections_come_in_reading_order(page):
         "When it answers, at most 2 in 100 answers are wrong.",
         "95 % confidence, also that it answers at least 68 of 100; 4,000 labelled images, look 1",
         "at least 68.1 % of such images are answered: by the scores of the test split, which chose nothing",
-        "This was look 1 at these labels, counted beside the run folders; it spent 0.045 of the 0.050",
-        "It answers 70 of 100 images; 30 go to a person.",
+        "This was look 1 at these labels, counted in opened.jsonl beside the run folders; it spent 0.045 of the 0.050",
+        "It answers where msp uncertainty ≤ 0.2188: 70 of 100 images; 30 go to a person.",
         "Check on 4,012 unseen images: 34 wrong of 2,814 answered.",
         "Without the guard: 8 in 100 answers are wrong.",
-        "Of 1,500 images changed by up to 10 % of full brightness per pixel, 1,063 are answered and wrong.",
-        "gaussian noise, severity 3 of 5 4,012 74.0 % 72.6–75.3 43.0 % 41.5–44.5 59 of 1,725 3.4 %",
+        "Of 1,500 images changed by up to ±10 % per pixel, 1,063 are answered and wrong.",
+        "gaussian noise, severity 3 of 5 74.0 % 72.6–75.3 4,012 43.0 % 41.5–44.5 4,012 59 of 1,725 3.4 %",
         "energy 0.891 0.882 to 0.900 −0.030 −0.038 to −0.022",
         "oblivious",
         "812,400 forward and 240,000 backward passes",
@@ -94,7 +94,7 @@ def test_every_picture_has_words(page):
     parts = Page(page)
     assert all(image["alt"] for image in parts.all("img"))
     drawn = [attrs for attrs in parts.all("div") if attrs.get("class") == "canvas"]
-    assert len(drawn) == 5
+    assert len(drawn) == 7
     assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawn)
 
 

@@ -51,7 +51,7 @@ class Browser:
 
     def open(self, path):
         self.call("POST", "/url", url=path.as_uri())
-        self.wait("return document.documentElement.dataset.ready === 'true'")
+        self.wait("return document.documentElement.dataset.drawn === 'true'")
 
     def wait(self, condition, seconds=15):
         end = time.monotonic() + seconds

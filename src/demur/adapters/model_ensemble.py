@@ -1,5 +1,6 @@
 """`ensemble:ADDRESS,ADDRESS,…`: several models as one classifier, which answers with their mean probability."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from demur.adapters import load_model
@@ -25,4 +26,6 @@ def load_ensemble(address: Address, classes: Sequence[str], input_shape: tuple[i
             "member where a scheme and a colon, or fashion, follow."
         )
     members = [load_model(text, classes=classes, input_shape=input_shape) for text in texts]
-    return ensemble(members, f"ensemble of {', '.join(each.name for each in members)}")
+    names = Counter(each.name for each in members)
+    said = ", ".join(name if count == 1 else f"{count} × {name}" for name, count in names.items())
+    return ensemble(members, f"ensemble of {said}")

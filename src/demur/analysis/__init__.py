@@ -5,7 +5,9 @@ from pathlib import Path
 from demur.analysis.acceptance import label_access
 from demur.analysis.assemble import analyse, tables_of
 from demur.analysis.csv_tables import table_files
+from demur.analysis.many_classes import shortened
 from demur.analysis.results import Results
+from demur.analysis.run_folder import open_run
 from demur.openings import note, openings
 from demur.seal import harmed, is_derived, read_seal, unseal, write_sealed
 
@@ -29,12 +31,13 @@ def write_results(run: Path, by: str = "report") -> Results:
         kept = _read(run)
         if kept is not None:
             return kept
-    results = tables_of(run)
+    opened = open_run(run)
+    complete = tables_of(opened)
+    results = shortened(complete)
     access = openings(run) if stands else note(run, "test", by)
     results = results.model_copy(update={"label_access": label_access(access)})
-    text = (results.model_dump_json(indent=1) + "\n").encode()
     unseal(run, [name for name in sealed if is_derived(name)])
-    write_sealed(run, {**table_files(results), _FILE: text})
+    write_sealed(run, {**table_files(opened, complete), _FILE: results.text.encode()})
     return results
 
 

@@ -9,17 +9,20 @@ from typing import Any
 from demur.analysis.acceptance import gates_next_step as by_the_gates
 from demur.analysis.acceptance import judge_gates, label_access
 from demur.analysis.accuracy.chart_data import calibration, curves, gallery, histograms, oracle_curve
+from demur.analysis.accuracy.confusions import confusion, confusions
 from demur.analysis.accuracy.coverage_steps import coverage_loss
 from demur.analysis.accuracy.error_direction import cost, direction
 from demur.analysis.accuracy.label_quality import label_quality
-from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, confusion, corruption_map, worst_class
+from demur.analysis.accuracy.overall import accuracy, class_rows, condition_rows, corruption_map, worst_class
 from demur.analysis.accuracy.slices import slices, worst_slice
 from demur.analysis.accuracy.team_cost import team
 from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
-from demur.analysis.results import Provenance, Results
+from demur.analysis.figures.figure_tables import FigureTables, figure_tables
+from demur.analysis.many_classes import shortened
+from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
@@ -32,15 +35,15 @@ from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
+from demur.analysis.verdict.label_needs import label_needs
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
+from demur.analysis.what_breaks import what_breaks
 from demur.errors import RunError
 from demur.metrics import random_risk
 from demur.openings import openings
 from demur.policies.certified_policies import void_when
 from demur.records import wrong
 from demur.seal import is_whole
-
-_RISK = 0.02
 
 
 def analyse(path: Path | str) -> Results:
@@ -50,16 +53,17 @@ def analyse(path: Path | str) -> Results:
         RunError: the folder holds no finished run.
     """
     folder = Path(path)
-    return tables_of(folder).model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
+    results = shortened(tables_of(open_run(folder)))
+    return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 
-def tables_of(path: Path) -> Results:
-    """The same without what is said of the opening of labels.
+def tables_of(run: Run) -> Results:
+    """The same without what is said of the opening of labels, and with every class however many there are.
 
     Raises:
-        RunError: the folder holds no finished run.
+        RunError: the policies of the plan are not all there.
     """
-    run = open_run(path)
+    path = run.path
     fitted, plan = len(run.policy_facts), _plan(path)
     asked = len(plan.get("policies", {}).get("use", ())) + bool(plan.get("guard"))
     if asked != fitted:
@@ -68,8 +72,9 @@ def tables_of(path: Path) -> Results:
             "Delete it and run the audit again."
         )
     results = _core_tables(run, plan)
-    results = results.model_copy(update=_optional_tables(run, plan))
+    results = results.model_copy(update={**_optional_tables(run, plan), "figures": _figures(run, results)})
     gates = judge_gates(plan.get("gates", {}), results)
+    results = results.model_copy(update={"breaks": what_breaks(results)})
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None
     return results.model_copy(update={"gates": gates, "next_step": step or results.next_step})
 
@@ -78,7 +83,7 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
     """Every table but the gates, label access and those of `_optional_tables`."""
     conditions, classes = condition_rows(run), class_rows(run)
     made, refused = guarantee(run), refusal(run)
-    risk = made.risk if made else refused.risk if refused else _RISK
+    risk = made.risk if made else refused.risk if refused else USUAL_RISK
     signals, contests = signal_rows(run, risk)
     return Results(
         **_verdict(run, plan),
@@ -102,10 +107,36 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         calibration=calibration(run),
         per_class=classes,
         confusion=confusion(run),
+        confusions=confusions(run),
         policies=policy_rows(run),
         gallery=gallery(run),
         purpose=plan.get("purpose", {}),
+        titles=_titles(run),
+        severity_thumbs=_severity_thumbs(run),
     )
+
+
+def _titles(run: Run) -> dict[str, ConditionTitle]:
+    """The short names that the audit wrote of its conditions; earlier versions wrote none."""
+    named = [entry for entry in run.facts["conditions"] if entry.get("title")]
+    return {entry["name"]: ConditionTitle(**{key: entry.get(key) for key in _TITLE}) for entry in named}
+
+
+def _severity_thumbs(run: Run) -> dict[str, str]:
+    """One image at each severity that a picture was kept of."""
+    found = {condition: run.thumb(name) for condition, name in (run.optional_facts("severities") or {}).items()}
+    return {condition: thumb for condition, thumb in found.items() if thumb}
+
+
+_TITLE = ("title", "heading", "level", "points")
+
+
+def _figures(run: Run, results: Results) -> FigureTables:
+    """The tables of figures alone; where a guard goes by one threshold they show it."""
+    made = results.guarantee
+    if made is None or made.second is not None:
+        return figure_tables(run, results.histograms, None, None)
+    return figure_tables(run, results.histograms, made.signal, made.threshold)
 
 
 def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +149,7 @@ def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "state": found,
         "constant": constant,
         "positive": positive,
-        "next_step": next_step(found, checked, run, remedy_words(constant, positive)),
+        "next_step": next_step(found, checked, run, remedy_words(constant, positive), plan.get("purpose")),
     }
 
 
@@ -128,6 +159,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "guarantees": guarantee_rows(run),
         "average_loss": average_loss(run),
+        "label_needs": label_needs(run),
         "direction": direction(run, plan["data"]),
         "cost": cost(run, plan.get("costs", {})),
         "slices": parts,

@@ -1,14 +1,24 @@
 """Result tables as files for a spreadsheet: one row per line, numbers with their ends and counts beside them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import polars as pl
 
+from demur.analysis.accuracy.chart_data import Histogram
+from demur.analysis.accuracy.error_direction import DirectionRow
+from demur.analysis.accuracy.overall import ConditionRow
+from demur.analysis.image_tables import image_tables
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
+from demur.analysis.run_folder import Run
+from demur.analysis.signals.components import Roc
+from demur.analysis.signals.decision_tables import Rejection
 from demur.records import csv_bytes
+
+_PICTURES = {"thumb", "image", "overlay"}
 
 Line: TypeAlias = dict[str, str | int | float | bool | None]
 
@@ -30,9 +40,10 @@ def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
     return {f"{name}.csv": _frame(lines) for name, lines in found.items() if lines}
 
 
-def table_files(results: Results) -> dict[str, bytes]:
+def table_files(run: Run, results: Results) -> dict[str, bytes]:
     """Every table as a file of `tables/` in a run folder, by its name."""
-    return {f"{FOLDER}/{name}": csv_bytes(table) for name, table in csv_tables(results).items()}
+    tables = {**csv_tables(results), **dict(image_tables(run))}
+    return {f"{FOLDER}/{name}": csv_bytes(table) for name, table in tables.items()}
 
 
 def flat(row: Table) -> Line:
@@ -44,7 +55,7 @@ def flat(row: Table) -> Line:
     """
     line: Line = {}
     for name in type(row).model_fields:
-        line |= _cells(name, getattr(row, name))
+        line |= _cells(name, getattr(row, name)) if name not in _PICTURES else {}
     return line
 
 
@@ -55,7 +66,7 @@ def _cells(name: str, value: Any) -> Line:
         return {name: value.value} | ends | above
     if isinstance(value, tuple) and value and all(isinstance(each, str) for each in value):
         return {name: " ".join(value)}
-    return {} if isinstance(value, Table | tuple) else {name: value}
+    return {} if isinstance(value, Table | tuple | dict) else {name: value}
 
 
 def _frame(lines: Sequence[Line]) -> pl.DataFrame:
@@ -71,6 +82,84 @@ def _within(owners: Sequence[Table], field: str, **key: str) -> Iterator[Line]:
         named = {column: getattr(owner, name) for column, name in key.items()}
         rows = getattr(owner, field)
         yield from (named | flat(row) for row in (rows if isinstance(rows, tuple) else [rows]) if row is not None)
+
+
+def _accuracy_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    yield "conditions", map(flat, results.conditions)
+    yield "accuracy-by-eps", (_against_size(row) for row in results.conditions if row.kind == "attack" and row.severity)
+    yield "failure-table", map(flat, results.policies)
+    yield "classes", (flat(row) | _alone(row.alone) for row in results.per_class)
+    yield "class-answers", _within(results.per_class, "wrong_answers", label="name")
+    if results.confusions is not None:
+        yield "confusion-pairs", map(flat, results.confusions.pairs)
+    yield "slices", map(flat, results.slices)
+    yield "calibration", map(flat, results.calibration.bins)
+    yield "gallery", map(flat, results.gallery)
+    if results.direction is not None:
+        yield "direction", _sides(results.direction.rows)
+        yield "direction-at-prevalence", map(flat, results.direction.at)
+    if results.wrong_labels is not None:
+        yield "wrong-labels", map(flat, results.wrong_labels.images)
+        yield "wrong-label-pairs", map(flat, results.wrong_labels.pairs)
+
+
+def _against_size(row: ConditionRow) -> Line:
+    size: Line = {"family": row.family, "eps_of_pixel_range": row.severity}
+    return size | flat(row)
+
+
+def _alone(shares: Mapping[Any, Quantity]) -> Line:
+    """The interval of each share by itself."""
+    return {f"{name}_alone_{end}": getattr(share, end) for name, share in shares.items() for end in ("low", "high")}
+
+
+def _sides(rows: Sequence[DirectionRow]) -> Iterator[Line]:
+    for row in rows:
+        for side in ("misses", "false_alarms"):
+            named: Line = {"condition": row.condition, "kind": row.kind, "side": side}
+            yield named | flat(getattr(row, side))
+
+
+def _signal_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    facts = {"signal": "name", "score_unit": "unit", "fit_images": "fit_images", "ranks_as": "ranks_as"}
+    yield "signals", _within(results.signals, "targets", **facts)
+    yield "signal-contests", map(flat, results.contests)
+    yield "signal-parts", map(flat, results.parts)
+    yield "rocs", (line for roc in results.rocs for line in _roc_points(roc))
+    yield "histograms", (line for found in results.histograms for line in _bars(found))
+    yield "rejections", (line for row in results.rejections for line in _rates(row))
+
+
+def _roc_points(roc: Roc) -> Iterator[Line]:
+    for alarms, hits in roc.points:
+        yield flat(roc) | {"false_alarms": alarms, "hits": hits}
+
+
+def _rates(row: Rejection) -> Iterator[Line]:
+    for condition, rate in row.abstention_rates.items():
+        yield flat(row) | {"condition": condition} | _cells("abstention_rate", rate)
+
+
+def _bars(found: Histogram) -> Iterator[Line]:
+    for at, (low, high) in enumerate(itertools.pairwise(found.edges)):
+        edges: Line = {"signal": found.signal, "low": low, "high": high}
+        yield edges | {name: getattr(found, name)[at] for name in ("right", "wrong", "corrupted", "attacked")}
+
+
+def _verdict_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    yield "checks", map(flat, results.checks)
+    yield "gates", map(flat, results.gates)
+    yield "guarantees", map(flat, results.guarantees)
+    yield "label-needs", map(flat, results.label_needs)
+    if results.guarantee is not None:
+        yield "guarantee-parts", map(flat, results.guarantee.parts)
+
+
+def _attack_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    yield "attacks", map(flat, results.attacks)
+    yield "robustness", map(flat, results.robustness)
+    for name in ("curve", "per_class", "stages"):
+        yield f"robustness-{name.replace('_', '-')}", _within(results.robustness, name, attack="condition", of="norm")
 
 
 def _perturbation_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
@@ -116,4 +205,14 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
         yield "lipschitz-network", [flat(results.lipschitz)]
 
 
-_TABLES = (_perturbation_tables, _attribution_tables, _unknown_tables, _coverage_tables, _model_tables)
+_TABLES = (
+    _accuracy_tables,
+    _signal_tables,
+    _verdict_tables,
+    _attack_tables,
+    _perturbation_tables,
+    _attribution_tables,
+    _unknown_tables,
+    _coverage_tables,
+    _model_tables,
+)

@@ -2,26 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
+from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
-
-Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count: TypeAlias = Annotated[int, Field(ge=0)]
-Name: TypeAlias = Annotated[str, Field(min_length=1)]
-ShardName: TypeAlias = Annotated[str, Field(pattern=r"^c\d{3,}-s\d{4,}$")]
-Picture: TypeAlias = Annotated[str, Field(pattern=r"^[\w-]+\.webp$")]
-Level: TypeAlias = Literal["pass", "warn", "fail"]
-
-
-class Shape(BaseModel):
-    """An object of JSON: types are taken as they are, nothing is converted."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
 class ShardShape(Shape):
@@ -44,6 +33,10 @@ class ConditionShape(Shape):
     sentence: str
     keep: str | None
     norm: str | None
+    title: Name | None = None
+    heading: Name | None = None
+    level: Name | None = None
+    points: Name | None = None
     target: str | None = None
     unlimited: bool = False
     attack: dict[str, Any] | None = None
@@ -97,7 +90,7 @@ class RunShape(Shape):
     versions: dict[str, str]
     conditions: Annotated[list[ConditionShape], Field(min_length=1)]
     signals: list[SignalShape]
-    flags: list[FlagShape] = []
+    flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
 
 
@@ -114,7 +107,7 @@ class CheckShape(Shape):
 class LookShape(Shape):
     """Which look at the certify labels a refusal was."""
 
-    number: Annotated[int, Field(ge=1)]
+    number: Least
     counted: Literal["runs", "folder", "ledger", "caller", "nowhere"]
 
 
@@ -222,14 +215,6 @@ class SanityShape(Shape):
     limit: float
 
 
-class OverlayShape(Shape):
-    """One picture of `facts/overlays.json`."""
-
-    sample_id: str
-    image: Picture
-    overlay: Picture
-
-
 class LipschitzShape(Shape):
     """`facts/lipschitz.json`."""
 
@@ -247,14 +232,6 @@ class TimesShape(Shape):
     images: Count
     forward_pass: float
     signals: dict[str, float]
-
-
-class CorruptionsShape(Shape):
-    """`facts/corruptions.json`."""
-
-    sample_id: str
-    original: Picture
-    thumbs: dict[str, Picture]
 
 
 REQUIRED: Mapping[str, Any] = {
@@ -275,6 +252,8 @@ FACTS: Mapping[str, Any] = {
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
     "facts/corruptions.json": CorruptionsShape,
+    "facts/severities.json": dict[Name, Picture],
+    "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
 }
 

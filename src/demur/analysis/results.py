@@ -8,9 +8,10 @@ import webbrowser
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from demur.analysis.accuracy.chart_data import CalibrationTable, GalleryImage, Histogram, RiskCoverage
+from demur.analysis.accuracy.confusions import Confusions
 from demur.analysis.accuracy.coverage_steps import CoverageLoss
 from demur.analysis.accuracy.error_direction import Cost, ErrorDirection
 from demur.analysis.accuracy.label_quality import LabelQuality
@@ -21,6 +22,7 @@ from demur.analysis.accuracy.unknown_answers import UnknownAnswers
 from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
+from demur.analysis.figures.figure_tables import FigureTables
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import AttackRow
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
@@ -31,12 +33,16 @@ from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
+from demur.analysis.verdict.breaking_points import WhatBreaks
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
+from demur.analysis.verdict.label_needs import LabelNeed
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
 from demur.seal import changed, is_intact, read_seal
+
+_LARGE = 1_000_000
 
 
 class Provenance(Table):
@@ -67,8 +73,28 @@ class Provenance(Table):
     trial_passes: int = 0
 
 
+USUAL_RISK = 0.02
+"""Where a plan names no share of wrong answers that is acceptable."""
+
+
+class ConditionTitle(Table):
+    """What a condition is called in tables: all of it, its family and its size; null `level` where it has none.
+
+    `points` is what the points kept of an attack are called where they are not of the size at which it is judged.
+    """
+
+    title: str
+    heading: str
+    level: str | None = None
+    points: str | None = None
+
+
 class Results(Table):
-    """Everything the report may show."""
+    """Everything the report may show.
+
+    `titles` are the short names of conditions; runs of earlier versions have none.
+    `severity_thumbs` are pictures of one test image under conditions, by their names.
+    """
 
     schema_version: Literal[1] = 1
     state: State
@@ -122,8 +148,20 @@ class Results(Table):
     positive: PositiveBound | None = None
     coverage_loss: CoverageLoss | None = None
     team: Team | None = None
+    titles: dict[str, ConditionTitle] = Field(default_factory=dict)
+    breaks: WhatBreaks | None = None
+    severity_thumbs: dict[str, str] = Field(default_factory=dict)
+    confusions: Confusions | None = None
+    label_needs: tuple[LabelNeed, ...] = ()
+    figures: FigureTables | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def stated_risk(self) -> float:
+        """The share of wrong answers that signals are compared at: the one asked for, else 2 %."""
+        found = self.guarantee or self.refusal
+        return found.risk if found else USUAL_RISK
 
     def void(self, figures: Bearing) -> str | None:
         """Why no figure of a kind is to be used: which checks of it failed; None where none did."""
@@ -140,6 +178,17 @@ class Results(Table):
             report = "" if self._folder is None else f" Report: {self._folder / 'report.html'}"
             why = self.state.replace("_", " ")
             raise RunError(f"there is no certificate that a guard could keep ({why}). {self.next_step}{report}")
+
+    @property
+    def text(self) -> str:
+        """The content of `results.json`: a number a line, or all in one line where it is large."""
+        spaced = self.model_dump_json(indent=1)
+        return (spaced if len(spaced) <= _LARGE else self.model_dump_json()) + "\n"
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it would be more than a megabyte, which the page does not repeat."""
+        return len(self.model_dump_json(indent=1)) > _LARGE
 
     @property
     def folder(self) -> Path | None:

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
@@ -19,9 +18,8 @@ from demur.files import read_json
 from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
-from demur.metrics.quantiles import FEWEST
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
-from demur.records import BATCH_SIZE, META, groups, read, read_parts, wrong
+from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_parts, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -75,6 +73,19 @@ def _no_run(path: Path) -> RunError:
 _GO_ON = "Run the audit to its end; the same command continues."
 
 
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Rows of a condition, parted by split when that is first asked for."""
+
+    every: pl.DataFrame
+
+    @cached_property
+    def by_split(self) -> Mapping[str, pl.DataFrame]:
+        """The rows of each split there is, in order."""
+        parts = self.every.partition_by("split", maintain_order=True)
+        return {str(part["split"][0]): part for part in parts}
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything an audit left behind; `conditions` and `signals` are the facts the audit wrote about them."""
@@ -122,12 +133,13 @@ class Run:
 
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
-        """The rows of every condition, read one condition at a time; logits are kept of the clean images only."""
+        """The rows of every condition without their logits, which are as many columns as there are classes."""
         tables = {}
         for entry in self.facts["conditions"]:
             name = entry["name"]
-            table = _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean").clear()
-            tables[name] = table if entry["kind"] == "clean" else table.select(pl.exclude(r"^logit\..*$"))
+            tables[name] = (
+                _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean", LOGIT).clear()
+            )
         return tables
 
     def rows(self, condition: str, split: str | None = None) -> pl.DataFrame:
@@ -136,11 +148,18 @@ class Run:
         An image that failed under one condition takes part in no other that is compared with it: a clean or corrupted
         one in none, an attacked one in no attack.
         """
-        table = self._tables[condition]
-        lost = self._lost[1 if condition in self._forward else 0]
-        rows = table.filter(pl.col("error").is_null())
-        rows = rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows
-        return rows if split is None else rows.filter(pl.col("split") == split)
+        found = self._measured[condition]
+        return found.every if split is None else found.by_split.get(split, found.every.clear())
+
+    @cached_property
+    def _measured(self) -> Mapping[str, "_Measured"]:
+        """The rows that could be measured of every condition."""
+        found = {}
+        for name, table in self._tables.items():
+            lost = self._lost[1 if name in self._forward else 0]
+            rows = table.filter(pl.col("error").is_null())
+            found[name] = _Measured(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
+        return found
 
     @property
     def has_test_rows(self) -> bool:
@@ -248,12 +267,14 @@ class Run:
     @property
     def has_logits(self) -> bool:
         """Whether logits were kept; a run made of a table of scores has none."""
-        return "logit.0" in self._tables["clean"].columns
+        return bool(self.logits.shape[1])
 
-    @property
+    @cached_property
     def logits(self) -> Floats:
-        """Of the clean rows, (rows, classes)."""
-        return self.rows("clean").select(f"logit.{k}" for k in range(len(self.classes))).to_numpy()
+        """Of the clean rows, (rows, classes); without a column where none were kept."""
+        table, kept = read(self.path, "clean"), self.rows("clean")["sample_id"].to_list()
+        names = [name for name in (f"{LOGIT}{k}" for k in range(len(self.classes))) if name in table.columns]
+        return table.filter(pl.col("sample_id").is_in(kept)).select(names).to_numpy()
 
     @cached_property
     def label_noise(self) -> LabelNoise:
@@ -274,7 +295,7 @@ class Run:
 
 def _with_parts(path: Path, condition: str) -> pl.DataFrame:
     """The rows of a condition, with the parts of their scores where they were kept and are of the same rows."""
-    table, parts = read(path, condition), read_parts(path, condition)
+    table, parts = read(path, condition, LOGIT), read_parts(path, condition)
     if parts is None or not parts["sample_id"].equals(table["sample_id"]):
         return table
     return table.hstack(parts.drop("sample_id"))
@@ -317,18 +338,3 @@ def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
     if len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
         return share(numbers > 0, rows)
     return Quantity.of(mean_interval(numbers, groups(rows)))
-
-
-def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:
-    """Each class's place by its value, 1 for the smallest, or the largest; ties share the better place.
-
-    None for classes of fewer than six units, which have no 95 % interval, and for undefined values.
-
-    >>> class_ranks([0.2, 0.1, 0.1, 0.0], [9, 9, 9, 5])
-    [3, 1, 1, None]
-    """
-    told = np.array([n >= FEWEST and not np.isnan(value) for value, n in zip(values, counts, strict=True)], bool)
-    signed = np.asarray(values, np.float64) * (-1 if largest else 1)
-    places = np.zeros(len(told), np.intp)
-    places[told] = rankdata(signed[told], method="min")
-    return [int(place) or None for place in places]

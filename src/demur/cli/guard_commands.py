@@ -164,7 +164,7 @@ def predict(
 
 def certify(
     folder: Folder,
-    data: Annotated[str, typer.Argument(help="Data address of new labelled images.")],
+    data: Annotated[str, typer.Argument(help="Data address of labelled images that the guard was not built on.")],
     out: Annotated[Path | None, typer.Option(help="Write a guard with the new certificate there.")] = None,
     source: Annotated[
         str | None, typer.Option(help="What the place they come from is called: tests of others of it are later looks.")
@@ -314,7 +314,7 @@ def _certify_words(found: "Recertification") -> Iterator[str]:
     left_out = f" ({found.excluded:,} it was built on were left out)" if found.excluded else ""
     left_out += f" ({found.copies:,} copies counted once)" if found.copies else ""
     counts = f"{found.answers:,} {found.unit}s answered, {found.wrong:,} wrong"
-    yield f"{found.images:,} new labelled images{left_out}; {counts}."
+    yield f"{found.images:,} labelled images that this guard was not built on{left_out}; {counts}."
     states = {
         "holds": "The certificate holds on them.",
         "broken": "The certificate is broken on them: do not use this guard for such images.",

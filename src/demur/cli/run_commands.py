@@ -1,6 +1,7 @@
 """`demur audit`, `demur report`, `demur compare`, `demur plan`, `demur list`."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,14 @@ from demur.cli.settings import (
 )
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
+
+
+class FigureFormat(StrEnum):
+    """What figures are written as."""
+
+    SVG = "svg"
+    PNG = "png"
+    PDF = "pdf"
 
 
 def audit(
@@ -72,15 +81,20 @@ def audit(
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote.")],
+    figures: Annotated[
+        FigureFormat | None, typer.Option(help="Write every figure as a file of this format to figures/, too.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
-    from demur.report import write
+    from demur.report import write, write_figures
 
     results = write_results(run)
     page = write(run, results)
-    print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}")
+    files = [] if figures is None else write_figures(run, results, figures.value)
+    also = f"\nFigures: {len(files) - 1} files in {run / 'figures'}" if files else ""
+    print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}{also}")
     raise typer.Exit(status(results))
 
 

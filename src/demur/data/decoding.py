@@ -202,11 +202,14 @@ def open_picture(content: bytes, channels: int | None, rules: Rules = Rules()) -
         return None, f"cannot decode the image: {first_line(error)}"
 
 
+_GREY_WAY = "save it as grey, or name its set with colour=grey (folder:PLACE?colour=grey)"
+
+
 def decode_picture(picture: Image.Image, channels: int | None, rules: Rules = Rules()) -> Decoded:  # frozen
     """Float32 (channels, height, width) in [0, 1]; `channels` is that of the set, None where not known yet."""
     wanted = rules.channels or channels
     if picture.mode not in _GREY and rules.channels is None and channels == 1:
-        return None, f"a colour image (mode {picture.mode}) in a grey set; ?colour=grey makes it grey"
+        return None, f"a colour image (mode {picture.mode}) in a grey set; {_GREY_WAY}"
     if picture.mode in _DEEP:
         return _deep(picture, wanted, rules)
     flat = _scale(_flat(picture, wanted), rules)

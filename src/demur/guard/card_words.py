@@ -21,7 +21,7 @@ def guard_words(guard: Guard, sha256: str) -> Iterator[str]:
     if guard.expired:
         yield f"Its last day was {card.expires}: it abstains on every image."
     yield guard.policy.certificate.sentence
-    yield f"It answers where {_rule(guard)}; else it abstains ({_reasons(guard)})."
+    yield f"{_rule(guard)} it abstains ({_reasons(guard)})."
     yield f"Signal: {card.chosen}."
     yield f"Confidence is the softmax probability at temperature {guard.temperature:.4g}, fitted on tune images."
     yield confirmation_words(card.confirmation)
@@ -31,9 +31,10 @@ def guard_words(guard: Guard, sha256: str) -> Iterator[str]:
 
 
 def _rule(guard: Guard) -> str:
-    bounds = guard.policy.bounds if isinstance(guard.policy, Bounded) else {}
-    parts = [f"{name} is at most {float(bound):.6g}" for name, bound in bounds.items()]
-    return " and ".join(parts) or f"the {guard.policy.signals[0]} is at most the threshold of its site"
+    """When it does not answer; a single threshold was said in the sentence of the certificate."""
+    if isinstance(guard.policy, Bounded):
+        return "Otherwise"
+    return f"Where the {guard.policy.signals[0]} is above the threshold of its site, or no site is given,"
 
 
 def _reasons(guard: Guard) -> str:

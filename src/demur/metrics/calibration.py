@@ -123,10 +123,7 @@ def brier(logits: ArrayLike, labels: ArrayLike, weights: Floats | None = None) -
     From logits (n, classes) by softmax in float64; NaN for no rows.
     Brier (1950), "Verification of forecasts expressed in terms of probability".
     """
-    scores, truth = np.asarray(logits, np.float64), np.asarray(labels, np.intp)
-    distance = softmax(scores, axis=1)
-    distance[np.arange(len(truth)), truth] -= 1
-    return mean((distance**2).sum(axis=1), weights)
+    return mean(row_losses(logits, labels)[1], weights)
 
 
 def nll(logits: ArrayLike, labels: ArrayLike, weights: Floats | None = None) -> Value:
@@ -134,5 +131,27 @@ def nll(logits: ArrayLike, labels: ArrayLike, weights: Floats | None = None) -> 
 
     From logits (n, classes) by log-softmax in float64, so that saturated errors stay finite; NaN for no rows.
     """
-    scores, truth = np.asarray(logits, np.float64), np.asarray(labels, np.intp)
-    return mean(-log_softmax(scores, axis=1)[np.arange(len(truth)), truth], weights)
+    return mean(row_losses(logits, labels)[0], weights)
+
+
+_NUMBERS = 2**20
+"""How many logits are turned into probabilities at a time."""
+
+
+def row_losses(logits: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
+    """The −log p of the true class and the squared distance ‖p − e_y‖² of each row, both (n,).
+
+    Worked out once, they are all that resampling or leaving out rows needs.
+    """
+    scores, truth = np.asarray(logits), np.asarray(labels, np.intp)
+    surprise, distance = np.empty(len(truth)), np.empty(len(truth))
+    step = max(1, _NUMBERS // max(1, scores.shape[-1]))
+    for start in range(0, len(truth), step):
+        part = slice(start, start + step)
+        log_p, own = log_softmax(scores[part].astype(np.float64), axis=1), truth[part]
+        rows = np.arange(len(own))
+        surprise[part] = -log_p[rows, own]
+        p = softmax(scores[part].astype(np.float64), axis=1)
+        p[rows, own] -= 1
+        distance[part] = (p**2).sum(axis=1)
+    return surprise, distance

@@ -1,7 +1,7 @@
 """Whether classes differ by more than noise."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from demur.errors import InputError
 from demur.metrics.bootstrap import ENOUGH, Resampler
 from demur.metrics.estimate import Estimate
+from demur.metrics.quantiles import FEWEST
 from demur.metrics.rank_correlation import rank_correlation
 from demur.metrics.ranking import Floats
 
@@ -159,3 +160,21 @@ def _split(rows: Floats, codes: Codes, half: Codes, classes: int) -> float:
     middles = np.where(counts > 0, rows[order][np.minimum(starts + (counts - 1) // 2, len(rows) - 1)], np.nan)
     one, other = middles.reshape(-1, 2)[complete].T
     return float(rank_correlation(one, other))
+
+
+def class_ranks(values: Sequence[float], counts: Sequence[int], *, largest: bool = False) -> list[int | None]:
+    """Each class's place by its value, 1 for the smallest, or the largest; ties share the better place.
+
+    None for classes of fewer than six units, which have no 95 % interval, for undefined values, and for one class
+    alone.
+
+    >>> class_ranks([0.2, 0.1, 0.1, 0.0], [9, 9, 9, 5]), class_ranks([0.2, 0.1], [9, 5])
+    ([3, 1, 1, None], [None, None])
+    """
+    told = np.array([n >= FEWEST and not np.isnan(value) for value, n in zip(values, counts, strict=True)], bool)
+    if told.sum() < 2:
+        return [None] * len(told)
+    signed = np.asarray(values, np.float64) * (-1 if largest else 1)
+    places = np.zeros(len(told), np.intp)
+    places[told] = rankdata(signed[told], method="min")
+    return [int(place) or None for place in places]

@@ -11,7 +11,8 @@ intervals of this kind; Hanley & McNeil (1982), Radiology 143, for the variance 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from scipy.special import ndtri, owens_t, stdtrit
 
 from demur.metrics.estimate import Estimate, Unit, counted
 from demur.metrics.ranking import Floats
+from demur.metrics.units import unit_codes
 
 _LEVEL = 0.975
 _EDGE = 1e-9
@@ -38,32 +40,15 @@ def auroc_interval(uncertainty: ArrayLike, positive: ArrayLike, units: NDArray[A
     reason, where either kind has fewer than 10 units. Scores are taken to be smooth: a kind of error that looks exactly
     like right answers, rare enough not to have been seen, is in no interval.
     """
-    flags = np.asarray(positive, bool)
-    count, unit = _count(flags, units)
-    if flags.all() or not flags.any():
-        return Estimate.undefined("undefined here: all rows are of one kind", n=count, unit=unit)
-    placements = _Placements.of(np.asarray(uncertainty, np.float64), flags, units)
-    value, reason = placements.value, _too_few(flags, units, unit)
-    if reason:
-        return Estimate(value=value, low=math.nan, high=math.nan, n=count, unit=unit, reason=reason)
-    low, high = _score_interval(placements)
-    return Estimate(value=value, low=min(low, value), high=max(high, value), n=count, unit=unit)
+    return Kinds.of(positive, units).ranked(uncertainty).area
 
 
 def auroc_gain(
     uncertainty: ArrayLike, baseline: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None
 ) -> Estimate:
     """AUROC of `uncertainty` minus that of `baseline` on the same rows, with the 95 % interval of the difference."""
-    flags = np.asarray(positive, bool)
-    count, unit = _count(flags, units)
-    if flags.all() or not flags.any():
-        return Estimate.undefined("undefined here: all rows are of one kind", n=count, unit=unit)
-    ours, theirs = (_Placements.of(np.asarray(each, np.float64), flags, units) for each in (uncertainty, baseline))
-    value, reason = ours.value - theirs.value, _too_few(flags, units, unit)
-    if reason:
-        return Estimate(value=value, low=math.nan, high=math.nan, n=count, unit=unit, reason=reason)
-    half = ours.quantile * math.sqrt(ours.less(theirs).variance)
-    return Estimate(value=value, low=value - half, high=value + half, n=count, unit=unit)
+    kinds = Kinds.of(positive, units)
+    return kinds.ranked(uncertainty).gain(kinds.ranked(baseline))
 
 
 def gain_influence(
@@ -74,13 +59,109 @@ def gain_influence(
     The root of the sum of squares is the standard error, made larger as Student's t is wider than the normal
     distribution. Zero everywhere where a gain is undefined.
     """
-    flags = np.asarray(positive, bool)
-    count, _ = _count(flags, units)
-    if flags.all() or not flags.any():
-        return np.zeros(count)
-    ours, theirs = (_Placements.of(np.asarray(each, np.float64), flags, units) for each in (uncertainty, baseline))
-    above, below = ours.less(theirs).scaled
-    return (above + below) * (ours.quantile / _NORMAL)
+    kinds = Kinds.of(positive, units)
+    return kinds.ranked(uncertainty).gain_influence(kinds.ranked(baseline))
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Rows of two kinds and their units of independence, counted once for every score of the same rows.
+
+    `codes` is the unit of each row by number, in the order of their names.
+    """
+
+    positive: NDArray[np.bool_]
+    codes: NDArray[np.intp]
+    unit: Unit
+
+    @classmethod
+    def of(cls, positive: ArrayLike, units: NDArray[Any] | None = None) -> "Kinds":
+        """From one flag and one unit per row; without units every row is one."""
+        flags = np.asarray(positive, bool)
+        if units is None:
+            return cls(flags, np.arange(len(flags)), "image")
+        return cls(flags, unit_codes(units)[1], "group")
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Positive and negative rows of each unit, (2, units)."""
+        size = int(self.codes.max(initial=-1)) + 1
+        return np.stack([np.bincount(self.codes[kind], minlength=size) for kind in (self.positive, ~self.positive)])
+
+    @cached_property
+    def reason(self) -> str | None:
+        """Why there is no interval, if either kind has too few units."""
+        fewest = int((self.counts > 0).sum(axis=1).min())
+        if fewest >= FEWEST:
+            return None
+        return f"no interval: only {counted(fewest, self.unit)} of one kind, fewer than {FEWEST}"
+
+    @cached_property
+    def undefined(self) -> Estimate | None:
+        """What is said where all rows are of one kind."""
+        if self.positive.any() and not self.positive.all():
+            return None
+        return Estimate.undefined("undefined here: all rows are of one kind", n=self.size, unit=self.unit)
+
+    @property
+    def size(self) -> int:
+        """How many units there are."""
+        return self.counts.shape[1]
+
+    def ranked(self, uncertainty: ArrayLike) -> "Ranking":
+        """These rows by a score."""
+        return Ranking(np.asarray(uncertainty, np.float64), self)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Rows of two kinds by a score: its AUROC, and what it gains on another score of the same rows.
+
+    Rows are sorted once for all of them.
+    """
+
+    uncertainty: Floats
+    kinds: Kinds
+
+    @cached_property
+    def area(self) -> Estimate:
+        """As `auroc_interval`."""
+        if self.kinds.undefined is not None:
+            return self.kinds.undefined
+        value = self._placements.value
+        if self.kinds.reason:
+            return self._bare(value)
+        low, high = _score_interval(self._placements)
+        return self._between(value, min(low, value), max(high, value))
+
+    def gain(self, baseline: "Ranking") -> Estimate:
+        """As `auroc_gain`; `baseline` is of the same rows."""
+        if self.kinds.undefined is not None:
+            return self.kinds.undefined
+        ours, theirs = self._placements, baseline._placements  # noqa: SLF001 - its own
+        value = ours.value - theirs.value
+        if self.kinds.reason:
+            return self._bare(value)
+        half = ours.quantile * math.sqrt(ours.less(theirs).variance)
+        return self._between(value, value - half, value + half)
+
+    def gain_influence(self, baseline: "Ranking") -> Floats:
+        """As `gain_influence`; `baseline` is of the same rows."""
+        if self.kinds.undefined is not None:
+            return np.zeros(self.kinds.size)
+        ours = self._placements
+        above, below = ours.less(baseline._placements).scaled  # noqa: SLF001 - its own
+        return (above + below) * (ours.quantile / _NORMAL)
+
+    @cached_property
+    def _placements(self) -> "_Placements":
+        return _Placements.of(self.uncertainty, self.kinds)
+
+    def _between(self, value: float, low: float, high: float) -> Estimate:
+        return Estimate(value=value, low=low, high=high, n=self.kinds.size, unit=self.kinds.unit)
+
+    def _bare(self, value: float) -> Estimate:
+        return replace(self._between(value, math.nan, math.nan), reason=self.kinds.reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,18 +183,18 @@ class _Placements:
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, uncertainty: Floats, positive: NDArray[np.bool_], units: NDArray[Any] | None) -> "_Placements":
+    def of(cls, uncertainty: Floats, kinds: Kinds) -> "_Placements":
+        positive, codes, counts = kinds.positive, kinds.codes, kinds.counts
         higher, lower = np.sort(uncertainty[positive]), np.sort(uncertainty[~positive])
         placement = np.empty(len(uncertainty))
         placement[positive] = _below(lower, uncertainty[positive])
         placement[~positive] = 1 - _below(higher, uncertainty[~positive])
         value = float(placement[positive].mean())
-        codes = np.arange(len(positive)) if units is None else np.unique(units, return_inverse=True)[1]
         influence = (placement - value) / np.where(positive, len(higher), len(lower))
-        kinds, size = (positive, ~positive), int(codes.max()) + 1
-        above, below = (np.bincount(codes[kind], influence[kind], size).astype(np.float64) for kind in kinds)
-        counts = np.stack([np.bincount(codes[kind], minlength=size) for kind in kinds])
-        across = value if units is None else _across(value, uncertainty, positive, codes, counts)
+        above, below = (
+            np.bincount(codes[kind], influence[kind], kinds.size).astype(np.float64) for kind in (positive, ~positive)
+        )
+        across = value if kinds.unit == "image" else _across(value, uncertainty, kinds)
         return cls(value, across, above, below, counts)
 
     @property
@@ -146,23 +227,29 @@ class _Placements:
         return _Placements(value, across, self.above - other.above, self.below - other.below, self.counts)
 
 
-def _across(
-    value: float,
-    uncertainty: Floats,
-    positive: NDArray[np.bool_],
-    codes: NDArray[np.intp],
-    counts: NDArray[np.int64],
-) -> float:
+def _across(value: float, uncertainty: Floats, kinds: Kinds) -> float:
     """AUROC over pairs of rows from different units; over all pairs where there are none."""
-    inside = 0.0
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(counts.sum(axis=0))
-    for unit in np.flatnonzero(counts.all(axis=0)):
-        rows = order[ends[unit] - counts[:, unit].sum() : ends[unit]]
-        scores, flags = uncertainty[rows], positive[rows]
-        inside += float(_below(np.sort(scores[~flags]), scores[flags]).sum()) * counts[1, unit]
+    counts = kinds.counts
     total, left_out = np.prod(counts.sum(axis=1)), (counts[0] * counts[1]).sum()
-    return value if left_out == total else float((value * total - inside) / (total - left_out))
+    if left_out in (0, total):
+        return value
+    return float((value * total - _pairs_within(uncertainty, kinds)) / (total - left_out))
+
+
+def _pairs_within(uncertainty: Floats, kinds: Kinds) -> float:
+    """How many pairs of a positive and a negative row of one unit are ranked right, ties counted half."""
+    mixed = (kinds.counts.min(axis=0) > 0)[kinds.codes]
+    codes, scores, negative = kinds.codes[mixed], uncertainty[mixed], ~kinds.positive[mixed]
+    order = np.lexsort((scores, codes))
+    codes, scores, negative = codes[order], scores[order], negative[order]
+    new_unit = np.append(True, codes[1:] != codes[:-1])
+    new_score = np.logical_or(new_unit, np.append(True, scores[1:] != scores[:-1]))
+    lower = np.append(0, np.cumsum(negative))  # negative rows before each place, over all units
+    starts, ends = np.flatnonzero(new_score), np.append(np.flatnonzero(new_score)[1:], len(codes))
+    tie = np.cumsum(new_score) - 1
+    before_unit = lower[np.flatnonzero(new_unit)][np.cumsum(new_unit) - 1]
+    twice = lower[starts][tie] + lower[ends][tie] - 2 * before_unit
+    return float(twice[~negative].sum()) / 2
 
 
 def _score_interval(placements: _Placements) -> tuple[float, float]:
@@ -195,15 +282,3 @@ def _below(ascending: Floats, values: Floats) -> Floats:
     strictly = np.searchsorted(ascending, values, side="left")
     at_most = np.searchsorted(ascending, values, side="right")
     return (strictly + at_most) / (2 * len(ascending))
-
-
-def _too_few(flags: NDArray[np.bool_], units: NDArray[Any] | None, unit: Unit) -> str | None:
-    """Why there is no interval, if either kind has too few units."""
-    fewest = min(_count(flags[kind], None if units is None else units[kind])[0] for kind in (flags, ~flags))
-    if fewest >= FEWEST:
-        return None
-    return f"no interval: only {counted(fewest, unit)} of one kind, fewer than {FEWEST}"
-
-
-def _count(flags: NDArray[np.bool_], units: NDArray[Any] | None) -> tuple[int, Unit]:
-    return (len(flags), "image") if units is None else (len(np.unique(units)), "group")

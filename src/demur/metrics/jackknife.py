@@ -6,6 +6,7 @@ of AURC in 10 of 100 sets, above that of a skewed mean of 10 in 11.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from demur.metrics.estimate import Estimate, counted
-from demur.metrics.ranking import Floats
+from demur.metrics.ranking import Floats, Value
 from demur.metrics.units import Units
 
 Scale: TypeAlias = Literal["skew", "log", "logit"]
@@ -25,8 +26,8 @@ FEWEST = 10
 _LEVEL = 0.975
 _TINY = 1e-12
 _NORMAL_KURTOSIS = 3.0
-_NUMBERS = 2**22
-"""How many weights are made at a time: 200 of each of a million images would fill 1.6 GB, and a metric copies them."""
+_NUMBERS = 2**18
+"""How many weights are made at a time: what a metric makes of them then stays in a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,27 +53,47 @@ class Jackknife(Units):
 
         `metric(*arrays, weights=(blocks, n))` gives one number for each block that is left out.
         """
+
+        def alone(*given: ArrayLike, weights: Floats | None = None) -> dict[str, Value]:
+            return {"it": metric(*given) if weights is None else metric(*given, weights=weights)}
+
+        return self.estimates(alone, *arrays, scales={"it": scale})["it"]
+
+    def estimates(
+        self, metrics: Any, *arrays: ArrayLike, scales: Mapping[str, Scale], reason: str | None = None
+    ) -> dict[str, Estimate]:
+        """Several metrics of the same arrays, worked out together; `metrics` gives each by its name in `scales`.
+
+        `reason` says why there is to be no interval.
+        """
         if not self.n:
-            return Estimate.undefined("no images", unit=self.unit)
-        value = float(metric(*arrays))
+            return dict.fromkeys(scales, Estimate.undefined("no images", unit=self.unit))
+        found = {name: float(value) for name, value in metrics(*arrays).items()}
+        if reason is None and self.units < FEWEST:
+            reason = f"no 95 % interval from {counted(self.units, self.unit)}, only from {FEWEST}"
+        told = reason is None and not all(math.isnan(value) for value in found.values())
+        without = self._without(metrics, arrays) if told else {}
+        return {name: self._estimate(found[name], without.get(name), scale, reason) for name, scale in scales.items()}
+
+    def _estimate(self, value: float, without: Floats | None, scale: Scale, lack: str | None) -> Estimate:
+        """From what it is, and what it is without each block, or why that was not worked out."""
         if math.isnan(value):
-            reason = "undefined here: no right, no wrong or no accepted answers"
-            return Estimate.undefined(reason, n=self.units, unit=self.unit)
-        if self.units < FEWEST:
-            return self._bare(value, f"no 95 % interval from {counted(self.units, self.unit)}, only from {FEWEST}")
-        without = self._without(metric, arrays)
+            undefined = "undefined here: no right, no wrong or no accepted answers"
+            return Estimate.undefined(undefined, n=self.units, unit=self.unit)
+        if without is None:
+            return self._bare(value, lack)
         pseudo = len(without) * value - (len(without) - 1) * without
         if np.isnan(pseudo).any():
             return self._bare(value, "no interval: it is undefined without some of the images")
         return self._interval(value, pseudo, scale)
 
-    def _without(self, metric: Any, arrays: tuple[ArrayLike, ...]) -> Floats:
-        """The metric without each block (blocks,), some blocks at a time."""
+    def _without(self, metrics: Any, arrays: tuple[ArrayLike, ...]) -> dict[str, Floats]:
+        """Each metric without each block (blocks,), some blocks at a time."""
         blocks = self._blocks()
         names, step = np.arange(int(blocks.max()) + 1), max(1, _NUMBERS // self.n)
         parts = [names[start : start + step, None] for start in range(0, len(names), step)]
-        found = [metric(*arrays, weights=(blocks != part).astype(np.float64)) for part in parts]
-        return np.concatenate([np.asarray(each, np.float64) for each in found])
+        found = [metrics(*arrays, weights=(blocks != part).astype(np.float64)) for part in parts]
+        return {name: np.concatenate([np.asarray(each[name], np.float64) for each in found]) for name in found[0]}
 
     def _blocks(self) -> NDArray[np.intp]:
         """The block of each row; units go to blocks at random where there are more of them."""
@@ -102,7 +123,7 @@ class Jackknife(Units):
     def _between(self, value: float, low: float, high: float) -> Estimate:
         return Estimate(value=value, low=low, high=high, n=self.units, unit=self.unit)
 
-    def _bare(self, value: float, reason: str) -> Estimate:
+    def _bare(self, value: float, reason: str | None) -> Estimate:
         return Estimate(value=value, low=math.nan, high=math.nan, n=self.units, unit=self.unit, reason=reason)
 
 

@@ -33,14 +33,12 @@ def holm(chances: ArrayLike) -> Floats:
     return corrected
 
 
-_CHUNK = 2**20
-
-
-def critical_value(influence: Floats, *, level: float = 0.95, draws: int = 4000, seed: int = 0) -> float:
+def critical_value(influence: Floats, *, level: float = 0.95, draws: int = 40_000, seed: int = 0) -> float:
     """How many standard errors make intervals that hold all at once with probability `level`: high for many estimates.
 
     The quantile of the largest |z| of all estimates when nothing is there to find (max-T), found by weighing units with
-    normal numbers. Estimates that go together cost little: two that are one give 1.96.
+    normal numbers. Estimates that go together cost little: two that are one give 1.96. The sums of units so weighed are
+    normal, with the covariance of the estimates' errors: they are drawn as such, however many units there are.
 
     Args:
         influence: (estimates, units), what each unit of independence adds to each estimate's error.
@@ -56,13 +54,10 @@ def critical_value(influence: Floats, *, level: float = 0.95, draws: int = 4000,
     least = float(norm.ppf((1 + level) / 2))
     if len(moving) < 2:
         return least
-    generator, units = np.random.default_rng(seed), moving.shape[1]
-    rows = max(1, _CHUNK // units)
-    largest = [
-        np.abs(generator.standard_normal((min(rows, draws - done), units)) @ moving.T).max(axis=1)
-        for done in range(0, draws, rows)
-    ]
-    return max(least, float(np.quantile(np.concatenate(largest), level)))
+    root = np.linalg.qr(moving.T, mode="r")  # rootᵀ·root is the covariance
+    root = root * np.where(np.diag(root) < 0, -1.0, 1.0)[:, None]
+    z = np.random.default_rng(seed).standard_normal((draws, len(root))) @ root
+    return max(least, float(np.quantile(np.abs(z).max(axis=1), level)))
 
 
 _Z = float(ndtri(0.975))

@@ -18,13 +18,13 @@ Value: TypeAlias = Any
 class Steps:
     """Weighted counts of the rows accepted, and of the wrong among them, at each distinct score, surest first.
 
-    Rows with equal scores are accepted together. A weight of k means the row seen k times. `accepted` and `wrong` have
-    shape (replicates, distinct scores); `scores` holds the distinct scores, ascending.
+    Rows with equal scores are accepted together. A weight of k means the row counted k times. `answers` and `errors`
+    are running counts from 0 on, (replicates, distinct scores + 1); `scores` holds the distinct scores, ascending.
     """
 
     scores: Floats
-    accepted: Floats
-    wrong: Floats
+    answers: Floats
+    errors: Floats
     single: bool
 
     @classmethod
@@ -35,21 +35,42 @@ class Steps:
         rows = np.ones((1, len(score))) if weights is None else np.atleast_2d(np.asarray(weights, np.float64))
         order = np.argsort(score, kind="stable")
         score, error, rows = score[order], error[order], rows[:, order]
+        answers, errors = _running(rows), _running(rows * error)
         ends = np.flatnonzero(np.append(score[1:] != score[:-1], np.ones(min(1, len(score)), bool)))
-        accepted, errors = np.cumsum(rows, axis=1), np.cumsum(rows * error, axis=1)
         if len(ends) < len(score):
-            accepted, errors = accepted[:, ends], errors[:, ends]
-        return cls(score[ends], accepted, errors, single=weights is None or np.ndim(weights) == 1)
+            steps = np.append(0, ends + 1)
+            answers, errors = answers[:, steps], errors[:, steps]
+        return cls(score[ends], answers, errors, single=weights is None or np.ndim(weights) == 1)
+
+    @property
+    def accepted(self) -> Floats:
+        """The weight of the rows accepted at each distinct score, (replicates, distinct scores)."""
+        return self.answers[:, 1:]
+
+    @property
+    def wrong(self) -> Floats:
+        """Of these the wrong ones."""
+        return self.errors[:, 1:]
+
+    @property
+    def accepted_before(self) -> Floats:
+        """The weight of the rows accepted just before each step."""
+        return self.answers[:, :-1]
+
+    @property
+    def wrong_before(self) -> Floats:
+        """Of these the wrong ones."""
+        return self.errors[:, :-1]
 
     @property
     def total(self) -> Floats:
         """The weight of all rows, (replicates, 1)."""
-        return self.accepted[:, -1:] if self.accepted.shape[1] else np.zeros((len(self.accepted), 1))
+        return self.answers[:, -1:]
 
     @property
     def total_wrong(self) -> Floats:
         """The weight of all wrong rows, (replicates, 1)."""
-        return self.wrong[:, -1:] if self.wrong.shape[1] else np.zeros((len(self.wrong), 1))
+        return self.errors[:, -1:]
 
     def value(self, metric: Floats) -> Value:
         """One number per replicate, or the number itself where there is only one."""
@@ -61,9 +82,11 @@ def ratio(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
 
 
-def before(cumulative: Floats) -> Floats:
-    """The cumulative count just before each step."""
-    return np.concatenate([np.zeros((len(cumulative), 1)), cumulative], axis=1)[:, :-1]
+def _running(rows: Floats) -> Floats:
+    """Running sums of each row, from 0 on."""
+    sums = np.zeros((rows.shape[0], rows.shape[1] + 1))
+    np.cumsum(rows, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def nearest(ascending: Floats, wanted: Floats) -> NDArray[np.intp]:
@@ -93,9 +116,13 @@ def augrc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = Non
     classifiers it also counts accuracy. Trapezoids over distinct scores; NaN for no rows.
     Traub et al. (2024), arXiv:2407.01032.
     """
-    steps = Steps.of(uncertainty, wrong, weights)
-    here = steps.accepted - before(steps.accepted)
-    area = (here * (steps.wrong + before(steps.wrong))).sum(axis=1) / 2
+    return augrc_of(Steps.of(uncertainty, wrong, weights))
+
+
+def augrc_of(steps: Steps) -> Value:
+    """`augrc` of rows in order."""
+    here = steps.accepted - steps.accepted_before
+    area = (here * (steps.wrong + steps.wrong_before)).sum(axis=1) / 2
     return steps.value(ratio(area, steps.total[:, 0] ** 2))
 
 
@@ -106,10 +133,14 @@ def aupr(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None
     error rate, so it says nothing across models of different accuracy; NaN without a wrong answer.
     Davis & Goadrich (2006), "The relationship between precision-recall and ROC curves".
     """
-    steps = Steps.of(uncertainty, wrong, weights)
-    here = steps.wrong - before(steps.wrong)
-    caught = steps.total_wrong - before(steps.wrong)
-    flagged = steps.total - before(steps.accepted)
+    return aupr_of(Steps.of(uncertainty, wrong, weights))
+
+
+def aupr_of(steps: Steps) -> Value:
+    """`aupr` of rows in order."""
+    here = steps.wrong - steps.wrong_before
+    caught = steps.total_wrong - steps.wrong_before
+    flagged = steps.total - steps.accepted_before
     precision = caught / flagged.clip(min=1e-300)
     return steps.value(ratio((here * precision).sum(axis=1), steps.total_wrong[:, 0]))
 
@@ -121,13 +152,17 @@ def aurc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None
     random orders of equal scores. Others end the curve otherwise or divide by n − 1, 2 % apart at n = 200.
     NaN for no rows. Geifman, Uziel & El-Yaniv (2019), arXiv:1805.08206.
     """
-    steps = Steps.of(uncertainty, wrong, weights)
-    start, errors = before(steps.accepted), before(steps.wrong)
+    return aurc_of(Steps.of(uncertainty, wrong, weights))
+
+
+def aurc_of(steps: Steps) -> Value:
+    """`aurc` of rows in order."""
+    start, errors = steps.accepted_before, steps.wrong_before
     here, wrong_here = steps.accepted - start, steps.wrong - errors
     # The k surest, when k falls inside a tie, hold errors + share·(k − start) mistakes on average; sum that / k over k.
     share = np.divide(wrong_here, here, out=np.zeros_like(here), where=here > 0)
-    harmonic = _harmonic(steps.accepted)
-    area = ((errors - share * start) * (harmonic - before(harmonic)) + wrong_here).sum(axis=1)
+    harmonic = _harmonic(steps.answers)
+    area = ((errors - share * start) * (harmonic[:, 1:] - harmonic[:, :-1]) + wrong_here).sum(axis=1)
     return steps.value(ratio(area, steps.total[:, 0]))
 
 
@@ -150,9 +185,8 @@ def auroc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = Non
     0.8333333333333334
     """
     steps = Steps.of(uncertainty, wrong, weights)
-    right = steps.accepted - steps.wrong
-    below_or_half = (right + before(right)) / 2
-    here = steps.wrong - before(steps.wrong)
+    below_or_half = (steps.accepted - steps.wrong + steps.accepted_before - steps.wrong_before) / 2
+    here = steps.wrong - steps.wrong_before
     pairs = steps.total_wrong * (steps.total - steps.total_wrong)
     return steps.value(ratio((here * below_or_half).sum(axis=1), pairs[:, 0]))
 
@@ -167,10 +201,9 @@ def fpr95(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = Non
     take the right answers as positives). NaN without a wrong or without a right answer.
     """
     steps = Steps.of(uncertainty, wrong, weights)
-    caught = steps.total_wrong - before(steps.wrong)
+    caught = steps.total_wrong - steps.wrong_before
     enough = caught >= steps.total_wrong * (CAUGHT - 1e-12)
-    right = steps.accepted - steps.wrong
-    flagged = right[:, -1:] - before(right)
+    flagged = steps.total - steps.total_wrong - (steps.accepted_before - steps.wrong_before)
     least = np.where(enough, flagged, np.inf).min(axis=1, initial=np.inf)
     rights = (steps.total - steps.total_wrong)[:, 0]
     return steps.value(ratio(least, rights * (steps.total_wrong[:, 0] > 0)))

@@ -1,5 +1,6 @@
 """Names of groups as numbers, quickly: sorting a million names takes seconds, sorting the distinct ones does not."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,12 @@ class Units:
         """What is independent of the others."""
         return "image" if self.groups is None else "group"
 
-    @property
+    @cached_property
     def units(self) -> int:
         """How many there are."""
-        return self.n if self.groups is None else len(unit_codes(self.groups)[0])
+        return self.n if self.groups is None else int(self.codes.max(initial=-1)) + 1
 
-    @property
+    @cached_property
     def codes(self) -> NDArray[np.intp]:
         """The unit of each row (rows,), by number."""
         return np.arange(self.n) if self.groups is None else unit_codes(self.groups)[1]

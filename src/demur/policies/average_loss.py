@@ -31,7 +31,7 @@ class AverageLoss:
         return (
             f"A weaker statement holds on average over draws of {self.m:,} labelled {self.unit}s, not for this one: "
             f"of all images, answered or not, at most {100 * self.loss:.3g} in 100 are answered and wrong where the "
-            f"score is at most {self.threshold:.6g}. It says nothing of the share of wrong answers among those given."
+            f"score is at most {self.threshold:.4g}. It says nothing of the share of wrong answers among those given."
         )
 
 

@@ -98,7 +98,7 @@ class Certificate:
             f"{self.coverage.sentence} "
             f"({100 * (1 - self.delta):.3g} % confidence; {self.m:,} labelled {self.unit}s; {self.look.sentence}, "
             f"spends {self.spent:.3g} of {self.delta:.3g}). It answers where the score is at most "
-            f"{self.threshold:.6g}{self._also}: {self.answered:,} of {self.images:,}, of which {self.wrong:,} were "
+            f"{self.threshold:.4g}{self._also}: {self.answered:,} of {self.images:,}, of which {self.wrong:,} were "
             f"wrong.{'' if self.pool is None else self.pool.sentence}{self._near}{self._together}"
         )
 

@@ -16,8 +16,7 @@ from demur.metrics.binomial import (
     risk_lower_bound,
     risk_upper_bound,
 )
-from demur.metrics.bootstrap import Resampler
-from demur.metrics.ranking import auroc
+from demur.metrics.delong import Kinds
 from demur.metrics.units import unit_codes
 from demur.policies.certificate import Certificate, Refusal, Weighting
 from demur.policies.coverage_bound import bound_coverage
@@ -308,16 +307,16 @@ FEWEST_ERRORS = 30
 def choose_signal(scores: Scores, wrong: Flags, groups: NDArray[Any] | None = None, baseline: str = "msp") -> str:
     """The signal that ranks errors best on the tune rows, if it is clearly better than `baseline`; else `baseline`.
 
-    Clearly better: the paired bootstrap interval of its AUROC gain lies above 0 (with one classifier AUROC and AUGRC
+    Clearly better: the paired interval of its AUROC gain by DeLong lies above 0 (with one classifier AUROC and AUGRC
     agree). The largest gain wins, name order breaks ties. With fewer than 30 errors any ranking is noise: the baseline.
     """
     reference = column(scores, baseline)
     if np.count_nonzero(wrong) < FEWEST_ERRORS:
         return baseline
-    resampler = Resampler(len(wrong), groups)
-    best, best_gain = baseline, 0.0
+    kinds, best, best_gain = Kinds.of(wrong, groups), baseline, 0.0
+    ranked = kinds.ranked(reference)
     for name in sorted(set(scores) - {baseline}):
-        gain = resampler.gain(auroc, column(scores, name), reference, wrong)
+        gain = kinds.ranked(column(scores, name)).gain(ranked)
         if gain.low > 0 and gain.value > best_gain:
             best, best_gain = name, gain.value
     return best

@@ -72,7 +72,7 @@ class ClassCertificate:
             f"Of the images of each class, {each} are answered wrong{listed}, however common the classes are, and "
             f"{self.coverage.sentence} at the mixture of these ({100 * (1 - self.delta):.3g} % confidence for all; "
             f"{self.m:,} labelled {self.unit}s; {self.look.sentence}). It answers where the score is at most "
-            f"{self.threshold:.6g}: {self.answered:,} of {self.m:,}."
+            f"{self.threshold:.4g}: {self.answered:,} of {self.m:,}."
         )
 
     def on(self, signal: str) -> "ClassThreshold":

@@ -18,9 +18,9 @@ FOR_RISK = 0.9
 Counted: TypeAlias = Literal["runs", "folder", "ledger", "caller", "nowhere"]
 
 PLACES: Mapping[Counted, str] = {
-    "runs": "counted beside the run folders",
+    "runs": "counted in opened.jsonl beside the run folders",
     "folder": "counted in this run folder alone",
-    "ledger": "counted in a ledger",
+    "ledger": "counted in looks.jsonl, which keeps every test of these labels",
     "caller": "as the caller says",
     "nowhere": "not counted",
 }

@@ -125,7 +125,7 @@ class SecondThreshold:
     @property
     def words(self) -> str:
         """The condition, behind that of the first signal."""
-        at = "anything" if self.uncertainty >= ACCEPT_ALL else f"{self.uncertainty:.6g}"
+        at = "anything" if self.uncertainty >= ACCEPT_ALL else f"{self.uncertainty:.4g}"
         return (
             f"that of {self.signal}, which is to keep out {WATCHED[self.purpose]}, at most {at} "
             f"(it withholds {100 * self.spent:.3g} % of right tune answers; the budget was {100 * self.budget:.3g} %)"

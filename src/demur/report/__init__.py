@@ -5,12 +5,13 @@ Importing this package is light; jinja2, altair and vl-convert are imported when
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from demur.analysis.results import Results
 from demur.errors import RunError
 from demur.seal import changed, file_sha256, is_intact, read_seal, sha256_of, write_sealed
 
-__all__ = ["Report", "render", "words", "write"]
+__all__ = ["Report", "render", "words", "write", "write_figures"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def render(results: Results) -> str:
 
 
 def words(results: Results) -> str:
-    """The first screen as plain text: at most 13 lines of at most 100 columns."""
+    """The first screen as plain text: at most 24 lines of at most 100 columns."""
     from demur.report.first_screen import FirstScreen
     from demur.report.text_outputs import plain_text
 
@@ -53,7 +54,7 @@ def write(run: Path, results: Results | None = None) -> Report:
     from demur.report.page import page
     from demur.report.text_outputs import junit, plain_text, summary
 
-    results = _read(run) if results is None else results
+    results = (_read(run) if results is None else results).of_folder(run)
     first, target = FirstScreen.of(results), run / "report.html"
     if not _is_drawn(run, results):
         texts = {"junit.xml": junit(results), "summary.md": summary(results, first), target.name: page(results, first)}
@@ -61,10 +62,16 @@ def write(run: Path, results: Results | None = None) -> Report:
     return Report(target, plain_text(first))
 
 
+def write_figures(run: Path, results: Results, kind: Literal["svg", "png", "pdf"]) -> list[Path]:
+    """Every figure of a report as `figures/<name>.<kind>` in the run folder, with `figures/captions.md` beside them."""
+    from demur.report.figure_files import write_figures as write_files
+
+    return write_files(run, results.of_folder(run), kind)
+
+
 def _is_drawn(run: Path, results: Results) -> bool:
     """Whether the files are there as they were drawn, from these very results."""
-    text = (results.model_dump_json(indent=1) + "\n").encode()
-    of_these = file_sha256(run / "results.json") == sha256_of(text)
+    of_these = file_sha256(run / "results.json") == sha256_of(results.text.encode())
     return of_these and all(is_intact(run, name) for name in ("results.json", "junit.xml", "summary.md", "report.html"))
 
 

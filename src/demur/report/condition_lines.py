@@ -1,7 +1,7 @@
 """Conditions, direction of error and slices, in one sentence each."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 
@@ -11,7 +11,8 @@ from demur.analysis.accuracy.slices import SliceRow
 from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.policies.keeping import Keeping
-from demur.report.phrases import count, frequency, percent, pixel_words, plural, readable
+from demur.report.phrases import count, frequency, in_hundred, percent, pixel_words, plural
+from demur.report.short_titles import heading
 
 _PER = 1000
 
@@ -128,12 +129,17 @@ SIGNS: Mapping[Keeping, str] = {"holds": "✔", "broken": "✖", "undecided": "?
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One severity: the sign says whether the guarantee holds there, the text has the counts."""
+    """One severity: the sign says whether the guarantee holds there, `rate` how many of 100, `text` has the counts.
+
+    `thumb` is a picture of one test image at this severity.
+    """
 
     level: str
     holds: Keeping | None
+    rate: str
     text: str
     sentence: str
+    thumb: str | None = None
 
     @property
     def sign(self) -> str:
@@ -179,28 +185,34 @@ class Family:
         return f"{self.name} {kept}? undecided{f' from {first.level}' if first.level else ''} ({first.text})"
 
 
-def families(rows: Iterable[ConditionRow], kind: str, *, guaranteed: bool) -> tuple[Family, ...]:
+def families(results: Results, kind: str, *, guaranteed: bool) -> tuple[Family, ...]:
     """The families of one kind in their first-seen order; without a guarantee the cells show accuracy."""
-    chosen = [row for row in rows if row.kind == kind]
+    chosen = [row for row in results.conditions if row.kind == kind]
     order = {name: at for at, name in reversed(list(enumerate(row.family for row in chosen)))}
     chosen.sort(key=lambda row: (order[row.family], row.severity))
     return tuple(
         Family(
-            name=readable(name),
+            name=heading(rows[0].condition, name, results),
             measure="change" if kind == "attack" else "severity",
-            cells=tuple(_cell(row, guaranteed=guaranteed) for row in group),
+            cells=tuple(_cell(row, results.severity_thumbs.get(row.condition), guaranteed=guaranteed) for row in rows),
             guaranteed=guaranteed,
         )
-        for name, group in groupby(chosen, key=lambda row: row.family)
+        for name, rows in ((name, [*group]) for name, group in groupby(chosen, key=lambda row: row.family))
     )
 
 
-def _cell(row: ConditionRow, *, guaranteed: bool) -> Cell:
+def _cell(row: ConditionRow, thumb: str | None, *, guaranteed: bool) -> Cell:
     level = "" if not row.severity else pixel_words(row.severity) if row.kind == "attack" else f"{row.severity:g}"
     if not guaranteed or row.answers is None or row.wrong_answers is None:
         right = percent(row.accuracy.value, 0)
-        return Cell(level=level, holds=None, text=right, sentence=f"{row.sentence}: {right} of {count(row.n)} right")
-    sentence = f"{row.sentence}: {count(row.wrong_answers)} wrong of {count(row.answers)} answered"
+        sentence = f"{row.sentence}: {right} of {count(row.n)} right"
+        return Cell(level=level, holds=None, rate=right, text=right, sentence=sentence, thumb=thumb)
+    wrong, answers = count(row.wrong_answers), count(row.answers)
     return Cell(
-        level=level, holds=row.holds, text=f"{count(row.wrong_answers)}/{count(row.answers)}", sentence=sentence
+        level=level,
+        holds=row.holds,
+        rate=in_hundred(row.wrong_answers / row.answers) if row.answers else "none",
+        text=f"{wrong}/{answers}",
+        sentence=f"{row.sentence}: {wrong} wrong of {answers} answered",
+        thumb=thumb,
     )

@@ -60,7 +60,7 @@ def _median_sentence(found: Manipulation) -> str:
     distance = found.median_distance
     if math.isnan(distance.value):
         return f"Change that flips the answer: {DASH} ({distance.reason or 'not defined here'})."
-    return f"Half of the answers flip under a change of {_change(distance.value, found.norm)} or less."
+    return f"Half of the answers flip under {_change(distance.value, found.norm)} or less."
 
 
 def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
@@ -76,4 +76,4 @@ def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
 def _change(size: float, norm: str) -> str:
     if norm.lower() not in {"linf", "l∞", "inf"}:
         return f"{size:.3g} ({norm})"
-    return f"{percent(size).replace('.0 %', ' %')} of full brightness per pixel"
+    return f"±{percent(size).replace('.0 %', ' %')} per pixel"

@@ -6,15 +6,20 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import jinja2
 import vl_convert
 
+from demur.analysis.accuracy.confusions import MANY
+from demur.analysis.accuracy.overall import ClassRow, worst_first
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.quantity import Quantity, by_chance
 from demur.analysis.results import Results
 from demur.report import phrases
 from demur.report.acceptance_lines import MISSING, GateTally, declarations, gate_value
+from demur.report.attack_lines import attack_groups, is_minimal, size_interval, size_percent, stage_lines
+from demur.report.breaking_lines import breaking_lines, breaking_rule
 from demur.report.charts import (
     Drawing,
     against_eps,
@@ -26,8 +31,10 @@ from demur.report.charts import (
     reliability_chart,
     risk_coverage_chart,
 )
+from demur.report.charts.figure_list import ALONE, by_section, placed_figures
 from demur.report.charts.risk_charts import start
 from demur.report.charts.score_charts import first_signal
+from demur.report.condition_bands import bands
 from demur.report.condition_lines import other
 from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.first_screen import FirstScreen
@@ -45,9 +52,12 @@ from demur.report.perturbation_words import (
     search_name_words,
     size_words,
 )
+from demur.report.picture_panel import has_errors_of, panel
+from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
 
 CONTENTS = (
+    ("breaks", "What breaks it"),
     ("making", "How it was made"),
     ("guarantees", "Guarantees"),
     ("accuracy", "Accuracy"),
@@ -96,8 +106,6 @@ FILTERS = {
         "plain_name",
         "scaled_words",
         "significant",
-        "size",
-        "size_of",
         "spread_words",
         "unbroken",
     )
@@ -105,6 +113,10 @@ FILTERS = {
 FILTERS |= {
     function.__name__: function
     for function in (
+        attack_groups,
+        bands,
+        breaking_lines,
+        breaking_rule,
         by_chance,
         change,
         median_sentence,
@@ -121,37 +133,57 @@ FILTERS |= {
         team_name,
         team_sentence,
         curve_words,
+        points_title,
+        size_interval,
+        size_percent,
+        stage_lines,
+        title,
     )
 }
 
 
 def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
-    raw = _raw(results)
+    raw = "" if results.is_large else _raw(results)
     results = reportable(results)
-    scripts = {"library": library(), "behaviour": asset("report.js")}
+    scripts = {"library": library(), "behaviour": "\n".join(map(asset, ("pictures.js", "report.js")))}
     shown, at = start(results)
+    placed = tuple(figure for figure in placed_figures(results) if figure.section != ALONE)
     return (
         _environment()
         .get_template("report.html")
         .render(
             results=results,
             first=first,
-            drawings=drawings(results),
+            drawings={**drawings(results), **{figure.drawing.name: figure.drawing for figure in placed}},
+            placed=by_section(placed),
+            pictures=panel(results),
+            worst_label=_worst_label(results),
             shown=shown,
             at=at,
-            curves=_curves(results),
+            curves=_curves(results, shown, at),
             raw=raw,
+            listed=_listed(results),
             histogram_shown=first_signal(results) if results.histograms else None,
             contents=_contents(results),
             purpose=declarations(results.purpose),
             missing=MISSING,
             glossary=GLOSSARY,
-            style=asset("style.css"),
+            style="\n".join(asset(name) for name in ("style.css", "conditions.css", "first.css")),
             scripts=scripts,
             script_hashes=[_digest(text) for text in scripts.values()],
         )
     )
+
+
+def _worst_label(results: Results) -> int | None:
+    """The place among the classes of the one that looks worst; None where no picture of its errors was kept."""
+    name = None if results.worst_class is None else results.worst_class.row.name
+    label = next((at for at, own in enumerate(results.classes) if own == name), None)
+    if label is None:
+        return None
+    found = None if results.figures is None else results.figures.pictures
+    return label if has_errors_of(found, label) else None
 
 
 def _contents(results: Results) -> tuple[tuple[str, str], ...]:
@@ -159,6 +191,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
     left_out = {
         name
         for name, there in (
+            ("breaks", results.breaks and results.breaks.tried),
             ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
             ("coverage", results.coverage_loss),
@@ -183,6 +216,13 @@ def _more_than_one_line(results: Results) -> bool:
     """Whether there is more to say of guarantees than the headline does: several, parts, groups, a weaker statement."""
     made = results.guarantee
     return len(results.guarantees) > 1 or bool(results.average_loss or (made and (made.parts or made.weighting)))
+
+
+def _listed(results: Results) -> tuple[ClassRow, ...]:
+    """The classes that the table of classes shows: all up to 50, else the worst."""
+    if len(results.per_class) <= MANY:
+        return results.per_class
+    return worst_first(results.per_class, results.worst_class.by if results.worst_class else "accuracy")[:MANY]
 
 
 def drawings(results: Results) -> Mapping[str, Drawing]:
@@ -224,6 +264,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(FILTERS, measured=gate_value)
     environment.filters["other"] = other
     environment.tests["undefined_number"] = _undefined
+    environment.tests["minimal_points"] = is_minimal
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False, "separators": (",", ":")}
     return environment
 
@@ -232,13 +273,19 @@ def _undefined(quantity: Quantity) -> bool:
     return not math.isfinite(quantity.value)
 
 
-def _curves(results: Results) -> Mapping[str, list[list[float]]]:
-    return {
-        curve.signal: [
-            [float(f"{v:.6g}") for v in (point.threshold, point.coverage, point.risk)] for point in curve.points
-        ]
+def _curves(results: Results, shown: str, at: int) -> Mapping[str, list[list[float]]]:
+    """The points of every curve; the one the slider starts at is the certified point itself, where there is one.
+
+    The threshold of a certificate lies between two points of the curve, and a page must say one value of it.
+    """
+    rows = {
+        curve.signal: [(point.threshold, point.coverage, point.risk) for point in curve.points]
         for curve in results.curves
     }
+    made = results.guarantee
+    if made and made.test_n and made.threshold is not None and made.second is None and made.signal == shown:
+        rows[shown][at] = (made.threshold, made.coverage.value, made.test_risk.value)
+    return {signal: [[float(f"{v:.6g}") for v in row] for row in points] for signal, points in rows.items()}
 
 
 def _raw(results: Results) -> str:
@@ -248,7 +295,9 @@ def _raw(results: Results) -> str:
         update={"images": tuple(image.model_copy(update=gone) for image in results.wrong_labels.images)}
     )
     maps = results.attribution and _without_pictures(results.attribution)
-    without = results.model_copy(update={"gallery": pictures, "wrong_labels": suspects, "attribution": maps})
+    figures = results.figures and results.figures.model_copy(update={"pictures": None})
+    gone_too: dict[str, Any] = {"attribution": maps, "figures": figures, "severity_thumbs": {}}
+    without = results.model_copy(update={"gallery": pictures, "wrong_labels": suspects, **gone_too})
     return without.model_dump_json(indent=1)
 
 

@@ -8,7 +8,8 @@ from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
-from demur.report.phrases import DASH, count, plural, size_of
+from demur.report.attack_lines import size_percent
+from demur.report.phrases import DASH, count, plural
 
 _FULL = 255
 _PLAIN = 6
@@ -126,7 +127,8 @@ def median_sentence(found: MinimalPerturbation) -> str:
     if not median.value:
         return "Half of the answers or more were wrong before anything was changed."
     span = quantile_interval(median, found.norm)
-    return f"Half of the answers flip under {change(median.value, found.norm)}{f' ({span})' if span else ''}."
+    share = f", {median.value * 100:.2g} % of full brightness" if found.norm == "linf" else ""
+    return f"Half of the answers flip under {change(median.value, found.norm)}{f' ({span})' if span else ''}{share}."
 
 
 def count_sentence(found: MinimalPerturbation) -> str:
@@ -142,7 +144,7 @@ def curve_words(results: Results, norm: str) -> str:
     curve = next((found.curve for found in results.robustness if found.norm == norm and found.curve), ())
     if not curve:
         return ""
-    sizes = [size_of(point.eps, norm) for point in curve if point.ensemble]
+    sizes = [size_percent(point.eps, norm) for point in curve if point.ensemble]
     lead = "The curve is the lowest of all that was run: no attack of at most a size left fewer images right."
     if not sizes:
         return f"{lead} No ensemble of attacks stood behind any size, so it may be too high."
@@ -157,6 +159,8 @@ def reliance_sentence(found: Region) -> str:
     """What the answer relies on, as far as that is shown; the centred control is no object."""
     if found.region == "centred":
         return "The control that any object must beat: a blob in the middle, whatever the image shows."
+    if found.lack:
+        return f"What the answer relies on is not told: {found.lack}."
     if found.reliance == "object" and found.control is not None:
         if found.control.is_exceeded:
             return "The answer relies on the object, more than on the middle of the image."

@@ -9,6 +9,7 @@ from demur.registry.addresses import ENSEMBLE, member_addresses
 DASH = "—"
 _BASES = (100, 1000, 10_000)
 _EVERYTHING = 1e300
+_TEN, _TENTH = 9.95, 0.1
 _MEASURES = {
     "area_50": "Area of half its mass",
     "area_90": "Area of 90 % of its mass",
@@ -71,6 +72,22 @@ def frequency(share: float, joint: str = "in") -> str:
         return DASH
     base = scale(share)
     return f"{count(round(share * base))} {joint} {count(base)}"
+
+
+def in_hundred(share: float) -> str:
+    """How many of a hundred: to tenths below ten, and never rounded to none or to all.
+
+    >>> in_hundred(0.1428), in_hundred(0.03), in_hundred(0.0004), in_hundred(0.0), in_hundred(0.9996)
+    ('14', '3.0', '0.04', '0', '99.96')
+    """
+    if math.isnan(share):
+        return DASH
+    of = 100 * share
+    if of in {0.0, 100.0}:
+        return f"{of:.0f}"
+    if of < _TEN:
+        return f"{of:.1f}" if of >= _TENTH else f"{of:.1g}"
+    return f"{of:.0f}" if round(of) < 100 else f"{of:.2f}".rstrip("0")
 
 
 def at_most(risk: float) -> str:

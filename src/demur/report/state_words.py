@@ -157,6 +157,8 @@ def _use(results: Results, guarantee: Guarantee) -> str:
     failed = any(row.outcome == "fail" for row in results.gates)
     if not failed and guarantee_holds(guarantee) == "broken":
         return "Not yet: the check found more errors."
+    if results.purpose.get("demonstration"):
+        return _barred(results) or "As a demonstration only, with the guard on."
     return _barred(results) or "Yes, with the guard on, for images like those measured."
 
 

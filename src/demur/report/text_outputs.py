@@ -111,17 +111,20 @@ def summary(results: Results, first: FirstScreen) -> str:
 def _head(first: FirstScreen) -> Iterator[str]:
     said = first.verdict
     yield f"## {said.sign} {said.word}: {_text(first.subject)}"
-    yield from ("", f"**{_text(said.answer)}** {_text(said.headline)} ({_text(said.note.rstrip('.'))}).", "")
+    yield from ("", f"**{_text(said.answer)}** {_text(_whole_headline(first))} ({_text(said.note.rstrip('.'))}).", "")
     poor = "; ".join(family.summary for family in first.corruptions)
     points = (
         first.behaviour,
+        first.load,
         first.two_thresholds,
         first.check,
         first.without,
+        first.stricter,
         first.constant,
         f"Worst class: {first.worst}",
         f"Poor images: {poor}." if poor else None,
         f"Manipulation: {' '.join(first.manipulation)}",
+        f"What breaks it: {first.breaks}" if first.breaks else None,
         f"Not covered: {'; '.join(first.out_of_scope)}.",
         first.unknown,
         f"Unreadable: {first.unreadable} and were left out." if first.unreadable else None,
@@ -204,50 +207,44 @@ def _code(text: str) -> str:
 
 
 COLUMNS = 100
-LINES = 14
+LINES = 24
 _ROOM = 3
-"""How many lines that only some audits have take the place of others."""
+"""How many lines a paragraph may take before it is cut."""
 
 
 def plain_text(first: FirstScreen) -> str:
-    """At most 14 lines of at most 100 columns, one more for each line beyond three that only some audits have.
+    """At most 24 lines of at most 100 columns; sentences go on in the next line, and are cut only if they never end."""
+    for room in range(_ROOM, 0, -1):
+        lines = [line for text in _paragraphs(first) for line in _fit(text, room)]
+        if len(lines) <= LINES:
+            break
+    return "\n".join(lines)
 
-    Two more say two thresholds. The next step takes what room is left.
-    """
-    lines = [line for text, room in _paragraphs(first) for line in _fit(text, room)]
-    room = LINES + max(0, len(list(_optional_tables(first))) - _ROOM) + (2 if first.two_thresholds else 0)
-    return "\n".join([*lines, *_fit(f"Next: {first.next_step}", room - len(lines))])
+
+def _paragraphs(first: FirstScreen) -> Iterator[str]:
+    """Each paragraph, from the decision to the next step."""
+    said = first.verdict
+    yield f"{said.sign} {said.word}: {first.subject}. {said.answer}"
+    yield f"{_whole_headline(first)} ({said.note.removesuffix('.')})." if first.behaviour else f"{said.headline}."
+    yield " ".join(filter(None, [first.behaviour, first.load, first.without] if first.behaviour else [said.note]))
+    yield from filter(None, [first.two_thresholds, first.check if first.behaviour else first.without])
+    yield f"Worst class: {first.worst}"
+    yield _conditions(first)
+    yield f"Manipulation: {first.manipulation_short}"
+    if first.stricter:
+        yield first.stricter
+    if first.breaks:
+        yield f"What breaks it: {first.breaks}"
+    yield f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.out_of_scope))}"
+    yield f"Void when: {_listed(first.void_when)}"
+    yield f"Measurement: {f'{first.unreadable}; ' if first.unreadable else ''}{first.trust.sentence}"
+    yield from _optional_tables(first)
+    yield f"Next: {first.next_step}"
 
 
-def _paragraphs(first: FirstScreen) -> Iterable[tuple[str, int]]:
-    """Each paragraph with the most lines it may take: 13 together.
-
-    What only some audits have takes its line from what is not covered, then from the conditions, then from
-    the void conditions.
-    """
-    verdict, particular = first.verdict, list(_optional_tables(first))
-    yield f"{verdict.sign} {verdict.word}: {first.subject}. {verdict.answer}", 1
-    if first.behaviour:
-        yield f"{verdict.headline} ({verdict.note}).", 2
-        yield f"{first.behaviour} {first.without}", 1
-        if first.two_thresholds:
-            yield first.two_thresholds, 2
-        yield str(first.check), 1
-    else:
-        yield f"{verdict.headline}.", 2
-        yield verdict.note, 1
-        yield first.without, 1
-    yield f"Worst class: {first.worst}", 1
-    yield _conditions(first), 2 if len(particular) < 2 else 1
-    yield f"Manipulation: {first.manipulation_short}", 1
-    yield (
-        f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.out_of_scope))}",
-        1 if particular else 2,
-    )
-    if len(particular) < _ROOM:
-        yield f"Void when: {_listed(first.void_when)}", 1
-    yield f"Measurement: {f'{first.unreadable}; ' if first.unreadable else ''}{first.trust.sentence}", 1
-    yield from ((text, 1) for text in particular)
+def _whole_headline(first: FirstScreen) -> str:
+    """The headline with what it hides."""
+    return ", ".join(filter(None, [first.verdict.headline, first.exception]))
 
 
 def _optional_tables(first: FirstScreen) -> Iterable[str]:

@@ -3,12 +3,13 @@
 import math
 from statistics import fmean, median_low
 
+import polars as pl
 import pytest
 from tests.analysis import attribution_runs
 from tests.analysis.attribution_runs import CAP, GRAD_CAM
 from tests.analysis.plain_rows import exact_median_ends, ranked_alike, rows_of, same, share, wilson_ends, wrong
 
-from demur.analysis.attribution.region_tables import _control, attribution, pairs
+from demur.analysis.attribution.region_tables import RegionPair, _control, _region, attribution, pairs
 from demur.analysis.run_folder import Run
 
 REGIONS = (GRAD_CAM, "marked")
@@ -247,3 +248,38 @@ def test_images_of_a_group_have_one_vote(tmp_path):
     assert row.effect.unit == row.difference.unit == row.object.unit == "group"
     assert row.p_value == pytest.approx(2 / 2**row.effect.n)
     assert row.effect.n < row.n == 40
+
+
+def pair_of(labels, without=0, classes=None):
+    """An object that is always nearer than the background, on images of these labels."""
+    rows = pl.DataFrame(
+        {
+            "sample_id": [str(k) for k in range(len(labels))],
+            "label": labels,
+            "group": pl.Series([None] * len(labels), dtype=pl.String()),
+            "object": [1.0] * len(labels),
+            "background": [2.0] * len(labels),
+        }
+    )
+    return RegionPair("grad_cam", "l2", CAP, rows, without, classes or len(set(labels)))
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        (pair_of([0, 1] * 15), None),
+        (pair_of([0, 1] * 14 + [0]), "only 29 images have an object and a background, fewer than 30"),
+        (pair_of([0, 1] * 15, without=30), None),
+        (pair_of([0, 1] * 15, without=31), "31 of 61 images have no object and background, more than half"),
+        (pair_of([0, 1] * 15, without=5, classes=4), None),
+        (pair_of([0, 1] * 15, without=5, classes=5), "only 2 of 5 classes"),
+        (pair_of([0] * 40, without=5, classes=2), "only 1 of 2 classes"),
+        (pair_of([0] * 40), None),
+    ],
+)
+def test_a_verdict_on_the_model_needs_enough_images_of_enough_classes(looked, pair, words):
+    assert pair.lack is words if words is None else words in pair.lack
+    found = _region(Run(looked), pair, None)
+    assert found.lack == pair.lack
+    assert found.reliance == ("undecided" if words else "object")
+    assert found.object_smaller == found.n == len(pair.rows)

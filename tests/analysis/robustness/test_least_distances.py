@@ -40,6 +40,7 @@ class Made:
                 "epsilon.minimal": pl.Series(np.where(fooled, distances, np.nan), dtype=pl.Float32),
                 "epsilon.censored": ~fooled,
                 "step": np.where(fooled, 1, -1),
+                "forwards": 1,
                 "backwards": 1,
                 "flags": 0,
                 "loss.start": 0.0,

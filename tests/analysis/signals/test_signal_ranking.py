@@ -5,10 +5,15 @@ import polars as pl
 import pytest
 import torch
 
+from demur.analysis.quantity import Quantity
+from demur.analysis.run_folder import Run, score
 from demur.analysis.signals.ranking_targets import Gain, Target, contest, simultaneous_gains
-from demur.analysis.signals.signal_ranking import _alike
+from demur.analysis.signals.signal_ranking import _alike, _is_usable
 from demur.evidence import Evidence
-from demur.metrics.delong import auroc_interval
+from demur.metrics import Estimate
+from demur.metrics.delong import auroc_gain, auroc_interval
+from demur.metrics.ranking_intervals import fpr95_interval, ranking_intervals
+from demur.records import groups, wrong
 from demur.registry import build
 
 ROWS = 800
@@ -39,12 +44,13 @@ def drawn(seed, others, strength=1.0, own=0.6):
     return scores, positive
 
 
-def judged(scores, positive, fitted=(), groups=None):
+def judged(scores, positive, fitted=(), groups=None, useless=()):
     of = target(scores, positive, groups)
     gains = {name: Gain.of(of, name, "msp", fitted=name in fitted) for name in scores if name != "msp"}
     corrected = simultaneous_gains(gains)
     areas = {name: auroc_interval(values, positive, of.units) for name, values in scores.items()}
-    return gains, corrected, contest(of, corrected, areas)
+    usable = dict.fromkeys(scores, True) | dict.fromkeys(useless, False)
+    return gains, corrected, contest(of, corrected, areas, usable)
 
 
 def test_of_many_signals_as_good_as_the_baseline_one_seldom_wins():
@@ -62,6 +68,39 @@ def test_one_that_is_better_wins_and_is_named():
     assert found.better == ("best", "good")
     assert (found.worse, found.blind, found.candidates) == (("bad",), (), 4)
     assert found.sentence == "best and good beat the baseline here."
+
+
+def test_a_winner_that_refuses_most_of_what_is_right_is_called_not_usable():
+    scores, positive = drawn(1, {"good": 0.8, "best": 1.6})
+    _, _, found = judged(scores, positive, useless={"good", "msp"})
+    assert (found.better, found.unusable) == (("best", "good"), ("good",))
+    assert found.sentence.startswith("best and good beat the baseline here; good is not usable all the same: to catch")
+    _, _, every = judged(scores, positive, useless=set(scores))
+    assert every.unusable == ("best", "good")
+    assert every.sentence.startswith("best and good beat the baseline here and are not usable: to catch 95 %")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "usable"), [(0.1, 0.5, True), (0.4, 0.6, None), (0.51, 0.9, False), (np.nan, np.nan, None)]
+)
+def test_a_signal_is_usable_where_its_whole_interval_refuses_at_most_half(low, high, usable):
+    assert _is_usable(Estimate(value=0.5, low=low, high=high, n=9)) is usable
+
+
+def test_what_is_shared_between_metrics_is_what_each_gives_alone(results, folder):
+    clean = Run(folder).rows("clean")
+    units = groups(clean)
+    for signal in results.signals:
+        row, (uncertainty, errors) = signal.targets[0], (score(clean, signal.name), wrong(clean))
+        assert row.auroc == Quantity.of(auroc_interval(uncertainty, errors, units))
+        alone = {
+            name: ranking_intervals([name], uncertainty, errors, units)[name] for name in ("augrc", "aurc", "aupr")
+        }
+        for name, estimate in alone.items():
+            assert getattr(row, name) == Quantity.of(estimate)
+        assert row.usable is _is_usable(fpr95_interval(uncertainty, errors, units))
+        if row.gain is not None:
+            assert row.gain == Quantity.of(auroc_gain(uncertainty, score(clean, "msp"), errors, units))
 
 
 def test_none_wins_in_words():

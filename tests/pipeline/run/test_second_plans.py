@@ -91,7 +91,7 @@ def test_readers_are_told_of_both(folder, results):
     )
     assert "and the image does not look changed on purpose (tta(mirror=False) at most " in first.two_thresholds
     assert first.void_when[0] == "the model, preprocessing, either signal or either threshold changes"
-    assert results.next_step.startswith("Put both thresholds in front of the model")
+    assert results.next_step.startswith("Declare what it is for, then put both thresholds in front of the model")
     page = write(folder, results).path.read_text()
     assert "The guarantee is of both together" in page
 

@@ -6,10 +6,10 @@ import polars as pl
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.run_folder import BASELINE, Floats, Run, score
 from demur.files import read_json
-from demur.metrics import brier, nll, oracle, reliability, risk_coverage
-from demur.metrics.calibration import ece_interval
+from demur.metrics import oracle, reliability, risk_coverage
+from demur.metrics.calibration import ece_interval, row_losses
 from demur.metrics.estimate import Estimate
-from demur.metrics.jackknife import Jackknife
+from demur.metrics.jackknife import mean_interval
 from demur.metrics.ranking import RiskCurve as Measured
 from demur.records import groups, wrong
 
@@ -136,12 +136,11 @@ def calibration(run: Run) -> CalibrationTable:
         none = Quantity.of(Estimate.undefined("a table of scores says no probabilities"))
         return CalibrationTable(ece=none, nll=none, brier=none, bins=())
     right, confidence, units = ~wrong(rows), 1 - score(rows, BASELINE), groups(rows)
-    logits, labels = rows.select(f"logit.{k}" for k in range(len(run.classes))).to_numpy(), rows["label"].to_numpy()
-    jackknife = Jackknife(len(rows), units)
+    surprise, distance = row_losses(run.logits, rows["label"].to_numpy())
     return CalibrationTable(
         ece=Quantity.of(ece_interval(confidence, right, units)),
-        nll=Quantity.of(jackknife.estimate(nll, logits, labels)),
-        brier=Quantity.of(jackknife.estimate(brier, logits, labels)),
+        nll=Quantity.of(mean_interval(surprise, units)),
+        brier=Quantity.of(mean_interval(distance, units)),
         bins=tuple(
             Bin(low=part.low, high=part.high, n=part.n, confidence=part.confidence, accuracy=Quantity.of(part.accuracy))
             for part in reliability(confidence, right, groups=units)

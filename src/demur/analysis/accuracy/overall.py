@@ -1,21 +1,24 @@
 """Accuracy: overall, per condition at the frozen threshold, per class, and by corruption and severity."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from demur.analysis.accuracy.confusions import Answer, wrong_answers
 from demur.analysis.guard_parts import guard_parts
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import is_fooled, is_sized
-from demur.analysis.run_folder import Run, independent_rows, share
-from demur.metrics.binomial import clopper_pearson
+from demur.analysis.run_folder import Flags, Run, independent_rows, share
+from demur.metrics.binomial import clopper_pearson, proportion
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
 from demur.policies import CertifiedPolicy
 from demur.policies.keeping import FEWEST_ANSWERS, Keeping, judged
-from demur.records import wrong
+from demur.records import groups, wrong
 
 
 class CorruptionRow(Table):
@@ -47,7 +50,8 @@ class ClassRow(Table):
     """One class: all of its clean test rows, and those the guard lets through.
 
     Intervals hold for all classes at once, so that the class which looks worst is judged by its own; `alone` has the
-    95 % intervals of this class by itself, which a claim that every class passes may rest on.
+    95 % intervals of this class by itself, which a claim that every class passes may rest on. `wrong_answers` are the
+    most frequent ones among the images the guard lets through, or among all where there is none.
     """
 
     name: str
@@ -56,6 +60,7 @@ class ClassRow(Table):
     coverage: Quantity | None
     risk: Quantity | None
     alone: dict[Measure, Quantity]
+    wrong_answers: tuple[Answer, ...] = ()
 
 
 class WorstClass(Table):
@@ -138,39 +143,62 @@ def _guarded(run: Run, guard: CertifiedPolicy, test: pl.DataFrame, *, sized: boo
 def class_rows(run: Run) -> tuple[ClassRow, ...]:
     """Every class over clean test rows, by true label; without any, over all rows and without the guard."""
     test = run.unfitted_rows()
-    answered = None if run.guard is None or not run.has_test_rows else run.accepts(run.guard, test)
-    several = test["label"].n_unique()
-    return tuple(_class(test, answered, k, name, several) for k, name in enumerate(run.classes))
+    guarded = run.guard is not None and run.has_test_rows
+    labels, answers = test["label"].to_numpy(), test["predicted"].to_numpy()
+    answered = run.accepts(run.guard, test) if run.guard is not None and guarded else np.ones(len(test), bool)
+    order, units = np.argsort(labels, kind="stable"), groups(test)
+    ends, several = np.searchsorted(labels[order], np.arange(len(run.classes) + 1)), len(np.unique(labels))
+    found = []
+    for k, name in enumerate(run.classes):
+        own = order[ends[k] : ends[k + 1]]
+        given = own[answered[own]]
+        parts: dict[Measure, tuple[Flags, NDArray[np.intp]]] = {"accuracy": (answers[own] == k, own)}
+        if guarded:
+            parts |= {"coverage": (answered[own], own), "risk": (answers[given] != k, given)}
+        shares = {part: (flags, None if units is None else units[rows]) for part, (flags, rows) in parts.items()}
+        found.append(_class(name, len(own), shares, several, wrong_answers(run, answers[given][answers[given] != k])))
+    return tuple(found)
 
 
-def _class(test: pl.DataFrame, answered: Any, k: int, name: str, several: int) -> ClassRow:
-    of_class = (test["label"] == k).to_numpy()
-    rows = test.filter(of_class)
-    flags: dict[Measure, tuple[Any, pl.DataFrame]] = {"accuracy": (~wrong(rows), rows)}
-    if answered is not None:
-        accepted = test.filter(of_class & answered)
-        flags |= {"coverage": (answered[of_class], rows), "risk": (wrong(accepted), accepted)}
-    found = {measure: share(flag, of, several) for measure, (flag, of) in flags.items()}
+def _class(
+    name: str, n: int, shares: Mapping[Measure, tuple[Flags, Any]], several: int, answers: tuple[Answer, ...]
+) -> ClassRow:
+    found = {measure: Quantity.of(proportion(*of, several)) for measure, of in shares.items()}
     return ClassRow(
         name=name,
-        n=len(rows),
+        n=n,
         accuracy=found["accuracy"],
         coverage=found.get("coverage"),
         risk=found.get("risk"),
-        alone={measure: share(flag, of, 1) for measure, (flag, of) in flags.items()},
+        alone={measure: Quantity.of(proportion(*of, 1)) for measure, of in shares.items()},
+        wrong_answers=answers,
     )
 
 
 def worst_class(rows: tuple[ClassRow, ...]) -> WorstClass | None:
     """The class with the most wrong among its answered images, else the least accurate one, and which of the two it is.
 
-    Classes of fewer than 20 images are left out if there are others. If the guard answers fewer than 20 images of any
-    class, all are ranked by accuracy: a class it abstains on almost wholly would escape a ranking of answers.
+    Classes of fewer than 20 images are left out if there are others; if there are none, it is the one that is the most
+    surely bad. If the guard answers fewer than 20 images of any class, all are ranked by accuracy: a class it abstains
+    on almost wholly would escape a ranking of answers.
     """
-    large = [row for row in rows if row.n >= FEWEST_ANSWERS] or [row for row in rows if row.n]
-    if large and all(row.risk and has_enough_answers(row.coverage, row.n) for row in large):
+    large = [row for row in rows if row.n >= FEWEST_ANSWERS]
+    if not large:
+        return next((WorstClass(row=row, by="accuracy") for row in worst_first(rows, "accuracy")), None)
+    if all(row.risk and has_enough_answers(row.coverage, row.n) for row in large):
         return WorstClass(row=max(large, key=lambda row: row.risk.value if row.risk else 0.0), by="risk")
-    return WorstClass(row=min(large, key=lambda row: row.accuracy.value), by="accuracy") if large else None
+    return WorstClass(row=min(large, key=lambda row: row.accuracy.value), by="accuracy")
+
+
+def worst_first(rows: Sequence[ClassRow], by: Measure) -> tuple[ClassRow, ...]:
+    """The classes that have images, those first that are the most surely bad, by the better end of their intervals."""
+
+    def goodness(row: ClassRow) -> tuple[float, float]:
+        found = row.accuracy if by == "accuracy" or row.risk is None else row.risk
+        ends = (found.high, found.value) if by == "accuracy" else (-found.low, -found.value)
+        return (math.inf, math.inf) if math.isnan(found.value) else ends
+
+    return tuple(sorted((row for row in rows if row.n), key=goodness))
 
 
 def told_apart(rows: Sequence[ClassRow], level: float = 0.05, power: float = 0.8) -> float | None:
@@ -191,14 +219,6 @@ def told_apart(rows: Sequence[ClassRow], level: float = 0.05, power: float = 0.8
 def has_enough_answers(coverage: Quantity | None, n: int) -> bool:
     """Whether at least 20 of `n` images are answered."""
     return coverage is not None and coverage.value * n >= FEWEST_ANSWERS - 1e-9
-
-
-def confusion(run: Run) -> tuple[tuple[int, ...], ...]:
-    """Counts of clean held-out rows: one row per label, one column per prediction."""
-    rows, size = run.rows("clean"), len(run.classes)
-    counts = np.zeros((size, size), dtype=int)
-    np.add.at(counts, (rows["label"].to_numpy(), rows["predicted"].to_numpy()), 1)
-    return tuple(tuple(int(count) for count in row) for row in counts)
 
 
 SEVERITIES = (1, 2, 3, 4, 5)

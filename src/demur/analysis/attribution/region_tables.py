@@ -11,7 +11,8 @@ from demur.analysis.attribution.map_tables import MapRow, first_search, map_rows
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile, finite
 from demur.analysis.robustness.perturbation_curves import Entry, minimal_changes
-from demur.analysis.run_folder import Floats, Run, class_ranks, mean_of, mean_over, rows_with, share, values
+from demur.analysis.run_folder import Floats, Run, mean_of, mean_over, rows_with, share, values
+from demur.metrics.class_ranking_test import class_ranks
 from demur.metrics.paired import Paired, differences, holm, mcnemar, paired, sign_effect
 from demur.metrics.quantiles import FEWEST
 from demur.metrics.rank_correlation import spearman
@@ -73,7 +74,9 @@ class Region(Table):
     background − object over images that were right; a side that never flips counts as larger than any that does, both
     never as a tie. `effect` is the share where the object's change is smaller minus the share where the background's
     is. `without_object` more images were right and are left out: they have no object mask, or a map with nothing or
-    everything in it. `control` is null where the plan has no region `centred`, and for that itself.
+    everything in it. `control` is null where the plan has no region `centred`, and for that itself. `lack` says why
+    nothing may be said of what the model relies on, whatever the signs: too few images, most of them left out, or too
+    few classes among them; `reliance` is then undecided.
     """
 
     region: str
@@ -92,6 +95,7 @@ class Region(Table):
     p_value: Number
     effect: Quantity
     reliance: Reliance
+    lack: str | None = None
     control: Control | None = None
     occlusions: tuple[Occlusion, ...]
     per_class: tuple[ClassRegion, ...]
@@ -122,6 +126,7 @@ class Attribution(Table):
 
 
 _LEVEL = 0.05
+_FEWEST_IMAGES = 30
 _ONE_SIDE = "on too many images a change was found on one side only"
 _FALL, _HIDDEN = f"{EXPLAIN}fall", f"{EXPLAIN}hidden"
 _OBJECTS = {MARKED: "what the data marks", CENTRED: "a blob in the middle"}
@@ -133,7 +138,7 @@ class RegionPair:
     """Minimal perturbations of object and background of the images that were right, infinite where none was found.
 
     `rows` has them as columns, and that over the whole image where it was searched. `without_object` more
-    that were right have no object region.
+    that were right have no object region; those with and without are of `classes` classes.
     """
 
     region: str
@@ -141,6 +146,7 @@ class RegionPair:
     cap: float
     rows: pl.DataFrame
     without_object: int
+    classes: int
 
     def side(self, part: str) -> Floats:
         """The minimal perturbations of one part."""
@@ -150,6 +156,18 @@ class RegionPair:
     def differences(self) -> Floats:
         """Background − object: positive where the object's change is smaller; 0 where neither was found."""
         return differences(self.side(_OBJECT), self.side(_BACKGROUND))
+
+    @property
+    def lack(self) -> str | None:
+        """Why these images say nothing of the model as a whole: a verdict needs enough of them, of enough classes."""
+        n, everyone, own = len(self.rows), len(self.rows) + self.without_object, self.rows["label"].n_unique()
+        if n < _FEWEST_IMAGES:
+            return f"only {n} images have an object and a background, fewer than {_FEWEST_IMAGES}"
+        if 2 * n < everyone:
+            return f"{self.without_object} of {everyone} images have no object and background, more than half"
+        if 2 * own < self.classes or own == 1 < self.classes:
+            return f"only {own} of {self.classes} classes have images with an object and a background"
+        return None
 
     @property
     def compared(self) -> Paired:
@@ -179,7 +197,9 @@ def _pair(run: Run, region: str, sides: Mapping[str, Entry]) -> RegionPair:
     answered = run.rows("clean").filter(pl.col("predicted") == pl.col("label"))
     right = rows.join(answered, on="sample_id", how="semi")
     known = rows.filter((pl.col(_OBJECT) > 0) & (pl.col(_BACKGROUND) > 0))
-    return RegionPair(region, own["norm"], own["cap"], known, len(right.filter(pl.col(_OBJECT).is_null())))
+    bare = right.filter(pl.col(_OBJECT).is_null())
+    classes = pl.concat([known["label"], bare["label"]]).n_unique()
+    return RegionPair(region, own["norm"], own["cap"], known, len(bare), classes)
 
 
 def regions(run: Run) -> tuple[Region, ...]:
@@ -207,7 +227,8 @@ def _region(run: Run, pair: RegionPair, blob: RegionPair | None) -> Region:
         ties=found.ties,
         p_value=found.p_value,
         effect=Quantity.of(found.effect),
-        reliance=_leaning(found, found.p_value),
+        reliance="undecided" if pair.lack else _leaning(found, found.p_value),
+        lack=pair.lack,
         control=None if blob is None else _control(pair, blob),
         occlusions=tuple(_occlusions(run, pair.region)),
         per_class=_classes(run, pair),

@@ -8,7 +8,7 @@ from demur.analysis.attribution.region_tables import Attribution, ClassRegion, R
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, sortable
 from demur.analysis.robustness.minimal_perturbation import ClassSearch, MinimalPerturbation
-from demur.analysis.run_folder import class_ranks
+from demur.metrics.class_ranking_test import class_ranks
 
 
 class TrustRow(Table):
@@ -37,6 +37,7 @@ class TrustComponents(Table):
     model: TrustRow
     classes: tuple[TrustRow, ...]
     difference_norm: str | None = None
+    classes_left_out: int = 0
 
 
 EVERYTHING = "all classes"

@@ -1,14 +1,14 @@
 """Adversarial results of the first screen: the median minimal perturbation, and the guard under attack."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import display_name, median_perturbation, stage_names
 from demur.analysis.robustness.least_distances import attack_searches, edge, least_distances
 from demur.analysis.run_folder import Floats, Run, share
 from demur.metrics.estimate import Estimate
-from demur.records import groups, wrong
+from demur.records import PASSES, groups, wrong
 
 
 class Manipulation(Table):
@@ -42,7 +42,7 @@ def manipulation(run: Run) -> Manipulation | None:
     eps = bounded[0]["severity"] if bounded else None
     rows = run.rows((bounded or attacks)[0]["name"])
     distances = least_distances(run, norm, rows)
-    searches = sorted({display_name(name) for entry in attacks for name in _searches(run, entry)})
+    searches = dict(found for entry in attacks for found in _searches(run, entry))
     return Manipulation(
         norm=norm,
         median_distance=Quantity.of(_median_distance(run, norm, distances)),
@@ -50,20 +50,48 @@ def manipulation(run: Run) -> Manipulation | None:
         attacked_samples=len(rows),
         wrong_answers=int((run.accepts(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
         robust_accuracy=None if eps is None else share(distances > edge(eps), rows),
-        sentence=(
-            f"Searched with {', '.join(searches)} on {len(rows):,} test images chosen by hash, with full knowledge of "
-            "the model and none of the guard. A stronger search can only find more."
-        ),
+        sentence=_knowledge(searches, len(rows)),
     )
+
+
+Knowledge: TypeAlias = Literal["knew the whole model", "saw its answers alone", "drew at random"]
+
+
+def _knowledge(searches: Mapping[str, Knowledge], images: int) -> str:
+    """What each attacker knew, and of how many images."""
+    knew = [
+        f"{_listed(names)} {what}"
+        for what in get_args(Knowledge)
+        if (names := sorted(name for name, own in searches.items() if own == what))
+    ]
+    lead = f"{', '.join(knew)}; none knew the guard" if knew else "No attack made a pass"
+    return f"{lead}. {images:,} test images, chosen by hash; a stronger search can only find more."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _norm(attacks: Sequence[Mapping[str, Any]]) -> str:
     return "l2" if {"linf", "l2"} & {entry["norm"] for entry in attacks} == {"l2"} else "linf"
 
 
-def _searches(run: Run, entry: Mapping[str, Any]) -> list[str]:
-    """The attacks of a condition, an ensemble's one by one."""
-    return stage_names(run.rows(entry["name"])) or [entry["family"]]
+def _searches(run: Run, entry: Mapping[str, Any]) -> Iterator[tuple[str, Knowledge]]:
+    """The attacks of a condition that made a pass, an ensemble's one by one, and what each knew."""
+    rows, facts = run.rows(entry["name"]), entry["attack"] or {}
+    stages = {stage["name"]: stage for stage in facts.get("stages", ())}
+    for stage in stage_names(rows):
+        if rows[f"{PASSES}{stage}"].sum():
+            yield display_name(stage), _knowledge_of(stages.get(stage, {}))
+    if not stage_names(rows) and (rows["forwards"].sum() or rows["backwards"].sum()):
+        yield display_name(entry["family"]), _knowledge_of(facts)
+
+
+def _knowledge_of(facts: Mapping[str, Any]) -> Knowledge:
+    """By the traits that the audit wrote of an attack; earlier versions did not say which stage is a control."""
+    if facts.get("control"):
+        return "drew at random"
+    return "saw its answers alone" if facts.get("blind") else "knew the whole model"
 
 
 def _median_distance(run: Run, norm: str, distances: Floats) -> Estimate:

@@ -15,8 +15,8 @@ from demur.analysis.robustness.perturbation_curves import (
     is_direction,
     section_searches,
 )
-from demur.analysis.run_folder import Flags, Floats, Run, class_ranks
-from demur.metrics.class_ranking_test import RankingTest, ranking_test
+from demur.analysis.run_folder import Flags, Floats, Run
+from demur.metrics.class_ranking_test import RankingTest, class_ranks, ranking_test
 from demur.metrics.quantiles import weighted_median
 from demur.records import groups
 
@@ -93,6 +93,7 @@ class MinimalPerturbation(Table):
     comparisons: tuple[AttackComparison, ...]
     resolution: str | None = None
     ecdf: tuple[tuple[float, float], ...] = ()
+    classes_left_out: int = 0
 
 
 _QUARTER = 0.25

@@ -49,7 +49,7 @@ def _targets(run: Run, parted: Sequence[Mapping[str, Any]]) -> Iterator[Target]:
 
 
 def _rows(target: Target, entry: Mapping[str, Any]) -> Iterator[PartRow]:
-    part = target.only(target.is_test) if "bank" in entry else target
+    part = target.held_back if "bank" in entry else target
     for name, uncertainty in _parts(part.rows, entry).items():
         yield PartRow(
             signal=entry["name"],

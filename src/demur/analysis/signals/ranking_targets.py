@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.run_folder import Flags, Floats, Run, score
 from demur.metrics import Estimate
-from demur.metrics.delong import auroc_gain, gain_influence
+from demur.metrics.delong import Kinds, Ranking
 from demur.metrics.paired import critical_value
+from demur.metrics.units import unit_codes
 from demur.records import groups, wrong
 
+_SIGNAL = "signal."
 TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift", "unknown"]
 
 
@@ -37,6 +40,18 @@ class Target:
         """Rows that no signal was fitted on and no policy chosen by."""
         return np.asarray((self.rows["split"] == "test").to_numpy(), bool)
 
+    @cached_property
+    def held_back(self) -> "Target":
+        """Its test rows, which fitted signals are scored on."""
+        return self.only(self.is_test)
+
+    @cached_property
+    def rankings(self) -> Mapping[str, Ranking]:
+        """Its rows by each signal, put in order once, when that is first asked for."""
+        kinds = Kinds.of(self.positive, self.units)
+        names = [column.removeprefix(_SIGNAL) for column in self.rows.columns if column.startswith(_SIGNAL)]
+        return {name: kinds.ranked(score(self.rows, name)) for name in names}
+
     def quantity(self, estimate: Estimate) -> Quantity:
         """The unit is the image where rows are tied together only because they are of one image."""
         quantity = Quantity.of(estimate)
@@ -46,7 +61,7 @@ class Target:
 def targets(run: Run) -> Iterator[Target]:
     """Every target the run has rows for."""
     clean = run.rows("clean")
-    yield Target("error", clean, wrong(clean), groups(clean))
+    yield Target("error", clean, wrong(clean), _codes(groups(clean)))
     keeps: tuple[tuple[TargetName, str], ...] = (("attack", "worst"), ("attack_oblivious", "nearest"))
     for name, keep in keeps:
         found = run.conditions("attack", keep)
@@ -73,13 +88,19 @@ def _against_clean(name: TargetName, positive: pl.DataFrame, clean: pl.DataFrame
     rows = pl.concat([positive.select(scored), clean.select(scored)], how="diagonal")
     flags = np.arange(len(rows)) < len(positive)
     units = groups(rows)
-    return Target(name, rows, flags, rows["sample_id"].to_numpy() if units is None else units)
+    return Target(name, rows, flags, _codes(rows["sample_id"].to_numpy() if units is None else units))
+
+
+def _codes(units: NDArray[Any] | None) -> NDArray[np.intp] | None:
+    """Units by number, in the order of their names."""
+    return None if units is None else unit_codes(units)[1]
 
 
 class Contest(Table):
     """Which of the `candidates` signals beat the baseline at a target, all of them considered, and which lose to it.
 
-    Of those that are `better` the `blind` are not shown to find failures better than chance.
+    Of those that are `better` the `blind` are not shown to find failures better than chance, and the `unusable` are
+    shown to refuse more than half of what is right before they catch 95 % of the failures.
     """
 
     target: TargetName
@@ -88,6 +109,7 @@ class Contest(Table):
     blind: tuple[str, ...]
     worse: tuple[str, ...]
     sentence: str
+    unusable: tuple[str, ...] = ()
 
 
 _CHANCE = 0.5
@@ -103,10 +125,10 @@ class Gain:
     @classmethod
     def of(cls, target: Target, signal: str, baseline: str, *, fitted: bool) -> "Gain":
         """Over all rows, or where the signal was fitted over those held back; other units then add nothing."""
-        part = target.only(target.is_test) if fitted else target
-        ours = score(part.rows, signal), score(part.rows, baseline), part.positive, part.units
-        own = gain_influence(*ours)
-        return cls(auroc_gain(*ours), _spread(target, own) if fitted else own)
+        part = target.held_back if fitted else target
+        ours, theirs = part.rankings[signal], part.rankings[baseline]
+        own = ours.gain_influence(theirs)
+        return cls(ours.gain(theirs), _spread(target, own) if fitted else own)
 
 
 def _spread(target: Target, own: Floats) -> Floats:
@@ -134,22 +156,28 @@ def _widened(gain: Gain, times: float) -> Estimate:
     return replace(gain.estimate, low=value - half, high=value + half)
 
 
-def contest(target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate]) -> Contest:
+def contest(
+    target: Target, corrected: Mapping[str, Estimate], areas: Mapping[str, Estimate], usable: Mapping[str, bool | None]
+) -> Contest:
     """Who wins and who loses, in words; `areas` are the AUROCs, for one may win and still be no better than chance."""
     better = tuple(sorted((n for n, e in corrected.items() if e.low > 0), key=lambda n: -corrected[n].value))
     untold = sum(np.isnan(estimate.low) for estimate in corrected.values())
     blind = tuple(name for name in better if not areas[name].low > _CHANCE)
+    useless = tuple(name for name in better if usable[name] is False)
     return Contest(
         target=target.name,
         candidates=len(corrected),
         better=better,
         blind=blind,
         worse=tuple(name for name, estimate in corrected.items() if estimate.high < 0),
-        sentence=_words(better, blind, candidates=len(corrected), untold=int(untold)),
+        sentence=_words(better, blind, useless, candidates=len(corrected), untold=int(untold)),
+        unusable=useless,
     )
 
 
-def _words(better: tuple[str, ...], blind: tuple[str, ...], *, candidates: int, untold: int) -> str:
+def _words(
+    better: tuple[str, ...], blind: tuple[str, ...], useless: tuple[str, ...], *, candidates: int, untold: int
+) -> str:
     if not candidates:
         return "No other signal was compared with the baseline here."
     if untold == candidates:
@@ -159,8 +187,21 @@ def _words(better: tuple[str, ...], blind: tuple[str, ...], *, candidates: int, 
     seeing = tuple(name for name in better if name not in blind)
     if not seeing:
         return "Every signal that beats the baseline here is still no better than a coin."
-    told = f"{_listed(seeing)} {'beats' if len(seeing) == 1 else 'beat'} the baseline here."
+    told = f"{_listed(seeing)} {'beats' if len(seeing) == 1 else 'beat'} the baseline here"
+    told += _unused(seeing, tuple(name for name in seeing if name in useless))
     return f"{told} {len(blind)} more rank above it and are no better than a coin." if blind else told
+
+
+_USELESS = "to catch 95 % of the failures more than half of all else would be refused"
+
+
+def _unused(seeing: tuple[str, ...], useless: tuple[str, ...]) -> str:
+    """What is said of winners that are of no use."""
+    if not useless:
+        return "."
+    if useless == seeing:
+        return f" and {'is' if len(seeing) == 1 else 'are'} not usable: {_USELESS}."
+    return f"; {_listed(useless)} {'is' if len(useless) == 1 else 'are'} not usable all the same: {_USELESS}."
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -1,7 +1,6 @@
 """How well each signal ranks errors, attacks and shift (AUROC and its kin), and what it costs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,17 @@ from demur.analysis.signals.ranking_targets import (
     simultaneous_gains,
     targets,
 )
-from demur.metrics import Estimate, augrc, aupr, aurc
-from demur.metrics.delong import auroc_interval
-from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_interval
+from demur.metrics import Estimate
+from demur.metrics.ranking_intervals import coverage_at_risk_interval, fpr95_interval, ranking_intervals
 
 
 class TargetRow(Table):
     """How well one signal finds one target; `gain` is its AUROC minus that of msp on the same rows, paired.
 
     `corrected_gain` is the same gain with a simultaneous interval over all signals compared; `beats` says that it lies
-    above 0. Both are null for the baseline and for signals that rank as an earlier one does.
+    above 0. Both are null for the baseline and for signals that rank as an earlier one does. `usable` says whether a
+    threshold that catches 95 % of the positives refuses at most half of the negatives (`fpr95`): true or false where
+    its whole interval does, null where that is open.
     """
 
     target: TargetName
@@ -42,6 +42,7 @@ class TargetRow(Table):
     coverage_at_risk: Quantity | None
     corrected_gain: Quantity | None = None
     beats: bool | None = None
+    usable: bool | None = None
 
 
 class SignalRow(Table):
@@ -79,7 +80,14 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
         corrected = simultaneous_gains({name: gain for name, gain in gains.items() if name not in alike})
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
-        contests.append(contest(target, corrected, areas))
+        contests.append(
+            contest(
+                target,
+                corrected,
+                areas,
+                {entry["name"]: row.usable for entry, row in zip(entries, columns[-1], strict=True)},
+            )
+        )
     times = _milliseconds(run)
     rows = tuple(
         SignalRow(
@@ -103,12 +111,11 @@ def _fitted(entry: Mapping[str, Any]) -> bool:
 
 def _scored(target: Target, entry: Mapping[str, Any]) -> Target:
     """The rows of a target that a signal is scored on."""
-    return target.only(target.is_test) if _fitted(entry) else target
+    return target.held_back if _fitted(entry) else target
 
 
 def _area(target: Target, entry: Mapping[str, Any]) -> Estimate:
-    part = _scored(target, entry)
-    return auroc_interval(score(part.rows, entry["name"]), part.positive, part.units)
+    return _scored(target, entry).rankings[entry["name"]].area
 
 
 def _row(
@@ -121,7 +128,7 @@ def _row(
 ) -> TargetRow:
     name, part = entry["name"], _scored(target, entry)
     uncertainty, positive = score(part.rows, name), part.positive
-    found = {metric: interval(uncertainty, positive, part.units) for metric, interval in _metrics(part, risk).items()}
+    found = _metrics(part, uncertainty, risk)
     gain = gains.get(name)
     told = corrected.get(name)
     return TargetRow(
@@ -132,22 +139,35 @@ def _row(
         gain=None if gain is None else part.quantity(gain.estimate),
         corrected_gain=None if told is None else part.quantity(told),
         beats=None if told is None or np.isnan(told.low) else bool(told.low > 0),
+        usable=_is_usable(found["fpr95"]),
         **{metric: part.quantity(found[metric]) if metric in found else None for metric in _RESAMPLED},
     )
+
+
+USABLE = 0.5
+"""The largest share of right answers, or clean images, that a usable signal refuses to catch 95 % of the rest."""
+
+
+def _is_usable(refused: Estimate) -> bool | None:
+    if refused.high <= USABLE:
+        return True
+    return False if refused.low > USABLE else None
 
 
 _RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
 
 
-def _metrics(target: Target, risk: float) -> Mapping[str, Callable[..., Estimate]]:
+def _metrics(target: Target, uncertainty: Floats, risk: float) -> Mapping[str, Estimate]:
     """AUGRC, AURC and coverage at risk speak of answers, so of the error target only."""
-    found: dict[str, Callable[..., Estimate]] = {"fpr95": fpr95_interval}
-    if target.name != "shift":
-        found["aupr"] = partial(ranking_interval, aupr, scale="logit")
-    if target.name == "error":
-        found |= {"augrc": partial(ranking_interval, augrc), "aurc": partial(ranking_interval, aurc)}
-        found["coverage_at_risk"] = partial(coverage_at_risk_interval, risk=risk)
-    return found
+    ours = uncertainty, target.positive, target.units
+    found = {"fpr95": fpr95_interval(*ours)}
+    if target.name == "shift":
+        return found
+    names = ("aupr", "augrc", "aurc") if target.name == "error" else ("aupr",)
+    found |= ranking_intervals(names, *ours)
+    return (
+        found | {"coverage_at_risk": coverage_at_risk_interval(*ours, risk=risk)} if target.name == "error" else found
+    )
 
 
 def _alike(names: Sequence[str], found: Sequence[Target]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The final verdict: the state, the guarantee or the refusal, what is not covered, what to do next."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -186,8 +187,13 @@ def _uncovered(run: Run) -> tuple[str, ...]:
     return (f"Any single class: the guarantee is about all answers together{each}",)
 
 
-def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = "") -> str:
-    """The one thing to do now; `remedy` is what would make an uninformative guarantee say something."""
+def next_step(
+    found: State, checked: tuple[Check, ...], run: Run, remedy: str = "", purpose: Mapping[str, Any] | None = None
+) -> str:
+    """The one thing to do now; `remedy` is what would make an uninformative guarantee say something.
+
+    It asks for nothing that the declared purpose rules out: a demonstration is not put to use, another use not allowed.
+    """
     failed = ", ".join(check.name for check in checked if check.state == "fail")
     needed = None if run.refusal is None else run.refusal["labels_needed"]
     unit = "image" if run.refusal is None else run.refusal["unit"]
@@ -196,10 +202,7 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     more = f"about {needed:,} {unit}s for certification alone, at a next look" if needed else "more are needed to tell"
     steps: dict[State, str] = {
         "measurement_failed": f"Do not use these numbers. Repair what failed ({failed}) and run the audit again.",
-        "issued": (
-            f"Put {_thresholds(run)} in front of the model{_command(run)}, send the images it abstains on to a person, "
-            "and audit again when the model, the camera or the place changes."
-        ),
+        "issued": _use(run, purpose or {}),
         "uninformative": remedy,
         "undeclared": "Say how many wrong answers are tolerable: add --risk and a share, such as 0.02 for 2 %.",
         "too_few_labels": f"Label more images ({more}), or accept a larger risk{_hint(run)}.",
@@ -208,6 +211,22 @@ def next_step(found: State, checked: tuple[Check, ...], run: Run, remedy: str = 
     if failed and found != "measurement_failed":
         return f"{steps[found]} Figures of what failed its checks ({failed}) are not to be used until that is repaired."
     return steps[found]
+
+
+def _use(run: Run, purpose: Mapping[str, Any]) -> str:
+    """What to do with a guarantee, within the declared purpose."""
+    if purpose.get("demonstration"):
+        return (
+            f"Nothing to put to use: this is a demonstration. Try the guard on single images{_command(run)}, then "
+            "audit your own model on your own labelled images (demur audit MODEL DATA --risk 0.02)."
+        )
+    lead = (
+        "For the declared use and no other: put" if purpose.get("intended_use") else "Declare what it is for, then put"
+    )
+    return (
+        f"{lead} {_thresholds(run)} in front of the model{_command(run)}, send the images it abstains on to a person, "
+        "and audit again when the model, the camera or the place changes."
+    )
 
 
 def _command(run: Run) -> str:
@@ -226,7 +245,10 @@ def _hint(run: Run) -> str:
     return (
         ""
         if supported is None
-        else f" (these labels would bear {supported * 100:.0f} %: declare it, and prove it on fresh ones)"
+        else (
+            f" (these labels would have borne {supported * 100:.0f} %, which proves nothing: to ask for another risk, "
+            "label new images)"
+        )
     )
 
 

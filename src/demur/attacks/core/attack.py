@@ -49,10 +49,11 @@ class AttackFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class StageFacts:
-    """One attack of an ensemble: its name there, and whether it searches without gradients."""
+    """One attack of an ensemble: its name there, whether it searches without gradients, and whether it is a control."""
 
     name: str
     blind: bool
+    control: bool
 
 
 class Line(Protocol):
@@ -300,7 +301,10 @@ class Attack(ABC):
             external=self.external,
             steps=self.steps * self.restarts,
             passes=self.passes,
-            stages=tuple(StageFacts(name=stage.name, blind=stage.attack.blind) for stage in self.stages),
+            stages=tuple(
+                StageFacts(name=stage.name, blind=stage.attack.blind, control=stage.attack.control)
+                for stage in self.stages
+            ),
         )
 
 

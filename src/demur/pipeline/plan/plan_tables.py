@@ -20,13 +20,19 @@ class Section(BaseModel):
 
 
 class Purpose(Section):
-    """What the classifier is for; a missing entry is reported as not declared."""
+    """What the classifier is for; a missing entry is reported as not declared.
+
+    `images_per_day` is the load at which the report says how many images go to a person; it says so of 1,000 unless
+    given. `demonstration`: nothing is to be put to use, and the report's next step does not ask for it.
+    """
 
     intended_use: str | None = None
     population: str | None = None
     acquisition: str | None = None
     abstentions_go_to: str | None = None
     threat_model: str | None = None
+    images_per_day: int | None = Field(default=None, ge=1, lt=INT64)
+    demonstration: bool | None = None
 
 
 class ModelPlan(Section):

@@ -42,6 +42,7 @@ from demur.pipeline.run.fitting import (
     try_signals,
 )
 from demur.pipeline.run.model_answers import check_answers
+from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.record_rows import (
     failure_table,
@@ -52,6 +53,7 @@ from demur.pipeline.run.record_rows import (
 )
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, fault_log, open_run, try_folder
+from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.records import read
@@ -138,6 +140,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
     job = _answered(job, folder)
     _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
     _note_sections(job, folder, progress)
+    _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(job, folder))
 
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -310,5 +313,6 @@ def _freeze(job: Job, folder: RunWriter) -> None:
     if not folder.has("facts/gallery.json"):  # written last
         for row in attacked_rows(job.index, 1):
             save_corruption_thumbs(job, folder, int(row))
+            save_severity_pictures(job, folder, int(row))
         save_suspects(job, folder, clean)
         save_thumbs(job, folder, clean)

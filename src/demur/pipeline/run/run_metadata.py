@@ -15,6 +15,7 @@ from demur.data import UnknownImages
 from demur.errors import RunError
 from demur.files import json_bytes, read_json
 from demur.pipeline.job import Job, attacked_rows
+from demur.pipeline.plan.condition_titles import title_facts
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.fitting import signal_facts
 from demur.pipeline.run.run_writer import RunWriter
@@ -159,6 +160,7 @@ def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[st
         "norm": condition.norm,
         "unlimited": condition.unlimited,
         "sentence": condition.sentence,
+        **title_facts(condition),
         "attack": None if condition.attack is None else {**asdict(condition.attack.facts), "series": condition.series},
         "rows": rows,
         **_section_facts(condition, values),

@@ -20,7 +20,8 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.records import PART, write_parts, write_shard
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
-_PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json")
+_SHEETS = "facts/pictures.json"
+_PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json", _SHEETS)
 _KEPT = ("plan.toml", "run.json")
 
 
@@ -78,8 +79,9 @@ class RunWriter:
         """Vouch no more for what follows from shards that are still to be measured."""
         sealed = seal.read_seal(self.path) or {}
         gone = [name for name in sealed if name == seal.MANIFEST or seal.is_derived(name)]
+        missing = list(missing)
         fitted = ["facts/policies.json", *_PICTURED] if any(name.startswith("c000-") for name in missing) else []
-        seal.unseal(self.path, [*gone, *fitted])
+        seal.unseal(self.path, [*gone, *fitted, *([_SHEETS] if missing else [])])
 
     def finish(self) -> None:
         """Vouch for the manifest, and so for every shard: from now on the run can be read."""

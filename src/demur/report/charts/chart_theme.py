@@ -95,8 +95,11 @@ class Drawing:
 
     @classmethod
     def of(cls, name: str, alt_text: str, chart: alt.LayerChart, rows: Rows, height: int) -> "Drawing":
-        """Fit a layered chart to the width of its place on the page, and add the rows that `main` names."""
-        spec = chart.properties(width="container", height=height).to_dict()
+        """Fit a layered chart to the width of its place on the page, and add the rows that `main` names.
+
+        That the specification is valid is tested; to check it for every page takes longer than to make it.
+        """
+        spec = chart.properties(width="container", height=height).to_dict(validate=False)
         del spec["$schema"]
         datasets = spec.get("datasets", {}) | {"rows": rows}
         return cls(name=name, alt=alt_text, spec=spec | {"config": THEME, "datasets": datasets})

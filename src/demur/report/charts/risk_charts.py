@@ -171,7 +171,4 @@ def _tooltip() -> list[alt.Tooltip]:
 
 def _alt(results: Results) -> str:
     signals = ", ".join(curve.signal for curve in results.curves)
-    return (
-        f"Line chart of the share of wrong answers against the share of images answered, for {signals}; "
-        "the slider below reads any point aloud."
-    )
+    return f"Line chart of the share of wrong answers against the share of images answered, for {signals}."

@@ -1,5 +1,6 @@
 """Where the scores of right, wrong, corrupted and attacked images lie, and what the parts of a signal find."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +10,17 @@ from demur.analysis.accuracy.chart_data import Histogram
 from demur.analysis.results import Results
 from demur.analysis.signals.components import PartRow, Roc
 from demur.report.charts.chart_theme import Drawing, inline, main, number, share_axis
+from demur.report.phrases import percent
 
 LANES = ("right", "wrong", "corrupted", "attacked")
-FULL = 0.86
+FULL, _WORDS_AT = 0.86, 0.72
 
 
 def histogram_charts(results: Results) -> Drawing:
-    """One lane per outcome over a shared axis of uncertainty, each lane scaled to its own tallest bar."""
+    """One lane per outcome over a shared axis of uncertainty, each lane scaled to its own tallest bar.
+
+    Heights are square roots of counts: most right answers are sure, and beside their bar the others would not be seen.
+    """
     rows = [row for histogram in results.histograms for row in _rows(histogram)]
     base = main().transform_filter("datum.signal === shown")
     names = ", ".join(f"'{lane}'" for lane in reversed(LANES))
@@ -26,7 +31,7 @@ def histogram_charts(results: Results) -> Drawing:
         grid=False,
         labelFontSize=13,
     )
-    bars = base.mark_rect(strokeWidth=0).encode(
+    bars = base.mark_rect(strokeWidth=0, cursor="pointer").encode(
         x=alt.X("low:Q", axis=alt.Axis(title="uncertainty", tickCount=8), scale=alt.Scale(zero=False, nice=False)),
         x2="high:Q",
         y=alt.Y("floor:Q", axis=axis, scale=alt.Scale(domain=[0, 4])),
@@ -39,7 +44,9 @@ def histogram_charts(results: Results) -> Drawing:
             alt.Tooltip("high:Q", title="to", format=".4"),
         ],
     )
-    chart = alt.layer(bars, *_threshold(results)).add_params(alt.param(name="shown", value=first_signal(results)))
+    chart = alt.layer(bars, *_threshold(results), *_beyond(results)).add_params(
+        alt.param(name="shown", value=first_signal(results))
+    )
     text = "Four histograms of uncertainty: of images answered right, answered wrong, corrupted and attacked."
     return Drawing.of("histograms", text, chart, rows, height=300)
 
@@ -59,8 +66,9 @@ def _rows(histogram: Histogram) -> list[dict[str, Any]]:
             "low": number(histogram.edges[at]),
             "high": number(histogram.edges[at + 1]),
             "floor": len(LANES) - 1 - place,
-            "top": number(len(LANES) - 1 - place + FULL * bar / max(counts[lane])),
+            "top": number(len(LANES) - 1 - place + FULL * math.sqrt(bar / max(counts[lane]))),
             "count": bar,
+            "bin": at,
         }
         for place, lane in enumerate(LANES)
         for at, bar in enumerate(counts[lane])
@@ -91,6 +99,25 @@ def _threshold(results: Results) -> list[alt.Chart]:
         line.mark_rule(style="chosen", strokeWidth=1.5).encode(y="floor:Q", y2="top:Q"),
         line.mark_text(style="certified-label", text="threshold", align="left", dx=5, dy=-5).encode(y="top:Q"),
     ]
+
+
+def _beyond(results: Results) -> list[alt.Chart]:
+    """For each lane of the guard's signal the share of its images to the right of the threshold."""
+    found = results.figures
+    if found is None or results.guarantee is None or not found.beyond:
+        return []
+    right = max(next(row.edges for row in results.histograms if row.signal == found.signal))
+    rows = [
+        {
+            "signal": found.signal,
+            "low": number(right),
+            "top": len(LANES) - 1 - LANES.index(row.outcome) + _WORDS_AT,
+            "words": f"{percent(row.share.value)} above",
+        }
+        for row in found.beyond
+    ]
+    text = inline(rows).transform_filter("datum.signal === shown").mark_text(style="label", align="right", dx=-2)
+    return [text.encode(x="low:Q", y="top:Q", text="words:N")]
 
 
 TARGETS = {
