@@ -20,7 +20,8 @@ from demur.pipeline.job import Job, shards
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.fitting import fit_signals
-from demur.pipeline.run.loop import MEASURES, run_plan
+from demur.pipeline.run.loop import run_plan
+from demur.pipeline.run.measured_shard import MEASURES
 from demur.registry import building, call_syntax
 
 ROWS = 90
@@ -40,9 +41,10 @@ def data(tmp_path_factory):
 def job_of(data, model=MODEL, classifier=None, **changes):
     source = open_data(data) if isinstance(data, str) else data
     given = {"conditions.use": list(NAMES), "conditions.attacked": 12, "signals.use": ["msp", "entropy"]}
+    kept = {"kept": changes.pop("kept")} if "kept" in changes else {}
     plan = read_plan(None, (), {**given, **changes, "batch": 32})
     classifier = classifier or load_model(model, classes=source.classes, input_shape=source.input_shape)
-    return Job.of(resolve(plan, source), classifier, source, build_index(source), model=model)
+    return Job.of(resolve(plan, source), classifier, source, build_index(source), model=model, **kept)
 
 
 def shard_hashes(job):

@@ -34,11 +34,11 @@ from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.errors import RunError
+from demur.files import is_whole
 from demur.metrics import random_risk
 from demur.openings import openings
 from demur.policies.certified_policies import void_when
 from demur.records import wrong
-from demur.seal import is_whole
 
 _RISK = 0.02
 
