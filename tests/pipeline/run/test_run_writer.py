@@ -141,6 +141,10 @@ def test_a_changed_line_of_the_journal_is_measured_again(tmp_path, monkeypatch):
     folder, journal = stopped(tmp_path, monkeypatch)
     journal.write_text(journal.read_text().replace('"rows": 8', '"rows": 9'))
     assert set(RunWriter(folder).shards()) == {"c000-s0000"}
+    listed = [entry | {"rows": entry["rows"] + 1} for entry in shard_entries(folder)]
+    journal.unlink()
+    write_json(folder / "manifest.json", listed)
+    assert RunWriter(folder).shards() == {}
 
 
 def test_a_run_that_an_earlier_version_stopped_goes_on(tmp_path, monkeypatch):
