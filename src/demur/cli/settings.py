@@ -215,13 +215,20 @@ class Pace:
     done: int = 0
     began: float = 0.0
 
-    def time_left(self, told: float | None) -> str:
+    def share(self, left: float | None) -> float:
+        """What share of the time is over, by the seconds left or else by the rows; 0 where nobody can tell."""
+        if left is None:
+            return self.done / max(1, self.rows)
+        over = time.monotonic() - self.began
+        return over / (over + left) if over + left else 0.0
+
+    def time_left(self, left: float | None) -> str:
         """How long the rest takes, as told or else at the pace so far; empty where nobody can tell."""
-        now = time.monotonic()
-        seconds = (now - self.began) / self.done * (self.rows - self.done) if told is None and self.done else told
-        if seconds is None or not math.isfinite(seconds):
+        if left is None:
+            left = (time.monotonic() - self.began) / max(1, self.done) * (self.rows - self.done)
+        if not math.isfinite(left):
             return ""
-        return f"about {seconds:.0f} s left  " if seconds < _MINUTES else f"about {seconds / 60:.0f} min left  "
+        return f"about {left:.0f} s left  " if left < _MINUTES else f"about {left / 60:.0f} min left  "
 
 
 class Bar:
@@ -240,7 +247,8 @@ class Bar:
     def advance(self, rows: int, what: str, left: float | None = None) -> None:
         """Count on; `left` is how many seconds the rest takes, infinite where that cannot be told yet."""
         self._pace.done += rows
-        self._shown.update(self._task, advance=rows, description=f"{self._pace.time_left(left)}{what}")
+        completed = self._pace.share(left) * self._pace.rows
+        self._shown.update(self._task, completed=completed, description=f"{self._pace.time_left(left)}{what}")
 
     def say(self, what: str) -> None:
         """Tell what is being done."""
@@ -264,8 +272,8 @@ class Lines:
         now = time.monotonic()
         if now - self._said >= _EVERY:
             self._said = now
-            share = self._pace.done / self._pace.rows
-            print(f"{share:4.0%}  {self._pace.time_left(left)}{what}", file=sys.stderr, flush=True)
+            share = f"{self._pace.share(left):4.0%}  " if left is None or math.isfinite(left) else ""
+            print(f"{share}{self._pace.time_left(left)}{what}", file=sys.stderr, flush=True)
 
     def say(self, what: str) -> None:
         """Tell what is being done."""

@@ -29,7 +29,7 @@ CLOSE, CLOSE_WHEN_MOVED = 0.06, 0.04
 _ROUGH, _NEAR = 0.7, 0.3
 _BLOCKED = 24
 _FLAT = 0.01
-_AT_ONCE, _MANY = 512, 8192
+_AT_ONCE, _MANY, _IN_CACHE = 512, 8192, 64
 _SMALLEST = 8
 _FARTHEST = 3
 _MOST_MOVED = 20_000
@@ -126,8 +126,8 @@ def _neighbours(
     spare = -len(places) % _BUCKET
     padded, most = pad(places, (0, 0, 0, spare)), min(_NEIGHBOURS, len(places))
     squares = pad(places.square().sum(dim=1), (0, spare), value=torch.inf)
-    for start in range(0, len(queries), _AT_ONCE):
-        part = queries[start : start + _AT_ONCE]
+    for start in range(0, len(queries), _IN_CACHE):
+        part = queries[start : start + _IN_CACHE]
         nearest = _smallest(torch.addmm(squares[None], part, padded.T, alpha=-2), most).numpy()
         pairs = np.stack([np.repeat(np.arange(start, start + len(part)), most), nearest.ravel()], axis=1)
         yield pairs[kinds[pairs[:, 0]] != kinds[pairs[:, 1]]]
@@ -190,12 +190,11 @@ class _Overlay:
         What is moved by part of a pixel is softened, so both are moved by half of it, away from each other.
         """
         still = _standard(_window(one, move, self.farthest))
-        places = [(down, right) for down in (0, 1, -1) for right in (0, 1, -1)]
-        distances = torch.stack([_distance(still, _window(other, place, self.farthest)) for place in places])
-        nearest = distances.min(dim=0).values
+        distances = _distances(still, _window(other, (0, 0), self.farthest - 1))
+        nearest = distances.flatten(1).min(dim=1).values
         fits = nearest < CLOSE_WHEN_MOVED
         if move == (0, 0) and not mirrored:
-            fits |= distances[0] < CLOSE
+            fits |= distances[:, 1, 1] < CLOSE
         near = torch.nonzero(~fits & (nearest < _NEAR))[:, 0]
         if self.step < 1 and len(near):
             one, other = one[near], other[near]
@@ -226,8 +225,30 @@ def _distance(standard: Grey, other: Grey) -> Float[Tensor, " rows"]:
     pixels = standard.shape[1] * standard.shape[2]
     together = (standard * other).sum(dim=(1, 2)) / pixels
     variance = other.square().sum(dim=(1, 2)) / pixels - other.mean(dim=(1, 2)).square()
-    correlation = together / variance.clamp(min=1e-12).sqrt()
-    return (2 - 2 * correlation).clamp(min=0).sqrt()
+    return _from_correlation(together, variance)
+
+
+def _distances(standard: Grey, wider: Grey) -> Float[Tensor, "rows 3 3"]:
+    """Distances to the nine parts of prints that are wider by a pixel on every side, by how far down and right."""
+    height, width = standard.shape[1:]
+    means, squares = (_means_of_parts(values, height, width) for values in (wider, wider.square()))
+    products = [
+        (standard * wider[:, down : down + height, right : right + width]).sum(dim=(1, 2))
+        for down in range(3)
+        for right in range(3)
+    ]
+    together = torch.stack(products, dim=1).view(-1, 3, 3) / (height * width)
+    return _from_correlation(together, squares - means.square())
+
+
+def _means_of_parts(values: Grey, height: int, width: int) -> Float[Tensor, "rows 3 3"]:
+    columns = torch.stack([values[:, down : down + height].sum(dim=1) for down in range(3)], dim=1)
+    sums = [columns[:, :, right : right + width].sum(dim=2) for right in range(3)]
+    return torch.stack(sums, dim=2) / (height * width)
+
+
+def _from_correlation(together: Tensor, variance: Tensor) -> Tensor:
+    return (2 - 2 * together / variance.clamp(min=1e-12).sqrt()).clamp(min=0).sqrt()
 
 
 def _soft(prints: Prints) -> Grey:
