@@ -301,7 +301,7 @@ def run_ray(
     best = BestPoints(ray.norm, objective, x, y, None, "nearest")
     with objective.frozen():
         clean, path = _first_path(ray, best, keys, batch, weights, direction)
-        search = LineSearch(objective.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
+        search = LineSearch(best.aim.excess(clean, y), ray.sizes(x), ray.tolerance, ROOTS[ray.root])
         moves = path.direction.flatten(1).any(dim=1)
         stuck = ~moves & (best.step < 0)
         best.troubles[stuck] |= int(Trouble.ZERO_GRADIENT)
@@ -331,7 +331,7 @@ def _first_path(
     weighted = direction if weights is None else direction * weights.to(x)
     broken = ~weighted.flatten(1).isfinite().all(dim=1)
     best.troubles[broken] |= int(Trouble.NONFINITE_GRADIENT)
-    best.answer, best.closest = clean.clone(), clean.logits.clone()
+    best.begin(clean)
     best.loss_start = best.objective.loss(clean, best.y).float()
     best.step[best.objective.fooled(clean, best.y)] = 0
     return clean, Path(x, of_length_one(weighted.nan_to_num(0.0, 0.0, 0.0), ray.norm))

@@ -1,7 +1,7 @@
 """A model behind one contract: images in, logits out."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 from typing import Any, final
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from demur.classifier import first_answer as first
+from demur.classifier import hooks
 from demur.classifier.contract import Capabilities, Contract, fingerprint
-from demur.classifier.hooks import dropping, find_penultimate, kept_output, layer_names, outputs_of
+from demur.classifier.folding import fold
 from demur.classifier.outputs import ForwardOutput, columns, to_logits
 from demur.classifier.partial_forward import PartialForward, filters_of
 from demur.classifier.preprocessing import Preprocessing
@@ -71,7 +72,7 @@ class BoundClassifier:
         intake, probe = Preprocessing.of(module, self._contract, self.device, self.dtype), self._probe
         with first.drifting(module) as self._drifting, Changes() as changes:
             raw, self._intake = first.first_answer(module, intake, probe, self._name)
-        self._forward, find = changes.contained(module), changes.contained(find_penultimate)
+        self._forward, find = changes.contained(module), changes.contained(hooks.find_penultimate)
         self._part, self._kind = first.part_that_counts(raw, len(probe), contract.part, contract), contract.kind
         check_output(self._read(raw), contract)
         self.penultimate = find(module, self._intake(probe), contract.kind, features, self._read)
@@ -95,15 +96,18 @@ class BoundClassifier:
     @cached_property
     def capabilities(self) -> Capabilities:
         """What it offers beyond its answers."""
-        with torch.no_grad():
-            logits, again = self.logits(self._probe), self.logits(self._probe)
         return Capabilities(
             gradients=not self.gradient_fault,
             layers=bool(self.layer_names),
             linear_head=self.head is not None,
             module=bool(self._parameters),
-            deterministic=bool((again - logits).abs().max() <= _SAME * logits.abs().max()),
+            deterministic=self._answers_as(self),
         )
+
+    def _answers_as(self, other: "BoundClassifier") -> bool:
+        with torch.no_grad():
+            logits, others = self.logits(self._probe), other.logits(self._probe)
+        return bool((others - logits).abs().max() <= _SAME * logits.abs().max())
 
     @cached_property
     def gradient_fault(self) -> str:
@@ -158,7 +162,7 @@ class BoundClassifier:
     @property
     def layer_names(self) -> tuple[str, ...]:
         """The names of layers whose activations may be asked for."""
-        return layer_names(self._module)
+        return hooks.layer_names(self._module)
 
     @property
     def scripted(self) -> bool:
@@ -179,11 +183,8 @@ class BoundClassifier:
 
     @cached_property
     def double(self) -> "BoundClassifier":
-        """A classifier with a copy of the module in float64, which reads images in float64; made once.
-
-        Itself where the module does not bear that, such as one that turns images into float32 on its way.
-        """
-        return self if self.double_fault else self._exact[0]
+        """A classifier with a copy of the module in float64, for images in float64; itself where it bears none."""
+        return self._exact[0] or self
 
     @property
     def double_fault(self) -> str:
@@ -191,11 +192,15 @@ class BoundClassifier:
         return self._exact[1]
 
     @cached_property
-    def _exact(self) -> tuple["BoundClassifier", str]:
-        try:
-            return self._with(first.copied(self._module, self.name).double()), ""
-        except Exception as error:  # noqa: BLE001 — foreign code may raise anything; it is said as the reason
-            return self, first.reason_of(error)
+    def _exact(self) -> tuple["BoundClassifier | None", str]:
+        return first.derived(self._module, self.name, nn.Module.double, self._with)
+
+    @cached_property
+    def folded(self) -> "BoundClassifier":
+        """For searches: batch normalisation is folded into convolutions; itself where answers would differ."""
+        change = partial(fold, prepared=self.prepare(self._probe))
+        other = first.derived(self._module, self.name, change, self._with)[0]
+        return other if other and self._answers_as(other) else self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(BoundClassifier, **self._declared), (self._module,)
@@ -262,9 +267,12 @@ class BoundClassifier:
     def forward_output(self, images: Images, layers: Sequence[str] = ()) -> ForwardOutput:
         """Logits, features and the outputs of named layers by one pass; no hook is left behind."""
         rows = len(images)
-        with outputs_of(self._module, layers, rows) as kept, self.penultimate.read(self._module, rows) as features:
+        with (
+            hooks.outputs_of(self._module, layers, rows) as kept,
+            self.penultimate.read(self._module, rows) as features,
+        ):
             logits = self._ask(images)
-            return ForwardOutput(logits, features(), {name: kept_output(kept, name) for name in layers})
+            return ForwardOutput(logits, features(), {name: hooks.kept_output(kept, name) for name in layers})
 
     def dropping(self, seeds: Tensor, step: int) -> AbstractContextManager[None]:
         """Every dropout layer drops inside, drawn from each row's seed and the step; none changes its mode.
@@ -272,7 +280,7 @@ class BoundClassifier:
         Raises:
             ModelError: there is no layer that would drop anything.
         """
-        return dropping(self._module, seeds, step)
+        return hooks.dropping(self._module, seeds, step)
 
     @property
     def filters(self) -> Mapping[str, Tensor]:
@@ -285,10 +293,7 @@ class BoundClassifier:
 
     def each_output(self, images: Images, note: Callable[[str, object], None]) -> Logits:
         """Logits by one pass in which a function is called with the name and output of each layer, as it is called."""
-        with ExitStack() as hooks:
-            for name in self.layer_names:
-                layer = self._module.get_submodule(name)
-                hooks.enter_context(layer.register_forward_hook(partial(_note_output, note, name)))
+        with hooks.noting_outputs(self._module, note):
             return self._ask(images)
 
     @contextmanager
@@ -341,9 +346,3 @@ class BoundClassifier:
 
 
 _SAME = 1e-5  # share of the largest logit by which two answers to the same images may differ
-
-
-def _note_output(
-    note: Callable[[str, object], None], name: str, _layer: nn.Module, _inputs: tuple[Any, ...], output: object
-) -> None:
-    note(name, output)

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from demur.classifier.validation import fits
 from demur.errors import ModelError, unknown
 from demur.foreign import place_of
 from demur.shapes import Images
+
+T = TypeVar("T")
 
 _SIZES = (1, 2, 3, 4, 8, 16, 32, 64, 100, 128, 256)
 """Batches that are tried on a model that fails on some, to say what it lacks."""
@@ -220,6 +222,16 @@ def copied(module: nn.Module, name: str) -> nn.Module:
             "were computed out of its attributes (remove weight normalisation of the old kind with "
             "torch.nn.utils.remove_weight_norm)."
         ) from error
+
+
+def derived(
+    module: nn.Module, name: str, change: Callable[[nn.Module], nn.Module], bind: Callable[[nn.Module], T]
+) -> tuple[T | None, str]:
+    """What is made of a copy of a module that was changed, or why there is none."""
+    try:
+        return bind(change(copied(module, name))), ""
+    except Exception as error:  # noqa: BLE001 — foreign code may raise anything; it is said as the reason
+        return None, reason_of(error)
 
 
 def made_up_images(shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> Images:

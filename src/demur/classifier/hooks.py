@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,6 +78,19 @@ def inputs_of(module: nn.Module, layers: Sequence[str], rows: int) -> Iterator[M
         for name in layers:
             hooks.enter_context(submodule(module, name).register_forward_pre_hook(_keep_input(kept, name, rows)))
         yield kept
+
+
+@contextmanager
+def noting_outputs(module: nn.Module, note: Callable[[str, object], None]) -> Iterator[None]:
+    """A function is called inside with the name and output of each layer, as it is called."""
+
+    def hook(name: str, _layer: nn.Module, _inputs: tuple[Any, ...], output: object) -> None:
+        note(name, output)
+
+    with ExitStack() as hooks:
+        for name in layer_names(module):
+            hooks.enter_context(module.get_submodule(name).register_forward_hook(partial(hook, name)))
+        yield
 
 
 def layer_names(module: nn.Module) -> tuple[str, ...]:

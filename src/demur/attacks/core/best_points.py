@@ -14,13 +14,15 @@ class BestPoints:
 
     A point's `worth` decides which one is kept: its loss under `worst`, minus its distance, if it fools, under
     `nearest`, and being the first that fools under `first`. `checked` marks kept points whose logits come from a pass
-    of their own, `settled` those that were confirmed in float64. `closest` is the answer at the point where success was
-    nearest, by `lead`, whichever point is kept.
+    of their own, `settled` those that were confirmed in float64. `aim` is the objective of the search: at a folded copy
+    of the model, where that answers alike. What it finds the `objective` checks. `closest` is the answer at the point
+    where success was nearest, by `lead`, whichever point is kept.
     """
 
     def __init__(self, norm: Norm, objective: Objective, x: Images, y: Labels, goal: Labels | None, keep: Keep) -> None:
         rows, device = len(x), x.device
         self.objective, self.clean, self.y, self.goal, self.keep = objective, x, y, goal, keep
+        self.aim = objective
         self.norm: Norm = norm
         self.x = x.clone()
         self.closest = torch.empty(0, device=device)
@@ -43,13 +45,18 @@ class BestPoints:
         """
         everyone = torch.arange(len(self.x), device=self.x.device)
         clean = self.forward(everyone, self.x, batch)
-        self.answer, self.closest = clean.clone(), clean.logits.clone()
+        self.begin(clean)
         done = self.reached(clean, everyone)
         self.step[done] = 0
         wanted = torch.ones_like(done) if self.keep == "worst" else ~done
         if self.goal is not None:
             wanted &= self.goal >= 0
         return clean, everyone[wanted]
+
+    def begin(self, clean: Answer) -> None:
+        """Stand on the clean images; search on a folded copy of the model if it answers the first of them alike."""
+        self.answer, self.closest = clean.clone(), clean.logits.clone()
+        self.aim = self.objective.searching(self.clean[:_COMPARED], clean.logits[:_COMPARED])
 
     def record_trace(self, steps: int) -> None:
         """Keep the loss at every step, `steps` at most."""
@@ -58,6 +65,10 @@ class BestPoints:
     def reached(self, answer: Answer, ids: Tensor) -> Flags:
         """Which of some rows succeed with these answers."""
         return self.objective.fooled(answer, self.y[ids], self._goal(ids))
+
+    def found(self, answer: Answer, ids: Tensor) -> Flags:
+        """Which of some rows succeed with these answers of the search."""
+        return self.aim.fooled(answer, self.y[ids], self._goal(ids))
 
     def loss(self, answer: Answer, ids: Tensor) -> Scores:
         """The objective's own loss of some rows, whatever class an attack climbs towards for the moment."""
@@ -95,7 +106,7 @@ class BestPoints:
     def offer(self, ids: Tensor, x: Images, answer: Answer, step: Tensor, *, checked: bool) -> None:
         """Keep the points that are worth more than what is kept so far."""
         self.approach(ids, answer)
-        fooled = self.reached(answer, ids)
+        fooled = self.reached(answer, ids) if checked else self.found(answer, ids)
         newly = fooled & (self.step[ids] < 0)
         self.step[ids[newly]] = step[newly]
         worth = self._worth(ids, x, answer, fooled)
@@ -139,6 +150,9 @@ class BestPoints:
         )
         return worth.masked_fill(~fooled, -torch.inf)
 
+
+_COMPARED = 32
+"""Rows on which a folded copy of the model is compared with it."""
 
 _ROUNDING = 1e-6
 """Float32 rounding of x + eps at the edge of a ball, in pixel fractions."""

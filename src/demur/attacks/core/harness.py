@@ -176,7 +176,7 @@ def _forward(
     attack: Stepwise, best: BestPoints, state: AttackState, ids: Tensor, step: Tensor
 ) -> tuple[Answer, Output]:
     """What the model says of each row where it stands, and what of it the attack needs."""
-    objective, none = best.objective, state.x.new_empty(len(state), 0, 0, 0)
+    objective, none = best.aim, state.x.new_empty(len(state), 0, 0, 0)
     gradient, jacobian = none, none[:, None]
     match attack.needs:
         case "loss":
@@ -190,7 +190,7 @@ def _forward(
         loss=objective.loss(answer, state.y, state.target),
         gradient=gradient,
         jacobian=jacobian,
-        fooled=best.reached(answer, ids),
+        fooled=best.found(answer, ids),
         step=step,
     )
     return answer, output

@@ -233,12 +233,12 @@ def run_search(search: LineSearch, best: BestPoints, path: Path, waiting: Tensor
     ids = waiting[:0]
     while len(ids) or len(waiting):
         ids, waiting = torch.cat([ids, waiting[: batch - len(ids)]]), waiting[batch - len(ids) :]
-        answer = best.objective.answer(path.at(ids, search.next[ids]), best.y[ids])
+        answer = best.aim.answer(path.at(ids, search.next[ids]), best.y[ids])
         best.forwards[ids] += 1
         best.approach(ids, answer)
-        flipped = best.reached(answer, ids)
+        flipped = best.found(answer, ids)
         first = flipped & (best.step[ids] < 0)
-        going = search.enter(ids, best.objective.excess(answer, best.y[ids]), flipped)
+        going = search.enter(ids, best.aim.excess(answer, best.y[ids]), flipped)
         best.step[ids[first]] = search.scan[ids[first]].to(best.step)
         ids = ids[going]
 

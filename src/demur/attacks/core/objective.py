@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -22,6 +23,9 @@ _CLEAR = 1e-5
 
 _NEAR = 1e-4
 """Share of the scale below which a success is confirmed in float64: a hundred times float32's own error."""
+
+_FOLDED = 2e-5
+"""Share of the largest logit by which a folded copy of the model may answer otherwise."""
 
 _EXACT = 64
 """Rows per pass in float64."""
@@ -111,7 +115,7 @@ class Objective:
         self._name = chosen if isinstance(chosen, str) else None
         self._named: Loss | None = LOSSES[chosen] if isinstance(chosen, str) else None
         self._own: OfEvidence | None = None if isinstance(chosen, str) else chosen
-        self._success, self._scale, self._features = success, scale, features
+        self._success, self._scale, self._features, self._clear = success, scale, features, _CLEAR
         self.halves: list[int] = []
 
     @property
@@ -124,6 +128,23 @@ class Objective:
         other = Objective(self._classifier, loss, self._success, scale=self._scale, features=self._features)
         other.halves = self.halves
         return other
+
+    def searching(self, x: Images, logits: Logits) -> "Objective":
+        """The same aim at a folded copy of the model, for the search alone; itself where the copy answers otherwise.
+
+        By as much as the two may differ its successes are clearer than those of the model, which has the last word.
+
+        Args:
+            x: some images.
+            logits: what the model itself answers to them.
+        """
+        folded = self._classifier.folded
+        if folded is self._classifier:
+            return self
+        other = copy(self)
+        other._classifier, other._clear = folded, _CLEAR + 2 * _FOLDED  # noqa: SLF001 — a copy of its own
+        alike = (other.logits(x) - logits).abs().max() <= _FOLDED * logits.abs().max()
+        return other if alike else self
 
     def frozen(self) -> AbstractContextManager[None]:
         """The classifier's weights take no gradient inside."""
@@ -229,11 +250,11 @@ class Objective:
 
         Unlike the lead it is piecewise linear where the model is, so that a line through two points finds that place.
         """
-        return (self.lead(answer, y, goal) - _CLEAR) * self._scale_of(answer)
+        return (self.lead(answer, y, goal) - self._clear) * self._scale_of(answer)
 
     def fooled(self, answer: Answer, y: Labels, goal: Labels | None = None) -> Flags:
         """Rows that clearly succeed."""
-        return self._judged(answer, self.lead(answer, y, goal) > _CLEAR)
+        return self._judged(answer, self.lead(answer, y, goal) > self._clear)
 
     def near(self, answer: Answer, y: Labels, goal: Labels | None = None) -> Flags:
         """Rows that succeed by so little that float32 may be wrong."""
