@@ -66,5 +66,6 @@ def source():
 
 def run(out, of=None, conditions=("clean", "fgsm(eps=0.1)"), **changes):
     """Audit the patterns with every section into a folder."""
+    resources = changes.pop("resources", None)
     plan = tiny.plan(conditions=conditions, **(EVERY | changes))
-    return run_plan(plan, out, tiny.Quiet(), of or source(), classifier())
+    return run_plan(plan, out, tiny.Quiet(), of or source(), classifier(), resources=resources)

@@ -10,12 +10,11 @@ from demur import seal
 from demur.classifier import BoundClassifier
 from demur.data import from_tensors
 from demur.data.source import Row
-from demur.files import read_json, write_json
+from demur.files import checked_line, read_json, write_json
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.plan_tables import Conditions, DataPlan, Policies
-from demur.pipeline.run import loop
 from demur.pipeline.run.loop import run_plan
-from demur.pipeline.run.run_writer import entry_check
+from demur.pipeline.run.measured_shard import MEASURES
 
 CLASSES = ("disc", "bar", "cross")
 SHAPE = (1, 8, 8)
@@ -38,7 +37,7 @@ class Quiet:
     def start(self, rows):
         self.rows, self.done = rows, 0
 
-    def advance(self, rows, what):
+    def advance(self, rows, what, left=None):
         self.done += rows
 
     def say(self, what):
@@ -111,7 +110,8 @@ def plan(conditions=CONDITIONS, policies=POLICIES, attacked=120, **changes):
 
 def run(out: Path, of=None, model=None, **changes) -> Path:
     """Audit the patterns into a folder."""
-    return run_plan(plan(**changes), out, Quiet(), of or source(), model or classifier())
+    resources = changes.pop("resources", None)
+    return run_plan(plan(**changes), out, Quiet(), of or source(), model or classifier(), resources=resources)
 
 
 def interrupt(patch, when):
@@ -125,8 +125,8 @@ def interrupt(patch, when):
 
         return measured
 
-    for kind, measure in loop.MEASURES.items():
-        patch.setitem(loop.MEASURES, kind, stopped(measure))
+    for kind, measure in MEASURES.items():
+        patch.setitem(MEASURES, kind, stopped(measure))
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
@@ -144,7 +144,7 @@ def reseal(folder: Path) -> Path:
             entry |= {key: sha256} if sha256 else {}
             if room == "parts" and sha256 is None:
                 entry.pop("parts", None)
-        entry["check"] = entry_check(entry)
+        entry["check"] = checked_line(entry)["check"]
     write_json(folder / seal.MANIFEST, entries)
     rooms = ("plan.toml", "*.json", "*.jsonl", "facts/*.json", "thumbs/*", "opened/*", "timings/signals.json")
     names = {str(path.relative_to(folder)) for glob in rooms for path in folder.glob(glob)} - {seal.FILE}

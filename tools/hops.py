@@ -26,8 +26,9 @@ from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.plan_tables import Conditions
 from demur.pipeline.plan.resolve import resolve
-from demur.pipeline.run.loop import MEASURES
+from demur.pipeline.run.measured_shard import MEASURES
 from demur.pipeline.run.run_writer import RunWriter
+from demur.records import EncodedShard
 
 ROOT = Path(demur.__file__).parent
 SIGNALS = ROOT / "signals"
@@ -66,7 +67,7 @@ def of_a_shard(job: Job, shard: Shard, folder: RunWriter) -> set[tuple[str, str]
 
     def work() -> None:
         table = MEASURES[shard.condition.kind](job, shard.condition, shard.rows)
-        folder.add({}, shard.name, shard.condition.name, table)
+        folder.add(shard.name, shard.condition.name, EncodedShard.of(table, shard.name))
 
     work()
     return hops(work)

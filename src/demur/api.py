@@ -21,6 +21,7 @@ from demur.pipeline.guard.guard_of_run import GOLDEN, GuardChoices, guard_of_run
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.prepare import StandIns
+from demur.pipeline.run.resources import Resources
 from demur.report import write
 
 Say: TypeAlias = Callable[[str], None]
@@ -35,7 +36,7 @@ class SpokenProgress:
     def start(self, rows: int) -> None:
         """Sentences have no total."""
 
-    def advance(self, rows: int, what: str) -> None:  # noqa: ARG002 - sentences have no total
+    def advance(self, rows: int, what: str, left: float | None = None) -> None:  # noqa: ARG002 - no total
         """Tell what is being measured."""
         self.say(what)
 
@@ -52,6 +53,8 @@ def audit(
     device: str | None = None,
     unknown: object = None,
     guard: Path | str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
     say: Say | None = None,
 ) -> Results:
     """Audit a classifier on labelled held-out images, and return what was found.
@@ -77,6 +80,9 @@ def audit(
         unknown: images of none of the classes, in a tensor or array, or as `data` may be given; labels are ignored. How
             many of them are answered stands in the results.
         guard: a folder with a guard of this model, whose policy is then audited; images it was built on are left out.
+        workers: processes that measure. By default as many as there are cores where model and data are addresses and
+            that is faster; objects in memory are measured by this process alone.
+        threads: threads of the model in each process; by default one, for objects in memory what torch uses.
         say: called with a sentence whenever something else is being measured; by default nothing is said.
 
     Raises:
@@ -88,7 +94,8 @@ def audit(
     with blamed(), contained(), same_draws():
         named, others = _named(model, data, _read(plan, shipped=_is_shipped(model, data)), device, unknown)
         named = named if guard is None else named.with_guard(Path(guard))
-        return _audited(_aimed(named, risk, coverage, attack_signal), out, others, say or _silent)
+        resources = Resources(workers=workers, threads=threads)
+        return _audited(_aimed(named, risk, coverage, attack_signal), out, others, say or _silent, resources)
 
 
 def fit_guard(
@@ -172,9 +179,12 @@ def _named(
     return named, StandIns(source=source, classifier=_bound(described, source), device=device, unknown=others)
 
 
-def _audited(plan: Plan, out: Path | str | None, others: StandIns, say: Say) -> Results:
-    place = None if out is None else Path(out)
-    folder = run_plan(plan, place, SpokenProgress(say), others.source, others.classifier, others.device, others.unknown)
+def _audited(
+    plan: Plan, out: Path | str | None, others: StandIns, say: Say, resources: Resources | None = None
+) -> Results:
+    place, progress = None if out is None else Path(out), SpokenProgress(say)
+    given = others.source, others.classifier, others.device, others.unknown
+    folder = run_plan(plan, place, progress, *given, resources)
     results = write_results(folder, by="audit").of_folder(folder)
     write(folder, results)
     return results

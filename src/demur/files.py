@@ -2,11 +2,12 @@
 
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def append_line(path: Path, line: str) -> None:
         RunError: the disk is full, or the file cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
             _write_whole(file, f"{line}\n".encode())
     except OSError as error:
@@ -123,3 +125,27 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} does not exist. A run folder has it once its audit has started.") from None
     except (ValueError, OSError, RecursionError) as error:
         raise RunError(f"{path} is not readable JSON ({error}). Delete it and run the audit again.") from None
+
+
+def checked_line(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of a journal with its check."""
+    own = {key: value for key, value in entry.items() if key != "check"}
+    return {**own, "check": hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]}
+
+
+def is_whole(entry: Mapping[str, Any]) -> bool:
+    """Whether a line of a journal is as it was written; those of earlier versions have no check."""
+    return "check" not in entry or checked_line(entry) == entry
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a journal that are as they were written, without a last one that was cut."""
+    found = []
+    for line in path.read_bytes().decode("utf-8", "replace").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and "check" in entry and is_whole(entry):
+            found.append(line)
+    return found

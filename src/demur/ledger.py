@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.files import append_line, write_atomically
-from demur.seal import checked_line, file_sha256, is_whole, sha256_of
+from demur.files import append_line, checked_line, is_whole, write_atomically
+from demur.seal import file_sha256, sha256_of
 
 Ids: TypeAlias = NDArray[np.uint64]
 Line: TypeAlias = Mapping[str, Any]

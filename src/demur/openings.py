@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from demur.errors import RunError
-from demur.files import read_json
+from demur.files import checked_line, read_json
 from demur.ledger import (
     Ids,
     Inquiry,
@@ -27,7 +27,7 @@ from demur.ledger import (
     rows_of,
     series,
 )
-from demur.seal import checked_line, is_intact, replace_sealed, write_sealed
+from demur.seal import is_intact, replace_sealed, write_sealed
 
 FILE = "opened.jsonl"
 

@@ -1,7 +1,7 @@
 """The table: one row per sample under one condition, in Parquet shards that are written once.
 
     run.json       what was run: hashes, versions, conditions and signals with their sentences and units
-    manifest.json  [{shard, condition, rows, sha256}], replaced by atomic rename
+    manifest.json  [{shard, condition, rows, sha256}]; newer ones in `shards.jsonl` while an audit runs
     records/       c003-s0007.parquet = condition 3, shard 7
     parts/         the same shards: `part.<name>.<part>`, what the score of a signal is made of, where it has parts
     facts/         what is not a row: fits, checks
@@ -17,7 +17,9 @@ A failed sample is a row with `error` set and everything measured null; where th
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.files import read_json, write_atomically
+from demur.files import read_json, whole_lines, write_atomically
 
 SCHEMA_VERSION = 1
+
+JOURNAL = "shards.jsonl"
+"""Where an audit that runs lists its shards, a line each; the manifest of a finished one has them."""
 
 FORMULA = r"^'*[=+\-@\t\r\n]"
 """What a spreadsheet takes for a formula, and what would be one without the apostrophes before it."""
@@ -160,18 +165,53 @@ def csv_bytes(table: pl.DataFrame) -> bytes:
     return table.with_columns(defused).write_csv().encode()
 
 
+@dataclass(frozen=True)
+class EncodedShard:
+    """The files of a shard as bytes, so that they can be written by another process than measured them.
+
+    Attributes:
+        rows: how many there are.
+        records: what `records/` has of them.
+        parts: what `parts/` has of them, None where no score has parts.
+    """
+
+    rows: int
+    records: bytes
+    parts: bytes | None
+
+    @classmethod
+    def of(cls, table: pl.DataFrame, name: str) -> "EncodedShard":
+        """A table as it is written, refused where a column is missing or of another type."""
+        parts = [column for column in table.columns if column.startswith(PART)]
+        return cls(
+            rows=table.height,
+            records=_parquet(validate(table.drop(parts), name)),
+            parts=_parquet(table.select("sample_id", *parts)) if parts else None,
+        )
+
+    def write(self, run: Path, name: str) -> dict[str, str]:
+        """Write the parts, then the records, atomically; the hashes by which the manifest knows them."""
+        found = {}
+        for key, room, content in (("parts", "parts", self.parts), ("sha256", "records", self.records)):
+            if content is not None:
+                write_atomically(run / room / f"{name}.parquet", content)
+                found[key] = hashlib.sha256(content).hexdigest()
+        return found
+
+
 def write_shard(run: Path, name: str, table: pl.DataFrame) -> str:
     """Write `records/<name>.parquet` atomically and return its sha256."""
-    content = _parquet(validate(table, name))
-    write_atomically(run / "records" / f"{name}.parquet", content)
-    return hashlib.sha256(content).hexdigest()
+    return EncodedShard.of(table, name).write(run, name)["sha256"]
 
 
-def write_parts(run: Path, name: str, table: pl.DataFrame) -> str:
-    """Write `parts/<name>.parquet` atomically and return its sha256."""
-    content = _parquet(table)
-    write_atomically(run / "parts" / f"{name}.parquet", content)
-    return hashlib.sha256(content).hexdigest()
+def shard_entries(run: Path) -> list[dict[str, Any]]:
+    """Every shard that is written, in planned order: by the manifest, and while an audit runs by its journal."""
+    listed = read_json(run / "manifest.json")
+    lines = whole_lines(run / JOURNAL)
+    if not lines:
+        return listed
+    newest = {entry["shard"]: entry for entry in [*listed, *map(json.loads, lines)]}
+    return [newest[name] for name in sorted(newest)]
 
 
 def _parquet(table: pl.DataFrame) -> bytes:
@@ -182,7 +222,7 @@ def _parquet(table: pl.DataFrame) -> bytes:
 
 def read(run: Path, condition: str | None = None, prefix_left_out: str | None = None) -> pl.DataFrame:
     """All rows of a run, or of one condition, in the order they were planned."""
-    shards = [entry for entry in read_json(run / "manifest.json") if condition in {None, entry["condition"]}]
+    shards = [entry for entry in shard_entries(run) if condition in {None, entry["condition"]}]
     if not shards:
         raise RunError(
             f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end."
@@ -206,7 +246,7 @@ def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None
 
 def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
     """`sample_id` and the parts of scores under a condition, in planned order; None unless every shard has them."""
-    entries = [entry for entry in read_json(run / "manifest.json") if entry["condition"] == condition]
+    entries = [entry for entry in shard_entries(run) if entry["condition"] == condition]
     paths = [run / "parts" / f"{entry['shard']}.parquet" for entry in entries]
     named = all("check" not in entry or "parts" in entry for entry in entries)  # earlier manifests name no parts
     if not paths or not named or not all(path.exists() for path in paths):

@@ -227,27 +227,3 @@ def changed(run: Path, name: str) -> RunError:
         f"{run / name} {what}, so nothing in {run} can be told as measured. Run the same audit again: it "
         "measures what was changed anew. Or bring the file back."
     )
-
-
-def checked_line(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of a journal with its check."""
-    own = {key: value for key, value in entry.items() if key != "check"}
-    return {**own, "check": sha256_of(json.dumps(own, sort_keys=True).encode())[:16]}
-
-
-def is_whole(entry: Mapping[str, Any]) -> bool:
-    """Whether a line of a journal is as it was written; those of earlier versions have no check."""
-    return "check" not in entry or checked_line(entry) == entry
-
-
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a damaged journal that are as they were written."""
-    found = []
-    for line in path.read_bytes().decode("utf-8", "replace").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and "check" in entry and is_whole(entry):
-            found.append(line)
-    return found

@@ -204,6 +204,26 @@ def test_plain_progress_tells_the_time_left(capsys, monkeypatch):
     assert capsys.readouterr() == ("", " 20%  about 80 s left  noise\n")
 
 
+def test_plain_progress_tells_no_share_and_no_time_until_somebody_knows(capsys, monkeypatch):
+    import math
+    import time
+
+    from demur.cli.settings import progress_display
+
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with progress_display() as progress:
+        progress.start(1000)
+        for what, left in (("clean", math.inf), ("pgd", 60.0), ("noise", 6000.0)):
+            now[0] += 20
+            progress.advance(1, what, left)
+    assert capsys.readouterr().err.splitlines() == [
+        "clean",
+        " 40%  about 60 s left  pgd",
+        "  1%  about 100 min left  noise",
+    ]
+
+
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     from demur.cli.settings import Bar, progress_display
 

@@ -9,7 +9,17 @@ from PIL import Image
 from torch.nn.functional import interpolate, pad
 
 from demur.data import open_data
-from demur.data.near_duplicates import _distance, _neighbours, _standard, _window, near_duplicates, print_of, spectra
+from demur.data.near_duplicates import (
+    _distance,
+    _distances,
+    _neighbours,
+    _smallest,
+    _standard,
+    _window,
+    near_duplicates,
+    print_of,
+    spectra,
+)
 
 
 def photographs(rows=60, side=96, seed=0):
@@ -176,3 +186,19 @@ def test_a_window_shows_the_moved_print():
     assert torch.equal(whole, grey[:, 1:7, 4:10])
     half = _window(grey, (0.25, 0), 3)
     assert torch.allclose(half, 0.75 * grey[:, 3:9, 3:9] + 0.25 * grey[:, 2:8, 3:9])
+
+
+def test_distances_to_nine_places_are_those_to_each():
+    one, other = torch.rand(20, 16, 14), torch.rand(20, 16, 14)
+    still = _standard(_window(one, (2, -1), 3))
+    found = _distances(still, _window(other, (0, 0), 2))
+    for down in range(3):
+        for right in range(3):
+            slow = _distance(still, _window(other, (1 - down, 1 - right), 3))
+            assert torch.allclose(found[:, down, right], slow, atol=1e-4)
+
+
+@pytest.mark.parametrize("places", [64, 128, 6400])
+def test_the_smallest_values_are_found_by_buckets(places):
+    values = torch.rand(50, places, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_smallest(values, 6), values.topk(6, largest=False).indices)

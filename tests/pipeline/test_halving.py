@@ -13,6 +13,7 @@ from demur.attacks.core.objective import Objective
 from demur.errors import DataError, FaultError, ForeignError, ModelError, RunError
 from demur.pipeline.halving import halves
 from demur.pipeline.run import loop
+from demur.pipeline.run.measured_shard import MEASURES
 from demur.records import BATCH_SIZE, read
 
 ROWS = 300
@@ -247,7 +248,7 @@ def failed():
 
 
 def test_a_fault_of_demur_s_own_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
-    monkeypatch.setitem(loop.MEASURES, "corruption", lambda *_: raising_of_nobody(IndexError("own"))(None))
+    monkeypatch.setitem(MEASURES, "corruption", lambda *_: raising_of_nobody(IndexError("own"))(None))
     with pytest.raises(FaultError, match=r"unexpected fault: IndexError: own.*log.jsonl"):
         audit(tmp_path, lambda *_: False, None)
     (line,) = logged(tmp_path / "run", "fault")
@@ -263,3 +264,17 @@ def test_an_error_of_a_plug_in_beside_the_model_is_named(tmp_path, monkeypatch):
     with pytest.raises(ForeignError, match=r"test_halving.py:.*in broken"):
         audit(tmp_path, lambda *_: False, None)
     assert logged(tmp_path / "run", "fault")
+
+
+def test_rows_that_failed_as_they_are_are_not_attacked_and_told_of(tmp_path):
+    """Each attack asks about the others in whole batches, instead of looking for the rows again."""
+    run = audit(tmp_path, any_bad, nan_on_bad)
+    clean, attacked = read(run, "clean"), read(run, PGD)
+    lost = set(clean.filter(pl.col("error").is_not_null())["sample_id"]) & set(attacked["sample_id"])
+    failed = attacked.filter(pl.col("error").is_not_null())
+    assert lost
+    assert set(failed["sample_id"]) == lost
+    assert all("gave NaN or infinity" in error for error in failed["error"])
+    assert attacked.filter(pl.col("error").is_null())[BATCH_SIZE].null_count() == len(attacked) - len(failed)
+    assert attacked["sample_id"].is_sorted(), "in planned order"
+    assert not [line for line in logged(run) if line["what"].startswith("c001")]

@@ -16,11 +16,12 @@ from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.data import build_index, from_tensors, open_data
 from demur.errors import DataError, InputError, ModelError
-from demur.pipeline.job import Job, shards
+from demur.pipeline.job import Job, shard_rows, shards
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.fitting import fit_signals
-from demur.pipeline.run.loop import MEASURES, run_plan
+from demur.pipeline.run.loop import run_plan
+from demur.pipeline.run.measured_shard import MEASURES
 from demur.registry import building, call_syntax
 
 ROWS = 90
@@ -40,9 +41,10 @@ def data(tmp_path_factory):
 def job_of(data, model=MODEL, classifier=None, **changes):
     source = open_data(data) if isinstance(data, str) else data
     given = {"conditions.use": list(NAMES), "conditions.attacked": 12, "signals.use": ["msp", "entropy"]}
+    kept = {"kept": changes.pop("kept")} if "kept" in changes else {}
     plan = read_plan(None, (), {**given, **changes, "batch": 32})
     classifier = classifier or load_model(model, classes=source.classes, input_shape=source.input_shape)
-    return Job.of(resolve(plan, source), classifier, source, build_index(source), model=model)
+    return Job.of(resolve(plan, source), classifier, source, build_index(source), model=model, **kept)
 
 
 def shard_hashes(job):
@@ -134,3 +136,20 @@ def test_pixels_that_rounding_has_pushed_out_of_the_range_are_clamped(data):
     images[0, 0, 0, 0] = -2e-6
     with pytest.raises(DataError, match="has pixels from -2e-06"):
         build_index(source)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"),
+    [((1, 28, 28), 512), ((3, 32, 32), 512), ((3, 224, 224), 512), ((3, 640, 640), 64), ((3, 4096, 4096), 1)],
+)
+def test_a_shard_of_large_images_holds_fewer(shape, rows):
+    assert shard_rows(shape) == rows
+    assert rows == 1 or rows * 4 * np.prod(shape) <= 320 << 20
+
+
+def test_shards_hold_as_many_rows_as_their_images_allow(data, monkeypatch):
+    whole = job_of(data)
+    monkeypatch.setattr("demur.pipeline.job._SHARD_BYTES", 4 * 64 * 40)
+    small = [shard for shard in shards(whole) if shard.condition.name == "clean"]
+    assert {len(shard.rows) for shard in small[:-1]} == {32}
+    assert np.concatenate([shard.rows for shard in small]).tolist() == list(range(len(whole.index)))

@@ -39,11 +39,11 @@ from demur.analysis.verdict.label_needs import label_needs
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.analysis.what_breaks import what_breaks
 from demur.errors import RunError
+from demur.files import is_whole
 from demur.metrics import random_risk
 from demur.openings import openings
 from demur.policies.certified_policies import void_when
 from demur.records import wrong
-from demur.seal import is_whole
 
 
 def analyse(path: Path | str) -> Results:

@@ -19,7 +19,7 @@ from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
-from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_parts, wrong
+from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_parts, shard_entries, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -50,7 +50,7 @@ def open_run(path: Path) -> "Run":
         raise _no_run(path)
     found = verify(path)
     check_shapes(path, found)
-    run, entries = Run(path, None if found is None else frozenset(found)), read_json(path / MANIFEST)
+    run, entries = Run(path, None if found is None else frozenset(found)), shard_entries(path)
     for name, planned in run.planned_rows.items():
         rows = sum(entry["rows"] for entry in entries if entry["condition"] == name)
         if rows != planned:

@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from demur.cli.settings import (
     Coverage,
     Data,
     GuardFolder,
+    ImageMemory,
     Limit,
     Model,
     PlanFile,
@@ -20,7 +21,9 @@ from demur.cli.settings import (
     Risk,
     Seed,
     Settings,
+    Threads,
     Unknown,
+    Workers,
     read,
     refuse_beside,
     results_alone,
@@ -28,6 +31,10 @@ from demur.cli.settings import (
 )
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
+
+if TYPE_CHECKING:
+    from demur.pipeline.plan.plan_file import Plan
+    from demur.pipeline.run.resources import Resources
 
 
 class FigureFormat(StrEnum):
@@ -54,6 +61,9 @@ def audit(
     guard: GuardFolder = None,
     attack_signal: AttackSignal = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    image_memory: ImageMemory = 512,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST.
@@ -65,18 +75,27 @@ def audit(
     if guard is not None:
         refuse_beside("--guard", "the policy of a guard", risk=risk, coverage=coverage, attack_signal=attack_signal)
         chosen = chosen.with_guard(guard)
+    from demur.pipeline.run.resources import Resources
+
+    resources = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    folder, words, code = _audited(chosen, out, device, resources)
+    print((folder / "results.json").read_text("utf-8") if json else words)
+    raise typer.Exit(code)
+
+
+def _audited(chosen: "Plan", out: Path | None, device: str | None, resources: "Resources") -> tuple[Path, str, int]:
+    """The run folder of a plan, what was found in words, and the exit status."""
     from demur.analysis import write_results
     from demur.cli.settings import progress_display
     from demur.pipeline.run.loop import run_plan
     from demur.report import write
 
     with progress_display() as progress:
-        folder = run_plan(chosen, out, progress, device=device)
+        folder = run_plan(chosen, out, progress, device=device, resources=resources)
         progress.say("working out the results")
         results = write_results(folder, by="audit")
         report = write(folder, results)
-    print((folder / "results.json").read_text("utf-8") if json else f"{report.words}\nReport: {report.path}")
-    raise typer.Exit(status(results))
+    return folder, f"{report.words}\nReport: {report.path}", status(results)
 
 
 def report(

@@ -1,10 +1,12 @@
 """Options that several commands share, progress on stderr, and how a command that measured something ends."""
 
+import math
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -56,6 +58,17 @@ AttackSignal = Annotated[
 ]
 Batch = Annotated[int | None, typer.Option(help="Images per pass.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes that measure; by default as many as there are cores, where that is faster."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads of the model in each process; by default one."),
+]
+ImageMemory = Annotated[int, typer.Option(metavar="MB", help="Decoded images that are kept, in megabytes.")]
 
 
 GuardFolder = Annotated[
@@ -136,10 +149,13 @@ def status(results: "Results") -> int:
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from demur.pipeline.run.loop import Progress
+    from demur.pipeline.run.effort import Progress
 
 _EVERY = 10.0
 """Seconds between two plain lines."""
+
+_MINUTES = 600
+"""Seconds from which on time is told in minutes."""
 
 
 def is_standard(stream: TextIO) -> bool:
@@ -184,16 +200,35 @@ def _display() -> Iterator["Progress"]:
         yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (
-        BarColumn(24),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
+    columns = (BarColumn(24), TextColumn("{task.percentage:3.0f} %"), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         yield Bar(shown)
+
+
+@dataclass
+class Pace:
+    """How much of some work is done, and since when."""
+
+    rows: int = 0
+    done: int = 0
+    began: float = 0.0
+
+    def share(self, left: float | None) -> float:
+        """What share of the time is over, by the seconds left or else by the rows; 0 where nobody can tell."""
+        if left is None:
+            return self.done / max(1, self.rows)
+        over = time.monotonic() - self.began
+        return over / (over + left) if over + left else 0.0
+
+    def time_left(self, left: float | None) -> str:
+        """How long the rest takes, as told or else at the pace so far; empty where nobody can tell."""
+        if left is None:
+            left = (time.monotonic() - self.began) / max(1, self.done) * (self.rows - self.done)
+        if not math.isfinite(left):
+            return ""
+        return f"about {left:.0f} s left  " if left < _MINUTES else f"about {left / 60:.0f} min left  "
 
 
 class Bar:
@@ -202,14 +237,18 @@ class Bar:
     def __init__(self, shown: "RichProgress") -> None:
         self._shown = shown
         self._task = shown.add_task("starting", total=None)
+        self._pace = Pace()
 
     def start(self, rows: int) -> None:
         """Begin counting."""
+        self._pace = Pace(rows=rows, began=time.monotonic())
         self._shown.reset(self._task, total=rows)
 
-    def advance(self, rows: int, what: str) -> None:
-        """Count on."""
-        self._shown.update(self._task, advance=rows, description=what)
+    def advance(self, rows: int, what: str, left: float | None = None) -> None:
+        """Count on; `left` is how many seconds the rest takes, infinite where that cannot be told yet."""
+        self._pace.done += rows
+        completed = self._pace.share(left) * self._pace.rows
+        self._shown.update(self._task, completed=completed, description=f"{self._pace.time_left(left)}{what}")
 
     def say(self, what: str) -> None:
         """Tell what is being done."""
@@ -220,21 +259,21 @@ class Lines:
     """A line now and then, for logs."""
 
     def __init__(self) -> None:
-        self._rows = self._done = 0
-        self._began = self._said = time.monotonic()
+        self._pace = Pace()
+        self._said = time.monotonic()
 
     def start(self, rows: int) -> None:
         """Begin counting."""
-        self._rows, self._began = rows, time.monotonic()
+        self._pace = Pace(rows=rows, began=time.monotonic())
 
-    def advance(self, rows: int, what: str) -> None:
-        """Count on, and say so if it has been quiet for a while."""
-        self._done += rows
+    def advance(self, rows: int, what: str, left: float | None = None) -> None:
+        """Count on, and say so if it has been quiet for a while; `left` as for a bar."""
+        self._pace.done += rows
         now = time.monotonic()
         if now - self._said >= _EVERY:
             self._said = now
-            left = (now - self._began) / self._done * (self._rows - self._done)
-            print(f"{self._done / self._rows:4.0%}  about {left:.0f} s left  {what}", file=sys.stderr, flush=True)
+            share = f"{self._pace.share(left):4.0%}  " if left is None or math.isfinite(left) else ""
+            print(f"{share}{self._pace.time_left(left)}{what}", file=sys.stderr, flush=True)
 
     def say(self, what: str) -> None:
         """Tell what is being done."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,16 @@ class Index:
         """How many groups there are; None where no row names one."""
         named = {group for group in self.groups if group is not None}
         return len(named) or None
+
+    @cached_property
+    def has_labels2(self) -> bool:
+        """Whether a second labeller said something of any row."""
+        return any(label is not None for label in self.labels2)
+
+    @cached_property
+    def has_weights(self) -> bool:
+        """Whether anything is said of how sure any label is."""
+        return any(weight is not None for weight in self.weights)
 
     @property
     def rows_sha256(self) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
@@ -29,11 +29,12 @@ CLOSE, CLOSE_WHEN_MOVED = 0.06, 0.04
 _ROUGH, _NEAR = 0.7, 0.3
 _BLOCKED = 24
 _FLAT = 0.01
-_AT_ONCE, _MANY = 512, 8192
+_AT_ONCE, _MANY, _IN_CACHE = 512, 8192, 64
 _SMALLEST = 8
 _FARTHEST = 3
 _MOST_MOVED = 20_000
 _NEIGHBOURS = 6
+_BUCKET = 64
 _AXES = 16
 _FREQUENCIES = 5
 
@@ -67,6 +68,7 @@ def near_duplicates(prints: Prints, parts: NDArray[Any], shape: tuple[int, int])
     if min(prints.shape[1:]) < _SMALLEST or not len(lively):
         return found[0]
     prints = prints if len(lively) == len(prints) else prints[lively]
+    few = _softened(prints) if len(prints) <= _MOST_MOVED else None
     kinds = np.unique(parts[lively], return_inverse=True)[1]
     overlay = _Overlay.of(prints, shape)
     moduli = spectra(prints)
@@ -78,7 +80,8 @@ def near_duplicates(prints: Prints, parts: NDArray[Any], shape: tuple[int, int])
         for mirrored in (False, True):
             alike = pairs[blocks.alike(pairs, move, mirrored=mirrored)]
             for part in np.split(alike, range(_AT_ONCE, len(alike), _AT_ONCE)) if len(alike) else ():
-                one, other = (_soft(prints[part[:, side]]) for side in (0, 1))
+                sides = part[:, 0], part[:, 1]
+                one, other = (_soft(prints[rows]) if few is None else few[rows] for rows in sides)
                 close = overlay(one, other.flip(2) if mirrored else other, move, mirrored=mirrored)
                 found.append(part[close.numpy()])
     return np.unique(lively[np.sort(np.concatenate(found), axis=1)], axis=0)
@@ -120,12 +123,23 @@ def _neighbours(
     queries: Float[Tensor, "rows axes"], places: Float[Tensor, "rows axes"], kinds: NDArray[Any]
 ) -> Iterator[NDArray[np.int64]]:
     """The pairs (query, place) of the nearest few places of each query, where they are of different kinds."""
-    squares, most = places.square().sum(dim=1), min(_NEIGHBOURS, len(places))
-    for start in range(0, len(queries), _AT_ONCE):
-        part = queries[start : start + _AT_ONCE]
-        nearest = torch.addmm(squares[None], part, places.T, alpha=-2).topk(most, largest=False).indices.numpy()
+    spare = -len(places) % _BUCKET
+    padded, most = pad(places, (0, 0, 0, spare)), min(_NEIGHBOURS, len(places))
+    squares = pad(places.square().sum(dim=1), (0, spare), value=torch.inf)
+    for start in range(0, len(queries), _IN_CACHE):
+        part = queries[start : start + _IN_CACHE]
+        nearest = _smallest(torch.addmm(squares[None], part, padded.T, alpha=-2), most).numpy()
         pairs = np.stack([np.repeat(np.arange(start, start + len(part)), most), nearest.ravel()], axis=1)
         yield pairs[kinds[pairs[:, 0]] != kinds[pairs[:, 1]]]
+
+
+def _smallest(values: Float[Tensor, "rows places"], most: int) -> Int64[Tensor, "rows most"]:
+    """Where the smallest few values of each row are: in the buckets with the smallest minima, which are found first."""
+    buckets = values.view(len(values), -1, _BUCKET)
+    chosen = buckets.amin(dim=2).topk(min(most, buckets.shape[1]), largest=False).indices
+    inside = buckets.gather(1, chosen[..., None].expand(-1, -1, _BUCKET)).flatten(1)
+    found = inside.topk(most, largest=False).indices
+    return chosen.gather(1, found // _BUCKET) * _BUCKET + found % _BUCKET
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,12 +190,11 @@ class _Overlay:
         What is moved by part of a pixel is softened, so both are moved by half of it, away from each other.
         """
         still = _standard(_window(one, move, self.farthest))
-        places = [(down, right) for down in (0, 1, -1) for right in (0, 1, -1)]
-        distances = torch.stack([_distance(still, _window(other, place, self.farthest)) for place in places])
-        nearest = distances.min(dim=0).values
+        distances = _distances(still, _window(other, (0, 0), self.farthest - 1))
+        nearest = distances.flatten(1).min(dim=1).values
         fits = nearest < CLOSE_WHEN_MOVED
         if move == (0, 0) and not mirrored:
-            fits |= distances[0] < CLOSE
+            fits |= distances[:, 1, 1] < CLOSE
         near = torch.nonzero(~fits & (nearest < _NEAR))[:, 0]
         if self.step < 1 and len(near):
             one, other = one[near], other[near]
@@ -210,10 +223,32 @@ def _standard(inner: Grey) -> Grey:
 def _distance(standard: Grey, other: Grey) -> Float[Tensor, " rows"]:
     """Root mean square between prints, of which the other is standardised on the way: √(2 − 2 · correlation)."""
     pixels = standard.shape[1] * standard.shape[2]
-    together = torch.einsum("rhw,rhw->r", standard, other) / pixels
-    variance = torch.einsum("rhw,rhw->r", other, other) / pixels - other.mean(dim=(1, 2)).square()
-    correlation = together / variance.clamp(min=1e-12).sqrt()
-    return (2 - 2 * correlation).clamp(min=0).sqrt()
+    together = (standard * other).sum(dim=(1, 2)) / pixels
+    variance = other.square().sum(dim=(1, 2)) / pixels - other.mean(dim=(1, 2)).square()
+    return _from_correlation(together, variance)
+
+
+def _distances(standard: Grey, wider: Grey) -> Float[Tensor, "rows 3 3"]:
+    """Distances to the nine parts of prints that are wider by a pixel on every side, by how far down and right."""
+    height, width = standard.shape[1:]
+    means, squares = (_means_of_parts(values, height, width) for values in (wider, wider.square()))
+    products = [
+        (standard * wider[:, down : down + height, right : right + width]).sum(dim=(1, 2))
+        for down in range(3)
+        for right in range(3)
+    ]
+    together = torch.stack(products, dim=1).view(-1, 3, 3) / (height * width)
+    return _from_correlation(together, squares - means.square())
+
+
+def _means_of_parts(values: Grey, height: int, width: int) -> Float[Tensor, "rows 3 3"]:
+    columns = torch.stack([values[:, down : down + height].sum(dim=1) for down in range(3)], dim=1)
+    sums = [columns[:, :, right : right + width].sum(dim=2) for right in range(3)]
+    return torch.stack(sums, dim=2) / (height * width)
+
+
+def _from_correlation(together: Tensor, variance: Tensor) -> Tensor:
+    return (2 - 2 * together / variance.clamp(min=1e-12).sqrt()).clamp(min=0).sqrt()
 
 
 def _soft(prints: Prints) -> Grey:
@@ -221,6 +256,10 @@ def _soft(prints: Prints) -> Grey:
     padded = pad((prints / 255)[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9
+
+
+def _softened(prints: Prints) -> Grey:
+    return torch.cat([_soft(part) for part in torch.split(prints, _AT_ONCE)])
 
 
 def _moved(soft: Grey, move: tuple[int, int]) -> Grey:

@@ -1,6 +1,7 @@
 """What of the images is nearly the same, and what follows upon what: near-duplicates between splits, and bursts."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from demur.data import Index, Source, UnknownImages
 from demur.data.capture_times import capture_times, in_bursts
+from demur.data.kept_images import KeptImages
 from demur.data.near_duplicates import near_duplicates, print_of, spectra
 from demur.data.neighbours import neighbours, order_of, series_of
 
@@ -26,21 +28,37 @@ class Printed:
     splits: list[str]
 
 
-def printed_rows(source: Source, index: Index) -> Printed:
-    """Read every image once more, for its print alone."""
+def printed_rows(source: Source, index: Index, kept: KeptImages | None = None) -> Printed:
+    """The print of every image; those that were not kept are read once more."""
     serves = {**dict.fromkeys(index.learned, "train"), **dict(zip(index.positions.tolist(), index.splits, strict=True))}
     named = dict(zip(index.positions.tolist(), index.sample_ids, strict=True))
     wanted = sorted(serves)
     side = print_of(torch.zeros(1, *source.input_shape)).shape[1:]
     prints = torch.empty(len(wanted), *side, dtype=torch.uint8)  # pages nobody writes to take no memory
     positions, ids, splits = list[int](), list[str](), list[str]()
-    for position, row in zip(wanted, source.read(wanted), strict=True):
-        if row.image is not None and tuple(row.image.shape) == tuple(source.input_shape):
-            prints[len(ids)] = print_of(row.image[None])[0]
+    for position, (image, name) in zip(wanted, _images(source, wanted, named, kept), strict=True):
+        if image is not None and tuple(image.shape) == tuple(source.input_shape):
+            prints[len(ids)] = print_of(image[None])[0]
             positions.append(position)
-            ids.append(named.get(position, row.sample_id))
+            ids.append(name)
             splits.append(serves[position])
     return Printed(prints[: len(ids)], positions, ids, splits)
+
+
+def _images(
+    source: Source, positions: Sequence[int], named: Mapping[int, str], kept: KeptImages | None
+) -> Iterator[tuple[torch.Tensor | None, str]]:
+    """The image at each position and its id; those of the index that were kept are not read."""
+    known = frozenset(position for position in positions if kept is not None and position in kept and position in named)
+    others = source.read([position for position in positions if position not in known])
+    for position in positions:
+        if kept is not None and position in known:
+            image = torch.empty(1, *source.input_shape)
+            kept.fill(image, [position])
+            yield image[0], named[position]
+        else:
+            row = next(others)
+            yield row.image, named.get(position, row.sample_id)
 
 
 def near_duplicate_facts(

@@ -1,5 +1,6 @@
 """The resolved job of an audit, handed down to everything that measures, and its work cut into shards."""
 
+import math
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -16,6 +17,7 @@ from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
 from demur.data import Index, Row, Source, UnknownImages
+from demur.data.kept_images import KeptImages
 from demur.data.source import check_shape
 from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence
@@ -25,6 +27,7 @@ from demur.pipeline.plan.resolve import AnyPolicy, Setup
 from demur.policies import CertifiedPolicy
 from demur.randomness import Keys
 from demur.registry import Call
+from demur.registry.regular_files import MIB
 from demur.shapes import Flags, Images, Labels, Logits
 from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
 
@@ -32,7 +35,20 @@ IndexRows: TypeAlias = NDArray[np.int64]
 """Positions in the index."""
 
 SHARD = 512
-"""Rows per shard: at least four batches, so that an active set has rows to refill from."""
+"""Rows per shard of small images: at least four batches, so that an active set has rows to refill from."""
+
+_SHARD_BYTES = 320 * MIB
+"""Pixels of a shard, as float32, of which an attack holds several copies at once."""
+
+
+def shard_rows(input_shape: Sequence[int]) -> int:
+    """Rows per shard of images of a shape: a power of two, the fewer the larger they are.
+
+    >>> shard_rows((3, 224, 224)), shard_rows((3, 640, 640))
+    (512, 64)
+    """
+    fitting = max(1, _SHARD_BYTES // (4 * math.prod(input_shape)))
+    return min(SHARD, 1 << (fitting.bit_length() - 1))
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ class Job:
         model: the address that the classifier was loaded from; None where it was given.
         unknown: images of none of the classes, where the plan has some.
         guard: the policy of the guard under audit, in the place of guarantees of its own; None where there is none.
+        kept: images of the source that were decoded already.
     """
 
     plan: Plan
@@ -74,6 +91,7 @@ class Job:
     model: str | None = None
     unknown: UnknownImages | None = None
     guard: CertifiedPolicy | None = None
+    kept: KeptImages = field(default_factory=KeptImages, compare=False, repr=False)
 
     @classmethod
     def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":
@@ -130,7 +148,7 @@ class Job:
         """The job whose source and index are of the images that a condition is about."""
         if condition.kind != "unknown" or self.unknown is None:
             return self
-        return replace(self, source=self.unknown.source, index=self.unknown.index)
+        return replace(self, source=self.unknown.source, index=self.unknown.index, kept=KeptImages(0))
 
     def first_rows(self, count: int) -> IndexRows:
         """The first so many rows that sections are about."""
@@ -157,10 +175,15 @@ class Job:
     def load(self, rows: Sequence[int] | IndexRows) -> tuple[Images, Labels]:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
         positions = [int(self.index.positions[row]) for row in rows]
-        images = [self._image(row, found) for row, found in zip(rows, self.source.read(positions), strict=True)]
+        images = torch.empty(len(positions), *self.source.input_shape)
+        absent = self.kept.fill(images, positions)
+        for at, found in zip(absent, self.source.read([positions[at] for at in absent]), strict=True):
+            images[at] = image = self._image(int(rows[at]), found)
+            if found.image is not None:
+                self.kept.keep(positions[at], image)
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
-        return torch.stack(images).clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
+        return images.clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
 
     def _image(self, row: int, found: Row) -> Tensor:
         """What has gone since the run began must not be measured as if it were grey."""
@@ -176,10 +199,12 @@ class Job:
 
     def marks(self, rows: Sequence[int] | IndexRows) -> tuple[Tensor, Flags]:
         """Where the data say the object is, (rows, height, width), and which images have such a mark."""
-        height, width = self.source.input_shape[1:]
-        found = [row.mark for row in self.source.read([int(self.index.positions[row]) for row in rows])]
-        nowhere = torch.zeros(height, width, dtype=torch.bool)
-        masks = torch.stack([nowhere if mark is None else mark for mark in found])
+        masks = torch.zeros(len(rows), *self.source.input_shape[1:], dtype=torch.bool)
+        marked = [at for at, row in enumerate(rows) if self.index.marks and self.index.marks[row] is not None]
+        found = self.source.read([int(self.index.positions[rows[at]]) for at in marked])
+        for at, row in zip(marked, found, strict=True):
+            if row.mark is not None:
+                masks[at] = row.mark
         return masks.to(self.classifier.device), masks.flatten(1).any(dim=1).to(self.classifier.device)
 
     def keys(self, rows: Sequence[int] | IndexRows, name: str) -> Keys:
@@ -258,6 +283,8 @@ class Shard:
     rows: IndexRows
     passes: float = 0.0
     """Of signals, beyond the one that all share."""
+    lost: Mapping[int, str] = field(default_factory=dict)
+    """Rows that are not asked about, for the model fails on their clean images, and why."""
 
     @property
     def cost(self) -> int:
@@ -267,14 +294,26 @@ class Shard:
         steps += 0 if self.condition.map is None else self.condition.map.gradients
         return round(len(self.rows) * (1 + 2 * steps + self.passes))
 
+    def without(self, lost: Mapping[int, str]) -> "Shard":
+        """The shard in which those of some rows are told of and not asked about, where clean images are its start."""
+        if self.condition.kind in _ON_EVERY_IMAGE:
+            return self
+        own = {int(row): lost[int(row)] for row in self.rows if int(row) in lost}
+        return replace(self, lost=own) if own else self
+
+
+_ON_EVERY_IMAGE = frozenset({"clean", "corruption", "unknown"})
+"""Kinds of conditions that do not begin with what the model answers to the clean image."""
+
 
 def shards(job: Job) -> Iterator[Shard]:
     """Clean first, then the plan's conditions, then its searches, maps and occlusions."""
     for number, condition in enumerate(job.conditions):
         rows = job.rows(condition)
         passes = job.needs.passes if condition.scored else 0.0
-        for shard, start in enumerate(range(0, len(rows), SHARD)):
-            yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + SHARD], passes)
+        most = shard_rows(job.source.input_shape)
+        for shard, start in enumerate(range(0, len(rows), most)):
+            yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + most], passes)
 
 
 def attacked_rows(index: Index, count: int) -> IndexRows:

@@ -19,7 +19,7 @@ from demur.pipeline.plan.plan_tables import ModelPlan, Policies, Signals
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.loop import default_folder, run_plan
 from demur.randomness import Keys
-from demur.records import read
+from demur.records import read, shard_entries
 
 CLEAN = {"conditions": ("clean",)}
 THREE = ("certified(risk=0.1)", "certified(risk=0.001)", "rule")
@@ -146,7 +146,7 @@ def test_policies_are_frozen_before_any_other_condition(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tiny.run(tmp_path)
     assert (tmp_path / "facts" / "policies.json").exists()
-    assert {entry["condition"] for entry in read_json(tmp_path / "manifest.json")} == {"clean"}
+    assert {entry["condition"] for entry in shard_entries(tmp_path)} == {"clean"}
 
 
 def test_an_unreadable_image_is_a_row_with_a_reason(tmp_path):

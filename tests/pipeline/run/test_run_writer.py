@@ -1,12 +1,16 @@
 import fcntl
 import json
+import os
+from pathlib import Path
 
 import pytest
 from tests import tiny
 
 from demur.errors import InputError, RunError
-from demur.pipeline.plan.plan_file import Plan
+from demur.files import read_json, write_json
+from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.run_writer import RunWriter, open_run
+from demur.records import JOURNAL, shard_entries
 
 
 def open_and_close(path, plan):
@@ -94,3 +98,70 @@ def test_a_damaged_shard_is_measured_again(tmp_path, harm):
     tiny.run(folder, tiny.source(520), **small)
     assert tiny.hashes(folder) == before
     assert other.stat().st_mtime_ns == kept, "an intact shard was written again"
+
+
+def stopped(path, monkeypatch):
+    """The folder of an audit that was stopped after its clean shards, and its journal."""
+    with monkeypatch.context() as patch:
+        tiny.interrupt(patch, lambda condition: condition.name != "clean")
+        with pytest.raises(KeyboardInterrupt):
+            tiny.run(path, tiny.source(520), **SMALL)
+    return path, path / JOURNAL
+
+
+SMALL = {"conditions": ("clean", "low_light(severity=1)")}
+
+
+def test_a_shard_costs_a_line_however_many_there_are(tmp_path, monkeypatch):
+    writes = []
+    replace = os.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: writes.append(Path(to).name) or replace(path, to))
+    tiny.run(tmp_path, tiny.source(2000), **SMALL)
+    assert writes.count("manifest.json") == 2
+    assert len(read_json(tmp_path / "manifest.json")) == 8
+    assert not (tmp_path / JOURNAL).exists(), "a finished run has its manifest"
+
+
+@pytest.mark.parametrize("torn", [b'{"check": "0011", "condi', b"\xff\xfe", b'{"shard": "c001-s0000"}\n'])
+def test_a_torn_last_line_of_the_journal_is_left_out_and_lines_follow_it(tmp_path, monkeypatch, torn):
+    whole = tiny.hashes(tiny.run(tmp_path / "whole", tiny.source(520), **SMALL))
+    folder, journal = stopped(tmp_path / "run", monkeypatch)
+    before = journal.read_bytes()
+    journal.write_bytes(before + torn)
+    assert set(RunWriter(folder).shards()) == {"c000-s0000", "c000-s0001"}
+    kept = (folder / "records" / "c000-s0001.parquet").stat().st_mtime_ns
+    open_and_close(folder, read_plan(folder / "plan.toml"))
+    assert journal.read_bytes() == before
+    tiny.run(folder, tiny.source(520), **SMALL)
+    assert tiny.hashes(folder) == whole
+    assert (folder / "records" / "c000-s0001.parquet").stat().st_mtime_ns == kept
+
+
+def test_a_changed_line_of_the_journal_is_measured_again(tmp_path, monkeypatch):
+    folder, journal = stopped(tmp_path, monkeypatch)
+    journal.write_text(journal.read_text().replace('"rows": 8', '"rows": 9'))
+    assert set(RunWriter(folder).shards()) == {"c000-s0000"}
+    listed = [entry | {"rows": entry["rows"] + 1} for entry in shard_entries(folder)]
+    journal.unlink()
+    write_json(folder / "manifest.json", listed)
+    assert RunWriter(folder).shards() == {}
+
+
+def test_a_run_that_an_earlier_version_stopped_goes_on(tmp_path, monkeypatch):
+    """It has its shards in the manifest, which is not sealed, and no journal."""
+    whole = tiny.hashes(tiny.run(tmp_path / "whole", tiny.source(520), **SMALL))
+    folder, journal = stopped(tmp_path / "run", monkeypatch)
+    write_json(folder / "manifest.json", shard_entries(folder))
+    journal.unlink()
+    kept = (folder / "records" / "c000-s0000.parquet").stat().st_mtime_ns
+    tiny.run(folder, tiny.source(520), **SMALL)
+    assert tiny.hashes(folder) == whole
+    assert (folder / "records" / "c000-s0000.parquet").stat().st_mtime_ns == kept
+
+
+def test_shards_of_another_size_are_measured_again(tmp_path, monkeypatch):
+    """An earlier version may have had more rows in a shard of large images."""
+    folder, _ = stopped(tmp_path, monkeypatch)
+    writer = RunWriter(folder)
+    assert writer.intact({"c000-s0000": 512, "c000-s0001": 8}) == {"c000-s0000", "c000-s0001"}
+    assert writer.intact({"c000-s0000": 64, "c000-s0001": 8}) == {"c000-s0001"}

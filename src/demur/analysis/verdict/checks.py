@@ -83,6 +83,9 @@ def model_failures(run: Run) -> Iterator[Check]:
     """Whether the model answered; nothing is said where it always did, and was asked in the planned batches."""
     kinds = {entry["name"]: entry["kind"] for entry in run.facts["conditions"]}
     lost = {name: run.failures(name) for name in kinds}
+    clean = pl.concat([lost[name].select("sample_id") for name, kind in kinds.items() if kind == "clean"])
+    for name, kind in kinds.items():  # where the model fails on an image as it is, that is told once
+        lost[name] = lost[name] if kind == "clean" else lost[name].join(clean, on="sample_id", how="anti")
     worst = max(lost, key=lambda name: wilson(len(lost[name]), max(1, run.planned(name))).low)
     if len(lost[worst]):
         yield Check(

@@ -24,7 +24,7 @@ from demur.pipeline.job import Job, on_device
 from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.preflight import preflight_checks, try_attacks
-from demur.pipeline.run.loop import Progress
+from demur.pipeline.run.effort import Progress
 from demur.pipeline.run.run_writer import try_folder
 from demur.records import SCHEMA_VERSION
 from demur.registry import Name, kind_of, lookup
@@ -245,7 +245,7 @@ class _Quiet:
     def start(self, rows: int) -> None:
         """Nobody counts."""
 
-    def advance(self, rows: int, what: str) -> None:
+    def advance(self, rows: int, what: str, left: float | None = None) -> None:
         """Nobody counts."""
 
     def say(self, what: str) -> None:

@@ -6,22 +6,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
+import torch
 
 from demur.classifier import BoundClassifier
 from demur.containment import contained
 from demur.data import Source
-from demur.foreign import blamed, is_of_the_model, reason
-from demur.pipeline.halving import excluding, measure_by_halves, release_memory, without_failures
+from demur.data.kept_images import KeptImages
+from demur.foreign import blamed
+from demur.pipeline.halving import excluding, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
-from demur.pipeline.job import IndexRows, Job, Shard, attacked_rows, shards
-from demur.pipeline.plan.conditions import CLEAN, Condition, Kind
+from demur.pipeline.job import Job, Shard, attacked_rows, shards
+from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps
-from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
+from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.extra_facts import (
     curve_facts,
     norm_facts,
@@ -44,33 +46,15 @@ from demur.pipeline.run.fitting import (
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.prepare import StandIns, prepared_job
-from demur.pipeline.run.record_rows import (
-    failure_table,
-    measure_attack,
-    measure_clean,
-    measure_corruption,
-    measure_unknown,
-)
+from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, fault_log, open_run, try_folder
 from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.records import read
+from demur.registry.regular_files import MIB
 from demur.signals import Fittable
-
-
-class Progress(Protocol):
-    """What an audit tells whoever waits for it; rows of work done of all there are."""
-
-    def start(self, rows: int) -> None:
-        """The whole work, in rows times passes."""
-
-    def advance(self, rows: int, what: str) -> None:
-        """Some of it is done."""
-
-    def say(self, what: str) -> None:
-        """Something else is being done."""
 
 
 def default_folder(plan: Plan) -> Path:
@@ -96,11 +80,12 @@ def run_plan(
     classifier: BoundClassifier | None = None,
     device: str | None = None,
     unknown: Source | None = None,
+    resources: Resources | None = None,
 ) -> Path:
     """Run a plan and return its run folder; what an earlier, interrupted run measured is kept.
 
     Objects that are given stand in for those at the plan's addresses. Another device gives the same decisions, and
-    scores to 1e-4, so it is no part of the plan.
+    scores to 1e-4, so it is no part of the plan; nor are the `resources` of the machine that it may use.
 
     Raises:
         InputError: something given cannot be used; nothing was measured.
@@ -110,33 +95,35 @@ def run_plan(
         try_folder(out)
     with blamed(), contained():
         others = StandIns(source=source, classifier=classifier, unknown=unknown, device=device)
-        return _run(plan, out, progress, others)
+        return _run(plan, out, progress, others, (resources or Resources()).settled(alone=others.in_memory))
 
 
-def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns) -> Path:
+def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources) -> Path:
     began = time.monotonic()
-    job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)))
+    if resources.threads is not None:
+        torch.set_num_threads(resources.threads)
+    kept = KeptImages(resources.image_memory * MIB)
+    job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)), kept)
     progress.say("checking the model and the data")
     checks, job = _preflight(job)
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
         notes = [*write_metadata(job, folder), *check_answers(job, folder)]
         for sentence in notes:
             progress.say(sentence)
-        if not folder.is_finished(task.name for task in shards(job)):
+        if not folder.is_finished({task.name: len(task.rows) for task in shards(job)}):
             _say_harm(folder, progress, notes)
             folder.write_json("facts/preflight.json", checks)
-            _measure(job, folder, progress)
+            _measure(job, folder, progress, resources)
             folder.log("finished", seconds=round(time.monotonic() - began, 1))
-            folder.time("audit", time.monotonic() - began)
             folder.finish()
     return folder.path
 
 
-def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
+def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
     """Everything that is not there yet."""
     _note_similarity(job, folder, progress)
     folder.log("started")
-    _measure_all(job, folder, progress)
+    _measure_all(job, folder, progress, resources)
     job = _answered(job, folder)
     _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
     _note_sections(job, folder, progress)
@@ -145,7 +132,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress) -> None:
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What images are nearly the same, and whether they came in bursts; they are read once for both."""
-    printed = cache(partial(printed_rows, job.source, job.index))
+    printed = cache(partial(printed_rows, job.source, job.index, job.kept))
     near = partial(near_duplicate_facts, job.source, job.index, job.unknown)
     _note(folder, "near_duplicates", progress, "looking for near-duplicates", lambda: near(printed()))
     if job.index.group_count is None:
@@ -180,9 +167,8 @@ def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Ca
     path = f"facts/{name}.json"
     if not folder.has(path):
         progress.say(what)
-        begun = time.monotonic()
-        folder.write_json(path, facts())
-        folder.time(name, time.monotonic() - begun)
+        with folder.timed(name):
+            folder.write_json(path, facts())
 
 
 def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -217,63 +203,33 @@ def _trials(job: Job) -> dict[str, Any]:
     return trials(job, attacked_rows(job.index, min(count, sample_size(count))))
 
 
-MEASURES: Mapping[Kind, Callable[[Job, Condition, IndexRows], pl.DataFrame]] = {
-    "clean": measure_clean,
-    "attack": measure_attack,
-    "corruption": measure_corruption,
-    "unknown": measure_unknown,
-    "epsilon": measure_search,
-    "map": measure_map,
-    "intervention": measure_occlusion,
-}
-"""What each kind of condition is measured by: a shard's index rows in, its record rows out."""
-
-
-def _measure_all(job: Job, folder: RunWriter, progress: Progress) -> None:
-    done = folder.shards()
+def _measure_all(job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
+    """Every shard that is not there yet: clean ones, then what is fixed by them, then the others."""
     work = list(shards(job))
-    missing = [task.name for task in work if task.name not in done]
-    folder.reopen(missing)
+    done = folder.intact({task.name: len(task.rows) for task in work})
+    missing = [task for task in work if task.name not in done]
+    folder.reopen(task.name for task in missing)
     if missing or not all(map(folder.has, _files_of_signals(job))):
         job = _fit(job, folder, work, progress)
-    progress.start(sum(task.cost for task in work))
-    frozen = False
-    for task in work:
-        if task.condition != CLEAN and not frozen:
-            _freeze(job, folder)
-            frozen = True
-        if task.name not in done:
-            begun = time.monotonic()
-            table = _measured(job, task, folder)
-            folder.add(done, task.name, task.condition.name, table)
-            folder.time(task.name, time.monotonic() - begun)
-        progress.advance(task.cost, task.condition.sentence)
-    if not frozen:
-        _freeze(job, folder)
+    with Effort(job, folder, progress, resources) as effort:
+        effort.begin(work, missing)
+        effort.measure([task for task in missing if task.condition == CLEAN])
+        clean = read(folder.path, CLEAN.name)
+        with folder.timed("policies"):
+            _freeze(job, folder, clean)
+        lost = _lost(job, clean)
+        effort.measure([task.without(lost) for task in missing if task.condition != CLEAN])
 
 
-def _measured(job: Job, task: Shard, folder: RunWriter) -> pl.DataFrame:
-    """The rows of a shard; where the model fails it is asked again about fewer of them."""
-    measure, rows, job = MEASURES[task.condition.kind], task.rows, job.on_images_of(task.condition)
-    try:
-        with contained():
-            return measure(job, task.condition, rows)
-    except BaseException as error:
-        if not is_of_the_model(error):
-            raise
-        why = reason(error)
-        error.__traceback__ = None  # it holds every tensor of the calls it came through
-    release_memory()
-    with contained():
-        table = measure_by_halves(job, task.condition, rows, measure, failure_table)
-    folder.log("the model failed and was run again", what=task.name, why=why, rows=table["error"].count())
-    return table
+def _lost(job: Job, clean: pl.DataFrame) -> dict[int, str]:
+    """The rows on which the model failed as they are, and why."""
+    errors = zip(clean["error"].to_list(), job.index.errors, strict=True)
+    return {row: error for row, (error, own) in enumerate(errors) if error is not None and own is None}
 
 
 def _answered(job: Job, folder: RunWriter) -> Job:
     """The job without the rows on which the model failed, which were measured as far as they could be."""
-    errors = read(folder.path, CLEAN.name)["error"].to_list()
-    return excluding(job, {row: error for row, error in enumerate(errors) if error is not None})
+    return excluding(job, _lost(job, read(folder.path, CLEAN.name)))
 
 
 def _files_of_signals(job: Job) -> Iterator[str]:
@@ -301,9 +257,8 @@ def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress)
     return job
 
 
-def _freeze(job: Job, folder: RunWriter) -> None:
+def _freeze(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
-    clean = read(folder.path, CLEAN.name)
     if not folder.has("facts/policies.json"):
         chosen = choose_for_certificates(job, clean)
         folder.write_json("facts/tolerances.json", [asdict(each) for each in chosen])

@@ -9,6 +9,7 @@ from demur.classifier import BoundClassifier
 from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown
 from demur.data.index import Index
+from demur.data.kept_images import KeepingSource, KeptImages
 from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
@@ -39,6 +40,12 @@ class StandIns:
     unknown: Source | None = None
     device: str | None = None
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether any is an object of this process, or on a device that processes would have to share."""
+        given = (self.source, self.classifier, self.unknown)
+        return any(each is not None for each in given) or self.device not in {None, "cpu"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedGuard:
@@ -67,7 +74,11 @@ class AuditedGuard:
 
 
 def prepared_job(
-    plan: Plan, others: StandIns, say: Callable[[str], None], check_place: Callable[[Plan], None] = lambda _plan: None
+    plan: Plan,
+    others: StandIns,
+    say: Callable[[str], None],
+    check_place: Callable[[Plan], None] = lambda _plan: None,
+    kept: KeptImages | None = None,
 ) -> Job:
     """The job of a plan, before anything is asked of the model.
 
@@ -76,6 +87,7 @@ def prepared_job(
         others: what stands in for what it names.
         say: told what is being done.
         check_place: called with the resolved plan before images are read, such as to refuse a folder.
+        kept: where the images that are read now are kept; by default some are.
 
     Raises:
         InputError: something that is named cannot be used.
@@ -89,13 +101,14 @@ def prepared_job(
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
-    index = build_index(source, limit=plan.data.limit, exclude=learned, held_out=True)
+    kept = KeptImages() if kept is None else kept
+    index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
     if guard is not None:  # nothing is placed or certified here: every image may judge
         every: list[Split] = ["test"] * len(index)
         index = replace(index, splits=tuple(every))
     check_sites(setup.policies, index)
     address = None if others.classifier is not None else plan.model.address
-    parts = {"model": address, "unknown": _unknown_images(plan, unknown, index, classifier)}
+    parts = {"model": address, "unknown": _unknown_images(plan, unknown, index, classifier), "kept": kept}
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
 

@@ -130,9 +130,10 @@ def scores_of(job: Job, x: Images, keys: Keys, logits: Logits | None = None) -> 
 def score_batch(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardScores:
     """What the model answered to one batch and how some signals score it."""
     logits = finite(evidence.logits)
-    parts = {name: signal.parts(evidence) for name, signal in signals.items() if isinstance(signal, Composed)}
+    composed = {name: signal for name, signal in signals.items() if isinstance(signal, Composed)}
+    parts = {name: signal.parts(evidence) for name, signal in composed.items()}
     scores = {
-        name: signal.of_parts(parts[name], evidence) if isinstance(signal, Composed) else signal(evidence)
+        name: composed[name].of_parts(parts[name], evidence) if name in composed else signal(evidence)
         for name, signal in signals.items()
     }
     return ForwardScores(
@@ -237,14 +238,10 @@ def _metadata(index: Index, rows: IndexRows) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {
         f"{META}{name}": [_text(values[row]) for row in rows] for name, values in sorted(index.meta.items())
     }
-    for name, values in ((SECOND, index.labels2), (WEIGHT, index.weights)):
-        if _has(values):
+    for name, values, some in ((SECOND, index.labels2, index.has_labels2), (WEIGHT, index.weights, index.has_weights)):
+        if some:
             columns[name] = [values[row] for row in rows]
     return columns
-
-
-def _has(values: Sequence[object]) -> bool:
-    return any(value is not None for value in values)
 
 
 def _text(value: str | float | None) -> str | None:

@@ -1,8 +1,8 @@
 """A run folder: one writer at a time, shards that are whole or absent, a log of what happened."""
 
-import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,18 +10,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from demur import seal
 from demur.errors import DemurError, InputError, RunError
-from demur.files import json_bytes, locked, read_json, write_json
+from demur.files import (
+    append_line,
+    checked_line,
+    is_whole,
+    json_bytes,
+    locked,
+    read_json,
+    whole_lines,
+    write_atomically,
+    write_json,
+)
 from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
-from demur.records import PART, write_parts, write_shard
+from demur.records import JOURNAL, EncodedShard
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
 _SHEETS = "facts/pictures.json"
 _PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json", _SHEETS)
+TIMES = "timings/times.jsonl"
+"""How long each shard and each step took, a line each; of what was done again there are several."""
+
 _KEPT = ("plan.toml", "run.json")
 
 
@@ -41,23 +52,24 @@ class RunWriter:
         """What the manifest holds and the disk confirms: a shard whose bytes changed is measured again."""
         try:
             entries = read_json(self.path / seal.MANIFEST)
-        except RunError:  # none yet, or one that was cut: then every shard is measured again
-            return {}
-        known = [entry for entry in entries if _is_whole(entry)] if isinstance(entries, list) else []
-        return {entry["shard"]: entry for entry in known if self._intact(entry)}
+        except RunError:  # none yet, or one that was cut: then its shards are measured again
+            entries = []
+        listed = [*(entries if isinstance(entries, list) else ()), *map(json.loads, whole_lines(self._journal))]
+        return {entry["shard"]: entry for entry in listed if _is_whole(entry) and self._intact(entry)}
 
     def _intact(self, entry: Mapping[str, Any]) -> bool:
         return all(seal.file_sha256(self.path / name) == sha256 for name, sha256 in seal.shard_files(entry))
 
-    def add(self, done: dict[str, Mapping[str, Any]], name: str, condition: str, table: pl.DataFrame) -> None:
-        """Write the parts of its scores, then a shard, then the manifest that names it."""
-        parts = [column for column in table.columns if column.startswith(PART)]
-        entry = {"shard": name, "condition": condition, "rows": table.height}
-        if parts:
-            entry["parts"] = write_parts(self.path, name, table.select("sample_id", *parts))
-        entry["sha256"] = write_shard(self.path, name, table.drop(parts))
-        done[name] = {**entry, "check": entry_check(entry)}
-        write_json(self.path / seal.MANIFEST, [done[key] for key in sorted(done)])
+    @property
+    def _journal(self) -> Path:
+        return self.path / JOURNAL
+
+    def add(self, name: str, condition: str, shard: EncodedShard) -> None:
+        """Write the parts of its scores, then a shard, then the line that names it: what is there already stays."""
+        if not (self.path / seal.MANIFEST).exists():
+            write_json(self.path / seal.MANIFEST, [])
+        entry = {"shard": name, "condition": condition, "rows": shard.rows, **shard.write(self.path, name)}
+        append_line(self._journal, json.dumps(checked_line(entry), sort_keys=True))
 
     def has(self, name: str) -> bool:
         """Whether a file is there as this run wrote it; one that is not sealed is from elsewhere, or half a step."""
@@ -71,9 +83,13 @@ class RunWriter:
         """Write a file of JSON, and vouch for it."""
         self.write({name: json_bytes(content)})
 
-    def is_finished(self, planned: Iterable[str]) -> bool:
+    def intact(self, planned: Mapping[str, int]) -> frozenset[str]:
+        """Those of the planned shards, by name and rows, that are there as they were written."""
+        return frozenset(name for name, entry in self.shards().items() if planned.get(name) == entry["rows"])
+
+    def is_finished(self, planned: Mapping[str, int]) -> bool:
         """Whether nothing is left to do: every planned shard and every file is there as it was written."""
-        return not self.harmed and self.has(seal.MANIFEST) and set(planned) <= set(self.shards())
+        return not self.harmed and self.has(seal.MANIFEST) and self.intact(planned) == set(planned)
 
     def reopen(self, missing: Iterable[str]) -> None:
         """Vouch no more for what follows from shards that are still to be measured."""
@@ -84,20 +100,31 @@ class RunWriter:
         seal.unseal(self.path, [*gone, *fitted, *([_SHEETS] if missing else [])])
 
     def finish(self) -> None:
-        """Vouch for the manifest, and so for every shard: from now on the run can be read."""
+        """Write the manifest and vouch for it, and so for every shard: from now on the run can be read."""
+        done = self.shards()
+        write_json(self.path / seal.MANIFEST, [done[name] for name in sorted(done)])
         seal.seal_file(self.path, seal.MANIFEST)
+        self._journal.unlink(missing_ok=True)
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl."""
         file = self.path / "log.jsonl"
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **facts}
         before = file.read_bytes() if file.is_file() else b""
-        whole = f"{json.dumps(seal.checked_line(line), sort_keys=True)}\n"
+        whole = f"{json.dumps(checked_line(line), sort_keys=True)}\n"
         seal.replace_sealed(self.path, file.name, before + whole.encode())
 
-    def time(self, name: str, seconds: float) -> None:
-        """Note how long something took, outside every identity guarantee."""
-        write_json(self.path / "timings" / f"{name}.json", {"seconds": round(seconds, 3)})
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Note how long what is done inside takes this process."""
+        begun, spent = time.monotonic(), time.process_time()
+        yield
+        self.time(name, time.monotonic() - begun, time.process_time() - spent)
+
+    def time(self, name: str, seconds: float, cpu: float) -> None:
+        """Note how long something took, and of the processor, outside every identity guarantee."""
+        line = {"name": name, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
+        append_line(self.path / TIMES, json.dumps(line))
 
 
 def try_folder(path: Path) -> None:
@@ -120,17 +147,9 @@ def try_folder(path: Path) -> None:
         ) from None
 
 
-def entry_check(entry: Mapping[str, Any]) -> str:
-    """What an entry of a manifest says of itself, so that one that was changed is known before the run is finished."""
-    text = json.dumps({key: value for key, value in entry.items() if key != "check"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _is_whole(entry: Any) -> bool:
-    """Whether an entry of a manifest is as it was written; those of earlier versions have no check."""
-    if not isinstance(entry, dict) or not {"shard", "condition", "rows", "sha256"} <= set(entry):
-        return False
-    return "check" not in entry or entry["check"] == entry_check(entry)
+    """Whether an entry of a manifest is as it was written, so that one that was changed is known before the end."""
+    return isinstance(entry, dict) and {"shard", "condition", "rows", "sha256"} <= set(entry) and is_whole(entry)
 
 
 @contextmanager
@@ -144,10 +163,19 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
     with locked(path):
         seal.refuse_foreign(path, "plan.toml")
         _sweep(path)
+        _mend_journal(path / JOURNAL)
         seal.begin(path)
         harmed = _mended(path)
         _claim(path, plan)
         yield RunWriter(path, harmed)
+
+
+def _mend_journal(journal: Path) -> None:
+    """Drop lines that are not whole, so that the next one does not follow upon half of one."""
+    if journal.is_file():
+        content = "".join(f"{line}\n" for line in whole_lines(journal)).encode()
+        if content != journal.read_bytes():
+            write_atomically(journal, content)
 
 
 def _mended(path: Path) -> tuple[str, ...]:
@@ -157,7 +185,7 @@ def _mended(path: Path) -> tuple[str, ...]:
     """
     found = [name for name in seal.harmed(path) if not seal.is_derived(name)]
     for name in set(found) & set(seal.JOURNALS):
-        lines = "".join(f"{line}\n" for line in seal.whole_lines(path / name))
+        lines = "".join(f"{line}\n" for line in whole_lines(path / name))
         seal.write_sealed(path, {name: lines.encode()})
     pictures = _PICTURED if any(name in _PICTURED or name.startswith("thumbs/") for name in found) else ()
     if found:
@@ -197,7 +225,7 @@ def _claim(path: Path, plan: Plan) -> None:
     """
     file, content = path / "plan.toml", plan.toml().encode()
     known = (seal.read_seal(path) or {}).get(file.name)
-    if not any((path / name).exists() for name in (seal.MANIFEST, *_RESULTS)):
+    if not any((path / name).exists() for name in (seal.MANIFEST, JOURNAL, *_RESULTS)):
         stale = [] if known == [seal.sha256_of(content)] else list(seal.read_seal(path) or ())
         seal.unseal(path, [name for name in stale if name not in seal.JOURNALS])
     elif known is None and file.exists():
@@ -230,4 +258,4 @@ def _sweep(path: Path) -> None:
                 left.unlink(missing_ok=True)
 
 
-_OWN = ("run.json", "manifest.json", "plan.toml", "seal.json", *seal.JOURNALS)
+_OWN = ("run.json", "manifest.json", JOURNAL, "plan.toml", "seal.json", *seal.JOURNALS)

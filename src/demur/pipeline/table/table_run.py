@@ -21,7 +21,7 @@ from demur.pipeline.table.logit_scores import LOGIT_SCORES
 from demur.pipeline.table.table_certificate import TableCertificate, sample_ids
 from demur.pipeline.table.table_splits import table_splits
 from demur.policies import Tolerance, dump_policy
-from demur.records import SCHEMA_VERSION, WEIGHT, frame
+from demur.records import SCHEMA_VERSION, WEIGHT, EncodedShard, frame
 from demur.registry import call_of
 
 SHARD = 50_000
@@ -52,9 +52,9 @@ def write_table_run(answers: Answers, found: TableCertificate, policy: str, tole
         folder.write_json("run.json", _facts(answers, splits, plan))
         folder.write_json("facts/preflight.json", [])
         folder.log("started")
-        done: dict[str, Mapping[str, Any]] = {}
         for number, table in enumerate(_shards(answers, splits)):
-            folder.add(done, f"c000-s{number:04d}", "clean", table)
+            name = f"c000-s{number:04d}"
+            folder.add(name, "clean", EncodedShard.of(table, name))
         stated = {"name": found.signal, "tolerance": asdict(tolerance), "ways": ["stated"], "refused": {}}
         folder.write_json("facts/tolerances.json", [stated])
         folder.write_json(

@@ -1,0 +1,52 @@
+"""What an audit may use of a machine: processes, threads, memory for images. No part of a plan, and of no result."""
+
+import os
+from dataclasses import dataclass, replace
+
+from demur.data.kept_images import BUDGET
+from demur.errors import InputError
+from demur.registry.regular_files import MIB
+
+_WORTH = 15.0
+"""Seconds of work for which one more process is started, which takes about four to be of use."""
+
+_OF_ONE = 1500 * MIB
+"""Memory that a process may take; half of the machine's is shared out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an audit may use.
+
+    Attributes:
+        workers: processes that measure; by default as many as there are cores, where that is faster.
+        threads: threads of the model in each process; by default one where there may be several processes, so that
+            rows do not depend on how many there are, and else what torch takes.
+        image_memory: megabytes of decoded images that are kept.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    image_memory: int = BUDGET // MIB
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("workers", self.workers, 1),
+            ("threads", self.threads, 1),
+            ("image_memory", self.image_memory, 0),
+        ):
+            if value is not None and value < least:
+                raise InputError(f"`{name}` must be at least {least}; got {value}.")
+
+    def settled(self, *, alone: bool) -> "Resources":
+        """The same for a job that stays in this process, or for one of which every process may have a copy."""
+        if alone and self.workers in {None, 1}:
+            return replace(self, workers=1)
+        return replace(self, threads=self.threads or 1)
+
+    def processes_for(self, seconds: float, cores: int) -> int:
+        """How many processes are worth their start for so much work."""
+        if self.workers is not None:
+            return self.workers
+        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (2 * _OF_ONE)
+        return max(1, min(cores // (self.threads or 1), room, 1 + int(seconds / _WORTH)))

@@ -1,0 +1,175 @@
+"""Helpers measure the same bytes as one process; what one loses is measured here, and none outlives its audit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from tests import every_section, tiny
+
+from demur.pipeline.run import crew as crews
+from demur.pipeline.run.crew import Crew, Helper
+from demur.pipeline.run.effort import Effort
+from demur.pipeline.run.resources import Resources
+
+SMALL = {"conditions": ("clean", "fgsm(eps=0.1)", "gaussian_noise(severity=[1, 4])"), "attacked": 60}
+TWO = Resources(workers=2)
+
+
+def audit(folder, resources=TWO, **changes):
+    return tiny.run(folder, tiny.source(700), resources=resources, **{**SMALL, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return tiny.hashes(audit(tmp_path_factory.mktemp("one") / "run", resources=None))
+
+
+@pytest.fixture
+def helpers(monkeypatch):
+    """The helpers that audits start, which are given every shard as long as one of them lives."""
+    started, start, taken = [], Helper.of, Crew._taken
+
+    def noted(threads):
+        started.append(start(threads))
+        return started[-1]
+
+    def left_to_helpers(crew):
+        busy = any(attendant.is_alive() for attendant in crew._attendants)
+        return None if busy else taken(crew)
+
+    monkeypatch.setattr(Helper, "of", noted)
+    monkeypatch.setattr(Crew, "_taken", left_to_helpers)
+    return started
+
+
+def answers(monkeypatch):
+    """What helpers are asked, and what they answer."""
+    found, ask = [], Helper.ask
+
+    def noted(helper, what):
+        found.append((what, ask(helper, what)))
+        return found[-1][1]
+
+    monkeypatch.setattr(Helper, "ask", noted)
+    return found
+
+
+def test_a_helper_measures_the_same_bytes(whole, helpers, tmp_path, monkeypatch):
+    found = answers(monkeypatch)
+    assert tiny.hashes(audit(tmp_path / "run")) == whole
+    assert [what[0] for what, answer in found[1:] if isinstance(answer, crews.MeasuredShard)] == [
+        "c000-s0001", "c001-s0000", "c002-s0000", "c002-s0001", "c003-s0000", "c003-s0001",
+    ]  # fmt: skip
+    assert all(helper.process.poll() is not None for helper in helpers), "it outlives its audit"
+
+
+def test_sections_and_failed_rows_are_the_same_from_a_helper(helpers, tmp_path):
+    one = every_section.run(tmp_path / "one")
+    two = every_section.run(tmp_path / "two", resources=TWO)
+    assert len(helpers) == 1
+    assert tiny.hashes(two) == tiny.hashes(one)
+
+
+def test_what_a_killed_helper_was_at_is_measured_here(whole, helpers, tmp_path, monkeypatch):
+    ask = Helper.ask
+
+    def killed(helper, what):
+        if what[0] == "c002-s0000":
+            os.kill(helper.process.pid, signal.SIGKILL)
+        return ask(helper, what)
+
+    monkeypatch.setattr(Helper, "ask", killed)
+    assert tiny.hashes(audit(tmp_path / "run")) == whole
+    assert helpers[0].process.returncode == -signal.SIGKILL
+
+
+def test_an_interruption_ends_helpers_and_the_same_command_goes_on(whole, helpers, tmp_path, monkeypatch):
+    def interrupted(crew, task, found):
+        if task.condition.name.startswith("gaussian"):
+            raise KeyboardInterrupt
+        keep(crew, task, found)
+
+    keep = Effort._keep
+    monkeypatch.setattr(Effort, "_keep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        audit(tmp_path / "run")
+    assert all(helper.process.poll() is not None for helper in helpers)
+    done = set((tmp_path / "run" / "records").iterdir())
+    assert {path.stem for path in done} == {"c000-s0000", "c000-s0001", "c001-s0000"}
+    monkeypatch.setattr(Effort, "_keep", keep)
+    assert tiny.hashes(audit(tmp_path / "run")) == whole
+
+
+class Fleeting(tiny.Net):
+    """A net that stops whatever process it is in but the first, once it is asked about a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.owner = os.getpid()
+
+    def forward(self, x):
+        if os.getpid() != self.owner and len(x) > 2:
+            raise KeyboardInterrupt
+        return super().forward(x)
+
+
+def test_what_a_helper_cannot_measure_is_measured_here(whole, helpers, tmp_path, monkeypatch):
+    found = answers(monkeypatch)
+    model = tiny.BoundClassifier(Fleeting().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    folder = tiny.run(tmp_path / "run", tiny.source(700), model, resources=TWO, **SMALL)
+    assert [str(answer).partition(" ")[0] for _, answer in found] == ["ready", *["KeyboardInterrupt"] * 6]
+    ours, theirs = tiny.hashes(folder), whole
+    assert {name: ours[name] for name in ours if name.startswith("records")} == {
+        name: theirs[name] for name in theirs if name.startswith("records")
+    }
+
+
+def test_a_helper_ends_with_the_process_that_started_it():
+    code = (
+        "import os, signal, sys; from demur.pipeline.run.crew import Helper; helper = Helper.of(1); "
+        "print(helper.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    pid, deadline = int(found.stdout), time.monotonic() + 30
+    while _lives(pid):
+        assert time.monotonic() < deadline, "it outlives the process that started it"
+        time.sleep(0.1)
+
+
+def _lives(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_helpers_are_started_where_they_are_worth_it():
+    free = Resources()
+    assert [free.processes_for(seconds, 8) for seconds in (0, 14, 16, 3000)] == [1, 1, 2, 8]
+    assert free.processes_for(3000, 1) == 1
+    assert replace(free, threads=4).processes_for(3000, 8) == 2
+    assert TWO.processes_for(0, 1) == 2
+
+
+def test_objects_in_memory_stay_in_one_process_unless_several_are_named():
+    assert Resources().settled(alone=True) == Resources(workers=1)
+    assert Resources().settled(alone=False) == Resources(threads=1)
+    assert TWO.settled(alone=True) == Resources(workers=2, threads=1)
+    assert Resources(threads=3).settled(alone=True) == Resources(workers=1, threads=3)
+
+
+def test_what_cannot_be_sent_is_measured_by_one_process_and_said(whole, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(tiny.Quiet, "say", lambda _self, what: said.append(what))
+    net = tiny.Net()
+    net.own = lambda x: x
+    model = tiny.BoundClassifier(net.eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    folder = tiny.run(tmp_path / "run", tiny.source(700), model, resources=TWO, **SMALL)
+    assert tiny.hashes(folder)["records/c003-s0001.parquet"] == whole["records/c003-s0001.parquet"]
+    (sentence,) = (what for what in said if what.startswith("one process measures"))
+    assert "the model of this job cannot be sent to another process" in sentence
