@@ -8,7 +8,6 @@ from functools import cache
 from importlib.resources import files
 
 import jinja2
-import vl_convert
 
 from demur.analysis.accuracy.confusions import MANY
 from demur.analysis.accuracy.overall import ClassRow, worst_first
@@ -48,6 +47,7 @@ from demur.report.perturbation_words import (
     size_words,
 )
 from demur.report.state_words import reportable
+from demur.report.vega_script import vega_script
 
 CONTENTS = (
     ("making", "How it was made"),
@@ -131,7 +131,7 @@ def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
     raw = "" if results.is_large else _raw(results)
     results = reportable(results)
-    scripts = {"library": library(), "behaviour": asset("report.js")}
+    scripts = {"library": vega_script(), "behaviour": asset("report.js")}
     shown, at = start(results)
     return (
         _environment()
@@ -208,12 +208,6 @@ def drawings(results: Results) -> Mapping[str, Drawing]:
         *perturbation_charts(results),
     ]
     return {drawing.name: drawing for drawing in found if drawing}
-
-
-@cache
-def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, safe to inline."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script").strip()
 
 
 @cache
