@@ -71,9 +71,7 @@ def test_the_panel_needs_no_pointer(panel):
 
 
 def test_a_condition_shows_each_image_before_and_now(panel, results):
-    at = next(i for i, row in enumerate(results.conditions) if row.condition == "low_light(severity=3)")
-    rows = "document.querySelector('#conditions .figures').tBodies[0].rows"
-    panel.script(f"{rows}[arguments[0]].querySelector('.see').click()", at)
+    panel.script("document.querySelector('[data-pictures=\"condition:low_light(severity=3)\"] .see').click()")
     changed = next(row for row in results.figures.pictures.changed if row.condition == "low_light(severity=3)")
     assert panel.script("return document.querySelectorAll('#pictures-list li').length") == len(
         changed.images.sample_ids
