@@ -86,14 +86,14 @@ class ActivationEntropy:
             side=self.side,
             bits=self.bits,
         )
-        shared = mutual_information(entropies.numpy()).tolist()
+        shared = torch.from_numpy(mutual_information(entropies.numpy()))
         if self.fusion == "mean":
             return replace(plain, shared=shared)
         wrong = torch.cat([evidence.logits.argmax(dim=1) for evidence in reference]) != labels
         units, grouped = units_of(reference)
         detector = Detector().fit(plain.columns(entropies), wrong, units if grouped else None)
-        alone = [float(auroc(column.numpy(), wrong.numpy())) for column in plain.deviations(entropies).T]
-        return replace(plain, shared=shared, detector=detector, alone=alone)
+        alone = [auroc(column.numpy(), wrong.numpy()) for column in plain.deviations(entropies).T]
+        return replace(plain, shared=shared, detector=detector, alone=torch.tensor(alone, dtype=torch.float64))
 
     def _edges(self, reference: Iterable[Evidence]) -> tuple[Tensor, ...]:
         if self.edges:
@@ -120,8 +120,8 @@ class FittedActivationEntropy:
     side: str
     bits: bool = False
     detector: FittedDetector | None = None
-    shared: Sequence[Sequence[float]] = ()
-    alone: Sequence[float] = ()
+    shared: Tensor | None = None
+    alone: Tensor | None = None
 
     @property
     def unit(self) -> str:
@@ -136,14 +136,14 @@ class FittedActivationEntropy:
             "edges": [edges.tolist() for edges in self.edges],
             "mean": self.middle.tolist(),
             "standard_deviation": self.spread.tolist(),
-            "mutual_information": self.shared,
+            **({} if self.shared is None else {"mutual_information": self.shared.tolist()}),
             **({} if self.detector is None else self._fusion_facts(self.detector)),
         }
 
     def _fusion_facts(self, detector: FittedDetector) -> Mapping[str, Any]:
         """Whether the fusion ranks rows it was not trained on better than the best layer does."""
-        fused = detector.facts
-        return {**fused, "layer_auroc": self.alone, "beats_its_layers": fused["held_out_auroc"] > max(self.alone)}
+        fused, alone = detector.facts, [] if self.alone is None else self.alone.tolist()
+        return {**fused, "layer_auroc": alone, "beats_its_layers": fused["held_out_auroc"] > max(alone, default=0.0)}
 
     def __call__(self, evidence: Evidence) -> Scores:
         return self.of_parts(self.parts(evidence), evidence)

@@ -20,7 +20,9 @@ def counts_in(values: Tensor, edges: Tensor) -> Tensor:
     cuts = _cuts(edges, values.dtype)
     if torch.compiler.is_exporting():  # a graph cannot leave torch
         return _counts_by_lookup(values, cuts)
-    ordered = torch.from_numpy(np.sort(values.detach().numpy(), axis=1))  # several times faster than to look up every value
+    ordered = torch.from_numpy(
+        np.sort(values.detach().numpy(), axis=1)
+    )  # several times faster than to look up every value
     return torch.searchsorted(ordered, cuts.repeat(len(values), 1)).diff(dim=1).double()
 
 
