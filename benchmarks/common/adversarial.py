@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demur.data import Index, Source
-from demur.training.batches import fresh, gather, shifted
+from demur.training.batches import fresh, gather, random_shift
 from demur.training.learning_loop import learn
 from demur.training.model_card import write_model
 from demur.training.standard import Standard
@@ -43,7 +43,7 @@ class Adversarial:
         return self._standard.pace(done, total)
 
     def view(self, images: Tensor, dice: torch.Generator) -> Tensor:
-        return shifted(images, 1, dice)
+        return random_shift(images, 1, dice)
 
     def loss(self, student: nn.Module, images: Tensor, labels: Tensor, counts: Tensor) -> Tensor:  # noqa: ARG002
         return functional.cross_entropy(student(self.worst(student, images, labels)), labels)
