@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import demur
-from demur.cli.settings import shown_progress
+from demur.cli.settings import progress_display
 from demur.data import Source, build_index, open_data
 from demur.data.fashion import CLASSES
 from demur.metrics.binomial import wilson
@@ -47,7 +47,7 @@ def train(folder: Path, weights: Path) -> None:
     source = open_data(f"idx:{folder}?split=train")
     index = build_index(source)
     lessons = gather(source, index.positions.tolist(), torch.from_numpy(index.labels))
-    with shown_progress() as progress:
+    with progress_display() as progress:
         state = learn(RECIPE, fresh(CompactResNet, SEED), lessons, SEED, progress=progress)
     save_file(state, weights, metadata={"classes": ",".join(CLASSES)})
 

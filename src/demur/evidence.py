@@ -66,6 +66,7 @@ class Evidence:
         self.spent = torch.zeros(2, len(images if logits is None else logits), dtype=torch.int64)
         if logits is not None:  # the cached property starts filled
             self.logits = logits
+        self._contributions = dict[tuple[tuple[str, ...], int], Mapping[str, Contributions]]()
         self._layers = tuple(layers)
         self._features = features
         self._keys = keys
@@ -166,20 +167,32 @@ class Evidence:
                 passes.append(self.logits_of(self.images))
         return torch.stack(passes)
 
-    def contributions(self, layer: str = "", steps: int = 10) -> Contributions:
-        """What each map of a layer adds to the logit of the answer, from the origin to the image; never kept.
+    def contributions(self, layers: Sequence[str] = (), steps: int = 10) -> Mapping[str, Contributions]:
+        """What each map of some layers adds to the logit of the answer, from the origin to the image; kept.
 
-        Without a layer, and for one that is pooled into the linear head, by the closed form, at no further pass; for
-        any other along a path, `steps` + 1 forward and backward passes and a forward one to see how complete it is.
+        Without a layer, under the name "", and for one that is pooled into the linear head, by the closed form, at no
+        further pass; for all others together along one path of `steps` + 1 forward and backward passes.
         """
-        if layer:
+        key = (tuple(layers), steps)
+        if key not in self._contributions:
+            self._contributions[key] = self._added(*key)
+        return self._contributions[key]
+
+    def _added(self, layers: tuple[str, ...], steps: int) -> Mapping[str, Contributions]:
+        for layer in layers:
             self.activations(layer)
         answers = self._output.logits.argmax(dim=1)
-        if not layer or is_pooled(self._output, layer):
-            weight = self.head[0].to(answers.device)
-            return of_features(self._classifier, weight, self._output, answers).cpu()
-        self.count(forwards=steps + 2, backwards=steps + 1)
-        return along_a_path(self._classifier, self.images, layer, answers, steps).cpu()
+        closed = [layer for layer in layers or ("",) if not layer or is_pooled(self._output, layer)]
+        found: dict[str, Contributions] = {}
+        if closed:
+            added = of_features(self._classifier, self.head[0].to(answers.device), self._output, answers).cpu()
+            found |= dict.fromkeys(closed, added)
+        others = [layer for layer in layers if layer not in found]
+        if others:
+            self.count(forwards=steps + 1, backwards=steps + 1)
+            walked = along_a_path(self._classifier, self.images, others, answers, steps)
+            found |= {layer: added.cpu() for layer, added in walked.items()}
+        return {layer: found[layer] for layer in layers or ("",)}
 
     @property
     def filters(self) -> Mapping[str, Tensor]:

@@ -11,8 +11,16 @@ from demur.signals import KNN, ODIN, TemperatureScaled, needs_of
 from demur.signals.softmax_scores import MSP, Energy, Entropy, Margin, MaxLogit
 
 DEFAULTS = {
-    "activation_entropy": {"layers": (), "bins": 30, "edges": (), "side": "two", "fusion": "mean"},
-    "conductance": {"layer": "", "steps": 10, "estimator": "logistic", "folds": 5, "by_class": False},
+    "activation_entropy": {
+        "layers": (),
+        "bins": 30,
+        "edges": (),
+        "side": "two",
+        "fusion": "mean",
+        "binning": "quantile",
+        "bits": False,
+    },
+    "conductance": {"layer": "", "layers": (), "steps": 10, "estimator": "logistic", "folds": 5, "by_class": False},
     "doctor": {"variant": "alpha"},
     "energy": {"temperature": 1.0},
     "entropy": {},
@@ -44,7 +52,7 @@ DEFAULTS = {
 # The unit, whether features are read, passes for each image and for each reference image, what it is made of.
 FACTS = {
     "activation_entropy": ("standard deviations", True, 0, 0, "layers"),
-    "conductance": ("probability of an error", True, 0, 0, None),
+    "conductance": ("probability of an error", True, 0, 0, "maps"),
     "doctor": ("odds", False, 0, 0, None),
     "energy": ("logits", False, 0, 0, None),
     "ensemble_disagreement": ("nats", False, 1, 0, None),
@@ -73,6 +81,7 @@ ENDS = [
     ("activation_entropy", "edges", [(), (0.0, 1.0, 2.0)], [(0.0,), (0.0, 1.0), (0.0, 1.0, 1.0), (0.0, 2.0, 1.0)]),
     ("activation_entropy", "side", ["two", "upper", "lower"], ["both"]),
     ("activation_entropy", "fusion", ["mean", "learned"], ["median"]),
+    ("activation_entropy", "binning", ["quantile", "uniform"], ["wide"]),
     ("conductance", "steps", [1], [0]),
     ("conductance", "folds", [2], [1]),
     ("conductance", "estimator", ["logistic", "qda"], ["forest of none"]),

@@ -1,8 +1,10 @@
 """How evenly a layer's activations fill their bins."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -10,56 +12,19 @@ from torch import Tensor
 
 from demur.errors import InputError
 from demur.evidence import Evidence
+from demur.metrics import auroc
+from demur.metrics.mutual_information import mutual_information
 from demur.shapes import Features, Labels, Scores
 from demur.signals import Needs
+from demur.signals.activation_histograms import counts_in, entropy_of, quantile_edges, thinned, uniform_edges
 from demur.signals.error_detector import Detector, FittedDetector
 from demur.signals.regression import units_of
 
-_LEAST, _MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
-_VALUES = 1024
-"""Values of one row that the edges of bins are learned from."""
-
-
-def counts_in(values: Tensor, edges: Tensor) -> Tensor:
-    """How many values (rows, values) of each row fall into each bin, (rows, bins), float64.
-
-    Bins hold their lower edge, the last its upper one too, and what lies outside is not counted: as `numpy.histogram`.
-    """
-    bins, values = len(edges) - 1, values.double()  # else the last edge would be rounded to the type of the values
-    place = torch.bucketize(values, edges, right=True) - 1
-    place = torch.where(values == edges[-1], bins - 1, place)
-    outside = (place < 0) | (place >= bins)
-    counts = torch.zeros(values.shape[0], bins + 1, dtype=torch.float64)
-    counts.scatter_add_(1, torch.where(outside, bins, place), torch.ones(values.shape, dtype=torch.float64))
-    return counts[:, :bins]
-
-
-def entropy_of(counts: Tensor) -> Tensor:
-    """−Σ p ln p over the last axis, in nats; 0 where nothing was counted."""
-    p = counts / counts.sum(dim=-1, keepdim=True).clamp(min=1)
-    return torch.special.entr(p).sum(dim=-1)
-
-
-def quantile_edges(batches: Sequence[Tensor], bins: int) -> Tensor:
-    """Edges of a bin for values at 0 and of others that hold equally many of the positive values, however large.
-
-    Equal quantiles become one edge, so there may be fewer bins.
-    """
-    values = torch.cat([batch.flatten() for batch in batches]).double()
-    positive = values[values > _LEAST]
-    if not len(positive):
-        return torch.tensor([0.0, _LEAST, _MOST]).double()
-    inner = torch.quantile(positive[:: 1 + len(positive) // 2**24], torch.arange(1, bins - 1).double() / (bins - 1))
-    return torch.cat([torch.tensor([0.0, _LEAST]).double(), torch.unique(inner), torch.tensor([_MOST]).double()])
-
-
-def thinned(values: Tensor) -> Tensor:
-    """At most 1,024 values of each row (rows, values), evenly apart: enough to place the edges of bins."""
-    return values[:, :: 1 + (values.shape[1] - 1) // _VALUES].clone()
-
-
 SIDES = ("two", "upper", "lower")
 FUSIONS = ("mean", "learned")
+BINNINGS: Mapping[str, Callable[[Sequence[Tensor], int], Tensor]] = MappingProxyType(
+    {"quantile": quantile_edges, "uniform": uniform_edges}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +32,11 @@ class ActivationEntropy:
     """Entropy of the histogram of a layer's activations: high when it lies far from what clean images show.
 
     H = −Σ p_b ln p_b over bins of the rectified activations of one image. By default zero has a bin of its own and the
-    others hold equally many reference values; `edges` fixes them instead, as in `numpy.histogram`. The score is
-    |H − μ|/σ with μ and σ from the reference, or one-sided, (H − μ)/σ for `upper` and (μ − H)/σ for `lower`. Over
-    several layers it is the mean, or `learned`: logistic regression of errors on these scores, cross-fitted.
+    others hold equally many reference values; with the `binning` 'uniform' all are of one width up to the largest
+    reference value; `edges` fixes them instead, as in `numpy.histogram`. The score is |H − μ|/σ with μ and σ from the
+    reference, or one-sided, (H − μ)/σ for `upper` and (μ − H)/σ for `lower`. Over several layers it is the mean, or
+    `learned`: logistic regression of errors on (H − μ)/σ and its size, cross-fitted. The parts are H of each layer, in
+    nats or `bits`.
 
     Without `layers` the penultimate features are read.
 
@@ -83,13 +50,15 @@ class ActivationEntropy:
     edges: tuple[float, ...] = ()
     side: str = "two"
     fusion: str = "mean"
+    binning: str = "quantile"
+    bits: bool = False
 
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise InputError(f"activation_entropy: `bins` must be at least 2; got {self.bins}.")
         if any(high <= low for low, high in pairwise(self.edges)) or len(self.edges) in (1, 2):
             raise InputError(f"activation_entropy: `edges` must rise, three at least; got {list(self.edges)}.")
-        for field, choices in (("side", SIDES), ("fusion", FUSIONS)):
+        for field, choices in (("side", SIDES), ("fusion", FUSIONS), ("binning", tuple(BINNINGS))):
             if getattr(self, field) not in choices:
                 raise InputError(
                     f"activation_entropy: `{field}` is one of {', '.join(choices)}; got {getattr(self, field)!r}."
@@ -115,24 +84,32 @@ class ActivationEntropy:
             middle=middle,
             spread=torch.where(spread > 0, spread, 1.0),
             side=self.side,
+            bits=self.bits,
         )
+        shared = torch.from_numpy(mutual_information(entropies.numpy()))
         if self.fusion == "mean":
-            return plain
-        answers = torch.cat([evidence.logits.argmax(dim=1) for evidence in reference])
+            return replace(plain, shared=shared)
+        wrong = torch.cat([evidence.logits.argmax(dim=1) for evidence in reference]) != labels
         units, grouped = units_of(reference)
-        detector = Detector().fit(plain.deviations(entropies), answers != labels, units if grouped else None)
-        return FittedActivationEntropy(**{**vars(plain), "detector": detector})
+        detector = Detector().fit(plain.columns(entropies), wrong, units if grouped else None)
+        alone = [auroc(column.numpy(), wrong.numpy()) for column in plain.deviations(entropies).T]
+        return replace(plain, shared=shared, detector=detector, alone=torch.tensor(alone, dtype=torch.float64))
 
     def _edges(self, reference: Iterable[Evidence]) -> tuple[Tensor, ...]:
         if self.edges:
             return (torch.tensor(self.edges, dtype=torch.float64),) * max(1, len(self.layers))
         found = [_thin(evidence, self.layers) for evidence in reference]
-        return tuple(quantile_edges(layer, self.bins) for layer in zip(*found, strict=True))
+        return tuple(BINNINGS[self.binning](layer, self.bins) for layer in zip(*found, strict=True))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedActivationEntropy:
-    """Edges of the bins, and mean and standard deviation of the entropy, for each layer."""
+    """Edges of the bins, and mean and standard deviation of the entropy, for each layer.
+
+    `shared` is the mutual information between the entropies of every two layers of the reference, in nats: what two of
+    them have in common, a fusion cannot gain from. `alone` is the AUROC of each layer for errors of the reference, by
+    the score without fusion.
+    """
 
     made_of: ClassVar[str] = ActivationEntropy.made_of
 
@@ -141,7 +118,10 @@ class FittedActivationEntropy:
     middle: Tensor
     spread: Tensor
     side: str
+    bits: bool = False
     detector: FittedDetector | None = None
+    shared: Tensor | None = None
+    alone: Tensor | None = None
 
     @property
     def unit(self) -> str:
@@ -156,20 +136,33 @@ class FittedActivationEntropy:
             "edges": [edges.tolist() for edges in self.edges],
             "mean": self.middle.tolist(),
             "standard_deviation": self.spread.tolist(),
-            **({} if self.detector is None else self.detector.facts),
+            **({} if self.shared is None else {"mutual_information": self.shared.tolist()}),
+            **({} if self.detector is None else self._fusion_facts(self.detector)),
         }
+
+    def _fusion_facts(self, detector: FittedDetector) -> Mapping[str, Any]:
+        """Whether the fusion ranks rows it was not trained on better than the best layer does."""
+        fused, alone = detector.facts, [] if self.alone is None else self.alone.tolist()
+        return {**fused, "layer_auroc": alone, "beats_its_layers": fused["held_out_auroc"] > max(alone, default=0.0)}
 
     def __call__(self, evidence: Evidence) -> Scores:
         return self.of_parts(self.parts(evidence), evidence)
 
     def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:  # noqa: ARG002 — others read the rows
         """How far these entropies lie from those of the reference, over all layers."""
-        found = self.deviations(torch.stack(list(parts.values()), dim=1))
-        return found.mean(dim=1) if self.detector is None else self.detector(found)
+        entropies = torch.stack(list(parts.values()), dim=1) * self._nats
+        if self.detector is None:
+            return self.deviations(entropies).mean(dim=1)
+        return self.detector(self.columns(entropies))
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """The entropy of each layer, in nats."""
-        return dict(zip(self.layers or ("features",), self.entropies(evidence).T, strict=True))
+        """The entropy of each layer, in nats or bits."""
+        return dict(zip(self.layers or ("features",), self.entropies(evidence).T / self._nats, strict=True))
+
+    @property
+    def _nats(self) -> float:
+        """How many nats the unit of the parts has."""
+        return math.log(2) if self.bits else 1.0
 
     def entropies(self, evidence: Evidence) -> Features:
         """The entropy of each layer, (rows, layers), in nats."""
@@ -186,8 +179,16 @@ class FittedActivationEntropy:
 
     def deviations(self, entropies: Features) -> Features:
         """How far entropies lie on the side that counts, in standard deviations."""
-        away = (entropies - self.middle) / self.spread
+        away = self._away(entropies)
         return {"two": away.abs(), "upper": away, "lower": -away}[self.side]
+
+    def columns(self, entropies: Features) -> Features:
+        """What a learned fusion reads: the sign matters as well as the size, unless one side is all that counts."""
+        away = self._away(entropies)
+        return torch.cat([away, away.abs()], dim=1) if self.side == "two" else away
+
+    def _away(self, entropies: Features) -> Features:
+        return (entropies - self.middle) / self.spread
 
 
 def _unit(*, learned: bool) -> str:

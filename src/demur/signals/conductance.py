@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from demur.classifier.channel_contributions import Contributions
 from demur.errors import InputError
 from demur.evidence import Evidence
-from demur.shapes import Features, Flags, Labels, Scores
+from demur.shapes import Features, Labels, Scores
 from demur.signals import GRADIENT, Needs
+from demur.signals.class_maps import ClassMaps
 from demur.signals.error_detector import Detector, Estimator, FittedDetector
 from demur.signals.regression import units_of
 
@@ -24,16 +26,21 @@ class Conductance:
 
     A map adds Σ ∂z/∂y·dy over its pixels y on the way from the origin (zeros at the model's entrance) to the image, z
     the logit of the answer. Without a `layer` the maps are the features before a linear head and the sum has a closed
-    form; so it has for the layer that is averaged into them. Any other layer takes a path integral in `steps` (captum).
-    The detector learns from (v − mean) / (max − min) of each map; with `by_class` mean and range are those of the class
-    answered, which hides from it how the classes differ and was measured to find fewer errors.
+    form; so it has for the layer that is averaged into them. Others take a path integral in `steps`, one for several
+    `layers` at once. The detector learns from (v − mean) / (max − min) of each map; with `by_class` mean and range are
+    those of the class answered, which hides from it how the classes differ and was measured to find fewer errors.
+
+    The parts are how incomplete the sum is, and `class_maps`: what the maps add that matter most to the class answered,
+    in standard deviations of right answers of that class; low where another class's maps made the answer.
 
     Wu et al. (2019), arXiv:1910.00387; conductance of Dhamdhere et al. (2018), arXiv:1805.12233.
     """
 
+    made_of: ClassVar[str] = "maps"
     unit: ClassVar[str] = "probability of an error"
 
     layer: str = ""
+    layers: tuple[str, ...] = ()
     steps: int = 10
     estimator: str | Estimator = "logistic"
     folds: int = 5
@@ -42,6 +49,10 @@ class Conductance:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"conductance: `steps` of the path must be at least 1; got {self.steps}.")
+        if self.layer and self.layers:
+            raise InputError(
+                f"conductance: one `layer` or several `layers`; got {self.layer!r} and {list(self.layers)}."
+            )
         self.detector  # noqa: B018 — its own rules are checked when it is made
 
     @property
@@ -50,26 +61,42 @@ class Conductance:
         return Detector(estimator=self.estimator, folds=self.folds)
 
     @property
+    def of_layers(self) -> tuple[str, ...]:
+        """The layers whose maps are read; none for the features."""
+        return self.layers or ((self.layer,) if self.layer else ())
+
+    @property
     def needs(self) -> Needs:
         """The closed form costs no pass of its own; whether a layer has one shows only in a forward pass."""
-        path = (self.steps + 1) * GRADIENT + 1 if self.layer else 0.0
-        return Needs(layers=(self.layer,) if self.layer else (), features=True, passes=path, fitting=path)
+        path = (self.steps + 1) * GRADIENT if self.of_layers else 0.0
+        return Needs(layers=self.of_layers, features=True, passes=path, fitting=path)
 
     def fit(self, reference: Iterable[Evidence], labels: Labels) -> "FittedConductance":
         maps, gaps, answers, classes = [], [], [], 0
         for evidence in reference:
-            found = evidence.contributions(self.layer, self.steps)
-            maps.append(found.maps.detach())
-            gaps.append(found.gap.detach())
+            found = evidence.contributions(self.of_layers, self.steps)
+            maps.append(_joined(found).detach())
+            gaps.append(torch.stack([part.gap for part in found.values()], dim=1).detach())
             answers.append(evidence.logits.argmax(dim=1))
             classes = evidence.logits.shape[1]
-        values, given = torch.cat(maps), torch.cat(answers)
+        values, given, left = torch.cat(maps), torch.cat(answers), torch.cat(gaps)
         scale = Scale.of(values, given, classes if self.by_class else 0)
         units, grouped = units_of(reference)
         detector = self.detector.fit(scale(values, given), given != labels, units if grouped else None)
+        risen = values.sum(dim=1) / left.shape[1] - left.mean(dim=1)
         return FittedConductance(
-            layer=self.layer, steps=self.steps, scale=scale, detector=detector, gap=float(torch.cat(gaps).abs().max())
+            layers=self.of_layers,
+            steps=self.steps,
+            scale=scale,
+            detector=detector,
+            gap=float(left.abs().max()),
+            share=float(left.abs().mean() / risen.abs().mean()),
+            class_maps=ClassMaps.of(values, given, given != labels, classes),
         )
+
+
+def _joined(found: Mapping[str, Contributions]) -> Features:
+    return torch.cat([part.maps for part in found.values()], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,45 +121,40 @@ class Scale:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedConductance:
-    """A detector over scaled contributions; `gap` is the largest completeness error met in fitting, in logits."""
+    """A detector over scaled contributions, and the maps that matter to each class.
 
+    `gap` is the largest completeness error met in fitting, in logits, `share` their mean as a share of what the logits
+    gain on average.
+    """
+
+    made_of: ClassVar[str] = Conductance.made_of
     unit: ClassVar[str] = Conductance.unit
 
-    layer: str
+    layers: tuple[str, ...]
     steps: int
     scale: Scale
     detector: FittedDetector
     gap: float
+    share: float
+    class_maps: ClassMaps
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the detector learned from, and how complete the path integral is."""
-        return {**self.detector.facts, "completeness_error": self.gap}
+        """What the detector learned from, how complete the path integral is, and the maps of each class."""
+        sums = {"completeness_error": self.gap, "completeness_share": self.share}
+        return {**self.detector.facts, **sums, "class_maps": self.class_maps.facts}
 
     def __call__(self, evidence: Evidence) -> Scores:
-        maps = evidence.contributions(self.layer, self.steps).maps
+        return self.of_parts({}, evidence)
+
+    def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:  # noqa: ARG002 — they say more, not all
+        """The probability of an error, as the detector reads the maps."""
+        maps = _joined(evidence.contributions(self.layers, self.steps))
         return self.detector(self.scale(maps, evidence.logits.argmax(dim=1)))
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """How far what the maps add falls short of, or goes beyond, the logit they should add up to."""
-        return {"completeness_error": evidence.contributions(self.layer, self.steps).gap}
-
-
-def top_maps(maps: Features, answers: Labels, wrong: Flags, count: int) -> Tensor:
-    """For each class the maps (classes, count) that matter to it most, strongest first; −1 for a class never met.
-
-    They add most to right answers of the class, compared with the mean over classes.
-    Wu et al. (2019), arXiv:1910.00387.
-
-    Args:
-        maps: what each map adds to the answer, (rows, maps).
-        answers: the class answered, (rows,).
-        wrong: which answers are wrong, (rows,).
-        count: how many maps.
-    """
-    classes = range(int(answers.max()) + 1)
-    right = [maps[(answers == k) & ~wrong] for k in classes]
-    means = torch.stack([part.mean(dim=0) for part in right])
-    strongest = (means - means.nanmean(dim=0)).nan_to_num(-torch.inf).topk(count, dim=1).indices
-    met = torch.tensor([len(part) > 0 for part in right])
-    return torch.where(met[:, None], strongest, -1)
+        """How far what the maps add misses the gain of the logit, and what the maps of the class answered add."""
+        found = evidence.contributions(self.layers, self.steps)
+        several = {f"completeness_error {name}": part.gap for name, part in found.items()}
+        gaps = several if len(found) > 1 else {"completeness_error": next(iter(found.values())).gap}
+        return {**gaps, "class_maps": self.class_maps(_joined(found), evidence.logits.argmax(dim=1))}
