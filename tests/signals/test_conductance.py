@@ -140,8 +140,7 @@ def test_a_path_has_its_price_and_the_closed_form_none():
     assert needs_of(Conductance(layer="deep", steps=4)).passes == 5 * 2.25
     with pytest.raises(InputError, match="`steps` of the path must be at least 1; got 0"):
         Conductance(steps=0)
-    with pytest.raises(InputError, match="one `layer` or several `layers`"):
-        Conductance(layer="deep", layers=("deep", "last"))
+    assert Conductance(layer="deep", layers=("deep", "last")).of_layers == ("deep", "last")
 
 
 def test_the_signal_of_layers_says_how_incomplete_its_path_is(model, x):

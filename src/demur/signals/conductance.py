@@ -49,10 +49,6 @@ class Conductance:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"conductance: `steps` of the path must be at least 1; got {self.steps}.")
-        if self.layer and self.layers:
-            raise InputError(
-                f"conductance: one `layer` or several `layers`; got {self.layer!r} and {list(self.layers)}."
-            )
         self.detector  # noqa: B018 — its own rules are checked when it is made
 
     @property
@@ -63,7 +59,7 @@ class Conductance:
     @property
     def of_layers(self) -> tuple[str, ...]:
         """The layers whose maps are read; none for the features."""
-        return self.layers or ((self.layer,) if self.layer else ())
+        return tuple(dict.fromkeys((*((self.layer,) if self.layer else ()), *self.layers)))
 
     @property
     def needs(self) -> Needs:

@@ -121,13 +121,27 @@ class Crew:
             attendant.start()
 
     def measured(
-        self, tasks: Sequence[Shard], own: Callable[[Shard], MeasuredShard]
+        self,
+        tasks: Sequence[Shard],
+        own: Callable[[Shard], MeasuredShard],
+        beside: Sequence[Callable[[], None]] = (),
     ) -> Iterator[tuple[Shard, MeasuredShard]]:
-        """Every shard as soon as it is measured, in whatever order; `own` measures one here."""
+        """Every shard as soon as it is measured, in whatever order.
+
+        Args:
+            tasks: the shards.
+            own: measures one here.
+            beside: what is done here first, step by step, while helpers measure.
+        """
         with self._turn:
             self._tasks.extend(tasks)
             self._turn.notify_all()
         left = len(tasks)
+        for step in beside:
+            step()
+            for other, found in self._arrived(wait=False):
+                yield other, found or own(other)
+                left -= 1
         while left:
             task = self._taken()
             if task is not None:

@@ -1,7 +1,7 @@
 """The work of an audit while it is done: who measures its shards, what is written, what is told of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -53,9 +53,9 @@ class Effort:
             if task.name not in self._left:
                 self._progress.advance(task.cost, task.condition.sentence, math.inf)
 
-    def measure(self, tasks: Sequence[Shard]) -> None:
-        """Measure shards, in whatever order, and write them."""
-        for task, found in self._crew.measured(tasks, partial(MeasuredShard.of, self._job)):
+    def measure(self, tasks: Sequence[Shard], beside: Sequence[Callable[[], None]] = ()) -> None:
+        """Measure shards, in whatever order, and write them; `beside` is done here first, step by step."""
+        for task, found in self._crew.measured(tasks, partial(MeasuredShard.of, self._job), beside):
             self._keep(task, found)
             if not self._decided:
                 self._decided = True

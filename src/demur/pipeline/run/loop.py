@@ -120,14 +120,33 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
 
 
 def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
-    """Everything that is not there yet."""
-    _note_similarity(job, folder, progress)
+    """Everything that is not there yet: clean shards, what is fixed by them, then the others and what is no row."""
     folder.log("started")
-    _measure_all(job, folder, progress, resources)
-    job = _answered(job, folder)
-    _note_answers(job, folder, progress, "trials", "trying the measurement itself", _trials)
-    _note_sections(job, folder, progress)
-    _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(job, folder))
+    work = list(shards(job))
+    done = folder.intact({task.name: len(task.rows) for task in work})
+    missing = [task for task in work if task.name not in done]
+    folder.reopen(task.name for task in missing)
+    fitted = job
+    if missing or not all(map(folder.has, _files_of_signals(job))):
+        fitted = _fit(job, folder, work, progress)
+    with Effort(fitted, folder, progress, resources) as effort:
+        effort.begin(work, missing)
+        effort.measure([task for task in missing if task.condition == CLEAN])
+        clean = read(folder.path, CLEAN.name)
+        with folder.timed("policies"):
+            _freeze(fitted, folder, clean)
+        lost = _lost(job, clean)
+        rest = [task.without(lost) for task in missing if task.condition != CLEAN]
+        answered = excluding(job, lost)
+        effort.measure(rest, list(_facts_beside_rows(job, answered, folder, progress)))
+    _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(answered, folder))
+
+
+def _facts_beside_rows(job: Job, answered: Job, folder: RunWriter, progress: Progress) -> Iterator[Callable[[], None]]:
+    """What is noted that is no row, in steps: of all images, and of those that the model answers."""
+    yield partial(_note_similarity, job, folder, progress)
+    yield partial(_note_answers, answered, folder, progress, "trials", "trying the measurement itself", _trials)
+    yield partial(_note_sections, answered, folder, progress)
 
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -203,33 +222,10 @@ def _trials(job: Job) -> dict[str, Any]:
     return trials(job, attacked_rows(job.index, min(count, sample_size(count))))
 
 
-def _measure_all(job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
-    """Every shard that is not there yet: clean ones, then what is fixed by them, then the others."""
-    work = list(shards(job))
-    done = folder.intact({task.name: len(task.rows) for task in work})
-    missing = [task for task in work if task.name not in done]
-    folder.reopen(task.name for task in missing)
-    if missing or not all(map(folder.has, _files_of_signals(job))):
-        job = _fit(job, folder, work, progress)
-    with Effort(job, folder, progress, resources) as effort:
-        effort.begin(work, missing)
-        effort.measure([task for task in missing if task.condition == CLEAN])
-        clean = read(folder.path, CLEAN.name)
-        with folder.timed("policies"):
-            _freeze(job, folder, clean)
-        lost = _lost(job, clean)
-        effort.measure([task.without(lost) for task in missing if task.condition != CLEAN])
-
-
 def _lost(job: Job, clean: pl.DataFrame) -> dict[int, str]:
     """The rows on which the model failed as they are, and why."""
     errors = zip(clean["error"].to_list(), job.index.errors, strict=True)
     return {row: error for row, (error, own) in enumerate(errors) if error is not None and own is None}
-
-
-def _answered(job: Job, folder: RunWriter) -> Job:
-    """The job without the rows on which the model failed, which were measured as far as they could be."""
-    return excluding(job, _lost(job, read(folder.path, CLEAN.name)))
 
 
 def _files_of_signals(job: Job) -> Iterator[str]:
