@@ -147,6 +147,12 @@ def test_sizes_of_ensembles_are_marked_and_bare_searches_of_their_norm_are_not_t
     assert [p.robust_accuracy.value for p in first.curve if p.eps == 0.25] == [0.25]
 
 
+def test_a_curve_ends_at_the_size_that_was_searched_or_where_the_last_image_flips():
+    near = Made(FIRST).ensemble("ensemble", [0, 0.01, 0.02, STANDS], 0.1, [0, 0.01, 0.02, STANDS])
+    far = Made(FIRST).ensemble("ensemble", [0, 0.01, 0.7, STANDS], 0.1, [0, 0.01, 0.7, STANDS])
+    assert [robustness(made)[0].curve[-1].eps for made in (near, far)] == pytest.approx([0.1, 0.7], rel=0.03)
+
+
 def test_without_a_search_there_is_no_curve():
     made = Made(FIRST).ensemble("ensemble", [0, 0.1, STANDS, STANDS], 0.1, None)
     (found,) = robustness(made)
