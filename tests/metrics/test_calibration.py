@@ -10,6 +10,8 @@ from tests.metrics import slow_metrics
 
 from demur.errors import InputError
 from demur.metrics import brier, ece, nll, reliability
+from demur.metrics.calibration import row_losses
+from demur.metrics.jackknife import Jackknife, mean_interval
 
 ROWS = st.lists(st.tuples(st.sampled_from([0, 0.1, 0.25, 0.5, 0.51, 0.8, 0.999, 1]), st.booleans()), min_size=1)
 
@@ -70,3 +72,19 @@ def test_a_saturated_error_stays_finite():
     logits = np.array([[800.0, 0.0]], dtype=np.float32)
     assert nll(logits, [1]) == 800
     assert brier(logits, [1]) == 2
+
+
+@pytest.mark.parametrize("numbers", [1, 12, 10_000])
+def test_one_loss_per_row_is_all_that_leaving_out_rows_needs(monkeypatch, numbers):
+    monkeypatch.setattr("demur.metrics.calibration._NUMBERS", numbers)
+    draw = np.random.default_rng(4)
+    logits, labels = 5 * draw.normal(size=(60, 4)).astype(np.float32), draw.integers(0, 4, 60)
+    surprise, distance = row_losses(logits, labels)
+    for row in range(60):
+        p = np.exp(logits[row].astype(np.float64))
+        p /= p.sum()
+        assert surprise[row] == pytest.approx(-np.log(p[labels[row]]))
+        assert distance[row] == pytest.approx(np.square(p - np.eye(4)[labels[row]]).sum())
+    for metric, losses in ((nll, surprise), (brier, distance)):
+        whole, means = Jackknife(60).estimate(metric, logits, labels), mean_interval(losses)
+        assert [means.value, means.low, means.high] == pytest.approx([whole.value, whole.low, whole.high])

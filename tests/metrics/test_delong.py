@@ -7,7 +7,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from demur.metrics import Resampler, auroc
-from demur.metrics.delong import Kinds, _Placements, auroc_gain, auroc_interval, gain_influence
+from demur.metrics.delong import Kinds, _pairs_within, _Placements, auroc_gain, auroc_interval, gain_influence
 
 
 def rows(n=600, seed=0, ties=False):
@@ -173,3 +173,16 @@ def test_flags_may_be_written_as_numbers():
     np.testing.assert_array_equal(
         gain_influence(uncertainty, other, flags), gain_influence(uncertainty, other, positive)
     )
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_pairs_within_a_unit_are_those_that_a_loop_finds_ties_counted_half(levels):
+    rng = np.random.default_rng(levels)
+    scores, positive, units = rng.integers(0, levels, 90), rng.random(90) < 0.4, rng.integers(0, 12, 90)
+    slow = sum(
+        (scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j])
+        for i in range(90)
+        for j in range(90)
+        if units[i] == units[j] and positive[i] and not positive[j]
+    )
+    assert _pairs_within(scores.astype(float), Kinds.of(positive, units)) == slow

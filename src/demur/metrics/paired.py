@@ -54,8 +54,8 @@ def critical_value(influence: Floats, *, level: float = 0.95, draws: int = 40_00
     least = float(norm.ppf((1 + level) / 2))
     if len(moving) < 2:
         return least
-    root = np.linalg.qr(moving.T, mode="r")  # rootᵀ·root is the covariance
-    root = root * np.where(np.diag(root) < 0, -1.0, 1.0)[:, None]
+    _, upper = np.linalg.qr(moving.T)  # upperᵀ·upper is the covariance
+    root = upper * np.where(np.diag(upper) < 0, -1.0, 1.0)[:, None]
     z = np.random.default_rng(seed).standard_normal((draws, len(root))) @ root
     return max(least, float(np.quantile(np.abs(z).max(axis=1), level)))
 

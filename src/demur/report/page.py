@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-import vl_convert
 
 from demur.analysis.accuracy.confusions import MANY
 from demur.analysis.accuracy.overall import ClassRow, worst_first
@@ -55,6 +54,7 @@ from demur.report.perturbation_words import (
 from demur.report.picture_panel import has_errors_of, panel
 from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
+from demur.report.vega_script import vega_script
 
 CONTENTS = (
     ("breaks", "What breaks it"),
@@ -146,7 +146,7 @@ def page(results: Results, first: FirstScreen) -> str:
     """The whole report as one HTML document."""
     raw = "" if results.is_large else _raw(results)
     results = reportable(results)
-    scripts = {"library": library(), "behaviour": "\n".join(map(asset, ("pictures.js", "report.js")))}
+    scripts = {"library": vega_script(), "behaviour": "\n".join(map(asset, ("pictures.js", "report.js")))}
     shown, at = start(results)
     placed = tuple(figure for figure in placed_figures(results) if figure.section != ALONE)
     return (
@@ -238,12 +238,6 @@ def drawings(results: Results) -> Mapping[str, Drawing]:
         *perturbation_charts(results),
     ]
     return {drawing.name: drawing for drawing in found if drawing}
-
-
-@cache
-def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, safe to inline."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script").strip()
 
 
 @cache

@@ -143,9 +143,12 @@ def _standing(distances: Floats, eps: float, rows: pl.DataFrame) -> Quantity:
 
 
 def _sizes(distances: Floats, eps: float) -> set[float]:
-    """Sizes from none to where nearly nothing stands."""
+    """Sizes from none to where nearly nothing of what was flipped stands, or to the size searched if that is larger.
+
+    Beyond the largest size that an attack had, only the search for minimal perturbations speaks, of what it flipped.
+    """
     flipped = distances[np.isfinite(distances)]
-    largest = max(float(np.quantile(flipped, 0.99)) if len(flipped) else 0.0, 2 * eps)
+    largest = max(float(np.quantile(flipped, 0.99)) if len(flipped) else 0.0, eps)
     return {float(f"{size:.6g}") for size in np.linspace(0, largest, _POINTS)}
 
 

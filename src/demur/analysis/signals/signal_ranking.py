@@ -80,14 +80,8 @@ def signal_rows(run: Run, risk: float) -> tuple[tuple[SignalRow, ...], tuple[Con
         corrected = simultaneous_gains({name: gain for name, gain in gains.items() if name not in alike})
         areas = {entry["name"]: _area(target, entry) for entry in entries}
         columns.append([_row(target, entry, risk, gains, corrected, areas) for entry in entries])
-        contests.append(
-            contest(
-                target,
-                corrected,
-                areas,
-                {entry["name"]: row.usable for entry, row in zip(entries, columns[-1], strict=True)},
-            )
-        )
+        usable = {entry["name"]: row.usable for entry, row in zip(entries, columns[-1], strict=True)}
+        contests.append(contest(target, corrected, areas, usable))
     times = _milliseconds(run)
     rows = tuple(
         SignalRow(

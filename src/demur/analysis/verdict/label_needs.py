@@ -11,7 +11,7 @@ RISKS = (0.01, 0.005)
 
 
 class LabelNeed(Table):
-    """What it takes to promise that at most `risk` of the answers are wrong, with `delta` to fail, on fresh labels.
+    """What it takes to guarantee that at most `risk` of the answers are wrong, with `delta` to fail, on fresh labels.
 
     With fewer than `fewest` certify labels not even a model without errors passes; with `labels` of them nine of ten
     pass whose surest answers are four times as good as asked, whatever else the model does, and `images` is how many
