@@ -35,6 +35,13 @@ def test_what_the_answers_leave_open_does_not_break():
     assert breaking(conditions=fog(0.0225), per_class=(), slices=()).rows == ()
 
 
+def test_a_class_breaks_only_beyond_the_interval_that_holds_for_all():
+    (first, *_) = run("issued").per_class
+    rows = tuple(first.model_copy(update={"risk": share(risk, 100)}) for risk in (0.04, 0.2))
+    found = breaking(conditions=(), per_class=rows, slices=())
+    assert [row.measured.value for row in found.rows] == [0.2]
+
+
 def test_the_worst_is_first_whatever_it_is():
     rows = (*fog(0.3, family="fog"), *fog(0.5, family="rain"), *fog(0.9, 0.4, family="fgsm", kind="attack"))
     classes = tuple(

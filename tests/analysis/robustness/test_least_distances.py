@@ -117,6 +117,12 @@ def test_the_curve_the_median_and_the_first_screen_follow_the_least():
     assert first.median_distance.value == found.median_distance.value
 
 
+def test_a_stage_that_made_no_pass_is_not_credited():
+    made = Made(FIRST).ensemble("ensemble", [0, 0.1, 0.2, STANDS], 0.1, None)
+    made.tables["ensemble"] = made.tables["ensemble"].with_columns(pl.lit(0).alias("passes.square"))
+    assert manipulation(made).sentence.startswith("APGD knew the whole model; none knew the guard. 4 test images")
+
+
 def test_images_are_matched_by_their_name_whatever_the_order_and_some_may_be_missing():
     made = Made(FIRST).search("fmn", [0, 0.3, 0.1, STANDS])
     made.search("ray", [0, 0.01, 0.02, 0.03], kind="epsilon", order=[3, 1])
@@ -145,6 +151,12 @@ def test_sizes_of_ensembles_are_marked_and_bare_searches_of_their_norm_are_not_t
     assert [point.eps for point in first.curve if point.ensemble] == [0.1, 0.3]
     assert any(point.eps == 0.25 and not point.ensemble for point in first.curve)
     assert [p.robust_accuracy.value for p in first.curve if p.eps == 0.25] == [0.25]
+
+
+def test_a_curve_ends_at_the_size_that_was_searched_or_where_the_last_image_flips():
+    near = Made(FIRST).ensemble("ensemble", [0, 0.01, 0.02, STANDS], 0.1, [0, 0.01, 0.02, STANDS])
+    far = Made(FIRST).ensemble("ensemble", [0, 0.01, 0.7, STANDS], 0.1, [0, 0.01, 0.7, STANDS])
+    assert [robustness(made)[0].curve[-1].eps for made in (near, far)] == pytest.approx([0.1, 0.7], rel=0.03)
 
 
 def test_without_a_search_there_is_no_curve():
