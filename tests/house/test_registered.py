@@ -23,7 +23,7 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "max_translation": 0.2, "max_rotation": 10.0, "grid": True, "padding": "reflection",
           "eps": 0.1, "severity": 4, "value": None, "steps": 29, "step": 0.03, "loss": "margin", "growth": 0.1,
           "temperature": 2.0,
-          "layers": ("conv1", "conv2"), "bins": 9, "edges": (0.0, 0.5, 2.0), "side": "upper", "fusion": "learned",
+          "layers": ("conv1", "conv2"), "binning": "uniform", "bins": 9, "edges": (0.0, 0.5, 2.0), "side": "upper", "fusion": "learned",
           "layer": "conv1", "estimator": "lda", "by_class": True, "bits": 3, "median": 3, "strength": 0.25, "search": 5,
           "resample": 0.5, "jpeg": 60, "operator": "gf", "gamma": 0.05, "mutants": 12, "kept": 0.8, "stopping": "sprt",
           "seed": 4,
