@@ -287,8 +287,8 @@ def test_a_place_that_cannot_be_written(demur, good, address, tmp_path, place):
 
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
     append_line(tmp_path / "log", "one")
-    with pytest.raises(RunError, match=r"cannot write .*gone/log: No such file"):
-        append_line(tmp_path / "gone" / "log", "two")
+    with pytest.raises(RunError, match=r"cannot write .*log/log: (File exists|Not a directory)"):
+        append_line(tmp_path / "log" / "log", "two")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6, before[1]))
     try:
@@ -357,7 +357,7 @@ def test_an_image_that_goes_while_it_runs_is_not_measured_as_grey(demur, good, f
         return []
 
     monkeypatch.setattr(loop, "preflight_checks", knock)
-    said = demur("audit", good, address, *QUICK, "--out", "run")
+    said = demur("audit", good, address, *QUICK, "--out", "run", "--image-memory", "0")
     assert said.status == 2
     assert "could be read when this run began and cannot be read any more" in said.err
     assert "No such file or directory" in said.err

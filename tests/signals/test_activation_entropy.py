@@ -142,7 +142,7 @@ def test_logits_are_the_same_to_the_last_bit_with_and_without(world):
 
 
 def test_parts_may_be_in_bits_and_scores_do_not_change(world):
-    nats, bits = fitted(world, binning="uniform"), fitted(world, binning="uniform", bits=True)
+    nats, bits = fitted(world, binning="uniform"), fitted(world, binning="uniform", in_bits=True)
     with torch.no_grad():
         torch.testing.assert_close(bits(world.evidence()), nats(world.evidence()), rtol=1e-12, atol=1e-12)
         natural, binary = nats.parts(world.evidence()), bits.parts(world.evidence())

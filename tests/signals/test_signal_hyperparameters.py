@@ -18,7 +18,7 @@ DEFAULTS = {
         "side": "two",
         "fusion": "mean",
         "binning": "quantile",
-        "bits": False,
+        "in_bits": False,
     },
     "conductance": {"layer": "", "layers": (), "steps": 10, "estimator": "logistic", "folds": 5, "by_class": False},
     "doctor": {"variant": "alpha"},

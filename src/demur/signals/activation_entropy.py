@@ -36,7 +36,7 @@ class ActivationEntropy:
     reference value; `edges` fixes them instead, as in `numpy.histogram`. The score is |H − μ|/σ with μ and σ from the
     reference, or one-sided, (H − μ)/σ for `upper` and (μ − H)/σ for `lower`. Over several layers it is the mean, or
     `learned`: logistic regression of errors on (H − μ)/σ and its size, cross-fitted. The parts are H of each layer, in
-    nats or `bits`.
+    nats, or `in_bits`.
 
     Without `layers` the penultimate features are read.
 
@@ -51,7 +51,7 @@ class ActivationEntropy:
     side: str = "two"
     fusion: str = "mean"
     binning: str = "quantile"
-    bits: bool = False
+    in_bits: bool = False
 
     def __post_init__(self) -> None:
         if self.bins < 2:
@@ -84,7 +84,7 @@ class ActivationEntropy:
             middle=middle,
             spread=torch.where(spread > 0, spread, 1.0),
             side=self.side,
-            bits=self.bits,
+            in_bits=self.in_bits,
         )
         shared = torch.from_numpy(mutual_information(entropies.numpy()))
         if self.fusion == "mean":
@@ -118,7 +118,7 @@ class FittedActivationEntropy:
     middle: Tensor
     spread: Tensor
     side: str
-    bits: bool = False
+    in_bits: bool = False
     detector: FittedDetector | None = None
     shared: Tensor | None = None
     alone: Tensor | None = None
@@ -162,7 +162,7 @@ class FittedActivationEntropy:
     @property
     def _nats(self) -> float:
         """How many nats the unit of the parts has."""
-        return math.log(2) if self.bits else 1.0
+        return math.log(2) if self.in_bits else 1.0
 
     def entropies(self, evidence: Evidence) -> Features:
         """The entropy of each layer, (rows, layers), in nats."""
