@@ -16,14 +16,11 @@ def counts_in(values: Tensor, edges: Tensor) -> Tensor:
 
     Bins hold their lower edge, the last its upper one too, and what lies outside is not counted: as `numpy.histogram`.
     """
-    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-    cuts = _cuts(edges, values.dtype)
     if torch.compiler.is_exporting():  # a graph cannot leave torch
-        return _counts_by_lookup(values, cuts)
-    ordered = torch.from_numpy(
-        np.sort(values.detach().numpy(), axis=1)
-    )  # several times faster than to look up every value
-    return torch.searchsorted(ordered, cuts.repeat(len(values), 1)).diff(dim=1).double()
+        return _counts_by_lookup(values.double(), edges)
+    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+    ordered = torch.from_numpy(np.sort(values.detach().numpy(), axis=1))  # several times faster than to look values up
+    return torch.searchsorted(ordered, _cuts(edges, values.dtype).repeat(len(values), 1)).diff(dim=1).double()
 
 
 def _cuts(edges: Tensor, dtype: torch.dtype) -> Tensor:
@@ -35,9 +32,10 @@ def _cuts(edges: Tensor, dtype: torch.dtype) -> Tensor:
     )
 
 
-def _counts_by_lookup(values: Tensor, cuts: Tensor) -> Tensor:
-    bins = len(cuts) - 1
-    place = torch.bucketize(values, cuts, right=True) - 1
+def _counts_by_lookup(values: Tensor, edges: Tensor) -> Tensor:
+    bins = len(edges) - 1
+    place = torch.bucketize(values, edges, right=True) - 1
+    place = torch.where(values == edges[-1], bins - 1, place)
     outside = (place < 0) | (place >= bins)
     counts = torch.zeros(values.shape[0], bins + 1, dtype=torch.float64)
     counts.scatter_add_(1, torch.where(outside, bins, place), torch.ones(values.shape, dtype=torch.float64))
