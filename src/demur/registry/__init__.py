@@ -6,7 +6,7 @@ free. Adding an attack, signal, corruption, map, policy, data source, model sour
 """
 
 from demur.registry.addresses import Address
-from demur.registry.building import build, describe, description, name_of, registered_as
+from demur.registry.building import build, changed_fields, describe, description, name_of, registered_as
 from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
 from demur.registry.lookup import (
     GROUPS,
@@ -33,6 +33,7 @@ __all__ = [
     "build",
     "call_of",
     "canonical",
+    "changed_fields",
     "class_names",
     "describe",
     "description",

@@ -49,7 +49,7 @@ def describe(name: str, thing: Any, **extra: Any) -> str:
     >>> describe("energy", build("signal", "energy(temperature=2)"))
     'energy(temperature=2)'
     """
-    return canonical(name, {**_changed(thing), **extra})
+    return canonical(name, {**changed_fields(thing), **extra})
 
 
 def description(kind: str, name: str) -> str:
@@ -74,7 +74,8 @@ def name_of(kind: str, thing: Any) -> str:
     return str(_called(kind, thing))
 
 
-def _changed(thing: Any) -> dict[str, Any]:
+def changed_fields(thing: Any) -> dict[str, Any]:
+    """The fields of a registered dataclass instance that differ from their defaults, as its name has them."""
     return {
         field.name: _field_value(field, getattr(thing, field.name))
         for field in dataclasses.fields(thing)
@@ -96,7 +97,7 @@ def _called(kind: str, thing: Any) -> Call:
             f"{type(thing).__module__}:{type(thing).__qualname__} has no name among the {kind}s, "
             "so no plan can name it. Add it to the registry's table, or to the entry points of its package."
         )
-    return Call(name, _changed(thing))
+    return Call(name, changed_fields(thing))
 
 
 def _made(field: Any, value: Any, where: str) -> Any:

@@ -26,7 +26,7 @@ class Impatient(tiny.Quiet):
     def __init__(self, patience):
         self.patience = patience
 
-    def advance(self, rows, what):
+    def advance(self, rows, what, left=None):
         self.patience -= 1
         if not self.patience:
             raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from demur.pipeline.plan.conditions import Condition
-from demur.registry import call_of
+from demur.registry import changed_fields
 from demur.registry.tables import CENTRED, MARKED
 
 _WORDS = frozenset({"callable", "ensemble", "noise", "ray", "spatial", "square", "deepfool", "foolbox", "torchattacks"})
@@ -84,7 +84,8 @@ def _rest(condition: Condition) -> Iterator[str]:
 
 def _fields(condition: Condition) -> Iterator[str]:
     """The fields of a name that nothing else says."""
-    for name, value in call_of(condition.name).fields.items():
+    thing = condition.attack or condition.map
+    for name, value in sorted(changed_fields(thing).items()) if thing else ():
         if name not in _ELSEWHERE:
             yield _field(name.replace("_", " "), value)
 
