@@ -277,7 +277,9 @@ def test_the_card_says_what_is_guaranteed_on_what_and_what_ends_it():
     made = replace(guarded.guard(), card=replace(guarded.CARD, expires="2020-01-01"))
     words = "\n".join(guard_words(made, "ff" * 32))
     assert made.policy.certificate.sentence in words
-    assert f"msp is at most {made.policy.certificate.threshold:.6g}" in words
+    assert words.count(f"{made.policy.certificate.threshold:.4g}") == 1, "the threshold is said once"
+    rule = f"| Rule | answers where msp is at most {made.policy.certificate.threshold:.4g} |"
+    assert rule in guard_markdown(made, "ff" * 32)
     assert "the model changes; after 2020-01-01, which is over: it abstains on every image" in words
     assert words.splitlines()[1] == "Its last day was 2020-01-01: it abstains on every image."
     assert "temperature 1.5" in words

@@ -159,8 +159,8 @@ class TestCertificate:
     def test_it_says_that_it_is_of_both(self, rows, second):
         tune, certify, test = rows
         found = certify_pair(Certified(risk=0.1), second, tune, certify, unlabelled=test)
-        assert f"at most {found.threshold:.6g} and that of knn, which is to keep out images changed" in found.sentence
-        assert f"at most {second.uncertainty:.6g} (it withholds {100 * second.spent:.3g} % of right" in found.sentence
+        assert f"at most {found.threshold:.4g} and that of knn, which is to keep out images changed" in found.sentence
+        assert f"at most {second.uncertainty:.4g} (it withholds {100 * second.spent:.3g} % of right" in found.sentence
         assert "of both thresholds together: it is void where one of them changes" in found.sentence
         assert "of both thresholds together, the one on knn fixed on tune rows" in found.procedure
         assert found.on("msp").signals == ("msp", "knn")

@@ -37,6 +37,13 @@ def _rule(guard: Guard) -> str:
     return f"Where the {guard.policy.signals[0]} is above the threshold of its site, or no site is given,"
 
 
+def _condition(guard: Guard) -> str:
+    """When it answers."""
+    if isinstance(guard.policy, Bounded):
+        return " and ".join(f"{name} is at most {bound:.4g}" for name, bound in guard.policy.bounds.items())
+    return f"{guard.policy.signals[0]} is at most the threshold of the image's site"
+
+
 def _reasons(guard: Guard) -> str:
     if isinstance(guard.policy, CertifiedPair):
         return f"{reason_for(guard.policy.signal)}, {guard.policy.second.reason}"
@@ -80,7 +87,7 @@ def guard_markdown(guard: Guard, sha256: str) -> str:
         ("Model", f"{card.name}, SHA-256 `{guard.sha256}`"),
         ("Data", f"`{card.data}`, SHA-256 `{card.data_sha256}`"),
         ("Guarantee", certificate.sentence),
-        ("Rule", f"answers where {_rule(guard)}"),
+        ("Rule", f"answers where {_condition(guard)}"),
         ("Signal", card.chosen),
         ("Unit", f"one {certificate.unit}"),
         ("Images", ", ".join(f"{split} {count:,}" for split, count in card.rows.items())),

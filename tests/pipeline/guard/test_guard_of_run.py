@@ -92,7 +92,7 @@ class TestAlike:
         after = guard(images_of(source, clean))
         assert (after.accepted == before.accepted)[~after.near].all()
         assert {"suspected_attack", "low_confidence", ""} == set(after.reasons)
-        assert "else it abstains (low_confidence, suspected_attack)." in "\n".join(guard_words(guard, ""))
+        assert "Otherwise it abstains (low_confidence, suspected_attack)." in "\n".join(guard_words(guard, ""))
         assert selftest(tmp_path / "guard", guard).passed
 
 
