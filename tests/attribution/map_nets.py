@@ -38,6 +38,14 @@ class Affine(nn.Module):
         return self.head(x.flatten(1))
 
 
+class Against(Deep):
+    """All that the last layer puts out is positive and speaks against every class: its maps are empty."""
+
+    def forward(self, x):
+        x = self.bend(self.second(self.bend(self.first(x))))
+        return -x.mean(dim=(2, 3)) @ self.head.weight.abs().T
+
+
 def wrapped(module=None, classes="abcd", **declared):
     module = seeded(Deep()) if module is None else module
     return BoundClassifier(module, classes=tuple(classes), input_shape=SHAPE, **declared)

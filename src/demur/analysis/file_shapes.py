@@ -41,6 +41,7 @@ class ConditionShape(Shape):
     unlimited: bool = False
     attack: dict[str, Any] | None = None
     rows: Count | None = None
+    layer: Name | None = None
 
 
 class SignalShape(Shape):

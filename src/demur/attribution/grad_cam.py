@@ -19,7 +19,8 @@ class GradCAM:
 
     On the grid of the layer, in logits. Without a `layer` it is the last one with a grid of more than one cell that
     feeds the answer, found by a forward pass of two made-up images; `with_layer` finds it once. A map may be zero
-    everywhere, where all of the layer speaks against the class: that is a result, not a failure.
+    everywhere, where all of the layer speaks against the class: that is a result, not a failure. An audit takes the
+    last layer for which it is not the rule (`LayerChoice`).
     Selvaraju et al. (2017), arXiv:1610.02391.
     """
 

@@ -1,6 +1,6 @@
 """What a map explains: the layer, the logit of a class, and how signs are treated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 import torch
@@ -17,10 +17,27 @@ _PROBED = 2
 def last_grid(classifier: BoundClassifier) -> str:
     """The name of the last layer called whose output has a grid of more than one cell and feeds the answer.
 
-    Of layers that pass on the same output the outermost is named, `layer4` rather than `layer4.1`.
-
     Raises:
         ModelError: there is none.
+    """
+    for layer in grid_layers(classifier):
+        return layer
+    hidden = "torch.jit.script and torch.jit.trace hide layers: give the module as it was before. "
+    hidden = hidden if classifier.scripted else ""
+    raise ModelError(
+        f"grad_cam needs a layer whose output has a grid of more than one cell; no layer of {classifier.name} that "
+        f"feeds its answer has one. {hidden}Use a map of the image itself: gradient, smooth_grad or "
+        "integrated_gradients."
+    )
+
+
+def grid_layers(classifier: BoundClassifier) -> Iterator[str]:
+    """Every layer whose output has a grid of more than one cell and feeds the answer, the last called first.
+
+    Of layers that pass on the same output the outermost comes first, `layer4` before `layer4.1`.
+
+    Raises:
+        ModelError: nothing follows gradients of this model.
     """
     if classifier.gradient_fault:
         raise ModelError(
@@ -29,14 +46,7 @@ def last_grid(classifier: BoundClassifier) -> str:
     x = probe(classifier, _PROBED)
     for layer in reversed(_grids(classifier, x)):
         if _feeds(classifier, x, layer):
-            return layer
-    hidden = "torch.jit.script and torch.jit.trace hide layers: give the module as it was before. "
-    hidden = hidden if classifier.scripted else ""
-    raise ModelError(
-        f"grad_cam needs a layer whose output has a grid of more than one cell; no layer of {classifier.name} that "
-        f"feeds its answer has one. {hidden}Use a map of the image itself: gradient, smooth_grad or "
-        "integrated_gradients."
-    )
+            yield layer
 
 
 def probe(classifier: BoundClassifier, rows: int) -> Images:

@@ -1,7 +1,7 @@
 """What is checked of model, data and maps before anything is measured, and what goes into the report of it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import torch
 
 from demur.attacks.core.objective import Objective
 from demur.attribution import AttributionMap
+from demur.attribution.grad_cam import GradCAM
+from demur.attribution.layer_choice import IMAGES, LayerChoice
 from demur.attribution.target_layers import last_grid
 from demur.attribution.weight_randomisation import with_random_weights
 from demur.classifier import BoundClassifier, check_labels
@@ -187,6 +189,33 @@ def try_maps(job: Job) -> None:
             f"{job.source.address} has a box or a mask. Name a map such as grad_cam instead, or say where the marks "
             "are: ?masks=FOLDER or ?boxes=FOLDER."
         )
+
+
+def with_map_layers(job: Job) -> Job:
+    """The job whose Grad-CAM has its layer by name, where the plan left it open, and says which it is and why.
+
+    It is a function of plan, model and images alone: every process and every restart of the run has the same.
+
+    Raises:
+        ModelError: the model fails on most of the images that are tried.
+    """
+    free = {name for name, each in job.maps.items() if isinstance(each, GradCAM) and not each.layer}
+    if not free:
+        return job
+    choice = without_failures(job, job.first_rows(IMAGES), _layer_choice, _silent)
+    found = GradCAM(layer=choice.layer)
+    conditions = tuple(
+        replace(each, map=found, sentence=choice.sentence) if each.map is not None and each.name in free else each
+        for each in job.conditions
+    )
+    return replace(job, conditions=conditions, maps={**job.maps, **dict.fromkeys(free, found)})
+
+
+def _layer_choice(job: Job, rows: IndexRows) -> LayerChoice:
+    x, _ = job.load(rows)
+    with torch.no_grad():
+        answers = torch.cat([job.classifier.logits(part) for part in torch.split(x, job.plan.batch)]).argmax(dim=1)
+    return LayerChoice.of(job.classifier, x, answers, job.keys(rows, "grad_cam"), job.plan.batch)
 
 
 def _try(classifier: BoundClassifier, found: AttributionMap) -> None:

@@ -29,6 +29,7 @@ def named(text, shape=COLOUR):
             "eps 0.05 (5 %)",
         ),
         ("pgd(eps=0.05, target='least_likely')", "PGD, eps 0.05 (5 %), towards least likely", "PGD", "eps 0.05 (5 %)"),
+        ("pgd(eps=0.05, step=1/300)", "PGD, eps 0.05 (5 %), step 0.00333333", "PGD", "eps 0.05 (5 %)"),
         ("square(eps=0.05)", "Square, eps 0.05 (5 %)", "Square", "eps 0.05 (5 %)"),
         ("fmn(steps=10)", "FMN, 10 steps, minimal points", "FMN", None),
         ("spatial(steps=3)", "Spatial, 3 steps", "Spatial", None),

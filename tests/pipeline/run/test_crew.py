@@ -11,7 +11,7 @@ import pytest
 from tests import every_section, tiny
 
 from demur.pipeline.run import crew as crews
-from demur.pipeline.run.crew import Crew, Helper
+from demur.pipeline.run.crew import Crew, Helper, cores
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.resources import Resources
 
@@ -154,6 +154,31 @@ def test_helpers_are_started_where_they_are_worth_it():
     assert free.processes_for(3000, 1) == 1
     assert replace(free, threads=4).processes_for(3000, 8) == 2
     assert TWO.processes_for(0, 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 6),
+        ({"cpu.max": "3200000 100000\n"}, 6),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6),
+        ({"cpu/cpu.cfs_quota_us": "300000\n"}, 6),
+        ({"cpu.max": "garbled"}, 6),
+        ({"cpu.max": "100000 0\n"}, 6),
+        ({}, 6),
+    ],
+)
+def test_a_container_has_as_many_cores_as_its_quota(files, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(6)))
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 6, raising=False)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert cores(tmp_path) == found
 
 
 def test_objects_in_memory_stay_in_one_process_unless_several_are_named():

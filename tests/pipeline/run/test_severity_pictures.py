@@ -12,8 +12,8 @@ from demur.files import read_json
 from demur.report import render
 
 PLAN = (
-    "clean", "fgsm(eps=0.05)", "low_light(severity=[1, 5])", "fog(severity=3)", "gaussian_noise(severity=[2, 4])",
-    "gaussian_blur(severity=1)", "contrast(severity=1)", "rotation(value=10)",
+    "clean", "fgsm(eps=0.05)", "rotation(value=10)", "low_light(severity=[1, 5])", "fog(severity=3)",
+    "gaussian_noise(severity=[2, 4])", "gaussian_blur(severity=1)", "contrast(severity=1)",
 )  # fmt: skip
 
 

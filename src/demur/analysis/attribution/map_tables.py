@@ -81,11 +81,15 @@ class ClassMap(Table):
 
 
 class MapRow(Table):
-    """One kind of map: on its own grid, `empty` where it is zero everywhere, measured on the others."""
+    """One kind of map: on its own grid, `empty` where it is zero everywhere, measured on the others.
+
+    `layer` is the one whose maps they are, null for maps of the image itself.
+    """
 
     condition: str
     name: str
     sentence: str
+    layer: str | None = None
     height: int
     width: int
     n: int
@@ -183,6 +187,7 @@ def map_rows(run: Run) -> tuple[MapRow, ...]:
                 condition=entry["name"],
                 name=entry["map"],
                 sentence=entry["sentence"],
+                layer=entry.get("layer"),
                 height=_size(rows, "height"),
                 width=_size(rows, "width"),
                 n=len(rows),

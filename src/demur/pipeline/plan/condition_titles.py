@@ -78,8 +78,7 @@ def _rest(condition: Condition) -> Iterator[str]:
         yield _POINTS[condition.keep]
     if condition.region is not None:
         yield " ".join(filter(None, [condition.by, f"{condition.part} by {_region(condition)}"]))
-    if condition.kind != "corruption":
-        yield from _fields(condition)
+    yield from _fields(condition)
 
 
 def _fields(condition: Condition) -> Iterator[str]:

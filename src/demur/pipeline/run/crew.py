@@ -6,6 +6,7 @@ forked, for threads do not survive a fork, and by a command of their own rather 
 run the user's script again.
 """
 
+import math
 import multiprocessing.connection as channels
 import os
 import pickle
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
@@ -33,9 +35,26 @@ _BOOT = (
 )
 
 
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cores(cgroups: Path = _CGROUPS) -> int:
+    """How many processors this process may use: those it may run on, and of their time what its container may take."""
+    if sys.version_info >= (3, 13):
+        own = os.process_cpu_count() or 1
+    else:
+        own = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota = _quota(cgroups)
+    return own if quota is None else min(own, math.ceil(quota))
+
+
+def _quota(cgroups: Path) -> float | None:
+    """Processors' worth of time that a container's control group allows, of version 2 or 1; None where it is open."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            most, period = map(float, " ".join((cgroups / name).read_text() for name in files).split())
+            return most / period if most > 0 else None  # "max" is no number, and an open quota of version 1 is -1
+    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_fact
 from demur.pipeline.job import Job, Shard, attacked_rows, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps
+from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.extra_facts import (
@@ -174,6 +174,7 @@ def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
     without_failures(job, job.index.readable[: job.plan.batch], lambda job, _rows: try_signals(job), _silent)
     try_attacks(job.conditions, job.classifier)
     try_maps(job)
+    job = with_map_layers(job)
     return checks, replace(job, surrogate=surrogate_of(job.plan.conditions.surrogate, job.classifier, job.scored))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from demur import seal
 from demur.attacks.core.attack_state import FLAGS
 from demur.attribution.compactness import MEASURES
+from demur.attribution.grad_cam import GradCAM
 from demur.attribution.localisation import LOCALISATIONS
 from demur.data import UnknownImages
 from demur.errors import RunError
@@ -81,11 +82,23 @@ def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, 
             f"{folder.path} was begun with another {' and '.join(changed)} (its hash changed). Choose another folder "
             "with --out."
         )
+    _check_layers(folder, _layers(before), _layers(now))
     if moved:
         raise RunError(
             f"{folder.path} was begun with the same images and labels, and with other {', '.join(moved)} or in another "
             "order. Its records and these rows must not be mixed: choose another folder with --out."
         )
+
+
+def _check_layers(folder: RunWriter, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Which layer's maps are empty may turn on rounding, which is another elsewhere; its maps must not be mixed."""
+    for name, layer in before.items():
+        if now.get(name, layer) != layer:
+            raise RunError(
+                f"{folder.path} was begun with {name} by the maps of the layer {layer!r}, and here those of "
+                f"{now[name]!r} would be taken. Go on with it on the machine where it was begun, or choose another "
+                "folder with --out."
+            )
 
 
 def _facts(job: Job) -> dict[str, Any]:
@@ -112,7 +125,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "excluded": index.excluded,
         "groups": index.group_count,
         "attacked": len(attacked_rows(index, plan.conditions.attacked)) if attacked else 0,
-        "conditions": [_condition_facts(each, len(job.rows(each)), values) for each in job.conditions],
+        "conditions": [_condition_facts(each, job, values) for each in job.conditions],
         "flags": [asdict(flag) for flag in FLAGS],
         "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
         "versions": {
@@ -149,7 +162,7 @@ def _calls(job: Job) -> Iterator[Call]:
         yield Call(address.partition("?")[0].partition(":")[0], {})
 
 
-def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[str, Any]:
+def _condition_facts(condition: Condition, job: Job, values: int) -> Mapping[str, Any]:
     return {
         "name": condition.name,
         "family": condition.family,
@@ -162,9 +175,20 @@ def _condition_facts(condition: Condition, rows: int, values: int) -> Mapping[st
         "sentence": condition.sentence,
         **title_facts(condition),
         "attack": None if condition.attack is None else {**asdict(condition.attack.facts), "series": condition.series},
-        "rows": rows,
+        "rows": len(job.rows(condition)),
+        **_layer_facts(job, condition),
         **_section_facts(condition, values),
     }
+
+
+def _layer_facts(job: Job, condition: Condition) -> Mapping[str, str]:
+    """The layer whose maps a condition is about, itself or by its region."""
+    found = condition.map or job.maps.get(condition.region or "")
+    return {"layer": found.layer} if isinstance(found, GradCAM) and found.layer else {}
+
+
+def _layers(facts: Mapping[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["layer"] for each in facts.get("conditions", ()) if "layer" in each}
 
 
 def _section_facts(condition: Condition, values: int) -> Mapping[str, Any]:
