@@ -34,7 +34,9 @@ def table(**changes):
         "low": -1.31,
         "wrong_below": share(0.4, 50),
         "right_below": share(0.06, 3100),
+        "finds_errors": True,
         "silent_errors": 20,
+        "unmeasured": 15,
         "errors": (SilentError(sample_id="img7", label="Shirt", predicted="Coat", confidence=0.987, class_maps=-2.5),),
         "classes": (profile("Shirt"), profile("Coat", right=(1.0, 0.5), wrong=(math.nan, math.nan))),
     }
@@ -60,6 +62,7 @@ def test_silent_errors_are_counted_and_listed(html):
     text = Page(section(html)).text
     assert "20 confident errors of 50 lie below the limit." in text
     assert "The limit, −1.31 standard deviations" in text
+    assert "Left out are 15 test images" in text
     assert "img7 Shirt Coat 98.7 % −2.50" in text
     assert "1 of 20; all are in tables/silent-errors.csv" in text
 
@@ -86,6 +89,10 @@ def test_nothing_is_claimed_where_no_confident_answer_is_wrong():
     text = Page(section(page(none))).text
     assert "so there is no limit" in text
     assert "3 more classes are left out" in text
+
+
+def test_a_share_no_larger_than_of_right_answers_is_said_to_be_so():
+    assert silent_sentence(table(finds_errors=False)).endswith("not shown to be a larger share than of right answers.")
 
 
 def test_without_such_a_signal_there_is_no_section():

@@ -57,5 +57,6 @@ def silent_sentence(found: ClassMapTable) -> str:
         return "No confident answer to a test image is wrong, so there is no error to give away."
     return (
         f"{plural(found.silent_errors, 'confident error')} of {found.wrong_below.n:,} "
-        f"{'lies' if found.silent_errors == 1 else 'lie'} below the limit."
+        f"{'lies' if found.silent_errors == 1 else 'lie'} below the limit"
+        + ("." if found.finds_errors else ", which is not shown to be a larger share than of right answers.")
     )

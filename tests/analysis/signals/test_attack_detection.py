@@ -7,7 +7,7 @@ from tests.analysis.plain_rows import auroc, rows_of, same, share, wrong
 
 from demur.analysis.run_folder import Run
 from demur.analysis.run_folder import share as share_of
-from demur.analysis.signals.attack_detection import _is_below, _of_attack, _of_signal, attack_detections
+from demur.analysis.signals.attack_detection import _of_attack, _of_signal, attack_detections, is_below
 from demur.analysis.signals.ranking_targets import Target
 
 
@@ -84,11 +84,12 @@ def shares(ours, theirs, n, several=1):
     return [share_of(np.arange(n) < count, tables, several) for count in (ours, theirs)]
 
 
-def test_blind_is_below_beyond_chance_and_never_above():
-    assert _is_below(*shares(0, 30, 400))
-    assert not _is_below(*shares(30, 0, 400))
-    assert not _is_below(*shares(18, 20, 400))
-    assert not _is_below(*shares(0, 4, 400))
+def test_blindis_below_beyond_chance_and_never_above():
+    assert is_below(*shares(0, 30, 400))
+    assert is_below(*shares(0, 6, 400)), "by the lower end of the higher share"
+    assert not is_below(*shares(30, 0, 400))
+    assert not is_below(*shares(18, 20, 400))
+    assert not is_below(*shares(0, 4, 400))
 
 
 def test_of_many_signals_alike_one_is_seldom_called_blind():
@@ -96,8 +97,8 @@ def test_of_many_signals_alike_one_is_seldom_called_blind():
     alone = together = 0
     for _ in range(60):
         counts = rng.binomial(400, 0.06, (30, 2))
-        alone += any(_is_below(*shares(*pair, 400)) for pair in counts)
-        together += any(_is_below(*shares(*pair, 400, 30)) for pair in counts)
+        alone += any(is_below(*shares(*pair, 400)) for pair in counts)
+        together += any(is_below(*shares(*pair, 400, 30)) for pair in counts)
     assert alone >= 6
     assert together <= 3
 
@@ -124,6 +125,13 @@ def test_a_signal_that_falls_under_attack_is_blind_and_one_that_rises_is_not():
         assert (found.blind, found.positives, found.negatives) == (blind, 400, 400)
         assert found.clean_abstention.value == (clean > 1.5).mean()
         assert found.abstention.value == (clean + shift > 1.5).mean()
+
+
+def test_blind_is_judged_for_all_signals_and_attacks_at_once():
+    clean = np.arange(400) / 400
+    target = made_up(clean - 0.03, clean)
+    assert _of_signal(target, {"name": "any"}, 0.95, 1).blind
+    assert not _of_signal(target, {"name": "any"}, 0.95, 1000).blind
 
 
 def test_only_test_rows_say_who_is_blind_and_where_a_fitted_signal_ranks():

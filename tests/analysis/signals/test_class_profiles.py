@@ -95,6 +95,12 @@ def test_what_the_limit_catches_is_said_of_wrong_and_of_right_answers():
     low = [[-row[3] for row in measured if row[1] is kind] for kind in (True, False)]
     assert found.auroc.value == pytest.approx(auroc(*low))
     assert found.auroc.n == len(measured)
+    assert found.unmeasured == len(rows) - len(measured) == 9
+    assert found.finds_errors
+    even = rows.with_columns(
+        pl.lit(0.1).add(pl.col("part.conductance.completeness_error")).alias("part.conductance.class_maps")
+    )
+    assert not class_map_tables(run(even))[0].finds_errors
 
 
 def test_at_most_fifty_are_listed_and_the_file_has_all(monkeypatch):
@@ -120,7 +126,20 @@ def test_a_class_has_its_means_its_maps_and_how_many_answers_they_are_of():
     assert (disc.right_answers, disc.wrong_answers) == (50, 7)
     assert np.isnan(bar.wrong_added).all()
     assert cross.maps == ()
-    assert cross.right.n == 0
+    assert (cross.right.n, cross.right.reason) == (0, "no images")
+
+
+def test_a_class_without_a_spread_says_so():
+    rows = rows_made_up()
+    bare = rows.with_columns(
+        pl.when(pl.col("predicted") == 0)
+        .then(float("nan"))
+        .otherwise(pl.col("part.conductance.class_maps"))
+        .alias("part.conductance.class_maps")
+    )
+    disc, bar, _ = class_map_tables(run(bare))[0].classes
+    assert (disc.right.n, disc.right.reason) == (0, "too few right answers on the fit split")
+    assert bar.right.n > 0
 
 
 def test_of_many_classes_those_with_most_wrong_answers_stay(monkeypatch):

@@ -101,7 +101,7 @@ def _of_signal(target: Target, entry: Mapping[str, Any], threshold: float | None
         fpr95=part.quantity(fpr95_interval(score(part.rows, name), part.positive, part.units)),
         abstention=None if above is None else share(*above[0]),
         clean_abstention=None if above is None else share(*above[1]),
-        blind=above is not None and _is_below(*(share(*rows, several) for rows in above)),
+        blind=above is not None and is_below(*(share(*rows, several) for rows in above)),
     )
 
 
@@ -111,7 +111,7 @@ def _above(target: Target, name: str, threshold: float) -> tuple[tuple[Flags, pl
     return tuple((score(rows, name) > threshold, rows) for rows in kinds)
 
 
-def _is_below(ours: Quantity, theirs: Quantity) -> bool:
+def is_below(ours: Quantity, theirs: Quantity) -> bool:
     """Whether a share lies below another, by the intervals of both put together.
 
     Newcombe (1998), "Interval estimation for the difference between independent proportions"; images in both make the

@@ -8,6 +8,7 @@ import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.run_folder import BASELINE, Flags, Floats, Run, mean_over, score, share, values
+from demur.analysis.signals.attack_detection import is_below
 from demur.metrics.delong import auroc_interval
 from demur.records import PART, groups, wrong
 
@@ -59,7 +60,8 @@ class ClassMapTable(Table):
     `auroc`: how well low maps alone tell errors. `low` is the limit below which the maps add little, the 10th
     percentile of right answers, null without any. Of confident answers, those above .9, `wrong_below` and
     `right_below` are the shares of wrong and of right ones below it; the former are the silent errors, `silent_errors`
-    of them, of which the surest are listed.
+    of them, of which the surest are listed. `finds_errors`: the former share is larger, beyond chance. `unmeasured`
+    test images are left out, for the class they were answered with has too few right answers on the fit split.
     """
 
     signal: str
@@ -68,7 +70,9 @@ class ClassMapTable(Table):
     low: float | None
     wrong_below: Quantity
     right_below: Quantity
+    finds_errors: bool
     silent_errors: int
+    unmeasured: int
     errors: tuple[SilentError, ...]
     classes: tuple[ClassProfile, ...]
     classes_left_out: int = 0
@@ -112,14 +116,17 @@ def _table(run: Run, rows: pl.DataFrame, name: str, facts: Mapping[str, Any]) ->
     told = np.isfinite(added)
     units = groups(rows.filter(told))
     profiles = _profiles(run, rows, added, facts[ADDED])
+    caught, lost = (_share(below, rows, told & sure & kind) for kind in (failed, ~failed))
     return ClassMapTable(
         signal=name,
         layers=tuple(facts.get("layers", ())),
         auroc=Quantity.of(auroc_interval(-added[told], failed[told], units)),
         low=None if np.isnan(low) else low,
-        wrong_below=_share(below, rows, told & sure & failed),
-        right_below=_share(below, rows, told & sure & ~failed),
+        wrong_below=caught,
+        right_below=lost,
+        finds_errors=is_below(lost, caught),
         silent_errors=len(silent),
+        unmeasured=int((~told).sum()),
         errors=tuple(_silent_error(run, row) for row in silent.head(SHOWN).iter_rows(named=True)),
         classes=profiles[:SHOWN],
         classes_left_out=max(0, len(profiles) - SHOWN),
@@ -158,10 +165,9 @@ def _silent_error(run: Run, row: Mapping[str, Any]) -> SilentError:
 def _profiles(run: Run, rows: pl.DataFrame, added: Floats, facts: Mapping[str, Any]) -> tuple[ClassProfile, ...]:
     """Every class, in the order of the labels; of many those first whose wrong answers are most."""
     failed, answers = wrong(rows), rows["predicted"].to_numpy()
-    told = np.isfinite(added)
     found = []
     for label, name in enumerate(run.classes):
-        of_class = told & (answers == label)
+        of_class = answers == label
         right, failures = (_mean(added, rows, of_class & kind) for kind in (~failed, failed))
         found.append(ClassProfile(name=name, right=right, wrong=failures, **_of_reference(facts, label)))
     if len(found) > SHOWN:
@@ -170,7 +176,13 @@ def _profiles(run: Run, rows: pl.DataFrame, added: Floats, facts: Mapping[str, A
 
 
 def _mean(added: Floats, rows: pl.DataFrame, chosen: Flags) -> Quantity:
-    return mean_over(added[chosen], rows.filter(chosen))
+    """Over the chosen rows that were measured; what was not has no spread to be measured in."""
+    found = chosen & np.isfinite(added)
+    mean = mean_over(added[found], rows.filter(found))
+    return mean if found.any() or not chosen.any() else mean.model_copy(update={"reason": _NO_SPREAD})
+
+
+_NO_SPREAD = "too few right answers on the fit split"
 
 
 def _of_reference(facts: Mapping[str, Any], label: int) -> dict[str, Any]:
