@@ -78,7 +78,10 @@ def test_a_plan_of_flattering_attacks_alone_is_told_what_is_missing(rich):
     assert point_advice(rich) is None
     assert "keep='worst'" not in section(rich)
     only = rich.model_copy(update={"detections": rich.detections[:1]})
-    assert "Add one that goes on, with keep='worst', to the plan" in section(only)
+    assert "Add one that goes on, with keep='worst', before a signal" in section(only)
+    beside = only.model_copy(update={"detections": (*only.detections, attack("fgsm(eps=0.1)", "only"))})
+    assert point_advice(beside) is not None
+    assert point_advice(beside.model_copy(update={"detections": beside.detections[1:]})) is None
 
 
 def test_many_attacks_are_folded(rich):

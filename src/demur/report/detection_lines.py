@@ -59,12 +59,13 @@ def blind_sentences(results: Results) -> Iterator[str]:
 
 
 def point_advice(results: Results) -> str | None:
-    """What is missing where every attack of the plan flatters the detector; None where one does not."""
-    if not all(found.flatters for found in results.detections):
+    """What is missing where the attacks of many steps all flatter the detector; None where one keeps its worst point."""
+    points = {found.point for found in results.detections}
+    if "worst" in points or points <= {"only"}:
         return None
     return (
-        "Every attack here keeps a success close to the border, where the model is unsure and detection looks easy. "
-        "Add one that goes on, with keep='worst', to the plan before a signal is trusted to find attacks."
+        "Every attack of many steps here keeps a success close to the border, where the model is unsure and detection "
+        "looks easy. Add one that goes on, with keep='worst', before a signal is trusted to find attacks."
     )
 
 
