@@ -59,7 +59,7 @@ def blind_sentences(results: Results) -> Iterator[str]:
 
 
 def point_advice(results: Results) -> str | None:
-    """What is missing where the attacks of many steps all flatter the detector; None where one keeps its worst point."""
+    """What is missing where all attacks of many steps flatter the detector; None where one keeps its worst point."""
     points = {found.point for found in results.detections}
     if "worst" in points or points <= {"only"}:
         return None
