@@ -158,7 +158,7 @@ def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
-    parts, at_one_share = slices(run), rejections(run)
+    parts, rates = slices(run), rejections(run)
     return {
         "guarantees": guarantee_rows(run),
         "average_loss": average_loss(run),
@@ -171,8 +171,8 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "wrong_labels": wrong_labels(run),
         "attacks": attack_rows(run),
         "robustness": robustness(run),
-        "rejections": at_one_share,
-        "detections": attack_detections(run, at_one_share),
+        "rejections": rates,
+        "detections": attack_detections(run, rates),
         "fusions": layer_fusions(run),
         "class_maps": class_map_tables(run),
         "corruption_map": corruption_map(run),
