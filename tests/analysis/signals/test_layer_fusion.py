@@ -41,7 +41,7 @@ def test_layers_that_have_most_in_common_come_first():
 def test_a_mean_says_what_its_layers_share_and_a_single_layer_nothing():
     (found,) = layer_fusions(run({"layers": ["a", "b"], "mutual_information": [[1, 0.5], [0.5, 1]]}, {"layers": ["a"]}))
     assert (found.held_out_auroc, found.layer_auroc, found.beats_its_layers) == (None, (), None)
-    assert layer_fusions(run({"layers": [], "mutual_information": [[1.0]]}, {"bank": 3})) == ()
+    assert layer_fusions(run({"layers": ["a"], "mutual_information": [[1.0]]}, {"bank": 3})) == ()
 
 
 def test_runs_of_earlier_versions_say_nothing():
