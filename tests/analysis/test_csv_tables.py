@@ -34,6 +34,7 @@ ALWAYS = {
         *("conditions", "accuracy-by-eps", "failure-table", "classes", "class-answers", "confusion-pairs", "slices"),
         *("calibration", "gallery", "direction", "direction-at-prevalence", "wrong-labels", "wrong-label-pairs"),
         *("signals", "signal-contests", "signal-parts", "rocs", "histograms", "rejections"),
+        "attack-detection",
         *("checks", "gates", "guarantees", "guarantee-parts", "label-needs"),
         *("attacks", "robustness", "robustness-curve", "robustness-per-class", "robustness-stages"),
     )

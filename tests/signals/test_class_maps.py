@@ -41,6 +41,7 @@ def test_a_class_has_its_maps_and_what_they_add_to_right_and_wrong_answers():
     assert found.wrong[0, 0] == maps[wrong, 2].mean()
     assert found.wrong[1].isnan().all()
     assert found.facts["wrong"][1] == [None] * 10
+    assert found.facts["answers"] == [[25, 5], [30, 0], [0, 0]]
 
 
 def test_an_answer_that_other_maps_made_lies_far_below_right_ones():

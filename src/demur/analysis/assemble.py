@@ -29,8 +29,11 @@ from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
 from demur.analysis.robustness.robust_accuracy import robustness
 from demur.analysis.run_folder import Run, open_run
+from demur.analysis.signals.attack_detection import attack_detections
+from demur.analysis.signals.class_profiles import class_map_tables
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_rows, rejections
+from demur.analysis.signals.layer_fusion import layer_fusions
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
@@ -155,7 +158,7 @@ def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     """What only some data or plans ask for: the direction of error, slices, the quality of labels."""
-    parts = slices(run)
+    parts, rates = slices(run), rejections(run)
     return {
         "guarantees": guarantee_rows(run),
         "average_loss": average_loss(run),
@@ -168,7 +171,10 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "wrong_labels": wrong_labels(run),
         "attacks": attack_rows(run),
         "robustness": robustness(run),
-        "rejections": rejections(run),
+        "rejections": rates,
+        "detections": attack_detections(run, rates),
+        "fusions": layer_fusions(run),
+        "class_maps": class_map_tables(run),
         "corruption_map": corruption_map(run),
         "unknown": unknown_answers(run),
         "coverage_loss": coverage_loss(run),

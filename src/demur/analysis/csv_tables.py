@@ -14,8 +14,10 @@ from demur.analysis.quantity import Quantity, Table
 from demur.analysis.results import Results
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 from demur.analysis.run_folder import Run
+from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import Roc
 from demur.analysis.signals.decision_tables import Rejection
+from demur.analysis.signals.layer_fusion import LayerFusion, layer_pairs
 from demur.records import csv_bytes
 
 _PICTURES = {"thumb", "image", "overlay"}
@@ -125,6 +127,12 @@ def _signal_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "signals", _within(results.signals, "targets", **facts)
     yield "signal-contests", map(flat, results.contests)
     yield "signal-parts", map(flat, results.parts)
+    attack = {"condition": "condition", "point": "point", "flatters": "flatters", "knowledge": "knowledge"}
+    yield "attack-detection", _within(results.detections, "signals", **attack)
+    yield "layer-fusions", map(flat, results.fusions)
+    yield "layer-pairs", (line for own in results.fusions for line in _pairs(own))
+    yield "class-maps", map(flat, results.class_maps)
+    yield "class-map-profiles", (line for found in results.class_maps for line in _maps_of_classes(found))
     yield "rocs", (line for roc in results.rocs for line in _roc_points(roc))
     yield "histograms", (line for found in results.histograms for line in _bars(found))
     yield "rejections", (line for row in results.rejections for line in _rates(row))
@@ -133,6 +141,19 @@ def _signal_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
 def _roc_points(roc: Roc) -> Iterator[Line]:
     for alarms, hits in roc.points:
         yield flat(roc) | {"false_alarms": alarms, "hits": hits}
+
+
+def _pairs(fusion: LayerFusion) -> Iterator[Line]:
+    own: Line = {"signal": fusion.signal}
+    return (own | flat(pair) for pair in layer_pairs(fusion))
+
+
+def _maps_of_classes(found: ClassMapTable) -> Iterator[Line]:
+    """A line for each map of each class, the strongest first."""
+    for row in found.classes:
+        for place, each in enumerate(zip(row.maps, row.right_added, row.wrong_added, strict=True), 1):
+            own: Line = {"signal": found.signal, "place": place}
+            yield own | flat(row) | dict(zip(("map", "right_added", "wrong_added"), each, strict=True))
 
 
 def _rates(row: Rejection) -> Iterator[Line]:

@@ -9,6 +9,7 @@ import polars as pl
 from demur.analysis.accuracy.confusions import confusion_counts
 from demur.analysis.robustness.least_distances import minimal_perturbation
 from demur.analysis.run_folder import Run, score
+from demur.analysis.signals.class_profiles import silent_errors
 from demur.metrics import risk_coverage
 from demur.records import wrong
 
@@ -22,6 +23,7 @@ def image_tables(run: Run) -> Iterator[tuple[str, pl.DataFrame]]:
         ("confusion", _confusion(run)),
         ("flips", _flips(run)),
         ("minimal-perturbations", _minimal_perturbations(run)),
+        ("silent-errors", _named(run, _stacked(list(silent_errors(run))), "label", "predicted")),
     ):
         if len(table):
             yield f"{name}.csv", table

@@ -29,8 +29,11 @@ from demur.analysis.robustness.lipschitz_tables import Lipschitz
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
 from demur.analysis.robustness.robust_accuracy import Robustness
+from demur.analysis.signals.attack_detection import AttackDetection
+from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyRow, Rejection
+from demur.analysis.signals.layer_fusion import LayerFusion
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.breaking_points import WhatBreaks
@@ -137,6 +140,9 @@ class Results(Table):
     corruption_map: CorruptionMap | None = None
     parts: tuple[PartRow, ...] = ()
     rocs: tuple[Roc, ...] = ()
+    detections: tuple[AttackDetection, ...] = ()
+    fusions: tuple[LayerFusion, ...] = ()
+    class_maps: tuple[ClassMapTable, ...] = ()
     epsilon: tuple[MinimalPerturbation, ...] = ()
     attribution: Attribution | None = None
     trust: TrustComponents | None = None

@@ -33,9 +33,11 @@ from demur.report.charts import (
 from demur.report.charts.figure_list import ALONE, by_section, placed_figures
 from demur.report.charts.risk_charts import start
 from demur.report.charts.score_charts import first_signal
+from demur.report.class_map_lines import profile_lines, silent_sentence
 from demur.report.condition_bands import bands
 from demur.report.condition_lines import other
 from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
+from demur.report.detection_lines import blind_sentences, detection_blocks, fusion_sentence, point_advice
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
 from demur.report.perturbation_words import (
@@ -64,6 +66,8 @@ CONTENTS = (
     ("risk-coverage", "Risk and coverage"),
     ("coverage", "Where the coverage goes"),
     ("signals", "Uncertainty signals"),
+    ("detection", "Detection of attacks"),
+    ("class-maps", "Feature maps of the classes"),
     ("scores", "Uncertainty of right and wrong answers"),
     ("calibration", "Calibration"),
     ("conditions", "Corruptions and other conditions"),
@@ -115,6 +119,7 @@ FILTERS |= {
     for function in (
         attack_groups,
         bands,
+        blind_sentences,
         breaking_lines,
         breaking_rule,
         by_chance,
@@ -123,8 +128,12 @@ FILTERS |= {
         reliance_sentence,
         magnitude,
         size_words,
+        detection_blocks,
         difference_interval,
+        fusion_sentence,
         perturbation_size,
+        point_advice,
+        profile_lines,
         quantile_interval,
         search_name_words,
         count_sentence,
@@ -134,6 +143,7 @@ FILTERS |= {
         team_sentence,
         curve_words,
         points_title,
+        silent_sentence,
         size_interval,
         size_percent,
         stage_lines,
@@ -194,6 +204,8 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("breaks", results.breaks and results.breaks.tried),
             ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
+            ("detection", results.detections),
+            ("class-maps", results.class_maps),
             ("coverage", results.coverage_loss),
             ("unknown", results.unknown),
             ("team", results.team),

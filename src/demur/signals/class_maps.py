@@ -53,6 +53,7 @@ class ClassMaps:
         wrong: the same of wrong answers.
         middle: the mean (classes,) of what they add together to right answers.
         spread: its standard deviation; NaN below ten right answers.
+        answers: how many right and how many wrong answers of the class (classes, 2) all this was measured on.
     """
 
     top: Tensor
@@ -60,6 +61,7 @@ class ClassMaps:
     wrong: Tensor
     middle: Tensor
     spread: Tensor
+    answers: Tensor
 
     @classmethod
     def of(cls, maps: Features, answers: Labels, wrong: Flags, classes: int) -> "ClassMaps":
@@ -76,6 +78,7 @@ class ClassMaps:
             wrong=failed.gather(1, top.clamp(min=0)),
             middle=torch.stack([part.mean() for part in enough]),
             spread=torch.where(spread == 0, 1.0, spread),
+            answers=torch.stack([torch.bincount(answers[kind], minlength=classes) for kind in (~wrong, wrong)], dim=1),
         )
 
     def __call__(self, maps: Features, answers: Labels) -> Scores:
@@ -85,11 +88,12 @@ class ClassMaps:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The maps of each class and their profiles, in logits; null where nothing was measured."""
+        """The maps of each class, their profiles in logits, null where nothing was measured, and how many were."""
         return {
             "maps": self.top.tolist(),
             "right": [[_or_none(value) for value in row] for row in self.right.tolist()],
             "wrong": [[_or_none(value) for value in row] for row in self.wrong.tolist()],
+            "answers": self.answers.tolist(),
         }
 
 

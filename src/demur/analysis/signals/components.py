@@ -37,10 +37,13 @@ _COUNTS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100, 150, 200,
 _TALLIES = ("changes", "mutants")
 WHOLE = "all together"
 
+RANKED = ("layers", "mutants", "squeezers")
+"""What parts are that are ranked one by one; those of maps say other things, each in its own unit."""
+
 
 def part_rows(run: Run) -> tuple[PartRow, ...]:
     """Each part of each signal that has any against every target, on the rows the signal itself is scored on."""
-    parted = [entry for entry in run.facts["signals"] if "made_of" in entry]
+    parted = [entry for entry in run.facts["signals"] if entry.get("made_of") in RANKED]
     return tuple(row for target in _targets(run, parted) for entry in parted for row in _rows(target, entry))
 
 
