@@ -30,7 +30,7 @@ from demur.analysis.robustness.minimal_perturbation import perturbation_tables
 from demur.analysis.robustness.robust_accuracy import robustness
 from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.components import part_rows, rocs
-from demur.analysis.signals.decision_tables import policy_rows, rejections
+from demur.analysis.signals.decision_tables import policy_fit_rows, policy_rows, rejections
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
@@ -109,6 +109,7 @@ def _core_tables(run: Run, plan: Mapping[str, Any]) -> Results:
         confusion=confusion(run),
         confusions=confusions(run),
         policies=policy_rows(run),
+        policy_fits=policy_fit_rows(run),
         gallery=gallery(run),
         purpose=plan.get("purpose", {}),
         titles=_titles(run),

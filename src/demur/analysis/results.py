@@ -30,7 +30,7 @@ from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
 from demur.analysis.robustness.robust_accuracy import Robustness
 from demur.analysis.signals.components import PartRow, Roc
-from demur.analysis.signals.decision_tables import PolicyRow, Rejection
+from demur.analysis.signals.decision_tables import PolicyFitRow, PolicyRow, Rejection
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.breaking_points import WhatBreaks
@@ -120,6 +120,7 @@ class Results(Table):
     per_class: tuple[ClassRow, ...]
     confusion: tuple[tuple[int, ...], ...]
     policies: tuple[PolicyRow, ...]
+    policy_fits: tuple[PolicyFitRow, ...] = ()
     gallery: tuple[GalleryImage, ...]
     purpose: dict[str, Any]
     gates: tuple[GateRow, ...] = ()
