@@ -56,7 +56,7 @@ def test_what_it_says_of_the_tune_rows_is_what_it_does_to_them():
     found = fit(negative, positive, method="target_fpr", level=0.1)
     bound = found.policy.uncertainty
     assert (found.negatives, found.positives) == (60, 25)
-    assert found.false_alarms == np.mean(negative > bound) == 0.1
+    assert found.fpr == np.mean(negative > bound) == 0.1
     assert found.recall == np.mean(positive > bound)
     said = f"it flags 10 % of 60 right answers and {100 * found.recall:.3g} % of 25 wrong answers there."
     assert said in found.sentence

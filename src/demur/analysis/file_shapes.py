@@ -125,7 +125,7 @@ class FitShape(Shape):
 
     negatives: Count
     positives: Count
-    false_alarms: float
+    fpr: float
     recall: float | None
     sentence: str
 

@@ -17,7 +17,7 @@ class FailureTable:
     """Shares in [0, 1] with intervals; accuracy = (1 − flagged)·accuracy_unflagged + flagged·accuracy_flagged.
 
     `errors_caught` is the share of wrong answers that are flagged (recall), `precision` the share of the flagged that
-    are wrong, `false_alarms` the share of right answers that are flagged (FPR); `balanced_accuracy` the mean of recall
+    are wrong, `fpr` the share of right answers that are flagged (FPR); `balanced_accuracy` the mean of recall
     and 1 − FPR.
     """
 
@@ -27,7 +27,7 @@ class FailureTable:
     accuracy_flagged: Estimate
     errors_caught: Estimate
     precision: Estimate
-    false_alarms: Estimate
+    fpr: Estimate
     balanced_accuracy: Estimate
 
 
@@ -46,7 +46,7 @@ def failure_table(accepted: ArrayLike, wrong: ArrayLike, groups: NDArray[Any] | 
         accuracy_flagged=share(~errors, flagged),
         errors_caught=share(flagged, errors),
         precision=share(errors, flagged),
-        false_alarms=share(flagged, ~errors),
+        fpr=share(flagged, ~errors),
         balanced_accuracy=_balanced(share(flagged, errors), share(~flagged, ~errors)),
     )
 

@@ -39,7 +39,7 @@ class PolicyFit:
         policy: what decides.
         negatives: how many rows were to be answered.
         positives: how many were to be flagged.
-        false_alarms: the share of the former that it flags.
+        fpr: the share of the former that it flags.
         recall: the share of the latter; None where there are none.
         sentence: all of it in words.
     """
@@ -47,7 +47,7 @@ class PolicyFit:
     policy: Policy
     negatives: int
     positives: int
-    false_alarms: float
+    fpr: float
     recall: float | None
     sentence: str
 
@@ -64,7 +64,7 @@ class PolicyFit:
             policy=policy,
             negatives=many,
             positives=few,
-            false_alarms=alarms,
+            fpr=alarms,
             recall=recall,
             sentence=f"{said} Nothing is guaranteed.",
         )

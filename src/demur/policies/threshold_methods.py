@@ -33,7 +33,7 @@ class TuneScores:
         return np.append(np.nextafter(lowest, -np.inf), inner) if math.isfinite(lowest) else inner
 
     @cached_property
-    def false_alarms(self) -> Floats:
+    def fpr(self) -> Floats:
         """The share of negative rows that each of the thresholds flags."""
         return flagged(self.negative, self.thresholds)
 
@@ -46,7 +46,7 @@ class TuneScores:
     def coverages(self) -> Floats:
         """The share of all rows that each of the thresholds answers."""
         many, few = len(self.negative), len(self.positive)
-        return 1 - (many * self.false_alarms + (few * self.recalls if few else 0)) / (many + few)
+        return 1 - (many * self.fpr + (few * self.recalls if few else 0)) / (many + few)
 
 
 def flagged(scores: Floats, thresholds: Floats) -> Floats:
@@ -88,7 +88,7 @@ def percentile(rows: TuneScores, level: float) -> float:
 
 def target_fpr(rows: TuneScores, level: float) -> float:
     """The strictest that flags at most this share of the negative rows."""
-    return _first(rows.thresholds, rows.false_alarms <= level + _ROUNDING, f"flags as few as {level:g}")
+    return _first(rows.thresholds, rows.fpr <= level + _ROUNDING, f"flags as few as {level:g}")
 
 
 def target_coverage(rows: TuneScores, level: float) -> float:
@@ -108,13 +108,13 @@ def midpoint(rows: TuneScores, _level: float) -> float:
 
 def youden(rows: TuneScores, _level: float) -> float:
     """The most recall − FPR, which is the least FPR + FNR; of several the laxest."""
-    gains = rows.recalls - rows.false_alarms
+    gains = rows.recalls - rows.fpr
     return float(rows.thresholds[np.flatnonzero(gains >= gains.max() - _ROUNDING)[-1]])
 
 
 def balanced_recall(rows: TuneScores, _level: float) -> float:
     """The least difference of positive rows flagged and negative rows answered, as shares; then the larger shares."""
-    kept = 1 - rows.false_alarms
+    kept = 1 - rows.fpr
     gap = np.abs(rows.recalls - kept)
     usable = np.flatnonzero(gap <= gap.min() + _ROUNDING)
     return float(rows.thresholds[usable[np.argmax((rows.recalls + kept)[usable])]])

@@ -37,7 +37,8 @@ class Detector:
 
     Attributes:
         estimator: `logistic`, `mlp` (200-200), `random_forest` (100 trees, depth 10), `gbm` (100 boosted trees of
-            depth 3), `lda` and `qda` (with Ledoit and Wolf's shrinkage), or any scikit-learn classifier that gives probabilities.
+            depth 3), `lda` and `qda` (with Ledoit and Wolf's shrinkage), or any scikit-learn classifier that gives
+            probabilities.
         folds: how many.
 
     The estimators are those of Wu et al. (2019), arXiv:1910.00387, logistic regression and Friedman (2001), "Greedy

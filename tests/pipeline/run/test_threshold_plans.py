@@ -66,7 +66,7 @@ def test_a_threshold_for_errors_is_that_of_the_right_tune_rows(folder, results):
     assert row.splits == ("certify", "test")
     assert row.n == len(rest)
     flags, mistakes = scores(rest, "msp") > bound, np.array([wrong(each) for each in rest])
-    assert row.false_alarms.value == pytest.approx(np.mean(flags[~mistakes]))
+    assert row.fpr.value == pytest.approx(np.mean(flags[~mistakes]))
     assert row.precision.value == pytest.approx(np.mean(mistakes[flags]))
 
 
@@ -94,7 +94,7 @@ def test_a_threshold_for_an_attack_attacks_tune_rows_and_leaves_no_record_of_the
     found = entry(folder, ATTACK, "late_policies")
     assert all(row["split"] == "test" for row in rows_of(folder, CONDITIONS[2]))
     assert 10 <= found["fit"]["positives"] <= 120
-    assert abs(found["fit"]["recall"] - (1 - found["fit"]["false_alarms"])) < 0.1
+    assert abs(found["fit"]["recall"] - (1 - found["fit"]["fpr"])) < 0.1
     assert {row.condition for row in results.policies if row.policy == ATTACK} == set(CONDITIONS)
 
 

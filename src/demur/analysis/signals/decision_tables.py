@@ -38,7 +38,7 @@ class PolicyRow(Table):
     accuracy_flagged: Quantity
     errors_caught: Quantity
     precision: Quantity
-    false_alarms: Quantity
+    fpr: Quantity
     balanced_accuracy: Quantity
 
 
