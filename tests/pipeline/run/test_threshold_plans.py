@@ -94,6 +94,7 @@ def test_a_threshold_for_an_attack_attacks_tune_rows_and_leaves_no_record_of_the
     found = entry(folder, ATTACK, "late_policies")
     assert all(row["split"] == "test" for row in rows_of(folder, CONDITIONS[2]))
     assert 10 <= found["fit"]["positives"] <= 120
+    assert found["fit"]["sentence"].endswith(f"Put through: {CONDITIONS[2]}.")
     assert abs(found["fit"]["recall"] - (1 - found["fit"]["fpr"])) < 0.1
     assert {row.condition for row in results.policies if row.policy == ATTACK} == set(CONDITIONS)
 

@@ -42,8 +42,27 @@ def fit_late(job: Job, clean: pl.DataFrame, folder: Path) -> list[dict[str, Any]
             found[policy.purpose] = _corrupted(job, tune, folder) if policy.purpose == "shift" else _attacked(job, tune)
         flagged = found[policy.purpose]
         fit = {"unfitted": flagged} if isinstance(flagged, str) else _fit(policy, tune, flagged)
-        entries.append({"name": name, **fit})
+        entries.append({"name": name, **_with_conditions(fit, job, policy)})
     return entries
+
+
+def _with_conditions(entry: dict[str, Any], job: Job, policy: TuneFitted) -> dict[str, Any]:
+    """What the images that were to be flagged were put through is said too."""
+    if "fit" not in entry:
+        return entry
+    names = [lead.name for lead in _lead(job)] if policy.purpose == "attack" else _corruptions(job)
+    said = f"{entry['fit']['sentence']} Put through: {', '.join(names)}."
+    return {**entry, "fit": {**entry["fit"], "sentence": said}}
+
+
+def _corruptions(job: Job) -> list[str]:
+    return [condition.name for condition in job.conditions if condition.kind == "corruption"]
+
+
+def _lead(job: Job) -> list[Condition]:
+    """The first attack that keeps its worst points, as where signals are judged, or else the first; none in a list."""
+    attacks = [condition for condition in job.conditions if condition.kind == "attack"]
+    return ([condition for condition in attacks if condition.keep == "worst"] or attacks)[:1]
 
 
 def waiting(job: Job) -> Mapping[str, TuneFitted]:
@@ -66,7 +85,7 @@ def _scores(policy: TuneFitted, rows: pl.DataFrame) -> Scores:
 
 def _corrupted(job: Job, tune: pl.DataFrame, folder: Path) -> pl.DataFrame | str:
     """The tune images under every corruption of the plan."""
-    names = [condition.name for condition in job.conditions if condition.kind == "corruption"]
+    names = _corruptions(job)
     if not names:
         return "The plan has no corruption, so nothing shows how high a signal is on corrupted images. Add one."
     rows = pl.concat([readable_rows(read(folder, name), "tune") for name in names], how="diagonal")
@@ -74,15 +93,11 @@ def _corrupted(job: Job, tune: pl.DataFrame, folder: Path) -> pl.DataFrame | str
 
 
 def _attacked(job: Job, tune: pl.DataFrame) -> pl.DataFrame | str:
-    """The tune images that were answered rightly and are no more under the leading attack; in no record of the run.
-
-    It is the first attack that keeps its worst points, as where signals are judged, or else the first one.
-    """
-    attacks = [condition for condition in job.conditions if condition.kind == "attack"]
-    if not attacks:
+    """The tune images that were answered rightly and are no more under the leading attack; in no record of the run."""
+    lead = _lead(job)
+    if not lead:
         return "The plan has no attack, so nothing shows how high a signal is on attacked images. Add one."
-    lead = next((condition for condition in attacks if condition.keep == "worst"), attacks[0])
-    rows = pl.concat(list(_parts(job, lead)), how="diagonal") if len(attacked_tune_rows(job)) else tune.clear()
+    rows = pl.concat(list(_parts(job, *lead)), how="diagonal") if len(attacked_tune_rows(job)) else tune.clear()
     rows = rows.filter(pl.col("error").is_null() & pl.Series(wrong(rows), dtype=pl.Boolean))
     return rows.filter(pl.col("sample_id").is_in(tune.filter(~wrong(tune))["sample_id"].to_list()))
 
