@@ -44,6 +44,18 @@ def test_a_threshold_is_that_of_the_slow_reference(method, level, seed, ties):
         assert high == pytest.approx(slow, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("method", "level", "negative", "positive", "uncertainty"),
+    [
+        ("youden", None, [0] * 10 + [2] * 10, [1] * 10 + [3] * 10, 2.5),
+        ("balanced_recall", None, [0] * 5 + [2] * 5, [0] * 2 + [2] + [4] * 7, 3),
+        ("target_coverage", 0.9, range(20), [], 17.5),
+    ],
+)
+def test_of_several_that_are_as_good_it_takes_the_one_it_says(method, level, negative, positive, uncertainty):
+    assert fit(list(negative), positive, method=method, level=level).policy.uncertainty == uncertainty
+
+
 def test_both_sides_are_as_far_from_the_mean():
     negative, positive = rows(0, ties=False)
     policy = fit(negative, positive, method="mean_sigma_two_sided", level=1.5).policy

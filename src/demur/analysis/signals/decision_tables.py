@@ -30,16 +30,16 @@ class PolicyRow(Table):
 
     policy: str
     condition: str
-    splits: tuple[str, ...]
     n: int
     accuracy: Quantity
     flagged: Quantity
     accuracy_unflagged: Quantity
     accuracy_flagged: Quantity
     errors_caught: Quantity
-    precision: Quantity
-    fpr: Quantity
     balanced_accuracy: Quantity
+    precision: Quantity | None = None
+    fpr: Quantity | None = None
+    splits: tuple[str, ...] = ()
 
 
 def policy_rows(run: Run) -> tuple[PolicyRow, ...]:
