@@ -93,7 +93,9 @@ def test_the_failure_table(folder, results):
 
     assert len(results.policies) == 2 * len(results.conditions)
     for found in results.policies:
-        test = rows_of(folder, found.condition, "test")
+        splits = {"test"} if found.policy.startswith("certified") else {"tune", "certify", "test"}
+        test = [row for row in rows_of(folder, found.condition) if row["split"] in splits]
+        assert set(found.splits) == {row["split"] for row in test}
         flags = [flagged(found.policy, row) for row in test]
         caught = share(flag for flag, row in zip(flags, test, strict=True) if wrong(row))
         kept = share(not flag for flag, row in zip(flags, test, strict=True) if not wrong(row))
@@ -103,6 +105,8 @@ def test_the_failure_table(folder, results):
         for number, side in ((found.accuracy_flagged, True), (found.accuracy_unflagged, False)):
             assert same(number.value, share(not wrong(r) for flag, r in zip(flags, test, strict=True) if flag is side))
         assert same(found.errors_caught.value, caught)
+        assert same(found.fpr.value, 1 - kept)
+        assert same(found.precision.value, share(wrong(r) for flag, r in zip(flags, test, strict=True) if flag))
         assert same(found.balanced_accuracy.value, (caught + kept) / 2)
 
 

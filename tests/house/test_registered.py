@@ -18,7 +18,14 @@ PAGES = {"attack": "attacks", "corruption": "corruptions", "data": "data", "map"
 EVERYTHING = [(kind, name) for kind in TABLES for name in names(kind)]
 IDEAS = [(kind, name) for kind, name in EVERYTHING if kind in {"attack", "corruption", "map", "recipe", "signal"}]
 DATACLASSES = [(kind, name) for kind, name in EVERYTHING if kind not in {"architecture", "data", "model"}]
-NEEDED = {"eps": 2 / 255, "severity": 3, "attack": parse("PGD"), "path": "package.module:function"}
+NEEDED = {
+    "low": -0.5,
+    "high": 0.5,
+    "eps": 2 / 255,
+    "severity": 3,
+    "attack": parse("PGD"),
+    "path": "package.module:function",
+}
 OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:nudge", "share": 0.5,
           "max_translation": 0.2, "max_rotation": 10.0, "grid": True, "padding": "reflection",
           "eps": 0.1, "severity": 4, "value": None, "steps": 29, "step": 0.03, "loss": "margin", "growth": 0.1,
@@ -37,6 +44,7 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "shift": 0, "balanced": True, "norm": "l2", "as_published": True, "restarts": 2, "decay": 0.5, "targets": 3,
           "rounds": 3, "inner": 30, "price": 2.0, "kappa": 1.5, "levels": 256, "init_norm": 0.5, "candidates": 4,
           "overshoot": 0.05, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,
+          "method": "percentile", "level": 0.9, "recall": 0.75, "low": -1.0, "high": 0.25,
           "second": parse("knn(k=5)"), "purpose": "shift", "budget": 0.05,
           "direction": "random", "cap": 0.5, "tolerance": 1e-4, "root": "itp"}  # fmt: skip
 

@@ -58,6 +58,13 @@ def aurc(uncertainty, wrong):
     return total / n
 
 
+def eaurc(uncertainty, wrong):
+    """Less what is left when the errors come last, counted one by one."""
+    ordered = sorted(wrong)
+    best = sum(sum(ordered[:k]) / k for k in range(1, len(ordered) + 1)) / len(ordered)
+    return aurc(uncertainty, wrong) - best
+
+
 def coverage_at_risk(uncertainty, wrong, risk):
     best = 0.0
     for threshold in uncertainty:

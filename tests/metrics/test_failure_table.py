@@ -16,16 +16,23 @@ def test_its_shares():
     assert table.accuracy_unflagged.value == pytest.approx(4 / 6)
     assert table.accuracy_flagged.value == 0.25
     assert table.errors_caught.value == 0.6
+    assert table.precision.value == 0.75
+    assert table.fpr.value == 0.2
+    assert (table.precision.n, table.fpr.n) == (4, 5)
     assert table.balanced_accuracy.value == pytest.approx((3 / 5 + 4 / 5) / 2)
     assert table.accuracy_flagged.n == 4
 
 
-def test_accuracy_is_the_mixture_of_both_sides():
+@pytest.mark.parametrize("groups", [None, np.arange(500) // 7])
+def test_accuracy_is_the_mixture_of_both_sides(groups):
     rng = np.random.default_rng(0)
-    table = failure_table(rng.random(500) < 0.7, rng.random(500) < 0.2)
+    table = failure_table(rng.random(500) < 0.7, rng.random(500) < 0.2, groups)
     share = table.flagged.value
     mixture = (1 - share) * table.accuracy_unflagged.value + share * table.accuracy_flagged.value
     assert table.accuracy.value == pytest.approx(mixture, abs=1e-12)
+    assert table.precision.value == pytest.approx(1 - table.accuracy_flagged.value, abs=1e-12)
+    recall, kept = table.errors_caught.value, 1 - table.fpr.value
+    assert table.balanced_accuracy.value == pytest.approx((recall + kept) / 2, abs=1e-12)
 
 
 def test_groups_are_the_unit_of_every_share():

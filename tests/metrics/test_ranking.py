@@ -17,6 +17,7 @@ from demur.metrics import (
     aurc,
     auroc,
     coverage_at_risk,
+    eaurc,
     fpr95,
     risk_at_coverage,
     risk_coverage,
@@ -29,6 +30,7 @@ METRICS = {
     "fpr95": (fpr95, slow_metrics.fpr95),
     "augrc": (augrc, slow_metrics.augrc),
     "aurc": (aurc, slow_metrics.aurc),
+    "eaurc": (eaurc, slow_metrics.eaurc),
     "coverage_at_risk": (partial(coverage_at_risk, risk=0.25), partial(slow_metrics.coverage_at_risk, risk=0.25)),
     "risk_at_coverage": (partial(risk_at_coverage, coverage=0.6), partial(slow_metrics.risk_at_coverage, coverage=0.6)),
     "selective_risk": (partial(selective_risk, threshold=2), partial(slow_metrics.selective_risk, threshold=2)),
@@ -141,6 +143,7 @@ def test_a_constant_score_knows_nothing():
 def test_a_perfect_score_reaches_the_ideal():
     wrong = np.arange(100) >= 80
     assert auroc(wrong, wrong) == 1
+    assert eaurc(wrong + np.arange(100), wrong) == pytest.approx(0, abs=1e-15)
     assert fpr95(wrong, wrong) == 0
     assert augrc(wrong, wrong) == pytest.approx(0.2**2 / 2)
     assert coverage_at_risk(wrong, wrong, risk=0) == 0.8

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from scipy.stats import beta
 from tests.metrics.test_jackknife import fine
 
-from demur.metrics import augrc, aupr, aurc, coverage_at_risk, ece, failure_table, fpr95, wilson
+from demur.metrics import augrc, aupr, aurc, coverage_at_risk, eaurc, ece, failure_table, fpr95, wilson
 from demur.metrics.binomial import effective_size, proportion
 from demur.metrics.calibration import ece_interval
 from demur.metrics.ranking_intervals import _accepted, coverage_at_risk_interval, fpr95_interval, ranking_intervals
@@ -28,7 +28,7 @@ def ranking_interval(metric, *rows):
     return ranking_intervals([metric.__name__], *rows)[metric.__name__]
 
 
-@pytest.mark.parametrize("metric", [augrc, aurc, aupr])
+@pytest.mark.parametrize("metric", [augrc, aurc, aupr, eaurc])
 def test_a_ranking_with_thirty_errors_is_held_from_both_sides(metric):
     """A percentile bootstrap of AURC misses in 10 of 100 sets, all of them above."""
     truth = metric(*ranked(np.random.default_rng(0), 300_000, 3.5))

@@ -6,9 +6,10 @@ import math
 import pytest
 
 from demur.errors import InputError
-from demur.policies import Capacity, CertifiedByClass, CertifiedBySite
+from demur.policies import Band, Capacity, CertifiedByClass, CertifiedBySite, FittedRule, FittedThreshold
 from demur.policies.certified import Certified
 from demur.policies.policy import Rule, Threshold
+from demur.policies.threshold_methods import METHODS
 
 
 def test_what_a_plan_leaves_out_stays_what_it_was():
@@ -19,6 +20,13 @@ def test_what_a_plan_leaves_out_stays_what_it_was():
     assert dataclasses.asdict(CertifiedBySite()) == {"risk": 0.02, "delta": 0.05, "column": "site"}
     assert dataclasses.asdict(Capacity()) == {"coverage": 0.85, "delta": 0.05} | one
     assert dataclasses.asdict(Rule()) == {"confidence": 0.6, "entropy": 1.0}
+    assert dataclasses.asdict(FittedRule()) == {"recall": 0.9, "purpose": "error"}
+    fitted = {"signal": "msp", "method": "target_fpr", "level": None, "purpose": "error"}
+    assert dataclasses.asdict(FittedThreshold()) == fitted
+    assert dataclasses.asdict(Band(low=0, high=1)) == {"signal": "msp", "low": 0, "high": 1}
+    levels = {name: way.level for name, way in METHODS.items() if way.level is not None}
+    assert levels == {"mean_sigma": 2, "mean_sigma_two_sided": 2, "percentile": 0.95, "target_coverage": 0.9,
+                      "target_fpr": 0.05, "target_recall": 0.9}  # fmt: skip
     assert dataclasses.asdict(Threshold()) == {"signal": "msp", "uncertainty": 0.4}
 
 

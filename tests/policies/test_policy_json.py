@@ -10,6 +10,7 @@ from demur import registry
 from demur.errors import InputError, UnknownNameError
 from demur.policies import (
     ACCEPT_ALL,
+    Band,
     Certificate,
     CertifiedPair,
     CertifiedThreshold,
@@ -54,6 +55,7 @@ FITTED = [
     replace(CERTIFICATE, capacity=0.85).on("msp"),
     BY_CLASS.on("msp"),
     Threshold(),
+    Band(signal="energy", low=-1.5, high=0.5),
     Threshold(signal="energy(temperature=2)", uncertainty=-3),
     Rule(entropy=0.5),
     CERTIFICATE.on("entropy"),

@@ -87,7 +87,7 @@ def test_the_numbers_of_the_results_are_on_the_page(page, shown):
 def test_every_table_has_a_caption_and_scoped_heads(page):
     parts = Page(page)
     assert len(parts.all("caption")) == len(parts.all("table"))
-    assert all(head.get("scope") in {"col", "row"} for head in parts.all("th"))
+    assert all(head.get("scope") in {"col", "row", "rowgroup"} for head in parts.all("th"))
 
 
 def test_every_picture_has_words(page):

@@ -34,7 +34,7 @@ NESTED = build(
     "signal", "stack(folds=2, signals=[msp, vim, stack(folds=2, signals=[temperature_scaled, mahalanobis])])"
 )
 MORE = [
-    *(Conductance(estimator=preset, folds=2) for preset in ("lda", "qda", "mlp", "random_forest")),
+    *(Conductance(estimator=preset, folds=2) for preset in ("lda", "qda", "mlp", "random_forest", "gbm")),
     Conductance(estimator=HistGradientBoostingClassifier(max_iter=5), folds=2),
     ActivationEntropy(layers=LAYERS, fusion="learned"),
     LabelChangeRate(gamma=0.2, mutants=12),

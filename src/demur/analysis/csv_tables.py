@@ -90,6 +90,7 @@ def _accuracy_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "conditions", map(flat, results.conditions)
     yield "accuracy-by-eps", (_against_size(row) for row in results.conditions if row.kind == "attack" and row.severity)
     yield "failure-table", map(flat, results.policies)
+    yield "policy-fits", map(flat, results.policy_fits)
     yield "classes", (flat(row) | _alone(row.alone) for row in results.per_class)
     yield "class-answers", _within(results.per_class, "wrong_answers", label="name")
     if results.confusions is not None:

@@ -121,14 +121,31 @@ class RefusalShape(Shape):
     look: LookShape
 
 
+class FitShape(Shape):
+    """What a fitted policy does to the tune rows."""
+
+    negatives: Count
+    positives: Count
+    fpr: float
+    recall: float | None
+    sentence: str
+
+
 class PolicyShape(Shape):
-    """A policy of the plan, fitted or refused."""
+    """A policy of the plan, fitted or refused.
+
+    One that follows from tune rows alone says how it was fitted (`fit`), why it could not be (`unfitted`), or what it
+    `awaits`; it is then in `late_policies.json`.
+    """
 
     name: Name
     signal: str | None = None
     policy: dict[str, Any] | None = None
     refusal: RefusalShape | None = None
     average_loss: dict[str, Any] | None = None
+    fit: FitShape | None = None
+    unfitted: str | None = None
+    awaits: str | None = None
 
 
 class ToleranceShape(Shape):
@@ -271,6 +288,7 @@ REQUIRED: Mapping[str, Any] = {
 FACTS: Mapping[str, Any] = {
     "facts/policies.json": list[PolicyShape],
     "facts/signals.json": list[FitShape],
+    "facts/late_policies.json": list[PolicyShape],
     "facts/preflight.json": list[CheckShape],
     "facts/tolerances.json": list[ToleranceShape],
     "facts/gallery.json": list[str],

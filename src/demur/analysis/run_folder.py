@@ -101,8 +101,9 @@ class Run:
 
     @cached_property
     def policy_facts(self) -> Sequence[Mapping[str, Any]]:
-        """Every policy of the plan, fitted or refused."""
-        return read_json(self.path / "facts" / "policies.json")
+        """Every policy of the plan, fitted or refused, those too that awaited attacked or corrupted images."""
+        late = {entry["name"]: entry for entry in self.optional_facts("late_policies") or ()}
+        return [late.get(entry["name"], entry) for entry in read_json(self.path / "facts" / "policies.json")]
 
     def optional_facts(self, name: str) -> Any:
         """What `facts/<name>.json` says, which not every audit has something to say in; None where there is none."""

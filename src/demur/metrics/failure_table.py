@@ -16,8 +16,9 @@ from demur.metrics.ranking import Floats, Value
 class FailureTable:
     """Shares in [0, 1] with intervals; accuracy = (1 − flagged)·accuracy_unflagged + flagged·accuracy_flagged.
 
-    `errors_caught` is the share of wrong answers that are flagged; `balanced_accuracy` the mean of that and of the
-    share of right answers that are not.
+    `errors_caught` is the share of wrong answers that are flagged (recall), `precision` the share of the flagged that
+    are wrong, `fpr` the share of right answers that are flagged (FPR); `balanced_accuracy` the mean of recall
+    and 1 − FPR.
     """
 
     accuracy: Estimate
@@ -25,6 +26,8 @@ class FailureTable:
     accuracy_unflagged: Estimate
     accuracy_flagged: Estimate
     errors_caught: Estimate
+    precision: Estimate
+    fpr: Estimate
     balanced_accuracy: Estimate
 
 
@@ -42,6 +45,8 @@ def failure_table(accepted: ArrayLike, wrong: ArrayLike, groups: NDArray[Any] | 
         accuracy_unflagged=share(~errors, ~flagged),
         accuracy_flagged=share(~errors, flagged),
         errors_caught=share(flagged, errors),
+        precision=share(errors, flagged),
+        fpr=share(flagged, ~errors),
         balanced_accuracy=_balanced(share(flagged, errors), share(~flagged, ~errors)),
     )
 

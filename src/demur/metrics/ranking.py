@@ -1,4 +1,4 @@
-"""How well a score ranks errors: AUROC, AUPR, FPR@95, risk-coverage curves, AURC, AUGRC, working points."""
+"""How well a score ranks errors: AUROC, AUPR, FPR@95, risk-coverage curves, (E-)AURC, AUGRC, working points."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -164,6 +164,25 @@ def aurc_of(steps: Steps) -> Value:
     harmonic = _harmonic(steps.answers)
     area = ((errors - share * start) * (harmonic[:, 1:] - harmonic[:, :-1]) + wrong_here).sum(axis=1)
     return steps.value(ratio(area, steps.total[:, 0]))
+
+
+def eaurc(uncertainty: ArrayLike, wrong: ArrayLike, weights: Floats | None = None) -> Value:
+    """AURC less that of a score which puts every error last: high when errors are answered that need not be.
+
+    0 for a perfect order. AURC grows with the error rate however good the order is; what an order could not have
+    avoided is taken off here. NaN for no rows. Geifman, Uziel & El-Yaniv (2019), arXiv:1805.08206.
+    """
+    return eaurc_of(Steps.of(uncertainty, wrong, weights))
+
+
+def eaurc_of(steps: Steps) -> Value:
+    """`eaurc` of rows in order."""
+    total, errors = steps.total[:, 0], steps.total_wrong[:, 0]
+    # All rights first, then Σ (k − rights)/k over the errors.
+    rights = total - errors
+    harmonic = _harmonic(np.stack([rights, total], axis=1))
+    least = ratio(errors - rights * (harmonic[:, 1] - harmonic[:, 0]), total)
+    return steps.value(np.maximum(np.atleast_1d(aurc_of(steps)) - least, 0.0))
 
 
 def _harmonic(counts: Floats) -> Floats:

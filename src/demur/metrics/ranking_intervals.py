@@ -21,6 +21,7 @@ from demur.metrics.ranking import (
     aupr_of,
     aurc_of,
     coverage_at_risk,
+    eaurc_of,
     fpr95,
 )
 
@@ -32,13 +33,14 @@ _RANKINGS: Mapping[str, tuple[Callable[[Steps], Value], Scale]] = {
     "augrc": (augrc_of, "log"),
     "aurc": (aurc_of, "log"),
     "aupr": (aupr_of, "logit"),
+    "eaurc": (eaurc_of, "log"),
 }
 
 
 def ranking_intervals(
     names: Sequence[str], uncertainty: ArrayLike, wrong: ArrayLike, units: NDArray[Any] | None = None
 ) -> dict[str, Estimate]:
-    """AUGRC, AURC and AUPR, those named, of rows put in order once, each with its 95 % interval by the jackknife.
+    """AUGRC, (E-)AURC and AUPR, those named, of rows put in order once, each with its 95 % interval by the jackknife.
 
     There is one from ten units with errors and ten without on.
     """

@@ -321,6 +321,12 @@ def attacked_rows(index: Index, count: int) -> IndexRows:
     return np.array(sorted(_by_hash(index, _attackable(index))[:count]), dtype=np.int64)
 
 
+def attacked_tune_rows(job: Job) -> IndexRows:
+    """The tune rows that thresholds against attacks are fitted on: as many as are attacked, by hash, in order."""
+    tune = _by_hash(job.index, job.index.rows_of("tune"))
+    return np.array(sorted(tune[: job.plan.conditions.attacked]), dtype=np.int64)
+
+
 def _attackable(index: Index) -> IndexRows:
     """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
     test = index.rows_of("test")

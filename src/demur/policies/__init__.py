@@ -5,6 +5,7 @@ policy is plain data and travels as JSON.
 """
 
 from demur.policies.average_loss import AverageLoss, control_average_loss
+from demur.policies.band import Band
 from demur.policies.by_class import CertifiedByClass, Classes
 from demur.policies.by_site import CertifiedBySite, SiteRows
 from demur.policies.capacity import Capacity
@@ -23,9 +24,12 @@ from demur.policies.certify_pair import certify_pair
 from demur.policies.class_certificate import ClassCertificate, ClassThreshold
 from demur.policies.coverage_bound import CoverageBound, unlabelled_rows
 from demur.policies.decision import Bounded, PolicyDecisions, decide
+from demur.policies.fitted_rule import FittedRule
+from demur.policies.fitted_threshold import FittedThreshold
 from demur.policies.fixed_sequence import ACCEPT_ALL, Calibration, ThresholdGrid, threshold_near
 from demur.policies.look import Look, count_look
 from demur.policies.policy import Policy, Rule, Threshold
+from demur.policies.policy_fit import PolicyFit, TuneFitted
 from demur.policies.policy_json import dump_policy, load_policy
 from demur.policies.second_threshold import PairRows, SecondThreshold
 from demur.policies.site_certificate import SiteCertificate, Sited, SiteThresholds
@@ -39,6 +43,7 @@ __all__ = [
     "PROCEDURE",
     "AnyCertificate",
     "AverageLoss",
+    "Band",
     "Bounded",
     "Calibration",
     "Capacity",
@@ -54,10 +59,13 @@ __all__ = [
     "ClassThreshold",
     "Classes",
     "CoverageBound",
+    "FittedRule",
+    "FittedThreshold",
     "Look",
     "PairRows",
     "Policy",
     "PolicyDecisions",
+    "PolicyFit",
     "Refusal",
     "Rule",
     "SecondThreshold",
@@ -68,6 +76,7 @@ __all__ = [
     "Threshold",
     "ThresholdGrid",
     "Tolerance",
+    "TuneFitted",
     "certify",
     "certify_pair",
     "choose_signal",

@@ -28,6 +28,16 @@ class Bounded(Protocol):
         ...
 
 
+@runtime_checkable
+class Floored(Protocol):
+    """A policy that answers from a floor of some of its signals on."""
+
+    @property
+    def floors(self) -> Bounds:
+        """The lowest uncertainty of such a signal at which an answer is given."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class PolicyDecisions:
     """What a policy does with some rows.
@@ -35,8 +45,9 @@ class PolicyDecisions:
     Attributes:
         accepted: whether each row's answer may be given, (rows,).
         reasons: why it is withheld, a reason code; empty where it is given.
-        distances: per signal the bound minus the score, in the unit of the signal: negative above the bound, NaN where
-            there is no bound or no score. Empty for a policy without bounds.
+        distances: per signal the bound minus the score, or the score minus its floor where that is nearer, in the unit
+            of the signal: negative where that withholds the answer, NaN where there is no bound or no score. Empty for
+            a policy without bounds.
         near: within its tolerance of a bound, so that another batch or machine may decide otherwise.
     """
 
@@ -86,7 +97,9 @@ def _distances(policy: Policy, scores: Scores) -> dict[str, Floats]:
     if not _meets(policy, Bounded):
         return {}
     bounds = cast("Bounded", policy).bounds
-    return {name: np.asarray(bound - column(scores, name)) for name, bound in bounds.items()}
+    floors = cast("Floored", policy).floors if _meets(policy, Floored) else {}
+    found = {name: np.asarray(bound - column(scores, name)) for name, bound in bounds.items()}
+    return found | {name: np.minimum(found[name], column(scores, name) - floor) for name, floor in floors.items()}
 
 
 def _there(policy: Policy, scores: Scores, sites: ArrayLike | None) -> Policy:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import InputError, unknown
+from demur.registry import named_as
 
 Flags: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
@@ -62,7 +63,7 @@ def explain(uncertainty: Floats, threshold: float | Floats, signal: str) -> Reas
 class Threshold:
     """Answers iff the uncertainty of `signal` is at most `uncertainty`, in the signal's own unit."""
 
-    signal: str = "msp"
+    signal: str = field(default="msp", metadata=named_as("signal"))
     uncertainty: float = 0.4
 
     def __post_init__(self) -> None:

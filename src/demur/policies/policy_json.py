@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from demur.errors import InputError, unknown
+from demur.policies.band import Band
 from demur.policies.certificate import CertifiedPair, CertifiedThreshold
 from demur.policies.certificate_json import (
     build_stored,
@@ -19,6 +20,7 @@ from demur.registry import TABLES, kind_of, names, resolve
 from demur.registry.lookup import name_of_class
 
 KINDS: Mapping[str, type[Any]] = {
+    "band": Band,
     "certified": CertifiedThreshold,
     "certified_by_class": ClassThreshold,
     "certified_pair": CertifiedPair,

@@ -6,7 +6,15 @@ free. Adding an attack, signal, corruption, map, policy, data source, model sour
 """
 
 from demur.registry.addresses import Address
-from demur.registry.building import build, changed_fields, describe, description, name_of, registered_as
+from demur.registry.building import (
+    build,
+    changed_fields,
+    describe,
+    description,
+    name_of,
+    named_as,
+    registered_as,
+)
 from demur.registry.call_syntax import Call, Name, call_of, canonical, parse
 from demur.registry.lookup import (
     GROUPS,
@@ -40,6 +48,7 @@ __all__ = [
     "kind_of",
     "lookup",
     "name_of",
+    "named_as",
     "names",
     "packages",
     "parse",

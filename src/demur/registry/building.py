@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from demur.errors import InputError, UnknownNameError, brief, unknown
 from demur.foreign import blamed
 from demur.registry.call_syntax import Call, call_of, canonical
-from demur.registry.lookup import name_of_class, resolve
+from demur.registry.lookup import lookup, name_of_class, resolve
 
 _MOST = 1_000_000
 
@@ -19,6 +19,15 @@ KIND = "kind"
 def registered_as(kind: str) -> Mapping[str, str]:
     """Metadata of a dataclass field that takes a registered thing, or a tuple of them: `tempered(signal=energy)`."""
     return {KIND: kind}
+
+
+NAMED = "named"
+"""The key of a field's metadata that says of which kind the thing is whose name it keeps as text."""
+
+
+def named_as(kind: str) -> Mapping[str, str]:
+    """Metadata of a field that keeps the name of a registered thing, bare or quoted: `threshold(signal=energy)`."""
+    return {NAMED: kind}
 
 
 def build(kind: str, text: str | Call) -> Any:
@@ -104,7 +113,10 @@ def _made(field: Any, value: Any, where: str) -> Any:
     """The value of a field as its class wants it; lists become tuples, nested names what they describe."""
     many = get_origin(field.type) is tuple
     wanted = get_args(field.type)[0] if many else Call if Call in get_args(field.type) else field.type
-    kind = field.metadata.get(KIND)
+    kind, named = field.metadata.get(KIND), field.metadata.get(NAMED)
+    if named and isinstance(value, Call):
+        lookup(named, value.name)
+        value = str(value)
     values = value if many and isinstance(value, list) else [value]
     if many != isinstance(value, list) or not all(_fits(each, wanted, kind) for each in values):
         types = " or ".join(each.__name__ for each in get_args(wanted) or [wanted])

@@ -90,10 +90,13 @@ SIGNALS: Mapping[str, str] = {
 }
 
 POLICIES: Mapping[str, str] = {
+    "band": "demur.policies.band:Band",
     "capacity": "demur.policies.capacity:Capacity",
     "certified": "demur.policies.certified:Certified",
     "certified_by_class": "demur.policies.by_class:CertifiedByClass",
     "certified_by_site": "demur.policies.by_site:CertifiedBySite",
+    "fitted_rule": "demur.policies.fitted_rule:FittedRule",
+    "fitted_threshold": "demur.policies.fitted_threshold:FittedThreshold",
     "rule": "demur.policies.policy:Rule",
     "threshold": "demur.policies.policy:Threshold",
 }

@@ -28,6 +28,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Uncertainty",
         "The number a signal gives to an image; more uncertainty, less trust. Below the threshold the model answers.",
     ),
+    ("E-AURC", "AURC less what the best possible order of the same answers would leave. Lower is better."),
     ("ECE", "How far stated confidence lies from the share of right answers, on average over bins. Lower is better."),
     ("eps (ε)", "The largest change an attack may make to any pixel, as a part of full brightness (from 0 to 1)."),
     ("Escape", "An image of the class that must not be missed, called something else: a miss."),

@@ -36,11 +36,13 @@ class Detector:
     the estimator that was not trained on the row, so that it may be learned from again.
 
     Attributes:
-        estimator: `logistic`, `mlp` (200-200), `random_forest` (100 trees, depth 10), `lda` and `qda` (with Ledoit and
-            Wolf's shrinkage), or any scikit-learn classifier that gives probabilities.
+        estimator: `logistic`, `mlp` (200-200), `random_forest` (100 trees, depth 10), `gbm` (100 boosted trees of
+            depth 3), `lda` and `qda` (with Ledoit and Wolf's shrinkage), or any scikit-learn classifier that gives
+            probabilities.
         folds: how many.
 
-    The estimators are those of Wu et al. (2019), arXiv:1910.00387, and logistic regression.
+    The estimators are those of Wu et al. (2019), arXiv:1910.00387, logistic regression and Friedman (2001), "Greedy
+    function approximation: a gradient boosting machine".
     """
 
     estimator: str | Estimator = "logistic"
@@ -156,6 +158,12 @@ def _random_forest() -> Estimator:
     return RandomForestClassifier(n_estimators=100, max_depth=10, random_state=0)
 
 
+def _gbm() -> Estimator:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_depth=3, early_stopping=False, random_state=0)
+
+
 def _lda() -> Estimator:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -169,6 +177,7 @@ def _qda() -> Estimator:
 
 
 PRESETS: Mapping[str, Callable[[], Estimator]] = {
+    "gbm": _gbm,
     "lda": _lda,
     "logistic": _logistic,
     "mlp": _mlp,

@@ -43,10 +43,11 @@ class TargetRow(Table):
     corrected_gain: Quantity | None = None
     beats: bool | None = None
     usable: bool | None = None
+    eaurc: Quantity | None = None
 
 
 class SignalRow(Table):
-    """One signal against every target. AURC and AUGRC belong to the error target only.
+    """One signal against every target. AURC, E-AURC and AUGRC belong to the error target only.
 
     `fit_images` is the number of images a fitted signal learned from, null for others; it is scored on test rows only.
     `ranks_as` names an earlier signal that puts all rows in the same order. `passes` and `milliseconds` are the cost
@@ -148,16 +149,16 @@ def _is_usable(refused: Estimate) -> bool | None:
     return False if refused.low > USABLE else None
 
 
-_RESAMPLED = ("augrc", "aurc", "aupr", "fpr95", "coverage_at_risk")
+_RESAMPLED = ("augrc", "aurc", "eaurc", "aupr", "fpr95", "coverage_at_risk")
 
 
 def _metrics(target: Target, uncertainty: Floats, risk: float) -> Mapping[str, Estimate]:
-    """AUGRC, AURC and coverage at risk speak of answers, so of the error target only."""
+    """AUGRC, (E-)AURC and coverage at risk speak of answers, so of the error target only."""
     ours = uncertainty, target.positive, target.units
     found = {"fpr95": fpr95_interval(*ours)}
     if target.name == "shift":
         return found
-    names = ("aupr", "augrc", "aurc") if target.name == "error" else ("aupr",)
+    names = ("aupr", "augrc", "aurc", "eaurc") if target.name == "error" else ("aupr",)
     found |= ranking_intervals(names, *ours)
     return (
         found | {"coverage_at_risk": coverage_at_risk_interval(*ours, risk=risk)} if target.name == "error" else found

@@ -18,13 +18,23 @@ from demur.pipeline.plan.sections import (
     region_conditions,
     search_conditions,
 )
-from demur.policies import CERTIFIERS, Capacity, Certified, Certifier, Policy
+from demur.policies import (
+    CERTIFIERS,
+    Band,
+    Capacity,
+    Certified,
+    Certifier,
+    FittedThreshold,
+    Policy,
+    Threshold,
+    TuneFitted,
+)
 from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
 from demur.signals import AnySignal
 
-AnyPolicy: TypeAlias = Certifier | Policy
+AnyPolicy: TypeAlias = Certifier | TuneFitted | Policy
 
 _PROBED = 32
 _LARGEST_BATCH = 4 << 30
@@ -70,7 +80,7 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     named = list(filter(None, [plan.signals.certify]))
     read = _signal_calls(["msp", *plan.signals.use, *named, *_read_by(policies.values())])
     signals = _signals(read)
-    policies = {text: _with_canonical_second(policy) for text, policy in policies.items()}
+    policies = {text: _with_canonical_signal(policy) for text, policy in policies.items()}
     found = conditions(plan.conditions.use or default_conditions(shape), shape)
     plan, sections, maps = _with_sections(plan, source, spatial=spatial)
     names = tuple(condition.name for condition in found)
@@ -108,8 +118,11 @@ def _read_by(policies: Iterable[AnyPolicy]) -> Iterator[str]:
             yield from policy.signals
 
 
-def _with_canonical_second(policy: AnyPolicy) -> AnyPolicy:
-    """The policy with its second signal by the name that its scores have in the records."""
+def _with_canonical_signal(policy: AnyPolicy) -> AnyPolicy:
+    """The policy with the signal it names, its second one where it has one, as its scores have it in the records."""
+    if isinstance(policy, Threshold | Band | FittedThreshold):
+        (name,) = _signals([call_of(policy.signal)])
+        return replace(policy, signal=name)
     if isinstance(policy, Certified | Capacity) and policy.second is not None:
         (name,) = _signals([policy.second])
         return replace(policy, second=call_of(name))

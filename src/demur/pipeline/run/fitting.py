@@ -23,7 +23,8 @@ from demur.pipeline.plan.resolve import AnyPolicy, second_signal
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
-from demur.policies import CERTIFIERS, CertifiedPolicy, Look, choose_signal, dump_policy
+from demur.pipeline.run.threshold_fits import fit_on_clean
+from demur.policies import CERTIFIERS, CertifiedPolicy, Look, TuneFitted, choose_signal, dump_policy
 from demur.randomness import Keys
 from demur.records import groups, wrong
 from demur.shapes import Labels
@@ -65,7 +66,7 @@ def fit_policies(
     chosen: Sequence[ScoreTolerance] = (),
     looks: Mapping[str, Look] | None = None,
 ) -> list[dict[str, Any]]:
-    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy` or `refusal`.
+    """Every policy of the plan, fitted, as plain JSON values: `name`, and `policy`, `refusal` or `unfitted`.
 
     Args:
         job: with the policies.
@@ -92,6 +93,8 @@ def _fitted(
     if isinstance(policy, CERTIFIERS):
         second = {each.name: each for each in chosen}.get(second_signal(policy) or "")
         return certify_policy(policy, clean, chosen[0], look, classes, second)
+    if isinstance(policy, TuneFitted):
+        return fit_on_clean(policy, clean)
     return {"policy": dump_policy(policy)}
 
 

@@ -18,7 +18,7 @@ from demur.data.kept_images import KeptImages
 from demur.foreign import blamed
 from demur.pipeline.halving import excluding, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
-from demur.pipeline.job import Job, Shard, attacked_rows, shards
+from demur.pipeline.job import Job, Shard, attacked_rows, attacked_tune_rows, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
@@ -42,14 +42,16 @@ from demur.pipeline.run.fitting import (
     prices,
     seconds_per_image,
     try_signals,
+    without_copies,
 )
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
-from demur.pipeline.run.run_writer import RunWriter, fault_log, open_run, try_folder
+from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, fault_log, open_run, try_folder
 from demur.pipeline.run.severity_pictures import save_severity_pictures
+from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.records import read
@@ -139,6 +141,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         answered = excluding(job, lost)
         effort.measure(rest, list(_facts_beside_rows(job, answered, folder, progress)))
+    _fit_late(excluding(fitted, lost), folder, progress, clean)
     _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(answered, folder))
 
 
@@ -252,6 +255,21 @@ def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress)
     timing = without_failures(job, first, lambda job, _rows: seconds_per_image(job), partial(again, "timing"))
     folder.write_json("timings/signals.json", timing)
     return job
+
+
+def _fit_late(job: Job, folder: RunWriter, progress: Progress, clean: pl.DataFrame) -> None:
+    """Fit the policies that await attacked or corrupted tune images, once those are measured."""
+    if not waiting(job) or folder.has(LATE_POLICIES):
+        return
+    progress.say("fitting thresholds against attacked or corrupted images")
+    job = fitted_signals(job, folder)
+    clean = without_copies(job.index, clean)
+    with folder.timed("late_policies"):
+        rows = attacked_tune_rows(job)
+        entries = without_failures(
+            job, rows, lambda job, _rows: fit_late(job, clean, folder.path), partial(_tell_failure, folder, "late")
+        )
+        folder.write_json(LATE_POLICIES, entries)
 
 
 def _freeze(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:

@@ -30,6 +30,9 @@ from demur.records import JOURNAL, EncodedShard
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
 _SHEETS = "facts/pictures.json"
 _PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json", _SHEETS)
+LATE_POLICIES = "facts/late_policies.json"
+"""Policies that were fitted on attacked or corrupted tune images, once these were measured."""
+
 TIMES = "timings/times.jsonl"
 """How long each shard and each step took, a line each; of what was done again there are several."""
 
@@ -97,7 +100,7 @@ class RunWriter:
         gone = [name for name in sealed if name == seal.MANIFEST or seal.is_derived(name)]
         missing = list(missing)
         fitted = ["facts/policies.json", *_PICTURED] if any(name.startswith("c000-") for name in missing) else []
-        seal.unseal(self.path, [*gone, *fitted, *([_SHEETS] if missing else [])])
+        seal.unseal(self.path, [*gone, *fitted, *([_SHEETS, LATE_POLICIES] if missing else [])])
 
     def finish(self) -> None:
         """Write the manifest and vouch for it, and so for every shard: from now on the run can be read."""
