@@ -22,6 +22,7 @@ import typer
 from demur import __version__
 from demur.cli import guard_commands
 from demur.cli.attack_command import attack
+from demur.cli.bench_command import bench
 from demur.cli.certify_commands import certify, labels
 from demur.cli.explain_command import explain
 from demur.cli.run_commands import audit, compare, list_names, plan, report
@@ -88,6 +89,7 @@ for _name, _work in (
     ("train", train),
     ("attack", attack),
     ("explain", explain),
+    ("bench", bench),
     ("certify", certify),
     ("labels", labels),
     ("report", report),
