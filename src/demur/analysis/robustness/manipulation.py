@@ -1,8 +1,9 @@
 """Adversarial results of the first screen: the median minimal perturbation, and the guard under attack."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
+from demur.analysis.attack_knowledge import Knowledge, knowledge_of
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import display_name, median_perturbation, stage_names
 from demur.analysis.robustness.least_distances import attack_searches, edge, least_distances
@@ -54,9 +55,6 @@ def manipulation(run: Run) -> Manipulation | None:
     )
 
 
-Knowledge: TypeAlias = Literal["knew the whole model", "saw its answers alone", "drew at random"]
-
-
 def _knowledge(searches: Mapping[str, Knowledge], images: int) -> str:
     """What each attacker knew, and of how many images."""
     knew = [
@@ -82,16 +80,9 @@ def _searches(run: Run, entry: Mapping[str, Any]) -> Iterator[tuple[str, Knowled
     stages = {stage["name"]: stage for stage in facts.get("stages", ())}
     for stage in stage_names(rows):
         if rows[f"{PASSES}{stage}"].sum():
-            yield display_name(stage), _knowledge_of(stages.get(stage, {}))
+            yield display_name(stage), knowledge_of(stages.get(stage, {}))
     if not stage_names(rows) and (rows["forwards"].sum() or rows["backwards"].sum()):
-        yield display_name(entry["family"]), _knowledge_of(facts)
-
-
-def _knowledge_of(facts: Mapping[str, Any]) -> Knowledge:
-    """By the traits that the audit wrote of an attack; earlier versions did not say which stage is a control."""
-    if facts.get("control"):
-        return "drew at random"
-    return "saw its answers alone" if facts.get("blind") else "knew the whole model"
+        yield display_name(entry["family"]), knowledge_of(facts)
 
 
 def _median_distance(run: Run, norm: str, distances: Floats) -> Estimate:

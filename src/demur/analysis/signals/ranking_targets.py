@@ -66,7 +66,7 @@ def targets(run: Run) -> Iterator[Target]:
     for name, keep in keeps:
         found = run.conditions("attack", keep)
         if found:
-            yield _attack(run, name, found[0]["name"])
+            yield attack_target(run, name, found[0]["name"])
     corrupted = [run.rows(entry["name"], "test") for entry in run.conditions("corruption")]
     if corrupted:
         yield _against_clean("shift", pl.concat(corrupted, how="diagonal"), run.rows("clean", "test"))
@@ -74,8 +74,8 @@ def targets(run: Run) -> Iterator[Target]:
         yield _against_clean("unknown", run.rows(entry["name"]), run.rows("clean", "test"))
 
 
-def _attack(run: Run, name: TargetName, condition: str) -> Target:
-    """Rows that were right and are now wrong, against the same images unattacked."""
+def attack_target(run: Run, name: TargetName, condition: str) -> Target:
+    """Rows that were right and are now wrong, against all images of the attack as they were."""
     attacked = run.rows(condition)
     clean = run.rows("clean").join(attacked.select("sample_id"), on="sample_id", how="semi")
     right = clean.filter(~pl.Series(wrong(clean))).select("sample_id")

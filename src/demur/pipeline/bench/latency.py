@@ -65,7 +65,7 @@ def latencies(
     found, failed = list[Latency](), dict[str, LeftOut]()
     with torch.no_grad():
         for size in batches:
-            alone, rows = list[NDArray[np.float64]](), list[Latency]()
+            alone, rows, warm = list[NDArray[np.float64]](), list[Latency](), 0
             for subject in bench.signals or (bench.alone,):
                 say(f"timing {subject.name}, batch {size}")
                 try:
@@ -76,9 +76,10 @@ def latencies(
                     continue
                 alone.append(times[:, 0])
             if not alone:
-                alone.append(_turns(bench, bench.alone, size, pace)[0][:, 0])
+                times, warm = _turns(bench, bench.alone, size, pace)
+                alone.append(times[:, 0])
             asks = np.concatenate(alone)
-            found.append(_latency(bench, bench.alone, size, np.stack([asks, asks], axis=1), _WARM))
+            found.append(_latency(bench, bench.alone, size, np.stack([asks, asks], axis=1), warm))
             found += [row for row in rows if row.name != bench.alone.name]
     return tuple(found), tuple(failed.values())
 

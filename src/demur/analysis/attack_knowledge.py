@@ -1,0 +1,13 @@
+"""What an attacker knew of the model, by the traits that the audit wrote of an attack; none knew the guard."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+Knowledge: TypeAlias = Literal["knew the whole model", "saw its answers alone", "drew at random"]
+
+
+def knowledge_of(facts: Mapping[str, Any]) -> Knowledge:
+    """What one attack knew; earlier versions did not say which is a control."""
+    if facts.get("control"):
+        return "drew at random"
+    return "saw its answers alone" if facts.get("blind") else "knew the whole model"
