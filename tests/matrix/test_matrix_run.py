@@ -81,7 +81,7 @@ def test_every_combination_has_its_numbers(demur, plan):
         assert cell["attack_auroc"]["low"] <= cell["attack_auroc"]["value"] <= cell["attack_auroc"]["high"]
         assert cell["knowledge"] == "knew the whole model and not the signal"
         assert ("worst" in cell["attack"]) == (cell["points"] == "the worst point of the ball")
-    lines = list(csv.DictReader(Path("out/matrix.csv").open()))
+    lines = list(csv.DictReader(Path("out/matrix.csv").read_text().splitlines()))
     assert [(line["attack"], line["signal"]) for line in lines] == [
         (attack, signal) for attack in ("fgsm(eps=0.1)", "pgd(eps=0.1, keep='worst', steps=3)") for signal in SIGNALS
     ]
@@ -152,7 +152,7 @@ def test_what_cannot_be_measured_is_a_row_with_its_reason(demur, plan):
     (failed,) = {cell["reason"] for cell in cells().values() if cell["state"] == "failed"}
     assert "must be fitted" in failed
     assert by_signal["knn(k=10)" if "knn(k=10)" in by_signal else "knn"]["attack_auroc"] is None
-    lines = list(csv.DictReader(Path("out/matrix.csv").open()))
+    lines = list(csv.DictReader(Path("out/matrix.csv").read_text().splitlines()))
     assert [line["state"] for line in lines] == ["finished", "failed", "finished", "failed"]
     assert lines[1]["reason"] == failed
 
@@ -199,7 +199,8 @@ def test_json_is_the_whole_of_stdout(demur, plan):
     assert sorted(found, key=str) == sorted(cells().values(), key=str)
 
 
-def test_a_swept_attack_is_one_column_for_each_size(plan):
+def test_a_swept_attack_is_one_column_for_each_size(plan, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
     path = plan()
     path.write_text(path.read_text().replace("fgsm(eps=0.1)", "fgsm(eps=[0.05, 0.1])"))
     axes = read_matrix(path)

@@ -86,7 +86,7 @@ def read_matrix(path: Path) -> Axes:
 
 
 def _explained(error: ValidationError) -> InputError:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a slip leaves a gap too
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown("key of a matrix", key, MatrixPlan.model_fields)
