@@ -113,8 +113,8 @@ class Place:
         return target.held_back if fitted else target
 
     def _cell(self, **content: Any) -> Cell:
-        named = {"model": self.model, "attack": self.attack, "signal": self.signal}
-        origin = {"data": self.facts["data"], "model_sha256": self.facts["model_sha256"]}
+        named: dict[str, Any] = {"model": self.model, "attack": self.attack, "signal": self.signal}
+        origin: dict[str, Any] = {"data": self.facts["data"], "model_sha256": self.facts["model_sha256"]}
         return Cell(**named, **origin, **content)
 
 
