@@ -137,6 +137,11 @@ def test_one_ask_is_enough_however_long_it_takes(clock):
     assert found[1].p50.reason == "no 95 % interval from 1 ask, only from 6"
 
 
+def test_no_time_at_all_is_enough_for_one_ask():
+    found, _ = latencies(bench(tiny.classifier()), (1,), Pace(1e-12), silent)
+    assert [row.asks for row in found] == [1]
+
+
 def test_a_signal_that_fails_at_one_size_is_left_out_with_its_reason(clock):
     class Refusing(Slow):
         def __call__(self, evidence):
