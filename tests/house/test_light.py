@@ -86,6 +86,8 @@ def test_a_plan_is_printed_without_torch_and_says_what_it_lacks(tmp_path):
         ["train", "simple_cnn", "fashion"],
         ["attack", "fashion", "fashion", "--attack", "fgsm(eps=0.1)", "--out", "out"],
         ["explain", "fashion", "coat.png"],
+        ["bench", "fashion"],
+        ["matrix", "matrix.toml", "--out", "out"],
     ],
     ids=lambda arguments: arguments[0],
 )

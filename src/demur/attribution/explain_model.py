@@ -75,6 +75,11 @@ def _shape(address: Address, pictures: Sequence[PictureFile]) -> Shape:
     channels = channels or len(options.mean or options.std or ())
     if channels and height:
         return channels, height, width
+    if not pictures:
+        raise AddressError(
+            f"{address.scheme}:{address.location} does not say which images it reads, and none are here. Write it "
+            "at the end of the address: ?size=32&channels=3."
+        )
     seen = _shapes(pictures)
     if not height:
         height, width = _one_size(seen, address)

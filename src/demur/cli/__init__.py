@@ -22,8 +22,10 @@ import typer
 from demur import __version__
 from demur.cli import guard_commands
 from demur.cli.attack_command import attack
+from demur.cli.bench_command import bench
 from demur.cli.certify_commands import certify, labels
 from demur.cli.explain_command import explain
+from demur.cli.matrix_command import matrix
 from demur.cli.run_commands import audit, compare, list_names, plan, report
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
@@ -88,6 +90,8 @@ for _name, _work in (
     ("train", train),
     ("attack", attack),
     ("explain", explain),
+    ("bench", bench),
+    ("matrix", matrix),
     ("certify", certify),
     ("labels", labels),
     ("report", report),

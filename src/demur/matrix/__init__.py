@@ -1,0 +1,1 @@
+"""Models × attacks × detectors: one audit for each model, one cell for each combination, one table."""

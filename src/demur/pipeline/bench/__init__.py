@@ -1,0 +1,1 @@
+"""What an answer takes: the model alone and with each signal, in time and memory."""
