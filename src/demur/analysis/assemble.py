@@ -32,8 +32,8 @@ from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.attack_detection import attack_detections
 from demur.analysis.signals.class_profiles import class_map_tables
 from demur.analysis.signals.components import part_rows, rocs
-from demur.analysis.signals.layer_fusion import layer_fusions
 from demur.analysis.signals.decision_tables import policy_fit_rows, policy_rows, rejections
+from demur.analysis.signals.layer_fusion import layer_fusions
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows

@@ -32,8 +32,8 @@ from demur.analysis.robustness.robust_accuracy import Robustness
 from demur.analysis.signals.attack_detection import AttackDetection
 from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import PartRow, Roc
-from demur.analysis.signals.layer_fusion import LayerFusion
 from demur.analysis.signals.decision_tables import PolicyFitRow, PolicyRow, Rejection
+from demur.analysis.signals.layer_fusion import LayerFusion
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.breaking_points import WhatBreaks
