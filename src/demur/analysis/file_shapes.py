@@ -121,7 +121,7 @@ class RefusalShape(Shape):
     look: LookShape
 
 
-class FitShape(Shape):
+class PolicyFitShape(Shape):
     """What a fitted policy does to the tune rows."""
 
     negatives: Count
@@ -143,7 +143,7 @@ class PolicyShape(Shape):
     policy: dict[str, Any] | None = None
     refusal: RefusalShape | None = None
     average_loss: dict[str, Any] | None = None
-    fit: FitShape | None = None
+    fit: PolicyFitShape | None = None
     unfitted: str | None = None
     awaits: str | None = None
 
