@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
+from demur.analysis.signal_shapes import FitShape, TimesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
@@ -242,43 +243,6 @@ class LipschitzShape(Shape):
     sample_ids: list[str]
     lower: list[float | None]
     margins: list[float | None]
-
-
-class TimesShape(Shape):
-    """`timings/signals.json`, in seconds per image."""
-
-    images: Count
-    forward_pass: float
-    signals: dict[str, float]
-
-
-class ClassMapsShape(Shape):
-    """The maps of each class, and what each adds to right and to wrong answers."""
-
-    maps: list[list[int]]
-    right: list[list[float | None]]
-    wrong: list[list[float | None]]
-    answers: list[list[Count]] | None = None
-
-
-class FitFactsShape(Shape):
-    """What the fitting of a signal says that the analysis goes by."""
-
-    layers: list[str] = Field(default_factory=list)
-    rows: Count | None = None
-    wrong: Count | None = None
-    held_out_auroc: float | None = None
-    layer_auroc: list[float] = Field(default_factory=list)
-    beats_its_layers: bool | None = None
-    mutual_information: list[list[float]] | None = None
-    class_maps: ClassMapsShape | None = None
-
-
-class FitShape(Shape):
-    """A fitted signal of `facts/signals.json`."""
-
-    name: Name
-    facts: FitFactsShape
 
 
 REQUIRED: Mapping[str, Any] = {
