@@ -52,7 +52,7 @@ def test_the_page_is_whole_in_every_state(state):
     page = Page(render(run(state).model_copy(update=far())))
     assert page.faults == []
     assert len(page.all("caption")) == len(page.all("table"))
-    assert all(head.get("scope") in {"col", "row"} for head in page.all("th"))
+    assert all(head.get("scope") in {"col", "row", "rowgroup"} for head in page.all("th"))
     assert all(image["alt"] for image in page.all("img"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
