@@ -29,7 +29,14 @@ from demur.records import JOURNAL, EncodedShard
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
 _SHEETS = "facts/pictures.json"
-_PICTURED = ("facts/gallery.json", "facts/suspects.json", "facts/corruptions.json", "facts/overlays.json", _SHEETS)
+_PICTURED = (
+    "facts/gallery.json",
+    "facts/suspects.json",
+    "facts/corruptions.json",
+    "facts/severities.json",
+    "facts/overlays.json",
+    _SHEETS,
+)
 LATE_POLICIES = "facts/late_policies.json"
 """Policies that were fitted on attacked or corrupted tune images, once these were measured."""
 
