@@ -116,6 +116,11 @@ DATA: Mapping[str, str] = {
 
 ARCHITECTURES: Mapping[str, str] = {
     "compact_resnet": "demur.zoo:CompactResNet",
+    "grouped_resnet": "demur.zoo:GroupedResNet",
+    "mobile_cnn": "demur.zoo:MobileCNN",
+    "mobilenet_v2": "demur.zoo:MobileNetV2",
+    "resnet18": "demur.zoo:ResNet18",
+    "resnet18_cifar": "demur.zoo:resnet18_cifar",
     "resnet20": "demur.zoo:resnet20",
     "resnet56": "demur.zoo:resnet56",
     "simple_cnn": "demur.zoo:SimpleCNN",
