@@ -133,8 +133,8 @@ def test_any_optimizer_is_remembered(tmp_path):
 class Exploding(Standard):
     """The loss is infinite in the third epoch."""
 
-    def loss(self, student, images, labels, counts):
-        loss = super().loss(student, images, labels, counts)
+    def loss(self, student, lesson):
+        loss = super().loss(student, lesson)
         seen = student[0].stem_norm.num_batches_tracked
         return loss * float("inf") if seen > 9 else loss
 

@@ -134,7 +134,14 @@ MODELS: Mapping[str, str] = {
 }
 
 RECIPES: Mapping[str, str] = {
+    "distilled": "demur.training.distillation:Distilled",
+    "entropy_guided": "demur.training.adversarial:EntropyGuided",
+    "fgsm_rs": "demur.training.adversarial:FastFGSM",
+    "gaussian_augmentation": "demur.training.standard:GaussianNoise",
+    "n_fgsm": "demur.training.adversarial:NFGSM",
+    "pgd_at": "demur.training.adversarial:PGDTraining",
     "standard": "demur.training.standard:Standard",
+    "trades": "demur.training.adversarial:TRADES",
 }
 
 TABLES: Mapping[str, Mapping[str, str]] = {

@@ -17,7 +17,7 @@ from demur.shapes import Images
 from demur.training.batches import TrainingImages, seeded_torch
 from demur.training.checkpoints import Checkpoints, Forgetful
 from demur.training.model_card import Scores, scores
-from demur.training.standard import Recipe
+from demur.training.recipe import Lesson, Recipe
 from demur.training.training_task import Rows
 
 
@@ -55,6 +55,7 @@ def learn(
     *,
     progress: TrainingProgress | None = None,
     checkpoints: Checkpoints | Forgetful | None = None,
+    teacher: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     """The state of a trained copy of `module`.
 
@@ -76,7 +77,7 @@ def learn(
             for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
                 _set(optimizer, recipe, epoch * steps + step, recipe.epochs * steps)
                 views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-                loss = recipe.loss(student, views, labels, training_images.counts)
+                loss = recipe.loss(student, Lesson(views, labels, training_images.counts, dice, teacher))
                 where = f"epoch {epoch + 1} of {recipe.epochs}"
                 _check_loss(loss.item(), where)
                 optimizer.zero_grad()
