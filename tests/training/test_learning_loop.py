@@ -1,4 +1,5 @@
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import pytest
 import torch
@@ -30,6 +31,9 @@ class Fuse:
     def say(self, what):
         self.said = what
 
+    def epoch(self, found, classes):
+        self.epochs = [*getattr(self, "epochs", ()), found]
+
 
 def test_a_seed_fixes_the_weights():
     first = learn(RECIPE, fresh(small, 1), training_images(), 7)
@@ -55,6 +59,10 @@ def test_the_loss_falls_and_progress_counts():
     first, last = (float(fuse.told[k][1].rpartition(" ")[2]) for k in (0, -1))
     assert last < 0.2 < first
     assert fuse.told[-1][1].startswith("epoch 8 of 8, loss")
+    means = [fmean(float(what.rpartition(" ")[2]) for _, what in fuse.told[k : k + 4]) for k in range(0, 32, 4)]
+    assert [row.epoch for row in fuse.epochs] == list(range(1, 9))
+    assert [row.train_loss for row in fuse.epochs] == pytest.approx(means, abs=1e-3)
+    assert all(row.accuracy is None for row in fuse.epochs)
     module.load_state_dict(state)
     rows = list(bars().read(range(64)))
     predicted = module.eval()(torch.stack([row.image for row in rows])).argmax(dim=1)

@@ -1,10 +1,11 @@
 """Where a training stands after each epoch, on disk, and the folder it is in."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,23 @@ from torch import Tensor, nn
 from demur.errors import RunError
 from demur.files import locked, read_json, write_atomically, write_json
 from demur.seal import refuse_foreign
+from demur.training.learning_curve import EpochRow
+
+Rows: TypeAlias = Sequence[EpochRow]
+Past: TypeAlias = tuple[int, Rows]
+"""Epochs that are over, and what is known of them."""
 
 
 class Forgetful:
     """No checkpoints."""
 
-    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> int:  # noqa: ARG002
+    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> Past:  # noqa: ARG002
         """Nothing was kept."""
-        return 0
+        return 0, ()
 
-    def keep(self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+    def keep(
+        self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator, rows: Rows
+    ) -> None:
         """Nothing is kept."""
 
 
@@ -30,13 +38,16 @@ class Checkpoints:
     """The last whole epoch in a folder of its own: `checkpoint.json` names the file of tensors and its hash.
 
     The tensors are written first and the JSON is renamed into place, so a kill at any moment leaves one epoch or the
-    next, never a part. Kept are the weights, what the optimizer remembers, and both streams of random numbers.
+    next, never a part. Kept are the weights, what the optimizer remembers, both streams of random numbers, and the
+    curve so far.
     """
 
     folder: Path
 
-    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> int:
-        """Put everything back as it was; how many epochs that was after.
+    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> Past:
+        """Put everything back as it was; how many epochs that was after, and what the curve says of them.
+
+        Checkpoints of versions that kept no curve have none.
 
         Raises:
             RunError: the tensors are missing or damaged.
@@ -45,16 +56,18 @@ class Checkpoints:
 
         note = self.folder / "checkpoint.json"
         if not note.exists():
-            return 0
+            return 0, ()
         entry = read_json(note)
         tensors = load(self._whole(entry["tensors"], entry["sha256"]))
         student.load_state_dict(_under("student.", tensors))
         _refill(optimizer, _under("optimizer.", tensors))
         dice.set_state(tensors["dice"])
         torch.random.set_rng_state(tensors["global"])
-        return int(entry["epochs"])
+        return int(entry["epochs"]), tuple(EpochRow.of(row) for row in entry.get("curve", ()))
 
-    def keep(self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+    def keep(
+        self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator, rows: Rows
+    ) -> None:
         """Replace what an earlier epoch kept."""
         from safetensors.torch import save
 
@@ -68,7 +81,7 @@ class Checkpoints:
         name = f"epoch-{epochs:04d}.safetensors"
         write_atomically(self.folder / name, content)
         entry = {"epochs": epochs, "tensors": name, "sha256": hashlib.sha256(content).hexdigest()}
-        write_json(self.folder / "checkpoint.json", entry)
+        write_json(self.folder / "checkpoint.json", entry | {"curve": [asdict(row) for row in rows]})
         self._sweep({"checkpoint.json", name})
 
     def forget(self) -> None:

@@ -1,0 +1,117 @@
+"""How a training went, epoch by epoch: both losses, the accuracy and the F1 of each class, kept beside the weights."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from demur.data import Index, Source
+from demur.files import write_atomically
+from demur.training.held_out import answers, mean_loss
+from demur.training.training_task import Rows
+
+CURVE, FIGURE = "curves.csv", "curves.svg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """What is known at the end of an epoch; None is undefined.
+
+    Attributes:
+        epoch: its number, from 1.
+        train_loss: what the recipe makes smaller, in nats: the mean over the steps of the epoch, of random views.
+        held_out: how many images were set aside to be looked at; the rest is of these, as they are, in evaluation mode.
+        held_out_loss: mean cross-entropy, in nats.
+        accuracy: share of right answers.
+        f1: of each class, by its id; None of a class that no image is of and none was called.
+    """
+
+    epoch: int
+    train_loss: float
+    held_out: int = 0
+    held_out_loss: float | None = None
+    accuracy: float | None = None
+    f1: tuple[float | None, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "EpochRow":
+        """The row that a checkpoint kept."""
+        return cls(**{**content, "f1": tuple(content["f1"])})
+
+
+class TrainLossAlone:
+    """No images are set aside, and nothing is written."""
+
+    classes: tuple[str, ...] = ()
+
+    def row(self, epoch: int, train_loss: float, student: nn.Module) -> EpochRow:  # noqa: ARG002 - as the other's
+        """The epoch by its training loss."""
+        return EpochRow(epoch=epoch, train_loss=train_loss)
+
+    def write(self, rows: Sequence[EpochRow]) -> None:
+        """Nothing is written."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """Measures a network on rows set aside after each epoch, and keeps all epochs in `curves.csv` of a folder."""
+
+    source: Source
+    index: Index
+    rows: Rows
+    folder: Path
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by id."""
+        return tuple(self.source.classes)
+
+    def row(self, epoch: int, train_loss: float, student: nn.Module) -> EpochRow:
+        """The epoch that has just ended, with what the network says of the rows set aside."""
+        if not len(self.rows):
+            return EpochRow(epoch=epoch, train_loss=train_loss, f1=(None,) * len(self.classes))
+        logits, labels = answers(student, self.source, self.index, self.rows), self.index.labels[self.rows]
+        predicted, loss = logits.argmax(dim=1).numpy(), mean_loss(logits, labels)
+        return EpochRow(
+            epoch=epoch,
+            train_loss=train_loss,
+            held_out=len(labels),
+            held_out_loss=loss if math.isfinite(loss) else None,
+            accuracy=float((predicted == labels).mean()),
+            f1=tuple(_f1(predicted == k, labels == k) for k in range(len(self.classes))),
+        )
+
+    def write(self, rows: Sequence[EpochRow]) -> None:
+        """Write all epochs anew, atomically: a training that was killed repeats none and loses none.
+
+        A figure of other epochs is removed.
+        """
+        file, content = self.folder / CURVE, _lines(rows, self.classes).encode()
+        if not (file.exists() and file.read_bytes() == content):
+            (self.folder / FIGURE).unlink(missing_ok=True)
+            write_atomically(file, content)
+
+
+def _f1(called: NDArray[np.bool_], true: NDArray[np.bool_]) -> float | None:
+    """Harmonic mean of precision and recall: 2·hits / (called + true)."""
+    sizes = int(called.sum()) + int(true.sum())
+    return 2 * int((called & true).sum()) / sizes if sizes else None
+
+
+def _lines(rows: Iterable[EpochRow], classes: Sequence[str]) -> str:
+    """One line an epoch; an undefined number is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["epoch", "train_loss", "held_out_images", "held_out_loss", "accuracy", *(f"f1 {k}" for k in classes)]
+    )
+    for row in rows:
+        writer.writerow([row.epoch, row.train_loss, row.held_out, row.held_out_loss, row.accuracy, *row.f1])
+    return text.getvalue()
