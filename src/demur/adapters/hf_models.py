@@ -86,7 +86,7 @@ def declare_hf(address: Address) -> Declaration:
         outputs=config.num_labels,
         input_shape=None if size is None else (3, *size),
         words=(words,),
-        transform=partial(_pixels, processor),
+        transform=partial(_given, processor, flipped=numbers.flipped),
     )
 
 
@@ -95,6 +95,7 @@ def _auto(name: str) -> Any:
         import transformers
     except ModuleNotFoundError as error:
         raise missing_extra("an hf: model", "hf") from error
+    transformers.utils.logging.disable_progress_bar()
     return getattr(transformers, name).from_pretrained
 
 
@@ -191,8 +192,14 @@ def _normalisation(processor: Any, channels: int) -> _Normalisation:
         raise ModelError(f"the processor {type(processor).__name__} does more to colours than to scale and shift them.")
     order = [2, 1, 0] if lit == 2 else [0, 1, 2]
     stated = (getattr(processor, "image_mean", None), getattr(processor, "image_std", None))
-    found = (_nearest(values[order].tolist(), named) for values, named in zip((mean, std), stated, strict=True))
-    return _Normalisation(*found, flipped=lit == 2)
+    middle, spread = (_nearest(own[order].tolist(), named) for own, named in zip((mean, std), stated, strict=True))
+    return _Normalisation(mean=middle, std=spread, flipped=lit == 2)
+
+
+def _given(processor: Any, picture: Image.Image, *, flipped: bool) -> Tensor:
+    """What the module is given, which turns the colours round itself."""
+    pixels = _pixels(processor, picture)
+    return pixels.flip(0) if flipped else pixels
 
 
 def _pixels(processor: Any, picture: Image.Image) -> Tensor:

@@ -73,7 +73,7 @@ def _published(address: Address) -> Mapping[str, Any]:
         raise missing_extra(f"timm:{address.location}", "timm") from error
     name = address.location
     if name.startswith(_PLACES):
-        return dict(_made(name).pretrained_cfg)
+        return dict(vars(_made(name))["pretrained_cfg"])
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.partition('.')[0]}*")[:5] or timm.list_models("resnet*")[:5]
         raise AddressError(f"timm has no model {name!r}. Some that it has: {', '.join(near)}.")
