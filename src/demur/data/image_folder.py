@@ -29,7 +29,19 @@ TABLE = "metadata.csv"
 NO_CLASS = "unknown"
 """What the images of a folder without sub-folders are called."""
 
-_CLUTTER = {"thumbs.db", "desktop.ini"}
+_CLUTTER = {
+    "thumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "__pycache__",
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "lost+found",
+    "system volume information",
+}
+"""What systems, archives and servers leave behind; hidden files and folders, such as .ipynb_checkpoints, beside it."""
+
 _KNOWN = {"group", "split", "label", "label2", "label_weight"}
 
 
@@ -112,7 +124,7 @@ def _folders(root: Path, apart: Collection[str]) -> list[Path]:
     """The folders inside that may hold images."""
     try:
         with os.scandir(root) as entries:
-            inside = [entry.path for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
+            inside = [entry.path for entry in entries if _is_folder(entry) and not _is_clutter(entry.name)]
     except OSError as error:
         raise DataError(
             f"cannot read the folder {root}: {reason(error)}. Correct its rights, or name another."
@@ -169,10 +181,14 @@ def _inside(folder: str) -> list[os.DirEntry[str]] | None:
     """What a folder holds but for clutter, last name first; None where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            inside = [entry for entry in entries if not (entry.name[0] == "." or entry.name.lower() in _CLUTTER)]
+            inside = [entry for entry in entries if not _is_clutter(entry.name)]
     except OSError:
         return None
     return sorted(inside, key=lambda entry: entry.name, reverse=True)
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _CLUTTER
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -187,10 +203,21 @@ def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[
     empty = sorted({kind.name for kind in kinds} - set(names))
     if empty:
         raise DataError(
-            f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or "
-            "fill it."
+            f"{_some(empty)} of {root} hold no images, and a model may or may not have such a class. Remove the "
+            f"folder, fill it, or name the classes that the model has, in its order: {_example(names, empty)}."
         )
     return names
+
+
+def _some(empty: Sequence[str]) -> str:
+    more = f" and {len(empty) - 3:,} more" if len(empty) > 3 else ""
+    return f"the class folders {', '.join(brief(repr(name)) for name in empty[:3])}{more}"
+
+
+def _example(names: Sequence[str], empty: Sequence[str]) -> str:
+    """The option with the classes that have images, and with the empty ones among them."""
+    filled, whole = (brief(",".join(sorted(each))) for each in (names, [*names, *empty]))
+    return f"?classes={filled} without {'it' if len(empty) == 1 else 'them'}, ?classes={whole} with"
 
 
 def _with_metadata(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:

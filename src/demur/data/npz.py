@@ -189,7 +189,7 @@ class Pictures:
 
 def open_source(address: Address) -> ArraySource:
     """Open an archive; ids are positions, and nothing pickled in it is read."""
-    address.only(("classes", "layout", "split", *DECODE_OPTIONS))
+    address.only(("classes", "first_label", "layout", "split", *DECODE_OPTIONS))
     path, options, chosen = path_of(address), address.options, Rules.of(address.options)
     arrays = archive_arrays(path, ("images", "labels", "groups", "split"))
     for name in ("images", "labels"):
@@ -198,7 +198,7 @@ def open_source(address: Address) -> ArraySource:
     images = arrays["images"]
     layout = _layout(images, options.get("layout"), path)
     check_rules(address.text, images.dtype, chosen)
-    rows, labels = _rows(path, arrays, options["classes"].split(",") if "classes" in options else [])
+    rows, labels = _rows(path, arrays, options)
     kept = rows_in_split(rows, options.get("split"), str(path))
     pictures = Pictures(images, layout, tuple(kept))
     return array_source(address.text, labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
@@ -223,13 +223,14 @@ def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
     return possible[0]
 
 
-def _rows(path: Path, arrays: Mapping[str, StoredArray], declared: list[str]) -> tuple[list[Row], Labels]:
+def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, str]) -> tuple[list[Row], Labels]:
     count = len(arrays["images"])
     for name, array in arrays.items():
         if len(array) != count:
             raise DataError(f"{path} has {count} images and {len(array)} {name}; there must be one for each.")
     written = _plain(arrays["labels"], path)
-    labels = labels_of(written, f"the array 'labels' of {path}", declared)
+    declared = options["classes"].split(",") if "classes" in options else []
+    labels = labels_of(written, f"the array 'labels' of {path}", declared, options)
     groups, splits = (
         _texts(arrays[name].whole(), name, path) if name in arrays else [None] * count for name in ("groups", "split")
     )
