@@ -112,6 +112,7 @@ DATA: Mapping[str, str] = {
     "npz": "demur.data.npz:open_source",
     "parquet": "demur.data.parquet:open_source",
     "tiny-imagenet": "demur.data.tiny_imagenet:open_source",
+    "webdataset": "demur.data.webdataset:open_source",
 }
 
 ARCHITECTURES: Mapping[str, str] = {
