@@ -209,25 +209,25 @@ def member_bytes(path: Path, member: Member, most: int) -> bytes:
 
 def _cells(samples: Sequence[Sample], paths: Sequence[Path]) -> dict[str, list[str | float | None]]:
     """What the texts and the JSON objects of the samples say, as columns."""
-    texts = [_said(sample, paths[sample.shard]) for sample in samples]
+    texts = [_facts_of(sample, paths[sample.shard]) for sample in samples]
     names = dict.fromkeys(name for each in texts for name in each)
     return {name: numbers_or_text(each.get(name) for each in texts) for name in names}
 
 
-def _said(sample: Sample, path: Path) -> Mapping[str, object]:
-    said: dict[str, object] = {}
+def _facts_of(sample: Sample, path: Path) -> Mapping[str, object]:
+    facts: dict[str, object] = {}
     for name, member in sample.members.items():
         if name not in (*_TEXTS, _FIELDS):
             continue
         try:
             text = member_bytes(path, member, _LARGEST_TEXT).decode("utf-8")
-            said |= _fields(text) if name == _FIELDS else {name: text.strip()}
+            facts |= _fields(text) if name == _FIELDS else {name: text.strip()}
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(
                 f"cannot read the member {brief(legible(sample.key))}.{name} of {path}: {error}. Write it again as "
                 f"{'a JSON object' if name == _FIELDS else 'text'} in UTF-8."
             ) from None
-    return said
+    return facts
 
 
 def _fields(text: str) -> dict[str, object]:
