@@ -16,16 +16,18 @@ def column_rows(
     options: Mapping[str, str],
     where: str,
     declared: Sequence[str] = (),
+    paths: Sequence[str] | None = None,
 ) -> tuple[list[Row], Labels]:
     """A row for each id, its image not read yet, and how its label became a number.
 
     Args:
         cells: the columns by name, one cell for each id.
         label: the column of the classes.
-        ids: what the images are called; groups are read off them where an option has a pattern.
+        ids: what the images are called.
         options: those of the address: `classes`, `group`, `splits`, `label2`, `label_weight`, `meta`, `first_label`.
         where: what messages call the set.
         declared: class names that the set brings along; those of the address win.
+        paths: what groups are read off where an option has a pattern; by default the ids.
 
     Raises:
         DataError: a column that is not there, or a cell that is not what its column says.
@@ -39,4 +41,6 @@ def column_rows(
         facts.row(at, legible(name), labels.number(cells[label][at], place), place)
         for at, (name, place) in enumerate((name, f"{where}, {legible(name)}") for name in ids)
     ]
-    return rows if read.pattern is None else grouped_by_path(rows, read.pattern, ids, where), labels
+    if read.pattern is not None:
+        rows = grouped_by_path(rows, read.pattern, ids if paths is None else paths, where)
+    return rows, labels

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from demur.data.column_rows import column_rows
-from demur.data.decoding import DECODE_OPTIONS, HOSTILE, Rules
+from demur.data.decoding import HOSTILE
 from demur.data.image_list import ImageListSource, image_list_source
 from demur.data.source import location_of
 from demur.data.table_columns import COLUMN_OPTIONS, numbers_or_text, rows_in_split
 from demur.errors import AddressError, DataError, brief, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 from demur.registry.regular_files import MIB
 

@@ -108,6 +108,7 @@ DATA: Mapping[str, str] = {
     "elpv": "demur.data.elpv:open_source",
     "fashion": "demur.data.fashion:open_source",
     "folder": "demur.data.image_folder:open_source",
+    "hf": "demur.data.hf_datasets:open_source",
     "idx": "demur.data.idx:open_source",
     "npz": "demur.data.npz:open_source",
     "parquet": "demur.data.parquet:open_source",
