@@ -1,12 +1,34 @@
 """Rows of a set whose columns say what is known of each image, and whose images lie elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from demur.data.path_groups import grouped_by_path
 from demur.data.source import Row
 from demur.data.table_columns import Columns, Facts, Labels, columns_in, labels_of
 from demur.errors import legible
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Rows whose images are files, not read yet.
+
+    Attributes:
+        names: the path of each file below the root of the set.
+        rows: what is known of each.
+        classes: the class names.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+
+    def only(self, positions: Sequence[int]) -> "Listing":
+        """Those at some positions."""
+        return Listing(
+            tuple(self.names[at] for at in positions), tuple(self.rows[at] for at in positions), self.classes
+        )
 
 
 def column_rows(

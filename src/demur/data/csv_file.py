@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from demur.data.column_rows import Listing
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
@@ -28,6 +29,19 @@ def open_source(address: Address) -> ImageListSource:
     """Open a file; paths are relative to its folder, or to the root that an option names, and ids are paths."""
     address.only(("image", "label", "classes", "root", "split", *MASK_OPTIONS, *COLUMN_OPTIONS, *DECODE_OPTIONS))
     path, options = path_of(address), address.options
+    root = root_of(options, path.parent)
+    found = listed_files(path, root, options)
+    load, chosen = Files(root, found.names), Rules.of(options)
+    marked = marks_of(folders_of(options, root), load, found.rows, found.classes, chosen)
+    return image_list_source(address.text, found.classes, found.rows, load, chosen, marked)
+
+
+def listed_files(path: Path, root: Path, options: Mapping[str, str]) -> Listing:
+    """The files that a table lists, of the split that an option names; ids are paths below the root.
+
+    Raises:
+        DataError: a path that leads out of the root, a column that is not there, or a cell that is not what it says.
+    """
     table = read_table(path)
     files = columns_in(options["image"], table.header, str(path)) if "image" in options else table.path_column()
     label = columns_in(options.get("label", _label(table)), table.header, str(path))
@@ -36,7 +50,6 @@ def open_source(address: Address) -> ImageListSource:
     classes = options["classes"].split(",") if "classes" in options else ()
     labels = labels_of(written, f"the column {label!r} of {path}", classes, options)
     facts = Facts.of(read, table.columns, labels)
-    root = root_of(options, path.parent)
     names = names_of(table, files, root)
     rows = [
         facts.row(at, legible(name), labels.number(written[at], table.where(at)), table.where(at))
@@ -45,11 +58,7 @@ def open_source(address: Address) -> ImageListSource:
     if read.pattern is not None:
         rows = grouped_by_path(rows, read.pattern, names, str(path))
     kept = rows_in_split(rows, options.get("split"), str(path))
-    picked = [rows[at] for at in kept]
-    load = Files(root, tuple(names[at] for at in kept))
-    chosen = Rules.of(options)
-    marked = marks_of(folders_of(options, root), load, picked, labels.classes, chosen)
-    return image_list_source(address.text, labels.classes, picked, load, chosen, marked)
+    return Listing(tuple(names), tuple(rows), labels.classes).only(kept)
 
 
 def root_of(options: Mapping[str, str], beside: Path) -> Path:

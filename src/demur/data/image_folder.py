@@ -6,11 +6,12 @@ are, `?group=REGEX` reads the groups off the paths.
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from demur.data.column_rows import Listing
 from demur.data.csv_file import names_of
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
@@ -69,7 +70,18 @@ def open_source(address: Address) -> ImageListSource:
     if "flat" in options:
         return _flat_source(address)
     beside = folders_of(options, root)
-    apart = frozenset(map(os.path.realpath, beside.values()))
+    found = class_folders(root, options, frozenset(map(os.path.realpath, beside.values())))
+    load, chosen = Files(root, found.names), Rules.of(options)
+    marked = marks_of(beside, load, found.rows, found.classes, chosen)
+    return image_list_source(address.text, found.classes, found.rows, load, chosen, marked)
+
+
+def class_folders(root: Path, options: Mapping[str, str], apart: frozenset[str] = frozenset()) -> Listing:
+    """The files in the folders of classes, of the split that an option names; ids are paths below the root.
+
+    Raises:
+        DataError: a layout of another task, a class without files, or a table beside them that does not fit.
+    """
     layouts(root, apart)
     kinds = _kinds(root, apart)
     found = [(kind, name_below(path, root)) for kind in kinds for path in files_below(kind.folder, root, apart)]
@@ -81,12 +93,10 @@ def open_source(address: Address) -> ImageListSource:
         Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found
     ]
     rows = _with_metadata(rows, root, labels)
+    names = tuple(name for _, name in found)
     if "group" in options:
-        rows = grouped_by_path(rows, options["group"], [name for _, name in found], str(root))
-    kept = rows_in_split(rows, options.get("split"), str(root))
-    load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
-    marked = marks_of(beside, load, picked, labels.classes, chosen)
-    return image_list_source(address.text, labels.classes, picked, load, chosen, marked)
+        rows = grouped_by_path(rows, options["group"], names, str(root))
+    return Listing(names, tuple(rows), labels.classes).only(rows_in_split(rows, options.get("split"), str(root)))
 
 
 def is_flat(address: Address) -> bool:
