@@ -19,6 +19,7 @@ from demur.data.decoding import HOSTILE
 from demur.data.source import UNREAD, Row, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
 from demur.data.task_refusals import multi_label, segmentation
+from demur.data.tiff_bands import MOST_BANDS
 from demur.errors import AddressError, DataError, legible
 from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
@@ -215,10 +216,14 @@ def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
         raise DataError(f"{what} have the shape {shape}, in which an image has no pixels. Save them again.")
     if len(shape) == 3 and declared is None:
         return "nhw"
-    fits = {"nhwc": len(shape) == 4 and shape[-1] in _CHANNELS, "nchw": len(shape) == 4 and shape[1] in _CHANNELS}
+    usual = _CHANNELS if declared is None else range(1, MOST_BANDS + 1)
+    fits = {"nhwc": len(shape) == 4 and shape[-1] in usual, "nchw": len(shape) == 4 and shape[1] in usual}
     possible = [name for name in fits if fits[name] and declared in (None, name)]
     if not possible:
-        raise DataError(f"{what} have the shape {shape}; it must be (rows, height, width), or with 1 or 3 channels.")
+        raise DataError(
+            f"{what} have the shape {shape}; it must be (rows, height, width), or with 1 or 3 channels. Of "
+            "more bands ?layout=nhwc or nchw says where they are."
+        )
     if len(possible) > 1:
         raise DataError(f"{what} have the shape {shape}: are channels last or second? Write ?layout=nhwc or nchw.")
     return possible[0]

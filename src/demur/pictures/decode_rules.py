@@ -53,7 +53,7 @@ class Rules:
     size: tuple[int, int] | None = None
     crop: bool = False
     channels: int | None = None
-    full_scale: float | None = None
+    full_scale: float | tuple[float, ...] | None = None
     resize: Side | None = None
     floor: bool = False
     interpolation: str = "bilinear"
