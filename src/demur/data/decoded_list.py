@@ -17,6 +17,7 @@ class DecodedListSource:
         listed: the rows, their images not read yet.
         decode: reads the image at a position.
         rules: how it becomes a tensor.
+        values: how stored values became shades before, in words.
     """
 
     address: str
@@ -25,6 +26,7 @@ class DecodedListSource:
     listed: tuple[Row, ...]
     decode: Decode
     rules: Rules
+    values: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return by_address(self)
@@ -39,7 +41,7 @@ class DecodedListSource:
 
 
 def decoded_list_source(
-    address: str, classes: Sequence[str], listed: Sequence[Row], decode: Decode, rules: Rules
+    address: str, classes: Sequence[str], listed: Sequence[Row], decode: Decode, rules: Rules, values: str = ""
 ) -> DecodedListSource:
     """A source whose image shape is the usual one of a sample spread over the rows.
 
@@ -47,4 +49,4 @@ def decoded_list_source(
         DataError: no image of the sample can be read, or no size is usual among them.
     """
     shape = usual_shape(address, len(listed), decode, rules)
-    return DecodedListSource(address, tuple(classes), shape, tuple(listed), decode, rules)
+    return DecodedListSource(address, tuple(classes), shape, tuple(listed), decode, rules, values)

@@ -69,6 +69,21 @@ class Window:
             )
         return cls(centre=float(match[1]), width=float(match[2]))
 
+    @property
+    def sentence(self) -> str:
+        """What becomes black and white, in words.
+
+        >>> Window.of("40/400").sentence
+        'values of the modality in a window of width 400 around 40, MONOCHROME1 inverted'
+        """
+        if self.of_file:
+            span = "in the first window of each file"
+        elif self.centre is None:
+            span = "over the full range of the stored bits"
+        else:
+            span = f"in a window of width {self.width:g} around {self.centre:g}"
+        return f"values of the modality {span}, MONOCHROME1 inverted"
+
 
 def open_source(address: Address) -> DecodedListSource:
     """Open a folder of DICOM files; ids are paths below it."""
@@ -83,8 +98,9 @@ def open_source(address: Address) -> DecodedListSource:
     found = listed_files(root / plain["table"], root, plain) if "table" in plain else _by_folder(root, plain, kind)
     if kind in GROUPS:
         found = replace(found, rows=_grouped(root, found, GROUPS[kind]))
-    decode = partial(_decode, root, found.names, Window.of(options.get("window")))
-    return decoded_list_source(address.text, found.classes, found.rows, decode, Rules.of(options))
+    window = Window.of(options.get("window"))
+    decode = partial(_decode, root, found.names, window)
+    return decoded_list_source(address.text, found.classes, found.rows, decode, Rules.of(options), window.sentence)
 
 
 def _by_folder(root: Path, options: Mapping[str, str], group: str) -> Listing:
