@@ -44,7 +44,7 @@ def open_source(address: Address) -> ImageListSource:
     _check_plain(path, schema, [label, *read.used])
     cells = _cells(path, [label, *read.used])
     declared = tuple(options["classes"].split(",")) if "classes" in options else _schema_classes(path, label)
-    labels = labels_of(cells[label], f"the column {label!r} of {path}", declared)
+    labels = labels_of(cells[label], f"the column {label!r} of {path}", declared, options)
     facts = Facts.of(read, cells, labels)
     rows = [
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")

@@ -53,7 +53,7 @@ class Rules:
     size: tuple[int, int] | None = None
     crop: bool = False
     channels: int | None = None
-    full_scale: float | None = None
+    full_scale: float | tuple[float, ...] | None = None
     resize: Side | None = None
     floor: bool = False
     interpolation: str = "bilinear"
@@ -132,6 +132,8 @@ class Rules:
             else:
                 yield f"{_first_step(self.resize)} ({how})"
                 yield f"{kept} cut from the middle"
+        if self.full_scale is not None:
+            yield f"white at {(scale_text(self.full_scale) or '').replace(',', ', ')}"
         if self.channels is not None:
             yield _COLOUR_WORDS[self.channels]
         if self.alpha != "black":

@@ -104,14 +104,18 @@ POLICIES: Mapping[str, str] = {
 DATA: Mapping[str, str] = {
     "cifar10": "demur.data.cifar10:open_source",
     "csv": "demur.data.csv_file:open_source",
+    "dicom": "demur.data.dicom:open_source",
     "digits": "demur.data.digits:open_source",
     "elpv": "demur.data.elpv:open_source",
     "fashion": "demur.data.fashion:open_source",
     "folder": "demur.data.image_folder:open_source",
+    "hf": "demur.data.hf_datasets:open_source",
     "idx": "demur.data.idx:open_source",
     "npz": "demur.data.npz:open_source",
     "parquet": "demur.data.parquet:open_source",
     "tiny-imagenet": "demur.data.tiny_imagenet:open_source",
+    "torchvision": "demur.data.torchvision_datasets:open_source",
+    "webdataset": "demur.data.webdataset:open_source",
 }
 
 ARCHITECTURES: Mapping[str, str] = {
