@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from demur.class_names import class_list
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, brief
 from demur.registry import Address
@@ -42,7 +43,7 @@ class Options:
         if "size" in given:
             height, width = _size(given["size"])
         return cls(
-            classes=tuple(given["classes"].split(",")) if "classes" in given else tuple(classes),
+            classes=class_list(given["classes"]) if "classes" in given else tuple(classes),
             input_shape=(channels, height, width),
             mean=_numbers("mean", given["mean"]) if "mean" in given else None,
             std=_numbers("std", given["std"]) if "std" in given else None,

@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import Sequence
 
+from demur.class_names import class_list
 from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
@@ -32,7 +33,7 @@ def open_source(address: Address) -> ImageListSource:
     label = columns_in(options.get("label", _label(table)), table.header, str(path))
     read = Columns.of(table.header, options, str(path))
     written = numbers_or_text(table.columns[label])
-    classes = options["classes"].split(",") if "classes" in options else ()
+    classes = class_list(options["classes"]) if "classes" in options else ()
     labels = labels_of(written, f"the column {label!r} of {path}", classes)
     facts = Facts.of(read, table.columns, labels)
     names = names_of(table, files)

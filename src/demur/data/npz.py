@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.class_names import class_list
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
 from demur.data.decoding import DECODE_OPTIONS, HOSTILE, Rules
 from demur.data.source import UNREAD, Row, path_of
@@ -198,7 +199,7 @@ def open_source(address: Address) -> ArraySource:
     images = arrays["images"]
     layout = _layout(images, options.get("layout"), path)
     check_rules(address.text, images.dtype, chosen)
-    rows, labels = _rows(path, arrays, options["classes"].split(",") if "classes" in options else [])
+    rows, labels = _rows(path, arrays, class_list(options["classes"]) if "classes" in options else ())
     kept = rows_in_split(rows, options.get("split"), str(path))
     pictures = Pictures(images, layout, tuple(kept))
     return array_source(address.text, labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
@@ -223,7 +224,7 @@ def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
     return possible[0]
 
 
-def _rows(path: Path, arrays: Mapping[str, StoredArray], declared: list[str]) -> tuple[list[Row], Labels]:
+def _rows(path: Path, arrays: Mapping[str, StoredArray], declared: Sequence[str]) -> tuple[list[Row], Labels]:
     count = len(arrays["images"])
     for name, array in arrays.items():
         if len(array) != count:

@@ -19,7 +19,8 @@ from PIL import Image
 
 from demur import seal
 from demur.data import Source
-from demur.data.decoding import HOSTILE, Encoded, Rules
+from demur.data.decoding import HOSTILE, Rules
+from demur.data.relabelled import encoded_of
 from demur.errors import RunError
 from demur.files import read_json
 from demur.guard.card import SPLITS, TRAIN, BuiltOn, Card, Confirmation, check_ahead
@@ -182,7 +183,8 @@ def _temperature(clean: pl.DataFrame, classes: int) -> float:
 
 
 def _rules(source: Source) -> Rules:
-    return source.rules if isinstance(source, Encoded) else Rules()
+    pictures = encoded_of(source)
+    return Rules() if pictures is None else pictures.rules
 
 
 def _card(
@@ -278,9 +280,9 @@ def _golden_rows(clean: pl.DataFrame, signal: str, count: int) -> list[int]:
 
 def _file(job: Job, row: int) -> File:
     """An image as a file: the user's own where there is one, else one that reads the same."""
-    source, position = job.source, int(job.index.positions[row])
-    if isinstance(source, Encoded):
-        content = source.picture(position)
+    pictures, position = encoded_of(job.source), int(job.index.positions[row])
+    if pictures is not None:
+        content = pictures.picture(position)
         return f".{_format(content)}", content
     return as_file(job.load([row])[0][0].cpu())
 

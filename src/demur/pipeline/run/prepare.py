@@ -10,6 +10,7 @@ from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.relabelled import under_classes
 from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
@@ -95,6 +96,7 @@ def prepared_job(
     source = open_data(plan.data.address) if others.source is None else others.source  # one without rows is false
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
+    source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     setup = resolve(plan if guard is None else _guarded(plan, guard), source, spatial=has_maps(classifier))
     check_place(setup.plan)
