@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from demur.class_names import ClassMap, meeting
-from demur.data.decoding import Encoded
 from demur.data.source import Row, Source
 from demur.errors import DataError
 
@@ -85,7 +84,6 @@ def coarsened(source: Source, table: ClassMap, file: str, address: str) -> Sourc
     return RelabelledSource(source, table.classes, places, address)
 
 
-def encoded_of(source: Source) -> Encoded | None:
-    """The source of pictures in files that a source is, or that it relabels; None where there is none."""
-    inner = source.source if isinstance(source, RelabelledSource) else source
-    return inner if isinstance(inner, Encoded) else None
+def as_opened(source: Source) -> Source:
+    """The source that was opened, under the classes that it has itself."""
+    return as_opened(source.source) if isinstance(source, RelabelledSource) else source
