@@ -27,7 +27,9 @@ class Declaration:
     words: tuple[str, ...] = ()
 
 
-DECLARATIONS: Mapping[str, str] = {}
+DECLARATIONS: Mapping[str, str] = {
+    "zoo": "demur.adapters.packaged_weights:declare",
+}
 """Scheme of a model address → function from the address to its `Declaration`; other schemes declare nothing."""
 
 

@@ -10,7 +10,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from demur.adapters.declarations import Declaration
+from demur.class_names.imagenet import imagenet_names
 from demur.errors import ModelError, missing_package
+from demur.pictures.decode_rules import Rules
+from demur.registry import Address
 from demur.registry.regular_files import MIB, content_of, reason
 
 
@@ -24,7 +28,7 @@ class Package:
         file: the weights inside, as `torch.save` wrote them.
         sha256: of that file.
         mean, std: of the preprocessing, on the scale of [0, 1].
-        side: pixels of an image.
+        rules: how pictures are cut and scaled for it.
         words: what it is.
     """
 
@@ -34,7 +38,7 @@ class Package:
     sha256: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    side: int
+    rules: Rules
     words: str
 
 
@@ -47,12 +51,26 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             mean=(127 / 255, 127 / 255, 127 / 255),
             std=(128 / 255, 128 / 255, 128 / 255),
-            side=224,
+            rules=Rules(size=(224, 224), resize=256, crop=True, channels=3, interpolation="bicubic"),
             words="Google's weights for ImageNet, converted for PyTorch",
         )
     }
 )
 """By architecture."""
+
+
+def declare(address: Address) -> Declaration:
+    """What is known of the architecture at a `zoo:` address with the weights of its package; of others nothing."""
+    package = PACKAGES.get(address.location) if address.weights is None else None
+    if package is None:
+        return Declaration()
+    names = imagenet_names()
+    return Declaration(
+        rules=package.rules,
+        classes=names,
+        outputs=len(names),
+        words=(f"weights of {package.install} ({package.words}): {package.rules.sentence}",),
+    )
 
 
 def packaged_weights(name: str) -> dict[str, Tensor]:
