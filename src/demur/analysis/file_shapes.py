@@ -72,6 +72,15 @@ class UnknownShape(Shape):
     shared_images: Count
 
 
+class SizingShape(Shape):
+    """What the usual plan did without, for the size of the model."""
+
+    multiply_adds: Count
+    usual: Count
+    budget: Count
+    left_out: list[str]
+
+
 class RunShape(Shape):
     """`run.json`."""
 
@@ -94,6 +103,7 @@ class RunShape(Shape):
     signals: list[SignalShape]
     flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
+    sizing: SizingShape | None = None
 
 
 class CheckShape(Shape):
