@@ -50,14 +50,26 @@ def chosen(
     options, choice = dict(address.options), address.options.get("classes", "")
     if FINDING in options:
         name = options.pop(FINDING)
-        whole = load(replace(address, options=_beside_finding(options, choice, address)), classes, input_shape)
-        return _finding(whole, name, address)
+        bare = replace(address, options=_beside_finding(options, choice, address))
+        return _finding(_whole(bare, ("0", "1"), input_shape, load), name, address)
     del options["classes"]
     bare = replace(address, options=options)
     if is_class_map(choice):
         table = read_class_map(choice)
-        return _coarse(load(bare, table.fine, input_shape), table, choice)
+        return _coarse(_whole(bare, table.fine, input_shape, load), table, choice)
     return _about_data(load(bare, classes, input_shape), classes, bare.text)
+
+
+def _whole(address: Address, names: Sequence[str], input_shape: tuple[int, int, int], load: Load) -> "BoundClassifier":
+    """The model with all its outputs; where they have no names and numbers are given, by their numbers."""
+    from demur.classifier.validation import OutputCountError
+
+    try:
+        return load(address, names, input_shape)
+    except OutputCountError as error:
+        if "classes" in address.options or not all(name.isdigit() for name in names):
+            raise
+        return load(address, tuple(map(str, range(error.outputs))), input_shape)
 
 
 def _beside_finding(options: dict[str, str], choice: str, address: Address) -> dict[str, str]:

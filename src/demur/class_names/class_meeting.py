@@ -32,7 +32,7 @@ class Meeting:
         data: names of the data.
         model: names of the model, in the order of its outputs.
         places: for every class of the data its position among the model's; None where none is known.
-        by: what was compared, in words.
+        by: what was compared last.
     """
 
     data: tuple[str, ...]
@@ -125,7 +125,7 @@ def meeting(data: Sequence[str], model: Sequence[str]) -> Meeting:
         return Meeting(data, model, named, "name")
     synsets = _by_synsets(data, model)
     places = tuple(one if one is not None else other for one, other in zip(named, synsets, strict=True))
-    return Meeting(data, model, places, "synset" if any(each is not None for each in synsets) else "name")
+    return Meeting(data, model, places, "name" if places == named else "synset")
 
 
 def plain(name: str) -> str:
