@@ -46,7 +46,7 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "overshoot": 0.05, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,
           "method": "percentile", "level": 0.9, "recall": 0.75, "low": -1.0, "high": 0.25,
           "second": parse("knn(k=5)"), "purpose": "shift", "budget": 0.05,
-          "direction": "random", "cap": 0.5, 
+          "direction": "random", "cap": 0.5,
           "averaging": 0.9, "smoothing": 0.1, "guide": 0.25, "beta": 4.0, "tolerance": 1e-4, "root": "itp"}  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from demur.class_names import class_list
 from demur.data.source import Row, by_address
 from demur.errors import DataError
 from demur.registry import Address
@@ -59,7 +60,7 @@ def open_source(address: Address) -> IdxSource:
         raise DataError(f"`split` of an IDX folder is 'train' or 'test'; got {split!r}.")
     names = address.options.get("classes")
     name = f"idx:{address.location}?split={split}" + (f"&classes={names}" if names else "")
-    return open_idx(Path(address.location), split, name, tuple(names.split(",")) if names else None)
+    return open_idx(Path(address.location), split, name, class_list(names) if names else None)
 
 
 def open_idx(folder: Path, split: str, address: str, classes: tuple[str, ...] | None = None) -> IdxSource:

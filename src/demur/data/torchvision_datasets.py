@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from demur.class_names import class_list
 from demur.data.decoded_list import DecodedListSource, decoded_list_source
 from demur.data.decoding import HOSTILE, Decoded, decode_picture, first_line
 from demur.data.source import UNREAD, Row, location_of
@@ -47,7 +48,7 @@ def open_source(address: Address) -> DecodedListSource:
     split = options.get("split", SETS[name])
     dataset = _opened(name, split, options)
     numbers = labels_in(dataset)
-    names = options["classes"].split(",") if "classes" in options else names_in(dataset, numbers)
+    names = class_list(options["classes"]) if "classes" in options else names_in(dataset, numbers)
     labels = Labels(tuple(names), numbered=True)
     own = SPLIT_NAMES.get("train" if split.startswith("train") else split)
     rows = [

@@ -125,6 +125,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "mobilenet_v2": "demur.zoo:MobileNetV2",
     "resnet18": "demur.zoo:ResNet18",
     "resnet18_cifar": "demur.zoo:resnet18_cifar",
+    "efficientnet_lite0": "demur.zoo.efficientnet_lite:EfficientNetLite",
     "resnet20": "demur.zoo:resnet20",
     "resnet56": "demur.zoo:resnet56",
     "simple_cnn": "demur.zoo:SimpleCNN",
