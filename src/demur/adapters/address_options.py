@@ -51,7 +51,9 @@ class Options:
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
         )
 
-    def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
+    def wrap(
+        self, module: nn.Module, learned_from: Collection[str] = (), notes: Sequence[str] = ()
+    ) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
         module.eval()  # one of one's own may return nothing
         return BoundClassifier(
@@ -64,6 +66,7 @@ class Options:
             features=self.features,
             name=self.name,
             learned_from=learned_from,
+            notes=notes,
         )
 
 

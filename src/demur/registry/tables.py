@@ -123,8 +123,11 @@ ARCHITECTURES: Mapping[str, str] = {
 
 MODELS: Mapping[str, str] = {
     "ensemble": "demur.adapters.model_ensemble:load_ensemble",
+    "export": "demur.adapters.exported_program:load_exported",
     "fashion": "demur.adapters.architectures:load_shipped",
     "module": "demur.adapters.own_module:load_own",
+    "onnx": "demur.adapters.onnx_model:load_onnx",
+    "torchscript": "demur.adapters.torchscript:load_torchscript",
     "zoo": "demur.adapters.architectures:load_from_zoo",
 }
 
