@@ -51,9 +51,7 @@ class Options:
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
         )
 
-    def wrap(
-        self, module: nn.Module, learned_from: Collection[str] = (), notes: Sequence[str] = ()
-    ) -> BoundClassifier:
+    def wrap(self, module: nn.Module, learned_from: Collection[str] = (), notes: Sequence[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
         module.eval()  # one of one's own may return nothing
         return BoundClassifier(

@@ -37,7 +37,7 @@ def load_exported(address: Address, classes: Sequence[str], input_shape: tuple[i
 
     Raises:
         AddressError: there is no such file.
-        ModelError: something in it would be unpickled, it is no such program, or it breaks the contract of a classifier.
+        ModelError: something in it would be unpickled, it is no such program, or it breaks the contract.
     """
     path = file_of(address)
     options = named_options(address, classes, input_shape)
@@ -54,7 +54,7 @@ def _read(path: Path) -> torch.export.ExportedProgram:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch says of its own parts
             return torch.export.load(io.BytesIO(without_samples(path.read_bytes())))
-    except Exception as error:  # a damaged archive may raise anything
+    except Exception as error:  # noqa: BLE001 - a damaged archive may raise anything
         raise ModelError(f"{path} cannot be loaded as an exported program: {reason(error)}. Export it again.") from None
 
 

@@ -1,4 +1,4 @@
-"""The graph in an `.onnx` file: what it takes and puts out, read without running anything and without leaving its folder."""
+"""The graph in an `.onnx` file: what it takes and puts out, read without running it and without leaving its folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,12 +70,14 @@ def read_graph(path: Path, *, logits: bool) -> Graph:
     check_file(path, "ONNX graph")
     try:
         proto = onnx.load(path, load_external_data=False)
-    except Exception as error:  # a file that is none may raise anything
+    except Exception as error:  # noqa: BLE001 - a file that is none may raise anything
         raise ModelError(f"{path} is no ONNX graph ({reason(error)}). Export it again.") from None
     _check_outside(proto, path)
     onnx.load_external_data_for_model(proto, str(path.parent))
     if proto.ByteSize() > _MOST:
-        raise ModelError(f"{path} has more than 2 GiB with its weights, and is not read. Name the model by another format.")
+        raise ModelError(
+            f"{path} has more than 2 GiB with its weights, and is not read. Save the model as another format."
+        )
     peeled = logits and _peel(proto.graph)
     taken = _input_of(proto.graph, path)
     tensor = taken.type.tensor_type

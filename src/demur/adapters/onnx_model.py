@@ -1,4 +1,4 @@
-"""`onnx:FILE[?…]`: a graph, converted to torch where it then answers alike, else run by ONNX Runtime without gradients."""
+"""`onnx:FILE[?…]`: a graph, converted to torch where that answers alike, else run by ONNX Runtime without gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +30,8 @@ def load_onnx(address: Address, classes: Sequence[str], input_shape: tuple[int, 
     last = graph.channels_last(options.input_shape)
     runtime = Runtime(graph, channels_last=last)
     module, rows = for_any_batch(runtime, options.input_shape, torch.float32)
-    said = [f"the graph in {path.name} takes images with their channels last"] if last else []
-    said += [f"the softmax at the end of {path.name} was taken off: what it read are the logits"] if graph.peeled else []
+    said = ["the graph takes images with their channels last"] if last else []
+    said += ["the softmax at the end of the graph was taken off: what it read are the logits"] if graph.peeled else []
     found, why = converted(graph, module, rows, options.input_shape, channels_last=last)
     if found is None:
         runtime.reason = why
@@ -60,7 +60,7 @@ class Runtime(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         """What the graph answers; several outputs by their names."""
-        answers = _Answers.apply(images, self)
+        answers = _Answers.apply(images, self)  # type: ignore[no-untyped-call]
         return answers[0] if len(answers) == 1 else dict(zip(self.graph.outputs, answers, strict=True))
 
     def answers(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -95,5 +95,5 @@ def _session(graph: Graph) -> Any:
         return onnxruntime.InferenceSession(
             graph.proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # of ONNX Runtime's many kinds
+    except Exception as error:  # noqa: BLE001 - of ONNX Runtime's many kinds
         raise ModelError(f"ONNX Runtime cannot run this graph: {reason(error)}. Export it again.") from None

@@ -1,5 +1,7 @@
 """Weights in a pickle, read as tensors and plain values alone: nothing of what a pickle may run is run."""
 
+import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +12,11 @@ from torch import Tensor
 
 from demur.adapters.archive_members import check_file, members_of
 from demur.adapters.state_dicts import NESTINGS
-from demur.errors import ModelError
+from demur.errors import ModelError, brief, legible
 
 _ZIP = b"PK\x03\x04"
 _CODE = "/code/"
-_REASON = 200
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
 def read_pickle(path: Path) -> Any:
@@ -35,18 +37,20 @@ def read_pickle(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch says of its own older formats
             return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - nothing in it is run
-    except Exception as error:  # a pickle that was made to do harm may raise anything
+    except Exception as error:  # noqa: BLE001 - a pickle that was made to do harm may raise anything
         raise _refusal(path, error) from None
 
 
 def _refusal(path: Path, error: Exception) -> ModelError:
     """What a file holds besides weights, and the command that takes the weights out where it is trusted."""
-    said = " ".join(str(error).split())
-    at = said.find("Unsupported global")
-    what = said[at if at >= 0 else 0 :].partition(" was not")[0].partition(" which ")[0][:_REASON].rstrip(" .")
+    named = _GLOBAL.search(str(error))
+    if named is None and not isinstance(error, pickle.UnpicklingError):
+        said = brief(legible(str(error).strip().partition("\n")[0].partition(". ")[0]))
+        return ModelError(f"{path} is damaged and cannot be read ({said}). Download or save it again.")
+    what = f" ({brief(legible(named[1]))})" if named else ""
     return ModelError(
-        f"{path} is a pickle that holds more than tensors and plain values ({what or type(error).__name__}), and reading"
-        f" it would run whatever code it contains. Nothing of it was run. {conversion(path)}"
+        f"{path} is a pickle that holds more than tensors and plain values{what}, and reading it would run whatever "
+        f"code it contains. Nothing of it was run. {conversion(path)}"
     )
 
 
@@ -77,6 +81,6 @@ def check_sizes(tensors: Mapping[str, Tensor], path: Path) -> None:
         held[storage.data_ptr()] = storage.nbytes()
         if tensor.numel() * tensor.element_size() > storage.nbytes() or sum(held.values()) > size:
             raise ModelError(
-                f"{path} has {size:,} bytes, and {name!r} of shape {tuple(tensor.shape)} is more than it can hold. Save "
-                "the weights again, with tensor.clone() for each."
+                f"{path} has {size:,} bytes, and {name!r} of shape {tuple(tensor.shape)} is more than it can hold. "
+                "Save the weights again, with tensor.clone() for each."
             )

@@ -1,4 +1,4 @@
-"""What models that lie whole in one file have in common: its address, its hash, and how many images it takes at once."""
+"""What models that lie whole in one file have in common: the address, the hash, and how many images go in at once."""
 
 import hashlib
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def for_any_batch(program: nn.Module, input_shape: tuple[int, int, int], dtype: 
 
 
 def _is_free(program: nn.Module, rows: int, images: Tensor) -> bool:
-    """Whether a program answers three images at once as it does fewer; a number of rows written into it may spoil it."""
+    """Whether a program answers three images at once as it does fewer; a number of rows that it holds may spoil it."""
     together, apart = _answer(program, images), _answer(FixedBatch(program, rows), images)
     if together is None or apart is None:
         return False
@@ -78,7 +78,7 @@ def _answer(program: nn.Module, images: Tensor) -> list[Tensor] | None:
 
 
 def with_identity(module: nn.Module, path: Path) -> None:
-    """Note in the module, where its hash takes part of it, the content of the file it came from: a graph is no weight."""
+    """Note in the module, where its hash sees it, the content of the file that it came from: a graph is no weight."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

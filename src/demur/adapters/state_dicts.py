@@ -7,9 +7,10 @@ from torch import Tensor
 
 from demur.errors import ModelError, brief, legible
 
-NESTINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module",
-            "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema", "params", "weights")  # fmt: skip
-"""Keys under which training loops keep weights, in the order they are looked for: the plain ones before averaged ones."""
+_PLAIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights")
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema")
+NESTINGS = (*_PLAIN, *_AVERAGED)
+"""Keys under which training loops keep weights, in the order they are looked for."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.")
 """What DataParallel, torch.compile and wrappers of training loops put before every name."""

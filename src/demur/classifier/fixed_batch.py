@@ -21,7 +21,7 @@ class FixedBatch(nn.Module):
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
         """The answers to all images, in their order; of an answer with several parts each by its name."""
         filled = torch.cat([images, *[images[-1:]] * (-len(images) % self.rows)])
-        answers = [self.program(part) for part in filled.split(self.rows)]
+        answers = [self.program(part) for part in torch.split(filled, self.rows)]
         if isinstance(answers[0], Tensor):
             return torch.cat(answers)[: len(images)]
         parts = [parts_of(answer) for answer in answers]

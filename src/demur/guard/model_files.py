@@ -29,6 +29,7 @@ WEIGHTS = "model/weights-{}.safetensors"
 PROGRAM = "model/program.pt2"
 ROOM = "model"
 
+
 @dataclass(frozen=True, kw_only=True)
 class ModelPlace:
     """Where the model of a guard is.
