@@ -166,7 +166,7 @@ UNKNOWN = Condition(
 """Of other images than the rest of an audit, and without labels."""
 
 
-def default_conditions(shape: Shape) -> tuple[str, ...]:
+def default_conditions(shape: Shape, *, gradients: bool = True) -> tuple[str, ...]:
     """The conditions of a plan that names none: attacks at five sizes of change, three corruptions at five severities.
 
     The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The ensemble gives every image its
@@ -174,16 +174,24 @@ def default_conditions(shape: Shape) -> tuple[str, ...]:
     PGD are kept, which the attack target of the signals is scored on. Robust nets for small grey images are judged at
     .3, where a short search for the minimal perturbation is too high by several points: there the ensemble runs once
     more, without the search, on the images that stand.
+
+    A model without gradients is attacked by its answers alone, at the reported sizes.
     """
-    sizes, (reported, *others) = _sizes(shape)
+    sizes, reported = _sizes(shape)
+    attacks = _with_gradients(sizes, reported) if gradients else (f"square(eps=[{', '.join(reported)}])",)
     severities = "[1, 2, 3, 4, 5]"
+    corruptions = (f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light"))
+    return ("clean", *attacks, *corruptions)
+
+
+def _with_gradients(sizes: tuple[str, ...], reported: tuple[str, ...]) -> tuple[str, ...]:
+    """The attacks on a model that has gradients."""
+    first, *others = reported
     return (
-        "clean",
         f"fgsm(eps=[{', '.join(sizes)}])",
-        f"pgd(eps={reported}, keep='worst', steps=20)",
-        f"ensemble(eps={reported})",
+        f"pgd(eps={first}, keep='worst', steps=20)",
+        f"ensemble(eps={first})",
         *(f"ensemble(curve=false, eps={size})" for size in others),
-        *(f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light")),
     )
 
 

@@ -107,7 +107,8 @@ def prepared_job(
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     asked = plan if guard is None else _guarded(plan, guard)
     cost = 0 if plan.conditions.use else multiply_adds(classifier)
-    setup = resolve(asked, source, spatial=has_maps(classifier), multiply_adds=cost)
+    bears = {"spatial": has_maps(classifier), "gradients": classifier.capabilities.gradients}
+    setup = resolve(asked, source, **bears, multiply_adds=cost)
     if setup.sizing is not None:
         say(setup.sizing.sentence)
     check_place(setup.plan)

@@ -52,6 +52,9 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     yield from answer_findings(sample)
     if not any(condition.attack for condition in found):
         return
+    if not job.classifier.capabilities.gradients:  # what is tried below is tried by gradients
+        yield from reach_findings(found)
+        return
     yield from gradient_findings(sample)
     yield from reach_findings(found)
     lead = lead_of(found)
