@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from demur.errors import DataError
 from demur.foreign import is_of_the_model, is_out_of_memory, reason
 from demur.pipeline.job import IndexRows, Job
+from demur.pipeline.sanity.decoding_variants import decoding_variants
 from demur.pipeline.sanity.pixel_variants import pixel_variants
 from demur.shapes import Images, Labels
 
@@ -88,7 +90,7 @@ def preprocessing_facts(job: Job) -> dict[str, Any]:
 
 
 def _variants(job: Job, sample: Images) -> tuple[Variant, ...]:
-    return pixel_variants(job.classifier.contract, sample)
+    return (*pixel_variants(job.classifier.contract, sample), *decoding_variants(job.source))
 
 
 def _parts(rows: IndexRows, batch: int) -> Iterator[IndexRows]:
@@ -109,9 +111,15 @@ def _goes_on(tally: _Tally, declared: _Tally, coming: int) -> bool:
 
 
 def _ask(job: Job, variant: Variant, tally: _Tally, rows: IndexRows, x: Images, y: Labels) -> None:
-    """Ask about some rows; a model that cannot be asked so is told of and not asked again."""
+    """Ask about some rows; what cannot be asked, or makes no difference, is told of and not asked again."""
     try:
-        tally.add(*_answers(job, variant.images(x, job.index.positions[rows]), y))
+        images = variant.images(x, job.index.positions[rows])
+        if not tally.right and torch.equal(images, x):
+            tally.fault = f"it changes none of the first {len(x)} images"
+        else:
+            tally.add(*_answers(job, images, y))
+    except DataError as error:
+        tally.fault = reason(error)
     except BaseException as error:
         if not is_of_the_model(error) or is_out_of_memory(error):
             raise
