@@ -1,4 +1,4 @@
-"""What other ways of asking a model about the same images would gain: accuracy and log-loss, corrected for their number.
+"""What other ways to ask a model about the same images would gain: accuracy and log-loss, corrected for their number.
 
 Each way is compared with the first on the images that both were asked about. Intervals of accuracy hold for all ways at
 once (Bonferroni), chances of log-losses are Holm's, and each comparison says what it could have seen.
@@ -27,7 +27,7 @@ GROSS = 0.05
 """Gain of accuracy from which on another way is taken for the right one."""
 
 _LEVEL, _LUCK, _POWER = 0.95, 0.05, 0.8
-_DRAWS, _AT_ONCE = 20_000, 2_000
+_DRAWS, _AT_ONCE = 10_000, 2_000
 _ROUNDING = 1e-9
 
 
@@ -111,7 +111,7 @@ def _detectable(signs: NDArray[np.int64], groups: NDArray[Any] | None, z: float)
 def sign_flip_test(found: Sequence[Floats], groups: NDArray[Any] | None = None) -> Floats:
     """The chance of each mean of differences were either sign of each unit's as likely: low where one prevails.
 
-    Two-sided, by the same 20,000 draws for all; exact if what is measured first and second may be swapped. Fisher
+    Two-sided, by the same 10,000 draws for all; exact if what is measured first and second may be swapped. Fisher
     (1935), "The design of experiments"; Phipson & Smyth (2010), "Permutation p-values should never be zero".
 
     >>> sign_flip_test([np.ones(8), np.array([1.0, -1.0])]).round(2).tolist()
@@ -125,7 +125,7 @@ def sign_flip_test(found: Sequence[Floats], groups: NDArray[Any] | None = None) 
     edge = np.abs(sums.sum(axis=1)) - _ROUNDING * np.abs(sums).sum(axis=1)
     draw, beyond = np.random.default_rng(0), np.zeros(len(sums))
     for _ in range(_DRAWS // _AT_ONCE):
-        signs = 2.0 * draw.integers(0, 2, (_AT_ONCE, units)) - 1
+        signs = 2.0 * draw.integers(0, 2, (_AT_ONCE, units), np.int8) - 1
         beyond += (np.abs(signs @ sums.T) >= edge).sum(axis=0)
     return np.asarray((beyond + 1) / (_DRAWS + 1), np.float64)
 

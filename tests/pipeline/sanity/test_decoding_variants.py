@@ -49,7 +49,9 @@ def test_the_remedy_is_an_address_that_gives_the_images_of_the_variant(photograp
         assert not torch.equal(images, own)
 
 
-@pytest.mark.parametrize("options", ["size=32", "size=32&crop=center", "size=32x20&crop=floor", "size=32&resizer=torch"])
+@pytest.mark.parametrize(
+    "options", ["size=32", "size=32&crop=center", "size=32x20&crop=floor", "size=32&resizer=torch"]
+)
 def test_every_variant_of_an_address_can_be_read(photographs, options):
     source = open_data(f"folder:{photographs}?{options}")
     own = images_of(source)

@@ -13,7 +13,7 @@ _NAMED = ("fault", "likely fault")
 
 
 def preprocessing_remedy(job: Job) -> str:
-    """The variant of preprocessing that fits clearly better, and the option that mends it; empty where there is none."""
+    """The preprocessing that fits clearly better, and the option that mends it; empty where there is none."""
     facts = preprocessing_facts(job)
     tried = [each for each in facts["variants"] if each["fault"] is None]
     if not tried:
