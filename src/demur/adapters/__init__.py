@@ -3,6 +3,8 @@
 An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
 - `fashion`: the classifier that comes with demur.
+- `hf:OWNER/NAME` or `hf:./FOLDER`: an image classifier of transformers.
+- `timm:NAME[@FILE]` and `torchvision:NAME[@FILE]`: a model of these libraries.
 - `zoo:NAME@FILE.safetensors`: an architecture of demur's zoo with your weights.
 - `ensemble:ADDRESS,ADDRESS,…`: several of these as one, by their mean probability.
 - `module:PKG.MOD:FACTORY[@FILE.safetensors]`: your own architecture, importable or in the current directory.
