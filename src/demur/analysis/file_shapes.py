@@ -221,6 +221,7 @@ class VariantShape(Shape):
 
     name: Name
     remedy: str
+    adapted: bool = False
     right: list[Literal[0, 1]]
     losses: list[float]
     fault: str | None

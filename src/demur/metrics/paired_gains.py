@@ -70,6 +70,11 @@ class Gain:
             return "likely fault"
         return "better" if sure else "no better"
 
+    @property
+    def is_gross(self) -> bool:
+        """Whether it is a fault or a likely one."""
+        return self.outcome in {"fault", "likely fault"}
+
 
 def gains(first: Answers, ways: Sequence[Answers], groups: NDArray[Any] | None = None) -> list[Gain]:
     """What each way gains over the first; the images of a way are the first so many.

@@ -44,8 +44,8 @@ def answers(right):
 @pytest.mark.parametrize(
     ("up", "state", "words"),
     [
-        (80, "fail", "far more of the tune images with another preprocessing, swap: 90 % instead of 50 %"),
-        (17, "warn", "probably more of the tune images with another preprocessing, swap: 58 % instead of 50 %"),
+        (80, "fail", "far more of the tune images with another preprocessing, swap: 90 % instead of 50 % of 200"),
+        (17, "warn", "probably more of the tune images with another preprocessing, swap: 58 % instead of 50 % of 200"),
         (4, "pass", "Usual mistakes of preprocessing whose mending gains 5 points of accuracy on 200 tune images"),
     ],
 )
@@ -74,6 +74,19 @@ def test_the_best_variant_comes_first_and_what_could_not_be_asked_is_left_out(fo
     assert [row.name for row in found.rows] == ["best", "good", "worse"]
     assert [row.name for row in found.named] == ["best", "good"]
     assert found.left_out == {"no": "it fails"}
+
+
+def test_what_follows_the_images_may_be_a_shift_and_never_fails(folder, tmp_path):
+    run = of_facts(folder, tmp_path, ("own", 80, 0), ("other", 0, 20))
+    path = run.path / "facts" / "preprocessing.json"
+    facts = read_json(path)
+    facts["variants"][0]["adapted"] = True
+    write_json(path, facts)
+    run = Run(tiny.reseal(run.path))
+    (check,) = preprocessing_checks(run)
+    assert check.state == "warn"
+    assert "Either they are unlike those of training, or mean and std are not the model's: mend own" in check.sentence
+    assert (preprocessing_table(run).rows[0].outcome, preprocessing_table(run).named) == ("shift", ())
 
 
 def test_images_of_a_group_count_as_one(folder, grouped, tmp_path):

@@ -75,9 +75,10 @@ def judged(facts):
 
 
 def gross(facts):
-    """The names of gross faults, the largest gain first."""
+    """The names of gross faults that no shift of the images explains, the largest gain first."""
+    adapted = {each["name"] for each in facts["variants"] if each["adapted"]}
     found = sorted(judged(facts).items(), key=lambda pair: (-pair[1].accuracy.value, -pair[1].loss.value))
-    return [name for name, gain in found if gain.outcome in {"fault", "likely fault"}]
+    return [name for name, gain in found if gain.is_gross and name not in adapted]
 
 
 FAULTS = {

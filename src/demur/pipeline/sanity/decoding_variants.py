@@ -29,6 +29,11 @@ class DecodingVariant:
     channels: int
 
     @property
+    def adapted(self) -> bool:
+        """It follows no image."""
+        return False
+
+    @property
     def remedy(self) -> str:
         """The options of the data address that decode so."""
         options = self.rules.options

@@ -27,11 +27,13 @@ class PixelVariant:
         name: a noun, for tables.
         remedy: what to do where it fits better, with the option that does it.
         change: from images as they are to images as they would have to be.
+        adapted: whether it follows the images themselves, so that images unlike those of training explain it too.
     """
 
     name: str
     remedy: str
     change: Change
+    adapted: bool = False
 
     def images(self, x: Images, positions: NDArray[np.int64]) -> Images:  # noqa: ARG002 - others read files anew
         """The images (rows, channels, height, width) as the variant has them."""
@@ -87,6 +89,13 @@ class Scaling:
 
 
 IMAGENET = Scaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_OF_SETS = {
+    "ImageNet's": IMAGENET,
+    "CIFAR-10's": Scaling((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
+    "CLIP's": Scaling((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "MNIST's": Scaling((0.1307,), (0.3081,)),
+}
+"""The constants that are copied most."""
 _GREY = (0.299, 0.587, 0.114)
 _RGB = 3
 
@@ -117,17 +126,21 @@ def _named_scalings(declared: Scaling, channels: int, sample: Images) -> Iterato
     yield "pixels of 0 to 255, then normalised", declared.after(bytes_)
     yield "pixels of -1 to 1", Scaling.alike(0.5, 0.5, channels)
     yield "normalised twice", declared.after(declared)
-    if channels == _RGB:
-        yield "ImageNet's mean and deviation", IMAGENET
+    for name, scaling in _OF_SETS.items():
+        if len(scaling.mean) == channels:
+            yield f"{name} mean and deviation", scaling
     mean, std = sample.mean(dim=(0, 2, 3)).tolist(), sample.std(dim=(0, 2, 3), correction=0).tolist()
     if all(value > 0 for value in std):
-        yield "mean and deviation of these images", Scaling(tuple(mean), tuple(std))
+        yield _OWN, Scaling(tuple(mean), tuple(std))
 
 
 def _scaled(name: str, scaling: Scaling, declared: Scaling) -> PixelVariant:
     leave = ", or leave mean and std out" if scaling.is_identity else ""
     remedy = f"add {scaling.options} to the model's address{leave}"
-    return PixelVariant(name, remedy, lambda x: scaling.images_for(declared, x))
+    return PixelVariant(name, remedy, lambda x: scaling.images_for(declared, x), adapted=name == _OWN)
+
+
+_OWN = "mean and deviation of these images"
 
 
 def _colours(contract: Contract) -> Iterator[PixelVariant]:

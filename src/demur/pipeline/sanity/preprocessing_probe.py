@@ -36,6 +36,11 @@ class Variant(Protocol):
         """What to do where it fits better, with the option that does it."""
         ...
 
+    @property
+    def adapted(self) -> bool:
+        """Whether it follows the images themselves, so that images unlike those of training explain it too."""
+        ...
+
     def images(self, x: Images, positions: NDArray[np.int64]) -> Images:
         """The images that are at these positions of the source as the variant has them."""
         ...
@@ -83,7 +88,14 @@ def preprocessing_facts(job: Job) -> dict[str, Any]:
         "right": declared.right,
         "losses": declared.losses,
         "variants": [
-            {"name": name, "remedy": variant.remedy, "right": t.right, "losses": t.losses, "fault": t.fault}
+            {
+                "name": name,
+                "remedy": variant.remedy,
+                "adapted": variant.adapted,
+                "right": t.right,
+                "losses": t.losses,
+                "fault": t.fault,
+            }
             for name, (variant, t) in tallies.items()
         ],
     }

@@ -9,8 +9,6 @@ from demur.metrics.paired_gains import Answers, gains
 from demur.pipeline.job import Job
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts
 
-_NAMED = ("fault", "likely fault")
-
 
 def preprocessing_remedy(job: Job) -> str:
     """The preprocessing that fits clearly better, and the option that mends it; empty where there is none."""
@@ -21,7 +19,7 @@ def preprocessing_remedy(job: Job) -> str:
     own = Answers.of(facts["right"], facts["losses"])
     ways = [Answers.of(each["right"], each["losses"]) for each in tried]
     found = zip(gains(own, ways, _groups(job, facts["sample_ids"])), ways, tried, strict=True)
-    better = [(gain.accuracy.value, way, each) for gain, way, each in found if gain.outcome in _NAMED]
+    better = [((not each["adapted"], gain.accuracy.value), way, each) for gain, way, each in found if gain.is_gross]
     if not better:
         return ""
     _, way, best = max(better, key=lambda each: each[0])
