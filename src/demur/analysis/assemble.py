@@ -39,6 +39,7 @@ from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
 from demur.analysis.verdict.label_needs import label_needs
+from demur.analysis.verdict.preprocessing_table import preprocessing_table
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.analysis.what_breaks import what_breaks
 from demur.errors import RunError
@@ -179,6 +180,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "corruption_map": corruption_map(run),
         "unknown": unknown_answers(run),
         "coverage_loss": coverage_loss(run),
+        "preprocessing": preprocessing_table(run),
         "team": team(run, plan.get("costs", {})),
         "parts": part_rows(run),
         "rocs": rocs(run),
@@ -241,7 +243,8 @@ def _provenance(run: Run) -> Provenance:
 def _trial_passes(run: Run) -> int:
     """Forwards and backwards that trying the measurement itself took; earlier versions made no trials."""
     facts = run.optional_facts("trials") or {"forwards": 0, "backwards": 0}
-    return int(facts["forwards"] + facts["backwards"])
+    probe = run.optional_facts("preprocessing") or {"forwards": 0}
+    return int(facts["forwards"] + facts["backwards"] + probe["forwards"])
 
 
 _COPIED = (

@@ -171,6 +171,8 @@ def _bars(found: Histogram) -> Iterator[Line]:
 def _verdict_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "checks", map(flat, results.checks)
     yield "gates", map(flat, results.gates)
+    if results.preprocessing is not None:
+        yield "preprocessing", map(flat, results.preprocessing.rows)
     yield "guarantees", map(flat, results.guarantees)
     yield "label-needs", map(flat, results.label_needs)
     if results.guarantee is not None:

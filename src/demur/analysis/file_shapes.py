@@ -226,6 +226,27 @@ class TrialsShape(Shape):
     trusted: bool = False
 
 
+class VariantShape(Shape):
+    """How the first so many tune images were answered under another preprocessing; losses in nats."""
+
+    name: Name
+    remedy: str
+    adapted: bool = False
+    right: list[Literal[0, 1]]
+    losses: list[float]
+    fault: str | None
+
+
+class PreprocessingShape(Shape):
+    """`facts/preprocessing.json`."""
+
+    forwards: Count
+    sample_ids: list[str]
+    right: list[Literal[0, 1]]
+    losses: list[float]
+    variants: list[VariantShape]
+
+
 class CurveShape(Shape):
     """One ray of `facts/curves.json`."""
 
@@ -271,6 +292,7 @@ FACTS: Mapping[str, Any] = {
     "facts/near_duplicates.json": NearDuplicatesShape,
     "facts/neighbours.json": NeighboursShape,
     "facts/trials.json": TrialsShape,
+    "facts/preprocessing.json": PreprocessingShape,
     "facts/curves.json": list[CurveShape],
     "facts/sanity.json": list[SanityShape],
     "facts/overlays.json": dict[str, list[OverlayShape]],

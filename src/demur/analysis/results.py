@@ -40,6 +40,7 @@ from demur.analysis.verdict.breaking_points import WhatBreaks
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
 from demur.analysis.verdict.label_needs import LabelNeed
+from demur.analysis.verdict.preprocessing_table import PreprocessingTable
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
@@ -133,6 +134,7 @@ class Results(Table):
     gallery: tuple[GalleryImage, ...]
     purpose: dict[str, Any]
     gates: tuple[GateRow, ...] = ()
+    preprocessing: PreprocessingTable | None = None
     label_access: LabelAccess | None = None
     direction: ErrorDirection | None = None
     cost: Cost | None = None

@@ -85,6 +85,7 @@ CONTENTS = (
     ("labels", "Label quality"),
     ("policies", "Policies"),
     ("checks", "Checks of the measurement"),
+    ("preprocessing", "Preprocessing"),
     ("gallery", "Most confident errors"),
     ("wrong-labels", "Labels that may be wrong"),
     ("glossary", "Glossary"),
@@ -216,6 +217,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),
+            ("preprocessing", results.preprocessing),
             ("wrong-labels", results.wrong_labels),
         )
         if not there
