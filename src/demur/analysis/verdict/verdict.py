@@ -167,10 +167,17 @@ def out_of_scope(conditions: tuple[ConditionRow, ...], run: Run) -> tuple[str, .
     seen = f": {_listed(broken)} broke it" if broken else ""
     return (
         f"Images unlike the labelled ones{seen}",
-        "Images changed on purpose",
+        f"Images changed on purpose{_unmeasured_attacker(run)}",
         "Things that belong to none of the classes",
         *_uncovered(run),
     )
+
+
+def _unmeasured_attacker(run: Run) -> str:
+    """Whom no attack of the audit stood for; nothing where gradients could be followed."""
+    if not run.facts.get("gradient_fault"):
+        return ""
+    return ": what an attacker with gradients can do is not known, for the model gave none"
 
 
 def _uncovered(run: Run) -> tuple[str, ...]:

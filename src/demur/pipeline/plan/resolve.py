@@ -62,13 +62,14 @@ class Setup:
     calls: tuple[Call, ...]
 
 
-def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
+def resolve(plan: Plan, source: Source, *, spatial: bool = True, gradients: bool = True) -> Setup:
     """The plan written out for the shape of its images, and what it names.
 
     Args:
         plan: as it was given; where it names no conditions it gets the usual ones and the usual sections.
         source: its images; the objects they mark are a usual region.
         spatial: whether the model has layers with pixels, which Grad-CAM needs.
+        gradients: whether its answers have gradients, which most attacks, all maps and the norms follow.
 
     Raises:
         InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
@@ -81,8 +82,8 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     read = _signal_calls(["msp", *plan.signals.use, *named, *_read_by(policies.values())])
     signals = _signals(read)
     policies = {text: _with_canonical_signal(policy) for text, policy in policies.items()}
-    found = conditions(plan.conditions.use or default_conditions(shape), shape)
-    plan, sections, maps = _with_sections(plan, source, spatial=spatial)
+    found = conditions(plan.conditions.use or default_conditions(shape, gradients=gradients), shape)
+    plan, sections, maps = _with_sections(plan, source, spatial=spatial, gradients=gradients)
     names = tuple(condition.name for condition in found)
     twice = sorted(set(names) & {section.name for section in sections})
     if twice:
@@ -170,10 +171,10 @@ def _signals(calls: Iterable[Call]) -> dict[str, AnySignal]:
 
 
 def _with_sections(
-    plan: Plan, source: Source, *, spatial: bool
+    plan: Plan, source: Source, *, spatial: bool, gradients: bool
 ) -> tuple[Plan, tuple[Condition, ...], dict[str, AttributionMap]]:
     """The plan with its sections written out: where it names no conditions, what is usual; else what it has."""
-    usual, given = not plan.conditions.use, plan.attribution
+    usual, given = gradients and not plan.conditions.use, plan.attribution
     cam = ("grad_cam",) if spatial else ()
     maps = _maps(given.maps if given.maps is not None else (*cam, "gradient") if usual else (), {})
     regions = _maps(given.regions if given.regions is not None else _usual_regions(source, cam) if usual else (), maps)

@@ -50,7 +50,7 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     found = job.scored
     yield from pixel_findings(sample)
     yield from answer_findings(sample)
-    if not any(condition.attack for condition in found):
+    if job.classifier.gradient_fault or not any(condition.attack for condition in found):
         return
     yield from gradient_findings(sample)
     yield from reach_findings(found)
