@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.data.decoding import Rules
 from demur.errors import AddressError
+from demur.pictures.decode_rules import Rules
 from demur.registry import Address
 
 SIDE = st.integers(1, 4096)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demur.data.decoding import Rules, decode_picture, open_picture
+from demur.data.decoding import decode_picture, open_picture
+from demur.pictures.decode_rules import Rules
 
 GREY = np.array([[0, 51], [102, 255]], dtype=np.uint8)
 

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from demur.adapters.address_options import Options
 from demur.adapters.weights import load_weights
 from demur.data import build_index, open_data
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.errors import DemurError
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.pipeline.plan.plan_file import read_plan
 from demur.registry import Address, build, parse
 

@@ -14,9 +14,9 @@ from demur.adapters.own_module import build_own
 from demur.adapters.weights import read_weights
 from demur.attribution.explain_run import PictureFile
 from demur.classifier import BoundClassifier, Classifier
-from demur.data.decoding import Rules
 from demur.data.task_refusals import MOST_CLASSES
 from demur.errors import AddressError, DataError, InputError, ModelError
+from demur.pictures.decode_rules import Rules
 from demur.registry import Address
 from demur.registry.regular_files import MIB, content_of, reason
 

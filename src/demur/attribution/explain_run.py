@@ -19,10 +19,11 @@ from demur.attribution.grad_cam import GradCAM
 from demur.attribution.localisation import agreement_columns, map_columns
 from demur.attribution.overlay import side_by_side
 from demur.classifier import BoundClassifier
-from demur.data.decoding import Decoded, Rules, open_picture
+from demur.data.decoding import Decoded, open_picture
 from demur.data.image_folder import files_below, name_below
 from demur.errors import DataError, legible, unknown
 from demur.files import write_atomically
+from demur.pictures.decode_rules import Rules
 from demur.randomness import Keys
 from demur.records import csv_bytes
 from demur.registry import build, name_of

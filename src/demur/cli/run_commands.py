@@ -150,14 +150,15 @@ def plan(
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
-            from demur.data import open_data
+            from demur.pipeline.pairing import open_data_for
             from demur.pipeline.plan.resolve import resolve
     except MissingExtraError as error:
         print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
         print(chosen.toml(), end="")
         return
     with results_alone():
-        found = resolve(chosen, open_data(chosen.data.address)).plan
+        source = open_data_for(chosen.model.address, chosen.data.address)
+        found = resolve(chosen.with_data(source.address), source).plan
     print(found.toml(), end="")
 
 

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from demur.data.decoding import Decoded, Rules, decode_picture
+from demur.data.decoding import Decoded, decode_picture
 from demur.data.source import Row, by_address
 from demur.errors import AddressError, DataError
+from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import reason
 
 Fetch: TypeAlias = Callable[[int], NDArray[Any]]

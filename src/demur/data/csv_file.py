@@ -3,7 +3,6 @@
 import posixpath
 from collections.abc import Sequence
 
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
@@ -20,6 +19,7 @@ from demur.data.table_columns import (
 from demur.data.task_refusals import multi_label
 from demur.data.text_table import TextTable, read_table
 from demur.errors import DataError, brief, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from demur.data.csv_file import names_of
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
@@ -21,6 +20,7 @@ from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
 from demur.data.text_table import read_table
 from demur.errors import AddressError, DataError, brief, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 from demur.registry.regular_files import reason
 from demur.splits import SPLIT_NAMES, OwnSplit

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from demur.data.decoding import Decoded, Rules, open_picture
+from demur.data.decoding import Decoded, open_picture
 from demur.data.source import Row, by_address
 from demur.errors import DataError
+from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import MIB, content_of, reason
 
 Load: TypeAlias = Callable[[int], bytes]
@@ -118,7 +119,9 @@ def _shape_of(answer: Decoded, rules: Rules) -> tuple[tuple[int, int, int] | Non
 def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int, int, int]:
     """The most common shape of the sample, so that one odd image does not decide for all."""
     sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
-    drawn = replace(rules, size=None if rules.size is None else (1, 1))  # the size is known then, however large it is
+    drawn = rules
+    if rules.size is not None:  # it is known then, however large it is
+        drawn = replace(rules.of_masks, size=(1, 1), resize=None, crop=False)
     answers = [_shape_of(_decode(load, position, None, drawn), rules) for position in sample]
     shapes = Counter(shape for shape, _ in answers if shape is not None)
     if not shapes:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
-from demur.data.decoding import DECODE_OPTIONS, HOSTILE, Rules
+from demur.data.decoding import HOSTILE
 from demur.data.source import UNREAD, Row, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
 from demur.data.task_refusals import multi_label, segmentation
 from demur.errors import AddressError, DataError, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 from demur.registry.regular_files import MIB
 from demur.splits import own_split

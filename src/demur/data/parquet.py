@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from demur.data.array_files import spool
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
 from demur.data.path_groups import grouped_by_path
 from demur.data.source import path_of
@@ -21,6 +20,7 @@ from demur.data.task_refusals import detection, multi_label, segmentation
 from demur.data.text_table import PATH_COLUMNS, check_header
 from demur.errors import DataError, brief
 from demur.parquet_files import DAMAGED, PACKED, damage, parquet_schema, room_of
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 _WINDOW = 1024

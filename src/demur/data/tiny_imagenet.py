@@ -7,10 +7,10 @@ Le and Yang (2015), "Tiny ImageNet visual recognition challenge". 200 classes in
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.source import UNREAD, Box, Row, path_of
 from demur.errors import AddressError, DataError
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 _SIDE = 64

@@ -75,6 +75,7 @@ class Job:
         unknown: images of none of the classes, where the plan has some.
         guard: the policy of the guard under audit, in the place of guarantees of its own; None where there is none.
         kept: images of the source that were decoded already.
+        preprocessing: how a picture comes to the model, line by line.
     """
 
     plan: Plan
@@ -92,10 +93,11 @@ class Job:
     unknown: UnknownImages | None = None
     guard: CertifiedPolicy | None = None
     kept: KeptImages = field(default_factory=KeptImages, compare=False, repr=False)
+    preprocessing: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":
-        """The job of a resolved plan; `others` are fields that no plan has: `surrogate`, `model` and `unknown`."""
+        """The job of a resolved plan; `others` are fields that no plan has, such as `model` and `unknown`."""
         built = {each.name: getattr(setup, each.name) for each in fields(setup)}
         return cls(classifier=classifier, source=source, index=index, **built, **others)
 

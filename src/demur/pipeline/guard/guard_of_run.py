@@ -19,7 +19,7 @@ from PIL import Image
 
 from demur import seal
 from demur.data import Source
-from demur.data.decoding import HOSTILE, Encoded, Rules
+from demur.data.decoding import HOSTILE, Encoded
 from demur.errors import RunError
 from demur.files import read_json
 from demur.guard.card import SPLITS, TRAIN, BuiltOn, Card, Confirmation, check_ahead
@@ -31,6 +31,7 @@ from demur.guard.intake import Intake
 from demur.guard.model_files import Embedding, write_model
 from demur.metrics.binomial import clopper_pearson
 from demur.openings import copy_looks
+from demur.pictures.decode_rules import Rules
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.fitting import fit_signals

@@ -94,6 +94,10 @@ class Plan(Section):
         lookup("signal", call_of(signal).name)
         return self.model_copy(update={"signals": self.signals.model_copy(update={"certify": Name(signal)})})
 
+    def with_data(self, address: str) -> "Plan":
+        """The plan about the images at an address."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"address": address})})
+
     def with_guard(self, folder: Path) -> "Plan":
         """The same plan with the policy of a guard, as its folder is now, instead of certifying one.
 

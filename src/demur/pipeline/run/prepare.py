@@ -7,17 +7,19 @@ from pathlib import Path
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.containment import contained
-from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown
+from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
 from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
+from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps
+from demur.pipeline.preprocessing_lines import preprocessing_lines
 from demur.pipeline.run.guarantee_fits import check_sites
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
@@ -92,7 +94,11 @@ def prepared_job(
     Raises:
         InputError: something that is named cannot be used.
     """
-    source = open_data(plan.data.address) if others.source is None else others.source  # one without rows is false
+    address = None if others.classifier is not None else plan.model.address
+    source = others.source
+    if source is None:  # one without rows is false
+        source = open_data_for(address, plan.data.address)
+        plan = plan.with_data(source.address)
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
@@ -108,8 +114,12 @@ def prepared_job(
         every: list[Split] = ["test"] * len(index)
         index = replace(index, splits=tuple(every))
     check_sites(setup.policies, index)
-    address = None if others.classifier is not None else plan.model.address
-    parts = {"model": address, "unknown": _unknown_images(plan, unknown, index, classifier), "kept": kept}
+    parts = {
+        "model": address,
+        "unknown": _unknown_images(plan, unknown, index, classifier),
+        "kept": kept,
+        "preprocessing": preprocessing_lines(address, classifier, source),
+    }
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
 

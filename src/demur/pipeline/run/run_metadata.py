@@ -118,6 +118,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "input_shape": list(model.input_shape),
         "classes": list(model.classes),
         "data": plan.data.address,
+        "preprocessing": list(job.preprocessing),
         "data_sha256": index.sha256,
         "rows_sha256": {**index.rows_sha256, **_unknown_rows(job)},
         **({} if job.unknown is None else {"unknown": _unknown_facts(job.unknown, str(plan.data.unknown))}),
