@@ -174,31 +174,12 @@ def test_weights_of_another_architecture_are_listed_five_at_most(tmp_path):
     assert str(refusal.value).count("is missing") == 5
 
 
-def test_the_prefix_of_data_parallel_is_recognised(tmp_path):
-    save_file({f"module.{k}": v for k, v in SimpleCNN().state_dict().items()}, tmp_path / "w.safetensors")
-    with pytest.raises(ModelError, match="which DataParallel adds"):
-        load(f"zoo:simple_cnn@{tmp_path / 'w.safetensors'}")
-
-
 def test_a_weight_that_is_not_a_number_is_named(tmp_path):
     state = SimpleCNN().state_dict()
     state["separable2.depthwise.weight"][3, 0, 1, 1] = torch.nan
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match=r"'separable2\.depthwise\.weight' has 1 NaN"):
         load(f"zoo:simple_cnn@{tmp_path / 'w.safetensors'}")
-
-
-@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "w.weights"])
-def test_a_pickle_is_refused_and_the_advice_converts_it(tmp_path, name):
-    path, module = tmp_path / name, SimpleCNN()
-    torch.save(module.state_dict(), path)
-    with pytest.raises(ModelError, match="is a pickle, and reading a pickle runs whatever code") as refusal:
-        load(f"zoo:simple_cnn@{path}")
-    advice = [line.strip() for line in str(refusal.value).splitlines()[1:]]
-    assert len(advice) == 3
-    exec("\n".join(advice), {})
-    converted = load(f"zoo:simple_cnn@{path.with_suffix('.safetensors')}")
-    assert torch.equal(converted.as_module().linear.weight, module.linear.weight)
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):

@@ -69,6 +69,7 @@ WHOLE = {
     "marks/cat/b.png": encoded("png"),
     "marks/cat/b.xml": MARK.encode(),
     "w.safetensors": saved(lambda path: save_file(torch.nn.Linear(3, 2).state_dict(), path), "w"),
+    "w.pt": saved(lambda path: torch.save({"state_dict": torch.nn.Linear(3, 2).state_dict()}, path), "w"),
     "plan.toml": b'[conditions]\nuse = ["pgd(eps=[1/255, 0.1], steps=3)"]\n[gates]\n"clean.accuracy" = ">= 0.8"',
 }
 """Files as they should be, by name."""

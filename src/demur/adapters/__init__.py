@@ -3,9 +3,9 @@
 An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
 - `fashion`: the classifier that comes with demur.
-- `zoo:NAME@FILE.safetensors`: an architecture of demur's zoo with your weights.
+- `zoo:NAME@FILE`: an architecture of demur's zoo with your weights.
 - `ensemble:ADDRESS,ADDRESS,…`: several of these as one, by their mean probability.
-- `module:PKG.MOD:FACTORY[@FILE.safetensors]`: your own architecture, importable or in the current directory.
+- `module:PKG.MOD:FACTORY[@FILE]`: your own architecture, importable or in the current directory.
 """
 
 from collections.abc import Sequence

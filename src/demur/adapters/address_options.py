@@ -75,7 +75,7 @@ class Options:
             )
         return found
 
-    def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
+    def wrap(self, module: nn.Module, learned_from: Collection[str] = (), notes: Sequence[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
         module.eval()  # one of one's own may return nothing
         return BoundClassifier(
@@ -88,6 +88,7 @@ class Options:
             features=self.features,
             name=self.name,
             learned_from=learned_from,
+            notes=notes,
         )
 
 

@@ -24,8 +24,8 @@ def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[i
             f"zoo:{address.location} is an untrained architecture, and only a trained model can be measured. "
             f"Name its weights: zoo:{address.location}@FILE.safetensors."
         )
-    load_weights(module, address.weights)
-    return options.wrap(module, learned_from(address.weights))
+    said = load_weights(module, address.weights)
+    return options.wrap(module, learned_from(address.weights), said)
 
 
 def build_from_zoo(location: str, channels: int, classes: int) -> nn.Module:

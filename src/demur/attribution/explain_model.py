@@ -11,6 +11,7 @@ from demur.adapters import load_model
 from demur.adapters.address_options import Options
 from demur.adapters.architectures import build_from_zoo
 from demur.adapters.own_module import build_own
+from demur.adapters.state_dicts import without_prefixes
 from demur.adapters.weights import read_weights
 from demur.attribution.explain_run import PictureFile
 from demur.classifier import BoundClassifier, Classifier
@@ -114,7 +115,8 @@ def _class_count(address: Address, text: str, shape: Shape) -> int:
     build = _BUILDERS[address.scheme]
     made = build(address.location, shape[0], _GUESS)
     if address.weights is not None:
-        heads = list(_heads(made.state_dict(), read_weights(address.weights)))
+        wanted = made.state_dict()
+        heads = list(_heads(wanted, without_prefixes(read_weights(address.weights), wanted)[0]))
         if heads:
             return heads[-1]
     width = _width_by_shapes(made, shape)

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.fx.node import map_aggregate, map_arg
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from demur.classifier.fixed_batch import FixedBatch
 from demur.classifier.outputs import columns
 from demur.errors import ModelError
 
@@ -211,7 +212,7 @@ def filters_of(module: nn.Module) -> dict[str, Tensor]:
     Raises:
         ModelError: it has neither a convolution nor a linear layer before the last, or their weights are computed.
     """
-    named = [(name, layer) for name, layer in module.named_modules() if name]
+    named = [] if isinstance(module, FixedBatch) else [(name, layer) for name, layer in module.named_modules() if name]
     found = {
         name: layer.weight.detach() for name, layer in named if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
     }

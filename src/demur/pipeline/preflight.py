@@ -68,13 +68,26 @@ def _checks(job: Job, rows: IndexRows) -> list[dict[str, Any]]:
         together.argmax(dim=1).cpu(), y.cpu(), job.classifier.classes, trust_labels=job.plan.model.trust_labels
     )
     answers = (_repeats(together, again), _alone(together[: len(alone)], alone))
-    return [asdict(answer) for answer in (*answers, *_left_out(job))]
+    return [asdict(answer) for answer in (*answers, *_left_out(job), *_origin(job))]
+
+
+def _origin(job: Job) -> Iterator[PreflightCheck]:
+    """How the model came to be what is measured, where there is anything to say."""
+    said = "; ".join(job.classifier.notes)
+    if said:
+        yield PreflightCheck("origin of the model", "pass", f"{said[:1].upper()}{said[1:]}")
 
 
 def _left_out(job: Job) -> Iterator[PreflightCheck]:
     """What an audit does without, for what the model does not bear."""
     model = job.classifier
     attacked = any(condition.attack is not None for condition in job.conditions)
+    if model.gradient_fault:
+        sentence = (
+            "Not known: how the model stands against an attacker who has it, its smallest perturbations, its maps and "
+            "its norms. All of these follow gradients, and its answers have"
+        )
+        yield PreflightCheck("gradients", "warn", f"{sentence} {model.gradient_fault}")
     if attacked and model.double_fault:
         sentence = "Attacks that succeed by little are confirmed in the model's own precision; in float64 it fails"
         yield PreflightCheck("confirmed in float64", "warn", f"{sentence}: {model.double_fault}")

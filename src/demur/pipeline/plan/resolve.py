@@ -69,7 +69,7 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True, gradients: bool
         plan: as it was given; where it names no conditions it gets the usual ones and the usual sections.
         source: its images; the objects they mark are a usual region.
         spatial: whether the model has layers with pixels, which Grad-CAM needs.
-        gradients: whether its answers have gradients, which most attacks, all maps and the norms follow.
+        gradients: whether its answers have gradients, which most attacks, maps and norms need.
 
     Raises:
         InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
@@ -83,7 +83,7 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True, gradients: bool
     signals = _signals(read)
     policies = {text: _with_canonical_signal(policy) for text, policy in policies.items()}
     found = conditions(plan.conditions.use or default_conditions(shape, gradients=gradients), shape)
-    plan, sections, maps = _with_sections(plan, source, spatial=spatial, gradients=gradients)
+    plan, sections, maps = _with_sections(plan, source, _Usual.of(plan, source, spatial=spatial, gradients=gradients))
     names = tuple(condition.name for condition in found)
     twice = sorted(set(names) & {section.name for section in sections})
     if twice:
@@ -170,19 +170,36 @@ def _signals(calls: Iterable[Call]) -> dict[str, AnySignal]:
     return {describe(call.name, signal): signal for call, signal in ((call, build("signal", call)) for call in calls)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Usual:
+    """The sections of a plan that names no conditions."""
+
+    searches: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    images: int = 0
+
+    @classmethod
+    def of(cls, plan: Plan, source: Source, *, spatial: bool, gradients: bool) -> "_Usual":
+        """What is usual for a model: all of it follows gradients."""
+        if plan.conditions.use or not gradients:
+            return cls()
+        cam = ("grad_cam",) if spatial else ()
+        regions = () if plan.attribution.regions is not None else _usual_regions(source, cam)
+        return cls(searches=("ray",), maps=(*cam, "gradient"), regions=regions, images=64)
+
+
 def _with_sections(
-    plan: Plan, source: Source, *, spatial: bool, gradients: bool
+    plan: Plan, source: Source, usual: _Usual
 ) -> tuple[Plan, tuple[Condition, ...], dict[str, AttributionMap]]:
-    """The plan with its sections written out: where it names no conditions, what is usual; else what it has."""
-    usual, given = gradients and not plan.conditions.use, plan.attribution
-    cam = ("grad_cam",) if spatial else ()
-    maps = _maps(given.maps if given.maps is not None else (*cam, "gradient") if usual else (), {})
-    regions = _maps(given.regions if given.regions is not None else _usual_regions(source, cam) if usual else (), maps)
-    searches = search_conditions(
-        plan.epsilon.use if plan.epsilon.use is not None else ("ray",) if usual else (), source.input_shape
-    )
+    """The plan with its sections written out: what it has, and else what is usual."""
+    given = plan.attribution
+    maps = _maps(given.maps if given.maps is not None else usual.maps, {})
+    regions = _maps(given.regions if given.regions is not None else usual.regions, maps)
+    rays = plan.epsilon.use if plan.epsilon.use is not None else usual.searches
+    searches = search_conditions(rays, source.input_shape)
     occlude = given.occlude if given.occlude is not None else OCCLUSIONS if regions else ()
-    images = plan.lipschitz.images if plan.lipschitz.images is not None else 64 if usual else 0
+    images = plan.lipschitz.images if plan.lipschitz.images is not None else usual.images
     attribution = given.model_copy(update={"maps": tuple(maps), "regions": tuple(regions), "occlude": occlude})
     changes = {
         "epsilon": plan.epsilon.model_copy(update={"use": tuple(condition.name for condition in searches)}),

@@ -106,6 +106,8 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
         torch.set_num_threads(resources.threads)
     kept = KeptImages(resources.image_memory * MIB)
     job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)), kept)
+    for note in job.classifier.notes:
+        progress.say(note)
     progress.say("checking the model and the data")
     checks, job = _preflight(job)
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):

@@ -102,8 +102,8 @@ def prepared_job(
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    capable = {"spatial": has_maps(classifier), "gradients": not classifier.gradient_fault}
-    setup = resolve(plan if guard is None else _guarded(plan, guard), source, **capable)
+    bears = {"spatial": has_maps(classifier), "gradients": classifier.capabilities.gradients}
+    setup = resolve(plan if guard is None else _guarded(plan, guard), source, **bears)
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")

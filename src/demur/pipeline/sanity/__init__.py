@@ -50,7 +50,10 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     found = job.scored
     yield from pixel_findings(sample)
     yield from answer_findings(sample)
-    if job.classifier.gradient_fault or not any(condition.attack for condition in found):
+    if not any(condition.attack for condition in found):
+        return
+    if not job.classifier.capabilities.gradients:  # what is tried below is tried by gradients
+        yield from reach_findings(found)
         return
     yield from gradient_findings(sample)
     yield from reach_findings(found)
