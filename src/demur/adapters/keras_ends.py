@@ -104,7 +104,7 @@ def _linear(dense: Any) -> nn.Linear:
 
 
 def pixel_scale(model: Any) -> tuple[float, str] | None:
-    """What the largest pixel is to a model that begins with layers which say so, and how they do; None where none do."""
+    """What the largest pixel is to a model whose first layers say so, and how they do; None where none do."""
     import keras
 
     for layer in _first_layers(model):

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from demur.adapters.archive_members import check_file, members_of
-from demur.errors import AddressError, ModelError, brief
+from demur.errors import AddressError, ModelError, brief, missing_extra
 from demur.foreign import reason
 from demur.registry.regular_files import MIB
 
 _LARGEST_CONFIG = 64 * MIB
 
 _OWN_CODE = (
-    "Build the model in Python and name the function that does it: module:PKG.MOD:FACTORY@WEIGHTS, or give the model to "
-    "demur.audit"
+    "Build the model in Python and name the function that does it, module:PKG.MOD:FACTORY, or give the model to "
+    "demur.audit as a module"
 )
 
 
@@ -66,8 +66,8 @@ _CONVERSION = (
     "Convert it once. Where it was made: open('model.json', 'w').write(model.to_json()); "
     "model.save_weights('model.weights.h5'). Then in Keras 3: model = "
     "keras.models.model_from_json(open('model.json').read()); model.load_weights('model.weights.h5'); "
-    "model.save('model.keras'). Where layers changed their arguments since, build the same layers in Keras 3 and load the "
-    "weights into these."
+    "model.save('model.keras'). Where layers changed their arguments since, build the same layers in Keras 3 and load "
+    "the weights into these."
 )
 
 
@@ -75,9 +75,13 @@ def unreadable(file: KerasFile, error: BaseException) -> ModelError:
     """Why Keras 3 could not read a file that names nothing but layers of Keras."""
     said = brief(reason(error))
     if file.version.startswith(("1.", "2.")):
-        return ModelError(f"{file.path} was saved by Keras {file.version}, and Keras 3 cannot read it: {said}. {_CONVERSION}")
+        return ModelError(
+            f"{file.path} was saved by Keras {file.version}, and Keras 3 cannot read it: {said}. {_CONVERSION}"
+        )
     by = f" (saved by Keras {file.version})" if file.version else ""
-    return ModelError(f"Keras cannot read {file.path}{by}: {said}. Save the model again, with the Keras that is used here.")
+    return ModelError(
+        f"Keras cannot read {file.path}{by}: {said}. Save the model again, with the Keras that is used here."
+    )
 
 
 def _read_archive(path: Path) -> KerasFile:
@@ -96,11 +100,15 @@ def _text(archive: zipfile.ZipFile, name: str, path: Path) -> str:
 
 
 def _read_hdf5(path: Path) -> KerasFile:
-    import h5py
-
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise missing_extra("a keras: address", "keras") from error
     try:
         with h5py.File(path, "r") as file:
-            told = {name: _decoded(file.attrs[name]) for name in ("model_config", "keras_version") if name in file.attrs}
+            told = {
+                name: _decoded(file.attrs[name]) for name in ("model_config", "keras_version") if name in file.attrs
+            }
     except OSError as error:
         raise ModelError(f"{path} is no HDF5 file, or is damaged: {reason(error)}. Save the model again.") from None
     if "model_config" not in told:
@@ -135,12 +143,13 @@ def _check(file: KerasFile) -> None:
         name, module = str(entry.get("class_name")), entry.get("module")
         if name in {"Lambda", "__lambda__"}:
             raise ModelError(
-                f"{file.path} has a Lambda layer, whose code lies in the file and would be run. Put a layer of Keras in "
-                f"its place, such as Rescaling, Resizing or Activation, and save it again. {_OWN_CODE}."
+                f"{file.path} has a Lambda layer, whose code lies in the file and would be run. Put a layer of Keras "
+                f"in its place, such as Rescaling, Resizing or Activation, and save it again. {_OWN_CODE}."
             )
         if module is not None and not (str(module) == "builtins" or f"{module}.".startswith("keras.")):
             raise ModelError(
-                f"{file.path} has {brief(name)} of {brief(str(module))}, and an address runs no code of yours. {_OWN_CODE}."
+                f"{file.path} has {brief(name)} of {brief(str(module))}, and an address runs no code of yours. "
+                f"{_OWN_CODE}."
             )
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from demur.adapters.declarations import Declaration
 from demur.adapters.keras_ends import KerasEnd, pixel_scale, without_last_activation
 from demur.adapters.keras_files import KerasFile, unreadable
 from demur.adapters.keras_module import KerasModule
+from demur.adapters.program_files import file_of
 from demur.classifier import BoundClassifier
 from demur.classifier.contract import Output
 from demur.classifier.first_answer import made_up_images
@@ -44,7 +44,8 @@ def load_keras(address: Address, classes: Sequence[str], input_shape: tuple[int,
         end.net, end.head, scale=scale, channels_last=found.channels_last, identity=_identity(found.file, scale)
     )
     output = address.options.get("output") or end.output or _as_answered(module, options.input_shape)
-    return replace(options, output=output).wrap(module, notes=(f"Keras reads {said}; {end.sentence}",))
+    name = address.options.get("name", found.file.path.name)
+    return replace(options, output=output, name=name).wrap(module, notes=(f"Keras reads {said}; {end.sentence}",))
 
 
 def declare_keras(address: Address) -> Declaration:
@@ -60,9 +61,7 @@ def declare_keras(address: Address) -> Declaration:
             "does it (bilinear, not antialiased) where the data say nothing else, such as ?interpolation=nearest for "
             "load_img"
         )
-    return Declaration(
-        rules=rules, outputs=int(found.model.output_shape[-1]), input_shape=shape, words=tuple(words)
-    )
+    return Declaration(rules=rules, outputs=int(found.model.output_shape[-1]), input_shape=shape, words=tuple(words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +73,8 @@ class _Loaded:
 
     @classmethod
     def of(cls, address: Address) -> "_Loaded":
-        keras = _keras()
-        file = KerasFile.read(Path(address.location))
+        file = KerasFile.read(file_of(address))
+        keras = keras_on_torch()
         try:
             with keras.device("cpu"):
                 model = keras.models.load_model(str(file.path), compile=False, safe_mode=True)
@@ -108,7 +107,7 @@ def _few(side: int | None) -> bool:
     return side is not None and side <= _FEWEST_CHANNELS
 
 
-def _keras() -> Any:
+def keras_on_torch() -> Any:
     """Keras 3 on PyTorch, imported so; the environment is left as it was.
 
     Raises:
@@ -192,4 +191,3 @@ def _as_answered(module: KerasModule, input_shape: tuple[int, int, int]) -> Outp
     if columns == 1:
         return "sigmoid" if shares else "logit"
     return "logits"
-

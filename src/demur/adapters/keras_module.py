@@ -69,22 +69,28 @@ class KerasModule(nn.Module):
         return listener(output)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "KerasModule":
-        return self._of(copy.deepcopy(self._net[0], memo), copy.deepcopy(self.head, memo))
+        return self._remade(copy.deepcopy(self._net[0], memo), copy.deepcopy(self.head, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return KerasModule._of, (self, *self._net, self.head)
+        return self._remade, (*self._net, self.head)
 
-    def _of(self, net: Any, head: nn.Linear | None) -> "KerasModule":
+    @property
+    def _remade(self) -> Callable[..., "KerasModule"]:
+        """The same of another copy of the model and of the head."""
         identity = bytes(self.get_buffer("identity").tolist())
-        return KerasModule(net, head, scale=self._scale, channels_last=self._channels_last, identity=identity)
+        said = {"scale": self._scale, "channels_last": self._channels_last, "identity": identity}
+        return partial(KerasModule, **said)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KerasModule":  # noqa: FBT001, FBT002 - torch's own
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KerasModule":  # noqa: ARG002, FBT001, FBT002 - torch's own
         """Weights on another device or in another precision are still those of Keras's variables."""
         for weight in (*self.parameters(), *self.buffers()):
             weight.data = fn(weight.data)
-        precision = next((each.dtype for each in self.parameters() if each.is_floating_point()), torch.float32)
+        found = next((each.dtype for each in self.parameters() if each.is_floating_point()), torch.float32)
+        precision = str(found).removeprefix("torch.")
         for layer in self._net[0]._flatten_layers():  # noqa: SLF001 - composite layers show theirs nowhere else
-            layer.dtype_policy = str(precision).removeprefix("torch.")
+            layer.dtype_policy = precision
+            for tensor in getattr(layer, "inputs", None) or ():
+                tensor._dtype = precision  # noqa: SLF001 - images are rounded to it
         return self
 
 
