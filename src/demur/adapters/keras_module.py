@@ -9,7 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from demur.classifier.first_answer import made_up_images
+from demur.errors import ModelError
 from demur.shapes import Images
+
+_SIDE = 32
+"""Pixels of a side that the file leaves open."""
 
 
 class KerasLayer(nn.Module):
@@ -91,7 +96,32 @@ class KerasModule(nn.Module):
             layer.dtype_policy = precision
             for tensor in getattr(layer, "inputs", None) or ():
                 tensor._dtype = precision  # noqa: SLF001 - images are rounded to it
+        if found == torch.float64:
+            self._check_precision()
         return self
+
+    def _check_precision(self) -> None:
+        """Refuse double precision where a layer of Keras rounds to single, as normalising and averaging do.
+
+        Raises:
+            ModelError: there is such a layer.
+        """
+        sides = [side or _SIDE for side in self._net[0].input_shape[1:]]
+        shape = (sides[2], sides[0], sides[1]) if self._channels_last else (sides[0], sides[1], sides[2])
+        rounded: list[str] = []
+
+        def note(name: str, _listener: nn.Module, _inputs: object, output: Tensor) -> None:
+            if output.any() and torch.equal(output, output.float().double()):
+                rounded.append(name)
+
+        with ExitStack() as hooks, torch.no_grad():
+            for name, listener in self.layers.items():
+                hooks.enter_context(listener.register_forward_hook(partial(note, name)))
+            self(made_up_images(shape, next(self.parameters()).device, torch.float64))
+        if rounded:
+            raise ModelError(
+                f"Keras rounds to single precision in its layer {rounded[0]}, so nothing behind it is exact."
+            )
 
 
 def keras_layers(net: Any, within: str = "") -> Iterator[tuple[str, Any]]:
