@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.declarations import Declaration
-from demur.adapters.library_skeletons import listed, numbered
+from demur.adapters.library_words import listed, numbered
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, missing_extra
 from demur.foreign import reason

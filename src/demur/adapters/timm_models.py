@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.declarations import Declaration
-from demur.adapters.library_skeletons import fitted, listed, numbered, unavailable
+from demur.adapters.library_words import listed, numbered, unavailable
 from demur.adapters.weights import learned_from, load_weights, read_weights
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, missing_extra
@@ -44,8 +44,8 @@ def declare_timm(address: Address) -> Declaration:
     published = _published(address)
     outputs, channels = published.get("num_classes"), 3
     if address.weights is not None:
-        module = _fitted(address)
-        outputs, channels = module.num_classes, _channels(module, published)
+        found = _counts(published, read_weights(address.weights))
+        outputs, channels = found[0] or outputs, found[1] or channels
     config = _data_config(address, published, channels)
     _, height, width = config["input_size"]
     rules = _rules(config)
@@ -77,7 +77,11 @@ def _published(address: Address) -> Mapping[str, Any]:
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.partition('.')[0]}*")[:5] or timm.list_models("resnet*")[:5]
         raise AddressError(f"timm has no model {name!r}. Some that it has: {', '.join(near)}.")
-    found = timm.get_pretrained_cfg(name)
+    try:
+        found = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*")[:8])
+        raise AddressError(f"timm has no weights {name!r}: {reason(error)}. It has {tags}.") from None
     return {} if found is None else found.to_dict()
 
 
@@ -100,15 +104,25 @@ def _sizes(address: Address, published: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fitted(address: Address) -> nn.Module:
-    """The untrained model that the tensors of a file belong to."""
-    sizes = _sizes(address, _published(address))
+    """The untrained model that the tensors of a file belong to: they say how many classes and channels it has."""
+    published = _published(address)
+    outputs, channels = _counts(published, read_weights(str(address.weights)))
+    heads = {} if outputs is None else {"num_classes": outputs}
+    stems = {} if channels is None else {"in_chans": channels}
+    return _made(address.location, **_sizes(address, published), **heads, **stems)
 
-    def build(outputs: int | None, channels: int | None) -> nn.Module:
-        heads = {} if outputs is None else {"num_classes": outputs}
-        stems = {} if channels is None else {"in_chans": channels}
-        return _made(address.location, **sizes, **heads, **stems)
 
-    return fitted(build, read_weights(str(address.weights)))
+def _counts(published: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> tuple[int | None, int | None]:
+    """How many rows the head has, and how many channels the first layer; None where timm does not say which it is."""
+    head, first = (_first_of(published.get(part), tensors) for part in ("classifier", "first_conv"))
+    channels = None if first is None or first.ndim != 4 else int(first.shape[1])
+    return None if head is None else int(head.shape[0]), channels
+
+
+def _first_of(names: Any, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """The weights of the first of some layers that is there."""
+    layers = names if isinstance(names, list | tuple) else [names]
+    return next((tensors[f"{name}.weight"] for name in layers if f"{name}.weight" in tensors), None)
 
 
 def _with_its_weights(address: Address) -> nn.Module:
@@ -118,15 +132,6 @@ def _with_its_weights(address: Address) -> nn.Module:
         raise unavailable(
             f"the weights that timm has of {address.location!r}", error, f"timm:{address.location}"
         ) from error
-
-
-def _channels(module: nn.Module, published: Mapping[str, Any]) -> int:
-    """How many channels the first layer reads."""
-    first = published.get("first_conv")
-    names = first if isinstance(first, list | tuple) else [first]
-    weights = dict(module.named_parameters())
-    found = next((weights[f"{name}.weight"] for name in names if f"{name}.weight" in weights), None)
-    return 3 if found is None or found.ndim != 4 else int(found.shape[1])
 
 
 def _data_config(address: Address, published: Mapping[str, Any], channels: int) -> dict[str, Any]:

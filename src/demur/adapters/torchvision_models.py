@@ -7,7 +7,7 @@ from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.declarations import Declaration
-from demur.adapters.library_skeletons import fitted, listed, numbered, unavailable
+from demur.adapters.library_words import listed, numbered, unavailable
 from demur.adapters.weights import learned_from, load_weights, read_weights
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, brief, missing_extra, unknown
@@ -88,17 +88,18 @@ def _published(address: Address, entry: Any) -> nn.Module:
 
 
 def _fitted(address: Address) -> nn.Module:
-    """The untrained model that the tensors of a file belong to."""
+    """The untrained model that the tensors of a file belong to: one head is of another length at most."""
     tensors, name = read_weights(str(address.weights)), address.location
     own = _own_parts(address, tensors)
-
-    def build(outputs: int | None, channels: int | None) -> nn.Module:
-        del channels  # torchvision's models read three
-        heads = {} if outputs is None else {"num_classes": outputs}
-        module: nn.Module = _models().get_model(name, weights=None, **own, **heads)
-        return module
-
-    return fitted(build, tensors)
+    module: nn.Module = _models().get_model(name, weights=None, **own)
+    lengths = {
+        tensors[key].shape[0]
+        for key, tensor in module.state_dict().items()
+        if key in tensors and tensor.shape != tensors[key].shape and tensor.shape[1:] == tensors[key].shape[1:]
+    }
+    if len(lengths) == 1:
+        module = _models().get_model(name, weights=None, num_classes=lengths.pop(), **own)
+    return module
 
 
 def _own_parts(address: Address, tensors: Mapping[str, Any]) -> dict[str, bool]:

@@ -83,7 +83,8 @@ class Parity:
     def sentence(self) -> str:
         """What was found, in words."""
         others = [each for each in self.pictures if each.steps > _ROUNDING]
-        start = f"{len(self.pictures)} of these pictures were also read by the model's own library"
+        count = len(self.pictures)
+        start = f"{count} picture{'s' * (count != 1)} read by the model's own library too"
         if not others:
             return f"{start}: all pixels are the same"
         worst = max(each.steps for each in others)
@@ -96,7 +97,7 @@ class Parity:
 
 def _compared(stated: Declaration, source: Source, classifier: BoundClassifier) -> Iterator[Difference | None]:
     count = len(source)
-    positions = sorted({place * count // PICTURES for place in range(min(PICTURES, count))} if count else ())
+    positions = sorted({place * count // PICTURES for place in range(PICTURES)} if count else ())
     for position, row in zip(positions, source.read(positions), strict=True):
         if row.image is not None:
             yield _difference(stated, source, position, classifier, row.image)
