@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests import tiny
+
 SHAPE = (3, 12, 12)
 CLASSES = ("no", "yes", "so-so")
 
@@ -64,3 +66,23 @@ def answers(images, scale=1.0):
     found = {name: torch.from_numpy(value).to(images.dtype) for name, value in weights().items()}
     maps = functional.conv2d(images * scale, found["kernel"], found["bias"], padding=1).relu()
     return maps.mean(dim=(2, 3)) @ found["head"] + found["offset"]
+
+
+def patterns_graph(path):
+    """The net of `tests.tiny` as a graph."""
+    net = tiny.Net()
+    tensors = [
+        helper.make_tensor(
+            "kernel", TensorProto.FLOAT, net.compare.weight.shape, net.compare.weight.flatten().tolist()
+        ),
+        helper.make_tensor("bias", TensorProto.FLOAT, [3], net.compare.bias.tolist()),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["images", "kernel", "bias"], ["maps"], kernel_shape=[8, 8]),
+        helper.make_node("Flatten", ["maps"], ["logits"], axis=1),
+    ]
+    taken = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["rows", *tiny.SHAPE])
+    put = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 3])
+    graph = helper.make_graph(nodes, "patterns", [taken], [put], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return f"onnx:{path}"

@@ -16,7 +16,7 @@ from demur.files import read_json
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.loop import run_plan
 from tests import tiny
-from tests.adapters.onnx_files import CLASSES, SHAPE, answers, write
+from tests.adapters.onnx_files import CLASSES, SHAPE, answers, patterns_graph, write
 
 
 @pytest.fixture(autouse=True)
@@ -163,26 +163,6 @@ def test_axes_of_reductions_become_attributes_in_an_older_set(tmp_path):
     (after,) = onnxruntime.InferenceSession(relabelled(model).SerializeToString()).run(None, {"images": x})
     np.testing.assert_array_equal(before, after)
     assert model.opset_import[0].version == 17
-
-
-def patterns_graph(path):
-    """The net of `tests.tiny` as a graph."""
-    net = tiny.Net()
-    tensors = [
-        helper.make_tensor(
-            "kernel", TensorProto.FLOAT, net.compare.weight.shape, net.compare.weight.flatten().tolist()
-        ),
-        helper.make_tensor("bias", TensorProto.FLOAT, [3], net.compare.bias.tolist()),
-    ]
-    nodes = [
-        helper.make_node("Conv", ["images", "kernel", "bias"], ["maps"], kernel_shape=[8, 8]),
-        helper.make_node("Flatten", ["maps"], ["logits"], axis=1),
-    ]
-    taken = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["rows", *tiny.SHAPE])
-    put = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 3])
-    graph = helper.make_graph(nodes, "patterns", [taken], [put], tensors)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return f"onnx:{path}"
 
 
 class TestAudits:

@@ -59,12 +59,12 @@ def _faults(members: list[zipfile.ZipInfo], size: int) -> Iterator[str]:
         yield f"it has {len(members):,} members, more than {_MEMBERS:,}"
     for each in members:
         if _leaves(each.filename):
-            yield f"its member {_shown(each)} would leave the folder"
+            yield f"its member {_quoted(each)} would leave the folder"
         kind = stat.S_IFMT(each.external_attr >> 16)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-            yield f"its member {_shown(each)} is a link or a device"
+            yield f"its member {_quoted(each)} is a link or a device"
         if each.flag_bits & 1:
-            yield f"its member {_shown(each)} is encrypted"
+            yield f"its member {_quoted(each)} is encrypted"
     names = Counter(each.filename for each in members)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
@@ -80,5 +80,5 @@ def _leaves(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.partition("/")[0] or "\0" in name
 
 
-def _shown(member: zipfile.ZipInfo) -> str:
+def _quoted(member: zipfile.ZipInfo) -> str:
     return repr(brief(legible(member.filename)))

@@ -80,7 +80,15 @@ def _torch_module(graph: Graph) -> nn.Module:
             proto = version_converter.convert_version(proto, _OPSET)
         except Exception:  # noqa: BLE001 - it knows not every operation; what is made instead is compared as well
             proto = relabelled(proto)
+    for node in (each for each in proto.graph.node if each.op_type == "Reshape"):
+        _drop(node, "allowzero")  # which the converter does not know, and only an empty axis needs
     return onnx2torch.convert(proto).eval()
+
+
+def _drop(node: Any, name: str) -> None:
+    kept = [each for each in node.attribute if each.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 def _opset(proto: Any) -> Any:
