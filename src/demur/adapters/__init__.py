@@ -4,6 +4,7 @@ An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
 - `fashion`: the classifier that comes with demur.
 - `hf:OWNER/NAME` or `hf:./FOLDER`: an image classifier of transformers.
+- `keras:FILE.keras` or `keras:FILE.h5`: a model of Keras.
 - `timm:NAME[@FILE]` and `torchvision:NAME[@FILE]`: a model of these libraries.
 - `zoo:NAME@FILE`: an architecture of demur's zoo with your weights.
 - `ensemble:ADDRESS,ADDRESS,…`: several of these as one, by their mean probability.

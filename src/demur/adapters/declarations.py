@@ -34,6 +34,7 @@ class Declaration:
 
 DECLARATIONS: Mapping[str, str] = {
     "hf": "demur.adapters.hf_models:declare_hf",
+    "keras": "demur.adapters.keras_models:declare_keras",
     "timm": "demur.adapters.timm_models:declare_timm",
     "torchvision": "demur.adapters.torchvision_models:declare_torchvision",
     "zoo": "demur.adapters.packaged_weights:declare",

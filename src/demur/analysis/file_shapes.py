@@ -87,6 +87,7 @@ class RunShape(Shape):
     model: str
     model_sha256: str
     parameters: Count
+    gradient_fault: str = ""
     input_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
     classes: Annotated[list[str], Field(min_length=2)]
     data: str

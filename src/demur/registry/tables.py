@@ -15,6 +15,7 @@ ATTACKS: Mapping[str, str] = {
     "fgsm": "demur.attacks.gradient_sign:FGSM",
     "fmn": "demur.attacks.minimal_norm:FMN",
     "foolbox": "demur.attacks.external.libraries:Foolbox",
+    "hopskipjump": "demur.attacks.hop_skip_jump:HopSkipJump",
     "mifgsm": "demur.attacks.gradient_sign:MIFGSM",
     "noise": "demur.attacks.noise:Noise",
     "pgd": "demur.attacks.pgd:PGD",

@@ -22,6 +22,7 @@ DEFAULTS = {
     "fgsm": {"norm": "linf", "loss": "cross_entropy"},
     "fmn": {"norm": "linf", "steps": 50, "step": None, "growth": 0.05},
     "foolbox": {"eps": None, "norm": "linf"},
+    "hopskipjump": {"norm": "linf", "steps": 1000, "probes": 20},
     "mifgsm": {"norm": "linf", "steps": 10, "step": None, "decay": 1.0, "loss": "cross_entropy"},
     "noise": {"norm": "linf", "steps": 100},
     "pgd": {"norm": "linf", "steps": 40, "step": None, "restarts": 1, "loss": "cross_entropy"},
@@ -51,7 +52,7 @@ ENDS = {
     "padding": (["zeros", "reflection"], ["mirror"]),
     "preset": (["quick", "standard"], ["slow"]),
     "root": (["itp", "bisection"], ["newton"]),
-    **dict.fromkeys(("steps", "restarts", "targets", "rounds", "inner", "candidates"), COUNT),
+    **dict.fromkeys(("steps", "restarts", "targets", "rounds", "inner", "candidates", "probes"), COUNT),
     **dict.fromkeys(("step", "price", "overshoot", "init_norm", "tolerance", "decay"), ABOVE_ZERO),
     **dict.fromkeys(("gamma", "growth", "share"), SHARE),
 }

@@ -114,6 +114,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "model": plan.model.address,
         "model_sha256": model.sha256,
         "parameters": model.parameters,
+        **({"gradient_fault": model.gradient_fault} if model.gradient_fault else {}),
         "input_shape": list(model.input_shape),
         "classes": list(model.classes),
         "data": plan.data.address,
