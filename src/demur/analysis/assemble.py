@@ -34,6 +34,7 @@ from demur.analysis.signals.class_profiles import class_map_tables
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_fit_rows, policy_rows, rejections
 from demur.analysis.signals.layer_fusion import layer_fusions
+from demur.analysis.signals.overhead_tables import overhead
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
@@ -177,6 +178,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "detections": attack_detections(run, rates),
         "fusions": layer_fusions(run),
         "class_maps": class_map_tables(run),
+        "overhead": overhead(run),
         "corruption_map": corruption_map(run),
         "unknown": unknown_answers(run),
         "coverage_loss": coverage_loss(run),

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
-from demur.analysis.signal_shapes import FitShape, TimesShape
+from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
@@ -302,6 +302,7 @@ FACTS: Mapping[str, Any] = {
     "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
+    "timings/bench.json": BenchShape,
 }
 
 

@@ -34,6 +34,7 @@ from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyFitRow, PolicyRow, Rejection
 from demur.analysis.signals.layer_fusion import LayerFusion
+from demur.analysis.signals.overhead_tables import Overhead
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.breaking_points import WhatBreaks
@@ -169,6 +170,7 @@ class Results(Table):
     confusions: Confusions | None = None
     label_needs: tuple[LabelNeed, ...] = ()
     figures: FigureTables | None = None
+    overhead: Overhead | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 
