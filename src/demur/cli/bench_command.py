@@ -140,7 +140,7 @@ def bench_words(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"Images: {found['images']}.")
     for size in dict.fromkeys(row["batch"] for row in found["rows"]):
         rows = [_cells(row) for row in found["rows"] if row["batch"] == size]
-        lines += ["", *_table([(f"batch {size}", *_COLUMNS[1:]), *rows])]
+        lines += ["", *table_lines([(f"batch {size}", *_COLUMNS[1:]), *rows])]
     lines += ["", _ABOUT]
     reasons = dict[str, list[str]]()
     for each in found["left_out"]:
@@ -176,7 +176,7 @@ def _share(value: float) -> str:
     return f"{100 * value:z,.{digits}f}".replace("-", "−")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Names to the left, numbers to the right."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:

@@ -12,6 +12,8 @@ ATTACKS: Mapping[str, str] = {
     "ddn": "demur.attacks.minimal_norm:DDN",
     "deepfool": "demur.attacks.minimal_norm:DeepFool",
     "ensemble": "demur.attacks.ensemble:Ensemble",
+    "fab": "demur.attacks.fab:FAB",
+    "fab_t": "demur.attacks.fab:FABT",
     "fgsm": "demur.attacks.gradient_sign:FGSM",
     "fmn": "demur.attacks.minimal_norm:FMN",
     "foolbox": "demur.attacks.external.libraries:Foolbox",
