@@ -164,7 +164,7 @@ class Rules:
         >>> Rules(size=(1, 1), crop=True).window(height=100, width=300)
         (100.0, 0.0, 200.0, 100.0)
         """
-        return self.placement(height, width).shown
+        return self.placement(height, width).view
 
     def moved(self, box: Box, height: int, width: int) -> Box:
         """Where a box of a picture lies after cutting and scaling, rounded outwards."""
