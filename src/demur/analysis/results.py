@@ -77,6 +77,7 @@ class Provenance(Table):
     forwards: int
     backwards: int
     trial_passes: int = 0
+    preprocessing: tuple[str, ...] = ()
     multiply_adds: int | None = None
     left_out: tuple[str, ...] = ()
 

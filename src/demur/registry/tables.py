@@ -125,7 +125,10 @@ ARCHITECTURES: Mapping[str, str] = {
 MODELS: Mapping[str, str] = {
     "ensemble": "demur.adapters.model_ensemble:load_ensemble",
     "fashion": "demur.adapters.architectures:load_shipped",
+    "hf": "demur.adapters.hf_models:load_hf",
     "module": "demur.adapters.own_module:load_own",
+    "timm": "demur.adapters.timm_models:load_timm",
+    "torchvision": "demur.adapters.torchvision_models:load_torchvision",
     "zoo": "demur.adapters.architectures:load_from_zoo",
 }
 
