@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import avg_pool2d, pad
 
 from demur.zoo import ShortcutBlock, SimpleCNN, SqueezeExcite, resnet20, resnet56
+from demur.zoo.efficientnet_lite import EfficientNetLite
 
 
 def count(tensors):
@@ -13,7 +14,12 @@ def count(tensors):
 
 @pytest.mark.parametrize(
     ("factory", "learned", "stored"),
-    [(resnet20, 269_722, 271_098), (resnet56, 853_018, 857_082), (SimpleCNN, 52_630, 54_038)],
+    [
+        (resnet20, 269_722, 271_098),
+        (resnet56, 853_018, 857_082),
+        (SimpleCNN, 52_630, 54_038),
+        (EfficientNetLite, 4_652_008, 4_694_024),
+    ],
 )
 def test_sizes_are_those_documented(factory, learned, stored):
     module = factory()
@@ -22,9 +28,10 @@ def test_sizes_are_those_documented(factory, learned, stored):
     assert f"{learned:,}" in factory.__doc__
 
 
-@pytest.mark.parametrize("factory", [resnet20, resnet56, SimpleCNN])
+@pytest.mark.parametrize("factory", [resnet20, resnet56, SimpleCNN, EfficientNetLite])
 @pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 28, 2)])
 def test_forward_and_backward(factory, channels, side, classes):
+    side = 32 if factory is EfficientNetLite else side  # its sides are multiples of that
     module = factory(channels=channels, classes=classes)
     logits = module(torch.rand(2, channels, side, side))
     assert logits.shape == (2, classes)
@@ -52,3 +59,15 @@ def test_last_map_of_simple_cnn_is_an_eighth():
         layer.register_forward_hook(lambda _layer, _inputs, output: shapes.append(tuple(output.shape[1:])))
     module(torch.rand(2, 3, 32, 32))
     assert shapes == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+
+
+def test_padding_of_a_stride_of_two_is_that_of_tensorflow():
+    """An even side is halved by a grid that begins at its first pixel, so that the one added pixel is the last."""
+    module = EfficientNetLite().eval()
+    with torch.no_grad():
+        module.conv_stem.weight.zero_()
+        module.conv_stem.weight[0, 0, 0, 0] = 1  # the first pixel under the filter
+    x = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(module.conv_stem(module.pad(x))[0, 0], x[0, 0, ::2, ::2])
+    sizes = [block.pad.padding for block in module.blocks if block.depthwise_conv.stride == (2, 2)]
+    assert sizes == [(0, 1, 0, 1), (1, 2, 1, 2), (0, 1, 0, 1), (1, 2, 1, 2)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from demur.class_names import class_list
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, brief
 from demur.registry import Address
@@ -48,7 +49,7 @@ class Options:
         if "size" in given:
             height, width = _size(given["size"])
         return cls(
-            classes=tuple(given["classes"].split(",")) if "classes" in given else tuple(classes),
+            classes=class_list(given["classes"]) if "classes" in given else tuple(classes),
             input_shape=(channels, height, width),
             mean=_per_channel("mean", given["mean"], channels) if "mean" in given else None,
             std=_per_channel("std", given["std"], channels) if "std" in given else None,

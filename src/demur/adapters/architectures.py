@@ -1,14 +1,16 @@
 """Architectures to be trained or loaded: of the zoo, shipped, of the user; weights to start from or not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 
 from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.own_module import build_own
-from demur.adapters.weights import learned_from, load_weights, read_metadata
+from demur.adapters.packaged_weights import PACKAGES, packaged_weights
+from demur.adapters.weights import copy_weights, learned_from, load_weights, read_metadata
+from demur.class_names.imagenet import imagenet_names
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError
 from demur.registry import Address, kind_of, names, resolve
@@ -17,6 +19,8 @@ from demur.zoo import CompactResNet
 
 def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
     """The classifier at a `zoo:` address."""
+    if address.weights is None and address.location in PACKAGES:
+        return _load_packaged(address, input_shape)
     options = Options.read(address, classes, input_shape)
     module = build_from_zoo(address.location, options.input_shape[0], len(options.classes))
     if address.weights is None:
@@ -26,6 +30,15 @@ def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[i
         )
     load_weights(module, address.weights)
     return options.wrap(module, learned_from(address.weights))
+
+
+def _load_packaged(address: Address, input_shape: tuple[int, int, int]) -> BoundClassifier:
+    """The classifier of ImageNet whose weights come in a package; what the address says itself wins."""
+    package = PACKAGES[address.location]
+    options = Options.read(address, imagenet_names(), input_shape)
+    module = build_from_zoo(address.location, options.input_shape[0], len(options.classes))
+    copy_weights(module, packaged_weights(address.location), package.install)
+    return replace(options, mean=options.mean or package.mean, std=options.std or package.std).wrap(module)
 
 
 def build_from_zoo(location: str, channels: int, classes: int) -> nn.Module:

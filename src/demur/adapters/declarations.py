@@ -36,6 +36,7 @@ DECLARATIONS: Mapping[str, str] = {
     "hf": "demur.adapters.hf_models:declare_hf",
     "timm": "demur.adapters.timm_models:declare_timm",
     "torchvision": "demur.adapters.torchvision_models:declare_torchvision",
+    "zoo": "demur.adapters.packaged_weights:declare",
 }
 """Scheme of a model address → function from the address to its `Declaration`; other schemes declare nothing."""
 

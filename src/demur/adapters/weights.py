@@ -28,7 +28,11 @@ def load_weights(module: nn.Module, path: str) -> None:
         AddressError: there is no such file.
         ModelError: it is not safetensors, or its tensors are not the module's; at most five are named.
     """
-    tensors = read_weights(path)
+    copy_weights(module, read_weights(path), path)
+
+
+def copy_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Copy tensors into a module, as `load_weights` does; `path` is what errors call them."""
     problems = list(_problems(module.state_dict(), tensors))
     if problems:
         more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""

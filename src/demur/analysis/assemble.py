@@ -233,6 +233,8 @@ def _provenance(run: Run) -> Provenance:
         backwards=backwards,
         trial_passes=_trial_passes(run),
         preprocessing=tuple(facts.get("preprocessing", ())),
+        multiply_adds=facts.get("sizing", {}).get("multiply_adds"),
+        left_out=tuple(facts.get("sizing", {}).get("left_out", ())),
     )
 
 

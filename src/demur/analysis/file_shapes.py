@@ -72,6 +72,15 @@ class UnknownShape(Shape):
     shared_images: Count
 
 
+class SizingShape(Shape):
+    """What the usual plan did without, for the size of the model."""
+
+    multiply_adds: Count
+    usual: Count
+    budget: Count
+    left_out: list[str]
+
+
 class RunShape(Shape):
     """`run.json`."""
 
@@ -95,6 +104,7 @@ class RunShape(Shape):
     flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
     preprocessing: list[str] = Field(default_factory=list)
+    sizing: SizingShape | None = None
 
 
 class CheckShape(Shape):

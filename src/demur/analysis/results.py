@@ -49,7 +49,10 @@ _LARGE = 1_000_000
 
 
 class Provenance(Table):
-    """How the run was made."""
+    """How the run was made.
+
+    `left_out` is what the usual plan did without for the size of the model, of so many `multiply_adds` for one image.
+    """
 
     model: str
     model_sha256: str
@@ -75,6 +78,8 @@ class Provenance(Table):
     backwards: int
     trial_passes: int = 0
     preprocessing: tuple[str, ...] = ()
+    multiply_adds: int | None = None
+    left_out: tuple[str, ...] = ()
 
 
 USUAL_RISK = 0.02

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from demur.class_names import class_list
 from demur.data.path_groups import grouped_by_path
 from demur.data.source import Row
 from demur.data.table_columns import Columns, Facts, Labels, columns_in, labels_of
@@ -56,7 +57,7 @@ def column_rows(
     """
     columns_in(label, cells, where)
     read = Columns.of(cells, options, where)
-    names = options["classes"].split(",") if "classes" in options else declared
+    names = class_list(options["classes"]) if "classes" in options else declared
     labels = labels_of(cells[label], f"the column {label!r} of {where}", names, options)
     facts = Facts.of(read, cells, labels)
     rows = [

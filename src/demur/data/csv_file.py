@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from demur.class_names import class_list
 from demur.data.column_rows import Listing
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
@@ -47,7 +48,7 @@ def listed_files(path: Path, root: Path, options: Mapping[str, str]) -> Listing:
     label = columns_in(options.get("label", _label(table)), table.header, str(path))
     read = Columns.of(table.header, options, str(path))
     written = numbers_or_text(table.columns[label])
-    classes = options["classes"].split(",") if "classes" in options else ()
+    classes = class_list(options["classes"]) if "classes" in options else ()
     labels = labels_of(written, f"the column {label!r} of {path}", classes, options)
     facts = Facts.of(read, table.columns, labels)
     names = names_of(table, files, root)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from demur.class_names import class_list
 from demur.data.source import Row, by_address
 from demur.data.table_columns import labels_of
 from demur.errors import DataError
@@ -61,7 +62,7 @@ def open_source(address: Address) -> IdxSource:
     names = address.options.get("classes")
     others = "".join(f"&{key}={address.options[key]}" for key in ("classes", "first_label") if key in address.options)
     name = f"idx:{address.location}?split={split}{others}"
-    found = open_idx(Path(address.location), split, name, tuple(names.split(",")) if names else None)
+    found = open_idx(Path(address.location), split, name, class_list(names) if names else None)
     return _from_first(found, address)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from demur.class_names import class_list
 from demur.data.column_rows import Listing
 from demur.data.csv_file import names_of
 from demur.data.image_list import Files, ImageListSource, image_list_source
@@ -86,7 +87,7 @@ def class_folders(root: Path, options: Mapping[str, str], apart: frozenset[str] 
     kinds = _kinds(root, apart)
     found = [(kind, name_below(path, root)) for kind in kinds for path in files_below(kind.folder, root, apart)]
     declared = (
-        options["classes"].split(",") if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
+        class_list(options["classes"]) if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
     )
     labels = Labels(tuple(declared), numbered=False)
     rows = [

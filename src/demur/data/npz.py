@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.class_names import class_list
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
 from demur.data.decoding import HOSTILE
 from demur.data.source import UNREAD, Row, path_of
@@ -235,7 +236,7 @@ def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, s
         if len(array) != count:
             raise DataError(f"{path} has {count} images and {len(array)} {name}; there must be one for each.")
     written = _plain(arrays["labels"], path)
-    declared = options["classes"].split(",") if "classes" in options else []
+    declared = class_list(options["classes"]) if "classes" in options else []
     labels = labels_of(written, f"the array 'labels' of {path}", declared, options)
     groups, splits = (
         _texts(arrays[name].whole(), name, path) if name in arrays else [None] * count for name in ("groups", "split")

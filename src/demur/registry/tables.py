@@ -120,6 +120,7 @@ DATA: Mapping[str, str] = {
 
 ARCHITECTURES: Mapping[str, str] = {
     "compact_resnet": "demur.zoo:CompactResNet",
+    "efficientnet_lite0": "demur.zoo.efficientnet_lite:EfficientNetLite",
     "resnet20": "demur.zoo:resnet20",
     "resnet56": "demur.zoo:resnet56",
     "simple_cnn": "demur.zoo:SimpleCNN",

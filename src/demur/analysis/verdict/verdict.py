@@ -170,7 +170,14 @@ def out_of_scope(conditions: tuple[ConditionRow, ...], run: Run) -> tuple[str, .
         "Images changed on purpose",
         "Things that belong to none of the classes",
         *_uncovered(run),
+        *_left_out(run),
     )
+
+
+def _left_out(run: Run) -> tuple[str, ...]:
+    """What the usual plan would have measured of a smaller model."""
+    parts = run.facts.get("sizing", {}).get("left_out", ())
+    return (f"What a model of this size is spared: {'; '.join(parts)}",) if parts else ()
 
 
 def _uncovered(run: Run) -> tuple[str, ...]:

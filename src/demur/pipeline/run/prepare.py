@@ -6,10 +6,12 @@ from pathlib import Path
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.classifier.multiply_adds import multiply_adds
 from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.relabelled import under_classes
 from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
@@ -101,8 +103,13 @@ def prepared_job(
         plan = plan.with_data(source.address)
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
+    source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    setup = resolve(plan if guard is None else _guarded(plan, guard), source, spatial=has_maps(classifier))
+    asked = plan if guard is None else _guarded(plan, guard)
+    cost = 0 if plan.conditions.use else multiply_adds(classifier)
+    setup = resolve(asked, source, spatial=has_maps(classifier), multiply_adds=cost)
+    if setup.sizing is not None:
+        say(setup.sizing.sentence)
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")

@@ -118,6 +118,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "classes": list(model.classes),
         "data": plan.data.address,
         "preprocessing": list(job.preprocessing),
+        **({} if job.sizing is None else {"sizing": asdict(job.sizing)}),
         "data_sha256": index.sha256,
         "rows_sha256": {**index.rows_sha256, **_unknown_rows(job)},
         **({} if job.unknown is None else {"unknown": _unknown_facts(job.unknown, str(plan.data.unknown))}),
