@@ -29,7 +29,11 @@ def test_no_image_is_no_bytes():
     assert EncodedColumn([{"image": None}], "image")(0) == b""
 
 
-def test_the_missing_library_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=r"an hf: data set .*pip install 'demur\[hf\]'"):
-        open_data("hf:somebody/something")
+@pytest.mark.parametrize(
+    ("library", "address", "extra"),
+    [("datasets", "hf:somebody/something", "hf"), ("torchvision", "torchvision:MNIST?root=.", "torchvision")],
+)
+def test_the_missing_library_is_named(monkeypatch, library, address, extra):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=rf"{extra}: data set .*pip install 'demur\[{extra}\]'"):
+        open_data(address)

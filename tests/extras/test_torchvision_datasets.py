@@ -129,5 +129,5 @@ class Items:
 
 def test_a_list_of_labels_that_is_not_that_of_the_items_is_not_believed():
     assert labels_in(Items()) == [0, 1, 2]
-    assert names_in(Items(), [0, 1, 2]) == ["crane (1)", "fox", "crane (2)"]
+    assert list(names_in(Items(), [0, 1, 2])) == ["crane (1)", "fox", "crane (2)"]
     assert names_in(Items(), [0, 3]) == ["0", "1", "2", "3"]

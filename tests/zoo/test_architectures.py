@@ -20,6 +20,7 @@ from demur.zoo import (
     resnet20,
     resnet56,
 )
+from demur.zoo.efficientnet_lite import EfficientNetLite
 
 
 def count(tensors):
@@ -37,6 +38,7 @@ def count(tensors):
         (ResNet18, 11_689_512, 11_699_112),
         (resnet18_cifar, 11_173_962, 11_183_562),
         (MobileNetV2, 3_504_872, 3_538_984),
+        (EfficientNetLite, 4_652_008, 4_694_024),
     ],
 )
 def test_sizes_are_those_documented(factory, learned, stored):
@@ -47,10 +49,12 @@ def test_sizes_are_those_documented(factory, learned, stored):
 
 
 @pytest.mark.parametrize(
-    "factory", [resnet20, resnet56, SimpleCNN, MobileCNN, GroupedResNet, ResNet18, resnet18_cifar, MobileNetV2]
+    "factory",
+    [resnet20, resnet56, SimpleCNN, MobileCNN, GroupedResNet, ResNet18, resnet18_cifar, MobileNetV2, EfficientNetLite],
 )
 @pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 28, 2)])
 def test_forward_and_backward(factory, channels, side, classes):
+    side = 32 if factory is EfficientNetLite else side  # its sides are multiples of that
     module = factory(channels=channels, classes=classes)
     logits = module(torch.rand(2, channels, side, side))
     assert logits.shape == (2, classes)
@@ -134,3 +138,15 @@ def test_a_name_sets_what_the_factory_takes():
 def test_a_name_that_cannot_be_built_says_why(name, words):
     with pytest.raises(AddressError, match=words):
         build_from_zoo(name, 3, 10)
+
+
+def test_padding_of_a_stride_of_two_is_that_of_tensorflow():
+    """An even side is halved by a grid that begins at its first pixel, so that the one added pixel is the last."""
+    module = EfficientNetLite().eval()
+    with torch.no_grad():
+        module.conv_stem.weight.zero_()
+        module.conv_stem.weight[0, 0, 0, 0] = 1  # the first pixel under the filter
+    x = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(module.conv_stem(module.pad(x))[0, 0], x[0, 0, ::2, ::2])
+    sizes = [block.pad.padding for block in module.blocks if block.depthwise_conv.stride == (2, 2)]
+    assert sizes == [(0, 1, 0, 1), (1, 2, 1, 2), (0, 1, 0, 1), (1, 2, 1, 2)]

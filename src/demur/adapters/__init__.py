@@ -44,10 +44,17 @@ def load_model(text: str, *, classes: Sequence[str], input_shape: tuple[int, int
 
 
 def _loaded(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "BoundClassifier":
-    """The model itself; one of 1,000 outputs without names has those of ImageNet where the data are of its classes."""
+    """The model itself, with the names that its address or its source gives.
+
+    One of 1,000 outputs without names has those of ImageNet where the data are of its classes.
+    """
+    from demur.adapters.declarations import declared
     from demur.class_names.imagenet import imagenet_names
     from demur.classifier.validation import OutputCountError
 
+    own = None if "classes" in address.options else declared(address.text).classes
+    if own is not None:
+        return _built(address, own, input_shape)
     names = imagenet_names() if len(classes) == _IMAGENET and _are_of_imagenet(classes) else classes
     try:
         return _built(address, names, input_shape)

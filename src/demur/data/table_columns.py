@@ -79,7 +79,7 @@ def labels_of(
     quantities(found, where)
     numbered = all(isinstance(plain, int) for plain in found) and not {str(plain) for plain in found} <= known
     if numbered and first is None:
-        _check_from_zero({int(plain) for plain in found}, where)
+        _check_from_zero({int(plain) for plain in found}, len(declared), where)
     start = first or 0
     if declared:
         return Labels(tuple(declared), numbered, start)
@@ -98,10 +98,13 @@ def _first(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _check_from_zero(found: Collection[int], where: str) -> None:
-    """Refuse labels that are all numbers from 1 to the largest: a class 0 without images looks the same."""
+def _check_from_zero(found: Collection[int], declared: int, where: str) -> None:
+    """Refuse labels that are all numbers from 1 to the largest: a class 0 without images looks the same.
+
+    Where more classes are declared than that, class 0 is among them.
+    """
     most = max(found, default=0)
-    if most > 1 and set(found) == set(range(1, most + 1)):
+    if most > 1 and declared <= most and set(found) == set(range(1, most + 1)):
         raise DataError(
             f"{where} has the labels 1 to {most} and no 0, so that nobody can tell which class is the model's first. "
             "Write ?first_label=1 if they count from 1, or ?first_label=0 if class 0 merely has no images here."

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from demur.class_names import class_list
+from demur.class_names.class_list import class_list, numbered_doubles
 from demur.data.decoded_list import DecodedListSource, decoded_list_source
 from demur.data.decoding import HOSTILE, Decoded, decode_picture, first_line
 from demur.data.source import UNREAD, Row, location_of
@@ -132,15 +132,12 @@ def _whole(labels: Any, rows: int) -> list[int]:
     return found if len(found) == rows else []
 
 
-def names_in(dataset: Any, numbers: Sequence[int]) -> list[str]:
+def names_in(dataset: Any, numbers: Sequence[int]) -> Sequence[str]:
     """The class names that a data set brings along, the first of several, numbered where two are alike."""
     found = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
     if not isinstance(found, (list, tuple)) or len(found) <= max(numbers, default=0):
         return [str(number) for number in range(1 + max(numbers, default=0))]
-    first = [str(name[0] if isinstance(name, (list, tuple)) else name).strip() for name in found]
-    return [
-        name if first.count(name) == 1 else f"{name} ({first[: at + 1].count(name)})" for at, name in enumerate(first)
-    ]
+    return numbered_doubles([str(name[0] if isinstance(name, (list, tuple)) else name).strip() for name in found])
 
 
 def _decode(dataset: Any, position: int, channels: int | None, rules: Rules) -> Decoded:

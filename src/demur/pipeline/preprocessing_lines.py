@@ -12,6 +12,7 @@ from demur.classifier import BoundClassifier
 from demur.data import Source
 from demur.data.decoded_list import DecodedListSource
 from demur.data.decoding import HOSTILE, Decodable, Encoded, carefully
+from demur.data.relabelled import as_opened
 from demur.pictures.decode_rules import Rules
 
 PICTURES = 20
@@ -33,7 +34,8 @@ def preprocessing_lines(model_address: str | None, classifier: BoundClassifier, 
         source: the images.
     """
     shape = " × ".join(map(str, source.input_shape))
-    rules = source.rules if isinstance(source, Decodable) else None
+    opened = as_opened(source)
+    rules = opened.rules if isinstance(opened, Decodable) else None
     said = "as they are stored" if rules is None else rules.sentence
     said = f"{source.values}; {said}" if isinstance(source, DecodedListSource) and source.values else said
     stated = Declaration() if model_address is None else declared(model_address)
@@ -42,7 +44,7 @@ def preprocessing_lines(model_address: str | None, classifier: BoundClassifier, 
         *_pictures(source.input_shape[0]),
         f"into the model: {_normalisation(classifier)}",
         *stated.words,
-        *_agreement(stated, rules, source, classifier),
+        *_agreement(stated, rules, opened, classifier),
     )
 
 

@@ -57,6 +57,8 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(nn.Module):
     """A strided stem, seven stages of inverted residual blocks, 1,280 averaged features, and a linear head.
 
+    4,652,008 parameters for the 1,000 classes of ImageNet.
+
     Args:
         channels: of the images, whose sides are multiples of 32.
         classes: outputs.
