@@ -257,6 +257,6 @@ def test_plan_is_that_of_the_audit_and_says_where_the_model_cannot_be_used(demur
     said = demur("plan", good, data)
     assert "cannot be used" not in said.err
     other = demur("plan", "zoo:resnet20@none.safetensors", data)
-    assert other.code == 0
+    assert other.status == 0
     assert "the model cannot be used as it is" in other.err
     assert "conditions" in tomllib.loads(other.out)
