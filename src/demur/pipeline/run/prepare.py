@@ -13,7 +13,7 @@ from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
 from demur.data.relabelled import as_opened, under_classes
 from demur.data.unknown_images import unknown_images
-from demur.errors import ModelError
+from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
 from demur.pipeline.pairing import open_data_for
@@ -106,9 +106,8 @@ def prepared_job(
     source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     asked = plan if guard is None else _guarded(plan, guard)
-    cost = 0 if plan.conditions.use else multiply_adds(classifier)
     bears = {"spatial": has_maps(classifier), "gradients": classifier.capabilities.gradients}
-    setup = resolve(asked, source, **bears, multiply_adds=cost)
+    setup = resolve(asked, source, **bears, multiply_adds=_cost(plan, classifier))
     if setup.sizing is not None:
         say(setup.sizing.sentence)
     check_place(setup.plan)
@@ -129,6 +128,29 @@ def prepared_job(
     }
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
+
+
+def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
+    """A plan as an audit would write it out, and what is to be said of it; nothing is asked of the model but one pass.
+
+    Raises:
+        InputError: the data cannot be opened, or the plan names something that cannot be.
+    """
+    source = open_data_for(plan.model.address, plan.data.address)
+    plan = plan.with_data(source.address)
+    try:
+        classifier = _classifier(plan, source, StandIns())
+        source = under_classes(source, classifier.classes, plan.model.address)
+    except InputError as error:
+        note = f"the model cannot be used as it is, and the plan below is that of any small one: {error}"
+        return resolve(plan, source).plan, (note,)
+    found = resolve(plan, source, spatial=has_maps(classifier), multiply_adds=_cost(plan, classifier))
+    return found.plan, () if found.sizing is None else (found.sizing.sentence,)
+
+
+def _cost(plan: Plan, classifier: BoundClassifier) -> int:
+    """Multiply-adds of one image, where they decide how much is measured; 0 where the plan says that itself."""
+    return 0 if plan.conditions.use else multiply_adds(classifier)
 
 
 def _with_guard(job: Job, guard: AuditedGuard) -> Job:
