@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto, helper
 
 from demur.adapters import load_model
+from demur.adapters.declarations import declared
 from demur.adapters.onnx_conversion import relabelled
 from demur.errors import AddressError, MissingExtraError, ModelError
 from demur.files import read_json
@@ -194,3 +195,11 @@ class TestAudits:
         with pytest.raises(ModelError, match=r"follows gradients.*onnx-gradients.*such as square"):
             run_plan(plan, tmp_path / "run", tiny.Quiet(), tiny.source(200))
         assert not (tmp_path / "run" / "records").exists()
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_its_shape_is_declared_so_that_pictures_are_made_to_fit(tmp_path, last):
+    found = declared(write(tmp_path / "my.onnx", last=last))
+    assert (found.input_shape, found.outputs) == (SHAPE, 3)
+    assert found.rules.options == {"size": "12", "colour": "rgb"}
+    assert "says nothing of how pictures are cut" in found.words[0]

@@ -3,6 +3,9 @@
 An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
 - `fashion`: the classifier that comes with demur.
+- `export:FILE`, `onnx:FILE`, `torchscript:FILE`: a model that lies whole in a file.
+- `hf:OWNER/NAME` or `hf:./FOLDER`: an image classifier of transformers.
+- `timm:NAME[@FILE]` and `torchvision:NAME[@FILE]`: a model of these libraries.
 - `zoo:NAME@FILE`: an architecture of demur's zoo with your weights.
 - `ensemble:ADDRESS,ADDRESS,…`: several of these as one, by their mean probability.
 - `module:PKG.MOD:FACTORY[@FILE]`: your own architecture, importable or in the current directory.

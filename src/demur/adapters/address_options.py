@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from demur.classifier import BoundClassifier
-from demur.errors import AddressError, brief
+from demur.errors import AddressError, ModelError, brief
 from demur.registry import Address
 
 _MOST = {"channels": 1_024, "size": 4_096}
@@ -32,9 +32,15 @@ class Options:
     name: str
 
     @classmethod
-    def read(cls, address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "Options":
-        """The options of an address; an unknown one fails with the nearest known one."""
-        address.only(METADATA)
+    def read(
+        cls,
+        address: Address,
+        classes: Sequence[str],
+        input_shape: tuple[int, int, int],
+        others: Collection[str] = (),
+    ) -> "Options":
+        """The options of an address; one that is neither among these nor `others` fails with the nearest known one."""
+        address.only((*METADATA, *others))
         given = address.options
         channels, height, width = input_shape
         if "channels" in given:
@@ -50,6 +56,24 @@ class Options:
             features=given.get("features"),
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
         )
+
+    def normalising(self, mean: Sequence[float] | None, std: Sequence[float] | None, whose: str) -> "Options":
+        """The same with the normalisation of a model's own source, for what the address does not name.
+
+        Raises:
+            ModelError: the source has none for so many channels.
+        """
+        found = replace(
+            self,
+            mean=tuple(mean) if self.mean is None and mean is not None else self.mean,
+            std=tuple(std) if self.std is None and std is not None else self.std,
+        )
+        if found.mean is None or found.std is None:
+            raise ModelError(
+                f"{whose} says by what it normalises images of three channels, and these have {self.input_shape[0]}. "
+                "Name it in the address of the model: ?mean=…&std=…, a number for each channel."
+            )
+        return found
 
     def wrap(self, module: nn.Module, learned_from: Collection[str] = (), notes: Sequence[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""

@@ -1,8 +1,11 @@
 """What the source of a model says of it before any data are opened: preprocessing, classes, outputs."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from demur.pictures.decode_rules import Rules
 from demur.registry import Address
@@ -18,6 +21,7 @@ class Declaration:
         outputs: how many outputs it has.
         input_shape: (channels, height, width) of what it reads.
         words: the same as lines for the report, normalisation included.
+        transform: the library's own way from an RGB picture of Pillow to what the model is given, without the batch.
     """
 
     rules: Rules | None = None
@@ -25,9 +29,16 @@ class Declaration:
     outputs: int | None = None
     input_shape: tuple[int, int, int] | None = None
     words: tuple[str, ...] = ()
+    transform: Callable[[Any], Tensor] | None = None
 
 
-DECLARATIONS: Mapping[str, str] = {}
+DECLARATIONS: Mapping[str, str] = {
+    "export": "demur.adapters.exported_program:declare_exported",
+    "hf": "demur.adapters.hf_models:declare_hf",
+    "onnx": "demur.adapters.onnx_model:declare_onnx",
+    "timm": "demur.adapters.timm_models:declare_timm",
+    "torchvision": "demur.adapters.torchvision_models:declare_torchvision",
+}
 """Scheme of a model address → function from the address to its `Declaration`; other schemes declare nothing."""
 
 

@@ -38,6 +38,21 @@ class Graph:
     outputs: tuple[str, ...]
     peeled: bool
 
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """(channels, height, width) of the images it takes, where it says all three."""
+        first, second, third = self.sides[1:]
+        if first is None or second is None or third is None:
+            return None
+        last = third in _CHANNELS and first not in _CHANNELS
+        return (third, first, second) if last else (first, second, third)
+
+    @property
+    def width(self) -> int | None:
+        """How many numbers it puts out for an image, where it says so."""
+        sides = self.proto.graph.output[0].type.tensor_type.shape.dim
+        return int(sides[-1].dim_value) or None if len(self.outputs) == 1 and len(sides) == 2 else None
+
     def channels_last(self, input_shape: tuple[int, int, int]) -> bool:
         """Whether it takes (rows, height, width, channels): its sides fit images of a shape so, and only so."""
         channels, height, width = input_shape

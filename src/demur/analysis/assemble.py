@@ -232,6 +232,7 @@ def _provenance(run: Run) -> Provenance:
         forwards=forwards,
         backwards=backwards,
         trial_passes=_trial_passes(run),
+        preprocessing=tuple(facts.get("preprocessing", ())),
     )
 
 

@@ -94,6 +94,7 @@ class RunShape(Shape):
     signals: list[SignalShape]
     flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
+    preprocessing: list[str] = Field(default_factory=list)
 
 
 class CheckShape(Shape):

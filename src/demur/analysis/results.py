@@ -74,6 +74,7 @@ class Provenance(Table):
     forwards: int
     backwards: int
     trial_passes: int = 0
+    preprocessing: tuple[str, ...] = ()
 
 
 USUAL_RISK = 0.02

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from demur.adapters import load_model
 from demur.adapters.address_options import Options
 from demur.adapters.architectures import build_from_zoo
+from demur.adapters.declarations import declared
 from demur.adapters.own_module import build_own
 from demur.adapters.state_dicts import without_prefixes
 from demur.adapters.weights import read_weights
@@ -33,7 +34,7 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
 
     Classes come from the option `classes`, from `names`, a file with one name a line, or are counted and called "0",
     "1", …; channels from `channels` or `mean`, else from the pictures; the size from `size`, else from the pictures
-    where all have the same.
+    where all have the same. What the model's own source declares comes before what pictures tell.
 
     Raises:
         AddressError: the address leads nowhere, or leaves open what cannot be found out.
@@ -45,10 +46,11 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
     if address.scheme == "fashion":
         shape, count = _SHIPPED
         return load_model(text, classes=_numbers(count), input_shape=shape)
-    shape = _shape(address, pictures)
-    given = _class_names(names) if names else None
+    stated = declared(text)
+    shape = stated.input_shape or _shape(address, pictures)
+    given = _class_names(names) if names else stated.classes
     if given is None and "classes" not in address.options:
-        given = _numbers(_class_count(address, text, shape))
+        given = _numbers(stated.outputs or _class_count(address, text, shape))
     return load_model(text, classes=given or ("0", "1"), input_shape=shape)
 
 

@@ -120,17 +120,17 @@ def decode_picture(picture: Image.Image, channels: int | None, rules: Rules = _A
         return None, f"a colour image (mode {picture.mode}) in a grey set; {_GREY_WAY}"
     if picture.mode in _DEEP:
         return _deep(picture, wanted, rules)
-    flat = scaled(_flat(picture, wanted, opaque=rules.opaque), rules)
+    flat = scaled(_flat(picture, wanted, rules.alpha), rules)
     return _channels_first(np.asarray(flat).astype(np.float32) / np.float32(255)), None
 
 
-def _flat(picture: Image.Image, channels: int | None, *, opaque: bool) -> Image.Image:
-    """In mode L or RGB, with what is transparent laid over black, or shown as if it were not."""
-    if not opaque and (picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info):
+def _flat(picture: Image.Image, channels: int | None, alpha: str) -> Image.Image:
+    """In mode L or RGB, with what is transparent laid over black or white, or shown as if it were not."""
+    if alpha != "ignore" and (picture.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in picture.info):
         whole = picture.convert("RGBA")
-        black = Image.new("RGBA", whole.size, (0, 0, 0, 255))
+        below = Image.new("RGBA", whole.size, alpha)
         grey = picture.mode in _GREY
-        picture = Image.alpha_composite(black, whole).convert("L" if grey else "RGB")
+        picture = Image.alpha_composite(below, whole).convert("L" if grey else "RGB")
     if channels is None:
         channels = 1 if picture.mode in _GREY else 3
     coloured = picture if picture.mode in {"1", "L"} else picture.convert("RGB")

@@ -119,7 +119,9 @@ def _shape_of(answer: Decoded, rules: Rules) -> tuple[tuple[int, int, int] | Non
 def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int, int, int]:
     """The most common shape of the sample, so that one odd image does not decide for all."""
     sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
-    drawn = rules if rules.size is None else replace(rules, size=(1, 1), resize=None, crop=False)  # the size is known
+    drawn = rules
+    if rules.size is not None:  # it is known then, however large it is
+        drawn = replace(rules.of_masks, size=(1, 1), resize=None, crop=False)
     answers = [_shape_of(_decode(load, position, None, drawn), rules) for position in sample]
     shapes = Counter(shape for shape, _ in answers if shape is not None)
     if not shapes:

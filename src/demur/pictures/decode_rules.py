@@ -46,7 +46,7 @@ class Rules:
         interpolation: how new pixels come from old ones.
         resizer: "pillow", or "torch" for scaling as torchvision scales tensors.
         antialias: whether every old pixel counts where a picture is made smaller.
-        opaque: whether transparency is ignored, instead of laying the picture over black.
+        alpha: what a transparent picture is laid over, "black" or "white"; "ignore" shows it as if it were not.
         unturned: whether the EXIF orientation is ignored.
     """
 
@@ -59,7 +59,7 @@ class Rules:
     interpolation: str = "bilinear"
     resizer: str = "pillow"
     antialias: bool = True
-    opaque: bool = False
+    alpha: str = "black"
     unturned: bool = False
 
     @classmethod
@@ -84,7 +84,7 @@ class Rules:
             interpolation=one_of(options, "interpolation", INTERPOLATIONS, "Leave it out for bilinear.") or "bilinear",
             resizer=one_of(options, "resizer", ("pillow", "torch"), "Leave it out for pillow.") or "pillow",
             antialias=one_of(options, "antialias", ("on", "off"), "Leave it out for on.") != "off",
-            opaque=one_of(options, "alpha", ("black", "ignore"), "Leave it out for black.") == "ignore",
+            alpha=one_of(options, "alpha", ("black", "white", "ignore"), "Leave it out for black.") or "black",
             unturned=one_of(options, "exif", ("turn", "ignore"), "Leave it out for turn.") == "ignore",
         )
         _check(found)
@@ -106,7 +106,7 @@ class Rules:
             "antialias": None if self.antialias else "off",
             "colour": next((name for name, count in _COLOURS.items() if count == self.channels), None),
             "full_scale": scale_text(self.full_scale),
-            "alpha": "ignore" if self.opaque else None,
+            "alpha": None if self.alpha == "black" else self.alpha,
             "exif": "ignore" if self.unturned else None,
         }
         return {name: text for name, text in texts.items() if text is not None}
@@ -134,8 +134,8 @@ class Rules:
                 yield f"{kept} cut from the middle"
         if self.channels is not None:
             yield _COLOUR_WORDS[self.channels]
-        if self.opaque:
-            yield "transparency ignored"
+        if self.alpha != "black":
+            yield "transparency ignored" if self.alpha == "ignore" else "what is transparent over white"
         if self.unturned:
             yield "EXIF orientation ignored"
 

@@ -5,9 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from demur.adapters.declarations import declared
-from demur.classifier import BoundClassifier
 from demur.data import Source, open_data
-from demur.data.decoding import Decodable
 from demur.errors import AddressError, InputError, brief
 from demur.pictures.decode_rules import Rules, completed
 from demur.registry import Address
@@ -64,26 +62,3 @@ def _with_rules(data_address: str, rules: Rules | None) -> Address:
 
 def _words(rules: Rules | None) -> str:
     return "them as they are" if rules is None else rules.sentence
-
-
-def preprocessing_words(model_address: str | None, classifier: BoundClassifier, source: Source) -> tuple[str, ...]:
-    """How a picture comes to a model, line by line: from the file to the image, into the network, what its source says.
-
-    Args:
-        model_address: where the model comes from; None where it was given as an object.
-        classifier: the model.
-        source: the images.
-    """
-    shape = " × ".join(map(str, source.input_shape))
-    rules = source.rules if isinstance(source, Decodable) else None
-    said = "as they are stored" if rules is None else rules.sentence
-    stated = () if model_address is None else declared(model_address).words
-    return (f"images: {said}; {shape} in [0, 1]", f"into the model: {_normalisation(classifier)}", *stated)
-
-
-def _normalisation(classifier: BoundClassifier) -> str:
-    pairs = {"mean": classifier.contract.mean, "std": classifier.contract.std}
-    parts = [
-        f"{name} {', '.join(f'{value:.4g}' for value in each)}" for name, each in pairs.items() if each is not None
-    ]
-    return f"normalised by {' and '.join(parts)}" if parts else "as they are, without normalisation of its address"

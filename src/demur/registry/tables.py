@@ -125,9 +125,13 @@ MODELS: Mapping[str, str] = {
     "ensemble": "demur.adapters.model_ensemble:load_ensemble",
     "export": "demur.adapters.exported_program:load_exported",
     "fashion": "demur.adapters.architectures:load_shipped",
+    "hf": "demur.adapters.hf_models:load_hf",
+    "keras": "demur.adapters.keras_models:load_keras",
     "module": "demur.adapters.own_module:load_own",
     "onnx": "demur.adapters.onnx_model:load_onnx",
+    "timm": "demur.adapters.timm_models:load_timm",
     "torchscript": "demur.adapters.torchscript:load_torchscript",
+    "torchvision": "demur.adapters.torchvision_models:load_torchvision",
     "zoo": "demur.adapters.architectures:load_from_zoo",
 }
 

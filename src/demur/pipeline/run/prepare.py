@@ -14,11 +14,12 @@ from demur.data.unknown_images import unknown_images
 from demur.errors import ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
-from demur.pipeline.pairing import open_data_for, preprocessing_words
+from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps
+from demur.pipeline.preprocessing_lines import preprocessing_lines
 from demur.pipeline.run.guarantee_fits import check_sites
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
@@ -101,7 +102,8 @@ def prepared_job(
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    bears = {"spatial": has_maps(classifier), "gradients": classifier.capabilities.gradients}
+    gradients = bool(plan.conditions.use) or not classifier.gradient_fault  # asked where the plan leaves it open
+    bears = {"spatial": has_maps(classifier), "gradients": gradients}
     setup = resolve(plan if guard is None else _guarded(plan, guard), source, **bears)
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
@@ -117,7 +119,7 @@ def prepared_job(
         "model": address,
         "unknown": _unknown_images(plan, unknown, index, classifier),
         "kept": kept,
-        "preprocessing": preprocessing_words(address, classifier, source),
+        "preprocessing": preprocessing_lines(address, classifier, source),
     }
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
