@@ -1,5 +1,6 @@
 """The graph in an `.onnx` file: what it takes and puts out, read without running it and without leaving its folder."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -88,6 +89,7 @@ def read_graph(path: Path, *, logits: bool) -> Graph:
     except Exception as error:  # noqa: BLE001 - a file that is none may raise anything
         raise ModelError(f"{path} is no ONNX graph ({reason(error)}). Export it again.") from None
     _check_outside(proto, path)
+    _check_sizes(proto.graph, path)
     onnx.load_external_data_for_model(proto, str(path.parent))
     if proto.ByteSize() > _MOST:
         raise ModelError(
@@ -150,6 +152,29 @@ def _check_outside(proto: Any, path: Path) -> None:
                 "read; export it again, with its weights inside or beside it."
             )
         check_file(path.parent / place, "file of weights of an ONNX graph")
+
+
+def _check_sizes(graph: Any, path: Path) -> None:
+    """Refuse constants that a few numbers blow up to more than any image needs."""
+    from onnx import numpy_helper
+
+    known = {each.name: each for each in graph.initializer}
+    known |= {each.output[0]: part.t for each in graph.node if each.op_type == "Constant" for part in each.attribute}
+    for node in graph.node:
+        shape = known.get(node.input[_GROWING[node.op_type]]) if node.op_type in _GROWING else None
+        values = 0 if shape is None or shape.data_type != _INT64 else math.prod(numpy_helper.to_array(shape).tolist())
+        if values > _LARGEST:
+            raise ModelError(
+                f"{path} makes a constant of {values:,} values by {node.op_type}, more than the {_LARGEST:,} that a "
+                "classifier may have. Nothing of it was run; export it again."
+            )
+
+
+_GROWING = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
+"""Operations whose output is as large as one of their inputs says, and which input that is."""
+
+_INT64 = 7
+_LARGEST = 1 << 28
 
 
 def _places_outside(message: Any) -> Iterator[str]:
