@@ -10,7 +10,9 @@ import torch
 from onnx import TensorProto, helper
 
 from demur.adapters import load_model
+from demur.adapters.declarations import declared
 from demur.adapters.onnx_conversion import relabelled
+from demur.analysis.assemble import analyse
 from demur.errors import AddressError, MissingExtraError, ModelError
 from demur.files import read_json
 from demur.pipeline.plan.plan_file import Plan
@@ -148,6 +150,17 @@ def test_without_the_extra_the_install_line_is_said(tmp_path, monkeypatch, packa
         load(address)
 
 
+def test_a_graph_that_blows_a_constant_up_is_refused_before_it_runs(tmp_path):
+    path = tmp_path / "my.onnx"
+    write(path)
+    model = onnx.load(path)
+    model.graph.initializer.append(helper.make_tensor("sides", TensorProto.INT64, [2], [1 << 20, 1 << 20]))
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["sides"], ["zeros"]))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"makes a constant of 1,099,511,627,776 values by ConstantOfShape"):
+        load(f"onnx:{path}")
+
+
 def test_axes_of_reductions_become_attributes_in_an_older_set(tmp_path):
     """What the version converter cannot do is done by hand, and answers the same."""
     graph = helper.make_graph(
@@ -185,6 +198,7 @@ class TestAudits:
         assert "without gradients" in checks["origin of the model"]["sentence"]
         trials = read_json(out / "facts" / "trials.json")
         assert not any("gradient" in each["name"] for each in trials["findings"])
+        assert "what one who has the model would find is not known" in analyse(out).manipulation.sentence
 
     @pytest.mark.parametrize("condition", ["fgsm(eps=0.1)", "pgd(eps=0.1, steps=3)", "ensemble(eps=0.1)"])
     def test_an_attack_that_follows_gradients_is_refused_by_name(self, tmp_path, condition):
@@ -194,3 +208,11 @@ class TestAudits:
         with pytest.raises(ModelError, match=r"follows gradients.*onnx-gradients.*such as square"):
             run_plan(plan, tmp_path / "run", tiny.Quiet(), tiny.source(200))
         assert not (tmp_path / "run" / "records").exists()
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_its_shape_is_declared_so_that_pictures_are_made_to_fit(tmp_path, last):
+    found = declared(write(tmp_path / "my.onnx", last=last))
+    assert (found.input_shape, found.outputs) == (SHAPE, 3)
+    assert found.rules.options == {"size": "12", "colour": "rgb"}
+    assert "says nothing of how pictures are cut" in found.words[0]

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from demur.adapters import load_model
+from demur.adapters.declarations import declared
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError
 from demur.files import read_json
@@ -163,6 +164,13 @@ def test_a_program_without_a_number_of_rows_in_it_is_not_looped(tmp_path):
     classifier = load(exported(net, tmp_path / "my.pt2", rows=1))
     torch.testing.assert_close(classifier(images()), net(images()), atol=1e-5, rtol=1e-5)
     assert classifier.capabilities.layers
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_shape_of_an_exported_program_is_declared(tmp_path, rows):
+    found = declared(exported(seeded(Net), tmp_path / "my.pt2", rows=rows))
+    assert (found.input_shape, found.outputs) == (SHAPE, 3)
+    assert found.rules.options == {"size": "12", "colour": "rgb"}
 
 
 def test_a_program_hides_its_layers_in_torchscript(tmp_path):

@@ -3,6 +3,7 @@
 An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
 - `fashion`: the classifier that comes with demur.
+- `export:FILE`, `onnx:FILE`, `torchscript:FILE`: a model that lies whole in a file.
 - `hf:OWNER/NAME` or `hf:./FOLDER`: an image classifier of transformers.
 - `keras:FILE.keras` or `keras:FILE.h5`: a model of Keras.
 - `timm:NAME[@FILE]` and `torchvision:NAME[@FILE]`: a model of these libraries.

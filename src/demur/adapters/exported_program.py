@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from demur.adapters.archive_members import check_file, members_of
-from demur.adapters.program_files import bound_program, file_of, named_options
+from demur.adapters.declarations import Declaration
+from demur.adapters.program_files import bound_program, declared_shape, file_of, named_options
 from demur.classifier import BoundClassifier
 from demur.classifier.first_answer import made_up_images
 from demur.errors import ModelError
@@ -29,6 +30,7 @@ _PLAIN = re.compile(
 )
 """The records of a program that hold numbers and JSON, none of which is unpickled."""
 
+_MODEL = re.compile(r"[^/]+/models/\w+\.json")
 _SAME = 1e-5
 
 
@@ -47,6 +49,29 @@ def load_exported(address: Address, classes: Sequence[str], input_shape: tuple[i
     probe = probe_of(program, options.input_shape)
     module, said = with_layers(program, probe)
     return bound_program(options, module, path, [f"the exported program in {path.name} is run", *said], probe.dtype)
+
+
+def declare_exported(address: Address) -> Declaration:
+    """The shape that the program says it takes, and how many outputs it has."""
+    path = file_of(address)
+    check_file(path, "exported program")
+    members_of(path, "archive of an exported program")
+    with zipfile.ZipFile(path) as archive:
+        entry = next((each for each in archive.infolist() if _MODEL.fullmatch(each.filename)), None)
+        text = b"{}" if entry is None else archive.read(entry)
+    try:
+        graph = json.loads(text)["graph_module"]["graph"]
+        taken, put = (_sides(graph, each[-1]) for each in (graph["inputs"], graph["outputs"]))
+    except (ValueError, LookupError, TypeError):  # of another version; the program itself is read nevertheless
+        return Declaration()
+    known = len(taken) == 4 and all(taken[1:])
+    shape = (int(taken[1] or 0), int(taken[2] or 0), int(taken[3] or 0)) if known else None
+    return declared_shape("the program", shape, put[-1] if len(put) == 2 else None)
+
+
+def _sides(graph: Any, tensor: Any) -> list[int | None]:
+    """The sides of a tensor of a graph; None where any will do."""
+    return [side.get("as_int") for side in graph["tensor_values"][tensor["as_tensor"]["name"]]["sizes"]]
 
 
 def _read(path: Path) -> torch.export.ExportedProgram:

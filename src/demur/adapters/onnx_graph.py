@@ -1,5 +1,6 @@
 """The graph in an `.onnx` file: what it takes and puts out, read without running it and without leaving its folder."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,21 @@ class Graph:
     outputs: tuple[str, ...]
     peeled: bool
 
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """(channels, height, width) of the images it takes, where it says all three."""
+        first, second, third = self.sides[1:]
+        if first is None or second is None or third is None:
+            return None
+        last = third in _CHANNELS and first not in _CHANNELS
+        return (third, first, second) if last else (first, second, third)
+
+    @property
+    def width(self) -> int | None:
+        """How many numbers it puts out for an image, where it says so."""
+        sides = self.proto.graph.output[0].type.tensor_type.shape.dim
+        return int(sides[-1].dim_value) or None if len(self.outputs) == 1 and len(sides) == 2 else None
+
     def channels_last(self, input_shape: tuple[int, int, int]) -> bool:
         """Whether it takes (rows, height, width, channels): its sides fit images of a shape so, and only so."""
         channels, height, width = input_shape
@@ -73,6 +89,7 @@ def read_graph(path: Path, *, logits: bool) -> Graph:
     except Exception as error:  # noqa: BLE001 - a file that is none may raise anything
         raise ModelError(f"{path} is no ONNX graph ({reason(error)}). Export it again.") from None
     _check_outside(proto, path)
+    _check_sizes(proto.graph, path)
     onnx.load_external_data_for_model(proto, str(path.parent))
     if proto.ByteSize() > _MOST:
         raise ModelError(
@@ -135,6 +152,29 @@ def _check_outside(proto: Any, path: Path) -> None:
                 "read; export it again, with its weights inside or beside it."
             )
         check_file(path.parent / place, "file of weights of an ONNX graph")
+
+
+def _check_sizes(graph: Any, path: Path) -> None:
+    """Refuse constants that a few numbers blow up to more than any image needs."""
+    from onnx import numpy_helper
+
+    known = {each.name: each for each in graph.initializer}
+    known |= {each.output[0]: part.t for each in graph.node if each.op_type == "Constant" for part in each.attribute}
+    for node in graph.node:
+        shape = known.get(node.input[_GROWING[node.op_type]]) if node.op_type in _GROWING else None
+        values = 0 if shape is None or shape.data_type != _INT64 else math.prod(numpy_helper.to_array(shape).tolist())
+        if values > _LARGEST:
+            raise ModelError(
+                f"{path} makes a constant of {values:,} values by {node.op_type}, more than the {_LARGEST:,} that a "
+                "classifier may have. Nothing of it was run; export it again."
+            )
+
+
+_GROWING = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
+"""Operations whose output is as large as one of their inputs says, and which input that is."""
+
+_INT64 = 7
+_LARGEST = 1 << 28
 
 
 def _places_outside(message: Any) -> Iterator[str]:

@@ -6,9 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from demur.adapters.declarations import Declaration
 from demur.adapters.onnx_conversion import converted
 from demur.adapters.onnx_graph import Graph, read_graph
-from demur.adapters.program_files import batch_words, file_of, for_any_batch, named_options, with_identity
+from demur.adapters.program_files import (
+    batch_words,
+    declared_shape,
+    file_of,
+    for_any_batch,
+    named_options,
+    with_identity,
+)
 from demur.adapters.weights import learned_from
 from demur.classifier import BoundClassifier
 from demur.errors import ModelError, missing_extra
@@ -41,6 +49,12 @@ def load_onnx(address: Address, classes: Sequence[str], input_shape: tuple[int, 
     whole = module if found is None else found
     with_identity(whole, path)
     return options.wrap(whole, learned_from(str(path)), said)
+
+
+def declare_onnx(address: Address) -> Declaration:
+    """The shape that the graph says it takes, and how many outputs it has."""
+    graph = read_graph(file_of(address), logits=False)
+    return declared_shape("the graph", graph.input_shape, graph.width)
 
 
 class Runtime(nn.Module):

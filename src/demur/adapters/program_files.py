@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from demur.adapters.address_options import Options
+from demur.adapters.declarations import Declaration
 from demur.adapters.weights import learned_from
 from demur.classifier import BoundClassifier
 from demur.classifier.first_answer import made_up_images
 from demur.classifier.fixed_batch import FixedBatch
 from demur.classifier.outputs import parts_of
 from demur.errors import AddressError
+from demur.pictures.decode_rules import Rules
 from demur.registry import Address
 
 _SIZES = (1, 2, 3, 4, 8, 16, 32, 64, 100, 128, 256)
@@ -42,6 +44,20 @@ def named_options(address: Address, classes: Sequence[str], input_shape: tuple[i
     """The options of an address of a file, whose name is the model's where none is said."""
     options = Options.read(address, classes, input_shape)
     return options if "name" in address.options else replace(options, name=file_of(address).stem)
+
+
+def declared_shape(whose: str, shape: tuple[int, int, int] | None, outputs: int | None) -> Declaration:
+    """What a program says of the images it takes: their shape, and nothing of how pictures become such."""
+    if shape is None:
+        return Declaration(outputs=outputs, words=(f"{whose} takes images of any size, and says nothing of pictures",))
+    channels, height, width = shape
+    sides = " × ".join(map(str, shape))
+    return Declaration(
+        rules=Rules(size=(height, width), channels=channels if channels in {1, 3} else None),
+        outputs=outputs,
+        input_shape=shape,
+        words=(f"{whose} takes images of {sides}, and says nothing of how pictures are cut, scaled and normalised",),
+    )
 
 
 def for_any_batch(program: nn.Module, input_shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[nn.Module, int]:

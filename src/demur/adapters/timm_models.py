@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from demur.adapters.address_options import Options
 from demur.adapters.declarations import Declaration
 from demur.adapters.library_words import listed, numbered, unavailable
-from demur.adapters.weights import learned_from, load_weights, read_weights
+from demur.adapters.weights import bare_weights, learned_from, load_weights
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, missing_extra
 from demur.foreign import reason
@@ -30,13 +30,14 @@ def load_timm(address: Address, classes: Sequence[str], input_shape: tuple[int, 
     """
     options = Options.read(address, classes, input_shape)
     config = _data_config(address, _published(address), options.input_shape[0])
+    said: tuple[str, ...] = ()
     if address.weights is None:
         module = _with_its_weights(address)
     else:
         module = _fitted(address)
-        load_weights(module, address.weights)
+        said = load_weights(module, address.weights)
     normalised = options.normalising(config["mean"], config["std"], config["name"])
-    return normalised.wrap(module, learned_from(address.weights))
+    return normalised.wrap(module, learned_from(address.weights), said)
 
 
 def declare_timm(address: Address) -> Declaration:
@@ -44,7 +45,7 @@ def declare_timm(address: Address) -> Declaration:
     published = _published(address)
     outputs, channels = published.get("num_classes"), 3
     if address.weights is not None:
-        found = _counts(published, read_weights(address.weights))
+        found = _counts(published, bare_weights(address.weights))
         outputs, channels = found[0] or outputs, found[1] or channels
     config = _data_config(address, published, channels)
     _, height, width = config["input_size"]
@@ -106,7 +107,7 @@ def _sizes(address: Address, published: Mapping[str, Any]) -> dict[str, Any]:
 def _fitted(address: Address) -> nn.Module:
     """The untrained model that the tensors of a file belong to: they say how many classes and channels it has."""
     published = _published(address)
-    outputs, channels = _counts(published, read_weights(str(address.weights)))
+    outputs, channels = _counts(published, bare_weights(str(address.weights)))
     heads = {} if outputs is None else {"num_classes": outputs}
     stems = {} if channels is None else {"in_chans": channels}
     return _made(address.location, **_sizes(address, published), **heads, **stems)

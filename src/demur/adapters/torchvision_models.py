@@ -8,7 +8,7 @@ from torch import nn
 from demur.adapters.address_options import Options
 from demur.adapters.declarations import Declaration
 from demur.adapters.library_words import listed, numbered, unavailable
-from demur.adapters.weights import learned_from, load_weights, read_weights
+from demur.adapters.weights import bare_weights, learned_from, load_weights
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, brief, missing_extra, unknown
 from demur.pictures.decode_rules import Rules
@@ -29,14 +29,15 @@ def load_torchvision(address: Address, classes: Sequence[str], input_shape: tupl
     """
     options = Options.read(address, classes, input_shape, _OPTIONS)
     entry = _entry(address)
+    said: tuple[str, ...] = ()
     if address.weights is None:
         module = _published(address, entry)
     else:
         module = _fitted(address)
-        load_weights(module, address.weights)
+        said = load_weights(module, address.weights)
     transforms = entry.transforms()
     normalised = options.normalising(transforms.mean, transforms.std, str(entry))
-    return normalised.wrap(module, learned_from(address.weights))
+    return normalised.wrap(module, learned_from(address.weights), said)
 
 
 def declare_torchvision(address: Address) -> Declaration:
@@ -89,7 +90,7 @@ def _published(address: Address, entry: Any) -> nn.Module:
 
 def _fitted(address: Address) -> nn.Module:
     """The untrained model that the tensors of a file belong to: one head is of another length at most."""
-    tensors, name = read_weights(str(address.weights)), address.location
+    tensors, name = bare_weights(str(address.weights)), address.location
     own = _own_parts(address, tensors)
     module: nn.Module = _models().get_model(name, weights=None, **own)
     lengths = {

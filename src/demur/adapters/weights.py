@@ -54,6 +54,11 @@ def read_weights(path: str) -> dict[str, Tensor]:
     return _read(path)[0]
 
 
+def bare_weights(path: str) -> dict[str, Tensor]:
+    """The same under names without the prefixes of training loops."""
+    return without_prefixes(read_weights(path), {})[0]
+
+
 def is_pickle(path: Path) -> bool:
     """Whether a file begins as those of `torch.save` do, whatever its name."""
     with path.open("rb") as file:

@@ -63,6 +63,8 @@ def _knowledge(searches: Mapping[str, Knowledge], images: int) -> str:
         if (names := sorted(name for name, own in searches.items() if own == what))
     ]
     lead = f"{', '.join(knew)}; none knew the guard" if knew else "No attack made a pass"
+    if knew and "knew the whole model" not in searches.values():
+        lead += "; what one who has the model would find is not known"
     return f"{lead}. {images:,} test images, chosen by hash; a stronger search can only find more."
 
 

@@ -106,7 +106,8 @@ def prepared_job(
     source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     asked = plan if guard is None else _guarded(plan, guard)
-    bears = {"spatial": has_maps(classifier), "gradients": classifier.capabilities.gradients}
+    gradients = bool(plan.conditions.use) or not classifier.gradient_fault  # asked where the plan leaves it open
+    bears = {"spatial": has_maps(classifier), "gradients": gradients}
     setup = resolve(asked, source, **bears, multiply_adds=_cost(plan, classifier))
     if setup.sizing is not None:
         say(setup.sizing.sentence)

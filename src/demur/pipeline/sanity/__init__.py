@@ -52,7 +52,7 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     yield from answer_findings(sample)
     if not any(condition.attack for condition in found):
         return
-    if not job.classifier.capabilities.gradients:  # what is tried below is tried by gradients
+    if all(attack.gradient_free for attack in attacks_of(found)) and job.classifier.gradient_fault:
         yield from reach_findings(found)
         return
     yield from gradient_findings(sample)
