@@ -148,7 +148,7 @@ def _check(file: KerasFile) -> None:
             )
         if module is not None and not (str(module) == "builtins" or f"{module}.".startswith("keras.")):
             raise ModelError(
-                f"{file.path} has {brief(name)} of {brief(str(module))}, and an address runs no code of yours. "
+                f"{file.path} has {brief(name)!r} of {brief(str(module))!r}, and an address runs no code of yours. "
                 f"{_OWN_CODE}."
             )
 

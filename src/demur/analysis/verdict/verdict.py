@@ -181,7 +181,7 @@ def _left_out(run: Run) -> tuple[str, ...]:
 
 
 def _unmeasured_attacker(run: Run) -> str:
-    """Whom no attack of the audit stood for; nothing where gradients could be followed."""
+    """What no attack of the audit could show; nothing where gradients could be followed."""
     if not run.facts.get("gradient_fault"):
         return ""
     return ": what an attacker with gradients can do is not known, for the model gave none"
