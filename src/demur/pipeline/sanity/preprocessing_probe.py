@@ -102,7 +102,8 @@ def preprocessing_facts(job: Job) -> dict[str, Any]:
 
 
 def _variants(job: Job, sample: Images) -> tuple[Variant, ...]:
-    return (*pixel_variants(job.classifier.contract, sample), *decoding_variants(job.source))
+    """Those of files first: of two that come to the same, an option of the address mends it."""
+    return (*decoding_variants(job.source), *pixel_variants(job.classifier.contract, sample))
 
 
 def _parts(rows: IndexRows, batch: int) -> Iterator[IndexRows]:
