@@ -94,9 +94,10 @@ def _up_to(model: Any, tensor: Any) -> Any:
 
 def _linear(dense: Any) -> nn.Linear:
     """A dense layer of Keras as one of PyTorch."""
-    kernel = dense.kernel.value.detach()
+    kernel: torch.Tensor = dense.kernel.value.detach()
+    inputs, outputs = kernel.shape
     with torch.no_grad():
-        found = nn.Linear(*kernel.shape, bias=dense.bias is not None, dtype=kernel.dtype, device=kernel.device)
+        found = nn.Linear(inputs, outputs, bias=dense.bias is not None, dtype=kernel.dtype, device=kernel.device)
         found.weight.copy_(kernel.T)
         if dense.bias is not None:
             found.bias.copy_(dense.bias.value)

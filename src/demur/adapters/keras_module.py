@@ -83,8 +83,7 @@ class KerasModule(nn.Module):
     def _remade(self) -> Callable[..., "KerasModule"]:
         """The same of another copy of the model and of the head."""
         identity = bytes(self.get_buffer("identity").tolist())
-        said = {"scale": self._scale, "channels_last": self._channels_last, "identity": identity}
-        return partial(KerasModule, **said)
+        return partial(KerasModule, scale=self._scale, channels_last=self._channels_last, identity=identity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KerasModule":  # noqa: ARG002, FBT001, FBT002 - torch's own
         """Weights on another device or in another precision are still those of Keras's variables."""

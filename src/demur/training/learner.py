@@ -56,7 +56,7 @@ class Learner:
             _follow(self.average, self.student, share)
 
     @property
-    def shown(self) -> nn.Module:
+    def current(self) -> nn.Module:
         """The network as it would be kept now."""
         return self.student if self.average is None else self.average
 
@@ -64,12 +64,12 @@ class Learner:
         """Keep this epoch in mind where it is the best so far."""
         if score is not None and score > self.score:
             self.score = score
-            self.best = {name: value.detach().clone() for name, value in self.shown.state_dict().items()}
+            self.best = {name: value.detach().clone() for name, value in self.current.state_dict().items()}
 
     @property
     def state(self) -> dict[str, Tensor]:
         """What the training has come to."""
-        found = self.best or self.shown.state_dict()
+        found = self.best or self.current.state_dict()
         return {name: value.detach().contiguous() for name, value in found.items()}
 
     def tensors(self) -> dict[str, Tensor]:

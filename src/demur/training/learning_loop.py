@@ -78,7 +78,7 @@ def learn(
         for epoch in range(begun, recipe.epochs):
             loss = fmean(_losses(recipe, learner, training_images, epoch, dice, progress, teacher))
             _check_state(learner.student, f"epoch {epoch + 1} of {recipe.epochs}")
-            rows = (*rows, curve.row(epoch + 1, loss, learner.shown))
+            rows = (*rows, curve.row(epoch + 1, loss, learner.current))
             learner.note(rows[-1].robust_accuracy)
             checkpoints.keep(epoch + 1, learner, dice, rows)
             curve.write(rows)
