@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
-from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
+from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, PreprocessingShape
 from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
 from demur.errors import RunError
 from demur.files import read_json
@@ -225,27 +225,6 @@ class TrialsShape(Shape):
     forwards: Count
     backwards: Count
     trusted: bool = False
-
-
-class VariantShape(Shape):
-    """How the first so many tune images were answered under another preprocessing; losses in nats."""
-
-    name: Name
-    remedy: str
-    adapted: bool = False
-    right: list[Literal[0, 1]]
-    losses: list[float]
-    fault: str | None
-
-
-class PreprocessingShape(Shape):
-    """`facts/preprocessing.json`."""
-
-    forwards: Count
-    sample_ids: list[str]
-    right: list[Literal[0, 1]]
-    losses: list[float]
-    variants: list[VariantShape]
 
 
 class CurveShape(Shape):

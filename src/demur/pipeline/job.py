@@ -38,8 +38,7 @@ IndexRows: TypeAlias = NDArray[np.int64]
 SHARD = 512
 """Rows per shard of small images: at least four batches, so that an active set has rows to refill from."""
 
-_SHARD_BYTES = 320 * MIB
-"""Pixels of a shard, as float32, of which an attack holds several copies at once."""
+_SHARD_BYTES = 320 * MIB  # pixels as float32, of which an attack holds several copies at once
 
 
 def shard_rows(input_shape: Sequence[int]) -> int:
@@ -56,8 +55,7 @@ def shard_rows(input_shape: Sequence[int]) -> int:
 class Job:
     """A plan with everything it needs to be measured, built once and never changed.
 
-    It can be sent to another process: a source reopens what its address names, a classifier that was loaded from
-    `model` is loaded again, all else is pickled.
+    To another process it travels pickled: a source reopens its address, a classifier is loaded from `model` again.
 
     Attributes:
         plan: every default written out.

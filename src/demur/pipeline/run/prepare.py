@@ -106,9 +106,7 @@ def prepared_job(
     source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     asked = plan if guard is None else _guarded(plan, guard)
-    gradients = bool(plan.conditions.use) or not classifier.gradient_fault  # asked where the plan leaves it open
-    bears = {"spatial": has_maps(classifier), "gradients": gradients}
-    setup = resolve(asked, source, **bears, multiply_adds=_cost(plan, classifier))
+    setup = resolve(asked, source, **_bears(plan, classifier), multiply_adds=_cost(plan, classifier))
     if setup.sizing is not None:
         say(setup.sizing.sentence)
     check_place(setup.plan)
@@ -117,9 +115,8 @@ def prepared_job(
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
     index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
-    if guard is not None:  # nothing is placed or certified here: every image may judge
-        every: list[Split] = ["test"] * len(index)
-        index = replace(index, splits=tuple(every))
+    if guard is not None:
+        index = _all_test(index)
     check_sites(setup.policies, index)
     parts = {
         "model": address,
@@ -129,6 +126,18 @@ def prepared_job(
     }
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
+
+
+def _bears(plan: Plan, classifier: BoundClassifier) -> dict[str, bool]:
+    """What of a plan a model bears; its gradients are asked for where the plan leaves the attacks open."""
+    gradients = bool(plan.conditions.use) or not classifier.gradient_fault
+    return {"spatial": has_maps(classifier), "gradients": gradients}
+
+
+def _all_test(index: Index) -> Index:
+    """The index where nothing is placed or certified: every image may judge."""
+    every: list[Split] = ["test"] * len(index)
+    return replace(index, splits=tuple(every))
 
 
 def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:

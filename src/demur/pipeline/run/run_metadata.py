@@ -114,15 +114,15 @@ def _facts(job: Job) -> dict[str, Any]:
         "model": plan.model.address,
         "model_sha256": model.sha256,
         "parameters": model.parameters,
-        **({"gradient_fault": model.gradient_fault} if model.gradient_fault else {}),
+        **_if_any("gradient_fault", model.gradient_fault),
         "input_shape": list(model.input_shape),
         "classes": list(model.classes),
         "data": plan.data.address,
         "preprocessing": list(job.preprocessing),
-        **({} if job.sizing is None else {"sizing": asdict(job.sizing)}),
+        **_if_any("sizing", None if job.sizing is None else asdict(job.sizing)),
         "data_sha256": index.sha256,
         "rows_sha256": {**index.rows_sha256, **_unknown_rows(job)},
-        **({} if job.unknown is None else {"unknown": _unknown_facts(job.unknown, str(plan.data.unknown))}),
+        **_if_any("unknown", None if job.unknown is None else _unknown_facts(job.unknown, str(plan.data.unknown))),
         "splits": {split: len(index.rows_of(split)) for split in ("fit", "tune", "certify", "test")},
         "duplicates": index.duplicates,
         "excluded": index.excluded,
@@ -137,6 +137,11 @@ def _facts(job: Job) -> dict[str, Any]:
             **packages(_calls(job)),
         },
     }
+
+
+def _if_any(name: str, value: Any) -> dict[str, Any]:
+    """The fact under its name; nothing where it is empty."""
+    return {name: value} if value else {}
 
 
 def _unknown_rows(job: Job) -> dict[str, str]:
