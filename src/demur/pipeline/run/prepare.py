@@ -118,12 +118,9 @@ def prepared_job(
     if guard is not None:
         index = _all_test(index)
     check_sites(setup.policies, index)
-    parts = {
-        "model": address,
-        "unknown": _unknown_images(plan, unknown, index, classifier),
-        "kept": kept,
-        "preprocessing": preprocessing_lines(address, classifier, as_opened(source)),
-    }
+    lines = preprocessing_lines(address, classifier, as_opened(source))
+    strangers = _unknown_images(plan, unknown, index, classifier)
+    parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
 

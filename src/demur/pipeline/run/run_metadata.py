@@ -131,12 +131,13 @@ def _facts(job: Job) -> dict[str, Any]:
         "conditions": [_condition_facts(each, job, values) for each in job.conditions],
         "flags": [asdict(flag) for flag in FLAGS],
         "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
-            **packages(_calls(job)),
-        },
+        "versions": _versions(job),
     }
+
+
+def _versions(job: Job) -> dict[str, str]:
+    own = {name: version(name) for name in ("demur", "torch", "numpy", "polars")}
+    return {"python": platform.python_version(), **own, **packages(_calls(job))}
 
 
 def _if_any(name: str, value: Any) -> dict[str, Any]:
