@@ -76,8 +76,8 @@ class EntropyGuided(Adversarial):
     """N-FGSM whose eps follows what the model itself makes of an image: more where it is sure, less where it is not.
 
     With H the entropy of its answer to the noisy image and K classes, an image gets eps·(1 + guide·(1 − 2H/ln K)): from
-    1 + guide times eps where it is sure to 1 − guide times where all classes are alike to it. The entropy is read off the forward
-    pass that gives the gradient, so a step costs what one of N-FGSM does.
+    1 + guide times eps where it is sure to 1 − guide times where all classes are alike to it. The entropy is read off
+    the forward pass that gives the gradient, so a step costs what one of N-FGSM does.
 
     de Jorge et al. (2022), arXiv:2202.01181, for the step; Cheng et al. (2020), arXiv:2002.06789, for budgets of each
     image's own.
