@@ -102,9 +102,7 @@ def prepared_job(
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    gradients = bool(plan.conditions.use) or not classifier.gradient_fault  # asked where the plan leaves it open
-    bears = {"spatial": has_maps(classifier), "gradients": gradients}
-    setup = resolve(plan if guard is None else _guarded(plan, guard), source, **bears)
+    setup = resolve(plan if guard is None else _guarded(plan, guard), source, **_bearing(plan, classifier))
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")
@@ -123,6 +121,12 @@ def prepared_job(
     }
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
+
+
+def _bearing(plan: Plan, classifier: BoundClassifier) -> dict[str, bool]:
+    """What the model bears of what is usual; gradients are asked for only where the plan leaves its conditions open."""
+    gradients = bool(plan.conditions.use) or not classifier.gradient_fault
+    return {"spatial": has_maps(classifier), "gradients": gradients}
 
 
 def _with_guard(job: Job, guard: AuditedGuard) -> Job:
