@@ -69,6 +69,14 @@ def test_a_zoo_model_takes_its_weights_and_options(weights):
     assert not classifier.as_module().training
 
 
+def test_one_mean_is_that_of_all_channels(weights):
+    several, one = (
+        load(f"zoo:simple_cnn@{weights}?{options}") for options in ("mean=.5,.5,.5&std=.2,.2,.2", "mean=.5&std=.2")
+    )
+    assert (one.contract.mean, one.contract.std) == ((0.5,) * 3, (0.2,) * 3)
+    assert one.sha256 == several.sha256
+
+
 def test_options_win_over_the_data(tmp_path):
     path = tmp_path / "grey.safetensors"
     save_file(SimpleCNN(channels=1, classes=2).state_dict(), path)

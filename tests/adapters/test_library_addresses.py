@@ -29,6 +29,6 @@ def test_a_library_that_is_missing_is_told_with_its_install_line(address, extra,
 
 
 def test_doubles_are_numbered_and_stay_single():
-    assert numbered(["crane", "maillot", "crane", "crane"]) == ("crane", "maillot", "crane (2)", "crane (3)")
+    assert numbered(["crane", "maillot", "crane", "crane"]) == ("crane (1)", "maillot", "crane (2)", "crane (3)")
     assert listed(None) == "unknown"
     assert "name a file that is here instead: timm:x@FILE" in str(unavailable("them", OSError("gone"), "timm:x"))

@@ -30,6 +30,7 @@ BALLS = {
     "robust-mnist": [peers.Ball(eps=0.2, steps=40, step=0.0125), peers.Ball(eps=0.3, steps=40, step=0.01)],
 }
 NEAREST = {"ddn": "ddn(steps=100)", "fmn-l2": "fmn(norm='l2', steps=100)", "fmn-linf": "fmn(steps=100)"}
+NEAREST |= {"fab-l2": "fab(norm='l2', steps=100)", "fab-linf": "fab(steps=100)"}
 POINT = 0.01
 
 
@@ -81,7 +82,7 @@ def test_the_median_smallest_change_is_not_larger(name, attack, peer):
     if other is None:
         pytest.skip(f"{peer} has no {attack} that works")
     model, _ = net.plain()
-    order = math.inf if attack == "fmn-linf" else 2
+    order = math.inf if attack.endswith("linf") else 2
     found = {"ours": ours(name, FEWER[name], NEAREST[attack], "nearest"), "theirs": theirs(other, net)}
     size = {who: distances(model, net.x, x, net.y, order) for who, x in found.items()}
     assert float((size["ours"] / size["theirs"])[size["theirs"] > 0].nanmedian()) <= 1.02

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from demur.class_names import class_list
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, brief
 from demur.registry import Address
@@ -48,10 +49,10 @@ class Options:
         if "size" in given:
             height, width = _size(given["size"])
         return cls(
-            classes=tuple(given["classes"].split(",")) if "classes" in given else tuple(classes),
+            classes=class_list(given["classes"]) if "classes" in given else tuple(classes),
             input_shape=(channels, height, width),
-            mean=_numbers("mean", given["mean"]) if "mean" in given else None,
-            std=_numbers("std", given["std"]) if "std" in given else None,
+            mean=_per_channel("mean", given["mean"], channels) if "mean" in given else None,
+            std=_per_channel("std", given["std"], channels) if "std" in given else None,
             output=given.get("output", "logits"),
             features=given.get("features"),
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
@@ -92,16 +93,18 @@ class Options:
         )
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...]:
+def _per_channel(option: str, text: str, channels: int) -> tuple[float, ...]:
+    """One number a channel; one alone is that of all."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (math.nan,)
     if not all(math.isfinite(value) for value in values):
         raise AddressError(
-            f"the option {option} takes numbers with commas between, like .485,.456,.406; got {brief(text)!r}."
+            f"the option {option} takes numbers with commas between, like .485,.456,.406, or one for all "
+            f"channels; got {brief(text)!r}."
         )
-    return values
+    return values * channels if len(values) == 1 else values
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -35,9 +35,11 @@ class Declaration:
 DECLARATIONS: Mapping[str, str] = {
     "export": "demur.adapters.exported_program:declare_exported",
     "hf": "demur.adapters.hf_models:declare_hf",
+    "keras": "demur.adapters.keras_models:declare_keras",
     "onnx": "demur.adapters.onnx_model:declare_onnx",
     "timm": "demur.adapters.timm_models:declare_timm",
     "torchvision": "demur.adapters.torchvision_models:declare_torchvision",
+    "zoo": "demur.adapters.packaged_weights:declare",
 }
 """Scheme of a model address → function from the address to its `Declaration`; other schemes declare nothing."""
 

@@ -86,7 +86,7 @@ def declare_hf(address: Address) -> Declaration:
         outputs=config.num_labels,
         input_shape=None if size is None else (3, *size),
         words=(words,),
-        transform=partial(_given, processor, flipped=numbers.flipped),
+        transform=partial(_module_input, processor, flipped=numbers.flipped),
     )
 
 
@@ -196,7 +196,7 @@ def _normalisation(processor: Any, channels: int) -> _Normalisation:
     return _Normalisation(mean=middle, std=spread, flipped=lit == 2)
 
 
-def _given(processor: Any, picture: Image.Image, *, flipped: bool) -> Tensor:
+def _module_input(processor: Any, picture: Image.Image, *, flipped: bool) -> Tensor:
     """What the module is given, which turns the colours round itself."""
     pixels = _pixels(processor, picture)
     return pixels.flip(0) if flipped else pixels

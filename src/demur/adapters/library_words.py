@@ -1,7 +1,8 @@
 """What adapters of other libraries say alike: of weights that cannot be had, of numbers, of class names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from demur.class_names.class_list import numbered_doubles
 from demur.errors import ModelError
 from demur.foreign import reason
 
@@ -20,16 +21,9 @@ def listed(values: Sequence[float] | None) -> str:
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:
-    """Class names of which none is there twice.
+    """Class names of which none is there twice; one that several share is the name of none of them.
 
     >>> numbered(["crane", "maillot", "crane"])
-    ('crane', 'maillot', 'crane (2)')
+    ('crane (1)', 'maillot', 'crane (2)')
     """
-    return tuple(_numbered(names))
-
-
-def _numbered(names: Sequence[str]) -> Iterator[str]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        yield name if counts[name] == 1 else f"{name} ({counts[name]})"
+    return numbered_doubles(names)

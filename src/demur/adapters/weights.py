@@ -31,9 +31,14 @@ def load_weights(module: nn.Module, path: str) -> tuple[str, ...]:
         ModelError: it holds no weights, or its tensors are not the module's; at most five are named.
     """
     found, keys, whole = _read(path)
-    wanted = module.state_dict()
-    tensors, prefixes = without_prefixes(found, wanted)
-    problems = list(_problems(wanted, tensors))
+    tensors, prefixes = without_prefixes(found, module.state_dict())
+    copy_weights(module, tensors, path)
+    return tuple(unpacked_words(path, whole, keys, prefixes))
+
+
+def copy_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Copy tensors into a module, as `load_weights` does; `path` is what errors call them."""
+    problems = list(_problems(module.state_dict(), tensors))
     if problems:
         more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
         raise ModelError(
@@ -42,7 +47,6 @@ def load_weights(module: nn.Module, path: str) -> tuple[str, ...]:
             "of classes and channels."
         )
     module.load_state_dict(tensors, strict=False)
-    return tuple(unpacked_words(path, whole, keys, prefixes))
 
 
 def read_weights(path: str) -> dict[str, Tensor]:

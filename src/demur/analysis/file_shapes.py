@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
-from demur.analysis.signal_shapes import FitShape, TimesShape
+from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
@@ -72,12 +72,22 @@ class UnknownShape(Shape):
     shared_images: Count
 
 
+class SizingShape(Shape):
+    """What the usual plan did without, for the size of the model."""
+
+    multiply_adds: Count
+    usual: Count
+    budget: Count
+    left_out: list[str]
+
+
 class RunShape(Shape):
     """`run.json`."""
 
     model: str
     model_sha256: str
     parameters: Count
+    gradient_fault: str = ""
     input_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
     classes: Annotated[list[str], Field(min_length=2)]
     data: str
@@ -95,6 +105,7 @@ class RunShape(Shape):
     flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
     preprocessing: list[str] = Field(default_factory=list)
+    sizing: SizingShape | None = None
 
 
 class CheckShape(Shape):
@@ -216,6 +227,27 @@ class TrialsShape(Shape):
     trusted: bool = False
 
 
+class VariantShape(Shape):
+    """How the first so many tune images were answered under another preprocessing; losses in nats."""
+
+    name: Name
+    remedy: str
+    adapted: bool = False
+    right: list[Literal[0, 1]]
+    losses: list[float]
+    fault: str | None
+
+
+class PreprocessingShape(Shape):
+    """`facts/preprocessing.json`."""
+
+    forwards: Count
+    sample_ids: list[str]
+    right: list[Literal[0, 1]]
+    losses: list[float]
+    variants: list[VariantShape]
+
+
 class CurveShape(Shape):
     """One ray of `facts/curves.json`."""
 
@@ -261,6 +293,7 @@ FACTS: Mapping[str, Any] = {
     "facts/near_duplicates.json": NearDuplicatesShape,
     "facts/neighbours.json": NeighboursShape,
     "facts/trials.json": TrialsShape,
+    "facts/preprocessing.json": PreprocessingShape,
     "facts/curves.json": list[CurveShape],
     "facts/sanity.json": list[SanityShape],
     "facts/overlays.json": dict[str, list[OverlayShape]],
@@ -269,6 +302,7 @@ FACTS: Mapping[str, Any] = {
     "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
+    "timings/bench.json": BenchShape,
 }
 
 

@@ -60,8 +60,10 @@ def explain(
     with progress_display() as progress:
         classifier = open_model(model, pictures, classes)
         classifier = classifier if device is None else on_device(classifier, device)
-        choices = {"crop": crop, "rules": declared(model).rules, "seed": seed}
-        lines = explain_pictures(classifier, pictures, out, progress, maps=maps or _MAPS, of=of, **choices)
+        rules, chosen = declared(model).rules, maps or _MAPS
+        lines = explain_pictures(
+            classifier, pictures, out, progress, maps=chosen, of=of, crop=crop, rules=rules, seed=seed
+        )
     print(json_.dumps(lines, indent=2) if json else "\n".join([*words(lines), f"Table: {out / TABLE}"]))
     raise typer.Exit(int(any(line["error"] for line in lines)))
 

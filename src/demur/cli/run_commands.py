@@ -150,15 +150,14 @@ def plan(
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
-            from demur.pipeline.pairing import open_data_for
-            from demur.pipeline.plan.resolve import resolve
+            from demur.pipeline.run.prepare import written_out
     except MissingExtraError as error:
         print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
         print(chosen.toml(), end="")
         return
     with results_alone():
-        source = open_data_for(chosen.model.address, chosen.data.address)
-        found = resolve(chosen.with_data(source.address), source).plan
+        found, notes = written_out(chosen)
+    print("".join(f"demur: {note}\n" for note in notes), end="", file=sys.stderr)
     print(found.toml(), end="")
 
 

@@ -17,7 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from torch import Tensor
 
+from demur.data.band_images import from_bands, white_of
 from demur.data.scaling import scaled
+from demur.data.tiff_bands import Head, bands_of, head_of
 from demur.pictures.decode_rules import Rules
 from demur.pictures.option_values import LARGEST_SIDE
 
@@ -54,7 +56,6 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
 _GREY = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
 _DEEP = {"I;16", "I;16B", "I;16L", "I;16N", "I", "F"}
-_TWELVE_BITS = 4095
 HOSTILE = (
     OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RuntimeError,
     MemoryError, EOFError, AssertionError, ZeroDivisionError, struct.error, zlib.error, Warning,
@@ -90,11 +91,13 @@ def shown_size(path: Path) -> tuple[int, int]:
 def open_picture(content: bytes, channels: int | None, rules: Rules = _AS_IT_IS) -> Decoded:
     """The image in a PNG, JPEG or other file's bytes, or the reason why there is none."""
     try:
+        bands = head_of(content)
+        if bands is not None and not (rules.channels and bands.is_shallow):
+            return _of_bands(content, bands, channels, rules)
         with carefully(io.BytesIO(content)) as picture:
-            pixels, most = picture.width * picture.height, _PIXELS[rules.size is not None]
-            if pixels > most:
-                way_out = "" if rules.size else "; ?size=… makes it smaller"
-                return None, f"an image of {pixels:,} pixels, more than the {most:,} that are read{way_out}"
+            excess = _excess(picture.width * picture.height, rules)
+            if excess is not None:
+                return None, excess
             deep_colour = picture.mode not in _DEEP and ";16" in str(picture.tile)
             if deep_colour:
                 return None, "more than 8 bits per colour; save it as 8-bit colour or as 16-bit grey"
@@ -102,6 +105,25 @@ def open_picture(content: bytes, channels: int | None, rules: Rules = _AS_IT_IS)
             return decode_picture(picture if rules.unturned else ImageOps.exif_transpose(picture), channels, rules)
     except HOSTILE as error:
         return None, f"cannot decode the image: {first_line(error)}"
+
+
+def _excess(pixels: int, rules: Rules) -> str | None:
+    """Why a picture is too large to decode."""
+    most = _PIXELS[rules.size is not None]
+    way_out = "" if rules.size else "; ?size=… makes it smaller"
+    return f"an image of {pixels:,} pixels, more than the {most:,} that are read{way_out}" if pixels > most else None
+
+
+def _of_bands(content: bytes, head: Head, channels: int | None, rules: Rules) -> Decoded:
+    """The image of a TIFF file that Pillow would cut down."""
+    excess = _excess(math.prod(head.shape), rules)
+    if excess is not None:
+        return None, excess
+    if head.is_transparent:
+        return None, "more than 8 bits per colour with transparency; save it without"
+    if channels == 1 and rules.channels is None:
+        return None, f"an image of {head.shape[0]} bands in a grey set; {_GREY_WAY}"
+    return from_bands(bands_of(content, head), channels, rules)
 
 
 _GREY_WAY = "save it as grey, or name its set with colour=grey (folder:PLACE?colour=grey)"
@@ -139,31 +161,13 @@ def _flat(picture: Image.Image, channels: int | None, alpha: str) -> Image.Image
 
 def _deep(picture: Image.Image, channels: int | None, rules: Rules) -> Decoded:
     values = np.asarray(picture).astype(np.float32)
-    white, error = _white(values, picture.mode, rules.full_scale)
+    if isinstance(rules.full_scale, tuple):
+        return None, f"full_scale names {len(rules.full_scale)} values of white for one band; name one"
+    white, error = white_of(values, rules.full_scale, sixteen=picture.mode.startswith("I;16"))
     if error is not None:
         return None, error
     image = _channels_first(np.asarray(scaled(Image.fromarray(values / np.float32(white)), rules))).clamp(0, 1)
     return (image if channels in (None, 1) else image.expand(3, -1, -1).contiguous()), None
-
-
-def _white(values: NDArray[np.float32], mode: str, full_scale: float | None) -> tuple[float, str | None]:
-    if not np.isfinite(values).all():
-        return 1, "pixels that are not finite"
-    low, high = float(values.min()), float(values.max())
-    if full_scale is not None:
-        outside = low < 0 or high > full_scale
-        return (
-            full_scale,
-            f"pixels from {low:g} to {high:g} outside 0 to full_scale={full_scale:g}" if outside else None,
-        )
-    if mode in {"I", "F"}:
-        return 1, f"pixels of mode {mode} have no known range; ?full_scale=… says what white is"
-    if high <= _TWELVE_BITS:
-        return 1, (
-            f"a 16-bit image whose brightest pixel is {high:g} may be of 10 or 12 bits; ?full_scale=4095 (or 1023, or "
-            "65535) says what white is"
-        )
-    return 65535, None
 
 
 def _channels_first(values: NDArray[np.float32]) -> Tensor:

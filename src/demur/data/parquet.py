@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from demur.class_names import class_list
 from demur.data.array_files import spool
 from demur.data.image_list import ImageListSource, Selection, image_list_source
 from demur.data.path_groups import grouped_by_path
@@ -43,8 +44,8 @@ def open_source(address: Address) -> ImageListSource:
     read = Columns.of(schema.names(), options, str(path))
     _check_plain(path, schema, [label, *read.used])
     cells = _cells(path, [label, *read.used])
-    declared = tuple(options["classes"].split(",")) if "classes" in options else _schema_classes(path, label)
-    labels = labels_of(cells[label], f"the column {label!r} of {path}", declared)
+    declared = class_list(options["classes"]) if "classes" in options else _schema_classes(path, label)
+    labels = labels_of(cells[label], f"the column {label!r} of {path}", declared, options)
     facts = Facts.of(read, cells, labels)
     rows = [
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")

@@ -53,7 +53,7 @@ class Rules:
     size: tuple[int, int] | None = None
     crop: bool = False
     channels: int | None = None
-    full_scale: float | None = None
+    full_scale: float | tuple[float, ...] | None = None
     resize: Side | None = None
     floor: bool = False
     interpolation: str = "bilinear"
@@ -132,6 +132,8 @@ class Rules:
             else:
                 yield f"{_first_step(self.resize)} ({how})"
                 yield f"{kept} cut from the middle"
+        if self.full_scale is not None:
+            yield f"white at {(scale_text(self.full_scale) or '').replace(',', ', ')}"
         if self.channels is not None:
             yield _COLOUR_WORDS[self.channels]
         if self.alpha != "black":
@@ -162,7 +164,7 @@ class Rules:
         >>> Rules(size=(1, 1), crop=True).window(height=100, width=300)
         (100.0, 0.0, 200.0, 100.0)
         """
-        return self.placement(height, width).shown
+        return self.placement(height, width).view
 
     def moved(self, box: Box, height: int, width: int) -> Box:
         """Where a box of a picture lies after cutting and scaling, rounded outwards."""

@@ -43,20 +43,24 @@ def resize_of(text: str | None) -> Side | None:
     return found if found is None or re.search("[x×]", str(text)) else found[0]
 
 
-def full_scale_of(text: str | None) -> float | None:
-    """The value of white."""
+def full_scale_of(text: str | None) -> float | tuple[float, ...] | None:
+    """The value of white, or one for each band."""
     if text is None:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
+    found = tuple(_positive(part) for part in text.split(","))
+    if not all(0 < value < math.inf for value in found):
         raise AddressError(
-            f"`full_scale` must be the value of white, such as 1023, 4095 or 65535; got {brief(text)!r}. Write "
-            "?full_scale=4095."
+            f"`full_scale` must be the value of white, such as 1023, 4095 or 65535, or one for each band; got "
+            f"{brief(text)!r}. Write ?full_scale=4095, or ?full_scale=4095,4095,10000."
         )
-    return value
+    return found[0] if len(found) == 1 else found
+
+
+def _positive(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def size_text(size: tuple[int, int] | None) -> str | None:
@@ -73,6 +77,9 @@ def resize_text(side: Side | None) -> str | None:
     return f"{side[0]}x{side[1]}" if isinstance(side, tuple) else str(side)
 
 
-def scale_text(value: float | None) -> str | None:
-    """How a value of white is written."""
-    return None if value is None else repr(int(value) if value == int(value) else value)
+def scale_text(value: float | tuple[float, ...] | None) -> str | None:
+    """How a value of white is written, or one for each band."""
+    if value is None:
+        return None
+    values = value if isinstance(value, tuple) else (value,)
+    return ",".join(repr(int(each) if each == int(each) else each) for each in values)

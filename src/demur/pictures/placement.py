@@ -32,7 +32,7 @@ class Placement:
     size: Pair
 
     @property
-    def shown(self) -> Window:
+    def view(self) -> Window:
         """The part of the picture that is kept; it sticks out where black is added."""
         left, top, right, bottom = self.window
         across, down = (right - left) / self.scaled[1], (bottom - top) / self.scaled[0]
@@ -41,7 +41,7 @@ class Placement:
 
     def moved(self, box: Box) -> Box:
         """Where a box of the picture lies after all, rounded outwards."""
-        left, top, right, bottom = self.shown
+        left, top, right, bottom = self.view
         high, wide = self.size
         across, down = wide / (right - left), high / (bottom - top)
         return (

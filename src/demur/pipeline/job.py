@@ -24,6 +24,7 @@ from demur.evidence import Evidence
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
+from demur.pipeline.plan.sizing import Sizing
 from demur.policies import CertifiedPolicy
 from demur.randomness import Keys
 from demur.registry import Call
@@ -76,6 +77,7 @@ class Job:
         guard: the policy of the guard under audit, in the place of guarantees of its own; None where there is none.
         kept: images of the source that were decoded already.
         preprocessing: how a picture comes to the model, line by line.
+        sizing: how much smaller the usual plan was made for a large model; None where it was not.
     """
 
     plan: Plan
@@ -94,6 +96,7 @@ class Job:
     guard: CertifiedPolicy | None = None
     kept: KeptImages = field(default_factory=KeptImages, compare=False, repr=False)
     preprocessing: tuple[str, ...] = ()
+    sizing: Sizing | None = None
 
     @classmethod
     def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":

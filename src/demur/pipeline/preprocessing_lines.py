@@ -10,7 +10,9 @@ from PIL import Image
 from demur.adapters.declarations import Declaration, declared
 from demur.classifier import BoundClassifier
 from demur.data import Source
+from demur.data.decoded_list import DecodedListSource
 from demur.data.decoding import HOSTILE, Decodable, Encoded, carefully
+from demur.data.relabelled import as_opened
 from demur.pictures.decode_rules import Rules
 
 PICTURES = 20
@@ -32,15 +34,26 @@ def preprocessing_lines(model_address: str | None, classifier: BoundClassifier, 
         source: the images.
     """
     shape = " × ".join(map(str, source.input_shape))
-    rules = source.rules if isinstance(source, Decodable) else None
+    opened = as_opened(source)
+    rules = opened.rules if isinstance(opened, Decodable) else None
     said = "as they are stored" if rules is None else rules.sentence
+    said = f"{source.values}; {said}" if isinstance(source, DecodedListSource) and source.values else said
     stated = Declaration() if model_address is None else declared(model_address)
     return (
         f"images: {said}; {shape} in [0, 1]",
+        *_pictures(source.input_shape[0]),
         f"into the model: {_normalisation(classifier)}",
         *stated.words,
-        *_agreement(stated, rules, source, classifier),
+        *_agreement(stated, rules, opened, classifier),
     )
+
+
+def _pictures(channels: int) -> Iterator[str]:
+    """What the report shows of images that are neither grey nor colour."""
+    if channels == 2:
+        yield "pictures in this report show the first of 2 channels as grey"
+    elif channels > 3:
+        yield f"pictures in this report show channels 1, 2 and 3 of {channels} as red, green and blue"
 
 
 def _normalisation(classifier: BoundClassifier) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.data import Index, Source, build_index
+from demur.data.relabelled import under_classes
 from demur.errors import InputError, ModelError
 from demur.pipeline.export.export_figures import matrix
 from demur.pipeline.export.export_folder import ExportFolder, file_slug, open_export, unique
@@ -95,6 +96,7 @@ def export(
     source = open_data_for_each(named, data) if isinstance(data, str) else data
     found = attacks_of(attacks, source.input_shape)
     classifiers = _open_models(models, source, device)
+    source = under_classes(source, classifiers[0].classes, classifiers[0].name)
     for classifier in classifiers:
         try_attacks(found, classifier)
     progress.say("reading the images")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.data import Index, Row, Source, build_index
+from demur.data.relabelled import under_classes
 from demur.errors import DataError, InputError
 from demur.guard.card import BuiltOn, Card, check_ahead
 from demur.guard.decisions import Decisions
@@ -110,6 +111,7 @@ def recertify(
         check_place(out)
         check_ahead(expires)
     source = open_data_by(guard.intake.rules, data) if isinstance(data, str) else data
+    source = under_classes(source, guard.classifier.classes, "the guard")
     trial = _trial(folder, guard, source)
     look = count_look(folder / LEDGER, trial.inquiry(source_name), guard.card.statement)
     parts = parts_of(guard.policy, trial.labelled)

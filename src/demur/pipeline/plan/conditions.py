@@ -175,24 +175,30 @@ def default_conditions(shape: Shape, *, gradients: bool = True) -> tuple[str, ..
     .3, where a short search for the minimal perturbation is too high by several points: there the ensemble runs once
     more, without the search, on the images that stand.
 
-    A model without gradients is attacked by its answers alone, at the reported sizes.
+    A model without `gradients` is searched by its answers alone: inside balls of the sizes that are the ensemble's, the
+    worst points kept at the reported one, and for the minimal perturbation of each image.
     """
-    sizes, reported = _sizes(shape)
-    attacks = _with_gradients(sizes, reported) if gradients else (f"square(eps=[{', '.join(reported)}])",)
     severities = "[1, 2, 3, 4, 5]"
-    corruptions = (f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light"))
-    return ("clean", *attacks, *corruptions)
-
-
-def _with_gradients(sizes: tuple[str, ...], reported: tuple[str, ...]) -> tuple[str, ...]:
-    """The attacks on a model that has gradients."""
-    first, *others = reported
     return (
-        f"fgsm(eps=[{', '.join(sizes)}])",
-        f"pgd(eps={first}, keep='worst', steps=20)",
-        f"ensemble(eps={first})",
-        *(f"ensemble(curve=false, eps={size})" for size in others),
+        "clean",
+        *(_attacks_by_gradients(shape) if gradients else _attacks_by_answers(shape)),
+        *(f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light")),
     )
+
+
+def _attacks_by_gradients(shape: Shape) -> Iterator[str]:
+    sizes, (reported, *others) = _sizes(shape)
+    yield f"fgsm(eps=[{', '.join(sizes)}])"
+    yield f"pgd(eps={reported}, keep='worst', steps=20)"
+    yield f"ensemble(eps={reported})"
+    yield from (f"ensemble(curve=false, eps={size})" for size in others)
+
+
+def _attacks_by_answers(shape: Shape) -> Iterator[str]:
+    _, (reported, *others) = _sizes(shape)
+    yield f"square(eps={reported}, keep='worst', steps=500)"
+    yield from (f"square(eps={size}, steps=500)" for size in others)
+    yield "hopskipjump"
 
 
 def _sizes(shape: Shape) -> tuple[tuple[str, ...], tuple[str, ...]]:

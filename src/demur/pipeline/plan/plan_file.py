@@ -16,6 +16,7 @@ from demur.pipeline.plan.guarantee_names import at_coverage, at_risk, with_attac
 from demur.pipeline.plan.plan_tables import (
     INT64,
     AttributionPlan,
+    ChecksPlan,
     Conditions,
     DataPlan,
     EpsilonPlan,
@@ -53,6 +54,7 @@ class Plan(Section):
     epsilon: EpsilonPlan = EpsilonPlan()
     attribution: AttributionPlan = AttributionPlan()
     lipschitz: LipschitzPlan = LipschitzPlan()
+    checks: ChecksPlan = ChecksPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()
     guard: GuardPlan | None = None

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import reduce
 from math import prod
+from operator import or_
 from typing import TypeAlias
 
 from demur.attribution import AttributionMap
@@ -18,6 +20,7 @@ from demur.pipeline.plan.sections import (
     region_conditions,
     search_conditions,
 )
+from demur.pipeline.plan.sizing import BUDGET, LARGE, Effort, Sizing, smaller
 from demur.policies import (
     CERTIFIERS,
     Band,
@@ -32,7 +35,7 @@ from demur.policies import (
 from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
-from demur.signals import AnySignal
+from demur.signals import LOGITS, AnySignal, needs_of
 
 AnyPolicy: TypeAlias = Certifier | TuneFitted | Policy
 
@@ -52,6 +55,7 @@ class Setup:
         policies: by the text that the plan has for them.
         maps: maps and regions that are maps, by canonical name.
         calls: the names the plan was given, as they were parsed.
+        sizing: how much smaller the usual plan was made for a large model; None where it was not.
     """
 
     plan: Plan
@@ -60,21 +64,43 @@ class Setup:
     policies: Mapping[str, AnyPolicy]
     maps: Mapping[str, AttributionMap]
     calls: tuple[Call, ...]
+    sizing: Sizing | None = None
 
 
-def resolve(plan: Plan, source: Source, *, spatial: bool = True, gradients: bool = True) -> Setup:
-    """The plan written out for the shape of its images, and what it names.
+def resolve(
+    plan: Plan, source: Source, *, spatial: bool = True, gradients: bool = True, multiply_adds: int = 0
+) -> Setup:
+    """The plan written out for its images, and what it names; the usual one is made smaller for a large model.
 
     Args:
         plan: as it was given; where it names no conditions it gets the usual ones and the usual sections.
         source: its images; the objects they mark are a usual region.
         spatial: whether the model has layers with pixels, which Grad-CAM needs.
         gradients: whether its answers have gradients, which most attacks, maps and norms need.
+        multiply_adds: of the model, for one image; by default it counts as small.
 
     Raises:
         InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
             hour.
     """
+    found = _written_out(plan, source, spatial=spatial, gradients=gradients)
+    if plan.conditions.use or multiply_adds < LARGE:
+        return found
+    needs = reduce(or_, map(needs_of, found.signals.values()), LOGITS)
+    rows = min(len(source), plan.data.limit or len(source))
+    effort, left = Effort(multiply_adds=multiply_adds, rows=rows, passes=needs.passes), dict[str, str]()
+    usual = effort.of(found.plan, found.conditions)
+    for change in smaller(plan):
+        if effort.of(found.plan, found.conditions) <= BUDGET:
+            break
+        found = _written_out(change.without(found.plan), source, spatial=spatial, gradients=gradients)
+        left[change.subject] = change.words
+    sizing = Sizing(multiply_adds=multiply_adds, usual=usual, budget=BUDGET, left_out=tuple(left.values()))
+    return replace(found, sizing=sizing) if left else found
+
+
+def _written_out(plan: Plan, source: Source, *, spatial: bool, gradients: bool) -> Setup:
+    """The plan written out for the shape of its images, and what it names."""
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
     given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.classifier.multiply_adds import multiply_adds
 from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.relabelled import as_opened, under_classes
 from demur.data.unknown_images import unknown_images
-from demur.errors import ModelError
+from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
 from demur.pipeline.pairing import open_data_for
@@ -101,32 +103,62 @@ def prepared_job(
         plan = plan.with_data(source.address)
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
+    source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    setup = resolve(plan if guard is None else _guarded(plan, guard), source, **_bearing(plan, classifier))
+    own = plan if guard is None else _guarded(plan, guard)
+    setup = resolve(own, source, **_bearing(plan, classifier), multiply_adds=_cost(plan, classifier))
+    if setup.sizing is not None:
+        say(setup.sizing.sentence)
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
     index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
-    if guard is not None:  # nothing is placed or certified here: every image may judge
-        every: list[Split] = ["test"] * len(index)
-        index = replace(index, splits=tuple(every))
-    check_sites(setup.policies, index)
+    check_sites(setup.policies, index := index if guard is None else _as_test(index))
     parts = {
         "model": address,
         "unknown": _unknown_images(plan, unknown, index, classifier),
         "kept": kept,
-        "preprocessing": preprocessing_lines(address, classifier, source),
+        "preprocessing": preprocessing_lines(address, classifier, as_opened(source)),
     }
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
+
+
+def _as_test(index: Index) -> Index:
+    """The index of an audit of a guard: nothing is placed or certified, so that every image may judge."""
+    every: list[Split] = ["test"] * len(index)
+    return replace(index, splits=tuple(every))
 
 
 def _bearing(plan: Plan, classifier: BoundClassifier) -> dict[str, bool]:
     """What the model bears of what is usual; gradients are asked for only where the plan leaves its conditions open."""
     gradients = bool(plan.conditions.use) or not classifier.gradient_fault
     return {"spatial": has_maps(classifier), "gradients": gradients}
+
+
+def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
+    """A plan as an audit would write it out, and what is to be said of it; nothing is asked of the model but one pass.
+
+    Raises:
+        InputError: the data cannot be opened, or the plan names something that cannot be.
+    """
+    source = open_data_for(plan.model.address, plan.data.address)
+    plan = plan.with_data(source.address)
+    try:
+        classifier = _classifier(plan, source, StandIns())
+        source = under_classes(source, classifier.classes, plan.model.address)
+    except InputError as error:
+        note = f"the model cannot be used as it is, and the plan below is that of any small one: {error}"
+        return resolve(plan, source).plan, (note,)
+    found = resolve(plan, source, **_bearing(plan, classifier), multiply_adds=_cost(plan, classifier))
+    return found.plan, () if found.sizing is None else (found.sizing.sentence,)
+
+
+def _cost(plan: Plan, classifier: BoundClassifier) -> int:
+    """Multiply-adds of one image, where they decide how much is measured; 0 where the plan says that itself."""
+    return 0 if plan.conditions.use else multiply_adds(classifier)
 
 
 def _with_guard(job: Job, guard: AuditedGuard) -> Job:
