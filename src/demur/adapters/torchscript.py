@@ -52,7 +52,7 @@ def _read(path: Path) -> nn.Module:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit itself is; its files are not
+            warnings.simplefilter("ignore")  # torch.jit is no longer recommended; its files are read nevertheless
             return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001 - a damaged archive may raise anything
         raise ModelError(f"{path} cannot be loaded as a TorchScript program: {reason(error)}. Save it again.") from None

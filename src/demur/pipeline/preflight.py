@@ -95,8 +95,8 @@ def _left_out(job: Job) -> Iterator[PreflightCheck]:
     attacked = any(condition.attack is not None for condition in job.conditions)
     if model.gradient_fault:
         sentence = (
-            "Not known: how the model stands against an attacker who has it, its smallest perturbations, its maps and "
-            "its norms. All of these follow gradients, and its answers have"
+            "Not known: how the model stands against an attacker who has it, its maps and its norms. All of these "
+            "follow gradients, and its answers have"
         )
         yield PreflightCheck("gradients", "warn", f"{sentence} {model.gradient_fault}")
     if attacked and model.double_fault:
