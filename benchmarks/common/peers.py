@@ -74,6 +74,21 @@ def nearest(peer: str, attack: str, steps: int) -> Run | None:
     return made and _quietly(made(steps))
 
 
+def by_label(peer: str, norm: str, rounds: int) -> Run | None:
+    """A peer's HopSkipJump with so many rounds, at its own settings; None where it has none."""
+    return _quietly(_foolbox_by_label(norm, rounds)) if peer == "foolbox" else None
+
+
+def _foolbox_by_label(norm: str, rounds: int) -> Run:
+    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        import foolbox
+
+        attack = foolbox.attacks.HopSkipJumpAttack(steps=rounds, constraint=norm)
+        return attack(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=None)[0]
+
+    return run
+
+
 def _foolbox_pgd(ball: Ball) -> Run:
     def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         import foolbox
