@@ -136,4 +136,6 @@ def sign_flip_test(found: Sequence[Floats], groups: NDArray[Any] | None = None) 
 
 
 def _by_unit(rows: Floats, groups: NDArray[Any] | None) -> Floats:
-    return rows if groups is None else np.bincount(unit_codes(groups[: len(rows)])[1], weights=rows)
+    if groups is None:
+        return rows
+    return np.bincount(unit_codes(groups[: len(rows)])[1], weights=rows).astype(np.float64)
