@@ -54,10 +54,8 @@ def test_a_fault_is_named_with_what_mends_it_and_the_merely_better_is_not():
 
 def test_the_power_and_the_limits_of_the_probe_are_said():
     html = section(table(variant("bicubic", 0.0, "no better")))
-    assert (
-        "A gain of 8.1 points under a variant that was asked about every image would have been told from none four "
-        "times in five" in html
-    )
+    assert "A gain of 8.1 points under a variant that was asked about every image" in html
+    assert "told from none four times in five" in html
     assert "no others" in html
     assert "200 tune images" in html
 

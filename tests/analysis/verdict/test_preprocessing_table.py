@@ -85,8 +85,21 @@ def test_what_follows_the_images_may_be_a_shift_and_never_fails(folder, tmp_path
     run = Run(tiny.reseal(run.path))
     (check,) = preprocessing_checks(run)
     assert check.state == "warn"
-    assert "Either they are unlike those of training, or mean and std are not the model's: mend own" in check.sentence
+    assert "Either they are darker, lighter or paler" in check.sentence
+    assert "mend own" in check.sentence
     assert (preprocessing_table(run).rows[0].outcome, preprocessing_table(run).named) == ("shift", ())
+
+
+@pytest.mark.parametrize(("up", "first"), [(80, "own"), (68, "fault")])
+def test_a_shift_is_told_of_in_place_of_a_fault_where_it_gains_five_points_more(folder, tmp_path, up, first):
+    run = of_facts(folder, tmp_path, ("own", up, 0), ("fault", 60, 0))
+    path = run.path / "facts" / "preprocessing.json"
+    facts = read_json(path)
+    facts["variants"][0]["adapted"] = True
+    write_json(path, facts)
+    (check,) = preprocessing_checks(Run(tiny.reseal(run.path)))
+    assert check.state == "fail"
+    assert f"mend {first}" in check.sentence.lower()
 
 
 def test_images_of_a_group_count_as_one(folder, grouped, tmp_path):

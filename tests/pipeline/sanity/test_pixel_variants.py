@@ -116,5 +116,17 @@ def test_grey_images_have_no_colours_and_oblong_ones_cannot_be_turned():
     assert not any("turned to" in name or "exchanged" in name for name in oblong)
 
 
+SHADES = [(torch.clone, False), (lambda x: x / 2, True), (lambda x: (1 + x) / 2, True)]
+
+
+@pytest.mark.parametrize(("change", "pale"), SHADES)
+def test_scales_may_be_a_shift_where_images_are_dim_or_foggy(change, pale):
+    found = variants(classifier(mean=MEAN, std=STD), change(X))
+    assert found["pixels of -1 to 1"].adapted == found["no normalisation"].adapted == pale
+    assert found["mean and deviation of these images"].adapted
+    assert not found["pixels of 0 to 255"].adapted
+    assert not found["inverted"].adapted
+
+
 def test_the_deviation_of_images_without_any_is_no_variant():
     assert "mean and deviation of these images" not in variants(classifier(), torch.zeros_like(X))

@@ -151,7 +151,7 @@ def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     except InputError as error:
         note = f"the model cannot be used as it is, and the plan below is that of any small one: {error}"
         return resolve(plan, source).plan, (note,)
-    found = resolve(plan, source, **_bearing(plan, classifier), multiply_adds=_cost(plan, classifier))
+    found = resolve(plan, source, **_bears(plan, classifier), multiply_adds=_cost(plan, classifier))
     return found.plan, () if found.sizing is None else (found.sizing.sentence,)
 
 

@@ -30,7 +30,7 @@ class DecodingVariant:
 
     @property
     def adapted(self) -> bool:
-        """It follows no image."""
+        """Brightness has no part in it."""
         return False
 
     @property

@@ -27,7 +27,7 @@ class PixelVariant:
         name: a noun, for tables.
         remedy: what to do where it fits better, with the option that does it.
         change: from images as they are to images as they would have to be.
-        adapted: whether it follows the images themselves, so that images unlike those of training explain it too.
+        adapted: whether images that are darker, lighter or paler than those of training would explain it as well.
     """
 
     name: str
@@ -112,18 +112,29 @@ def pixel_variants(contract: Contract, sample: Images) -> tuple[PixelVariant, ..
 
 def _scalings(contract: Contract, sample: Images) -> Iterator[PixelVariant]:
     declared, channels = Scaling.of(contract), contract.input_shape[0]
-    tried = [declared]
+    tried, pale = [declared], not _spans_range(sample)
     for name, scaling in _named_scalings(declared, channels, sample):
         if not any(scaling.is_near(other) for other in tried):
             tried.append(scaling)
-            yield _scaled(name, scaling, declared)
+            adapted = name == _OWN or (pale and name not in _OF_BYTES)
+            yield _scaled(name, scaling, declared, adapted=adapted)
+
+
+def _spans_range(sample: Images) -> bool:
+    """Whether images have dark and light pixels; fog and dim light are undone by other scales, with no mistake made."""
+    values = sample.flatten().sort().values
+    low, high = (float(values[round(share * (len(values) - 1))]) for share in (0.01, 0.99))
+    return low <= _DARK and high >= _LIGHT
+
+
+_DARK, _LIGHT = 0.15, 0.75
 
 
 def _named_scalings(declared: Scaling, channels: int, sample: Images) -> Iterator[tuple[str, Scaling]]:
     identity, bytes_ = Scaling.alike(0, 1, channels), Scaling.alike(0, 1 / 255, channels)
     yield "no normalisation", identity
-    yield "pixels of 0 to 255", bytes_
-    yield "pixels of 0 to 255, then normalised", declared.after(bytes_)
+    yield _OF_BYTES[0], bytes_
+    yield _OF_BYTES[1], declared.after(bytes_)
     yield "pixels of -1 to 1", Scaling.alike(0.5, 0.5, channels)
     yield "normalised twice", declared.after(declared)
     for name, scaling in _OF_SETS.items():
@@ -134,13 +145,14 @@ def _named_scalings(declared: Scaling, channels: int, sample: Images) -> Iterato
         yield _OWN, Scaling(tuple(mean), tuple(std))
 
 
-def _scaled(name: str, scaling: Scaling, declared: Scaling) -> PixelVariant:
+def _scaled(name: str, scaling: Scaling, declared: Scaling, *, adapted: bool) -> PixelVariant:
     leave = ", or leave mean and std out" if scaling.is_identity else ""
     remedy = f"add {scaling.options} to the model's address{leave}"
-    return PixelVariant(name, remedy, lambda x: scaling.images_for(declared, x), adapted=name == _OWN)
+    return PixelVariant(name, remedy, lambda x: scaling.images_for(declared, x), adapted=adapted)
 
 
 _OWN = "mean and deviation of these images"
+_OF_BYTES = ("pixels of 0 to 255", "pixels of 0 to 255, then normalised")
 
 
 def _colours(contract: Contract) -> Iterator[PixelVariant]:

@@ -38,7 +38,7 @@ class Variant(Protocol):
 
     @property
     def adapted(self) -> bool:
-        """Whether it follows the images themselves, so that images unlike those of training explain it too."""
+        """Whether images that are darker, lighter or paler than those of training would explain it as well."""
         ...
 
     def images(self, x: Images, positions: NDArray[np.int64]) -> Images:

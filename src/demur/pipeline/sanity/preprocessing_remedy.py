@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.metrics.paired_gains import Answers, gains
+from demur.metrics.paired_gains import GROSS, Answers, gains
 from demur.pipeline.job import Job
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts
 
@@ -19,7 +19,15 @@ def preprocessing_remedy(job: Job) -> str:
     own = Answers.of(facts["right"], facts["losses"])
     ways = [Answers.of(each["right"], each["losses"]) for each in tried]
     found = zip(gains(own, ways, _groups(job, facts["sample_ids"])), ways, tried, strict=True)
-    better = [((not each["adapted"], gain.accuracy.value), way, each) for gain, way, each in found if gain.is_gross]
+    better = [
+        (
+            gain.accuracy.value - (GROSS if each["adapted"] else 0),
+            way,
+            each,
+        )  # what may be a shift must be clearly better
+        for gain, way, each in found
+        if gain.is_gross
+    ]
     if not better:
         return ""
     _, way, best = max(better, key=lambda each: each[0])
