@@ -151,12 +151,12 @@ def _decode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _dataset(path, window, channels, rules)
+            return _image_of(path, window, channels, rules)
     except Exception as error:  # noqa: BLE001 - a damaged file may raise anything in a decoder
         return None, f"cannot decode the DICOM file: {first_line(error)}"
 
 
-def _dataset(path: Path, window: Window, channels: int | None, rules: Rules) -> Decoded:
+def _image_of(path: Path, window: Window, channels: int | None, rules: Rules) -> Decoded:
     import pydicom
 
     syntax = str(getattr(_head(path, []).file_meta, "TransferSyntaxUID", ""))

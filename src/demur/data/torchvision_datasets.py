@@ -46,7 +46,7 @@ def open_source(address: Address) -> DecodedListSource:
     if name not in SETS:
         raise unknown("data set of torchvision for classification", name, SETS)
     split = options.get("split", SETS[name])
-    dataset = _dataset(name, split, options)
+    dataset = _dataset_of(name, split, options)
     numbers = labels_in(dataset)
     names = class_list(options["classes"]) if "classes" in options else names_in(dataset, numbers)
     labels = Labels(tuple(names), numbered=True)
@@ -58,7 +58,7 @@ def open_source(address: Address) -> DecodedListSource:
     return decoded_list_source(address.text, labels.classes, rows, partial(_decode, dataset), Rules.of(options))
 
 
-def _dataset(name: str, split: str, options: Mapping[str, str]) -> Any:
+def _dataset_of(name: str, split: str, options: Mapping[str, str]) -> Any:
     try:
         from torchvision import datasets
     except ImportError as error:
