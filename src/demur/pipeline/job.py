@@ -62,13 +62,11 @@ class Job:
         classifier: the model under audit.
         source: the images.
         index: the rows that take part.
-        conditions: in the order they are measured; clean, attacks, corruptions, images of none of the classes, then
-            searches, maps, occlusions.
+        conditions: in the order they are measured: clean, attacks, corruptions, unknown images, then the sections.
         signals: by canonical name.
         policies: by the text that the plan has for them.
         maps: attribution maps by canonical name, regions that are maps among them.
-        calls: the names the plan was given, as they were parsed.
-        surrogate: a similar model, whose adversarial points might carry over.
+        calls: names of the plan; `surrogate`: a similar model, whose adversarial points might carry over.
         fitted: those of the `signals` that had to be fitted, fitted.
         model: the address that the classifier was loaded from; None where it was given.
         unknown: images of none of the classes, where the plan has some.

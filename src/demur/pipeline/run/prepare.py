@@ -19,7 +19,7 @@ from demur.pipeline.job import Job, on_device
 from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.resolve import check_batch, resolve
+from demur.pipeline.plan.resolve import Setup, check_batch, resolve
 from demur.pipeline.preflight import has_maps
 from demur.pipeline.preprocessing_lines import preprocessing_lines
 from demur.pipeline.run.guarantee_fits import check_sites
@@ -105,10 +105,7 @@ def prepared_job(
     classifier = _classifier(plan, source, others)
     source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    asked = plan if guard is None else _guarded(plan, guard)
-    setup = resolve(asked, source, **_bears(plan, classifier), multiply_adds=_cost(plan, classifier))
-    if setup.sizing is not None:
-        say(setup.sizing.sentence)
+    setup = _setup(plan if guard is None else _guarded(plan, guard), source, classifier, say)
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")
@@ -151,13 +148,17 @@ def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
     except InputError as error:
         note = f"the model cannot be used as it is, and the plan below is that of any small one: {error}"
         return resolve(plan, source).plan, (note,)
-    found = resolve(plan, source, **_bears(plan, classifier), multiply_adds=_cost(plan, classifier))
-    return found.plan, () if found.sizing is None else (found.sizing.sentence,)
+    notes: list[str] = []
+    return _setup(plan, source, classifier, notes.append).plan, tuple(notes)
 
 
-def _cost(plan: Plan, classifier: BoundClassifier) -> int:
-    """Multiply-adds of one image, where they decide how much is measured; 0 where the plan says that itself."""
-    return 0 if plan.conditions.use else multiply_adds(classifier)
+def _setup(plan: Plan, source: Source, classifier: BoundClassifier, say: Callable[[str], None]) -> Setup:
+    """The plan resolved for a model; its multiply-adds are counted where the plan does not say what is measured."""
+    cost = 0 if plan.conditions.use else multiply_adds(classifier)
+    setup = resolve(plan, source, **_bears(plan, classifier), multiply_adds=cost)
+    if setup.sizing is not None:
+        say(setup.sizing.sentence)
+    return setup
 
 
 def _with_guard(job: Job, guard: AuditedGuard) -> Job:
