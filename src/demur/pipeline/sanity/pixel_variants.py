@@ -93,7 +93,6 @@ _OF_SETS = {
     "ImageNet's": IMAGENET,
     "CIFAR-10's": Scaling((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
     "CLIP's": Scaling((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "MNIST's": Scaling((0.1307,), (0.3081,)),
 }
 """The constants that are copied most."""
 _GREY = (0.299, 0.587, 0.114)
