@@ -6,7 +6,7 @@ VENV := .venv
 EXTRAS := .venv-extras
 RUN := $(VENV)/bin
 PAIR := torch==2.14.1 torchvision==0.29.1
-FEATURES := test,peers,sign,dicom,hf,keras,onnx,timm,torchvision,webdataset
+FEATURES := test,peers,sign,dicom,hf,keras,onnx-gradients,timm,torchvision,webdataset
 SHARED := $(abspath $(wildcard ../shared))
 ifneq ($(SHARED),)
 export DEMUR_SHARED ?= $(SHARED)
