@@ -139,6 +139,7 @@ MODELS: Mapping[str, str] = {
     "export": "demur.adapters.exported_program:load_exported",
     "fashion": "demur.adapters.architectures:load_shipped",
     "hf": "demur.adapters.hf_models:load_hf",
+    "keras": "demur.adapters.keras_models:load_keras",
     "module": "demur.adapters.own_module:load_own",
     "onnx": "demur.adapters.onnx_model:load_onnx",
     "timm": "demur.adapters.timm_models:load_timm",
