@@ -171,7 +171,7 @@ def _number(text: str) -> float:
 
 def _identity(file: KerasFile, scale: float) -> bytes:
     """What tells two models of the same weights apart."""
-    return hashlib.sha256(f"{scale!r};{file.config}".encode()).digest()
+    return hashlib.sha256(b"".join(part.encode() for part in (scale.hex(), file.config))).digest()
 
 
 def _end(address: Address, model: Any) -> KerasEnd:
