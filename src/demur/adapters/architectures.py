@@ -10,7 +10,8 @@ from torch import nn
 from demur.adapters.address_options import Options
 from demur.adapters.own_module import build_own
 from demur.adapters.packaged_weights import PACKAGES, packaged_weights
-from demur.adapters.weights import copy_weights, learned_from, load_weights, read_metadata
+from demur.adapters.starting_weights import Start, copy_backbone, copy_beneath_head
+from demur.adapters.weights import copy_weights, learned_from, load_weights, named_as_in, read_metadata
 from demur.class_names.imagenet import imagenet_names
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, brief, unknown
@@ -94,6 +95,9 @@ _OPTIONS = ("mean", "std", "features", "name")
 
 _BUILDERS = {"module": build_own, "zoo": build_from_zoo}
 
+_BACKBONES = {"hybrid": "efficientnet_lite0"}
+"""Architectures on top of another whose weights come in a package."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -135,14 +139,25 @@ class Architecture:
         query = "&".join(f"{key}={value}" for key, value in self.address.options.items())
         return f"?{query}" if query else ""
 
-    def build(self) -> nn.Module:
-        """A new network; its initial weights are drawn from torch's global stream where none were named."""
-        options = self.options
-        made = _BUILDERS[self.address.scheme](self.address.location, options.input_shape[0], len(options.classes))
-        if self.address.weights is not None:
-            load_weights(made, self.address.weights)
-        return made
+    def begin(self) -> Start:
+        """A network to be trained; what no weights are named for is drawn from torch's global stream."""
+        address, classes = self.address, len(self.options.classes)
+        made = _BUILDERS[address.scheme](address.location, self.options.input_shape[0], classes)
+        if address.weights is not None:
+            tensors, unpacked = named_as_in(made, address.weights)
+            start = copy_beneath_head(made, tensors, address.weights, classes)
+            return replace(start, words=(*unpacked, *start.words))
+        return _from_package(made, parse(address.location).name) if address.scheme == "zoo" else Start(made)
 
     def trained(self, weights: str) -> str:
         """The address of the classifier with weights of this architecture."""
         return f"{self.address.scheme}:{self.address.location}@{weights}{self._query}"
+
+
+def _from_package(network: nn.Module, name: str) -> Start:
+    """The network on top of a backbone whose weights come in a package; others start from chance."""
+    if name not in _BACKBONES:
+        return Start(network)
+    package = PACKAGES[_BACKBONES[name]]
+    whose = f"the package {package.install} ({package.words})"
+    return copy_backbone(network, packaged_weights(_BACKBONES[name]), "backbone", whose)

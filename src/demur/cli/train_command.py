@@ -131,7 +131,14 @@ def _share(f1: float | None) -> str:
 def _words(done: "TrainingResult", data: str, figure: Path | None) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     files = f"Card: {done.weights.with_suffix('.md')}" + ("" if figure is None else f"  curves: {figure}")
-    return [f"Learned from {done.learned:,} images.", *found, files, f"Next: demur audit '{done.address}' '{data}'"]
+    start = [f"Started from weights: {'; '.join(done.words)}."] if done.words else []
+    return [
+        *start,
+        f"Learned from {done.learned:,} images.",
+        *found,
+        files,
+        f"Next: demur audit '{done.address}' '{data}'",
+    ]
 
 
 def _found(scores: "Scores") -> list[str]:

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from demur.data import Row, Source
@@ -24,6 +25,7 @@ WINDOW = 32
 """Rows that are read one after another where the set is streamed, so that packed files are opened rarely."""
 
 Batch = tuple[Images, Labels]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +147,7 @@ def seeded_torch(seed: int) -> Iterator[torch.Generator]:
         yield torch.Generator().manual_seed(seed)
 
 
-def fresh(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A new module whose initial weights depend on `seed` alone."""
+def fresh(factory: Callable[[], Made], seed: int) -> Made:
+    """What a factory makes, with initial weights that depend on `seed` alone."""
     with seeded_torch(seed):
         return factory()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from demur.errors import RunError
 from demur.shapes import Images
+from demur.training.backbone import Backbone
 from demur.training.batches import TrainingImages, seeded_torch
 from demur.training.checkpoints import Checkpoints, Forgetful
 from demur.training.learner import Learner
@@ -59,6 +60,7 @@ def learn(
     checkpoints: Checkpoints | Forgetful | None = None,
     curve: LearningCurve | TrainLossAlone | None = None,
     teacher: nn.Module | None = None,
+    backbone: Backbone | None = None,
 ) -> dict[str, Tensor]:
     """The state of a trained copy of `module`.
 
@@ -69,13 +71,14 @@ def learn(
         RunError: the loss or a weight is no longer finite.
     """
     progress, checkpoints, curve = progress or Quiet(), checkpoints or Forgetful(), curve or TrainLossAlone()
-    learner = Learner.of(module, recipe)
+    learner = Learner.of(module, recipe, backbone)
     with seeded_torch(seed) as dice:
         begun, rows = checkpoints.recall(learner, dice)
         curve.write(rows)
         progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
         progress.start((recipe.epochs - begun) * training_images.size)
         for epoch in range(begun, recipe.epochs):
+            learner.begin(epoch)
             loss = fmean(_losses(recipe, learner, training_images, epoch, dice, progress, teacher))
             _check_state(learner.student, f"epoch {epoch + 1} of {recipe.epochs}")
             rows = (*rows, curve.row(epoch + 1, loss, learner.current))
