@@ -1,5 +1,6 @@
 """A network that starts from weights: what is frozen stays to the bit, then learns; a kill changes nothing."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,12 @@ from torch import nn
 
 from demur.adapters import load_model
 from demur.errors import InputError, ModelError
-from demur.training import Standard, fresh, learn, train
+from demur.training import Standard, fresh, frozen_features, learn, train
 from demur.training.adversarial import TRADES
 from demur.training.backbone import Backbone, evaluating
 from demur.training.checkpoints import Checkpoints
+from demur.training.learning_loop import InputScaling
+from demur.training.standard import GaussianNoise
 
 RECIPE = Standard(epochs=4, batch=16, learning_rate=0.05, shift=1, frozen=2)
 HEAD = frozenset({"head.weight", "head.bias"})
@@ -112,6 +115,14 @@ from torch import nn
 def small(channels, classes):
     return Small(classes)
 
+def loaded(classes):
+    from pathlib import Path
+    from safetensors.torch import load_file
+    found = load_file(Path(__file__).with_name("seven.safetensors"))
+    module = Small(classes)
+    module.load_state_dict({**found, "head.weight": module.head.weight, "head.bias": module.head.bias})
+    return module
+
 def flat(classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 """
@@ -122,6 +133,7 @@ def weights(tmp_path, monkeypatch):
     """Those of a network of seven classes."""
     (tmp_path / "startable.py").write_text(NETS)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "startable", raising=False)
     path = tmp_path / "seven.safetensors"
     save_file(fresh(lambda: Small(7), 5).state_dict(), path)
     return path
@@ -158,9 +170,14 @@ def test_weights_that_differ_elsewhere_are_refused(weights, tmp_path):
         trained(f"module:startable:small@{weights}", tmp_path / "out")
 
 
-def test_nothing_is_frozen_that_starts_from_chance(weights, tmp_path):
-    with pytest.raises(InputError, match=r"small starts from chance\. Name weights"):
-        trained("module:startable:small", tmp_path / "out")
+def test_nothing_is_frozen_that_starts_from_chance(tmp_path):
+    with pytest.raises(InputError, match=r"compact_resnet starts from chance\. Name weights"):
+        trained("compact_resnet", tmp_path / "out")
+
+
+def test_what_a_function_of_ones_own_gives_is_frozen_as_it_is(weights, tmp_path):
+    found = load_file(trained("module:startable:loaded", tmp_path / "out").weights)
+    assert same(below(found), below(load_file(weights)))
 
 
 def test_nothing_beneath_the_head_is_nothing_to_freeze(weights, tmp_path):
@@ -182,3 +199,103 @@ def test_the_teacher_of_a_distillation_is_frozen_too(weights, tmp_path):
     before = load_file(weights)
     assert torch.equal(teacher["student.network.conv.weight"], before["conv.weight"])
     assert torch.equal(load_file(done.weights)["conv.weight"], before["conv.weight"])
+
+
+STILL = replace(RECIPE, mirror=False, shift=0)
+CUT = Backbone(head=HEAD, epochs=2, rate=0.1, layer="head")
+
+
+class Stack(nn.Module):
+    """A head of several layers on maps of a frozen one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.top = nn.Sequential(nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.3))
+        self.linear = nn.Linear(4, 2)
+        self.calls = 0
+
+    def features(self, images):
+        self.calls += 1
+        return torch.relu(self.norm(self.conv(images)))
+
+    def answer(self, maps):
+        return self.linear(self.top(maps).mean(dim=(2, 3)))
+
+    def forward(self, images):
+        return self.answer(self.features(images))
+
+
+def stacked():
+    network = InputScaling(fresh(Stack, 0), [0.5], [0.25])
+    head = frozenset(name for name, _ in network.named_parameters() if "conv." not in name and ".norm." not in name)
+    return network, head | {"network.top.0.weight", "network.top.0.bias"}
+
+
+def smooth():
+    module = fresh(Small, 0)
+    module.norm.running_mean += 0.1
+    return module
+
+
+@pytest.mark.parametrize("kind", ["layer", "stack"])
+def test_features_computed_once_lead_to_the_same_bits(kind, monkeypatch, tmp_path):
+    """With a kill in the frozen epochs, too: they are computed in the order of the set, not of an epoch."""
+    module, cut = (
+        (smooth(), CUT) if kind == "layer" else (stacked()[0], Backbone(head=stacked()[1], epochs=2, rate=0.1))
+    )
+
+    def run(**given):
+        return learn(STILL, module, training_images(), 3, backbone=cut, **given)
+
+    shortened = run()
+    with pytest.raises(Killed):
+        run(progress=Fuse(6), checkpoints=Checkpoints(tmp_path))
+    assert same(run(checkpoints=Checkpoints(tmp_path)), shortened)
+    monkeypatch.setattr(frozen_features, "ROOM", 0)
+    whole = run()
+    for name, value in shortened.items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5)
+
+
+def count_passes(recipe, module, cut):
+    """Passes of the first layer over 64 images in batches of 16."""
+    calls = []
+    first = module.get_submodule("network.conv" if cut.layer == "" else "conv")
+    original = type(first).forward
+
+    class Watching(nn.Conv2d):
+        def forward(self, x):
+            calls.append(len(x))
+            return original(self, x)
+
+    first.__class__ = Watching
+    learn(recipe, module, training_images(), 3, backbone=cut)
+    return sum(calls)
+
+
+def test_features_are_computed_once_where_nothing_moves_the_images():
+    network, head = stacked()
+    cut = Backbone(head=head, epochs=4, rate=0.1)
+    few = 64 + 3 * 2  # once, and two images three times to see that both halves answer what the network does
+    assert count_passes(replace(STILL, frozen=4), network, cut) == few
+    assert count_passes(replace(STILL, frozen=4), smooth(), replace(CUT, epochs=4)) == few
+
+
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, replace(STILL, mirror=True), GaussianNoise(epochs=2, batch=16, mirror=False, shift=0)]
+)
+def test_images_that_change_are_seen_anew(recipe):
+    assert count_passes(replace(recipe, epochs=2), smooth(), CUT) == 2 * 64
+
+
+def test_what_cannot_be_cut_or_held_is_seen_anew(monkeypatch):
+    class Crooked(Small):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    assert count_passes(replace(STILL, epochs=2), fresh(Crooked, 0), CUT) == 2 * 64 + 3 * 2
+    monkeypatch.setattr(frozen_features, "ROOM", 64 * 6 * 4 - 1)
+    assert count_passes(replace(STILL, epochs=2), smooth(), CUT) == 2 * 64 + 2
+    monkeypatch.setattr(frozen_features, "ROOM", 64 * 6 * 4)
+    assert count_passes(replace(STILL, epochs=2), smooth(), CUT) == 64 + 3 * 2

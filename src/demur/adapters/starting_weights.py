@@ -14,7 +14,7 @@ class Start:
 
     Attributes:
         network: what is trained.
-        pretrained: whether it starts from weights, and not from chance.
+        pretrained: whether it starts, or may start, from weights and not from chance.
         head: the names of parameters that no weights were for; empty where all were.
         words: sentences on where its weights come from.
     """

@@ -17,7 +17,9 @@ _SHOWN = 10
 
 
 def train(
-    architecture: Annotated[str, typer.Argument(metavar="ARCH", help="resnet20, … or module:PKG.MOD:FACTORY")],
+    architecture: Annotated[
+        str, typer.Argument(metavar="ARCH", help="resnet20, …, module:PKG.MOD:FACTORY or timm:NAME, @FILE: weights")
+    ],
     data: Annotated[str, typer.Argument(help="Data address; its own split is respected, else 60 % are learned from.")],
     recipe: Annotated[str, typer.Option(help="Such as 'standard(epochs=10, balanced=True)'.")] = "standard",
     epochs: Annotated[int | None, typer.Option(help="Passes over the images; wins over the recipe's.")] = None,
@@ -33,7 +35,9 @@ def train(
 ) -> None:
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
+    from demur.adapters.architectures import LIBRARIES
     from demur.cli.settings import progress_display
+    from demur.pipeline.pairing import open_data_for
     from demur.pipeline.run.run_writer import try_folder
     from demur.report.learning_figure import write_learning_figure
     from demur.training.learning_curve import CURVE, FIGURE
@@ -43,11 +47,14 @@ def train(
         try_folder(out)
     with progress_display() as display:
         told = EpochTable(display)
-        done = run_training(architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
+        display.say("reading the images")
+        scheme = architecture.partition(":")[0]
+        source = open_data_for(architecture if scheme in LIBRARIES else None, data)
+        done = run_training(architecture, source, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
         display.say("drawing the curves")
         folder = done.weights.parent
         figure = write_learning_figure(folder / CURVE, folder / FIGURE)
-    print("\n".join(_words(done, data, figure)))
+    print("\n".join(_words(done, source.address, figure)))
 
 
 def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str, int | None]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -25,11 +25,13 @@ class Backbone:
         epochs: how many epochs the rest is frozen for: it gets no gradient and no step, and is in evaluation mode, so
             that batch normalisation keeps its statistics and nothing is dropped.
         rate: the rest's learning rate afterwards, in units of the head's.
+        layer: the layer that is all of the head and gives the answers; empty where the head is another thing.
     """
 
     head: frozenset[str]
     epochs: int
     rate: float
+    layer: str = ""
 
     @classmethod
     def of(cls, start: Start, classifier: BoundClassifier, recipe: Recipe) -> "Backbone | None":
@@ -49,11 +51,14 @@ class Backbone:
         head = start.head or _last_layer(classifier)
         if all(name in head for name, _ in start.network.named_parameters()):
             raise InputError(f"{classifier.name} has no layer beneath its head that could be frozen. Leave frozen out.")
-        return cls(head=head, epochs=frozen, rate=rate)
+        layer = classifier.penultimate.head_name
+        alone = bool(layer) and head == frozenset(f"{layer}.{name}" for name, _ in _weights(classifier, layer))
+        return cls(head=head, epochs=frozen, rate=rate, layer=layer if alone else "")
 
     def within(self, prefix: str) -> "Backbone":
         """The same of a network inside another."""
-        return Backbone(head=frozenset(prefix + name for name in self.head), epochs=self.epochs, rate=self.rate)
+        layer = prefix + self.layer if self.layer else ""
+        return replace(self, head=frozenset(prefix + name for name in self.head), layer=layer)
 
     def groups(self, student: nn.Module) -> Parameters:
         """The parameters in the order of an optimizer: the head's, then the others with their share of the rate."""
@@ -104,6 +109,10 @@ def evaluating(student: nn.Module) -> Iterator[None]:
     finally:
         for layer, mode in modes:
             layer.training = mode
+
+
+def _weights(classifier: BoundClassifier, layer: str) -> list[tuple[str, nn.Parameter]]:
+    return list(classifier.as_module().get_submodule(layer).named_parameters())
 
 
 def _last_layer(classifier: BoundClassifier) -> frozenset[str]:

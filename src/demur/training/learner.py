@@ -47,6 +47,10 @@ class Learner:
         parameters = student.parameters() if backbone is None else backbone.groups(student)
         return cls(student, recipe.optimizer(parameters), share, average, {}, backbone)
 
+    def freezes(self, epoch: int) -> bool:
+        """Whether only the head learns in an epoch, counted from 0."""
+        return self.backbone is not None and epoch < self.backbone.epochs
+
     def begin(self, epoch: int) -> None:
         """Make ready for an epoch, counted from 0: freeze what is not to learn in it."""
         if self.backbone is not None:

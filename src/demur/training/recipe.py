@@ -124,6 +124,11 @@ class OneCycle(ABC):
         if not 0 < self.backbone_rate < math.inf:
             raise InputError(f"`backbone_rate` must be above 0; got {self.backbone_rate}. Usual: 0.01 to 1.")
 
+    @property
+    def as_they_are(self) -> bool:
+        """Whether every step sees the images as they are, neither moved nor changed."""
+        return False
+
     @abstractmethod
     def check(self) -> None:
         """Refuse fields of its own that cannot be."""

@@ -42,7 +42,11 @@ class Hybrid(nn.Module):
 
     def forward(self, images: Images) -> Logits:
         """Logits (rows, classes)."""
-        return self.answer(self.backbone.maps(_seen(images)))
+        return self.answer(self.features(images))
+
+    def features(self, images: Images) -> Tensor:
+        """The maps (rows, 1280, 3, 3) of the backbone."""
+        return self.backbone.maps(_seen(images))
 
     def answer(self, maps: Tensor) -> Logits:
         """Logits (rows, classes) from the maps (rows, 1280, 3, 3) of the backbone."""
