@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from demur.cli.settings import Bar, Lines
+    from demur.data import Source
     from demur.training.learning_curve import EpochRow
     from demur.training.model_card import Scores
     from demur.training.training_run import TrainingResult
@@ -35,9 +36,7 @@ def train(
 ) -> None:
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
-    from demur.adapters.architectures import LIBRARIES
     from demur.cli.settings import progress_display
-    from demur.pipeline.pairing import open_data_for
     from demur.pipeline.run.run_writer import try_folder
     from demur.report.learning_figure import write_learning_figure
     from demur.training.learning_curve import CURVE, FIGURE
@@ -47,14 +46,20 @@ def train(
         try_folder(out)
     with progress_display() as display:
         told = EpochTable(display)
-        display.say("reading the images")
-        scheme = architecture.partition(":")[0]
-        source = open_data_for(architecture if scheme in LIBRARIES else None, data)
+        source = _open(architecture, data)
         done = run_training(architecture, source, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
         display.say("drawing the curves")
         folder = done.weights.parent
         figure = write_learning_figure(folder / CURVE, folder / FIGURE)
     print("\n".join(_words(done, source.address, figure)))
+
+
+def _open(architecture: str, data: str) -> "Source":
+    """The images, in the size and cut that a library declares for its network."""
+    from demur.adapters.architectures import LIBRARIES
+    from demur.pipeline.pairing import open_data_for
+
+    return open_data_for(architecture if architecture.partition(":")[0] in LIBRARIES else None, data)
 
 
 def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str, int | None]) -> str:
@@ -138,7 +143,7 @@ def _share(f1: float | None) -> str:
 def _words(done: "TrainingResult", data: str, figure: Path | None) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     files = f"Card: {done.weights.with_suffix('.md')}" + ("" if figure is None else f"  curves: {figure}")
-    start = [f"Started from weights: {'; '.join(done.words)}."] if done.words else []
+    start = [f"Before the first step: {'; '.join(done.words)}."] if done.words else []
     return [
         *start,
         f"Learned from {done.learned:,} images.",

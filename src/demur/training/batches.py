@@ -25,7 +25,7 @@ WINDOW = 32
 """Rows that are read one after another where the set is streamed, so that packed files are opened rarely."""
 
 Batch = tuple[Images, Labels]
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,13 @@ class TrainingImages:
         counts: images per class, by class id.
         rows: an epoch's rows in an order drawn from the dice.
         size: how many rows an epoch has.
-        held: the rows in the order of the set; None where they are streamed.
+        memory: the rows in the order of the set; None where they are streamed.
     """
 
     counts: Tensor
     rows: Callable[[torch.Generator], Iterator[tuple[Tensor, int]]]
     size: int
-    held: Sequence[tuple[Tensor, int]] | None = None
+    memory: Sequence[tuple[Tensor, int]] | None = None
 
     def steps(self, batch: int) -> int:
         """Steps per epoch."""
@@ -64,10 +64,10 @@ def gather(source: Source, positions: Sequence[int], labels: Tensor, cap: int = 
     """
     counts = torch.bincount(labels, minlength=len(source.classes))
     _check(counts, source)
-    held = _in_memory(source, positions, cap)
-    if held is None:
+    memory = _in_memory(source, positions, cap)
+    if memory is None:
         return TrainingImages(counts, lambda dice: _stream(source, torch.tensor(positions), dice), len(positions))
-    return TrainingImages(counts, lambda dice: shuffle(held, dice), len(held), held)
+    return TrainingImages(counts, lambda dice: shuffle(memory, dice), len(memory), memory)
 
 
 def _check(counts: Tensor, source: Source) -> None:
@@ -151,7 +151,7 @@ def seeded_torch(seed: int) -> Iterator[torch.Generator]:
         yield torch.Generator().manual_seed(seed)
 
 
-def fresh(factory: Callable[[], Made], seed: int) -> Made:
+def fresh(factory: Callable[[], T], seed: int) -> T:
     """What a factory makes, with initial weights that depend on `seed` alone."""
     with seeded_torch(seed):
         return factory()

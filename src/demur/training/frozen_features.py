@@ -68,16 +68,16 @@ def shortcut(student: nn.Module, backbone: Backbone, images: TrainingImages) -> 
     has the same.
     """
     ends = _ends(student, backbone)
-    if ends is None or images.held is None:
+    if ends is None or images.memory is None:
         return None
     below, above = ends
-    first = below(_stacked(images.held[:_PROBE]))
-    large = first[0].nbytes * len(images.held) > _room()
-    if large or first.requires_grad or not _agree(student, ends, images.held[:_PROBE]):
+    first = below(_stacked(images.memory[:_PROBE]))
+    large = first[0].nbytes * len(images.memory) > _room()
+    if large or first.requires_grad or not _agree(student, ends, images.memory[:_PROBE]):
         return None
     rows: list[tuple[Tensor, int]] = []
-    for start in range(0, len(images.held), _BATCH):
-        chunk = images.held[start : start + _BATCH]
+    for start in range(0, len(images.memory), _BATCH):
+        chunk = images.memory[start : start + _BATCH]
         rows.extend(zip(below(_stacked(chunk)).unbind(), (label for _, label in chunk), strict=True))
     return Way(Above(above), TrainingImages(images.counts, lambda dice: shuffle(rows, dice), len(rows), rows))
 

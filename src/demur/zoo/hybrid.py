@@ -46,7 +46,7 @@ class Hybrid(nn.Module):
 
     def features(self, images: Images) -> Tensor:
         """The maps (rows, 1280, 3, 3) of the backbone."""
-        return self.backbone.maps(_seen(images))
+        return self.backbone.maps(_backbone_input(images))
 
     def answer(self, maps: Tensor) -> Logits:
         """Logits (rows, classes) from the maps (rows, 1280, 3, 3) of the backbone."""
@@ -55,7 +55,7 @@ class Hybrid(nn.Module):
         return logits
 
 
-def _seen(images: Images) -> Images:
+def _backbone_input(images: Images) -> Images:
     """Images as the backbone wants them; larger ones are averaged where they become smaller."""
     large = max(images.shape[-2:]) > _SIDE
     x = functional.interpolate(images, (_SIDE, _SIDE), mode="bilinear", align_corners=False, antialias=large)
