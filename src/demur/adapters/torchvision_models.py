@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.declarations import Declaration
 from demur.adapters.library_words import listed, numbered, unavailable
 from demur.adapters.weights import bare_weights, learned_from, load_weights
 from demur.classifier import BoundClassifier
-from demur.errors import AddressError, brief, missing_extra, unknown
+from demur.errors import AddressError, ModelError, brief, missing_extra, unknown
 from demur.pictures.decode_rules import Rules
 from demur.registry import Address
 
-_OPTIONS = ("weights", "transform_input")
+OPTIONS: tuple[str, ...] = ("weights", "transform_input")
+"""What an address may say beyond what all say."""
+
+_COLOUR = 3
 _TRANSFORMING = frozenset({"googlenet", "inception_v3"})
 """Models that undo torchvision's normalisation themselves where they were made with published weights."""
 
@@ -27,7 +30,7 @@ def load_torchvision(address: Address, classes: Sequence[str], input_shape: tupl
         AddressError: torchvision has no such model or weights.
         ModelError: its weights cannot be had, or are another architecture's.
     """
-    options = Options.read(address, classes, input_shape, _OPTIONS)
+    options = Options.read(address, classes, input_shape, OPTIONS)
     entry = _entry(address)
     said: tuple[str, ...] = ()
     if address.weights is None:
@@ -38,6 +41,34 @@ def load_torchvision(address: Address, classes: Sequence[str], input_shape: tupl
     transforms = entry.transforms()
     normalised = options.normalising(transforms.mean, transforms.std, str(entry))
     return normalised.wrap(module, learned_from(address.weights), said)
+
+
+def normalising(address: Address, options: Options) -> Options:
+    """The options of a network to be trained, with the normalisation of the weights that are meant."""
+    entry = _entry(address)
+    transforms = entry.transforms()
+    return options.normalising(transforms.mean, transforms.std, str(entry))
+
+
+def untrained(address: Address, tensors: Mapping[str, Any], channels: int, classes: int) -> nn.Module:
+    """The network of a name for other classes.
+
+    Raises:
+        ModelError: torchvision's networks read colour.
+    """
+    if channels != _COLOUR:
+        raise ModelError(
+            f"the networks of torchvision read images of three channels, and these have {channels}. Read them in "
+            "colour, such as folder:PATH?colour=rgb."
+        )
+    own = _own_parts(address, tensors)
+    module: nn.Module = _models().get_model(address.location, weights=None, num_classes=classes, **own)
+    return module
+
+
+def published_tensors(address: Address) -> Mapping[str, Tensor]:
+    """The weights that a name was published with."""
+    return _published(address, _entry(address)).state_dict()
 
 
 def declare_torchvision(address: Address) -> Declaration:

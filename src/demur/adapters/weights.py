@@ -30,10 +30,16 @@ def load_weights(module: nn.Module, path: str) -> tuple[str, ...]:
         AddressError: there is no such file.
         ModelError: it holds no weights, or its tensors are not the module's; at most five are named.
     """
+    tensors, words = named_as_in(module, path)
+    copy_weights(module, tensors, path)
+    return words
+
+
+def named_as_in(module: nn.Module, path: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a file by the names that a module has for them, and sentences on what was taken off."""
     found, keys, whole = _read(path)
     tensors, prefixes = without_prefixes(found, module.state_dict())
-    copy_weights(module, tensors, path)
-    return tuple(unpacked_words(path, whole, keys, prefixes))
+    return tensors, tuple(unpacked_words(path, whole, keys, prefixes))
 
 
 def copy_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:

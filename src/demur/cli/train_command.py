@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from demur.cli.settings import Bar, Lines
+    from demur.data import Source
     from demur.training.learning_curve import EpochRow
     from demur.training.model_card import Scores
     from demur.training.training_run import TrainingResult
@@ -17,7 +18,9 @@ _SHOWN = 10
 
 
 def train(
-    architecture: Annotated[str, typer.Argument(metavar="ARCH", help="resnet20, … or module:PKG.MOD:FACTORY")],
+    architecture: Annotated[
+        str, typer.Argument(metavar="ARCH", help="resnet20, …, module:PKG.MOD:FACTORY or timm:NAME, @FILE: weights")
+    ],
     data: Annotated[str, typer.Argument(help="Data address; its own split is respected, else 60 % are learned from.")],
     recipe: Annotated[str, typer.Option(help="Such as 'standard(epochs=10, balanced=True)'.")] = "standard",
     epochs: Annotated[int | None, typer.Option(help="Passes over the images; wins over the recipe's.")] = None,
@@ -43,11 +46,20 @@ def train(
         try_folder(out)
     with progress_display() as display:
         told = EpochTable(display)
-        done = run_training(architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
+        source = _open(architecture, data)
+        done = run_training(architecture, source, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
         display.say("drawing the curves")
         folder = done.weights.parent
         figure = write_learning_figure(folder / CURVE, folder / FIGURE)
-    print("\n".join(_words(done, data, figure)))
+    print("\n".join(_words(done, source.address, figure)))
+
+
+def _open(architecture: str, data: str) -> "Source":
+    """The images, in the size and cut that a library declares for its network."""
+    from demur.adapters.architectures import LIBRARIES
+    from demur.pipeline.pairing import open_data_for
+
+    return open_data_for(architecture if architecture.partition(":")[0] in LIBRARIES else None, data)
 
 
 def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str, int | None]) -> str:
@@ -131,7 +143,14 @@ def _share(f1: float | None) -> str:
 def _words(done: "TrainingResult", data: str, figure: Path | None) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     files = f"Card: {done.weights.with_suffix('.md')}" + ("" if figure is None else f"  curves: {figure}")
-    return [f"Learned from {done.learned:,} images.", *found, files, f"Next: demur audit '{done.address}' '{data}'"]
+    start = [f"Before the first step: {'; '.join(done.words)}."] if done.words else []
+    return [
+        *start,
+        f"Learned from {done.learned:,} images.",
+        *found,
+        files,
+        f"Next: demur audit '{done.address}' '{data}'",
+    ]
 
 
 def _found(scores: "Scores") -> list[str]:

@@ -124,6 +124,7 @@ DATA: Mapping[str, str] = {
 ARCHITECTURES: Mapping[str, str] = {
     "compact_resnet": "demur.zoo:CompactResNet",
     "grouped_resnet": "demur.zoo:GroupedResNet",
+    "hybrid": "demur.zoo.hybrid:Hybrid",
     "mobile_cnn": "demur.zoo:MobileCNN",
     "mobilenet_v2": "demur.zoo:MobileNetV2",
     "resnet18": "demur.zoo:ResNet18",

@@ -5,8 +5,6 @@ Perturbations are L∞, as fractions of the [0, 1] pixel range, and images stay 
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +16,7 @@ from demur.attacks.core.hyperparameters import check_above_zero, check_eps, chec
 from demur.attacks.core.losses import cross_entropy
 from demur.attacks.pgd import PGD
 from demur.shapes import Images, Labels, Logits, Scores
+from demur.training.backbone import evaluating
 from demur.training.recipe import Lesson, OneCycle
 
 FAST_STEP = 1.25
@@ -165,7 +164,7 @@ class TRADES(Adversarial):
     def perturbed(self, student: nn.Module, lesson: Lesson) -> Images:
         """Where the answer diverges from that to the image itself."""
         attack = PGD(eps=self.eps, steps=self.steps, step=self.step)
-        with _evaluating(student):
+        with evaluating(student):
             with torch.no_grad():
                 clean = student(lesson.images)
 
@@ -193,12 +192,3 @@ def _divergence(clean: Logits, other: Logits) -> Scores:
     """KL(clean ‖ other) of each row, in nats."""
     p = clean.log_softmax(dim=1)
     return (p.exp() * (p - other.log_softmax(dim=1))).sum(dim=1)
-
-
-@contextmanager
-def _evaluating(student: nn.Module) -> Iterator[None]:
-    student.eval()
-    try:
-        yield
-    finally:
-        student.train()

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from demur.data import Row, Source
@@ -24,6 +25,7 @@ WINDOW = 32
 """Rows that are read one after another where the set is streamed, so that packed files are opened rarely."""
 
 Batch = tuple[Images, Labels]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +36,13 @@ class TrainingImages:
         counts: images per class, by class id.
         rows: an epoch's rows in an order drawn from the dice.
         size: how many rows an epoch has.
+        memory: the rows in the order of the set; None where they are streamed.
     """
 
     counts: Tensor
     rows: Callable[[torch.Generator], Iterator[tuple[Tensor, int]]]
     size: int
+    memory: Sequence[tuple[Tensor, int]] | None = None
 
     def steps(self, batch: int) -> int:
         """Steps per epoch."""
@@ -48,7 +52,7 @@ class TrainingImages:
         """An epoch; an incomplete last batch is left out."""
         rows, size = self.rows(dice), min(batch, self.size)
         while len(chosen := list(islice(rows, size))) == size:
-            images = torch.stack([_unpack(image) for image, _ in chosen])
+            images = torch.stack([unpack(image) for image, _ in chosen])
             yield images, torch.tensor([label for _, label in chosen])
 
 
@@ -60,10 +64,10 @@ def gather(source: Source, positions: Sequence[int], labels: Tensor, cap: int = 
     """
     counts = torch.bincount(labels, minlength=len(source.classes))
     _check(counts, source)
-    held = _in_memory(source, positions, cap)
-    if held is None:
+    memory = _in_memory(source, positions, cap)
+    if memory is None:
         return TrainingImages(counts, lambda dice: _stream(source, torch.tensor(positions), dice), len(positions))
-    return TrainingImages(counts, lambda dice: _shuffle(held, dice), len(held))
+    return TrainingImages(counts, lambda dice: shuffle(memory, dice), len(memory), memory)
 
 
 def _check(counts: Tensor, source: Source) -> None:
@@ -92,7 +96,8 @@ def _in_memory(source: Source, positions: Sequence[int], cap: int) -> list[tuple
     return rows
 
 
-def _shuffle(rows: Sequence[tuple[Tensor, int]], dice: torch.Generator) -> Iterator[tuple[Tensor, int]]:
+def shuffle(rows: Sequence[tuple[Tensor, int]], dice: torch.Generator) -> Iterator[tuple[Tensor, int]]:
+    """Rows in an order drawn from the dice."""
     return (rows[k] for k in torch.randperm(len(rows), generator=dice).tolist())
 
 
@@ -102,7 +107,7 @@ def _stream(source: Source, positions: Tensor, dice: torch.Generator) -> Iterato
     together = max(1, POOL // (WINDOW * prod(source.input_shape)))
     for chosen in torch.split(torch.randperm(len(windows), generator=dice), together):
         order = torch.cat([windows[k] for k in chosen.tolist()]).tolist()
-        yield from _shuffle(list(_readable(source.read(order))), dice)
+        yield from shuffle(list(_readable(source.read(order))), dice)
 
 
 def _readable(rows: Iterator[Row]) -> Iterator[tuple[Tensor, int]]:
@@ -112,10 +117,11 @@ def _readable(rows: Iterator[Row]) -> Iterator[tuple[Tensor, int]]:
 def _pack(image: Tensor) -> Tensor:
     """As bytes where nothing is lost by it."""
     small = (image * 255).round().to(torch.uint8)
-    return small if torch.equal(_unpack(small), image) else image
+    return small if torch.equal(unpack(small), image) else image
 
 
-def _unpack(image: Tensor) -> Tensor:
+def unpack(image: Tensor) -> Tensor:
+    """A row's image as numbers."""
     return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
@@ -145,7 +151,7 @@ def seeded_torch(seed: int) -> Iterator[torch.Generator]:
         yield torch.Generator().manual_seed(seed)
 
 
-def fresh(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A new module whose initial weights depend on `seed` alone."""
+def fresh(factory: Callable[[], T], seed: int) -> T:
+    """What a factory makes, with initial weights that depend on `seed` alone."""
     with seeded_torch(seed):
         return factory()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from demur.training.backbone import Backbone, paced
 from demur.training.recipe import Recipe
 
 _EARLY = 10
@@ -21,6 +22,7 @@ class Learner:
     Attributes:
         student: the network that steps move.
         optimizer: what moves it.
+        backbone: what of it is frozen at first; None where nothing is.
         share: of the old in the running mean of weights; 0 for none.
         average: the running mean after each step; None where there is none.
         best: the state of the best epoch so far; empty where the last is kept.
@@ -32,21 +34,32 @@ class Learner:
     share: float
     average: nn.Module | None
     best: dict[str, Tensor]
+    backbone: Backbone | None = None
     score: float = -1.0
     steps: int = 0
 
     @classmethod
-    def of(cls, module: nn.Module, recipe: Recipe) -> "Learner":
+    def of(cls, module: nn.Module, recipe: Recipe, backbone: Backbone | None = None) -> "Learner":
         """A copy of a network, and what a recipe moves it by."""
         student = channels_last(deepcopy(module)).train()
         share = float(getattr(recipe, "averaging", 0.0))
         average = deepcopy(student).requires_grad_(requires_grad=False) if share else None
-        return cls(student, recipe.optimizer(student.parameters()), share, average, {})
+        parameters = student.parameters() if backbone is None else backbone.groups(student)
+        return cls(student, recipe.optimizer(parameters), share, average, {}, backbone)
+
+    def freezes(self, epoch: int) -> bool:
+        """Whether only the head learns in an epoch, counted from 0."""
+        return self.backbone is not None and epoch < self.backbone.epochs
+
+    def begin(self, epoch: int) -> None:
+        """Make ready for an epoch, counted from 0: freeze what is not to learn in it."""
+        if self.backbone is not None:
+            self.backbone.settle(self.student, self.optimizer.param_groups, epoch)
 
     def step(self, loss: Tensor, pace: Mapping[str, float]) -> None:
         """Move the network down the loss, and its average after it."""
         for group in self.optimizer.param_groups:
-            group.update(pace)
+            group.update(paced(group, pace))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()

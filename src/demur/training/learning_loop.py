@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from demur.errors import RunError
 from demur.shapes import Images
+from demur.training.backbone import Backbone
 from demur.training.batches import TrainingImages, seeded_torch
 from demur.training.checkpoints import Checkpoints, Forgetful
+from demur.training.frozen_features import Way, shortcut
 from demur.training.learner import Learner
 from demur.training.learning_curve import EpochRow, LearningCurve, TrainLossAlone
 from demur.training.recipe import Lesson, Recipe
@@ -59,6 +61,7 @@ def learn(
     checkpoints: Checkpoints | Forgetful | None = None,
     curve: LearningCurve | TrainLossAlone | None = None,
     teacher: nn.Module | None = None,
+    backbone: Backbone | None = None,
 ) -> dict[str, Tensor]:
     """The state of a trained copy of `module`.
 
@@ -69,14 +72,18 @@ def learn(
         RunError: the loss or a weight is no longer finite.
     """
     progress, checkpoints, curve = progress or Quiet(), checkpoints or Forgetful(), curve or TrainLossAlone()
-    learner = Learner.of(module, recipe)
+    learner = Learner.of(module, recipe, backbone)
     with seeded_torch(seed) as dice:
         begun, rows = checkpoints.recall(learner, dice)
         curve.write(rows)
         progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
         progress.start((recipe.epochs - begun) * training_images.size)
+        whole = Way(learner.student, training_images)
+        short = _shortcut(recipe, learner, training_images, begun, progress)
         for epoch in range(begun, recipe.epochs):
-            loss = fmean(_losses(recipe, learner, training_images, epoch, dice, progress, teacher))
+            learner.begin(epoch)
+            short = short if learner.freezes(epoch) else None
+            loss = fmean(_losses(recipe, learner, short or whole, epoch, dice, progress, teacher))
             _check_state(learner.student, f"epoch {epoch + 1} of {recipe.epochs}")
             rows = (*rows, curve.row(epoch + 1, loss, learner.current))
             learner.note(rows[-1].robust_accuracy)
@@ -89,22 +96,34 @@ def learn(
 def _losses(
     recipe: Recipe,
     learner: Learner,
-    training_images: TrainingImages,
+    way: Way,
     epoch: int,
     dice: torch.Generator,
     progress: TrainingProgress,
     teacher: nn.Module | None,
 ) -> Iterator[float]:
     """Take the steps of one epoch; the loss of each."""
-    steps, where = training_images.steps(recipe.batch), f"epoch {epoch + 1} of {recipe.epochs}"
-    for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
+    steps, where = way.rows.steps(recipe.batch), f"epoch {epoch + 1} of {recipe.epochs}"
+    for step, (images, labels) in enumerate(way.rows.batches(recipe.batch, dice)):
         views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-        loss = recipe.loss(learner.student, Lesson(views, labels, training_images.counts, dice, teacher))
+        loss = recipe.loss(way.network, Lesson(views, labels, way.rows.counts, dice, teacher))
         number = loss.item()
         _check_loss(number, where)
         learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps))
         progress.advance(len(labels), f"{where}, loss {number:.3f}")
         yield number
+
+
+def _shortcut(
+    recipe: Recipe, learner: Learner, images: TrainingImages, epoch: int, progress: TrainingProgress
+) -> Way | None:
+    """The way over features of frozen layers, where an epoch and a recipe leave them the same from step to step."""
+    if learner.backbone is None or not learner.freezes(epoch) or not getattr(recipe, "as_they_are", False):
+        return None
+    progress.say("computing what the frozen layers make of each image")
+    learner.begin(epoch)
+    with torch.random.fork_rng(devices=[]):
+        return shortcut(learner.student, learner.backbone, images)
 
 
 def _check_loss(loss: float, where: str) -> None:
@@ -140,8 +159,12 @@ class InputScaling(nn.Module):
 
     def forward(self, images: Images) -> Tensor:
         """What the network says of images in [0, 1]."""
+        return self.network(self.scaled(images))
+
+    def scaled(self, images: Images) -> Images:
+        """What the network is given."""
         x = images if self.mean is None else images - self.mean
-        return self.network(x if self.std is None else x / self.std)
+        return x if self.std is None else x / self.std
 
 
 def without_scaling(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

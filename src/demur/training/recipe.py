@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from demur.training.batches import random_mirror, random_shift
 _RISE = 0.2
 _START, _END = 1 / 25, 1 / 250_000
 _CALM, _FAST = 0.95, 0.85
+
+Parameters: TypeAlias = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +56,8 @@ class Recipe(Protocol):
     def batch(self) -> int:
         """Images per step."""
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """What moves the parameters."""
+    def optimizer(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """What moves the parameters, or groups of them."""
 
     def pace(self, done: int, total: int) -> Mapping[str, float]:
         """The optimizer's settings for the step after `done` of `total` ones."""
@@ -84,6 +86,8 @@ class OneCycle(ABC):
         smoothing: share of a label spread over all classes. Szegedy et al. (2016), arXiv:1512.00567.
         averaging: share of the old in the running mean of weights that is kept in place of the last ones; 0 keeps the
             last ones. Izmailov et al. (2018), arXiv:1803.05407; Rebuffi et al. (2021), arXiv:2103.01946.
+        frozen: epochs in which the head alone learns, where the network starts from weights.
+        backbone_rate: after them, the learning rate of all but the head in units of that of the head.
     """
 
     epochs: int = 25
@@ -95,6 +99,8 @@ class OneCycle(ABC):
     balanced: bool = False
     smoothing: float = 0.0
     averaging: float = 0.0
+    frozen: int = 0
+    backbone_rate: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
@@ -109,7 +115,19 @@ class OneCycle(ABC):
         for name in ("smoothing", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"`{name}` must lie in [0, 1); got {getattr(self, name)}.")
+        self._check_backbone()
         self.check()
+
+    def _check_backbone(self) -> None:
+        if self.frozen < 0:
+            raise InputError(f"`frozen` counts epochs and must be 0 or more; got {self.frozen}.")
+        if not 0 < self.backbone_rate < math.inf:
+            raise InputError(f"`backbone_rate` must be above 0; got {self.backbone_rate}. Usual: 0.01 to 1.")
+
+    @property
+    def as_they_are(self) -> bool:
+        """Whether every step sees the images as they are, neither moved nor changed."""
+        return False
 
     @abstractmethod
     def check(self) -> None:
@@ -119,7 +137,7 @@ class OneCycle(ABC):
     def loss(self, student: nn.Module, lesson: Lesson) -> Tensor:
         """What a step makes smaller, in nats."""
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Nesterov SGD; its rate and momentum are set before every step."""
         return torch.optim.SGD(
             parameters, self.learning_rate, momentum=_CALM, nesterov=True, weight_decay=self.weight_decay

@@ -21,6 +21,11 @@ class Standard(OneCycle):
     def check(self) -> None:
         """Nothing of its own."""
 
+    @property
+    def as_they_are(self) -> bool:
+        """Where neither a mirror nor a shift is asked for."""
+        return not self.mirror and not self.shift
+
     def loss(self, student: nn.Module, lesson: Lesson) -> Tensor:
         """Cross-entropy, in nats."""
         return self.surprise(student(lesson.images), lesson)

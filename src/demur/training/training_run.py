@@ -30,12 +30,14 @@ class TrainingResult:
         address: the model address of the trained classifier.
         learned: how many images it has learned from.
         scores: how it does on rows set aside that may be looked at; None where there are none.
+        words: sentences on the weights it started from.
     """
 
     weights: Path
     address: str
     learned: int
     scores: Scores | None
+    words: tuple[str, ...] = ()
 
 
 def train(
@@ -54,7 +56,8 @@ def train(
     bytes. What the weights were learned from is listed beside them, so that an audit can leave it out.
 
     Args:
-        architecture: a name of the zoo, or `module:PKG.MOD:FACTORY`; `@FILE.safetensors` are weights to start from.
+        architecture: a name of the zoo, or `module:PKG.MOD:FACTORY`; `@FILE` are weights to start from, beneath a new
+            head where their number of classes is another.
         data: a source or its address. Its own split is respected; else 60 % are learned from.
         recipe: such as `standard(epochs=10)`.
         seed: of everything random.
@@ -77,7 +80,15 @@ def train(
         images = task.training_images()
         teacher = _teacher(task, wrapped, images, folder, progress)
         state = learn(
-            task.recipe, wrapped, images, seed, progress=progress, checkpoints=checkpoints, curve=curve, teacher=teacher
+            task.recipe,
+            wrapped,
+            images,
+            seed,
+            progress=progress,
+            checkpoints=checkpoints,
+            curve=curve,
+            teacher=teacher,
+            backbone=task.backbone,
         )
         task.network.load_state_dict(without_scaling(state))
         progress.say("measuring on images set aside")
@@ -94,7 +105,9 @@ def _teacher(
     progress.say("training the teacher")
     teacher = deepcopy(wrapped)
     checkpoints = Checkpoints(folder / TEACHER)
-    state = learn(recipe, wrapped, images, task.seed, progress=progress, checkpoints=checkpoints)
+    state = learn(
+        recipe, wrapped, images, task.seed, progress=progress, checkpoints=checkpoints, backbone=task.backbone
+    )
     teacher.load_state_dict(state)
     return channels_last(teacher.eval().requires_grad_(requires_grad=False))
 
@@ -109,6 +122,7 @@ def _leave(task: TrainingTask, folder: Path) -> TrainingResult:
     page = weights.with_suffix(".md")
     if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text("utf-8")):
         told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
+        told["start"] = "; ".join(task.start.words) or "weights of chance"
         files = {"curve": CURVE, "figure": FIGURE}
         write_atomically(page, card(told | files, classifier, weights, task.index, parts, found).encode())
-    return TrainingResult(weights, address, len(parts.learned), found)
+    return TrainingResult(weights, address, len(parts.learned), found, task.start.words)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from demur.adapters.architectures import Architecture
+from demur.adapters.starting_weights import Start
 from demur.adapters.weights import KEY, manifest_text
 from demur.classifier import BoundClassifier
 from demur.data import Index, Source, build_index
 from demur.errors import DataError
 from demur.registry import build, describe, parse
 from demur.splits import assign_splits, unit_hashes
+from demur.training.backbone import Backbone
 from demur.training.batches import TrainingImages, fresh, gather
 from demur.training.recipe import Recipe
 
@@ -89,7 +91,7 @@ def _drawn(index: Index, units: list[str]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
-    """An untrained network, images to learn from and a recipe."""
+    """A network before its first step, images to learn from and a recipe."""
 
     architecture: Architecture
     network: nn.Module
@@ -99,6 +101,8 @@ class TrainingTask:
     recipe: Recipe
     recipe_name: str
     seed: int
+    start: Start
+    backbone: Backbone | None
 
     @classmethod
     def of(cls, architecture: str, source: Source, recipe: str, seed: int) -> "TrainingTask":
@@ -109,10 +113,12 @@ class TrainingTask:
         """
         built: Recipe = build("recipe", recipe)
         made = Architecture.read(architecture, classes=source.classes, input_shape=source.input_shape)
-        network = fresh(made.build, seed)
-        made.options.wrap(network)  # refuses a network that does not fit the data before the images are read
+        start = fresh(made.begin, seed)
+        classifier = made.options.wrap(start.network)  # refuses what does not fit the data before the images are read
+        found, name = Backbone.of(start, classifier, built), describe(parse(recipe).name, built)
+        backbone = None if found is None else found.within("network.")  # as the loop sees it, behind its scaling
         index = build_index(source)
-        return cls(made, network, source, index, split(index), built, describe(parse(recipe).name, built), seed)
+        return cls(made, start.network, source, index, split(index), built, name, seed, start, backbone)
 
     def classifier(self) -> BoundClassifier:
         """The network as it is now, in evaluation mode."""

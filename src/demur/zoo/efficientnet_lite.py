@@ -81,9 +81,12 @@ class EfficientNetLite(nn.Module):
         self.dropout = nn.Dropout(_DROPOUT)
         self.fc = nn.Linear(_HEAD, classes)
 
+    def maps(self, x: Images) -> Tensor:
+        """The last maps (rows, 1280, height/32, width/32)."""
+        x = nn.functional.relu6(self.bn0(self.conv_stem(self.pad(x))))
+        return nn.functional.relu6(self.bn1(self.conv_head(self.blocks(x))))
+
     def forward(self, x: Images) -> Logits:
         """Logits (rows, classes)."""
-        x = nn.functional.relu6(self.bn0(self.conv_stem(self.pad(x))))
-        x = nn.functional.relu6(self.bn1(self.conv_head(self.blocks(x))))
-        logits: Logits = self.fc(self.dropout(x.mean(dim=(2, 3))))
+        logits: Logits = self.fc(self.dropout(self.maps(x).mean(dim=(2, 3))))
         return logits
