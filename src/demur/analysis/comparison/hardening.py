@@ -1,0 +1,170 @@
+"""Did hardening help? One answer for each later run, which calls nothing robust that its own checks call masked."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, TypeAlias
+
+from demur.analysis.comparison.phase_measures import Kind
+from demur.analysis.comparison.phases import Difference, Outcome, Phase
+from demur.analysis.quantity import Quantity, Table, by_chance
+from demur.analysis.verdict.verdict_tables import Bearing, Check
+
+Answer: TypeAlias = Literal["yes", "at a price", "mixed", "not beyond noise", "no", "masked", "unknown"]
+
+_BEARINGS: dict[Kind, Bearing] = {"attack": "attacks", "worst case": "attacks", "corruption": "corruptions"}
+_MASKS = frozenset({"answers repeat", "outputs are no probabilities"})
+"""Checks of everything whose failure blunts the gradients that attacks go by."""
+
+
+class Measurement(Table):
+    """What a run's own checks of its measurement say: those that failed, and what they void."""
+
+    letter: str
+    checks: int
+    failed: tuple[Check, ...]
+
+    def faults(self, kind: Kind) -> tuple[Check, ...]:
+        """The failed checks that void a sort of phase."""
+        bearings = {"everything", _BEARINGS.get(kind)}
+        return tuple(check for check in self.failed if check.bears_on in bearings)
+
+    @property
+    def masks(self) -> tuple[Check, ...]:
+        """The failed checks by which attacks see less than there is to see."""
+        return tuple(check for check in self.failed if check.bears_on == "attacks" or check.name in _MASKS)
+
+
+class Hardening(Table):
+    """Whether a later run is harder to fool than the first, as a word and as a sentence with its numbers."""
+
+    second: str
+    answer: Answer
+    headline: str
+    sentence: str
+
+
+def measurement(letter: str, checks: Sequence[Check]) -> Measurement:
+    """The table of a run's checks."""
+    return Measurement(letter=letter, checks=len(checks), failed=tuple(each for each in checks if each.state == "fail"))
+
+
+def hardening(found: Sequence[Phase], measured: Sequence[Measurement], comparisons: int) -> tuple[Hardening, ...]:
+    """The answer of each run but the first."""
+    first, *later = measured
+    return tuple(_answer(found, first, second, comparisons) for second in later)
+
+
+def _answer(found: Sequence[Phase], first: Measurement, second: Measurement, comparisons: int) -> Hardening:
+    one, other = first.letter, second.letter
+    cases = _attacked(found, other)
+    doubt = _doubt(cases, first, second) if cases else _NO_ATTACK.format(one=one, other=other)
+    if doubt is not None:
+        return _told(other, *((doubt[0], doubt[1]) if isinstance(doubt, tuple) else ("unknown", doubt)))
+    clean = next(((phase, each) for phase, each in _of(found, ("clean",), other)), None)
+    answer = _word([each.outcome for _, each in cases], None if clean is None else clean[1].outcome)
+    chosen = _telling(cases)
+    said = [_robust_words(*chosen, one, other)]
+    if answer == "mixed":
+        said += [_robust_words(*case, one, other) for case in cases if case[1].outcome != chosen[1].outcome][:1]
+    if clean is not None:
+        said.append(_clean_words(*clean, one, other))
+    note = f" Intervals and p hold for all {comparisons} differences at once." if comparisons > 1 else ""
+    return _told(other, answer, f"{' '.join(said)}{note}")
+
+
+_NO_ATTACK = "no attack is in the plans of both {one} and {other}, so nothing is known of it."
+_HEADLINES: dict[Answer, str] = {
+    "yes": "Yes: {other} is harder to fool than {one}",
+    "at a price": "Yes, at a price: {other} is harder to fool than {one}, and more often wrong on clean images",
+    "mixed": "In part: {other} is harder to fool than {one} at some sizes, easier at others",
+    "not beyond noise": "Not beyond noise: {other} is not shown to be harder to fool than {one}",
+    "no": "No: {other} is easier to fool than {one}",
+    "masked": "{other} looks robust: it is masked",
+    "unknown": "It cannot be told whether {other} is harder to fool",
+}
+
+
+def _told(other: str, answer: Answer, sentence: str, one: str = "A") -> Hardening:
+    headline = _HEADLINES[answer].format(one=one, other=other)
+    return Hardening(second=other, answer=answer, headline=headline, sentence=sentence[:1].upper() + sentence[1:])
+
+
+Case: TypeAlias = tuple[Phase, Difference]
+
+
+def _of(found: Iterable[Phase], kinds: Iterable[Kind], second: str) -> Iterator[Case]:
+    kinds = tuple(kinds)
+    for phase in found:
+        each = phase.difference(second)
+        if phase.kind in kinds and each is not None:
+            yield phase, each
+
+
+def _attacked(found: Sequence[Phase], second: str) -> list[Case]:
+    """The worst cases, or where there are none the attacks one by one."""
+    return [*_of(found, ("worst case",), second)] or [*_of(found, ("attack",), second)]
+
+
+def _telling(cases: Sequence[Case]) -> Case:
+    """The case that decides: of those beyond noise, or else of all, the one with the largest difference."""
+    beyond = [case for case in cases if case[1].outcome != "noise"]
+    return max(beyond or cases, key=lambda case: abs(case[1].difference.value))
+
+
+def _word(robust: Sequence[Outcome], clean: Outcome | None) -> Answer:
+    if "better" in robust and "worse" in robust:
+        return "mixed"
+    if "better" in robust:
+        return "at a price" if clean == "worse" else "yes"
+    return "no" if "worse" in robust else "not beyond noise"
+
+
+def _doubt(cases: Sequence[Case], first: Measurement, second: Measurement) -> tuple[Answer, str] | None:
+    """Why the measurements cannot be compared under attack; None where both stood their own checks."""
+    kind = cases[0][0].kind
+    for run in (second, first):
+        faults = run.faults(kind) or run.masks
+        if not faults:
+            continue
+        phase, difference = _telling(cases)
+        numbers = _robust_words(phase, difference, first.letter, second.letter)
+        is_better = difference.outcome == "better"
+        if run is second and is_better and run.masks:
+            return "masked", f"{numbers} That counts for nothing: {_failed_words(run, run.masks)}"
+        return "unknown", f"{_failed_words(run, faults)} {numbers} That may not be used."
+    return None
+
+
+def _failed_words(run: Measurement, faults: Sequence[Check]) -> str:
+    names = "; ".join(_check_words(check) for check in faults[:3])
+    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return f"{run.letter}'s own checks of the measurement failed ({names}{more})."
+
+
+def _check_words(check: Check) -> str:
+    counts = "" if check.count is None else f", {check.count:,} of {check.of:,}"
+    return f"{check.name}{counts}"
+
+
+def _robust_words(phase: Phase, found: Difference, one: str, other: str) -> str:
+    return f"{phase.title}: {_pair_words(phase, found, one, other)}"
+
+
+def _clean_words(phase: Phase, found: Difference, one: str, other: str) -> str:
+    return f"Clean images: {_pair_words(phase, found, one, other)}"
+
+
+def _pair_words(phase: Phase, found: Difference, one: str, other: str) -> str:
+    shares = " and ".join(f"{letter} {100 * _value(phase, letter):.1f} %" for letter in (one, other))
+    beyond = "noise" if found.outcome == "noise" else "more than noise"
+    return f"right are {shares} of {phase.n:,}, {points(found.difference)}, {by_chance(found.p_value)}: {beyond}."
+
+
+def _value(phase: Phase, letter: str) -> float:
+    cell = phase.cell(letter)
+    return float("nan") if cell is None else cell.value.value
+
+
+def points(found: Quantity) -> str:
+    """A difference of shares in points, with its interval."""
+    value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (found.value, found.low, found.high))
+    return f"{value} points" if found.low != found.low else f"{value} points ({low} to {high})"
