@@ -25,9 +25,12 @@ def test_it_says_who_resists_better(demur, runs):
     assert (said.status, said.err) == (0, "")
     lines = said.out.splitlines()
     assert lines[:2] == [f"A  {runs / 'one'}: zoo:one", f"B  {runs / 'two'}: zoo:two"]
-    assert lines[3].startswith("B against A. B is right more often: A alone on ")
-    assert "B resists better: it takes a larger change on " in lines[3]
-    assert lines[-1] == "  Intervals are 95 %, by image."
+    assert lines[3] == "Did hardening help? Yes: B is harder to fool than A."
+    assert lines[4].startswith("  Worst case up to 0.1 (L∞): right are A ")
+    assert lines[6].startswith("B against A. B is right more often: A alone on ")
+    assert "B resists better: it takes a larger change on " in lines[6]
+    assert lines[7].startswith("  Clean: A ")
+    assert lines[-1].startswith("  Intervals are 95 %, by image; those of differences hold for all ")
     assert sum(line.startswith("  What ") for line in lines) == 5
     text = said.out
     for words in (

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from demur.analysis.comparison.class_changes import class_changes
-from demur.analysis.comparison.hardening import hardening, measurement
+from demur.analysis.comparison.hardening import hardening, measurement, voided
 from demur.analysis.comparison.joined_runs import Runs, missing
 from demur.analysis.comparison.model_costs import costs
 from demur.analysis.comparison.overlaid_curves import risk_curves, standing_curves
@@ -62,7 +62,7 @@ def compare(paths: Sequence[Path | str]) -> Comparison:
         runs=tuple(_row(run, letter) for letter, run in runs.items()),
         hardening=hardening(found, measured, difference_count(found)),
         measurements=measured,
-        phases=found,
+        phases=voided(found, measured),
         tested=difference_count(found),
         costs=costs(runs),
         class_changes=class_changes(runs, first.classes),

@@ -33,6 +33,21 @@ class Measurement(Table):
         return tuple(check for check in self.failed if check.bears_on == "attacks" or check.name in _MASKS)
 
 
+def voided(found: Sequence[Phase], measured: Sequence[Measurement]) -> tuple[Phase, ...]:
+    """The phases, with what rests on a measurement that failed its own checks called void."""
+    first, *later = measured
+    faulty = {run.letter: run for run in later}
+
+    def judged(phase: Phase, each: Difference) -> Difference:
+        fails = first.faults(phase.kind) or faulty[each.second].faults(phase.kind)
+        return each.model_copy(update={"outcome": "void"}) if fails else each
+
+    return tuple(
+        phase.model_copy(update={"differences": tuple(judged(phase, each) for each in phase.differences)})
+        for phase in found
+    )
+
+
 class Hardening(Table):
     """Whether a later run is harder to fool than the first, as a word and as a sentence with its numbers."""
 

@@ -9,7 +9,7 @@ from demur.analysis.comparison.phase_measures import LEVEL, Kind, Measure, measu
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.metrics.estimate import Estimate
 
-Outcome: TypeAlias = Literal["better", "worse", "noise"]
+Outcome: TypeAlias = Literal["better", "worse", "noise", "void"]
 
 
 class Cell(Table):
@@ -20,7 +20,10 @@ class Cell(Table):
 
 
 class Difference(Table):
-    """A later run − the first: `p_value` and the interval hold for all differences of the phases at once."""
+    """A later run − the first: `p_value` and the interval hold for all differences of the phases at once.
+
+    It is void where a check of the measurement that it rests on failed in one of the two runs.
+    """
 
     second: str
     difference: Quantity
