@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.accuracy.chart_data import CurvePoint
-from demur.analysis.comparison.joined_runs import Runs, common_names, joined
+from demur.analysis.comparison.joined_runs import Entry, Runs, common_names, joined
 from demur.analysis.comparison.phase_measures import common_signal
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.least_distances import edge, is_unlimited, least_distances
@@ -65,7 +65,7 @@ def standing_curves(runs: Runs) -> Iterator[StandingCurves]:
     """One table for every norm in which all the runs made an attack or a search."""
     first = next(iter(runs.values()))
     names = common_names(runs, ("attack", "epsilon"))
-    entries = [entry for entry in first.facts["conditions"] if entry["name"] in names and not entry.get("target")]
+    entries = [entry for entry in first.facts["conditions"] if entry["name"] in names and _is_whole(entry)]
     for norm in dict.fromkeys(entry["norm"] for entry in entries if entry["norm"] in {"linf", "l2", "l1"}):
         own = [entry for entry in entries if entry["norm"] == norm]
         attacked = [entry for entry in own if entry["kind"] == "attack"] or own
@@ -80,6 +80,11 @@ def standing_curves(runs: Runs) -> Iterator[StandingCurves]:
                 is_line=is_line,
                 curves=tuple(_curve(rows, letter, sorted({0.0, *sizes})) for letter in runs),
             )
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether it may change every pixel and end in any other class."""
+    return entry.get("target") is None and entry.get("region") is None and entry.get("part") in {None, "whole"}
 
 
 def _least(run: Run, rows: pl.DataFrame, norm: str, among: frozenset[str]) -> Floats:
