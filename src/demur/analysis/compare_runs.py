@@ -96,17 +96,17 @@ def _lacking(runs: Runs) -> Iterator[str]:
 
 def _check_same(first: Run, other: Run) -> None:
     """Images are compared one by one, so they must be the same."""
+    if first.classes != other.classes:
+        raise InputError(
+            f"{first.path} and {other.path} have different classes or another order of them: {_some(first)} and "
+            f"{_some(other)}. Give both models the same class names in the same order, and audit again."
+        )
     one, two = (run.facts["data_sha256"] for run in (first, other))
     if one != two:
         raise InputError(
             f"{first.path} and {other.path} were measured on different images or labels (data_sha256 {one[:8]} and "
             f"{two[:8]}), and images are compared one by one. Audit both models on the same data, with the same "
             "--limit."
-        )
-    if first.classes != other.classes:
-        raise InputError(
-            f"{first.path} and {other.path} have different classes or another order of them: {_some(first)} and "
-            f"{_some(other)}. Give both models the same class names in the same order, and audit again."
         )
     if not set(first.rows("clean")["sample_id"]) & set(other.rows("clean")["sample_id"]):
         raise InputError(
