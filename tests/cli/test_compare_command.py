@@ -28,7 +28,7 @@ def test_it_says_who_resists_better(demur, runs):
     lines = said.out.splitlines()
     assert lines[:2] == [f"A  {runs / 'one'}: zoo:one", f"B  {runs / 'two'}: zoo:two"]
     assert lines[3] == "Did hardening help? Yes: B is harder to fool than A."
-    assert lines[4].startswith("  Worst case up to 0.1 (L∞): right are A ")
+    assert lines[4].startswith("  Worst case up to 0.1 (L∞): A is right on ")
     assert lines[6].startswith("B against A. B is right more often: A alone on ")
     assert "B resists better: it takes a larger change on " in lines[6]
     assert lines[7].startswith("  Clean: A ")

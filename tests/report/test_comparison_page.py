@@ -77,9 +77,12 @@ def test_every_phase_is_a_row_with_every_number(page, found):
 def test_what_is_noise_is_listed_for_every_run(page, found):
     for second in ("B", "C"):
         told = [phase.difference(second) for phase in found.phases if phase.difference(second)]
-        noise = [each for each in told if each.outcome == "noise"]
-        assert f"{second} against A, of {len(told)} differences: " in page.text
-        assert f"no more than noise in {len(noise)} (" in page.text
+        noise = [
+            phase.title for phase in found.phases if (each := phase.difference(second)) and each.outcome == "noise"
+        ]
+        name = {run.letter: run.path.rpartition("/")[2] for run in found.runs}[second]
+        assert f"{second} {name} against A plain: {len(told)} differences" in page.text
+        assert f"No more than noise: {len(noise)} {'; '.join(noise)}" in page.text
 
 
 def test_failed_checks_and_missing_conditions_are_said(page):

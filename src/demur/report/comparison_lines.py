@@ -12,7 +12,7 @@ from demur.analysis.quantity import Quantity, by_chance
 from demur.report.phrases import DASH, count, decimal, percent, signed, spread_words
 
 SIGNS = {"better": "▲ better", "worse": "▼ worse", "noise": "≈ noise", "void": "✖ void"}
-_OUTCOMES = (("better", "better"), ("worse", "worse"), ("noise", "no more than noise"), ("void", "void"))
+_OUTCOMES = (("better", "Better"), ("worse", "Worse"), ("noise", "No more than noise"), ("void", "Void"))
 TONES = {
     "yes": "good",
     "at a price": "fail",
@@ -103,16 +103,16 @@ def phase_line(phase: Phase, found: Difference, first: str) -> str:
     return f"{phase.title}{scale}: {values} of {count(phase.n)} images; {what}: {SIGNS[found.outcome]}."
 
 
-def outcome_sentences(found: Comparison) -> Iterator[str]:
-    """For each later run, which differences are more than noise."""
+def outcome_lists(found: Comparison) -> Iterator[tuple[str, int, list[tuple[str, str, list[str]]]]]:
+    """For each later run its letter, how many differences it has, and which are of each outcome, in words."""
     for run in found.runs[1:]:
         told = [(phase, each) for phase in found.phases if (each := phase.difference(run.letter)) is not None]
         parts = [
-            f"{words} in {len(titles)} ({'; '.join(titles)})"
+            (outcome, words, titles)
             for outcome, words in _OUTCOMES
             if (titles := [phase.title for phase, each in told if each.outcome == outcome])
         ]
-        yield f"{run.letter} against {found.runs[0].letter}, of {len(told)} differences: {', '.join(parts)}."
+        yield run.letter, len(told), parts
 
 
 def cost_words(cell: Cost | None, unit: str) -> str:

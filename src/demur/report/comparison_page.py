@@ -78,7 +78,7 @@ def _words() -> Mapping[str, Any]:
         "phase_spread",
         "difference_words",
         "difference_spread",
-        "outcome_sentences",
+        "outcome_lists",
         "cost_words",
         "class_rows",
         "share_words",

@@ -11,16 +11,24 @@ from demur.analysis.verdict.verdict_tables import Bearing, Check
 Answer: TypeAlias = Literal["yes", "at a price", "mixed", "not beyond noise", "no", "masked", "unknown"]
 
 _BEARINGS: dict[Kind, Bearing] = {"attack": "attacks", "worst case": "attacks", "corruption": "corruptions"}
-_MASKS = frozenset({"answers repeat", "outputs are no probabilities"})
+_BLUNT = frozenset({"answers repeat", "outputs are no probabilities"})
 """Checks of everything whose failure blunts the gradients that attacks go by."""
+_WEAK = frozenset({"attacks stay inside", "steps reach the edge", "attacks come to an end", "the model answers"})
+"""Checks whose failure speaks of the attacks of the plan and not of what they see."""
+_TRIAL = "robustness is no mask"
+"""A check that warns where the usual attack sees nothing; those of the plan may see more."""
 
 
 class Measurement(Table):
-    """What a run's own checks of its measurement say: those that failed, and what they void."""
+    """What a run's own checks of its measurement say: those that failed, and what they void.
+
+    `trial` is the check that warns where the usual attack sees nothing of the model, null where it did not warn.
+    """
 
     letter: str
     checks: int
     failed: tuple[Check, ...]
+    trial: Check | None
 
     def faults(self, kind: Kind) -> tuple[Check, ...]:
         """The failed checks that void a sort of phase."""
@@ -30,7 +38,8 @@ class Measurement(Table):
     @property
     def masks(self) -> tuple[Check, ...]:
         """The failed checks by which attacks see less than there is to see."""
-        return tuple(check for check in self.failed if check.bears_on == "attacks" or check.name in _MASKS)
+        bearing = (check for check in self.failed if check.bears_on == "attacks" or check.name in _BLUNT)
+        return tuple(check for check in bearing if check.name not in _WEAK)
 
 
 def voided(found: Sequence[Phase], measured: Sequence[Measurement]) -> tuple[Phase, ...]:
@@ -59,7 +68,9 @@ class Hardening(Table):
 
 def measurement(letter: str, checks: Sequence[Check]) -> Measurement:
     """The table of a run's checks."""
-    return Measurement(letter=letter, checks=len(checks), failed=tuple(each for each in checks if each.state == "fail"))
+    failed = tuple(each for each in checks if each.state == "fail")
+    trial = next((each for each in checks if each.name == _TRIAL and each.state != "pass"), None)
+    return Measurement(letter=letter, checks=len(checks), failed=failed, trial=trial)
 
 
 def hardening(found: Sequence[Phase], measured: Sequence[Measurement], comparisons: int) -> tuple[Hardening, ...]:
@@ -69,24 +80,36 @@ def hardening(found: Sequence[Phase], measured: Sequence[Measurement], compariso
 
 
 def _answer(found: Sequence[Phase], first: Measurement, second: Measurement, comparisons: int) -> Hardening:
-    one, other = first.letter, second.letter
-    cases = _attacked(found, other)
-    doubt = _doubt(cases, first, second) if cases else _NO_ATTACK.format(one=one, other=other)
+    cases, pair = _attacked(found, second.letter), (first.letter, second.letter)
+    if not cases:
+        return _told(pair, "unknown", f"no attack is in the plans of both {pair[0]} and {pair[1]}.")
+    doubt = _masked(found, cases, second, pair) or _unfounded(cases, first, second)
     if doubt is not None:
-        return _told(other, *((doubt[0], doubt[1]) if isinstance(doubt, tuple) else ("unknown", doubt)))
-    clean = next(((phase, each) for phase, each in _of(found, ("clean",), other)), None)
-    answer = _word([each.outcome for _, each in cases], None if clean is None else clean[1].outcome)
-    chosen = _telling(cases)
-    said = [_robust_words(*chosen, one, other)]
-    if answer == "mixed":
-        said += [_robust_words(*case, one, other) for case in cases if case[1].outcome != chosen[1].outcome][:1]
+        return _told(pair, *doubt)
+    clean = next(_of(found, ("clean",), second.letter), None)
+    answer = _word([case.outcome for _, case in cases], None if clean is None else clean[1].outcome)
+    said = [*_robust_sentences(found, cases, pair)]
     if clean is not None:
-        said.append(_clean_words(*clean, one, other))
-    note = f" Intervals and p hold for all {comparisons} differences at once." if comparisons > 1 else ""
-    return _told(other, answer, f"{' '.join(said)}{note}")
+        said.append(f"Clean images: {_pair_words(*clean, *pair)}")
+    if comparisons > 1:
+        said.append(f"Intervals and p hold for all {comparisons} differences at once.")
+    return _told(pair, answer, " ".join(said))
 
 
-_NO_ATTACK = "no attack is in the plans of both {one} and {other}, so nothing is known of it."
+def _robust_sentences(found: Sequence[Phase], cases: Sequence["Case"], pair: tuple[str, str]) -> Iterator[str]:
+    """The case that decides, one that says the opposite, those that say nothing, and who is contradicted."""
+    phase, chosen = _telling(cases)
+    yield _robust_words(phase, chosen, *pair)
+    if chosen.outcome != "noise":
+        opposite = [case for case in cases if case[1].outcome not in {chosen.outcome, "noise"}]
+        yield from (_robust_words(*case, *pair) for case in opposite[:1])
+        yield from (f"No more than noise: {each.title}." for each, case in cases if case.outcome == "noise")
+    if "better" not in {case.outcome for _, case in cases}:
+        flattered = [each.title for each, case in _of(found, ("attack",), pair[1]) if case.outcome == "better"]
+        if flattered:
+            yield f"One attack alone would say otherwise ({'; '.join(flattered)}); all together do not."
+
+
 _HEADLINES: dict[Answer, str] = {
     "yes": "Yes: {other} is harder to fool than {one}",
     "at a price": "Yes, at a price: {other} is harder to fool than {one}, and more often wrong on clean images",
@@ -98,9 +121,9 @@ _HEADLINES: dict[Answer, str] = {
 }
 
 
-def _told(other: str, answer: Answer, sentence: str, one: str = "A") -> Hardening:
-    headline = _HEADLINES[answer].format(one=one, other=other)
-    return Hardening(second=other, answer=answer, headline=headline, sentence=sentence[:1].upper() + sentence[1:])
+def _told(pair: tuple[str, str], answer: Answer, sentence: str) -> Hardening:
+    headline = _HEADLINES[answer].format(one=pair[0], other=pair[1])
+    return Hardening(second=pair[1], answer=answer, headline=headline, sentence=sentence[:1].upper() + sentence[1:])
 
 
 Case: TypeAlias = tuple[Phase, Difference]
@@ -133,19 +156,29 @@ def _word(robust: Sequence[Outcome], clean: Outcome | None) -> Answer:
     return "no" if "worse" in robust else "not beyond noise"
 
 
-def _doubt(cases: Sequence[Case], first: Measurement, second: Measurement) -> tuple[Answer, str] | None:
+def _masked(
+    found: Sequence[Phase], cases: Sequence[Case], second: Measurement, pair: tuple[str, str]
+) -> tuple[Answer, str] | None:
+    """What looks robust while a check says that attacks see too little, or that the usual one sees nothing."""
+    better = [case for case in _of(found, ("attack", "worst case"), second.letter) if case[1].outcome == "better"]
+    if second.masks and better:
+        numbers = _robust_words(*_telling([case for case in cases if case in better] or better), *pair)
+        return "masked", f"{numbers} That counts for nothing: {_failed_words(second, second.masks)}"
+    if second.trial is not None and "better" not in {case.outcome for _, case in cases}:
+        check = second.trial
+        numbers = _robust_words(*_telling(cases), *pair)
+        return "masked", f"{check.sentence}: {check.count or 0:,} of {check.of or 0:,}. {numbers}"
+    return None
+
+
+def _unfounded(cases: Sequence[Case], first: Measurement, second: Measurement) -> tuple[Answer, str] | None:
     """Why the measurements cannot be compared under attack; None where both stood their own checks."""
     kind = cases[0][0].kind
     for run in (second, first):
-        faults = run.faults(kind) or run.masks
-        if not faults:
-            continue
-        phase, difference = _telling(cases)
-        numbers = _robust_words(phase, difference, first.letter, second.letter)
-        is_better = difference.outcome == "better"
-        if run is second and is_better and run.masks:
-            return "masked", f"{numbers} That counts for nothing: {_failed_words(run, run.masks)}"
-        return "unknown", f"{_failed_words(run, faults)} {numbers} That may not be used."
+        faults = run.faults(kind)
+        if faults:
+            numbers = _robust_words(*_telling(cases), first.letter, second.letter)
+            return "unknown", f"{_failed_words(run, faults)} {numbers} That may not be used."
     return None
 
 
@@ -164,14 +197,10 @@ def _robust_words(phase: Phase, found: Difference, one: str, other: str) -> str:
     return f"{phase.title}: {_pair_words(phase, found, one, other)}"
 
 
-def _clean_words(phase: Phase, found: Difference, one: str, other: str) -> str:
-    return f"Clean images: {_pair_words(phase, found, one, other)}"
-
-
 def _pair_words(phase: Phase, found: Difference, one: str, other: str) -> str:
-    shares = " and ".join(f"{letter} {100 * _value(phase, letter):.1f} %" for letter in (one, other))
+    shares = f"{one} is right on {100 * _value(phase, one):.1f} %, {other} on {100 * _value(phase, other):.1f} %"
     beyond = "noise" if found.outcome == "noise" else "more than noise"
-    return f"right are {shares} of {phase.n:,}, {points(found.difference)}, {by_chance(found.p_value)}: {beyond}."
+    return f"{shares} of {phase.n:,} images, {points(found.difference)}, {by_chance(found.p_value)}: {beyond}."
 
 
 def _value(phase: Phase, letter: str) -> float:

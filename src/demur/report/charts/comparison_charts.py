@@ -74,7 +74,7 @@ def _by_run(names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _dashes(names: Mapping[str, str]) -> alt.StrokeDash:
-    return alt.StrokeDash("run:N", scale=alt.Scale(domain=[*names.values()]), legend=None)
+    return alt.StrokeDash("run:N", scale=alt.Scale(domain=[*names.values()]))
 
 
 def _listed(names: Mapping[str, str]) -> str:
