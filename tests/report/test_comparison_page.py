@@ -6,6 +6,7 @@ import re
 import pytest
 
 from demur.analysis.compare_runs import compare
+from demur.report.comparison_lines import answer_tone
 from demur.report.comparison_page import CONTENTS, comparison_page, write_comparison
 from tests.analysis import hardened_runs as made
 from tests.report.parsed_page import Page
@@ -57,6 +58,14 @@ def test_of_two_runs_the_answer_is_one_sentence(folders):
     )
     assert 'class="first tone-good"' in html
     assert 'class="first tone-stop"' in comparison_page(compare([folders[0], folders[2]]))
+
+
+def test_of_different_answers_a_mask_colours_the_page_and_nothing_else_does(found):
+    plain = found.hardening[0]
+    no = plain.model_copy(update={"answer": "no"})
+    assert answer_tone(found) == "stop"
+    assert answer_tone(found.model_copy(update={"hardening": (plain, no)})) == "open"
+    assert answer_tone(found.model_copy(update={"hardening": (no, no)})) == "stop"
 
 
 def test_every_phase_is_a_row_with_every_number(page, found):

@@ -49,9 +49,10 @@ def answer_line(found: Comparison) -> str:
 
 
 def answer_tone(found: Comparison) -> str:
-    """The class of the style sheet that goes with the answer."""
-    tones = {TONES[each.answer] for each in found.hardening}
-    return next(iter(tones)) if len(tones) == 1 else "stop" if "stop" in tones else "open"
+    """The class of the style sheet that goes with the answer; of different ones a mask outweighs the others."""
+    answers = {each.answer for each in found.hardening}
+    tones = {TONES[answer] for answer in answers}
+    return next(iter(tones)) if len(tones) == 1 else "stop" if "masked" in answers else "open"
 
 
 def run_names(found: Comparison) -> dict[str, str]:

@@ -210,5 +210,5 @@ def _value(phase: Phase, letter: str) -> float:
 
 def points(found: Quantity) -> str:
     """A difference of shares in points, with its interval."""
-    value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (found.value, found.low, found.high))
+    value, low, high = (f"{100 * end:+z.1f}".replace("-", "−") for end in (found.value, found.low, found.high))
     return f"{value} points" if found.low != found.low else f"{value} points ({low} to {high})"

@@ -70,11 +70,13 @@ def _risks(found: RiskCurves, names: Mapping[str, str]) -> Drawing:
 
 
 def _by_run(names: Mapping[str, str]) -> dict[str, Any]:
-    return {"color": alt.Color("run:N", scale=alt.Scale(domain=[*names.values()]))}
+    legend = alt.Legend(symbolOpacity=1, symbolType="stroke")
+    return {"color": alt.Color("run:N", scale=alt.Scale(domain=[*names.values()]), legend=legend)}
 
 
 def _dashes(names: Mapping[str, str]) -> alt.StrokeDash:
-    return alt.StrokeDash("run:N", scale=alt.Scale(domain=[*names.values()]))
+    legend = alt.Legend(symbolOpacity=1, symbolType="stroke")
+    return alt.StrokeDash("run:N", scale=alt.Scale(domain=[*names.values()]), legend=legend)
 
 
 def _listed(names: Mapping[str, str]) -> str:
