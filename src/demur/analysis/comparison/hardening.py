@@ -82,10 +82,10 @@ def hardening(found: Sequence[Phase], measured: Sequence[Measurement], compariso
 def _answer(found: Sequence[Phase], first: Measurement, second: Measurement, comparisons: int) -> Hardening:
     cases, pair = _attacked(found, second.letter), (first.letter, second.letter)
     if not cases:
-        return _told(pair, "unknown", f"no attack is in the plans of both {pair[0]} and {pair[1]}.")
-    doubt = _masked(found, cases, second, pair) or _unfounded(cases, first, second)
-    if doubt is not None:
-        return _told(pair, *doubt)
+        return _row(pair, "unknown", f"no attack is in the plans of both {pair[0]} and {pair[1]}.")
+    objection = _masked(found, cases, second, pair) or _unfounded(cases, first, second)
+    if objection is not None:
+        return _row(pair, *objection)
     clean = next(_of(found, ("clean",), second.letter), None)
     answer = _word([case.outcome for _, case in cases], None if clean is None else clean[1].outcome)
     said = [*_robust_sentences(found, cases, pair)]
@@ -93,7 +93,7 @@ def _answer(found: Sequence[Phase], first: Measurement, second: Measurement, com
         said.append(f"Clean images: {_pair_words(*clean, *pair)}")
     if comparisons > 1:
         said.append(f"Intervals and p hold for all {comparisons} differences at once.")
-    return _told(pair, answer, " ".join(said))
+    return _row(pair, answer, " ".join(said))
 
 
 def _robust_sentences(found: Sequence[Phase], cases: Sequence["Case"], pair: tuple[str, str]) -> Iterator[str]:
@@ -121,7 +121,7 @@ _HEADLINES: dict[Answer, str] = {
 }
 
 
-def _told(pair: tuple[str, str], answer: Answer, sentence: str) -> Hardening:
+def _row(pair: tuple[str, str], answer: Answer, sentence: str) -> Hardening:
     headline = _HEADLINES[answer].format(one=pair[0], other=pair[1])
     return Hardening(second=pair[1], answer=answer, headline=headline, sentence=sentence[:1].upper() + sentence[1:])
 
