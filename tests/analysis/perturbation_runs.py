@@ -20,6 +20,8 @@ def entry(name, kind, rows, **more):
     facts |= {"norm": "none", "unlimited": False, "sentence": f"What {name} says", "rows": rows}
     if kind == "epsilon":
         facts |= {"keep": "nearest", "unlimited": True, "cap": None, "resolution": None, "part": None, "region": None}
+    if kind == "attack":
+        facts |= {"attack": {"external": False, "ascent": None, "series": None, "stages": []}}
     return facts | more
 
 
@@ -36,9 +38,11 @@ def written(folder, tables, entries, **facts):
     known = {"classes": list(CLASSES), "splits": {"test": n}, "attacked": n, "signals": [], "conditions": entries}
     known |= {"groups": None, "model": "zoo:one", "model_sha256": "m1", "data": "digits", "data_sha256": "d1"}
     known |= {"plan_sha256": "p1", "input_shape": [3, 8, 8]}
-    known |= {"parameters": 9, "duplicates": 0, "seed": 0, "versions": {}} | facts
+    known |= {"parameters": 9, "duplicates": 0, "seed": 0, "versions": {}, "flags": []} | facts
     write_json(folder / "run.json", known)
     write_json(folder / "manifest.json", shards)
+    write_json(folder / "facts" / "preflight.json", [])
+    write_json(folder / "facts" / "policies.json", [])
     (folder / "plan.toml").write_text("version = 1\n")
     return folder
 

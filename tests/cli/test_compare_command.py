@@ -1,10 +1,12 @@
 """`demur compare`: words, JSON, and what it refuses."""
 
 import json
+import re
 
 import pytest
 from tests.analysis import perturbation_runs as made
 from tests.cli.conftest import refused
+from tests.report.parsed_page import Page
 
 from demur.analysis.paired_runs import Comparison
 from demur.cli import comparison_words
@@ -25,9 +27,12 @@ def test_it_says_who_resists_better(demur, runs):
     assert (said.status, said.err) == (0, "")
     lines = said.out.splitlines()
     assert lines[:2] == [f"A  {runs / 'one'}: zoo:one", f"B  {runs / 'two'}: zoo:two"]
-    assert lines[3].startswith("B against A. B is right more often: A alone on ")
-    assert "B resists better: it takes a larger change on " in lines[3]
-    assert lines[-1] == "  Intervals are 95 %, by image."
+    assert lines[3] == "Did hardening help? Yes: B is harder to fool than A."
+    assert lines[4].startswith("  Worst case up to 0.1 (L∞): A is right on ")
+    assert lines[6].startswith("B against A. B is right more often: A alone on ")
+    assert "B resists better: it takes a larger change on " in lines[6]
+    assert lines[7].startswith("  Clean: A ")
+    assert lines[-1].startswith("  Intervals are 95 %, by image; those of differences hold for all ")
     assert sum(line.startswith("  What ") for line in lines) == 5
     text = said.out
     for words in (
@@ -95,3 +100,37 @@ def test_what_cannot_be_compared_is_refused(demur, runs, tmp_path):
     refused(demur("compare", runs / "one", tmp_path), "no run.json", str(tmp_path))
     other = made.run(tmp_path / "other", facts={"data_sha256": "d2"})
     refused(demur("compare", runs / "one", other), "different images or labels", "--limit")
+
+
+@pytest.mark.parametrize("place", ["last", "first", "among"])
+def test_a_page_without_a_name_has_one(demur, runs, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    one, two = runs / "one", runs / "two"
+    words = {"last": (one, two, "--html"), "first": ("--html", one, two), "among": (one, "--html", two)}[place]
+    said = demur("compare", *words)
+    assert said.status == 0
+    assert said.out.splitlines()[-1] == "Page: comparison.html"
+    assert [path.name for path in tmp_path.glob("*.html")] == ["comparison.html"]
+
+
+def test_a_page_is_written_where_it_is_asked_for_and_agrees_with_the_words(demur, runs, tmp_path):
+    target = tmp_path / "both.html"
+    said = demur("compare", runs / "one", runs / "two", "--html", target)
+    assert said.out.splitlines()[-1] == f"Page: {target}"
+    text = Page(target.read_text("utf-8")).text
+    answer = said.out.splitlines()[3].removeprefix("Did hardening help? ")
+    assert answer in text
+    phases = re.findall(r"(p [=<] [0-9.]*[0-9]): ([▲▼≈] (?:better|worse|noise))\.", said.out)
+    assert len(phases) == 2
+    assert all(f"{chance}{outcome}" in text for chance, outcome in phases)
+
+
+def test_json_and_a_page_go_together(demur, runs, tmp_path):
+    said = demur("compare", runs / "one", runs / "two", "--html", tmp_path / "p.html", "--json")
+    assert Comparison.model_validate_json(said.out).tested > 1
+    assert (tmp_path / "p.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_refused(demur, runs, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused(demur("compare", runs / "one", runs / "two", "--html", tmp_path / "file" / "p.html"), "file")

@@ -8,6 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from demur.analysis.comparison.class_changes import ClassChanges
+from demur.analysis.comparison.hardening import Hardening, Measurement
+from demur.analysis.comparison.model_costs import CostRow
+from demur.analysis.comparison.overlaid_curves import RiskCurves, StandingCurves
+from demur.analysis.comparison.phases import Phase
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import stage_names
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, finite
@@ -111,13 +116,26 @@ class ModelPair(Table):
 
 
 class Comparison(Table):
-    """Runs on the same images, each but the first against the first."""
+    """Runs on the same images, each but the first against the first.
+
+    `tested` is the number of differences of all `phases`, which each is corrected for, `lacking` says what only some of
+    the runs measured.
+    """
 
     schema_version: Literal[1] = 1
     data: str
     data_sha256: str
     classes: tuple[str, ...]
     runs: tuple[RunRow, ...]
+    hardening: tuple[Hardening, ...]
+    measurements: tuple[Measurement, ...]
+    phases: tuple[Phase, ...]
+    tested: int
+    costs: tuple[CostRow, ...]
+    class_changes: tuple[ClassChanges, ...]
+    standing: tuple[StandingCurves, ...]
+    risks: RiskCurves | None
+    lacking: tuple[str, ...]
     pairs: tuple[ModelPair, ...]
 
 

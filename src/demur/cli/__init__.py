@@ -24,10 +24,11 @@ from demur.cli import guard_commands
 from demur.cli.attack_command import attack
 from demur.cli.bench_command import bench
 from demur.cli.certify_commands import certify, labels
+from demur.cli.compare_command import PageCommand, compare
 from demur.cli.explain_command import explain
 from demur.cli.matrix_command import matrix
 from demur.cli.monitor_command import monitor
-from demur.cli.run_commands import audit, compare, list_names, plan, report
+from demur.cli.run_commands import audit, list_names, plan, report
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
 from demur.containment import close_exits, contained
@@ -101,7 +102,7 @@ for _name, _work in (
     ("plan", plan),
     ("list", list_names),
 ):
-    app.command(_name)(_command(_work))
+    app.command(_name, cls=PageCommand if _work is compare else None)(_command(_work))
 
 guard_app = typer.Typer(
     help="A model that answers or abstains, with a certificate, in one folder.", no_args_is_help=True

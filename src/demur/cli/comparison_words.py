@@ -1,12 +1,11 @@
 """What `demur compare` says."""
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from demur.analysis.quantity import by_chance
+from demur.report.comparison_lines import answer_line, phase_line
 from demur.report.perturbation_words import difference_interval, perturbation_size, quantile_interval, size_words
-from demur.report.phrases import signed
 
 if TYPE_CHECKING:
     from demur.analysis.paired_runs import (
@@ -15,37 +14,32 @@ if TYPE_CHECKING:
         ModelPair,
         PerturbationPair,
         SearchPair,
-        Shares,
     )
-    from demur.analysis.quantity import Quantity
     from demur.analysis.robustness.censored_quantiles import CensoredQuantile
 
 _CLASSES, _LEVEL = 3, 0.05
 
 
 def compare_words(found: "Comparison") -> list[str]:
-    """The runs, then each pair of them in a few lines."""
+    """The runs, whether hardening helped, then each pair of runs in a few lines."""
     lines = [f"{run.letter}  {run.path}: {run.model}" for run in found.runs]
+    lines += ["", f"Did hardening help? {answer_line(found)}", *(f"  {each.sentence}" for each in found.hardening)]
     for pair in found.pairs:
-        lines += ["", f"{pair.second} against {pair.first}. {pair.verdict}", *(f"  {line}" for line in _of(pair))]
-    return lines
+        lines += ["", f"{pair.second} against {pair.first}. {pair.verdict}"]
+        lines += [f"  {line}" for line in _of(pair, found)]
+    return [*lines, *(["", *found.lacking] if found.lacking else [])]
 
 
-def _of(pair: "ModelPair") -> Iterator[str]:
-    yield f"Right: {_shares(pair.accuracy, pair)}"
-    for row in pair.robust_accuracy:
-        yield f"Right under {row.condition}: {_shares(row.shares, pair)}"
+def _of(pair: "ModelPair", found: "Comparison") -> Iterator[str]:
+    for phase in found.phases:
+        difference = phase.difference(pair.second)
+        if difference is not None:
+            yield phase_line(phase, difference, pair.first)
     for search in pair.searches:
         yield from _search(search, pair)
     yield from pair.notes
-    yield f"Intervals are 95 %, by {pair.accuracy.first.unit}."
-
-
-def _shares(found: "Shares", pair: "ModelPair") -> str:
-    return (
-        f"{pair.first} {_percent(found.first)}, {pair.second} {_percent(found.second)} of {found.n:,} images; "
-        f"{pair.second} − {pair.first} {_points(found.difference)}, {by_chance(found.p_value)}."
-    )
+    of_all = f"those of differences hold for all {found.tested} at once" if found.tested > 1 else "one difference"
+    yield f"Intervals are 95 %, by {pair.accuracy.first.unit}; {of_all}."
 
 
 def _search(found: "SearchPair", pair: "ModelPair") -> Iterator[str]:
@@ -82,16 +76,3 @@ def _class(row: "ClassPerturbations", sign: int) -> str:
 def _quantile(found: "CensoredQuantile", norm: str) -> str:
     spread = quantile_interval(found, norm)
     return perturbation_size(found, norm) + (f" ({spread})" if spread else "")
-
-
-def _percent(found: "Quantity") -> str:
-    if math.isnan(found.value):
-        return f"undefined ({found.reason})"
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
-
-
-def _points(found: "Quantity") -> str:
-    if math.isnan(found.value):
-        return f"undefined ({found.reason})"
-    value, low, high = (signed(100 * end, 1) for end in (found.value, found.low, found.high))
-    return f"{value} points ({low} to {high})"

@@ -1,4 +1,4 @@
-"""`demur audit`, `demur report`, `demur compare`, `demur plan`, `demur list`."""
+"""`demur audit`, `demur report`, `demur plan`, `demur list`."""
 
 import sys
 from enum import StrEnum
@@ -115,21 +115,6 @@ def report(
     also = f"\nFigures: {len(files) - 1} files in {run / 'figures'}" if files else ""
     print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}{also}")
     raise typer.Exit(status(results))
-
-
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; each is compared with the first.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")] = False,
-) -> None:
-    """Compare audits of several models on the same images: accuracy, and minimal perturbations image by image."""
-    from demur.analysis.compare_runs import compare
-    from demur.cli.comparison_words import compare_words
-    from demur.openings import note
-
-    found = compare(runs)
-    for run in runs:
-        note(run, "test", "compare")
-    print(found.model_dump_json(indent=1) if json else "\n".join(compare_words(found)))
 
 
 def plan(

@@ -47,6 +47,8 @@ class Jackknife(Units):
     groups: NDArray[Any] | None = None
     blocks: int = 200
     seed: int = 0
+    level: float = _LEVEL
+    """The share of the law below the upper end: 97.5 % leave 95 % between the ends."""
 
     def estimate(self, metric: Any, *arrays: ArrayLike, scale: Scale = "skew") -> Estimate:
         """A metric of `arrays` with its 95 % interval; without one, and with a reason, where little or nothing varies.
@@ -107,7 +109,7 @@ class Jackknife(Units):
         spread = math.sqrt(float(np.square(centred).sum()) / (len(pseudo) - 1))
         if spread < _TINY * max(1.0, abs(value)):
             return self._bare(value, "no interval: nothing varies")
-        reach = _quantile(centred) / math.sqrt(len(pseudo))
+        reach = _quantile(centred, self.level) / math.sqrt(len(pseudo))
         if scale == "skew":
             low, high = _unskewed(centred, reach)
             return self._between(value, value - spread * high, value - spread * low)
@@ -127,12 +129,12 @@ class Jackknife(Units):
         return Estimate(value=value, low=math.nan, high=math.nan, n=self.units, unit=self.unit, reason=reason)
 
 
-def _quantile(centred: Floats) -> float:
+def _quantile(centred: Floats, level: float) -> float:
     """Of Student's t, with the degrees of freedom that the fourth moment leaves: twice the number of rare events."""
     square = np.square(centred)
     kurtosis = float(np.square(square).mean() / square.mean() ** 2)
     freedom = 2 * len(centred) / max(kurtosis - 1, _NORMAL_KURTOSIS - 1)
-    return float(stdtrit(max(1.0, min(len(centred) - 1, freedom)), _LEVEL))
+    return float(stdtrit(max(1.0, min(len(centred) - 1, freedom)), level))
 
 
 def _unskewed(centred: Floats, reach: float) -> tuple[float, float]:

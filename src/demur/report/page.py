@@ -165,7 +165,7 @@ def page(results: Results, first: FirstScreen) -> str:
     shown, at = start(results)
     placed = tuple(figure for figure in placed_figures(results) if figure.section != ALONE)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             results=results,
@@ -186,7 +186,7 @@ def page(results: Results, first: FirstScreen) -> str:
             glossary=GLOSSARY,
             style="\n".join(asset(name) for name in ("style.css", "conditions.css", "first.css")),
             scripts=scripts,
-            script_hashes=[_digest(text) for text in scripts.values()],
+            script_hashes=[digest(text) for text in scripts.values()],
         )
     )
 
@@ -266,7 +266,8 @@ def asset(name: str) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """How templates of this package are read."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("demur.report"),
         autoescape=True,
@@ -323,6 +324,6 @@ def _without_pictures(found: Attribution) -> Attribution:
     )
 
 
-def _digest(script: str) -> str:
+def digest(script: str) -> str:
     """The hash by which the page's policy lets one inline script run, and no other."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

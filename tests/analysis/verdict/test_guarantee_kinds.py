@@ -10,14 +10,14 @@ from demur.analysis import analyse
 from demur.errors import InputError, UnknownNameError
 from demur.files import read_json, write_json
 from demur.report.first_screen import FirstScreen
-from demur.report.page import _contents, _environment
+from demur.report.page import _contents, environment
 from demur.report.state_words import guarantee_holds, reportable, statement
 
 
 def shown(results):
     """The section of guarantees as it is read, which the page has."""
     assert "guarantees" in dict(_contents(results))
-    return _environment().get_template("sections/guarantees.html").render(results=reportable(results))
+    return environment().get_template("sections/guarantees.html").render(results=reportable(results))
 
 
 def certificate(folder, place=0):
