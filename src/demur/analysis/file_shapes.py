@@ -218,6 +218,26 @@ class FindingShape(Shape):
     of: Count
 
 
+class BreachShape(Shape):
+    """What one attack found behind a mask."""
+
+    attack: Name
+    count: Count
+
+
+class MaskShape(Shape):
+    """What stands against the usual attack, and what others find there."""
+
+    eps: float
+    norm: Name
+    blank: Count
+    stood: Count
+    grey: Count
+    exposed: Count
+    breaches: list[BreachShape]
+    of: Count
+
+
 class TrialsShape(Shape):
     """`facts/trials.json`."""
 
@@ -225,6 +245,7 @@ class TrialsShape(Shape):
     forwards: Count
     backwards: Count
     trusted: bool = False
+    mask: MaskShape | None = None
 
 
 class CurveShape(Shape):

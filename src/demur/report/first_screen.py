@@ -30,7 +30,7 @@ from demur.report.condition_lines import (
     unknown_line,
     worst_slice_line,
 )
-from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
+from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations, mask_line
 from demur.report.phrases import count, plain_name, plural
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
@@ -113,6 +113,7 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    mask: str | None
     constant: str | None
     unknown: str | None
     out_of_scope: tuple[str, ...]
@@ -150,6 +151,7 @@ class FirstScreen:
             manipulation=manipulations(results, attack),
             manipulation_short=manipulation_line(results, attack),
             manipulation_note=attack.sentence if attack else None,
+            mask=mask_line(results.masking),
             constant=constant_line(results),
             unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
