@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Distillation at 20, 50 and 70 as system 001 has it, a net behind squeezed images, and the plain net, trained and attacked
-# on the digits of scikit-learn: six minutes on one core. What it came to: docs/reference/reference-systems.md.
+# on the digits of scikit-learn: ten minutes on one core. What it came to: docs/reference/reference-systems.md.
 #
 #   examples/reference-systems/001-defences.sh [FOLDER]
 set -euo pipefail
@@ -19,6 +19,20 @@ audit() { # NAME MODEL
   demur audit "$2" digits --plan "$here/001-defences.toml" --out "$out/audit-$1" "${@:3}" || [ $? -eq 1 ]
 }
 audit plain "$plain"
+for bits in one_bit two_bits three_bits; do
+  PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" \
+    audit "$bits" "module:squeezed_net:$bits@$out/plain/model.safetensors" --set "conditions.surrogate=$plain"
+done
 for heat in 20 50 70; do
   audit "distilled-$heat" "zoo:simple_cnn@$out/distilled-$heat/model.safetensors" --set "conditions.surrogate=$plain"
 done
+
+# Models, attacks and detectors: one table, $out/matrix/matrix.csv.
+cat >"$out/matrix.toml" <<END
+models = ["$plain", "zoo:simple_cnn@$out/distilled-20/model.safetensors", "zoo:simple_cnn@$out/distilled-70/model.safetensors"]
+data = "digits"
+attacks = ["pgd(eps=0.1, loss='softmax')", "pgd(eps=0.1, loss='margin', keep='worst')"]
+signals = ["msp", "energy", "feature_squeezing"]
+attacked = 200
+END
+demur matrix "$out/matrix.toml" --out "$out/matrix"
