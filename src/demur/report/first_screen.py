@@ -129,7 +129,6 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        attack = None if results.void("attacks") else results.manipulation
         return cls(
             state=results.state,
             verdict=verdict(results),
@@ -148,10 +147,7 @@ class FirstScreen:
             direction_short=direction_line_short(results),
             corruptions=families(results, "corruption", guaranteed=is_judged(results)),
             breaks=breaking_sentence(results),
-            manipulation=manipulations(results, attack),
-            manipulation_short=manipulation_line(results, attack),
-            manipulation_note=attack.sentence if attack else None,
-            mask=mask_line(results.masking),
+            **_of_attacks(results),
             constant=constant_line(results),
             unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
@@ -176,6 +172,17 @@ def _of_guard(results: Results, guarantee: Guarantee | None) -> dict[str, Any]:
         "check": check(guarantee),
         "holds": guarantee_holds(guarantee),
         "limit": f"{100 * guarantee.risk:g}",
+    }
+
+
+def _of_attacks(results: Results) -> dict[str, Any]:
+    """What is said of deliberate changes, and of robustness that is a mask."""
+    attack = None if results.void("attacks") else results.manipulation
+    return {
+        "manipulation": manipulations(results, attack),
+        "manipulation_short": manipulation_line(results, attack),
+        "manipulation_note": attack.sentence if attack else None,
+        "mask": mask_line(results.masking),
     }
 
 
