@@ -247,6 +247,16 @@ def test_a_sound_set_up_raises_no_alarm(name, tmp_path):
     results = analyse(SOUND[name].run(tmp_path / "run"))
     assert failed(results) == []
     assert not ABOUT_DATA & set(warned(results))
+    assert results.masking is None
+
+
+@pytest.mark.parametrize("name", ["saturated by distillation", "a layer that rounds"])
+def test_a_mask_is_called_one(name, tmp_path):
+    results = analyse(FAILS[name][0].run(tmp_path / "run"))
+    assert results.masking is not None
+    assert results.masking.stood > 0.8 * results.masking.of
+    assert results.masking.grey > 0.4 * results.masking.of
+    assert "Looks robust: it is masked." in render(results)
 
 
 def test_one_constant_group_is_the_reason_of_the_refusal(tmp_path):

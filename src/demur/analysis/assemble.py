@@ -40,6 +40,7 @@ from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
 from demur.analysis.verdict.label_needs import label_needs
+from demur.analysis.verdict.masking import masking
 from demur.analysis.verdict.preprocessing_table import preprocessing_table
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.analysis.what_breaks import what_breaks
@@ -152,6 +153,7 @@ def _verdict(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
     found = state(run, checked, informative=not is_uninformative(constant, positive))
     return {
         "checks": checked,
+        "masking": masking(run, checked),
         "state": found,
         "constant": constant,
         "positive": positive,

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, PreprocessingShape
 from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
+from demur.analysis.trial_shapes import TrialsShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
@@ -208,23 +209,6 @@ class SuspectShape(Shape):
 
     sample_id: str
     suggestion: Count
-
-
-class FindingShape(Shape):
-    """What one trial of the measurement found."""
-
-    name: Name
-    count: Count
-    of: Count
-
-
-class TrialsShape(Shape):
-    """`facts/trials.json`."""
-
-    findings: list[FindingShape]
-    forwards: Count
-    backwards: Count
-    trusted: bool = False
 
 
 class CurveShape(Shape):

@@ -41,6 +41,7 @@ from demur.analysis.verdict.breaking_points import WhatBreaks
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
 from demur.analysis.verdict.label_needs import LabelNeed
+from demur.analysis.verdict.masking import Masking
 from demur.analysis.verdict.preprocessing_table import PreprocessingTable
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
@@ -171,6 +172,7 @@ class Results(Table):
     label_needs: tuple[LabelNeed, ...] = ()
     figures: FigureTables | None = None
     overhead: Overhead | None = None
+    masking: Masking | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -30,7 +30,7 @@ from demur.report.condition_lines import (
     unknown_line,
     worst_slice_line,
 )
-from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations
+from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations, mask_line
 from demur.report.phrases import count, plain_name, plural
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
@@ -113,6 +113,7 @@ class FirstScreen:
     manipulation: tuple[str, ...]
     manipulation_short: str
     manipulation_note: str | None
+    mask: str | None
     constant: str | None
     unknown: str | None
     out_of_scope: tuple[str, ...]
@@ -128,7 +129,6 @@ class FirstScreen:
         """Put the results of an audit into words."""
         results = reportable(results)
         guarantee = results.guarantee
-        attack = None if results.void("attacks") else results.manipulation
         return cls(
             state=results.state,
             verdict=verdict(results),
@@ -147,9 +147,7 @@ class FirstScreen:
             direction_short=direction_line_short(results),
             corruptions=families(results, "corruption", guaranteed=is_judged(results)),
             breaks=breaking_sentence(results),
-            manipulation=manipulations(results, attack),
-            manipulation_short=manipulation_line(results, attack),
-            manipulation_note=attack.sentence if attack else None,
+            **_of_attacks(results),
             constant=constant_line(results),
             unknown=unknown_line(results),
             out_of_scope=results.out_of_scope,
@@ -174,6 +172,17 @@ def _of_guard(results: Results, guarantee: Guarantee | None) -> dict[str, Any]:
         "check": check(guarantee),
         "holds": guarantee_holds(guarantee),
         "limit": f"{100 * guarantee.risk:g}",
+    }
+
+
+def _of_attacks(results: Results) -> dict[str, Any]:
+    """What is said of deliberate changes, and of robustness that is a mask."""
+    attack = None if results.void("attacks") else results.manipulation
+    return {
+        "manipulation": manipulations(results, attack),
+        "manipulation_short": manipulation_line(results, attack),
+        "manipulation_note": attack.sentence if attack else None,
+        "mask": mask_line(results.masking),
     }
 
 

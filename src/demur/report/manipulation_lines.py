@@ -1,9 +1,11 @@
 """What is known of deliberate changes, in sentences for the first screen."""
 
 import math
+from collections.abc import Sequence
 
 from demur.analysis.results import Results
 from demur.analysis.robustness.manipulation import Manipulation
+from demur.analysis.verdict.masking import Masking
 from demur.report.phrases import DASH, count, frequency, percent, size_of
 
 
@@ -32,8 +34,40 @@ def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ..
 
 
 def manipulation_line(results: Results, found: Manipulation | None) -> str:
-    """The same on one line."""
-    return _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+    """The same on one line, after the mask where there is one."""
+    line = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+    return f"{_mask_short(results.masking)} {line}" if results.masking else line
+
+
+_MASKED = "Looks robust: it is masked."
+
+
+def mask_line(found: Masking | None) -> str | None:
+    """That a model looks robust and is not, with the numbers; None where nothing speaks for it."""
+    if found is None:
+        return None
+    if found.stood is None or found.eps is None or found.norm is None:
+        return f"{_MASKED} {found.evidence}."
+    behind = _listed([f"{count(row.count)} to {row.attack}" for row in found.breaches])
+    return (
+        f"{_MASKED} {count(found.stood)} of {count(found.of)} images stand against {_change(found.eps, found.norm)} by "
+        f"the usual attack, through the softmax in single precision, and {count(found.grey or 0)} where every image "
+        f"could be turned grey. Of the {count(found.stood)}, {count(found.exposed or 0)} fall: {behind}."
+    )
+
+
+def _mask_short(found: Masking) -> str:
+    if found.stood is None:
+        return f"{_MASKED} {found.evidence}."
+    return (
+        f"{_MASKED} Through the softmax {count(found.stood)} of {count(found.of)} stand, "
+        f"{count(found.grey or 0)} where "
+        f"all could be turned grey; {count(found.exposed or 0)} fall otherwise."
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _manipulation(found: Manipulation, *, guaranteed: bool) -> tuple[str, ...]:

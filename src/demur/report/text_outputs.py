@@ -123,7 +123,7 @@ def _head(first: FirstScreen) -> Iterator[str]:
         first.constant,
         f"Worst class: {first.worst}",
         f"Poor images: {poor}." if poor else None,
-        f"Manipulation: {' '.join(first.manipulation)}",
+        f"Manipulation: {' '.join(filter(None, [first.mask, *first.manipulation]))}",
         f"What breaks it: {first.breaks}" if first.breaks else None,
         f"Not covered: {'; '.join(first.out_of_scope)}.",
         first.unknown,

@@ -4,6 +4,7 @@ import pytest
 from safetensors.torch import save_file
 from tests import tiny
 
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.files import read_json
 from demur.pipeline.plan.conditions import conditions
@@ -132,6 +133,19 @@ def test_a_surrogate_of_the_plan_lends_its_points(tmp_path):
     alone = read_json(tiny.run(tmp_path / "alone", conditions=BORROWS) / "facts" / "trials.json")
     assert "transfer" not in {each["name"] for each in alone["findings"]}
     assert alone["forwards"] < facts["forwards"]
+
+
+def test_the_same_weights_without_the_defence_before_them_are_another_model(tmp_path):
+    net = tiny.Net().eval()
+    net.register_forward_pre_hook(lambda _, images: ((8 * images[0]).round() / 8,))
+    defended = BoundClassifier(net, classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    plan = tiny.plan(conditions=("clean", "pgd(eps=0.2, steps=5)"))
+    address = surrogate(tmp_path, sharpness=12.0)
+    plan = plan.model_copy(update={"conditions": plan.conditions.model_copy(update={"surrogate": address})})
+    facts = read_json(run_plan(plan, tmp_path / "run", tiny.Quiet(), tiny.source(), defended) / "facts" / "trials.json")
+    assert facts["surrogate_sha256"] == defended.sha256
+    (found,) = (each for each in facts["findings"] if each["name"] == "transfer")
+    assert found["count"] > 0
 
 
 def test_a_plan_without_a_surrogate_has_the_hash_it_always_had():

@@ -157,6 +157,31 @@ RULES: Mapping[str, SanityRule] = {
 }
 
 
+MISLED = ("noise", "blind", "transfer")
+"""Findings by which what sees no gradient of the model beats what follows it."""
+
+_EXPOSED = 0.05
+
+
+def mask_check(facts: Mapping[str, Any]) -> Check:
+    """Whether robustness against the usual attack is real; a warning, since the attacks of the plan may see behind it.
+
+    Nothing stands for good reason where every image may be turned grey, so what does is masked too.
+    """
+    masked = max(facts["exposed"], facts["grey"])
+    state: State = "warn" if masked > _EXPOSED * facts["of"] else "pass"
+    advice = " (it sees no gradient: the model looks robust and is masked)" if state == "warn" else ""
+    return Check(
+        name="robustness is no mask",
+        bears_on="attacks",
+        state=state,
+        sentence="Images that stand against an attack through the softmax in single precision, and fall to another of "
+        f"its size or could have been turned grey{advice}",
+        count=masked,
+        of=facts["of"],
+    )
+
+
 def sanity_checks(run: Run) -> Iterator[Check]:
     """Every finding judged; runs of earlier versions made no trials."""
     facts = run.optional_facts("trials")
@@ -169,6 +194,8 @@ def sanity_checks(run: Run) -> Iterator[Check]:
         yield Check(
             name=rule.name, state=state, sentence=f"{rule.sentence}{advice}", count=count, of=of, bears_on=rule.bears_on
         )
+    if facts.get("mask") is not None:
+        yield mask_check(facts["mask"])
 
 
 def _state(finding: Mapping[str, Any], rule: SanityRule, facts: Mapping[str, Any]) -> State:

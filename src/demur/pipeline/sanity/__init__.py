@@ -11,6 +11,7 @@ from typing import Any
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.sanity.answer_trials import answer_findings, gradient_findings, pixel_findings
 from demur.pipeline.sanity.attack_trials import attack_findings, attacks_of, lead_of, reach_findings
+from demur.pipeline.sanity.mask_trials import Mask, mask_of
 from demur.pipeline.sanity.trial_sample import Finding, TrialSample
 
 MOST = 128
@@ -43,7 +44,21 @@ def trials(job: Job, rows: IndexRows) -> dict[str, Any]:
         return {**facts, "forwards": 0, "backwards": 0, "findings": []}
     sample = TrialSample(job, rows)
     findings = [{**asdict(each), "count": len(each.samples)} for each in _all(sample, job)]
+    mask = _mask(sample, job)
+    if mask is not None:
+        facts["mask"] = asdict(mask)
     return {**facts, "forwards": sample.forwards, "backwards": sample.backwards, "findings": findings}
+
+
+def _mask(sample: TrialSample, job: Job) -> Mask | None:
+    """What hides behind the softmax; None where the plan has no attack of a size, or the model no gradient at all."""
+    lead = lead_of(job.scored)
+    return None if lead is None or _is_blind(job) else mask_of(sample, lead, job.surrogate)
+
+
+def _is_blind(job: Job) -> bool:
+    """Whether nothing of the plan follows a gradient because the model has none; asking the model costs passes."""
+    return all(attack.gradient_free for attack in attacks_of(job.scored)) and bool(job.classifier.gradient_fault)
 
 
 def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
@@ -52,7 +67,7 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     yield from answer_findings(sample)
     if not any(condition.attack for condition in found):
         return
-    if all(attack.gradient_free for attack in attacks_of(found)) and job.classifier.gradient_fault:
+    if _is_blind(job):
         yield from reach_findings(found)
         return
     yield from gradient_findings(sample)
