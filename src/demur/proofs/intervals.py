@@ -5,7 +5,6 @@ every operation widens them by what float32 can err, whatever the order of its s
 stability of numerical algorithms", §3.1).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,7 +19,7 @@ _UNIT = 8 * 2.0**-24
 """Relative error of one operation: eight times that of float32, for fast convolutions that add and multiply more."""
 
 
-class NoBound(DemurError):
+class NoBoundError(DemurError):
     """An operation that no bound is known for."""
 
 
@@ -45,17 +44,21 @@ class Interval:
 
     @classmethod
     def __torch_function__(
-        cls, func: Callable[..., Any], _types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        cls,
+        func: Callable[..., Any],
+        _types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         name = getattr(func, "__name__", str(func)).strip("_")
         rule = RULES.get(name)
         if rule is None:
-            raise NoBound(f"the operation {name}")
+            raise NoBoundError(f"the operation {name}")
         return rule(*args, **dict(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
         if name not in RULES:
-            raise NoBound(f"the operation {name}")
+            raise NoBoundError(f"the operation {name}")
         return lambda *args, **kwargs: RULES[name](self, *args, **kwargs)
 
     @property
@@ -124,7 +127,7 @@ class Interval:
 
     def __truediv__(self, other: Any) -> "Interval":
         if isinstance(other, Interval):
-            raise NoBound("the division by what depends on the image")
+            raise NoBoundError("the division by what depends on the image")
         return _multiply(self, 1 / _double(other))
 
 
@@ -137,7 +140,7 @@ def _double(value: Any) -> Tensor:
 
 def _add(one: Number, other: Number, *, alpha: float = 1) -> Interval:
     if alpha != 1:
-        raise NoBound("a sum with a factor")
+        raise NoBoundError("a sum with a factor")
     first, second = (each if isinstance(each, Interval) else _point(each) for each in (one, other))
     total = Interval(first.low + second.low, first.high + second.high)
     return total.widened(_UNIT * total.most)
@@ -179,9 +182,11 @@ def _linear_map(x: Interval, weight: Tensor, bias: Tensor | None, terms: int, ap
 
 def _linear(x: Interval, weight: Tensor, bias: Tensor | None = None) -> Interval:
     if x.ndim != 2:
-        raise NoBound("a linear layer over more than features")
+        raise NoBoundError("a linear layer over more than features")
     found = _linear_map(x, weight, bias, weight.shape[1], lambda values, w: values @ w.T)
-    return Interval(found.low, found.high, (x, weight.detach().double(), None if bias is None else bias.detach().double()))
+    return Interval(
+        found.low, found.high, (x, weight.detach().double(), None if bias is None else bias.detach().double())
+    )
 
 
 def _conv2d(
@@ -210,7 +215,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Interval:
     if training or running_mean is None or running_var is None:
-        raise NoBound("batch normalisation by the batch")
+        raise NoBoundError("batch normalisation by the batch")
     shape = (1, -1, *[1] * (x.ndim - 2))
     scale = (1 / (running_var.double() + eps).sqrt()).detach()
     scale = scale if weight is None else scale * weight.detach().double()
@@ -243,14 +248,14 @@ def _hardtanh(x: Interval, min_val: float = -1.0, max_val: float = 1.0, inplace:
 
 def _leaky_relu(x: Interval, negative_slope: float = 0.01, inplace: bool = False) -> Interval:  # noqa: FBT001, FBT002, ARG001 - torch's own signature
     if negative_slope < 0:
-        raise NoBound("a leaky ReLU with a negative slope")
+        raise NoBoundError("a leaky ReLU with a negative slope")
     low, high = (functional.leaky_relu(end, negative_slope) for end in (x.low, x.high))
     return Interval(low, high).widened(_UNIT * x.most)
 
 
 def _mean(x: Interval, dim: Any = None, keepdim: bool = False, **options: Any) -> Interval:  # noqa: FBT001, FBT002 - torch's own signature
     if options:
-        raise NoBound("a mean in another precision")
+        raise NoBoundError("a mean in another precision")
     dims = tuple(range(x.ndim)) if dim is None else dim
     low, high = x.low.mean(dims, keepdim), x.high.mean(dims, keepdim)
     count = x.low.numel() / max(1, low.numel())
@@ -293,7 +298,7 @@ def _cat(parts: Any, dim: int = 0) -> Interval:
 
 def _dropout(x: Interval, p: float = 0.5, training: bool = True, inplace: bool = False) -> Interval:  # noqa: FBT001, FBT002, ARG001 - torch's own signature
     if training:
-        raise NoBound("dropout that drops")
+        raise NoBoundError("dropout that drops")
     return x
 
 
@@ -345,11 +350,6 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "view": _each(lambda x, *shape: x.reshape(*shape)),
 }
 """What is known of an operation, by its name in torch."""
-
-
-def leads(logits: Interval, labels: Tensor) -> Tensor:
-    """At least how far the logit of each label lies above every other, (rows, classes); infinite at the label itself."""
-    return pair_leads(logits, labels[:, None]).squeeze(1).scatter(1, labels[:, None], math.inf)
 
 
 def pair_leads(logits: Interval, classes: Tensor) -> Tensor:

@@ -1,0 +1,149 @@
+"""What is proven of a classifier's answers to all images within eps of some: the class, and what a guard lets through.
+
+Gowal et al. (2018), arXiv:1810.12715, for the bounds; Däubener et al. (2024), arXiv:2410.20432, for what a threshold of
+confidence adds to them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from demur.classifier import BoundClassifier
+from demur.errors import DemurError
+from demur.proofs.intervals import Interval, NoBoundError, pair_leads
+from demur.shapes import Flags, Images, Labels, Scores
+
+_WIDER = 1e-6
+"""Of eps: by how much more an attack's point may be away and still count as inside."""
+
+_MANY = 64
+"""Classes above which the sharper of two bounds on an accepted answer, which compares each pair, is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """When a guard answers: its confidence, of a kind, is at least `least`.
+
+    `msp` is the largest softmax probability, `margin` the largest less the second. What a guard calls a threshold of
+    uncertainty t is a `least` of 1 − t − tolerance.
+    """
+
+    signal: Literal["msp", "margin"]
+    least: float
+
+    @property
+    def slack(self) -> float:
+        """At least how far the logit of an answer that is accepted lies above every other.
+
+        With p₁ ≥ t some p₂ ≤ 1 − t, so z₁ − z₂ ≥ ln(t / (1 − t)); with p₁ − p₂ ≥ m, p₁/p₂ is least where they share
+        all there is: (1 + m) / (1 − m).
+        """
+        share = self.least if self.signal == "msp" else (1 + self.least) / 2
+        if share >= 1:
+            return math.inf
+        return max(0.0, math.log(share / (1 - share))) if share > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What is known of all images within eps of some images.
+
+    Attributes:
+        logits: between what and what they lie.
+        labels: the true classes.
+    """
+
+    logits: Interval
+    labels: Labels
+
+    @cached_property
+    def label_leads(self) -> Tensor:
+        """At least how far the label's logit lies above each other class's (rows, classes); infinite at the label."""
+        found = pair_leads(self.logits, self.labels[:, None]).squeeze(1)
+        return found.scatter(1, self.labels[:, None], math.inf)
+
+    @property
+    def right(self) -> Flags:
+        """Rows that are answered rightly whatever the image."""
+        return (self.label_leads > 0).all(dim=1)
+
+    def right_or_declined(self, acceptance: Acceptance) -> Flags:
+        """Rows for which no wrong answer can be accepted.
+
+        A wrong class k is accepted only where it leads the label by the slack and, for msp, its probability can reach
+        `least` at all: where it is at most 1 / (1 + Σ exp(lower bound of z_j − z_k)).
+        """
+        behind = -self.label_leads < acceptance.slack if acceptance.slack > 0 else self.label_leads > 0
+        if acceptance.signal == "msp" and len(behind.T) <= _MANY:
+            behind = behind | (self.largest_shares < acceptance.least)
+        return behind.all(dim=1)
+
+    @cached_property
+    def largest_shares(self) -> Tensor:
+        """At most the softmax probability of each class (rows, classes)."""
+        every = torch.arange(len(self.label_leads.T), device=self.labels.device)
+        ahead = torch.cat([pair_leads(self.logits, one.expand(len(self.labels), 1)) for one in every], dim=1)
+        others = ahead.exp().masked_fill(torch.eye(len(every), dtype=torch.bool, device=every.device), 0)
+        return 1 / (1 + others.sum(dim=1))
+
+
+def bounds(classifier: BoundClassifier, x: Images, y: Labels, eps: Scores | float) -> Bounds:
+    """What is proven of all images within eps of some, in L∞ and in [0, 1].
+
+    Args:
+        classifier: one of layers that bounds are known for; its outputs are logits.
+        x: images.
+        y: true labels.
+        eps: a radius for all or one (rows,) for each.
+
+    Raises:
+        NoBoundError: it has an operation that no bound is known for, which is named.
+    """
+    radius = torch.as_tensor(eps, dtype=torch.float64)
+    radius = radius.view(-1, 1, 1, 1) if radius.ndim else radius
+    box = _normalised(classifier, Interval.around(x, radius + _WIDER))
+    if classifier.contract.output != "logits" or classifier.dtype != torch.float32:
+        raise NoBoundError(f"a model of {classifier.contract.output} in {classifier.dtype}")
+    with torch.no_grad():
+        return Bounds(_answer(classifier.as_module(), box), y)
+
+
+def _normalised(classifier: BoundClassifier, box: Interval) -> Interval:
+    contract = classifier.contract
+    if contract.mean is not None:
+        box = box - torch.tensor(contract.mean).view(1, -1, 1, 1)
+    if contract.std is not None:
+        box = box / torch.tensor(contract.std).view(1, -1, 1, 1)
+    return box
+
+
+def _answer(module: Callable[[Any], Any], box: Interval) -> Interval:
+    try:
+        found = module(box)
+    except DemurError:
+        raise
+    except Exception as error:
+        raise NoBoundError(f"what raises {type(error).__name__} on intervals ({error})") from error
+    if not isinstance(found, Interval) or found.ndim != 2:
+        raise NoBoundError("an answer that is not one tensor of logits")
+    return found
+
+
+def proven_radii(classifier: BoundClassifier, x: Images, y: Labels, largest: float, *, halvings: int = 12) -> Scores:
+    """The largest eps (rows,) at which the label is proven to be the answer, found by halving up to `largest`.
+
+    At least what is returned is proven, and at most `largest`/2^halvings more would be; 0 where nothing is.
+    """
+    low, high = torch.zeros(len(x), dtype=torch.float64), torch.full((len(x),), largest, dtype=torch.float64)
+    at_most = bounds(classifier, x, y, high).right
+    low = torch.where(at_most, high, low)
+    for _ in range(halvings):
+        middle = torch.where(at_most, high, (low + high) / 2)
+        right = bounds(classifier, x, y, middle).right
+        low, high = torch.where(right, middle, low), torch.where(right, high, middle)
+    return low
