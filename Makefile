@@ -5,6 +5,8 @@ TRAIN ?= /usr/share/datasets/fashion-mnist
 VENV := .venv
 EXTRAS := .venv-extras
 RUN := $(VENV)/bin
+PAIR := torch==2.14.1 torchvision==0.29.1
+FEATURES := test,peers,sign,dicom,hf,keras,onnx,timm,torchvision,webdataset
 SHARED := $(abspath $(wildcard ../shared))
 ifneq ($(SHARED),)
 export DEMUR_SHARED ?= $(SHARED)
@@ -41,8 +43,8 @@ test-cpus: $(VENV)/.stamp ## the numerical tests on the kernels of six kinds of 
 	    $(RUN)/pytest -q -n auto --dist loadscope -m 'not slow and not browser' $(NUMERICAL) || exit; \
 	done; done
 
-test-extras: $(EXTRAS)/.stamp ## agreement with other attack libraries and the signing tool, in an environment of its own
-	$(EXTRAS)/bin/pytest tests/extras
+test-extras: $(EXTRAS)/.stamp ## agreement with other libraries, of attacks, models, data and signing, in an environment of its own
+	OMP_NUM_THREADS=1 $(EXTRAS)/bin/pytest tests/extras
 
 mutants: $(VENV)/.stamp ## break the code COUNT times on purpose: the tests must notice nine of ten; SEED draws the places
 	$(RUN)/python tools/mutants.py --seed $(or $(SEED),0) --count $(or $(COUNT),100)
@@ -80,11 +82,14 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	$(RUN)/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test]'
 	touch $@
 
-# torchattacks and adv-lib ask for an old requests, for torchvision, which PyPI has not for a torch without CUDA, and for
-# visdom, which no longer builds; their attacks need none of them.
+# torchvision comes from PyPI with the torch it was built against, of another version and 5 GB larger than that of the
+# constraints. torchattacks and adv-lib ask for an old requests and for visdom, which no longer builds; their attacks
+# need neither.
 $(EXTRAS)/.stamp: $(VENV)/.stamp
-	echo "Building $(EXTRAS), once: a minute or two." >&2
+	echo "Building $(EXTRAS), once: 6 GB and some minutes." >&2
 	$(RUN)/python -m venv $(EXTRAS)
-	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[test,peers,sign]'
+	grep -v '^torch==' constraints.txt > $(EXTRAS)/constraints.txt
+	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input -c $(EXTRAS)/constraints.txt $(PAIR) \
+	  -e '.[$(FEATURES)]'
 	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input --no-deps torchattacks==3.5.1 adv-lib==0.2.8
 	touch $@

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from demur.data.decoding import Rules
 from demur.guard import Guard
 from demur.guard.card import BuiltOn, Card
 from demur.guard.file_list import LEDGER
@@ -15,6 +14,7 @@ from demur.guard.guard_folder import write_guard
 from demur.guard.intake import Intake
 from demur.guard.model_files import write_model
 from demur.ledger import Inquiry, LabelledRows, Ledger
+from demur.pictures.decode_rules import Rules
 from demur.pipeline.guard.guard_of_run import GuardChoices, guard_of_run
 from demur.pipeline.run.prepare import StandIns
 from demur.policies import Calibration, Certified, Tolerance

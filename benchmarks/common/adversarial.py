@@ -15,6 +15,7 @@ from demur.data import Index, Source
 from demur.training.batches import fresh, gather, random_shift
 from demur.training.learning_loop import learn
 from demur.training.model_card import write_model
+from demur.training.recipe import Lesson
 from demur.training.standard import Standard
 from demur.training.training_task import split
 from demur.zoo import CompactResNet
@@ -45,8 +46,8 @@ class Adversarial:
     def view(self, images: Tensor, dice: torch.Generator) -> Tensor:
         return random_shift(images, 1, dice)
 
-    def loss(self, student: nn.Module, images: Tensor, labels: Tensor, counts: Tensor) -> Tensor:  # noqa: ARG002
-        return functional.cross_entropy(student(self.worst(student, images, labels)), labels)
+    def loss(self, student: nn.Module, lesson: Lesson) -> Tensor:
+        return functional.cross_entropy(student(self.worst(student, lesson.images, lesson.labels)), lesson.labels)
 
     def worst(self, student: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Found with the statistics of batch normalisation held still."""

@@ -64,12 +64,29 @@ def pgd(peer: str, ball: Ball) -> Run:
 
 
 def nearest(peer: str, attack: str, steps: int) -> Run | None:
-    """A peer's `ddn`, `fmn-l2` or `fmn-linf`; None where it has none.
+    """A peer's `ddn`, `fmn-l2`, `fmn-linf`, `fab-l2` or `fab-linf`; None where it has none.
+
+    A step of demur's `fab` is one point; one of adv-lib's is two where the first of them fools.
 
     Foolbox's L2 FMN is left out: its projection does nothing, so its distances are half as large again as need be.
     """
     made = _NEAREST.get((peer, attack))
     return made and _quietly(made(steps))
+
+
+def by_label(peer: str, norm: str, rounds: int) -> Run | None:
+    """A peer's HopSkipJump with so many rounds, at its own settings; None where it has none."""
+    return _quietly(_foolbox_by_label(norm, rounds)) if peer == "foolbox" else None
+
+
+def _foolbox_by_label(norm: str, rounds: int) -> Run:
+    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        import foolbox
+
+        attack = foolbox.attacks.HopSkipJumpAttack(steps=rounds, constraint=norm)
+        return attack(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=None)[0]
+
+    return run
 
 
 def _foolbox_pgd(ball: Ball) -> Run:
@@ -149,6 +166,10 @@ def _adv_fmn(norm: float, step: float) -> Callable[[int], Run]:
     return lambda steps: lambda model, x, y: _adv_lib().fmn(model, x, y, norm, steps=steps, α_init=step)
 
 
+def _adv_fab(norm: float) -> Callable[[int], Run]:
+    return lambda steps: lambda model, x, y: _adv_lib().fab(model, x, y, norm, n_iter=steps // 2)
+
+
 @cache
 def _adv_lib() -> ModuleType:
     """adv-lib's attacks.
@@ -177,6 +198,8 @@ _NEAREST: Mapping[tuple[str, str], Callable[[int], Run]] = MappingProxyType(
         ("adv-lib", "ddn"): _adv_ddn,
         ("adv-lib", "fmn-l2"): _adv_fmn(2, 1.0),
         ("adv-lib", "fmn-linf"): _adv_fmn(float("inf"), 10.0),
+        ("adv-lib", "fab-l2"): _adv_fab(2),
+        ("adv-lib", "fab-linf"): _adv_fab(float("inf")),
     }
 )
 

@@ -12,7 +12,9 @@ from demur.analysis import Results, write_results
 from demur.classifier import AnyClassifier, BoundClassifier, Classifier
 from demur.containment import contained, same_draws
 from demur.data import Source, from_given, open_data
-from demur.data.memory import DatasetSource, TensorSource, names_of, unlabelled
+from demur.data.memory import TensorSource, unlabelled
+from demur.data.memory_items import is_numbered
+from demur.data.memory_sets import DatasetSource, SpooledSource, names_of
 from demur.errors import InputError, ModelError
 from demur.foreign import blamed
 from demur.guard import Guard
@@ -216,9 +218,10 @@ def _source(data: object, model: AnyClassifier | str | None) -> Source:
     """The images; labels without names have those of the model, or its numbers."""
     classes = None if model is None or isinstance(model, str) else model.classes
     if classes is None and names_of(data) is None and isinstance(model, Classifier):
-        source = from_given(data, classes=("0", "1"))  # once: the batches of a stream come a single time
-        if isinstance(source, (DatasetSource, TensorSource)):
+        source = from_given(data)  # once: the batches of a stream come a single time
+        if isinstance(source, (DatasetSource, SpooledSource, TensorSource)) and is_numbered(source.classes):
             return replace(source, classes=model.numbered(torch.zeros(1, *source.input_shape)))
+        return source
     return from_given(data, classes=classes)
 
 

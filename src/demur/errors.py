@@ -114,6 +114,17 @@ def missing_extra(feature: str, extra: str) -> MissingExtraError:
     return MissingExtraError(f"{feature} needs an optional dependency. Install it with: pip install 'demur[{extra}]'")
 
 
+def missing_package(feature: str, package: str) -> MissingExtraError:
+    """An error for a package of others that is no extra, for it would bring what is not needed.
+
+    >>> str(missing_package("zoo:tiny", "tiny-weights"))
+    'zoo:tiny needs a package that is not installed. Install it with: pip install --no-deps tiny-weights'
+    """
+    return MissingExtraError(
+        f"{feature} needs a package that is not installed. Install it with: pip install --no-deps {package}"
+    )
+
+
 TORCH_EXTRA = frozenset({"PIL", "jaxtyping", "safetensors", "torch"})
 """What is imported of the extra `torch`."""
 

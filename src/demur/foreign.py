@@ -14,14 +14,14 @@ from types import FrameType
 from demur.errors import DemurError, FaultError, ForeignError, ModelError, is_absent_torch
 
 _LIBRARIES = frozenset({
-    "altair", "beartype", "captum", "click", "jaxtyping", "jinja2", "joblib", "numpy", "onnx", "onnx_ir", "onnxruntime",
-    "onnxscript", "PIL", "polars", "pydantic", "pydantic_core", "rich", "safetensors", "scipy", "sklearn", "skops",
-    "torch", "typer", "vl_convert",
+    "altair", "beartype", "captum", "click", "jaxtyping", "jinja2", "joblib", "numpy", "onnx", "onnx2torch", "onnx_ir",
+    "onnxruntime", "onnxscript", "PIL", "polars", "pydantic", "pydantic_core", "rich", "safetensors", "scipy",
+    "sklearn", "skops", "torch", "typer", "vl_convert",
 })  # fmt: skip
 """Packages that demur calls itself: an error in them is of whoever called them."""
 
 _CALLERS = (
-    "demur.adapters.own_module",
+    "demur.adapters.",
     "demur.attacks.external.",
     "demur.classifier.",
     "demur.data.memory",

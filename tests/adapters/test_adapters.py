@@ -69,6 +69,14 @@ def test_a_zoo_model_takes_its_weights_and_options(weights):
     assert not classifier.as_module().training
 
 
+def test_one_mean_is_that_of_all_channels(weights):
+    several, one = (
+        load(f"zoo:simple_cnn@{weights}?{options}") for options in ("mean=.5,.5,.5&std=.2,.2,.2", "mean=.5&std=.2")
+    )
+    assert (one.contract.mean, one.contract.std) == ((0.5,) * 3, (0.2,) * 3)
+    assert one.sha256 == several.sha256
+
+
 def test_options_win_over_the_data(tmp_path):
     path = tmp_path / "grey.safetensors"
     save_file(SimpleCNN(channels=1, classes=2).state_dict(), path)
@@ -174,31 +182,12 @@ def test_weights_of_another_architecture_are_listed_five_at_most(tmp_path):
     assert str(refusal.value).count("is missing") == 5
 
 
-def test_the_prefix_of_data_parallel_is_recognised(tmp_path):
-    save_file({f"module.{k}": v for k, v in SimpleCNN().state_dict().items()}, tmp_path / "w.safetensors")
-    with pytest.raises(ModelError, match="which DataParallel adds"):
-        load(f"zoo:simple_cnn@{tmp_path / 'w.safetensors'}")
-
-
 def test_a_weight_that_is_not_a_number_is_named(tmp_path):
     state = SimpleCNN().state_dict()
     state["separable2.depthwise.weight"][3, 0, 1, 1] = torch.nan
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match=r"'separable2\.depthwise\.weight' has 1 NaN"):
         load(f"zoo:simple_cnn@{tmp_path / 'w.safetensors'}")
-
-
-@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.bin", "w.weights"])
-def test_a_pickle_is_refused_and_the_advice_converts_it(tmp_path, name):
-    path, module = tmp_path / name, SimpleCNN()
-    torch.save(module.state_dict(), path)
-    with pytest.raises(ModelError, match="is a pickle, and reading a pickle runs whatever code") as refusal:
-        load(f"zoo:simple_cnn@{path}")
-    advice = [line.strip() for line in str(refusal.value).splitlines()[1:]]
-    assert len(advice) == 3
-    exec("\n".join(advice), {})
-    converted = load(f"zoo:simple_cnn@{path.with_suffix('.safetensors')}")
-    assert torch.equal(converted.as_module().linear.weight, module.linear.weight)
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):

@@ -87,7 +87,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     import os
 
     os.mkfifo(tmp_path / "pipe.png")
-    from demur.data.decoding import Rules
+    from demur.pictures.decode_rules import Rules
 
     (image, error), _ = PictureFile(tmp_path / "pipe.png", "pipe").read(Rules())
     assert image is None

@@ -1,6 +1,7 @@
 """`demur bench` as a user meets it."""
 
 import json
+from pathlib import Path
 
 from tests.cli.conftest import refused
 
@@ -49,3 +50,25 @@ def test_what_cannot_be_is_refused(demur, good, data):
     refused(demur("bench", good, data, "--signal", "mps"), "Did you mean 'msp'")
     refused(demur("bench", good, data, "--seconds", "0"), "more than 0")
     refused(demur("bench", good), "?size=32&channels=3")
+
+
+def test_a_run_is_timed_as_it_was_audited_and_its_report_shows_it(demur, good, data):
+    plan = ("--set", 'conditions.use=["clean"]', "--set", 'signals.use=["msp", "energy"]')
+    assert demur("audit", good, data, *plan, "--out", "run").status in {0, 1, 3}
+    said = demur("bench", "--out", "run", *SHORT)
+    assert said.status == 0, said.err
+    lines = said.out.splitlines()
+    assert lines[0].startswith(f"{good}: ")
+    assert lines[1].startswith("Images: 256 of parquet:")
+    assert [line.split("  ")[0] for line in lines[3:7]] == ["batch 1", "model", "+ msp", "+ energy"]
+    assert lines[-1] == "Kept in run. Next: demur report run"
+    assert demur("report", "run").status in {0, 1, 3}
+    assert "Latency and overhead" in Path("run/report.html").read_text()
+    said = demur("bench", "--out", "run", "--signal", "margin", *SHORT, "--json")
+    assert json.loads(said.out) == json.loads(Path("run/timings/bench.json").read_text())
+    assert {row["name"] for row in json.loads(said.out)["rows"]} == {"model", "margin"}
+
+
+def test_without_a_model_or_a_run_nothing_can_be_timed(demur):
+    refused(demur("bench"), "name a model to time")
+    refused(demur("bench", "fashion", "--out", "nowhere"), "nowhere/run.json does not exist")

@@ -251,3 +251,12 @@ def test_a_coverage_takes_the_place_of_a_risk(demur, good, data):
     both = demur("plan", good, data, "--coverage", "0.85", "--risk", "0.02")
     assert both.status == 2
     assert "--risk and --coverage exclude each other; got 0.02 and 0.85" in both.err
+
+
+def test_plan_is_that_of_the_audit_and_says_where_the_model_cannot_be_used(demur, good, data):
+    said = demur("plan", good, data)
+    assert "cannot be used" not in said.err
+    other = demur("plan", "zoo:resnet20@none.safetensors", data)
+    assert other.status == 0
+    assert "the model cannot be used as it is" in other.err
+    assert "conditions" in tomllib.loads(other.out)

@@ -105,8 +105,9 @@ def test_an_output_that_cannot_be_written(demur, good, data, tmp_path):
 
 
 def test_a_pickle(demur, good, data, tmp_path):
-    torch.save(tiny.Net().state_dict(), tmp_path / "w.pt")
-    refused(demur("audit", f"{good}@w.pt", data, *QUICK), "w.pt is a pickle", "runs whatever code", "save_file")
+    torch.save(tiny.Net(), tmp_path / "w.pt")
+    said = demur("audit", f"{good}@w.pt", data, *QUICK)
+    refused(said, "w.pt is a pickle that holds more than tensors", "Nothing of it was run", "save_file")
 
 
 @pytest.mark.parametrize(

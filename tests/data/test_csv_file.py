@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
-from tests.data.image_files import save
+from tests.data.image_files import picture, save
 
 from demur.data import build_index, open_data
-from demur.errors import DataError
+from demur.errors import AddressError, DataError
 
 NAMES = ["images/a.png", "images/b.png", "images/c.png", "images/d.png"]
 
@@ -109,3 +110,48 @@ def test_other_encodings_are_refused(write):
 def test_a_missing_table_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*none.csv: No such file"):
         open_data(f"csv:{tmp_path / 'none.csv'}")
+
+
+def test_paths_may_be_absolute_and_begin_at_another_root(tmp_path):
+    save(tmp_path, NAMES)
+    (tmp_path / "lists").mkdir()
+    cells = [NAMES[0], str(tmp_path / NAMES[1]), f"{tmp_path}/x/../{NAMES[2]}", f"./{NAMES[3]}"]
+    text = "path,label\n" + "".join(f"{path},{number % 2}\n" for number, path in enumerate(cells))
+    (tmp_path / "lists" / "set.csv").write_text(text)
+    for root in ("..", str(tmp_path), f"{tmp_path}/lists/.."):
+        rows = list(open_data(f"csv:{tmp_path}/lists/set.csv?root={root}").read(range(4)))
+        assert [row.sample_id for row in rows] == NAMES
+        np.testing.assert_array_equal((rows[1].image[0] * 255).round(), np.asarray(picture(1)))
+    with pytest.raises(DataError, match=r"line 3: .* leads out of the folder .*lists; .*\?root=\.\. or \?root=/data"):
+        open_data(f"csv:{tmp_path}/lists/set.csv")
+    with pytest.raises(DataError, match=r"there is no folder .*none, which \?root=none names"):
+        open_data(f"csv:{tmp_path}/lists/set.csv?root=none")
+
+
+@pytest.mark.parametrize("path", ["../images/a.png", "/etc/a.png", "images/../../a.png", "{}x/a.png"])
+def test_no_path_leaves_the_root(tmp_path, path):
+    save(tmp_path / "set", NAMES)
+    (tmp_path / "set.csv").write_text(f"path,label\n{path.format(tmp_path / 'set')},0\n")
+    with pytest.raises(DataError, match="leads out of the folder"):
+        open_data(f"csv:{tmp_path / 'set.csv'}?root=set")
+
+
+def test_labels_that_count_from_one_are_explained_and_read(write):
+    address = write(lines("path,label,label2", "1,1", "2,3", "3,3", "1,1"))
+    with pytest.raises(DataError, match=r"labels 1 to 3 and no 0.*\?first_label=1 .*\?first_label=0"):
+        open_data(address)
+    with pytest.raises(DataError, match="labels 1 to 3 and no 0"):
+        open_data(f"{address}?classes=cat,dog,emu")
+    shifted = open_data(f"{address}?first_label=1&classes=cat,dog,emu")
+    assert [row.label for row in shifted.read(range(4))] == [0, 1, 2, 0]
+    assert [row.label2 for row in shifted.read(range(4))] == [0, 2, 2, 0]
+    assert open_data(f"{address}?first_label=1").classes == ("1", "2", "3")
+    assert open_data(f"{address}?first_label=0").classes == ("0", "1", "2", "3")
+    assert [row.label for row in open_data(f"{address}?first_label=0").read(range(4))] == [1, 2, 3, 1]
+    with pytest.raises(AddressError, match="`first_label` must be 0 or 1"):
+        open_data(f"{address}?first_label=2")
+
+
+def test_a_label_before_the_first_is_refused(write):
+    with pytest.raises(DataError, match=r"line 2: the label 0\.0 is not among"):
+        open_data(write(lines("path,label", "0", "1", "2", "1")) + "?first_label=1")

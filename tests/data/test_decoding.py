@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demur.data.decoding import Rules, decode_picture, open_picture
+from demur.data.decoding import decode_picture, open_picture
+from demur.pictures.decode_rules import Rules
 
 GREY = np.array([[0, 51], [102, 255]], dtype=np.uint8)
 
@@ -194,3 +195,18 @@ def test_colour_is_made_grey_only_when_asked():
     red = saved(Image.new("RGB", (2, 2), (255, 0, 0)))
     assert values(red, 1, channels=1).unique().tolist() == pytest.approx([76 / 255])
     assert values(saved(Image.new("L", (2, 2), 51)), channels=3).shape == (3, 2, 2)
+
+
+def test_what_is_transparent_lies_over_what_is_named():
+    half = saved(Image.fromarray(np.array([[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 51]]], np.uint8)))
+    white, alone = ((values(half, alpha=alpha) * 255).round()[0, 0].tolist() for alpha in ("white", "ignore"))
+    assert white == [200, 255, 244]
+    assert alone == [200, 200, 200]
+
+
+def test_the_orientation_can_be_ignored():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = saved(Image.fromarray(np.array([[10, 20, 30]], np.uint8)), exif=exif)
+    assert values(content).shape == (1, 3, 1)
+    assert (values(content, unturned=True) * 255).round().tolist() == [[[10, 20, 30]]]

@@ -43,6 +43,21 @@ def test_classes_can_be_named(folder):
     assert open_data(source.address).classes == source.classes
 
 
+def test_labels_that_count_from_one_are_read(folder):
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([1, 2, 3, 1, 2, 3]))))
+    with pytest.raises(DataError, match=r"labels 1 to 3 and no 0.*\?first_label=1"):
+        open_data(f"idx:{folder}")
+    source = open_data(f"idx:{folder}?first_label=1")
+    assert source.classes == ("1", "2", "3")
+    assert [row.label for row in source.read(range(6))] == [0, 1, 2, 0, 1, 2]
+    assert open_data(source.address).classes == source.classes
+    assert open_data(f"idx:{folder}?first_label=1&classes=a,b,c").classes == ("a", "b", "c")
+    assert open_data(f"idx:{folder}?first_label=0").classes == ("0", "1", "2", "3")
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([0, 2, 3, 1, 2, 3]))))
+    with pytest.raises(DataError, match="the label 0 is not among"):
+        open_data(f"idx:{folder}?first_label=1")
+
+
 @pytest.mark.parametrize(
     ("query", "says"),
     [("?split=val", "'train' or 'test'; got 'val'"), ("?split=train", "has no file train-images-idx3-ubyte")],

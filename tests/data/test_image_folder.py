@@ -29,6 +29,28 @@ def test_sub_folders_are_classes(tmp_path):
         np.testing.assert_array_equal((row.image[0] * 255).round(), np.asarray(picture(number)))
 
 
+def test_what_systems_and_archives_leave_behind_is_no_class_and_no_image(tmp_path):
+    junk = [
+        "__MACOSX/cat/._a.png",
+        "@eaDir/a.png",
+        ".ipynb_checkpoints/a.png",
+        "lost+found/a.png",
+        "$RECYCLE.BIN/a.png",
+    ]
+    save(tmp_path, [*NAMES, *junk, "cat/@eaDir/a.png", "dog/__MACOSX/b.png", "dog/.ipynb_checkpoints/a.png"])
+    (tmp_path / "dog" / "Thumbs.db").write_bytes(b"x")
+    assert [row.sample_id for row in rows_of(f"folder:{tmp_path}")] == NAMES
+    assert open_data(f"folder:{tmp_path}").classes == ("cat", "dog")
+
+
+def test_the_classes_of_the_model_settle_what_an_empty_folder_means(tmp_path):
+    save(tmp_path, NAMES)
+    (tmp_path / "bee").mkdir()
+    assert [row.label for row in rows_of(f"folder:{tmp_path}?classes=cat,dog")] == [0, 0, 1, 1]
+    source = open_data(f"folder:{tmp_path}?classes=bee,cat,dog")
+    assert (source.classes, len(build_index(source))) == (("bee", "cat", "dog"), 4)
+
+
 def test_an_at_sign_belongs_to_the_path(tmp_path):
     save(tmp_path / "set@2", NAMES)
     assert len(open_data(f"folder:{tmp_path / 'set@2'}")) == 4
@@ -113,7 +135,8 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_refused(tmp_path):
     [
         (lambda root: None, "has no sub-folders"),
         (lambda root: (root / "metadata.csv").write_text("path,label\n"), "csv:.*metadata.csv"),
-        (lambda root: [save(root, NAMES), (root / "emu").mkdir()], "class folder 'emu' .* holds no images"),
+        (lambda root: [save(root, NAMES), (root / "emu").mkdir()],
+         r"class folders 'emu' of .* hold no images.*\?classes=cat,dog without it, \?classes=cat,dog,emu with"),
         (lambda root: [save(root, NAMES), (root / "metadata.csv").write_text("path,group\ncat/z.png,1\n")],
          "line 2: there is no image 'cat/z.png'"),
         (lambda root: [save(root, NAMES), (root / "metadata.csv").write_text("path,split\ncat/a.png,first\n")],

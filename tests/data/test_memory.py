@@ -53,7 +53,7 @@ def test_pillow_images_are_decoded():
 @pytest.mark.parametrize(
     ("images", "labels", "says"),
     [
-        ((IMAGES * 255).byte(), LABELS, "divide by 255"),
+        ((IMAGES * 255).int(), LABELS, "divide by 255"),
         (IMAGES[0], LABELS, "got the shape"),
         (IMAGES, LABELS[:5], "must be 6 whole numbers"),
         (IMAGES, LABELS.float(), "got torch.float32"),
@@ -79,7 +79,7 @@ def test_groups_must_be_complete():
     [
         ([], "is empty"),
         ([("path.png", 0)], "got str"),
-        ([(IMAGES[0].byte(), 0)], "divide by 255"),
+        ([(IMAGES[0].int(), 0)], "divide by the value of white"),
         ([ValueError("no such scan")], "item 0 of 'dataset' is not a readable .* no such scan"),
         ([(Image.new("F", (2, 2)), 0)], "cannot tell the size"),
     ],

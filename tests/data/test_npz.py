@@ -111,3 +111,25 @@ def test_damaged_archives_are_refused(tmp_path):
         archive.writestr("images.npy", (tmp_path / "images.npy").read_bytes()[:-50])
     with pytest.raises(DataError, match="it is cut short"):
         open_data(f"npz:{tmp_path / 'short.npz'}")
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_bands_are_read_where_the_layout_is_named(write, layout):
+    bands = np.random.default_rng(2).integers(0, 4096, (6, 4, 8, 5)).astype(np.uint16)
+    address = write(images=bands if layout == "nhwc" else bands.transpose(0, 3, 1, 2), labels=LABELS)
+    source = open_data(f"{address}?layout={layout}&full_scale=4095,4095,4095,5000,10000")
+    assert source.input_shape == (5, 4, 8)
+    white = np.array([4095, 4095, 4095, 5000, 10000], np.float32)
+    expected = (bands[3] / white).transpose(2, 0, 1).astype(np.float32)
+    torch.testing.assert_close(next(source.read([3])).image, torch.tensor(expected))
+    with pytest.raises(DataError, match=r"Of more bands \?layout=nhwc or nchw says where"):
+        open_data(address)
+
+
+def test_bytes_of_bands_and_deep_colour_are_read(write):
+    four = np.random.default_rng(3).integers(0, 256, (6, 4, 8, 4), np.uint8)
+    image = next(open_data(write(images=four, labels=LABELS) + "?layout=nhwc").read([1])).image
+    torch.testing.assert_close(image, torch.tensor(four[1]).permute(2, 0, 1) / 255)
+    deep = RGB.astype(np.uint16) * 257
+    image = next(open_data(write(images=deep, labels=LABELS)).read([1])).image
+    torch.testing.assert_close(image, torch.tensor(RGB[1]).permute(2, 0, 1) / 255)

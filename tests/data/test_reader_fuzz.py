@@ -3,6 +3,7 @@
 import gzip
 import io
 import struct
+import tarfile
 import tempfile
 import zipfile
 from contextlib import contextmanager
@@ -16,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
+from tests.data.test_tiff_bands import tiff
 
 from demur.adapters.address_options import Options
 from demur.adapters.weights import load_weights
 from demur.data import build_index, open_data
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.errors import DemurError
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.pipeline.plan.plan_file import read_plan
 from demur.registry import Address, build, parse
 
@@ -42,6 +44,16 @@ def saved(write, name):
         return (Path(place) / name).read_bytes()
 
 
+def tarred(members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
 def idx(array):
     return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
@@ -58,6 +70,18 @@ WHOLE = {
     "packed.npz": saved(lambda path: np.savez_compressed(path, images=GREY, labels=NUMBERS), "a.npz"),
     "set.parquet": saved(TABLE.write_parquet, "a.parquet"),
     "set.csv": LIST.encode(),
+    "set.tar": tarred(
+        {
+            f"{number}.{kind}": content
+            for number, image in enumerate(GREY)
+            for kind, content in (
+                ("png", encoded("png", image)),
+                ("cls", str(number % 2).encode()),
+                ("json", b'{"site": "x"}'),
+            )
+        }
+    ),
+    "set/cat/bands.tif": tiff(np.stack([GREY[0]] * 5).astype(np.uint16) * 257, packed=True),
     "t10k-images-idx3-ubyte": idx(GREY),
     "t10k-images-idx3-ubyte.gz": gzip.compress(idx(GREY)),
     "set/cat/a.png": encoded("png"),
@@ -69,6 +93,7 @@ WHOLE = {
     "marks/cat/b.png": encoded("png"),
     "marks/cat/b.xml": MARK.encode(),
     "w.safetensors": saved(lambda path: save_file(torch.nn.Linear(3, 2).state_dict(), path), "w"),
+    "w.pt": saved(lambda path: torch.save({"state_dict": torch.nn.Linear(3, 2).state_dict()}, path), "w"),
     "plan.toml": b'[conditions]\nuse = ["pgd(eps=[1/255, 0.1], steps=3)"]\n[gates]\n"clean.accuracy" = ">= 0.8"',
 }
 """Files as they should be, by name."""
@@ -94,12 +119,9 @@ def harmed(content, edits):
 
 def read(name):
     """Meet a file as the command line does."""
-    if name.endswith("npz"):
-        return build_index(open_data(f"npz:{name}"))
-    if name.endswith("parquet"):
-        return build_index(open_data(f"parquet:{name}"))
-    if name.endswith("csv"):
-        return build_index(open_data(f"csv:{name}"))
+    scheme = {"npz": "npz", "parquet": "parquet", "csv": "csv", "tar": "webdataset"}.get(name.rpartition(".")[2])
+    if scheme is not None:
+        return build_index(open_data(f"{scheme}:{name}"))
     if name.startswith("t10k"):
         return build_index(open_data("idx:."))
     if name.startswith("set/"):

@@ -39,6 +39,8 @@ def test_labels_are_positions_among_the_classes(names):
         ([1, 0], ("dog", "cat"), ("dog", "cat"), [1, 0]),
         ([7, 3], ("7", "3"), ("7", "3"), [0, 1]),
         ([True, False], (), ("False", "True"), [1, 0]),
+        ([1, 2], ("x", "y", "z"), ("x", "y", "z"), [1, 2]),
+        ([1, 3], (), ("0", "1", "2", "3"), [1, 3]),
     ],
 )
 def test_numbers_and_names(values, declared, classes, numbers):

@@ -30,6 +30,7 @@ BALLS = {
     "robust-mnist": [peers.Ball(eps=0.2, steps=40, step=0.0125), peers.Ball(eps=0.3, steps=40, step=0.01)],
 }
 NEAREST = {"ddn": "ddn(steps=100)", "fmn-l2": "fmn(norm='l2', steps=100)", "fmn-linf": "fmn(steps=100)"}
+NEAREST |= {"fab-l2": "fab(norm='l2', steps=100)", "fab-linf": "fab(steps=100)"}
 POINT = 0.01
 
 
@@ -81,9 +82,26 @@ def test_the_median_smallest_change_is_not_larger(name, attack, peer):
     if other is None:
         pytest.skip(f"{peer} has no {attack} that works")
     model, _ = net.plain()
-    order = math.inf if attack == "fmn-linf" else 2
+    order = math.inf if attack.endswith("linf") else 2
     found = {"ours": ours(name, FEWER[name], NEAREST[attack], "nearest"), "theirs": theirs(other, net)}
     size = {who: distances(model, net.x, x, net.y, order) for who, x in found.items()}
     assert float((size["ours"] / size["theirs"])[size["theirs"] > 0].nanmedian()) <= 1.02
     if attack != "ddn":  # its distances lie on a grid of 5 %, where plain medians jump by whole steps
         assert float(size["ours"].median()) <= 1.02 * float(size["theirs"].median())
+
+
+@only_with("foolbox")
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_as_many_questions_about_labels_find_changes_that_are_not_larger(norm, peer):
+    """HopSkipJump of five rounds asks about a thousand questions an image; ours may ask as many."""
+    net, other = subject("fashion", 24), peers.by_label(peer, norm, 5)
+    model, count = net.plain()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        found = other(model, net.x, net.y)
+    questions = count.forwards // len(net.x)
+    mine = ours("fashion", 24, f"hopskipjump(norm={norm!r}, steps={questions})", "nearest")
+    plain, order = net.plain()[0], math.inf if norm == "linf" else 2
+    theirs, size = (distances(plain, net.x, each, net.y, order) for each in (found, mine))
+    assert questions > 800
+    assert float((size / theirs)[theirs > 0].nanmedian()) <= 1.02

@@ -9,11 +9,11 @@ from torch import nn
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.data import open_data
-from demur.data.decoding import Rules
 from demur.evidence import Evidence
 from demur.guard import Guard
 from demur.guard.card import Card
 from demur.guard.intake import Intake
+from demur.pictures.decode_rules import Rules
 from demur.policies import Certified, Tolerance
 from demur.policies.fixed_sequence import Calibration
 from demur.registry import build

@@ -7,11 +7,12 @@ import pytest
 import torch
 from tests import guarded, tiny
 
-from demur.data.decoding import Rules, open_picture
+from demur.data.decoding import open_picture
 from demur.errors import InputError
 from demur.files import read_json, write_json
 from demur.guard import Guard
 from demur.guard.golden_vectors import FILE, as_file, read_pictures, selftest
+from demur.pictures.decode_rules import Rules
 from demur.policies import Threshold
 
 

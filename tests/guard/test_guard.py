@@ -15,11 +15,11 @@ from tests import guarded, tiny
 from torch import nn
 
 from demur.classifier import BoundClassifier
-from demur.data.decoding import Rules
 from demur.errors import DataError, InputError
 from demur.evidence import Evidence
 from demur.guard.golden_vectors import as_file
 from demur.guard.intake import Intake
+from demur.pictures.decode_rules import Rules
 from demur.policies import Tolerance, decide
 from demur.signals.feature_distances import KNN
 

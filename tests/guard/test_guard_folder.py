@@ -4,7 +4,7 @@ import json
 import os
 import random
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,11 @@ from demur.files import json_bytes
 from demur.guard import Guard
 from demur.guard.card_words import guard_markdown, guard_words
 from demur.guard.file_list import FILE, LEDGER, LEDGER_IDS, files_in, verify_files, write_file_list
-from demur.guard.guard_folder import check_ledger, guard_facts, read_built_on
+from demur.guard.guard_folder import _rules, check_ledger, guard_facts, read_built_on
 from demur.guard.model_files import PROGRAM
 from demur.guard.signature import verify_guard
 from demur.ledger import LabelledRows
+from demur.pictures.decode_rules import Rules
 from demur.policies.look import Look
 
 
@@ -287,3 +288,14 @@ def test_the_card_says_what_is_guaranteed_on_what_and_what_ends_it():
     page = guard_markdown(made, "ff" * 32)
     assert page.startswith("# Guard of Net\n\n| | |\n| --- | --- |\n")
     assert "| Classes among certify images | disc 300, bar 300, cross 300 |" in page
+
+
+class TestRules:
+    def test_rules_of_decoding_of_an_older_guard_are_read(self):
+        stored = {"size": [8, 9], "crop": True, "channels": 1, "full_scale": None}
+        assert _rules(stored) == Rules(size=(8, 9), crop=True, channels=1)
+
+    @pytest.mark.parametrize("resize", [None, 12, (12, 16)])
+    def test_rules_are_read_as_they_were_written(self, resize):
+        rules = Rules(size=(8, 9), crop=True, resize=resize, interpolation="bicubic", alpha="white")
+        assert _rules(json.loads(json.dumps(asdict(rules)))) == rules

@@ -12,6 +12,7 @@ from tests import guarded, tiny
 from torch import nn
 
 from demur.adapters import load_model
+from demur.adapters.exported_program import refuse_pickles
 from demur.adapters.weights import KEY, manifest_of, manifest_text
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError, ModelError
@@ -23,7 +24,6 @@ from demur.guard.model_files import (
     copy_model,
     exported_program,
     read_model,
-    refuse_pickles,
     write_model,
 )
 from demur.signals.feature_distances import KNN
@@ -48,6 +48,15 @@ def test_a_model_is_loaded_from_its_address_and_must_be_the_same(tmp_path):
     save_file(CompactResNet(channels=1, classes=3).state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(ModelError, match="not the one this guard was certified for"):
         read_model(tmp_path / "guard", place)
+
+
+def test_weights_of_a_checkpoint_are_embedded_as_tensors(tmp_path):
+    address, classifier = zoo(tmp_path)
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in classifier.as_module().state_dict().items()}},
+               tmp_path / "w.pth")  # fmt: skip
+    place = write_model(tmp_path / "guard", classifier, address.replace("w.safetensors", "w.pth"), "weights")
+    assert len(load_file(tmp_path / "guard" / WEIGHTS.format(0))) == len(classifier.as_module().state_dict())
+    assert read_model(tmp_path / "guard", place).sha256 == classifier.sha256
 
 
 def test_embedded_weights_outlive_the_file_they_came_from(tmp_path):
@@ -104,7 +113,7 @@ def test_probabilities_are_logits_in_a_program(tmp_path):
 
 def test_nothing_in_a_program_is_a_pickle(tmp_path):
     (tmp_path / "p.pt2").write_bytes(exported_program(tiny.classifier()))
-    refuse_pickles(tmp_path / "p.pt2")
+    refuse_pickles(tmp_path / "p.pt2", "Fit the guard again.")
     with zipfile.ZipFile(tmp_path / "p.pt2") as archive:
         heads = [archive.open(entry).read(4) for entry in archive.infolist()]
     assert not any(head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")) for head in heads)
@@ -133,13 +142,13 @@ def with_record(program: bytes, name: str, content: bytes) -> bytes:
 def test_a_record_that_would_be_unpickled_is_refused(tmp_path, name, content):
     (tmp_path / "p.pt2").write_bytes(with_record(exported_program(tiny.classifier()), name, content))
     with pytest.raises(ModelError, match="would be unpickled"):
-        refuse_pickles(tmp_path / "p.pt2")
+        refuse_pickles(tmp_path / "p.pt2", "Fit the guard again.")
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "p.pt2").write_bytes(b"\x80\x04.")
     with pytest.raises(ModelError, match="is no archive"):
-        refuse_pickles(tmp_path / "p.pt2")
+        refuse_pickles(tmp_path / "p.pt2", "Fit the guard again.")
 
 
 def test_what_cannot_be_embedded_is_said(tmp_path):

@@ -43,10 +43,11 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "uncertainty": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
           "shift": 0, "balanced": True, "norm": "l2", "as_published": True, "restarts": 2, "decay": 0.5, "targets": 3,
           "rounds": 3, "inner": 30, "price": 2.0, "kappa": 1.5, "levels": 256, "init_norm": 0.5, "candidates": 4,
-          "overshoot": 0.05, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,
+          "overshoot": 0.04, "backward": 0.8, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,
           "method": "percentile", "level": 0.9, "recall": 0.75, "low": -1.0, "high": 0.25,
           "second": parse("knn(k=5)"), "purpose": "shift", "budget": 0.05,
-          "direction": "random", "cap": 0.5, "tolerance": 1e-4, "root": "itp"}  # fmt: skip
+          "direction": "random", "cap": 0.5,
+          "averaging": 0.9, "smoothing": 0.1, "guide": 0.25, "beta": 4.0, "tolerance": 1e-4, "root": "itp"}  # fmt: skip
 
 
 def unlike(default):

@@ -9,7 +9,7 @@ import pytest
 
 from demur.report import render
 from demur.report.charts import against_eps
-from tests.report.example_results import STATES, base, guarantee, run
+from tests.report.example_results import STATES, base, guarantee, provenance, run
 from tests.report.parsed_page import Page
 from tests.report.simulated_scores import undefined
 
@@ -35,6 +35,16 @@ def test_every_state_gives_a_whole_page(state):
     assert WORDS[state] in page.text
     assert run(state).next_step in page.text
     assert len(html.encode()) < 5_000_000
+
+
+def test_the_page_says_how_pictures_came_to_the_model():
+    lines = ("images: stretched to 64 × 64 px (bilinear)", "<b>said of it</b>")
+    results = run("issued")
+    told = results.model_copy(update={"provenance": provenance(preprocessing=lines)})
+    page = Page(render(told))
+    assert page.faults == []
+    assert all(line in page.text for line in ("Preprocessing", *lines))
+    assert "Preprocessing" not in Page(render(results)).text  # of a run that an older demur made
 
 
 def test_the_page_asks_the_network_for_nothing(page):

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from torch import nn
@@ -195,13 +195,21 @@ def test_any_estimator_finds_errors_it_has_not_seen(columns, estimator):
     assert torch.equal(Detector(estimator=estimator).fit(x, wrong)(x), fitted(x))
 
 
-def test_no_row_is_judged_by_an_estimator_that_learned_from_it():
-    """Of pure noise a forest remembers everything and has learned nothing."""
+@pytest.mark.parametrize("estimator", [RandomForestClassifier(random_state=0), "gbm"], ids=["forest", "gbm"])
+def test_no_row_is_judged_by_an_estimator_that_learned_from_it(estimator):
+    """Of pure noise a forest, and boosted trees, remember everything and have learned nothing."""
     dice = np.random.default_rng(1)
     x, wrong = torch.from_numpy(dice.normal(size=(400, 5))), torch.from_numpy(dice.uniform(size=400) < 0.3)
-    fitted = Detector(estimator=RandomForestClassifier(random_state=0)).fit(x, wrong)
+    fitted = Detector(estimator=estimator).fit(x, wrong)
     assert auroc(fitted(x).numpy(), wrong.numpy()) > 0.95
     assert fitted.facts["held_out_auroc"] < 0.6
+
+
+def test_boosted_trees_are_boosted(columns):
+    """Shallow trees, a hundred of them, each on what the ones before left."""
+    models = Detector(estimator="gbm").fit(*columns).models
+    assert all(isinstance(model, HistGradientBoostingClassifier) for model in models)
+    assert {model.n_iter_ for model in models} == {100}
 
 
 def test_rows_of_a_group_share_a_fold():

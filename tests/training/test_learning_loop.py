@@ -1,4 +1,5 @@
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import pytest
 import torch
@@ -6,7 +7,9 @@ from tests.training.bars import RECIPE, bars, same, small, training_images
 
 from demur.errors import RunError
 from demur.training import Standard, fresh, learn
+from demur.training.adversarial import NFGSM
 from demur.training.checkpoints import Checkpoints
+from demur.training.learning_curve import EpochRow, TrainLossAlone
 
 
 class Killed(BaseException):
@@ -29,6 +32,9 @@ class Fuse:
 
     def say(self, what):
         self.said = what
+
+    def epoch(self, found, classes):
+        self.epochs = [*getattr(self, "epochs", ()), found]
 
 
 def test_a_seed_fixes_the_weights():
@@ -55,6 +61,10 @@ def test_the_loss_falls_and_progress_counts():
     first, last = (float(fuse.told[k][1].rpartition(" ")[2]) for k in (0, -1))
     assert last < 0.2 < first
     assert fuse.told[-1][1].startswith("epoch 8 of 8, loss")
+    means = [fmean(float(what.rpartition(" ")[2]) for _, what in fuse.told[k : k + 4]) for k in range(0, 32, 4)]
+    assert [row.epoch for row in fuse.epochs] == list(range(1, 9))
+    assert [row.train_loss for row in fuse.epochs] == pytest.approx(means, abs=1e-3)
+    assert all(row.accuracy is None for row in fuse.epochs)
     module.load_state_dict(state)
     rows = list(bars().read(range(64)))
     predicted = module.eval()(torch.stack([row.image for row in rows])).argmax(dim=1)
@@ -133,8 +143,8 @@ def test_any_optimizer_is_remembered(tmp_path):
 class Exploding(Standard):
     """The loss is infinite in the third epoch."""
 
-    def loss(self, student, images, labels, counts):
-        loss = super().loss(student, images, labels, counts)
+    def loss(self, student, lesson):
+        loss = super().loss(student, lesson)
         seen = student[0].stem_norm.num_batches_tracked
         return loss * float("inf") if seen > 9 else loss
 
@@ -153,3 +163,60 @@ def test_a_diverged_training_stops_and_keeps_the_last_good_epoch(kind, says, tmp
     with pytest.raises(RunError, match=says):
         learn(kind(epochs=8, batch=16), fresh(small, 0), training_images(), checkpoints=Checkpoints(tmp_path))
     assert (tmp_path / "epoch-0002.safetensors").exists()
+
+
+def test_the_mean_of_weights_is_the_running_mean_of_every_step():
+    """Step by step, slowly: the share of the old grows from a half towards `averaging`."""
+    seen, images = [], training_images()
+
+    class Watching(Standard):
+        def pace(self, done, total):
+            return {"lr": 0.05, "momentum": 0.0}
+
+        def loss(self, student, lesson):
+            seen.append({name: value.clone() for name, value in student.state_dict().items()})
+            return Standard.loss(self, student, lesson)
+
+    recipe = Watching(epochs=2, batch=16, averaging=0.8)
+    found = learn(recipe, fresh(small, 0), images, 3)
+    last = learn(Watching(epochs=2, batch=16), fresh(small, 0), images, 3)
+    states = [*seen[: len(seen) // 2][1:], last]
+    slow = seen[0]
+    for step, state in enumerate(states, start=1):
+        share = min(0.8, step / (step + 10))
+        slow = {
+            name: share * value + (1 - share) * state[name] if value.is_floating_point() else state[name]
+            for name, value in slow.items()
+        }
+    for name, value in found.items():
+        torch.testing.assert_close(value, slow[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_killed_training_with_a_mean_and_a_best_epoch_comes_to_the_same_bytes(tmp_path):
+    recipe = NFGSM(epochs=4, batch=16, averaging=0.9, eps=0.05)
+    curve = lambda: Scored([0.2, 0.6, 0.4, 0.5])  # noqa: E731
+    whole = learn(recipe, fresh(small, 0), training_images(), 3, curve=curve())
+    with pytest.raises(Killed):
+        learn(recipe, fresh(small, 0), training_images(), 3, progress=Fuse(9), checkpoints=Checkpoints(tmp_path),
+              curve=curve())  # fmt: skip
+    again = learn(recipe, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path), curve=curve())
+    assert same(again, whole)
+
+
+def test_the_epoch_that_stands_attacks_best_is_kept():
+    recipe = NFGSM(epochs=4, batch=16, eps=0.05)
+    curve = Scored([0.2, 0.6, 0.4, 0.5])
+    found = learn(recipe, fresh(small, 0), training_images(), 3, curve=curve)
+    assert same(found, curve.states[1])
+    assert not same(found, curve.states[3])
+
+
+class Scored(TrainLossAlone):
+    """Robust accuracies as told, and the networks they were told of."""
+
+    def __init__(self, robust):
+        self.robust, self.states = robust, {}
+
+    def row(self, epoch, train_loss, student):
+        self.states[epoch - 1] = {name: value.clone() for name, value in student.state_dict().items()}
+        return EpochRow(epoch=epoch, train_loss=train_loss, attacked=10, robust_accuracy=self.robust[epoch - 1])

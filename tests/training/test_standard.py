@@ -4,7 +4,7 @@ from torch import nn
 
 from demur.errors import InputError
 from demur.training import Standard, fresh
-from demur.training.standard import balance
+from demur.training.recipe import Lesson, balance
 
 IMAGES = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -45,10 +45,11 @@ def test_the_balanced_loss_is_its_definition():
     network = fresh(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), 0)
     labels = torch.tensor([0] * 25 + [1] * 5 + [2] * 10)
     counts = torch.tensor([25, 5, 10])
+    lesson = Lesson(IMAGES, labels, counts, torch.Generator())
     surprise = -network(IMAGES).log_softmax(dim=1)[torch.arange(40), labels]
     slow = torch.stack([surprise[labels == k].mean() for k in range(3)]).mean()
-    assert Standard(balanced=True).loss(network, IMAGES, labels, counts).item() == pytest.approx(slow.item(), rel=1e-6)
-    assert Standard().loss(network, IMAGES, labels, counts).item() == pytest.approx(surprise.mean().item(), rel=1e-6)
+    assert Standard(balanced=True).loss(network, lesson).item() == pytest.approx(slow.item(), rel=1e-6)
+    assert Standard().loss(network, lesson).item() == pytest.approx(surprise.mean().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from demur.adapters.weights import training_hashes
 from demur.data import build_index
 from demur.errors import DemurError, InputError, RunError
 from demur.registry import build
-from demur.training import standard, train, training_run
+from demur.training import batches, train, training_run
 from demur.training.checkpoints import open_training
 
 RECIPE = "standard(batch=32, epochs=3, learning_rate=0.05, shift=1)"
@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 def test_nothing_is_augmented_when_it_is_measured(tmp_path, monkeypatch):
     viewed, measured = [], []
-    view, judge = standard.random_shift, training_run.evaluate
+    view, judge = batches.random_shift, training_run.evaluate
 
     def shifted(*arguments):
         viewed.append(arguments)
@@ -141,7 +141,7 @@ def test_nothing_is_augmented_when_it_is_measured(tmp_path, monkeypatch):
         measured.append(len(viewed) - before)
         return found
 
-    monkeypatch.setattr("demur.training.standard.random_shift", shifted)
+    monkeypatch.setattr("demur.training.recipe.random_shift", shifted)
     monkeypatch.setattr("demur.training.training_run.evaluate", watched)
     trained(tmp_path)
     assert measured == [0]

@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
+from demur.class_names import class_list
 from demur.classifier import BoundClassifier
-from demur.errors import AddressError, brief
+from demur.errors import AddressError, ModelError, brief
 from demur.registry import Address
 
 _MOST = {"channels": 1_024, "size": 4_096}
@@ -32,9 +33,15 @@ class Options:
     name: str
 
     @classmethod
-    def read(cls, address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> "Options":
-        """The options of an address; an unknown one fails with the nearest known one."""
-        address.only(METADATA)
+    def read(
+        cls,
+        address: Address,
+        classes: Sequence[str],
+        input_shape: tuple[int, int, int],
+        others: Collection[str] = (),
+    ) -> "Options":
+        """The options of an address; one that is neither among these nor `others` fails with the nearest known one."""
+        address.only((*METADATA, *others))
         given = address.options
         channels, height, width = input_shape
         if "channels" in given:
@@ -42,16 +49,34 @@ class Options:
         if "size" in given:
             height, width = _size(given["size"])
         return cls(
-            classes=tuple(given["classes"].split(",")) if "classes" in given else tuple(classes),
+            classes=class_list(given["classes"]) if "classes" in given else tuple(classes),
             input_shape=(channels, height, width),
-            mean=_numbers("mean", given["mean"]) if "mean" in given else None,
-            std=_numbers("std", given["std"]) if "std" in given else None,
+            mean=_per_channel("mean", given["mean"], channels) if "mean" in given else None,
+            std=_per_channel("std", given["std"], channels) if "std" in given else None,
             output=given.get("output", "logits"),
             features=given.get("features"),
             name=given.get("name", address.location.rpartition(":")[2] or address.scheme),
         )
 
-    def wrap(self, module: nn.Module, learned_from: Collection[str] = ()) -> BoundClassifier:
+    def normalising(self, mean: Sequence[float] | None, std: Sequence[float] | None, whose: str) -> "Options":
+        """The same with the normalisation of a model's own source, for what the address does not name.
+
+        Raises:
+            ModelError: the source has none for so many channels.
+        """
+        found = replace(
+            self,
+            mean=tuple(mean) if self.mean is None and mean is not None else self.mean,
+            std=tuple(std) if self.std is None and std is not None else self.std,
+        )
+        if found.mean is None or found.std is None:
+            raise ModelError(
+                f"{whose} says by what it normalises images of three channels, and these have {self.input_shape[0]}. "
+                "Name it in the address of the model: ?mean=…&std=…, a number for each channel."
+            )
+        return found
+
+    def wrap(self, module: nn.Module, learned_from: Collection[str] = (), notes: Sequence[str] = ()) -> BoundClassifier:
         """The classifier of a module with its weights in place; switches the module to evaluation mode."""
         module.eval()  # one of one's own may return nothing
         return BoundClassifier(
@@ -64,19 +89,22 @@ class Options:
             features=self.features,
             name=self.name,
             learned_from=learned_from,
+            notes=notes,
         )
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...]:
+def _per_channel(option: str, text: str, channels: int) -> tuple[float, ...]:
+    """One number a channel; one alone is that of all."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (math.nan,)
     if not all(math.isfinite(value) for value in values):
         raise AddressError(
-            f"the option {option} takes numbers with commas between, like .485,.456,.406; got {brief(text)!r}."
+            f"the option {option} takes numbers with commas between, like .485,.456,.406, or one for all "
+            f"channels; got {brief(text)!r}."
         )
-    return values
+    return values * channels if len(values) == 1 else values
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,22 +1,27 @@
 """Architectures to be trained or loaded: of the zoo, shipped, of the user; weights to start from or not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
+from inspect import signature
 
 from torch import nn
 
 from demur.adapters.address_options import Options
 from demur.adapters.own_module import build_own
-from demur.adapters.weights import learned_from, load_weights, read_metadata
+from demur.adapters.packaged_weights import PACKAGES, packaged_weights
+from demur.adapters.weights import copy_weights, learned_from, load_weights, read_metadata
+from demur.class_names.imagenet import imagenet_names
 from demur.classifier import BoundClassifier
-from demur.errors import AddressError, ModelError
-from demur.registry import Address, kind_of, names, resolve
+from demur.errors import AddressError, ModelError, brief, unknown
+from demur.registry import Address, kind_of, names, parse, resolve
 from demur.zoo import CompactResNet
 
 
 def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
     """The classifier at a `zoo:` address."""
+    if address.weights is None and address.location in PACKAGES:
+        return _load_packaged(address, input_shape)
     options = Options.read(address, classes, input_shape)
     module = build_from_zoo(address.location, options.input_shape[0], len(options.classes))
     if address.weights is None:
@@ -24,14 +29,45 @@ def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[i
             f"zoo:{address.location} is an untrained architecture, and only a trained model can be measured. "
             f"Name its weights: zoo:{address.location}@FILE.safetensors."
         )
-    load_weights(module, address.weights)
-    return options.wrap(module, learned_from(address.weights))
+    said = load_weights(module, address.weights)
+    return options.wrap(module, learned_from(address.weights), said)
+
+
+def _load_packaged(address: Address, input_shape: tuple[int, int, int]) -> BoundClassifier:
+    """The classifier of ImageNet whose weights come in a package; what the address says itself wins."""
+    package = PACKAGES[address.location]
+    options = Options.read(address, imagenet_names(), input_shape)
+    module = build_from_zoo(address.location, options.input_shape[0], len(options.classes))
+    copy_weights(module, packaged_weights(address.location), package.install)
+    return replace(options, mean=options.mean or package.mean, std=options.std or package.std).wrap(module)
 
 
 def build_from_zoo(location: str, channels: int, classes: int) -> nn.Module:
-    """An architecture of the zoo, untrained."""
-    module: nn.Module = resolve("architecture", location)(channels=channels, classes=classes)
+    """An architecture of the zoo, untrained; `compact_resnet(width=48)` sets what else its factory takes.
+
+    Raises:
+        AddressError: it takes no such field, or no such value.
+    """
+    call = parse(location)
+    factory = resolve("architecture", call.name)
+    usual = {name: field.default for name, field in signature(factory).parameters.items() if name not in _OF_THE_DATA}
+    for name, value in call.fields.items():
+        if name not in usual:
+            raise AddressError(f"zoo:{brief(location)}: {unknown('field', name, usual)}")
+        if type(value) is not type(usual[name]) or (isinstance(value, int) and not 0 < value <= _WIDEST):
+            raise AddressError(
+                f"zoo:{brief(location)}: `{name}` must be like its default, {usual[name]!r}, and a number between 1 "
+                f"and {_WIDEST:,}; got {value!r}."
+            )
+    try:
+        module: nn.Module = factory(channels=channels, classes=classes, **call.fields)
+    except ValueError as error:
+        raise AddressError(f"zoo:{brief(location)} cannot be built: {error}. Choose another value.") from None
     return module
+
+
+_OF_THE_DATA = ("channels", "classes")
+_WIDEST = 4_096
 
 
 _INPUT_SHAPE = (1, 28, 28)

@@ -1,4 +1,4 @@
-"""`module:PKG.MOD:FACTORY[@FILE.safetensors][?…]`: one's own architecture, importable or in the current directory."""
+"""`module:PKG.MOD:FACTORY[@FILE][?…]`: one's own architecture, importable or in the current directory."""
 
 import importlib
 import inspect
@@ -21,9 +21,9 @@ def load_own(address: Address, classes: Sequence[str], input_shape: tuple[int, i
     """The classifier at a `module:` address."""
     options = Options.read(address, classes, input_shape)
     module = build_own(address.location, options.input_shape[0], len(options.classes))
-    if address.weights is not None:
-        load_weights(module, address.weights)
-    return options.wrap(module, learned_from(address.weights))
+    said = () if address.weights is None else load_weights(module, address.weights)
+    ran = f"the Python code of {address.location} was run in this process"
+    return options.wrap(module, learned_from(address.weights), (ran, *said))
 
 
 def build_own(location: str, channels: int, classes: int) -> nn.Module:

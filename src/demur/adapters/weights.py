@@ -1,4 +1,4 @@
-"""Weights from a safetensors file into a module, strictly, and the training manifest beside them."""
+"""Weights from a file into a module, strictly, and the training manifest beside them."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from demur.adapters.pickled_weights import check_sizes, read_pickle
+from demur.adapters.state_dicts import unpacked_words, weights_within, without_prefixes
 from demur.errors import AddressError, ModelError
 from demur.registry.regular_files import MIB, content_of, reason
 
-_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
 _HEAD = 9  # a safetensors file starts with the length of its header, whose last bits may be a pickle's, then a brace
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save's archive, and a bare pickle
 _LISTED = 5
@@ -19,37 +20,68 @@ _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _WHOLE = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
 
 
-def load_weights(module: nn.Module, path: str) -> None:
-    """Copy the tensors of a safetensors file into a module; names and shapes must agree exactly.
+def load_weights(module: nn.Module, path: str) -> tuple[str, ...]:
+    """Copy the tensors of a file into a module; names and shapes must agree exactly.
 
-    Counters of seen batches may be missing: they take no part in an answer.
+    Counters of seen batches may be missing: they take no part in an answer. What a training loop puts round weights and
+    before their names is taken off; the sentences returned say so.
 
     Raises:
         AddressError: there is no such file.
-        ModelError: it is not safetensors, or its tensors are not the module's; at most five are named.
+        ModelError: it holds no weights, or its tensors are not the module's; at most five are named.
     """
-    tensors = read_weights(path)
+    found, keys, whole = _read(path)
+    tensors, prefixes = without_prefixes(found, module.state_dict())
+    copy_weights(module, tensors, path)
+    return tuple(unpacked_words(path, whole, keys, prefixes))
+
+
+def copy_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Copy tensors into a module, as `load_weights` does; `path` is what errors call them."""
     problems = list(_problems(module.state_dict(), tensors))
     if problems:
         more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
         raise ModelError(
             f"weights must fit the architecture tensor by tensor; {path} does not fit {type(module).__name__}: "
-            f"{'; '.join(problems[:_LISTED])}{more}. {_hint(tensors)}"
+            f"{'; '.join(problems[:_LISTED])}{more}. Check that the file belongs to this architecture, and the number "
+            "of classes and channels."
         )
     module.load_state_dict(tensors, strict=False)
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, by name."""
+    """All tensors of a file of weights, by name; those of a checkpoint without what a training loop puts round them."""
+    return _read(path)[0]
+
+
+def bare_weights(path: str) -> dict[str, Tensor]:
+    """The same under names without the prefixes of training loops."""
+    return without_prefixes(read_weights(path), {})[0]
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins as those of `torch.save` do, whatever its name."""
+    with path.open("rb") as file:
+        start = file.read(_HEAD)
+    return start.startswith(_PICKLE_STARTS) and not start.endswith(b"{")
+
+
+def _read(path: str) -> tuple[dict[str, Tensor], list[str], Mapping[str, object]]:
+    """The weights in a file, the keys they were under, and all that it holds."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     _check_readable(Path(path))
+    if is_pickle(Path(path)):
+        whole = read_pickle(Path(path))
+        tensors, keys = weights_within(whole, path)
+        check_sizes(tensors, Path(path))
+        return tensors, keys, whole
     try:
-        return load_file(path)
+        return load_file(path), [], {}
     except (SafetensorError, OSError, ValueError, AttributeError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"weights are read from safetensors files; {path} is none or is damaged ({error}). "
+            f"weights are read from safetensors files and those of torch.save; {path} is none or is damaged ({error}). "
             "Download or save it again."
         ) from error
 
@@ -64,7 +96,7 @@ def read_metadata(path: str) -> dict[str, str]:
 
 def _check_readable(path: Path) -> None:
     if not path.is_file():
-        raise AddressError(f"no weights at {str(path)!r}: the part of a model address after @ is a safetensors file.")
+        raise AddressError(f"no weights at {str(path)!r}: the part of a model address after @ is a file of weights.")
     try:
         with path.open("rb") as file:
             start = file.read(_HEAD)
@@ -75,15 +107,6 @@ def _check_readable(path: Path) -> None:
         raise ModelError(
             f"weights are read from safetensors files; the header of {path} has {header:,} bytes, more than the "
             f"{_LARGEST_HEADER:,} that are read. Save the tensors of the model alone."
-        )
-    if path.suffix.lower() in _PICKLES or (start.startswith(_PICKLE_STARTS) and not start.endswith(b"{")):
-        raise ModelError(
-            f"weights are read from safetensors files; {path} is a pickle, and reading a pickle runs whatever code it "
-            "contains. Where you trust it, convert it once:\n"
-            "    import torch; from safetensors.torch import save_file\n"
-            f"    state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)\n"
-            "    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, "
-            f"{str(path.with_suffix('.safetensors'))!r})"
         )
 
 
@@ -108,12 +131,6 @@ def _converts(stored: torch.dtype, wanted: torch.dtype) -> bool:
 
 def _named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _hint(found: Mapping[str, Tensor]) -> str:
-    if found and all(name.startswith("module.") for name in found):
-        return "Its names begin with 'module.', which DataParallel adds: save model.module.state_dict() instead."
-    return "Check that the file belongs to this architecture, and the number of classes and channels."
 
 
 KEY = "manifest_sha256"

@@ -34,11 +34,13 @@ from demur.analysis.signals.class_profiles import class_map_tables
 from demur.analysis.signals.components import part_rows, rocs
 from demur.analysis.signals.decision_tables import policy_fit_rows, policy_rows, rejections
 from demur.analysis.signals.layer_fusion import layer_fusions
+from demur.analysis.signals.overhead_tables import overhead
 from demur.analysis.signals.signal_ranking import signal_rows
 from demur.analysis.verdict.checks import checks
 from demur.analysis.verdict.guarantees import average_loss, guarantee_rows
 from demur.analysis.verdict.imbalance import constant_answer, is_uninformative, positive_bound, remedy_words
 from demur.analysis.verdict.label_needs import label_needs
+from demur.analysis.verdict.preprocessing_table import preprocessing_table
 from demur.analysis.verdict.verdict import guarantee, independence, next_step, out_of_scope, refusal, state
 from demur.analysis.what_breaks import what_breaks
 from demur.errors import RunError
@@ -176,9 +178,11 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "detections": attack_detections(run, rates),
         "fusions": layer_fusions(run),
         "class_maps": class_map_tables(run),
+        "overhead": overhead(run),
         "corruption_map": corruption_map(run),
         "unknown": unknown_answers(run),
         "coverage_loss": coverage_loss(run),
+        "preprocessing": preprocessing_table(run),
         "team": team(run, plan.get("costs", {})),
         "parts": part_rows(run),
         "rocs": rocs(run),
@@ -232,13 +236,17 @@ def _provenance(run: Run) -> Provenance:
         forwards=forwards,
         backwards=backwards,
         trial_passes=_trial_passes(run),
+        preprocessing=tuple(facts.get("preprocessing", ())),
+        multiply_adds=facts.get("sizing", {}).get("multiply_adds"),
+        left_out=tuple(facts.get("sizing", {}).get("left_out", ())),
     )
 
 
 def _trial_passes(run: Run) -> int:
     """Forwards and backwards that trying the measurement itself took; earlier versions made no trials."""
     facts = run.optional_facts("trials") or {"forwards": 0, "backwards": 0}
-    return int(facts["forwards"] + facts["backwards"])
+    probe = run.optional_facts("preprocessing") or {"forwards": 0}
+    return int(facts["forwards"] + facts["backwards"] + probe["forwards"])
 
 
 _COPIED = (

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-Knowledge: TypeAlias = Literal["knew the whole model", "saw its answers alone", "drew at random"]
+Knowledge: TypeAlias = Literal[
+    "knew the whole model", "saw its answers alone", "saw the answered class alone", "drew at random"
+]
 
 
 def knowledge_of(facts: Mapping[str, Any]) -> Knowledge:
-    """What one attack knew; earlier versions did not say which is a control."""
+    """What one attack knew; earlier versions did not say which is a control or follows no gradient outside a ball."""
     if facts.get("control"):
         return "drew at random"
-    return "saw its answers alone" if facts.get("blind") else "knew the whole model"
+    if facts.get("label_only"):
+        return "saw the answered class alone"
+    return "saw its answers alone" if facts.get("gradient_free") or facts.get("blind") else "knew the whole model"

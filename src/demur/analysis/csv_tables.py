@@ -18,6 +18,7 @@ from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import Roc
 from demur.analysis.signals.decision_tables import Rejection
 from demur.analysis.signals.layer_fusion import LayerFusion, layer_pairs
+from demur.analysis.signals.overhead_tables import Timing
 from demur.records import csv_bytes
 
 _PICTURES = {"thumb", "image", "overlay"}
@@ -62,7 +63,7 @@ def flat(row: Table) -> Line:
 
 
 def _cells(name: str, value: Any) -> Line:
-    if isinstance(value, Quantity | CensoredQuantile):
+    if isinstance(value, Quantity | CensoredQuantile | Timing):
         ends = {f"{name}_{end}": getattr(value, end) for end in ("low", "high", "n", "unit", "reason")}
         above = {f"{name}_above": " ".join(value.above)} if isinstance(value, CensoredQuantile) else {}
         return {name: value.value} | ends | above
@@ -171,6 +172,8 @@ def _bars(found: Histogram) -> Iterator[Line]:
 def _verdict_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     yield "checks", map(flat, results.checks)
     yield "gates", map(flat, results.gates)
+    if results.preprocessing is not None:
+        yield "preprocessing", map(flat, results.preprocessing.rows)
     yield "guarantees", map(flat, results.guarantees)
     yield "label-needs", map(flat, results.label_needs)
     if results.guarantee is not None:
@@ -219,6 +222,8 @@ def _coverage_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
 
 
 def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
+    if results.overhead is not None:
+        yield "overhead", map(flat, results.overhead.rows)
     if results.trust is not None:
         taken = flat(results.trust)
         yield "trust", (flat(row) | taken for row in (results.trust.model, *results.trust.classes))

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
-from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape
-from demur.analysis.signal_shapes import FitShape, TimesShape
+from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, PreprocessingShape
+from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
 from demur.errors import RunError
 from demur.files import read_json
 from demur.records import SCHEMA_VERSION
@@ -72,12 +72,22 @@ class UnknownShape(Shape):
     shared_images: Count
 
 
+class SizingShape(Shape):
+    """What the usual plan did without, for the size of the model."""
+
+    multiply_adds: Count
+    usual: Count
+    budget: Count
+    left_out: list[str]
+
+
 class RunShape(Shape):
     """`run.json`."""
 
     model: str
     model_sha256: str
     parameters: Count
+    gradient_fault: str = ""
     input_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
     classes: Annotated[list[str], Field(min_length=2)]
     data: str
@@ -94,6 +104,8 @@ class RunShape(Shape):
     signals: list[SignalShape]
     flags: list[FlagShape] = Field(default_factory=list)
     unknown: UnknownShape | None = None
+    preprocessing: list[str] = Field(default_factory=list)
+    sizing: SizingShape | None = None
 
 
 class CheckShape(Shape):
@@ -260,6 +272,7 @@ FACTS: Mapping[str, Any] = {
     "facts/near_duplicates.json": NearDuplicatesShape,
     "facts/neighbours.json": NeighboursShape,
     "facts/trials.json": TrialsShape,
+    "facts/preprocessing.json": PreprocessingShape,
     "facts/curves.json": list[CurveShape],
     "facts/sanity.json": list[SanityShape],
     "facts/overlays.json": dict[str, list[OverlayShape]],
@@ -268,6 +281,7 @@ FACTS: Mapping[str, Any] = {
     "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
+    "timings/bench.json": BenchShape,
 }
 
 

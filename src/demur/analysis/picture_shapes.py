@@ -43,3 +43,24 @@ class SeveritiesShape(Shape):
 
     sample_id: str
     thumbs: dict[Name, Picture]
+
+
+class VariantShape(Shape):
+    """How the first so many tune images were answered under another preprocessing; losses in nats."""
+
+    name: Name
+    remedy: str
+    adapted: bool = False
+    right: list[Literal[0, 1]]
+    losses: list[float]
+    fault: str | None
+
+
+class PreprocessingShape(Shape):
+    """`facts/preprocessing.json`."""
+
+    forwards: Count
+    sample_ids: list[str]
+    right: list[Literal[0, 1]]
+    losses: list[float]
+    variants: list[VariantShape]

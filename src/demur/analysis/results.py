@@ -34,12 +34,14 @@ from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import PartRow, Roc
 from demur.analysis.signals.decision_tables import PolicyFitRow, PolicyRow, Rejection
 from demur.analysis.signals.layer_fusion import LayerFusion
+from demur.analysis.signals.overhead_tables import Overhead
 from demur.analysis.signals.ranking_targets import Contest
 from demur.analysis.signals.signal_ranking import SignalRow
 from demur.analysis.verdict.breaking_points import WhatBreaks
 from demur.analysis.verdict.guarantees import AverageLossRow, GuaranteeRow
 from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
 from demur.analysis.verdict.label_needs import LabelNeed
+from demur.analysis.verdict.preprocessing_table import PreprocessingTable
 from demur.analysis.verdict.verdict import Guarantee, RefusalTable, State
 from demur.analysis.verdict.verdict_tables import Bearing, Check, GateRow, LabelAccess
 from demur.errors import RunError
@@ -49,7 +51,10 @@ _LARGE = 1_000_000
 
 
 class Provenance(Table):
-    """How the run was made."""
+    """How the run was made.
+
+    `left_out` is what the usual plan did without for the size of the model, of so many `multiply_adds` for one image.
+    """
 
     model: str
     model_sha256: str
@@ -74,6 +79,9 @@ class Provenance(Table):
     forwards: int
     backwards: int
     trial_passes: int = 0
+    preprocessing: tuple[str, ...] = ()
+    multiply_adds: int | None = None
+    left_out: tuple[str, ...] = ()
 
 
 USUAL_RISK = 0.02
@@ -127,6 +135,7 @@ class Results(Table):
     gallery: tuple[GalleryImage, ...]
     purpose: dict[str, Any]
     gates: tuple[GateRow, ...] = ()
+    preprocessing: PreprocessingTable | None = None
     label_access: LabelAccess | None = None
     direction: ErrorDirection | None = None
     cost: Cost | None = None
@@ -161,6 +170,7 @@ class Results(Table):
     confusions: Confusions | None = None
     label_needs: tuple[LabelNeed, ...] = ()
     figures: FigureTables | None = None
+    overhead: Overhead | None = None
 
     _folder: Path | None = PrivateAttr(default=None)
 

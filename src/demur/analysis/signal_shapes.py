@@ -13,6 +13,42 @@ class TimesShape(Shape):
     signals: dict[str, float]
 
 
+class TimingShape(Shape):
+    """A time or a share, with its interval; null is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: Count
+    reason: str | None
+
+
+class OverheadShape(Shape):
+    """What one subject took, in seconds a batch, bytes, and images a second."""
+
+    name: Name
+    batch: Count
+    asks: Count
+    p50: TimingShape
+    p95: TimingShape
+    p99: TimingShape
+    overhead: TimingShape
+    throughput: float
+    peak: Count | None
+
+
+class BenchShape(Shape):
+    """`timings/bench.json`, which `demur bench --out RUN` writes."""
+
+    device: str
+    threads: Count
+    seconds: float
+    images: str
+    versions: dict[str, str]
+    rows: list[OverheadShape]
+    left_out: list[dict[str, str]]
+
+
 class ClassMapsShape(Shape):
     """The maps of each class, and what each adds to right and to wrong answers."""
 

@@ -24,7 +24,7 @@ def what_breaks(results: Results) -> WhatBreaks:
     """Everything that breaks the guarantee that was issued, or else half of the accuracy."""
     made = results.guarantee if results.state == "issued" and results.guarantee and results.guarantee.test_n else None
     limit = made.risk if made else 1 - results.accuracy.value / 2
-    families = [*_families(results)]
+    families, classes = [*_families(results)], sum(row.n > 0 for row in results.per_class)
     found = [*_conditions(families, limit, made), *_classes(results, made, limit), *_slices(results, made, limit)]
     if made and results.unknown is not None and results.void("unknown images") is None:
         share = results.unknown.answered
@@ -33,7 +33,7 @@ def what_breaks(results: Results) -> WhatBreaks:
     return WhatBreaks(
         rule="guarantee" if made else "half",
         limit=limit,
-        tried=len(families) + len(results.per_class) + len(results.slices) + (results.unknown is not None),
+        tried=len(families) + classes + len(results.slices) + (results.unknown is not None),
         rows=tuple(found),
     )
 

@@ -155,7 +155,7 @@ class APGDT(Stepwise):
         return self.targets
 
     def start(self, state: AttackState, restart: int) -> AttackState:
-        goals, state = _goals(state), apgd_start(state, self.norm, restart)
+        goals, state = wrong_classes(state), apgd_start(state, self.norm, restart)
         last = goals.shape[1] - 1
         done = torch.full_like(state.done, restart > last)
         return state.at(state.x, target=goals[:, min(restart, last)], done=done)
@@ -164,8 +164,8 @@ class APGDT(Stepwise):
         return apgd_step(state, output, self.norm, self.steps)
 
 
-def _goals(state: AttackState) -> Labels:
-    """The classes (rows, goals) to climb towards, the likeliest first."""
+def wrong_classes(state: AttackState) -> Labels:
+    """The classes (rows, goals) to go towards, the likeliest first; the target class alone where there is one."""
     if state.target is not None:
         return state.target[:, None]
     wrong = state.logits.scatter(1, state.y[:, None], -torch.inf)

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from demur.adapters import load_model
 from demur.adapters.address_options import Options
 from demur.adapters.architectures import build_from_zoo
+from demur.adapters.declarations import declared
 from demur.adapters.own_module import build_own
+from demur.adapters.state_dicts import without_prefixes
 from demur.adapters.weights import read_weights
 from demur.attribution.explain_run import PictureFile
 from demur.classifier import BoundClassifier, Classifier
-from demur.data.decoding import Rules
 from demur.data.task_refusals import MOST_CLASSES
 from demur.errors import AddressError, DataError, InputError, ModelError
+from demur.pictures.decode_rules import Rules
 from demur.registry import Address
 from demur.registry.regular_files import MIB, content_of, reason
 
@@ -32,7 +34,7 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
 
     Classes come from the option `classes`, from `names`, a file with one name a line, or are counted and called "0",
     "1", …; channels from `channels` or `mean`, else from the pictures; the size from `size`, else from the pictures
-    where all have the same.
+    where all have the same. What the model's own source declares comes before what pictures tell.
 
     Raises:
         AddressError: the address leads nowhere, or leaves open what cannot be found out.
@@ -44,10 +46,11 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
     if address.scheme == "fashion":
         shape, count = _SHIPPED
         return load_model(text, classes=_numbers(count), input_shape=shape)
-    shape = _shape(address, pictures)
-    given = _class_names(names) if names else None
+    stated = declared(text)
+    shape = stated.input_shape or _shape(address, pictures)
+    given = _class_names(names) if names else stated.classes
     if given is None and "classes" not in address.options:
-        given = _numbers(_class_count(address, text, shape))
+        given = _numbers(stated.outputs or _class_count(address, text, shape))
     return load_model(text, classes=given or ("0", "1"), input_shape=shape)
 
 
@@ -114,7 +117,8 @@ def _class_count(address: Address, text: str, shape: Shape) -> int:
     build = _BUILDERS[address.scheme]
     made = build(address.location, shape[0], _GUESS)
     if address.weights is not None:
-        heads = list(_heads(made.state_dict(), read_weights(address.weights)))
+        wanted = made.state_dict()
+        heads = list(_heads(wanted, without_prefixes(read_weights(address.weights), wanted)[0]))
         if heads:
             return heads[-1]
     width = _width_by_shapes(made, shape)

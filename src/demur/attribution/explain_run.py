@@ -19,10 +19,11 @@ from demur.attribution.grad_cam import GradCAM
 from demur.attribution.localisation import agreement_columns, map_columns
 from demur.attribution.overlay import side_by_side
 from demur.classifier import BoundClassifier
-from demur.data.decoding import Decoded, Rules, open_picture
+from demur.data.decoding import Decoded, open_picture
 from demur.data.image_folder import files_below, name_below
 from demur.errors import DataError, legible, unknown
 from demur.files import write_atomically
+from demur.pictures.decode_rules import Rules
 from demur.randomness import Keys
 from demur.records import csv_bytes
 from demur.registry import build, name_of
@@ -154,6 +155,7 @@ def explain_pictures(
     maps: Sequence[str] = ("grad_cam", "gradient"),
     of: str | None = None,
     crop: bool = False,
+    rules: Rules | None = None,
     seed: int = 0,
 ) -> list[Line]:
     """Write an overlay for each picture and map, and the table; its rows, in the order of the pictures.
@@ -166,13 +168,14 @@ def explain_pictures(
         maps: names of maps.
         of: the class that is explained; by default what is answered.
         crop: whether a picture is cut to the model's proportions before it is scaled, instead of stretched.
+        rules: how the model's own source has pictures decoded, which wins over `crop`.
         seed: of what is drawn at random.
     """
     chosen = {name_of("map", each): each for each in (build("map", text) for text in maps)}
     position = None if of is None else _position(of, classifier.classes)
     chosen = {name: _with_layer(each, classifier, progress) for name, each in chosen.items()}
     channels, height, width = classifier.input_shape
-    rules = Rules(size=(height, width), crop=crop, channels=channels)
+    rules = rules or Rules(size=(height, width), crop=crop, channels=channels)
     lines: list[Line] = []
     progress.start(len(pictures))
     for begin in range(0, len(pictures), _BATCH):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from demur.attribution.target_layers import finite_or_zero, last_grid, score_of
+from demur.attribution.token_maps import as_maps
 from demur.classifier import BoundClassifier
 from demur.errors import ModelError
 from demur.randomness import Keys
@@ -42,17 +43,20 @@ class GradCAM:
 def _slopes(classifier: BoundClassifier, images: Images, classes: Labels, layer: str) -> tuple[Tensor, Tensor]:
     """A layer's maps (rows, maps, height, width), and the slope of the class's logit along each of their cells.
 
+    The tokens of a transformer are maps on the grid of their patches; the token of the class is left out.
+
     Raises:
         UnknownNameError: there is no such layer.
         ModelError: what it puts out are no maps, or they do not feed the answer.
     """
     with classifier.frozen(), torch.enable_grad():
         output = classifier.forward_output(images.detach().requires_grad_(), [layer])
-        maps = output.activations[layer]
-        if maps.ndim != 4 or maps.shape[2] * maps.shape[3] == 1:
+        maps, size = output.activations[layer], classifier.input_shape[1:]
+        found = as_maps(maps, size)
+        if found is None:
             raise ModelError(
-                f"grad_cam needs a layer whose output has a grid of more than one cell, (rows, maps, height, width); "
-                f"{layer!r} puts out {tuple(maps.shape)}. Name an earlier layer."
+                f"grad_cam needs a layer whose output has a grid of more than one cell, (rows, maps, height, width), "
+                f"or the tokens of one; {layer!r} puts out {tuple(maps.shape)}. Name an earlier layer."
             )
         total = score_of(classifier, classes)(output.logits).sum()
         (slopes,) = torch.autograd.grad(total, maps, allow_unused=True) if maps.requires_grad else (None,)
@@ -61,4 +65,6 @@ def _slopes(classifier: BoundClassifier, images: Images, classes: Labels, layer:
             f"grad_cam needs a layer that the answer depends on; {layer!r} is called, but nothing of it reaches the "
             "logits by a way that has a gradient. Name another layer."
         )
-    return maps.detach().to(images.dtype), slopes.to(images.dtype)
+    along = as_maps(slopes, size)
+    assert along is not None
+    return found.detach().to(images.dtype), along.to(images.dtype)

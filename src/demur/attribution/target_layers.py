@@ -1,11 +1,12 @@
 """What a map explains: the layer, the logit of a class, and how signs are treated."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
+from demur.attribution.token_maps import as_maps
 from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.randomness import Keys
@@ -57,16 +58,31 @@ def probe(classifier: BoundClassifier, rows: int) -> Images:
 
 
 def _grids(classifier: BoundClassifier, x: Images) -> list[str]:
-    """Layers whose last output is such a grid, in the order in which they put it out."""
-    last: dict[str, bool] = {}
+    """Layers whose last output is such a grid, in the order in which they put it out.
+
+    Tokens count as one where a layer before put out as many maps on the same grid: the patches they are made of. What
+    a head of attention makes of tokens has as many lines as there are tokens, and is none.
+    """
+    last: dict[str, tuple[int, ...]] = {}
+    grids, counts = set[tuple[int, ...]](), set[int]()
 
     def note(name: str, output: object) -> None:
         last.pop(name, None)  # a layer called again moves to the end
-        last[name] = isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1
+        maps = as_maps(output, classifier.input_shape[1:]) if isinstance(output, Tensor) else None
+        if maps is None or len(maps) != len(x):
+            return
+        whole, shape = cast(Tensor, output), tuple(maps.shape[1:])
+        if whole.ndim == 3 and shape in grids:
+            counts.add(whole.shape[1])
+        elif whole.ndim == 4 and whole.shape[1:] != shape:
+            counts.add(shape[1] * shape[2])
+        if whole.ndim == 4 or shape in grids:
+            last[name] = shape
+            grids.add(shape)
 
     with torch.no_grad():
         classifier.each_output(x, note)
-    return [name for name, is_grid in last.items() if is_grid]
+    return [name for name, (_, height, _) in last.items() if height not in counts]
 
 
 def _feeds(classifier: BoundClassifier, x: Images, layer: str) -> bool:
@@ -76,7 +92,10 @@ def _feeds(classifier: BoundClassifier, x: Images, layer: str) -> bool:
         if not (maps.requires_grad and output.logits.requires_grad):
             return False
         (slopes,) = torch.autograd.grad(output.logits.sum(), maps, allow_unused=True)
-    return slopes is not None
+    if slopes is None or maps.ndim == 4:
+        return slopes is not None
+    found = as_maps(slopes, classifier.input_shape[1:])
+    return found is not None and bool(found.any())  # behind the last attention the token of the class alone is read
 
 
 def score_of(classifier: BoundClassifier, classes: Labels) -> Callable[[Logits], Scores]:

@@ -30,8 +30,8 @@ class BoundClassifier:
     contract.
 
     Args:
-        module: any module that maps (rows, channels, height, width) to outputs per row: one tensor, or a tuple, dict or
-            dataclass that has it. Of a compiled or parallel one the module inside is run.
+        module: maps (rows, channels, height, width) to outputs per row: one tensor, or a tuple, dict or dataclass that
+            has it. Of a compiled or parallel one the module inside is run.
         classes: names in the order of the outputs.
         input_shape: (channels, height, width).
         mean: subtracted per channel, in the [0, 1] pixel range.
@@ -41,6 +41,7 @@ class BoundClassifier:
         features: the layer whose outputs are the features; by default the input of the linear head, where there is one.
         name: how reports call the model; by default the module's type.
         learned_from: content hashes, as an `Index` has them, of the images it was trained on; an audit leaves them out.
+        notes: sentences on how it came to be: what was unpacked, what code ran, what was converted.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class BoundClassifier:
         features: str | None = None,
         name: str = "",
         learned_from: Collection[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         self._contract = contract = Contract(
             classes=tuple(classes),
@@ -65,7 +67,7 @@ class BoundClassifier:
         )
         self._module = module = first.eager(module)
         self._name = name or type(module).__name__
-        self._named_features, self._learned_from = features, frozenset(learned_from)
+        self._named_features, self._learned_from, self.notes = features, frozenset(learned_from), tuple(notes)
         check_weights(module)
         check_mode(module)
         self._parameters = tuple(module.parameters())
@@ -218,7 +220,7 @@ class BoundClassifier:
     def _declared(self) -> dict[str, Any]:
         """What it was made with, but for the module."""
         found = {"features": self._named_features, "name": self._name, "learned_from": self._learned_from}
-        return vars(self._contract) | found
+        return vars(self._contract) | found | {"notes": self.notes}
 
     def logits(self, images: Images) -> Logits:
         """Logits (rows, classes) in the precision of the images; differentiable where autograd is on."""

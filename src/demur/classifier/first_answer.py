@@ -1,6 +1,7 @@
 """What a model shows when it is first asked: how it can be asked, which part of its answer counts, what it lacks."""
 
 import copy
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -214,8 +215,11 @@ def copied(module: nn.Module, name: str) -> nn.Module:
         ModelError: it cannot be copied.
     """
     try:
-        with torch.no_grad():  # or the weights of a scripted copy are results of a computation
+        with torch.no_grad(), warnings.catch_warnings():  # with gradients, weights of a scripted copy are results
+            warnings.simplefilter("ignore")  # what torch says of its own parts
             return copy.deepcopy(module)
+    except ModelError:  # of a model that says itself why
+        raise
     except Exception as error:  # foreign code may raise anything
         raise ModelError(
             f"the model {name} cannot be copied: {reason_of(error)}. Keep generators, locks, files and tensors that "

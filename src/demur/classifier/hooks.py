@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from demur.classifier.contract import Output
+from demur.classifier.fixed_batch import FixedBatch
 from demur.classifier.outputs import against_zero, columns, spoken
 from demur.errors import ModelError, unknown
 from demur.randomness import uniform
@@ -30,7 +31,7 @@ def dropping(module: nn.Module, seeds: Tensor, step: int) -> Iterator[None]:
         ModelError: there is no layer that would drop anything.
     """
     layers = {name: layer for name, layer in module.named_modules() if _drops(layer)}
-    if not layers:
+    if not layers or isinstance(module, FixedBatch):
         raise ModelError(
             "the model has no dropout layer that drops (torch.nn.Dropout, Dropout1d, Dropout2d or Dropout3d with "
             "0 < p < 1), so its answers do not vary. Leave out the signals that need it."
@@ -94,7 +95,12 @@ def noting_outputs(module: nn.Module, note: Callable[[str, object], None]) -> It
 
 
 def layer_names(module: nn.Module) -> tuple[str, ...]:
-    """The names of all layers inside a module that can be listened to; those of a scripted one cannot."""
+    """The names of all layers inside a module that can be listened to.
+
+    Those of a scripted one cannot, nor those of one that is asked about a few images at a time.
+    """
+    if isinstance(module, FixedBatch):
+        return ()
     hidden = torch.jit.ScriptModule
     return tuple(name for name, layer in module.named_modules() if name and not isinstance(layer, hidden))
 

@@ -89,6 +89,7 @@ def ensemble(members: Sequence[BoundClassifier], name: str = "") -> BoundClassif
         input_shape=first.input_shape,
         name=name or f"ensemble of {len(members)}",
         learned_from=frozenset[str]().union(*(each.learned_from for each in members)),
+        notes=tuple(dict.fromkeys(note for each in members for note in each.notes)),
     )
 
 

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.fx.node import map_aggregate, map_arg
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from demur.classifier.fixed_batch import FixedBatch
 from demur.classifier.outputs import columns
 from demur.errors import ModelError
 
@@ -205,18 +206,26 @@ def _scale(norm: nn.BatchNorm2d) -> Tensor:
     return steepness if norm.weight is None else (norm.weight * steepness).detach()
 
 
+_OF_A_BLOCK = 4
+"""Linear layers of a transformer's block: queries, keys and values at once, what is made of them, and two more."""
+
+
 def filters_of(module: nn.Module) -> dict[str, Tensor]:
     """The weights of a net's filters by the name of their layer, in module order.
+
+    They are those of convolutions; where there is none, or one alone that cuts patches for the blocks of a transformer,
+    units of the linear layers before the last as well.
 
     Raises:
         ModelError: it has neither a convolution nor a linear layer before the last, or their weights are computed.
     """
-    named = [(name, layer) for name, layer in module.named_modules() if name]
+    named = [] if isinstance(module, FixedBatch) else [(name, layer) for name, layer in module.named_modules() if name]
     found = {
         name: layer.weight.detach() for name, layer in named if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
     }
     linear = {name: layer.weight.detach() for name, layer in named if isinstance(layer, nn.Linear)}
-    found = found or dict(list(linear.items())[:-1])
+    if not found or (len(found) == 1 and len(linear) > _OF_A_BLOCK):
+        found |= dict(list(linear.items())[:-1])
     if not found:
         raise ModelError(
             "mutants change the filters of convolutions, or units of linear layers before the last; this model has "

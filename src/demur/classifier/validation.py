@@ -93,6 +93,18 @@ def fits(tensor: Tensor, rows: int, contract: Contract | None = None) -> bool:
     return width == classes
 
 
+class OutputCountError(ModelError):
+    """A model with another number of outputs than there are classes.
+
+    Attributes:
+        outputs: how many it has.
+    """
+
+    def __init__(self, message: str, outputs: int) -> None:
+        ModelError.__init__(self, message)
+        self.outputs = outputs
+
+
 def check_output(raw: Tensor, contract: Contract) -> None:
     """Refuse a model's answer that is not finite, not one column per class or not what was declared."""
     _check_width(raw.shape[1], contract)
@@ -156,7 +168,7 @@ def _check_width(width: int, contract: Contract) -> None:
         hint = "A model of one output declares output='logit', or output='sigmoid' where it ends in one."
     elif contract.kind == "logit":
         hint = "Output 'logit' is one number per image; declare output='logits'."
-    raise ModelError(f"the model gives {width} output(s) per image for {classes} classes. {hint}")
+    raise OutputCountError(f"the model gives {width} output(s) per image for {classes} classes. {hint}", width)
 
 
 def _sums_to_one(raw: Tensor) -> bool:

@@ -26,6 +26,7 @@ from demur.cli.bench_command import bench
 from demur.cli.certify_commands import certify, labels
 from demur.cli.explain_command import explain
 from demur.cli.matrix_command import matrix
+from demur.cli.monitor_command import monitor
 from demur.cli.run_commands import audit, compare, list_names, plan, report
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
@@ -92,6 +93,7 @@ for _name, _work in (
     ("explain", explain),
     ("bench", bench),
     ("matrix", matrix),
+    ("monitor", monitor),
     ("certify", certify),
     ("labels", labels),
     ("report", report),

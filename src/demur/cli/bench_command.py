@@ -1,16 +1,24 @@
-"""`demur bench`: what an answer takes, the model alone and with each signal."""
+"""`demur bench`: what an answer takes, the model alone and with each signal; a run folder may keep it."""
 
 import json as json_
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from demur.cli.settings import Limit
 from demur.errors import InputError, brief
 
+if TYPE_CHECKING:
+    from demur.pipeline.bench.bench_of_run import TimedRun
+
 Model = Annotated[
-    str, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?size=32&mean=…")
+    str | None,
+    typer.Argument(
+        help="Model address, such as fashion or zoo:resnet20@w.safetensors?size=32&mean=…; with --out the run's."
+    ),
 ]
 Data = Annotated[
     str | None, typer.Argument(help="Data address; without it images are drawn at random and no signal is fitted.")
@@ -21,6 +29,9 @@ SignalNames = Annotated[
 ]
 Batches = Annotated[str, typer.Option("--batch", metavar="N,N", help="Images an ask.")]
 Seconds = Annotated[float, typer.Option(help="How long each signal is asked for at each batch size.")]
+RunFolder = Annotated[
+    Path | None, typer.Option(metavar="RUN", help="Keep the table in this run folder, for its report.")
+]
 
 _COLUMNS = ("", "p50 ms", "p95", "p99", "images/s", "overhead, 95 % interval", "peak MB", "asks")
 _NONE = "–"
@@ -32,13 +43,14 @@ _ABOUT = (
 
 
 def bench(
-    model: Model,
+    model: Model = None,
     data: Data = None,
     signals: SignalNames = None,
     batch: Batches = "1,64",
     seconds: Seconds = 2.0,
     limit: Limit = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0, or the run's.")] = None,
+    out: RunFolder = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the model.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -51,21 +63,65 @@ def bench(
     from demur.cli.settings import progress_display
     from demur.pipeline.bench.bench_facts import bench as measured
 
+    named = BenchNames.of(model, data, signals or (), seed, out)
     with progress_display() as progress:
         found = measured(
-            model,
-            data,
+            named.model,
+            named.data,
             progress.say,
-            signals=signals or (),
+            signals=named.signals,
             batches=sizes,
             seconds=seconds,
             limit=limit,
-            seed=seed,
+            seed=named.seed,
             device=device,
             threads=threads,
         )
-    print(json_.dumps(found, indent=1, allow_nan=False) if json else "\n".join(bench_words(found)))
+    lines = [*bench_words(found), *named.keep(found)]
+    print(json_.dumps(found, indent=1, allow_nan=False) if json else "\n".join(lines))
     raise typer.Exit(int(bool(signals and found["left_out"])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchNames:
+    """What is timed, by its addresses and names, and the run that keeps it; no signals are all that suit the model."""
+
+    model: str
+    data: str | None
+    signals: tuple[str, ...]
+    seed: int
+    run: "TimedRun | None" = None
+
+    @classmethod
+    def of(
+        cls, model: str | None, data: str | None, signals: Sequence[str], seed: int | None, folder: Path | None
+    ) -> "BenchNames":
+        """As named; what is not, as the run has it.
+
+        Raises:
+            InputError: neither a model nor a run is named.
+        """
+        if folder is None:
+            if model is None:
+                raise InputError("name a model to time, such as fashion, or a run folder with --out.")
+            return cls(model=model, data=data, signals=tuple(signals), seed=seed or 0)
+        from demur.pipeline.bench.bench_of_run import TimedRun
+
+        run = TimedRun.of(folder)
+        return cls(
+            run=run,
+            model=model or run.model,
+            data=data or run.data,
+            signals=tuple(signals) or run.signals,
+            seed=run.seed if seed is None else seed,
+        )
+
+    def keep(self, found: Mapping[str, Any]) -> list[str]:
+        """Put the table into the folder of the run, if there is one; what is said of it."""
+        if self.run is None:
+            return []
+        self.run.keep(found)
+        return ["", f"Kept in {self.run.path}. Next: demur report {self.run.path}"]
 
 
 def _sizes(text: str) -> list[int]:
@@ -84,7 +140,7 @@ def bench_words(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"Images: {found['images']}.")
     for size in dict.fromkeys(row["batch"] for row in found["rows"]):
         rows = [_cells(row) for row in found["rows"] if row["batch"] == size]
-        lines += ["", *_table([(f"batch {size}", *_COLUMNS[1:]), *rows])]
+        lines += ["", *table_lines([(f"batch {size}", *_COLUMNS[1:]), *rows])]
     lines += ["", _ABOUT]
     reasons = dict[str, list[str]]()
     for each in found["left_out"]:
@@ -120,7 +176,7 @@ def _share(value: float) -> str:
     return f"{100 * value:z,.{digits}f}".replace("-", "−")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Names to the left, numbers to the right."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     for row in rows:

@@ -46,6 +46,7 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Write attribution maps: an overlay for each picture and map, and a table of how compact the maps are."""
+    from demur.adapters.declarations import declared
     from demur.attribution.explain_model import open_model
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
     from demur.cli.settings import progress_display
@@ -59,7 +60,10 @@ def explain(
     with progress_display() as progress:
         classifier = open_model(model, pictures, classes)
         classifier = classifier if device is None else on_device(classifier, device)
-        lines = explain_pictures(classifier, pictures, out, progress, maps=maps or _MAPS, of=of, crop=crop, seed=seed)
+        rules, chosen = declared(model).rules, maps or _MAPS
+        lines = explain_pictures(
+            classifier, pictures, out, progress, maps=chosen, of=of, crop=crop, rules=rules, seed=seed
+        )
     print(json_.dumps(lines, indent=2) if json else "\n".join([*words(lines), f"Table: {out / TABLE}"]))
     raise typer.Exit(int(any(line["error"] for line in lines)))
 

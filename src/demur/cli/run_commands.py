@@ -150,14 +150,14 @@ def plan(
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
-            from demur.data import open_data
-            from demur.pipeline.plan.resolve import resolve
+            from demur.pipeline.run.prepare import written_out
     except MissingExtraError as error:
         print(f"demur: {error} The plan below is whole and lacks only that.", file=sys.stderr)
         print(chosen.toml(), end="")
         return
     with results_alone():
-        found = resolve(chosen, open_data(chosen.data.address)).plan
+        found, notes = written_out(chosen)
+    print("".join(f"demur: {note}\n" for note in notes), end="", file=sys.stderr)
     print(found.toml(), end="")
 
 

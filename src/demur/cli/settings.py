@@ -149,8 +149,6 @@ def status(results: "Results") -> int:
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from demur.pipeline.run.effort import Progress
-
 _EVERY = 10.0
 """Seconds between two plain lines."""
 
@@ -188,14 +186,14 @@ def results_alone() -> Iterator[None]:
 
 
 @contextmanager
-def progress_display() -> Iterator["Progress"]:
+def progress_display() -> Iterator["Bar | Lines"]:
     """A progress display that suits stderr; what is printed meanwhile goes there too."""
     with results_alone(), _display() as display:
         yield display
 
 
 @contextmanager
-def _display() -> Iterator["Progress"]:
+def _display() -> Iterator["Bar | Lines"]:
     if not sys.stderr.isatty():
         yield Lines()
         return
@@ -254,6 +252,10 @@ class Bar:
         """Tell what is being done."""
         self._shown.update(self._task, description=what)
 
+    def keep(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        self._shown.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 class Lines:
     """A line now and then, for logs."""
@@ -278,3 +280,7 @@ class Lines:
     def say(self, what: str) -> None:
         """Tell what is being done."""
         print(what, file=sys.stderr, flush=True)
+
+    def keep(self, line: str) -> None:
+        """A line that stays."""
+        print(line, file=sys.stderr, flush=True)

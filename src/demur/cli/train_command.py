@@ -1,12 +1,15 @@
 """`demur train`: learn from labelled images; weights, manifest and card come out."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from demur.cli.settings import Bar, Lines
+    from demur.training.learning_curve import EpochRow
     from demur.training.model_card import Scores
     from demur.training.training_run import TrainingResult
 
@@ -32,15 +35,19 @@ def train(
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
     from demur.cli.settings import progress_display
     from demur.pipeline.run.run_writer import try_folder
+    from demur.report.learning_figure import write_learning_figure
+    from demur.training.learning_curve import CURVE, FIGURE
     from demur.training.training_run import train as run_training
 
     if out is not None:
         try_folder(out)
-    with progress_display() as progress:
-        done = run_training(
-            architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=progress
-        )
-    print("\n".join(_words(done, data)))
+    with progress_display() as display:
+        told = EpochTable(display)
+        done = run_training(architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
+        display.say("drawing the curves")
+        folder = done.weights.parent
+        figure = write_learning_figure(folder / CURVE, folder / FIGURE)
+    print("\n".join(_words(done, data, figure)))
 
 
 def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str, int | None]) -> str:
@@ -57,10 +64,74 @@ def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str,
     return canonical(call.name, fields | {name: value for name, value in given.items() if value is not None})
 
 
-def _words(done: "TrainingResult", data: str) -> list[str]:
+class EpochTable:
+    """Progress of a training that tells each epoch in a line: losses, share of right answers, F1 of each class.
+
+    Of more than ten classes, the three with the lowest F1 by name.
+    """
+
+    def __init__(self, display: "Bar | Lines") -> None:
+        self._display, self._begun = display, False
+
+    def start(self, rows: int) -> None:
+        """Begin counting."""
+        self._display.start(rows)
+
+    def advance(self, rows: int, what: str) -> None:
+        """Count on."""
+        self._display.advance(rows, what)
+
+    def say(self, what: str) -> None:
+        """Tell what is being done."""
+        self._display.say(what)
+
+    def epoch(self, found: "EpochRow", classes: Sequence[str]) -> None:
+        """A line for an epoch, below a head for the first."""
+        if not self._begun:
+            self._begun = True
+            head = _HEAD if found.robust_accuracy is None else f"{_HEAD}attacked   "
+            self._display.keep(f"{head}{_class_heads(classes) if len(classes) <= _SHOWN else 'lowest F1'}".rstrip())
+        shares = _each(found, classes) if len(classes) <= _SHOWN else _lowest(found, classes)
+        loss, right = _number(found.held_out_loss), "–" if found.accuracy is None else f"{100 * found.accuracy:.1f} %"
+        robust = "" if found.robust_accuracy is None else f"{100 * found.robust_accuracy:>6.1f} %   "
+        line = f"{found.epoch:>5}  {found.train_loss:>7.4f}  {loss:>8}  {right:>7}   {robust}{shares}"
+        self._display.keep(line.rstrip())
+
+
+_HEAD = "epoch     loss  held out    right   "
+_WIDE, _LOWEST = 8, 3
+
+
+def _class_heads(classes: Sequence[str]) -> str:
+    return "F1: " + " ".join(f"{name[:_WIDE]:>{_width(name)}}" for name in classes)
+
+
+def _width(name: str) -> int:
+    return max(4, len(name[:_WIDE]))
+
+
+def _each(found: "EpochRow", classes: Sequence[str]) -> str:
+    return "    " + " ".join(f"{_share(f1):>{_width(name)}}" for name, f1 in zip(classes, found.f1, strict=True))
+
+
+def _lowest(found: "EpochRow", classes: Sequence[str]) -> str:
+    there = [(f1, name) for name, f1 in zip(classes, found.f1, strict=True) if f1 is not None]
+    return ", ".join(f"{name} {_share(f1)}" for f1, name in sorted(there)[:_LOWEST])
+
+
+def _number(loss: float | None) -> str:
+    return "–" if loss is None else f"{loss:.4f}"
+
+
+def _share(f1: float | None) -> str:
+    """Two digits, as figures in a narrow column are."""
+    return "–" if f1 is None else f"{f1:.2f}".removeprefix("0")
+
+
+def _words(done: "TrainingResult", data: str, figure: Path | None) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
-    card = f"Card: {done.weights.with_suffix('.md')}"
-    return [f"Learned from {done.learned:,} images.", *found, card, f"Next: demur audit '{done.address}' '{data}'"]
+    files = f"Card: {done.weights.with_suffix('.md')}" + ("" if figure is None else f"  curves: {figure}")
+    return [f"Learned from {done.learned:,} images.", *found, files, f"Next: demur audit '{done.address}' '{data}'"]
 
 
 def _found(scores: "Scores") -> list[str]:

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from demur.data.decoding import Decoded, Rules, decode_picture
+from demur.data.band_images import from_bands
+from demur.data.decoding import Decoded, decode_picture
 from demur.data.source import Row, by_address
 from demur.errors import AddressError, DataError
+from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import reason
 
 Fetch: TypeAlias = Callable[[int], NDArray[Any]]
@@ -79,8 +81,8 @@ def as_tensor(picture: NDArray[Any], channels: int, rules: Rules) -> Decoded:
     """One stored image as float32 (channels, height, width) in [0, 1], or why it cannot be."""
     if picture.dtype.kind == "f":
         return torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1).contiguous(), None
-    if picture.dtype == np.uint16 and picture.shape[2] == 3:
-        return None, "more than 8 bits per colour; store colour as uint8 or as floats in [0, 1]"
+    if picture.shape[2] not in (1, 3) or (picture.dtype == np.uint16 and picture.shape[2] == 3):
+        return from_bands(picture.transpose(2, 0, 1), channels, rules)
     flat = picture[..., 0] if picture.shape[2] == 1 else picture
     return decode_picture(Image.fromarray(np.ascontiguousarray(flat)), channels, rules)
 

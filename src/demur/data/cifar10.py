@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data.array_files import ArraySource, FileHandle, array_source, keep_open
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.source import UNREAD, Row, path_of
 from demur.errors import AddressError, DataError
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -1,9 +1,11 @@
 """A CSV file that lists images: `csv:FILE` with the columns path, label and, if wanted, group, split, label2, … ."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.class_names import class_list
+from demur.data.column_rows import Listing
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
@@ -20,22 +22,36 @@ from demur.data.table_columns import (
 from demur.data.task_refusals import multi_label
 from demur.data.text_table import TextTable, read_table
 from demur.errors import DataError, brief, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 
 def open_source(address: Address) -> ImageListSource:
-    """Open a file; paths are relative to its folder, and ids are paths."""
-    address.only(("image", "label", "classes", "split", *MASK_OPTIONS, *COLUMN_OPTIONS, *DECODE_OPTIONS))
+    """Open a file; paths are relative to its folder, or to the root that an option names, and ids are paths."""
+    address.only(("image", "label", "classes", "root", "split", *MASK_OPTIONS, *COLUMN_OPTIONS, *DECODE_OPTIONS))
     path, options = path_of(address), address.options
+    root = root_of(options, path.parent)
+    found = listed_files(path, root, options)
+    load, chosen = Files(root, found.names), Rules.of(options)
+    marked = marks_of(folders_of(options, root), load, found.rows, found.classes, chosen)
+    return image_list_source(address.text, found.classes, found.rows, load, chosen, marked)
+
+
+def listed_files(path: Path, root: Path, options: Mapping[str, str]) -> Listing:
+    """The files that a table lists, of the split that an option names; ids are paths below the root.
+
+    Raises:
+        DataError: a path that leads out of the root, a column that is not there, or a cell that is not what it says.
+    """
     table = read_table(path)
     files = columns_in(options["image"], table.header, str(path)) if "image" in options else table.path_column()
     label = columns_in(options.get("label", _label(table)), table.header, str(path))
     read = Columns.of(table.header, options, str(path))
     written = numbers_or_text(table.columns[label])
-    classes = options["classes"].split(",") if "classes" in options else ()
-    labels = labels_of(written, f"the column {label!r} of {path}", classes)
+    classes = class_list(options["classes"]) if "classes" in options else ()
+    labels = labels_of(written, f"the column {label!r} of {path}", classes, options)
     facts = Facts.of(read, table.columns, labels)
-    names = names_of(table, files)
+    names = names_of(table, files, root)
     rows = [
         facts.row(at, legible(name), labels.number(written[at], table.where(at)), table.where(at))
         for at, name in enumerate(names)
@@ -43,27 +59,34 @@ def open_source(address: Address) -> ImageListSource:
     if read.pattern is not None:
         rows = grouped_by_path(rows, read.pattern, names, str(path))
     kept = rows_in_split(rows, options.get("split"), str(path))
-    picked = [rows[at] for at in kept]
-    load = Files(path.parent, tuple(names[at] for at in kept))
-    chosen = Rules.of(options)
-    marked = marks_of(folders_of(options, path.parent), load, picked, labels.classes, chosen)
-    return image_list_source(address.text, labels.classes, picked, load, chosen, marked)
+    return Listing(tuple(names), tuple(rows), labels.classes).only(kept)
 
 
-def names_of(table: TextTable, column: str) -> list[str]:
-    """The paths of a table, tidied.
+def root_of(options: Mapping[str, str], beside: Path) -> Path:
+    """The folder that paths of a list are relative to: that of the list, or the option `root`, relative to it.
 
     Raises:
-        DataError: one is empty, repeated, absolute or leads out of the folder of the table.
+        DataError: there is no such folder.
     """
+    root = beside / options["root"] if "root" in options else beside
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}, which ?root={brief(options['root'])} names. Check the path.")
+    return root
+
+
+def names_of(table: TextTable, column: str, root: Path | None = None) -> list[str]:
+    """The paths of a table, tidied and relative to the folder of the table, or to a root that they may begin with.
+
+    Raises:
+        DataError: one is empty, repeated or leads out of the folder.
+    """
+    start = None if root is None else posixpath.normpath(Path.cwd() / root).rstrip("/") + "/"
     names: dict[str, int] = {}
     for row, text in enumerate(table.columns[column]):
         name = posixpath.normpath(text.strip().replace("\\", "/"))
+        name = name if start is None else name.removeprefix(start)
         if not text.strip() or name.startswith(("/", "../")) or name in {".", ".."} or "\0" in name or ":" in name[:2]:
-            raise DataError(
-                f"{table.where(row)}: the path {brief(text)!r} leads out of the folder {table.path.parent}; paths must "
-                "be relative to the file that lists them and stay below it. Move the file, or the images."
-            )
+            raise DataError(_outside(table, row, text, root))
         if name in names:
             raise DataError(
                 f"{table.where(row)}: {name!r} is listed a second time, first in line {table.lines[names[name]]}; "
@@ -71,6 +94,14 @@ def names_of(table: TextTable, column: str) -> list[str]:
             )
         names[name] = row
     return list(names)
+
+
+def _outside(table: TextTable, row: int, text: str, root: Path | None) -> str:
+    way_out = "" if root is None else ", or name a folder that holds all images, as in ?root=.. or ?root=/data"
+    return (
+        f"{table.where(row)}: the path {brief(text)!r} leads out of the folder {root or table.path.parent}; paths must "
+        f"be relative to it and stay below it. Correct the path{way_out}."
+    )
 
 
 def _label(table: TextTable) -> str:

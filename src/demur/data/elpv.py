@@ -13,10 +13,10 @@ cells there.
 from importlib.util import find_spec
 from pathlib import Path
 
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.source import UNREAD, Row, location_of
 from demur.errors import AddressError, DataError, missing_extra
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 CLASSES = ("functional", "defective")

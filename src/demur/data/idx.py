@@ -5,7 +5,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from demur.class_names import class_list
 from demur.data.source import Row, by_address
+from demur.data.table_columns import labels_of
 from demur.errors import DataError
 from demur.registry import Address
 from demur.registry.regular_files import MIB
@@ -53,13 +55,26 @@ class IdxSource:
 
 def open_source(address: Address) -> IdxSource:
     """Open a folder; classes are named by `classes=a,b,…`, else by their numbers."""
-    address.only(("split", "classes"))
+    address.only(("split", "classes", "first_label"))
     split = address.options.get("split", "test")
     if split not in _STEMS:
         raise DataError(f"`split` of an IDX folder is 'train' or 'test'; got {split!r}.")
     names = address.options.get("classes")
-    name = f"idx:{address.location}?split={split}" + (f"&classes={names}" if names else "")
-    return open_idx(Path(address.location), split, name, tuple(names.split(",")) if names else None)
+    others = "".join(f"&{key}={address.options[key]}" for key in ("classes", "first_label") if key in address.options)
+    name = f"idx:{address.location}?split={split}{others}"
+    found = open_idx(Path(address.location), split, name, class_list(names) if names else None)
+    return _from_first(found, address)
+
+
+def _from_first(source: IdxSource, address: Address) -> IdxSource:
+    """The source with labels from 0 on, wherever they begin in its file."""
+    where = f"the labels of {address.location}"
+    declared = source.classes if "classes" in address.options else ()
+    labels = labels_of(source.labels.tolist(), where, declared, address.options)
+    if not labels.first:
+        return source
+    labels.number(int(source.labels.min(initial=labels.first)), where)  # none lies before the first
+    return replace(source, labels=source.labels - np.uint8(labels.first), classes=labels.classes)
 
 
 def open_idx(folder: Path, split: str, address: str, classes: tuple[str, ...] | None = None) -> IdxSource:

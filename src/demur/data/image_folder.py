@@ -6,13 +6,14 @@ are, `?group=REGEX` reads the groups off the paths.
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from demur.class_names import class_list
+from demur.data.column_rows import Listing
 from demur.data.csv_file import names_of
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
@@ -21,6 +22,7 @@ from demur.data.table_columns import Columns, Facts, Labels, rows_in_split
 from demur.data.task_refusals import layouts
 from demur.data.text_table import read_table
 from demur.errors import AddressError, DataError, brief, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 from demur.registry.regular_files import reason
 from demur.splits import SPLIT_NAMES, OwnSplit
@@ -29,7 +31,19 @@ TABLE = "metadata.csv"
 NO_CLASS = "unknown"
 """What the images of a folder without sub-folders are called."""
 
-_CLUTTER = {"thumbs.db", "desktop.ini"}
+_CLUTTER = {
+    "thumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "__pycache__",
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "lost+found",
+    "system volume information",
+}
+"""What systems, archives and servers leave behind; hidden files and folders, such as .ipynb_checkpoints, beside it."""
+
 _KNOWN = {"group", "split", "label", "label2", "label_weight"}
 
 
@@ -57,24 +71,33 @@ def open_source(address: Address) -> ImageListSource:
     if "flat" in options:
         return _flat_source(address)
     beside = folders_of(options, root)
-    apart = frozenset(map(os.path.realpath, beside.values()))
+    found = class_folders(root, options, frozenset(map(os.path.realpath, beside.values())))
+    load, chosen = Files(root, found.names), Rules.of(options)
+    marked = marks_of(beside, load, found.rows, found.classes, chosen)
+    return image_list_source(address.text, found.classes, found.rows, load, chosen, marked)
+
+
+def class_folders(root: Path, options: Mapping[str, str], apart: frozenset[str] = frozenset()) -> Listing:
+    """The files in the folders of classes, of the split that an option names; ids are paths below the root.
+
+    Raises:
+        DataError: a layout of another task, a class without files, or a table beside them that does not fit.
+    """
     layouts(root, apart)
     kinds = _kinds(root, apart)
     found = [(kind, name_below(path, root)) for kind in kinds for path in files_below(kind.folder, root, apart)]
     declared = (
-        options["classes"].split(",") if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
+        class_list(options["classes"]) if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
     )
     labels = Labels(tuple(declared), numbered=False)
     rows = [
         Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found
     ]
     rows = _with_metadata(rows, root, labels)
+    names = tuple(name for _, name in found)
     if "group" in options:
-        rows = grouped_by_path(rows, options["group"], [name for _, name in found], str(root))
-    kept = rows_in_split(rows, options.get("split"), str(root))
-    load, picked, chosen = Files(root, tuple(found[at][1] for at in kept)), [rows[at] for at in kept], Rules.of(options)
-    marked = marks_of(beside, load, picked, labels.classes, chosen)
-    return image_list_source(address.text, labels.classes, picked, load, chosen, marked)
+        rows = grouped_by_path(rows, options["group"], names, str(root))
+    return Listing(names, tuple(rows), labels.classes).only(rows_in_split(rows, options.get("split"), str(root)))
 
 
 def is_flat(address: Address) -> bool:
@@ -112,7 +135,7 @@ def _folders(root: Path, apart: Collection[str]) -> list[Path]:
     """The folders inside that may hold images."""
     try:
         with os.scandir(root) as entries:
-            inside = [entry.path for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
+            inside = [entry.path for entry in entries if _is_folder(entry) and not _is_clutter(entry.name)]
     except OSError as error:
         raise DataError(
             f"cannot read the folder {root}: {reason(error)}. Correct its rights, or name another."
@@ -169,10 +192,14 @@ def _inside(folder: str) -> list[os.DirEntry[str]] | None:
     """What a folder holds but for clutter, last name first; None where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            inside = [entry for entry in entries if not (entry.name[0] == "." or entry.name.lower() in _CLUTTER)]
+            inside = [entry for entry in entries if not _is_clutter(entry.name)]
     except OSError:
         return None
     return sorted(inside, key=lambda entry: entry.name, reverse=True)
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _CLUTTER
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -187,10 +214,21 @@ def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[
     empty = sorted({kind.name for kind in kinds} - set(names))
     if empty:
         raise DataError(
-            f"the class folder {empty[0]!r} of {root} holds no images; every class needs some. Remove the folder, or "
-            "fill it."
+            f"{_some(empty)} of {root} hold no images, and a model may or may not have such a class. Remove the "
+            f"folder, fill it, or name the classes that the model has, in its order: {_example(names, empty)}."
         )
     return names
+
+
+def _some(empty: Sequence[str]) -> str:
+    more = f" and {len(empty) - 3:,} more" if len(empty) > 3 else ""
+    return f"the class folders {', '.join(brief(repr(name)) for name in empty[:3])}{more}"
+
+
+def _example(names: Sequence[str], empty: Sequence[str]) -> str:
+    """The option with the classes that have images, and with the empty ones among them."""
+    filled, whole = (brief(",".join(sorted(each))) for each in (names, [*names, *empty]))
+    return f"?classes={filled} without {'it' if len(empty) == 1 else 'them'}, ?classes={whole} with"
 
 
 def _with_metadata(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:

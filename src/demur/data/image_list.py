@@ -3,16 +3,21 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from demur.data.decoding import Decoded, Rules, open_picture
+from demur.data.decoding import Decoded, open_picture
 from demur.data.source import Row, by_address
 from demur.errors import DataError
+from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import MIB, content_of, reason
 
 Load: TypeAlias = Callable[[int], bytes]
 """The encoded image at a position; an `OSError` says why there is none."""
+
+Decode: TypeAlias = Callable[[int, int | None, Rules], Decoded]
+"""The image at a position, for a set of so many channels, by rules."""
 
 Marked: TypeAlias = Callable[[Row], Row]
 """Adds to a row that was read where its object is."""
@@ -95,7 +100,7 @@ def image_list_source(
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape = _usual_shape(address, len(listed), load, rules)
+    shape = usual_shape(address, len(listed), partial(_decode, load), rules)
     return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
 
 
@@ -115,11 +120,17 @@ def _shape_of(answer: Decoded, rules: Rules) -> tuple[tuple[int, int, int] | Non
     return (channels, *(rules.size or (height, width))), None
 
 
-def _usual_shape(address: str, rows: int, load: Load, rules: Rules) -> tuple[int, int, int]:
-    """The most common shape of the sample, so that one odd image does not decide for all."""
+def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[int, int, int]:
+    """The most common shape of a sample spread over the rows, so that one odd image does not decide for all.
+
+    Raises:
+        DataError: no image of the sample can be read, or no size is usual among them.
+    """
     sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
-    drawn = replace(rules, size=None if rules.size is None else (1, 1))  # the size is known then, however large it is
-    answers = [_shape_of(_decode(load, position, None, drawn), rules) for position in sample]
+    drawn = rules
+    if rules.size is not None:  # it is known then, however large it is
+        drawn = replace(rules.of_masks, size=(1, 1), resize=None, crop=False)
+    answers = [_shape_of(decode(position, None, drawn), rules) for position in sample]
     shapes = Counter(shape for shape, _ in answers if shape is not None)
     if not shapes:
         first = f"; the first says: {answers[0][1]}" if answers else ""

@@ -1,9 +1,10 @@
-"""Images that Python already has: tensors, or any map-style data set of (image, label)."""
+"""Images that Python already has: tensors, arrays, and data sets of (image, label), whatever library made them."""
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
@@ -17,13 +18,20 @@ from torch.utils.data import (
     default_collate,
 )
 
-from demur.data.decoding import HOSTILE, decode_picture, first_line
+from demur.data.memory_items import Keys, Names, names_in
+from demur.data.memory_sets import (
+    Items,
+    batched_pairs,
+    group_names,
+    is_iterable_set,
+    is_plain_value,
+    mapped_source,
+    names_of,
+    spooled_source,
+    streamed_pairs,
+)
 from demur.data.source import Row, Source
-from demur.data.task_refusals import too_many
-from demur.errors import DataError, DemurError, brief, legible
-from demur.foreign import reason
-
-_INT64 = 1 << 63
+from demur.errors import DataError, brief, legible
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,29 +57,9 @@ class TensorSource:
         """The rows at these positions."""
         for position in positions:
             group = None if self.groups is None else self.groups[position]
-            yield Row(f"{position:06d}", self.images[position].float(), int(self.labels[position]), group)
-
-
-@dataclass(frozen=True, eq=False)
-class DatasetSource:
-    """A map-style torch data set of (image, label), read one item at a time; ids are positions."""
-
-    address: str
-    classes: tuple[str, ...]
-    input_shape: tuple[int, int, int]
-    dataset: Dataset[Any]
-    groups: tuple[str, ...] | None
-
-    def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]  # torch types only some data sets as sized
-
-    def read(self, positions: Sequence[int]) -> Iterator[Row]:
-        """The rows at these positions."""
-        for position in positions:
-            image, label = _item(self.dataset, position, self.address)
-            group = None if self.groups is None else self.groups[position]
-            tensor, error = _as_tensor(image, self.input_shape[0])
-            yield Row(f"{position:06d}", tensor, _whole(label, position, self.address), group, error)
+            image = self.images[position]
+            image = image.float() / 255 if image.dtype == torch.uint8 else image.float()
+            yield Row(f"{position:06d}", image, int(self.labels[position]), group)
 
 
 def from_tensors(
@@ -82,7 +70,7 @@ def from_tensors(
     groups: Sequence[str] | None = None,
     name: str = "tensors",
 ) -> TensorSource:
-    """A source of float images (rows, channels, height, width) in [0, 1] and integer labels (rows,).
+    """A source of images (rows, channels, height, width), floats in [0, 1] or bytes, and integer labels (rows,).
 
     Args:
         images: kept in memory, on the CPU.
@@ -96,68 +84,114 @@ def from_tensors(
     """
     if images.ndim != 4:
         raise DataError(f"`images` must be (rows, channels, height, width); got the shape {tuple(images.shape)}.")
-    if not images.is_floating_point():
-        raise DataError(f"`images` must be floats in [0, 1]; got {images.dtype}. Convert to float and divide by 255.")
+    if not (images.is_floating_point() or images.dtype == torch.uint8):
+        raise DataError(
+            f"`images` must be floats in [0, 1], or bytes; got {images.dtype}. Convert to float and divide by 255."
+        )
     if labels.shape != (len(images),) or labels.is_floating_point() or labels.is_complex():
         raise DataError(
             f"`labels` must be {len(images)} whole numbers, one per image; got {labels.dtype} of the shape "
             f"{tuple(labels.shape)}."
         )
     return TensorSource(
-        legible(name), tuple(classes), images.detach().cpu(), labels.cpu(), _group_names(groups, len(images))
+        legible(name), tuple(classes), images.detach().cpu(), labels.cpu(), group_names(groups, len(images))
     )
 
 
 def from_dataset(
-    dataset: Dataset[Any], *, classes: Sequence[str], groups: Sequence[str] | None = None, name: str = "dataset"
-) -> DatasetSource:
-    """A source over a map-style data set of (image, label), read one item at a time.
+    dataset: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    name: str = "dataset",
+    image: str | None = None,
+    label: str | None = None,
+) -> Source:
+    """A source over any data set of images and labels: of torch, torchvision, datasets, a list of pairs, an iterable.
+
+    What has an item at each position is read one item at a time. Iterables and loaders are read once, into a file in
+    the temporary folder, with one image or batch at a time in memory.
 
     Args:
-        dataset: its images are float tensors (channels, height, width) in [0, 1] or Pillow images.
-        classes: names of the labels, in order.
+        dataset: its items are pairs (image, label) or mappings. Images are float tensors (channels, height, width) in
+            [0, 1], tensors or arrays of bytes, Pillow images or the bytes of a picture; labels are numbers or names.
+        classes: names of the labels, in order; by default those of the data set, else of the labels themselves.
         groups: the unit of independence of each image (patient, camera, lot); by default each is its own.
         name: what reports call it.
+        image: the key of the image in items that are mappings.
+        label: the key of the label.
 
     Raises:
         DataError: it is empty, its first image cannot be read, or not one group for each image.
     """
-    rows = len(dataset)  # type: ignore[arg-type]  # torch types only some data sets as sized
-    if rows == 0:
-        raise DataError(f"the data set {name!r} is empty; there must be at least two classes of images.")
-    first, error = _as_tensor(_item(dataset, 0, name)[0], None)
-    if first is None:
-        raise DataError(f"cannot tell the size of the images of {name!r} from the first one: {error}.")
-    channels, height, width = first.shape
-    return DatasetSource(legible(name), tuple(classes), (channels, height, width), dataset, _group_names(groups, rows))
+    keys = Keys(image=image, label=label)
+    names = classes or names_of(dataset, keys)
+    if isinstance(dataset, DataLoader):
+        if _serves_its_items(dataset):
+            return mapped_source(cast(Items, dataset.dataset), names, groups, name, keys)
+        single = dataset.batch_sampler is None  # as with batch_size=None
+        pairs = streamed_pairs(dataset, name, keys) if single else batched_pairs(dataset, name, keys)
+        return spooled_source(pairs, names, groups, name)
+    if is_plain_value(dataset) or not (isinstance(dataset, Items) or is_iterable_set(dataset)):
+        raise _no_data(dataset)
+    if is_iterable_set(dataset):
+        return spooled_source(streamed_pairs(dataset, name, keys), names, groups, name)
+    return mapped_source(dataset, names, groups, name, keys)
 
 
 def from_given(data: object, *, classes: Sequence[str] | None = None, name: str = "data") -> Source:
     """The source that something given in Python stands for.
 
     Args:
-        data: a source; images and labels as tensors or arrays, in a pair; a map-style data set of (image, label); or a
-            data loader, read once and kept in memory where its batches are not simply the items of its data set.
+        data: a source; images and labels as tensors or arrays, in a pair; or what `from_dataset` takes.
         classes: names of the labels; by default those of the data set (`.classes`), else the numbers from 0 to the
-            largest label.
+            largest label, or the names that the labels are, sorted.
         name: what reports call it.
 
     Raises:
         DataError: anything else, or images and labels that break the rules of `from_tensors` and `from_dataset`.
     """
-    names = classes or names_of(data)
-    if isinstance(data, DataLoader):
-        data = data.dataset if _serves_its_items(data) else _pair_of(data)
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        images, labels = (_tensor(part, what) for part, what in zip(data, ("images", "labels"), strict=True))
-        return from_tensors(images, labels, classes=names or _numbers(labels), name=name)
-    if isinstance(data, Dataset) and isinstance(data, Sized):
-        return from_dataset(data, classes=names or _numbers(_labels_of(data, name)), name=name)
     if isinstance(data, Source):
         return data
-    raise DataError(
-        "data are an address, a source, a pair (images, labels) of tensors or arrays, a data set with a length or a "
-        f"data loader; got {type(data).__name__}. Put images and labels into two tensors, or see demur.from_dataset."
+    if isinstance(data, (tuple, list)) and len(data) == 2 and not all(map(_is_item, data)):
+        return _from_pair(data[0], data[1], classes, name)
+    return from_dataset(data, classes=classes, name=name)
+
+
+def _from_pair(images: object, labels: object, classes: Sequence[str] | None, name: str) -> TensorSource:
+    """A source of images and labels, either in a tensor or array; labels may be a list of names."""
+    pictures, numbers = _tensor(_whole_pictures(images), "images"), labels
+    if isinstance(labels, (list, tuple, np.ndarray)) and len(labels) and all(isinstance(each, str) for each in labels):
+        names = Names.of(classes) if classes else names_in(list(labels), name)
+        numbers = [names.number(str(label), f"item {at} of {name!r}") for at, label in enumerate(labels)]
+        return from_tensors(pictures, torch.tensor(numbers), classes=names.classes, name=name)
+    found = _tensor(numbers, "labels")
+    return from_tensors(pictures, found, classes=classes or _numbers(found), name=name)
+
+
+def _whole_pictures(images: object) -> object:
+    """Arrays with their channels second, as tensors have them."""
+    if not isinstance(images, np.ndarray) or images.ndim not in (3, 4):
+        return images
+    if images.ndim == 3:
+        return images[:, None]
+    last = images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3)
+    return images.transpose(0, 3, 1, 2) if last else images
+
+
+def _is_item(each: Any) -> bool:
+    """Whether one of two parts is an image with its label, and no column of images or labels."""
+    if isinstance(each, (tuple, list)) and len(each) == 2:
+        return isinstance(each[0], Image) or getattr(each[0], "ndim", 0) > 1
+    return isinstance(each, dict)
+
+
+def _no_data(data: object) -> DataError:
+    splits = f"; choose one of its splits, as in data[{next(iter(data))!r}]" if isinstance(data, dict) and data else ""
+    return DataError(
+        "data are an address, a source, a pair (images, labels) of tensors or arrays, a data set with a length, an "
+        f"iterable of (image, label) or a data loader; got {type(data).__name__}{splits}. Put images and labels into "
+        "two tensors, or see demur.from_dataset."
     )
 
 
@@ -171,13 +205,6 @@ def unlabelled(data: object, *, name: str = "unknown") -> Source:
         images = _tensor(data, "images")
         return from_tensors(images, torch.zeros(len(images), dtype=torch.int64), classes=(name,), name=name)
     return from_given(data, name=name)
-
-
-def names_of(data: object) -> tuple[str, ...] | None:
-    """The class names that data bring along, as data sets of torchvision do in `.classes`; None without any."""
-    data = data.dataset if isinstance(data, DataLoader) else data
-    named = getattr(data, "classes", None)
-    return tuple(map(str, named)) if isinstance(named, (list, tuple)) and named else None
 
 
 def _serves_its_items(loader: DataLoader[Any]) -> bool:
@@ -194,47 +221,6 @@ def _serves_its_items(loader: DataLoader[Any]) -> bool:
             return False
 
 
-def _pair_of(loader: DataLoader[Any]) -> tuple[Tensor, Tensor]:
-    """All batches of a loader, one after the other."""
-    batches = list(loader)
-    if not batches or not all(isinstance(batch, (tuple, list)) and len(batch) == 2 for batch in batches):
-        raise DataError(
-            "a data loader must give batches of (images, labels), at least one; this one gives others. Map its batches "
-            "to pairs, or give a data set."
-        )
-    images, labels = zip(*batches, strict=True)
-    return _joined(images, "images"), _joined(labels, "labels")
-
-
-def _joined(parts: Sequence[object], what: str) -> Tensor:
-    try:
-        return torch.cat([_tensor(part, what) for part in parts])
-    except RuntimeError as error:
-        raise DataError(
-            f"the {what} of a data loader do not fit together from batch to batch: {brief(str(error))}. Give all of "
-            "them the same size."
-        ) from None
-
-
-def _labels_of(dataset: Dataset[Any], name: str) -> Tensor:
-    rows = range(len(dataset))  # type: ignore[arg-type]  # torch types only some data sets as sized
-    return torch.tensor([_whole(_item(dataset, position, name)[1], position, name) for position in rows])
-
-
-def _whole(label: object, position: int, name: str) -> int:
-    """The label of an item as a number."""
-    try:
-        number = int(label)  # type: ignore[call-overload]  # whatever is no number says so
-        if number == label and abs(number) < _INT64:
-            return int(number)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        pass
-    raise DataError(
-        f"item {position} of {name!r} has the label {brief(repr(label))}; labels must be whole numbers from 0 on. Map "
-        "each to the position of its class."
-    )
-
-
 def _tensor(part: object, what: str) -> Tensor:
     """Images or labels as a tensor."""
     try:
@@ -247,55 +233,6 @@ def _tensor(part: object, what: str) -> Tensor:
 
 
 def _numbers(labels: Tensor) -> tuple[str, ...]:
-    """Names for labels that have none; at least two, since a classifier chooses."""
-    found = set(_numbers_in(labels).reshape(-1).tolist())
-    if found and min(found) < 0:
-        raise DataError(f"labels must be whole numbers from 0 on; got {min(found)}.")
-    count = max(2, max(found, default=0) + 1)
-    too_many(count, found, "these labels")
-    return tuple(map(str, range(count)))
-
-
-def _numbers_in(labels: Tensor) -> Tensor:
-    """Labels as int64; of another type they are refused where the source is made."""
+    """Names for labels that have none; labels of another type are refused where the source is made."""
     plain = labels.is_floating_point() or labels.is_complex() or labels.is_quantized
-    return torch.empty(0, dtype=torch.int64) if plain else labels.to(torch.int64)
-
-
-def _group_names(groups: Sequence[str] | None, rows: int) -> tuple[str, ...] | None:
-    if groups is not None and len(groups) != rows:
-        raise DataError(f"`groups` must name one group per image; got {len(groups)} for {rows} images.")
-    return None if groups is None else tuple(legible(str(group)) for group in groups)
-
-
-def _item(dataset: Dataset[Any], position: int, name: str) -> tuple[Any, Any]:
-    try:
-        image, label = dataset[position]
-    except (DemurError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a data set is code of others, which may raise anything
-        raise DataError(
-            f"item {position} of {name!r} is not a readable (image, label): {reason(error)}. Leave it out, for "
-            "instance with torch.utils.data.Subset."
-        ) from error
-    return image, label
-
-
-def _as_tensor(image: object, channels: int | None) -> tuple[Tensor | None, str | None]:
-    if isinstance(image, Image):
-        try:
-            return decode_picture(image, channels)
-        except HOSTILE as error:
-            return None, f"cannot decode the image: {first_line(error)}"
-    if not isinstance(image, Tensor):
-        raise DataError(
-            f"images must be float tensors in [0, 1] or Pillow images; got {type(image).__name__}. Convert them in the "
-            "data set's transform."
-        )
-    if image.ndim != 3 or not image.is_floating_point():
-        shape = tuple(image.shape)
-        raise DataError(
-            f"images must be floats (channels, height, width) in [0, 1]; got {image.dtype} of the shape {shape}. "
-            "Convert to float and divide by 255."
-        )
-    return image.detach().to("cpu", torch.float32), None
+    return names_in([] if plain else list(set(labels.to(torch.int64).flatten().tolist())), "labels").classes

@@ -14,12 +14,15 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.class_names import class_list
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
-from demur.data.decoding import DECODE_OPTIONS, HOSTILE, Rules
+from demur.data.decoding import HOSTILE
 from demur.data.source import UNREAD, Row, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
 from demur.data.task_refusals import multi_label, segmentation
+from demur.data.tiff_bands import MOST_BANDS
 from demur.errors import AddressError, DataError, legible
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 from demur.registry.regular_files import MIB
 from demur.splits import own_split
@@ -189,7 +192,7 @@ class Pictures:
 
 def open_source(address: Address) -> ArraySource:
     """Open an archive; ids are positions, and nothing pickled in it is read."""
-    address.only(("classes", "layout", "split", *DECODE_OPTIONS))
+    address.only(("classes", "first_label", "layout", "split", *DECODE_OPTIONS))
     path, options, chosen = path_of(address), address.options, Rules.of(address.options)
     arrays = archive_arrays(path, ("images", "labels", "groups", "split"))
     for name in ("images", "labels"):
@@ -198,7 +201,7 @@ def open_source(address: Address) -> ArraySource:
     images = arrays["images"]
     layout = _layout(images, options.get("layout"), path)
     check_rules(address.text, images.dtype, chosen)
-    rows, labels = _rows(path, arrays, options["classes"].split(",") if "classes" in options else [])
+    rows, labels = _rows(path, arrays, options)
     kept = rows_in_split(rows, options.get("split"), str(path))
     pictures = Pictures(images, layout, tuple(kept))
     return array_source(address.text, labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
@@ -214,22 +217,27 @@ def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
         raise DataError(f"{what} have the shape {shape}, in which an image has no pixels. Save them again.")
     if len(shape) == 3 and declared is None:
         return "nhw"
-    fits = {"nhwc": len(shape) == 4 and shape[-1] in _CHANNELS, "nchw": len(shape) == 4 and shape[1] in _CHANNELS}
+    usual = _CHANNELS if declared is None else range(1, MOST_BANDS + 1)
+    fits = {"nhwc": len(shape) == 4 and shape[-1] in usual, "nchw": len(shape) == 4 and shape[1] in usual}
     possible = [name for name in fits if fits[name] and declared in (None, name)]
     if not possible:
-        raise DataError(f"{what} have the shape {shape}; it must be (rows, height, width), or with 1 or 3 channels.")
+        raise DataError(
+            f"{what} have the shape {shape}; it must be (rows, height, width), or with 1 or 3 channels. Of "
+            "more bands ?layout=nhwc or nchw says where they are."
+        )
     if len(possible) > 1:
         raise DataError(f"{what} have the shape {shape}: are channels last or second? Write ?layout=nhwc or nchw.")
     return possible[0]
 
 
-def _rows(path: Path, arrays: Mapping[str, StoredArray], declared: list[str]) -> tuple[list[Row], Labels]:
+def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, str]) -> tuple[list[Row], Labels]:
     count = len(arrays["images"])
     for name, array in arrays.items():
         if len(array) != count:
             raise DataError(f"{path} has {count} images and {len(array)} {name}; there must be one for each.")
     written = _plain(arrays["labels"], path)
-    labels = labels_of(written, f"the array 'labels' of {path}", declared)
+    declared = class_list(options["classes"]) if "classes" in options else []
+    labels = labels_of(written, f"the array 'labels' of {path}", declared, options)
     groups, splits = (
         _texts(arrays[name].whole(), name, path) if name in arrays else [None] * count for name in ("groups", "split")
     )

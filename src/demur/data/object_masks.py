@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from demur.data.decoding import HOSTILE, Rules, carefully, first_line, shown_size
+from demur.data.decoding import HOSTILE, carefully, first_line, shown_size
 from demur.data.image_list import Files
+from demur.data.scaling import scaled
 from demur.data.source import Box, Row, box_mask
 from demur.errors import DataError
+from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import MIB, content_of
 
 SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")
@@ -60,10 +62,7 @@ def scaled_mask(mask: NDArray[np.bool_], rules: Rules) -> Tensor:
     """Cut and scaled as the picture is, to the nearest pixel."""
     if rules.size is None:
         return torch.from_numpy(mask)
-    height, width = rules.size
-    window = rules.window(*mask.shape)
-    moved = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST, box=window)
-    return torch.from_numpy(np.asarray(moved) > 0)
+    return torch.from_numpy(np.asarray(scaled(Image.fromarray(mask.astype(np.uint8)), rules.of_masks)) > 0)
 
 
 _LONGEST = 1 << 20

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from demur.class_names import class_list
 from demur.data.array_files import spool
-from demur.data.decoding import DECODE_OPTIONS, Rules
 from demur.data.image_list import ImageListSource, Selection, image_list_source
 from demur.data.path_groups import grouped_by_path
 from demur.data.source import path_of
@@ -21,6 +21,7 @@ from demur.data.task_refusals import detection, multi_label, segmentation
 from demur.data.text_table import PATH_COLUMNS, check_header
 from demur.errors import DataError, brief
 from demur.parquet_files import DAMAGED, PACKED, damage, parquet_schema, room_of
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 _WINDOW = 1024
@@ -43,8 +44,8 @@ def open_source(address: Address) -> ImageListSource:
     read = Columns.of(schema.names(), options, str(path))
     _check_plain(path, schema, [label, *read.used])
     cells = _cells(path, [label, *read.used])
-    declared = tuple(options["classes"].split(",")) if "classes" in options else _schema_classes(path, label)
-    labels = labels_of(cells[label], f"the column {label!r} of {path}", declared)
+    declared = class_list(options["classes"]) if "classes" in options else _schema_classes(path, label)
+    labels = labels_of(cells[label], f"the column {label!r} of {path}", declared, options)
     facts = Facts.of(read, cells, labels)
     rows = [
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
+from demur.class_names import is_class_map, read_class_map
 from demur.errors import AddressError, DataError
 from demur.registry import Address, resolve
 from demur.splits import OwnSplit
@@ -102,10 +103,19 @@ class Source(Protocol):
 
 
 def open_data(text: str) -> Source:
-    """The source behind a data address, such as `fashion`, `digits`, `idx:FOLDER?split=train` or `parquet:FILE`."""
+    """The source behind a data address, such as `fashion`, `digits`, `idx:FOLDER?split=train` or `parquet:FILE`.
+
+    With `?classes=@map.csv` its classes are the coarse ones of that table.
+    """
     address = Address.parse(text, "data")
-    source: Source = resolve("data", address.scheme)(address)
-    return source
+    choice = address.options.get("classes", "")
+    if not is_class_map(choice):
+        source: Source = resolve("data", address.scheme)(address)
+        return source
+    from demur.data.relabelled import coarsened
+
+    fine = replace(address, options={key: value for key, value in address.options.items() if key != "classes"})
+    return coarsened(open_data(fine.text), read_class_map(choice), choice[1:], text)
 
 
 def by_address(source: Source) -> tuple[Callable[[str, int], Source], tuple[str, int]]:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from demur.data.path_groups import is_pattern
 from demur.data.source import UNREAD, Row
 from demur.data.task_refusals import dates, quantities, several_labels, too_many
-from demur.errors import DataError, brief, unknown
+from demur.errors import AddressError, DataError, brief, unknown
 from demur.splits import own_split
 
 
@@ -22,10 +23,12 @@ class Labels:
     Attributes:
         classes: the names; a number is a position among them.
         numbered: whether labels are written as numbers.
+        first: the number that the first class is written as.
     """
 
     classes: tuple[str, ...]
     numbered: bool
+    first: int = 0
 
     def number(self, label: object, where: str) -> int:
         """The number of a label.
@@ -37,8 +40,8 @@ class Labels:
         if plain is None:
             raise DataError(f"{where}: the label is missing. Give one, or leave the row out.")
         if isinstance(plain, int) and self.numbered:
-            if 0 <= plain < len(self.classes):
-                return plain
+            if 0 <= plain - self.first < len(self.classes):
+                return plain - self.first
         elif str(plain) in self._places:
             return self._places[str(plain)]
         raise DataError(
@@ -53,14 +56,21 @@ class Labels:
         return {name: number for number, name in reversed([*enumerate(self.classes)])}
 
 
-def labels_of(values: Iterable[object], where: str, declared: Sequence[str] = ()) -> Labels:
+def labels_of(
+    values: Iterable[object],
+    where: str,
+    declared: Sequence[str] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Labels:
     """How the labels of a set become numbers; classes that are not declared are read off them.
 
-    Whole numbers are positions, from 0 to the largest; names are sorted.
+    Whole numbers are positions, from 0 to the largest, or from the 1 of the option `first_label`; names are sorted.
 
     Raises:
-        DataError: several labels in one cell, or quantities, dates or ids instead of classes.
+        DataError: several labels in one cell, quantities, dates or ids instead of classes, or numbers of which nobody
+            can tell whether they begin with 0 or 1.
     """
+    first = _first(options.get("first_label"))
     written = list(values)
     dates(written, where)
     found = {plain for plain in map(cell, written) if plain is not None}
@@ -68,11 +78,37 @@ def labels_of(values: Iterable[object], where: str, declared: Sequence[str] = ()
     several_labels((plain for plain in found if str(plain) not in known), where)
     quantities(found, where)
     numbered = all(isinstance(plain, int) for plain in found) and not {str(plain) for plain in found} <= known
+    if numbered and first is None:
+        _check_from_zero({int(plain) for plain in found}, len(declared), where)
+    start = first or 0
     if declared:
-        return Labels(tuple(declared), numbered)
-    count = 1 + max(map(int, found), default=-1) if numbered else len(found)
+        return Labels(tuple(declared), numbered, start)
+    count = 1 + max(map(int, found), default=-1) - start if numbered else len(found)
     too_many(count, found, where)
-    return Labels(tuple(map(str, range(count) if numbered else sorted(map(str, found)))), numbered)
+    return Labels(
+        tuple(map(str, range(start, start + count) if numbered else sorted(map(str, found)))), numbered, start
+    )
+
+
+def _first(text: str | None) -> int | None:
+    if text not in (None, "0", "1"):
+        raise AddressError(
+            f"`first_label` must be 0 or 1, the number of the first class; got {brief(text)!r}. Write ?first_label=1."
+        )
+    return None if text is None else int(text)
+
+
+def _check_from_zero(found: Collection[int], declared: int, where: str) -> None:
+    """Refuse labels that are all numbers from 1 to the largest: a class 0 without images looks the same.
+
+    Where more classes are declared than that, class 0 is among them.
+    """
+    most = max(found, default=0)
+    if most > 1 and declared <= most and set(found) == set(range(1, most + 1)):
+        raise DataError(
+            f"{where} has the labels 1 to {most} and no 0, so that nobody can tell which class is the model's first. "
+            "Write ?first_label=1 if they count from 1, or ?first_label=0 if class 0 merely has no images here."
+        )
 
 
 def cell(value: object) -> int | float | str | None:
@@ -90,7 +126,7 @@ def cell(value: object) -> int | float | str | None:
     return str(value).strip() or None
 
 
-COLUMN_OPTIONS = ("group", "splits", "label2", "label_weight", "meta")
+COLUMN_OPTIONS = ("group", "splits", "label2", "label_weight", "meta", "first_label")
 
 _PREFIX = "meta."
 

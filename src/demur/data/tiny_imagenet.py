@@ -7,10 +7,11 @@ Le and Yang (2015), "Tiny ImageNet visual recognition challenge". 200 classes in
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from demur.data.decoding import DECODE_OPTIONS, Rules
+from demur.class_names.imagenet import imagenet_names
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.source import UNREAD, Box, Row, path_of
 from demur.errors import AddressError, DataError
+from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
 from demur.registry import Address
 
 _SIDE = 64
@@ -71,11 +72,16 @@ def _box(cells: Sequence[str], chosen: Rules, where: str) -> Box:
 
 
 def _names(root: Path, synsets: Sequence[str]) -> list[str]:
-    """The first word of each class; the synset itself where there is none, behind it where two share one."""
+    """The first word of each class; the synset itself where there is none, behind it where two share one.
+
+    So it is where two of ImageNet share it, as cranes do: for its models the word alone would mean none of them.
+    """
     words = dict(line.split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
     first = [words.get(synset, synset).partition(",")[0].strip() for synset in synsets]
+    own = set(imagenet_names())
     return [
-        name if first.count(name) == 1 else f"{name} ({synset})" for name, synset in zip(first, synsets, strict=True)
+        name if first.count(name) == 1 and f"{name} ({synset})" not in own else f"{name} ({synset})"
+        for name, synset in zip(first, synsets, strict=True)
     ]
 
 

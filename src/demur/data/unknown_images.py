@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from demur.data.decoding import DECODE_OPTIONS
 from demur.data.image_folder import is_flat
 from demur.data.index import Index, unlabelled_index
 from demur.data.source import Source, open_data
 from demur.errors import AddressError, DataError
+from demur.pictures.decode_rules import DECODE_OPTIONS
 from demur.registry import Address
 
 _COLOURS = {1: "grey", 3: "rgb"}

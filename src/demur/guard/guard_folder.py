@@ -15,14 +15,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.decoding import Rules
 from demur.errors import DemurError, InputError, RunError, legible
 from demur.files import write_atomically, write_json
 from demur.guard.card import SPLITS, TRAIN, BuiltOn, digests, load_card, plain_card
@@ -31,6 +30,7 @@ from demur.guard.guard import Guard, check_parts, check_scores
 from demur.guard.intake import Intake
 from demur.guard.model_files import ModelPlace, read_model
 from demur.ledger import Ledger, Line, line_text
+from demur.pictures.decode_rules import Rules
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, Tolerance, dump_policy, load_policy
 from demur.policies.certificate_json import build_stored
 from demur.policies.look import Look
@@ -251,9 +251,17 @@ def _needs(stored: Any) -> Needs:
 
 
 def _rules(stored: object) -> Rules:
-    rules = build_stored("rules of decoding", Rules, stored)
-    size = None if rules.size is None else (int(rules.size[0]), int(rules.size[1]))
-    return Rules(**{**{each.name: getattr(rules, each.name) for each in fields(Rules)}, "size": size})
+    """Those of a guard fitted by an older demur have fewer fields."""
+    whole: Any = {**asdict(Rules()), **stored} if isinstance(stored, Mapping) else stored
+    rules = build_stored("rules of decoding", Rules, whole)
+    size = None if rules.size is None else _pair(rules.size)
+    resize = rules.resize if rules.resize is None or isinstance(rules.resize, int) else _pair(rules.resize)
+    return replace(rules, size=size, resize=resize)
+
+
+def _pair(stored: Sequence[int]) -> tuple[int, int]:
+    height, width = stored
+    return int(height), int(width)
 
 
 def _part(what: str, load: Callable[[Any], Loaded], stored: object) -> Loaded:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.classifier.validation import check_images, clamped
-from demur.data.decoding import Decoded, Rules, open_picture
+from demur.data.decoding import Decoded, open_picture
 from demur.errors import DataError
+from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import MIB, content_of, reason
 from demur.shapes import Images
 

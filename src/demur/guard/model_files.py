@@ -1,21 +1,20 @@
 """The model of a guard: by address and hash, with its weights inside, or whole as an exported program."""
 
 import io
-import json
-import re
 import shutil
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from demur.adapters import load_model
-from demur.adapters.weights import manifest_of, read_weights
+from demur.adapters.exported_program import refuse_pickles, without_samples
+from demur.adapters.weights import is_pickle, manifest_of, read_weights
 from demur.classifier import BoundClassifier
 from demur.classifier.plain_module import PlainModule
 from demur.errors import InputError, ModelError
@@ -29,15 +28,6 @@ Embedding: TypeAlias = Literal["none", "weights", "program"]
 WEIGHTS = "model/weights-{}.safetensors"
 PROGRAM = "model/program.pt2"
 ROOM = "model"
-
-_SAMPLES = "/data/sample_inputs/"
-"""The part of an exported program that is a pickle; it answers without."""
-
-_PLAIN = re.compile(
-    r"[^/]+/(data/weights/weight_\d+|data/constants/tensor_\d+|data/(weights|constants)/\w+\.json|models/\w+\.json"
-    r"|archive_format|archive_version|byteorder|version|\.data/(version|serialization_id|\w+))"
-)
-"""The records of a program that hold numbers and JSON, none of which is unpickled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +95,11 @@ def _copy_weights(folder: Path, text: str) -> None:
         )
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     for place, source in enumerate(sources):
-        read_weights(source)  # a file that is none is named
-        target = folder / WEIGHTS.format(place)
-        shutil.copyfile(source, target)
+        tensors, target = read_weights(source), folder / WEIGHTS.format(place)  # a file that is none is named
+        if is_pickle(Path(source)):
+            save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, target)
+        else:
+            shutil.copyfile(source, target)
         if manifest_of(Path(source)).is_file():  # without it weights that name one are refused
             shutil.copyfile(manifest_of(Path(source)), manifest_of(target))
 
@@ -199,21 +191,12 @@ def exported_program(classifier: BoundClassifier) -> bytes:
             f"the model {classifier.name} cannot be embedded as a program: {reason(error)}. Name an address with "
             "weights and embed these, or keep the model by its address."
         ) from error
-    return _without_samples(whole.getvalue())
-
-
-def _without_samples(archive: bytes) -> bytes:
-    kept = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as target:
-        for entry in source.infolist():
-            content = b"" if _SAMPLES in entry.filename else source.read(entry)
-            target.writestr(zipfile.ZipInfo(entry.filename), content)
-    return kept.getvalue()
+    return without_samples(whole.getvalue())
 
 
 def _program(folder: Path, place: ModelPlace) -> BoundClassifier:
     path = folder / PROGRAM
-    refuse_pickles(path)
+    refuse_pickles(path, "Fit the guard again.")
     try:
         module = torch.export.load(path).module()
     except Exception as error:  # a damaged archive may raise anything
@@ -221,35 +204,3 @@ def _program(folder: Path, place: ModelPlace) -> BoundClassifier:
     return BoundClassifier(
         Program(module), classes=place.classes, input_shape=place.input_shape, output="logits", name=place.name
     )
-
-
-def refuse_pickles(path: Path) -> None:
-    """Refuse an archive that has anything in it that would be unpickled.
-
-    Raises:
-        ModelError: it has, or it is no archive.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            pickled = [entry.filename for entry in archive.infolist() if _is_pickled(archive, entry)]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is no archive of an exported program ({error}). Fit the guard again.") from None
-    if pickled:
-        raise ModelError(
-            f"{path} has something inside that would be unpickled ({pickled[0]}), and reading a pickle runs whatever "
-            "code it contains. Fit the guard again."
-        )
-
-
-def _is_pickled(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
-    if _SAMPLES in entry.filename:
-        return entry.file_size > 0
-    if not _PLAIN.fullmatch(entry.filename):
-        return True
-    configured = entry.filename.endswith("_config.json")
-    return configured and any(_asks_for_pickles(json.loads(archive.read(entry))))
-
-
-def _asks_for_pickles(config: Any) -> Iterator[bool]:
-    entries = config.get("config", {}) if isinstance(config, dict) else {}
-    return (bool(entry.get("use_pickle", True)) for entry in entries.values())

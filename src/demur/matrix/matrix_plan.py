@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from demur.adapters import load_model
-from demur.data import Source, open_data
+from demur.data import Source
 from demur.errors import InputError, brief, unknown
+from demur.pipeline.pairing import open_data_for_each
 from demur.pipeline.plan.conditions import Condition, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.plan.plan_tables import INT64, Names, Section
@@ -76,7 +77,7 @@ def read_matrix(path: Path) -> Axes:
         name = call_of(text).name
         if kind_of(name, "attack") is None:
             raise unknown("attack", name, names("attack"))
-    source = open_data(plan.data)
+    source = open_data_for_each(plan.models, plan.data)
     attacks = tuple(each for each in conditions(plan.attacks, source.input_shape) if each.kind == "attack")
     signals = tuple(name_of("signal", build("signal", text)) for text in plan.signals)
     _check_single("model", plan.models)

@@ -132,11 +132,12 @@ def sign_test(found: ArrayLike, groups: NDArray[Any] | None = None) -> float:
     return min(1.0, 2 * float(bdtr(min(smaller, larger), smaller + larger, 0.5))) if smaller + larger else 1.0
 
 
-def sign_effect(found: ArrayLike, groups: NDArray[Any] | None = None) -> Estimate:
+def sign_effect(found: ArrayLike, groups: NDArray[Any] | None = None, z: float = _Z) -> Estimate:
     """The share of positive differences minus that of negative ones, with its interval: high when most are positive.
 
-    Ties count as neither. With groups the interval is taken at n over the design effect. Bonett & Price (2012),
-    "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data".
+    Ties count as neither. With groups the interval is taken at n over the design effect; it is `z` standard errors to
+    either side, by default those of 95 %. Bonett & Price (2012), "Adjusted Wald confidence interval for a difference of
+    binomial proportions based on paired data".
     """
     signs = np.sign(np.asarray(found, np.float64))
     unit: Unit = "image" if groups is None else "group"
@@ -146,7 +147,7 @@ def sign_effect(found: ArrayLike, groups: NDArray[Any] | None = None) -> Estimat
     size = float(n) if groups is None else effective_size(signs, groups)
     positive, negative = (size * float(np.mean(signs == sign)) for sign in (1, -1))
     up, down = (positive + 1) / (size + 2), (negative + 1) / (size + 2)
-    half = _Z * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
+    half = z * math.sqrt((up + down - (up - down) ** 2) / (size + 2))
     value, centre = float(signs.mean()), up - down
     low, high = max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half))
     return Estimate(value=value, low=low, high=high, n=n, unit=unit)

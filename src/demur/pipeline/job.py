@@ -24,6 +24,7 @@ from demur.evidence import Evidence
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
+from demur.pipeline.plan.sizing import Sizing
 from demur.policies import CertifiedPolicy
 from demur.randomness import Keys
 from demur.registry import Call
@@ -37,8 +38,7 @@ IndexRows: TypeAlias = NDArray[np.int64]
 SHARD = 512
 """Rows per shard of small images: at least four batches, so that an active set has rows to refill from."""
 
-_SHARD_BYTES = 320 * MIB
-"""Pixels of a shard, as float32, of which an attack holds several copies at once."""
+_SHARD_BYTES = 320 * MIB  # pixels as float32, of which an attack holds several copies at once
 
 
 def shard_rows(input_shape: Sequence[int]) -> int:
@@ -55,8 +55,7 @@ def shard_rows(input_shape: Sequence[int]) -> int:
 class Job:
     """A plan with everything it needs to be measured, built once and never changed.
 
-    It can be sent to another process: a source reopens what its address names, a classifier that was loaded from
-    `model` is loaded again, all else is pickled.
+    To another process it travels pickled: a source reopens its address, a classifier is loaded from `model` again.
 
     Attributes:
         plan: every default written out.
@@ -75,6 +74,8 @@ class Job:
         unknown: images of none of the classes, where the plan has some.
         guard: the policy of the guard under audit, in the place of guarantees of its own; None where there is none.
         kept: images of the source that were decoded already.
+        preprocessing: how a picture comes to the model, line by line.
+        sizing: how much smaller the usual plan was made for a large model; None where it was not.
     """
 
     plan: Plan
@@ -92,10 +93,12 @@ class Job:
     unknown: UnknownImages | None = None
     guard: CertifiedPolicy | None = None
     kept: KeptImages = field(default_factory=KeptImages, compare=False, repr=False)
+    preprocessing: tuple[str, ...] = ()
+    sizing: Sizing | None = None
 
     @classmethod
     def of(cls, setup: Setup, classifier: BoundClassifier, source: Source, index: Index, **others: Any) -> "Job":
-        """The job of a resolved plan; `others` are fields that no plan has: `surrogate`, `model` and `unknown`."""
+        """The job of a resolved plan; `others` are fields that no plan has, such as `model` and `unknown`."""
         built = {each.name: getattr(setup, each.name) for each in fields(setup)}
         return cls(classifier=classifier, source=source, index=index, **built, **others)
 

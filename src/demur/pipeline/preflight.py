@@ -19,8 +19,10 @@ from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition, check_target_class
+from demur.pipeline.sanity.preprocessing_remedy import preprocessing_remedy
 from demur.randomness import Keys
 from demur.registry.tables import MARKED
+from demur.shapes import Labels
 
 _PROBED = 512
 
@@ -64,17 +66,39 @@ def _checks(job: Job, rows: IndexRows) -> list[dict[str, Any]]:
         raise ModelError(
             "the model's outputs must be finite; some of the first images gave NaN or infinity. Check the weights."
         )
-    check_labels(
-        together.argmax(dim=1).cpu(), y.cpu(), job.classifier.classes, trust_labels=job.plan.model.trust_labels
-    )
+    _check_labels(job, together.argmax(dim=1).cpu(), y.cpu())
     answers = (_repeats(together, again), _alone(together[: len(alone)], alone))
-    return [asdict(answer) for answer in (*answers, *_left_out(job))]
+    return [asdict(answer) for answer in (*answers, *_left_out(job), *_origin(job))]
+
+
+def _origin(job: Job) -> Iterator[PreflightCheck]:
+    """How the model came to be what is measured, where there is anything to say."""
+    said = "; ".join(job.classifier.notes)
+    if said:
+        yield PreflightCheck("origin of the model", "pass", f"{said[:1].upper()}{said[1:]}")
+
+
+def _check_labels(job: Job, predicted: Labels, labels: Labels) -> None:
+    """Refuse labels that are not the model's; where another preprocessing would make them so, say which."""
+    try:
+        check_labels(predicted, labels, job.classifier.classes, trust_labels=job.plan.model.trust_labels)
+    except DataError as error:
+        remedy = preprocessing_remedy(job)
+        if not remedy:
+            raise
+        raise DataError(f"{error} {remedy}") from None
 
 
 def _left_out(job: Job) -> Iterator[PreflightCheck]:
     """What an audit does without, for what the model does not bear."""
     model = job.classifier
     attacked = any(condition.attack is not None for condition in job.conditions)
+    if model.gradient_fault:
+        sentence = (
+            "Not known: how the model stands against an attacker who has it, its maps and its norms. All of these "
+            "follow gradients, and its answers have"
+        )
+        yield PreflightCheck("gradients", "warn", f"{sentence} {model.gradient_fault}")
     if attacked and model.double_fault:
         sentence = "Attacks that succeed by little are confirmed in the model's own precision; in float64 it fails"
         yield PreflightCheck("confirmed in float64", "warn", f"{sentence}: {model.double_fault}")

@@ -33,6 +33,7 @@ from demur.policies.policy_fit import PolicyFit, TuneFitted
 from demur.policies.policy_json import dump_policy, load_policy
 from demur.policies.second_threshold import PairRows, SecondThreshold
 from demur.policies.site_certificate import SiteCertificate, Sited, SiteThresholds
+from demur.policies.stream_monitor import FittedMonitor, MonitorSteps, MonitorStream, StreamMonitor
 from demur.policies.tolerance import Tolerance
 
 __all__ = [
@@ -59,9 +60,12 @@ __all__ = [
     "ClassThreshold",
     "Classes",
     "CoverageBound",
+    "FittedMonitor",
     "FittedRule",
     "FittedThreshold",
     "Look",
+    "MonitorSteps",
+    "MonitorStream",
     "PairRows",
     "Policy",
     "PolicyDecisions",
@@ -73,6 +77,7 @@ __all__ = [
     "SiteRows",
     "SiteThresholds",
     "Sited",
+    "StreamMonitor",
     "Threshold",
     "ThresholdGrid",
     "Tolerance",

@@ -12,9 +12,12 @@ ATTACKS: Mapping[str, str] = {
     "ddn": "demur.attacks.minimal_norm:DDN",
     "deepfool": "demur.attacks.minimal_norm:DeepFool",
     "ensemble": "demur.attacks.ensemble:Ensemble",
+    "fab": "demur.attacks.fab:FAB",
+    "fab_t": "demur.attacks.fab:FABT",
     "fgsm": "demur.attacks.gradient_sign:FGSM",
     "fmn": "demur.attacks.minimal_norm:FMN",
     "foolbox": "demur.attacks.external.libraries:Foolbox",
+    "hopskipjump": "demur.attacks.hop_skip_jump:HopSkipJump",
     "mifgsm": "demur.attacks.gradient_sign:MIFGSM",
     "noise": "demur.attacks.noise:Noise",
     "pgd": "demur.attacks.pgd:PGD",
@@ -104,18 +107,28 @@ POLICIES: Mapping[str, str] = {
 DATA: Mapping[str, str] = {
     "cifar10": "demur.data.cifar10:open_source",
     "csv": "demur.data.csv_file:open_source",
+    "dicom": "demur.data.dicom:open_source",
     "digits": "demur.data.digits:open_source",
     "elpv": "demur.data.elpv:open_source",
     "fashion": "demur.data.fashion:open_source",
     "folder": "demur.data.image_folder:open_source",
+    "hf": "demur.data.hf_datasets:open_source",
     "idx": "demur.data.idx:open_source",
     "npz": "demur.data.npz:open_source",
     "parquet": "demur.data.parquet:open_source",
     "tiny-imagenet": "demur.data.tiny_imagenet:open_source",
+    "torchvision": "demur.data.torchvision_datasets:open_source",
+    "webdataset": "demur.data.webdataset:open_source",
 }
 
 ARCHITECTURES: Mapping[str, str] = {
     "compact_resnet": "demur.zoo:CompactResNet",
+    "grouped_resnet": "demur.zoo:GroupedResNet",
+    "mobile_cnn": "demur.zoo:MobileCNN",
+    "mobilenet_v2": "demur.zoo:MobileNetV2",
+    "resnet18": "demur.zoo:ResNet18",
+    "resnet18_cifar": "demur.zoo:resnet18_cifar",
+    "efficientnet_lite0": "demur.zoo.efficientnet_lite:EfficientNetLite",
     "resnet20": "demur.zoo:resnet20",
     "resnet56": "demur.zoo:resnet56",
     "simple_cnn": "demur.zoo:SimpleCNN",
@@ -123,13 +136,26 @@ ARCHITECTURES: Mapping[str, str] = {
 
 MODELS: Mapping[str, str] = {
     "ensemble": "demur.adapters.model_ensemble:load_ensemble",
+    "export": "demur.adapters.exported_program:load_exported",
     "fashion": "demur.adapters.architectures:load_shipped",
+    "hf": "demur.adapters.hf_models:load_hf",
     "module": "demur.adapters.own_module:load_own",
+    "onnx": "demur.adapters.onnx_model:load_onnx",
+    "timm": "demur.adapters.timm_models:load_timm",
+    "torchscript": "demur.adapters.torchscript:load_torchscript",
+    "torchvision": "demur.adapters.torchvision_models:load_torchvision",
     "zoo": "demur.adapters.architectures:load_from_zoo",
 }
 
 RECIPES: Mapping[str, str] = {
+    "distilled": "demur.training.distillation:Distilled",
+    "entropy_guided": "demur.training.adversarial:EntropyGuided",
+    "fgsm_rs": "demur.training.adversarial:FastFGSM",
+    "gaussian_augmentation": "demur.training.standard:GaussianNoise",
+    "n_fgsm": "demur.training.adversarial:NFGSM",
+    "pgd_at": "demur.training.adversarial:PGDTraining",
     "standard": "demur.training.standard:Standard",
+    "trades": "demur.training.adversarial:TRADES",
 }
 
 TABLES: Mapping[str, Mapping[str, str]] = {

@@ -51,7 +51,7 @@ def write_figures(run: Path, results: Results, kind: FigureFormat) -> list[Path]
         kind: the format.
     """
     found = list(figures(results))
-    contents = {f"{FOLDER}/{figure.drawing.name}.{kind}": _drawn(figure, kind) for figure in found}
+    contents = {f"{FOLDER}/{figure.drawing.name}.{kind}": drawn_file(figure, kind) for figure in found}
     captions = f"{FOLDER}/{CAPTIONS}"
     write_sealed(run, {**contents, captions: _captions(found, kind).encode()})
     return [run / name for name in (*contents, captions)]
@@ -103,7 +103,8 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _drawn(figure: Figure, kind: FigureFormat) -> bytes:
+def drawn_file(figure: Figure, kind: FigureFormat) -> bytes:
+    """A figure as the content of a file."""
     spec = json.dumps(print_spec(figure.drawing))
     if kind == "png":
         return vl_convert.vegalite_to_png(spec, scale=_DOTS / _POINTS, ppi=_POINTS)

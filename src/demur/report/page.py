@@ -40,6 +40,7 @@ from demur.report.coverage_words import condition_lever, step_lines, team_name, 
 from demur.report.detection_lines import blind_sentences, detection_blocks, fusion_sentence, point_advice
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
+from demur.report.overhead_words import overhead_groups, overhead_place
 from demur.report.perturbation_words import (
     change,
     count_sentence,
@@ -77,6 +78,7 @@ CONTENTS = (
     ("attribution", "Attribution"),
     ("trust", "Components of trust"),
     ("lipschitz", "Lipschitz bounds"),
+    ("overhead", "Latency and overhead"),
     ("classes", "Classes"),
     ("direction", "Misses and false alarms"),
     ("team", "Model and person together"),
@@ -85,6 +87,7 @@ CONTENTS = (
     ("labels", "Label quality"),
     ("policies", "Policies"),
     ("checks", "Checks of the measurement"),
+    ("preprocessing", "Preprocessing"),
     ("gallery", "Most confident errors"),
     ("wrong-labels", "Labels that may be wrong"),
     ("glossary", "Glossary"),
@@ -131,6 +134,8 @@ FILTERS |= {
         detection_blocks,
         difference_interval,
         fusion_sentence,
+        overhead_groups,
+        overhead_place,
         perturbation_size,
         point_advice,
         profile_lines,
@@ -213,9 +218,11 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("attribution", results.attribution),
             ("trust", results.trust),
             ("lipschitz", results.lipschitz),
+            ("overhead", results.overhead),
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),
+            ("preprocessing", results.preprocessing),
             ("wrong-labels", results.wrong_labels),
         )
         if not there

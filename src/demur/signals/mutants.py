@@ -21,8 +21,8 @@ Draw = Callable[[Tensor], Tensor]
 class Mutation:
     """How a net is spoilt: an operator, and the share gamma of its filters that it strikes.
 
-    A filter is one output of a convolution; in a net without convolutions, one unit of a linear layer other than the
-    head. Biases and batch normalisation stay as they are.
+    A filter is one output of a convolution; in a net without convolutions, and in a transformer, whose one convolution
+    cuts patches, a unit of a linear layer other than the head as well. Biases and batch normalisation stay as they are.
 
     - `nai`: the signs of a filter's weights are turned.
     - `gf`: each weight is drawn anew, normal with mean and standard deviation over the filters of its layer.

@@ -186,10 +186,11 @@ def no_numbers_no_success(trial: AttackTrial) -> None:
     trial.x[:, 0, 0, 0] = torch.where(lit, 1.0, 0.2).to(trial.x.dtype)
     with torch.no_grad():
         trial.y.copy_(trial.module(trial.x).argmax(dim=1))
-    broken = trial.run(module=Sometimes(trial.module).eval(), keep="worst")
+    module = Sometimes(trial.module).eval()
+    broken = trial.run(module=module, keep="worst")
     assert broken.x.isfinite().all(), "a pixel is NaN or infinite"
     assert not (broken.fooled & ~broken.logits.isfinite().all(dim=1)).any(), "an answer that is NaN counts as a success"
-    sound = trial.run((~lit).nonzero().squeeze(1), keep="worst")
+    sound = trial.run((~lit).nonzero().squeeze(1), module=module, keep="worst")
     torch.testing.assert_close(broken.x[~lit], sound.x, rtol=0, atol=1e-7)
 
 

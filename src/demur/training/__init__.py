@@ -4,11 +4,15 @@ A recipe says what one step is; `learn` owns the loop, `train` the folder.
 """
 
 from demur.training.batches import TrainingImages, fresh, gather, seeded_torch
+from demur.training.learning_curve import EpochRow
 from demur.training.learning_loop import Quiet, TrainingProgress, learn
-from demur.training.standard import Recipe, Standard
+from demur.training.recipe import Lesson, Recipe
+from demur.training.standard import Standard
 from demur.training.training_run import TrainingResult, train
 
 __all__ = [
+    "EpochRow",
+    "Lesson",
     "Quiet",
     "Recipe",
     "Standard",

@@ -1,27 +1,33 @@
 """Where a training stands after each epoch, on disk, and the folder it is in."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
 
 from demur.errors import RunError
 from demur.files import locked, read_json, write_atomically, write_json
 from demur.seal import refuse_foreign
+from demur.training.learner import Learner
+from demur.training.learning_curve import EpochRow
+
+Rows: TypeAlias = Sequence[EpochRow]
+Past: TypeAlias = tuple[int, Rows]
+"""Epochs that are over, and what is known of them."""
 
 
 class Forgetful:
     """No checkpoints."""
 
-    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> int:  # noqa: ARG002
+    def recall(self, learner: Learner, dice: torch.Generator) -> Past:  # noqa: ARG002 - as the other's
         """Nothing was kept."""
-        return 0
+        return 0, ()
 
-    def keep(self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+    def keep(self, epochs: int, learner: Learner, dice: torch.Generator, rows: Rows) -> None:
         """Nothing is kept."""
 
 
@@ -30,13 +36,16 @@ class Checkpoints:
     """The last whole epoch in a folder of its own: `checkpoint.json` names the file of tensors and its hash.
 
     The tensors are written first and the JSON is renamed into place, so a kill at any moment leaves one epoch or the
-    next, never a part. Kept are the weights, what the optimizer remembers, and both streams of random numbers.
+    next, never a part. Kept are the weights, what the optimizer remembers, both streams of random numbers, and the
+    curve so far.
     """
 
     folder: Path
 
-    def recall(self, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> int:
-        """Put everything back as it was; how many epochs that was after.
+    def recall(self, learner: Learner, dice: torch.Generator) -> Past:
+        """Put everything back as it was; how many epochs that was after, and what the curve says of them.
+
+        Checkpoints of versions that kept no curve have none.
 
         Raises:
             RunError: the tensors are missing or damaged.
@@ -45,30 +54,29 @@ class Checkpoints:
 
         note = self.folder / "checkpoint.json"
         if not note.exists():
-            return 0
+            return 0, ()
         entry = read_json(note)
         tensors = load(self._whole(entry["tensors"], entry["sha256"]))
-        student.load_state_dict(_under("student.", tensors))
-        _refill(optimizer, _under("optimizer.", tensors))
+        learner.refill(tensors, entry.get("score", -1.0), entry.get("steps", 0))
         dice.set_state(tensors["dice"])
         torch.random.set_rng_state(tensors["global"])
-        return int(entry["epochs"])
+        return int(entry["epochs"]), tuple(EpochRow.of(row) for row in entry.get("curve", ()))
 
-    def keep(self, epochs: int, student: nn.Module, optimizer: torch.optim.Optimizer, dice: torch.Generator) -> None:
+    def keep(self, epochs: int, learner: Learner, dice: torch.Generator, rows: Rows) -> None:
         """Replace what an earlier epoch kept."""
         from safetensors.torch import save
 
         tensors = {
-            **{f"student.{name}": value for name, value in student.state_dict().items()},
-            **{f"optimizer.{name}": value for name, value in _optimizer_state(optimizer).items()},
+            **learner.tensors(),
             "dice": dice.get_state(),
             "global": torch.random.get_rng_state(),
         }
         content = save({name: value.contiguous() for name, value in tensors.items()})
         name = f"epoch-{epochs:04d}.safetensors"
         write_atomically(self.folder / name, content)
-        entry = {"epochs": epochs, "tensors": name, "sha256": hashlib.sha256(content).hexdigest()}
-        write_json(self.folder / "checkpoint.json", entry)
+        digest = hashlib.sha256(content).hexdigest()
+        entry = {"epochs": epochs, "tensors": name, "sha256": digest, "score": learner.score, "steps": learner.steps}
+        write_json(self.folder / "checkpoint.json", entry | {"curve": [asdict(row) for row in rows]})
         self._sweep({"checkpoint.json", name})
 
     def forget(self) -> None:
@@ -93,35 +101,8 @@ class Checkpoints:
         return content
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Its tensors by `number of the parameter.what`."""
-    return {
-        f"{number}.{what}": value
-        for number, parameter in enumerate(_parameters(optimizer))
-        for what, value in optimizer.state[parameter].items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _refill(optimizer: torch.optim.Optimizer, remembered: dict[str, Tensor]) -> None:
-    parameters = _parameters(optimizer)
-    for name, value in remembered.items():
-        number, _, what = name.partition(".")
-        parameter = parameters[int(number)]
-        alike = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-        optimizer.state[parameter][what] = alike.detach()
-
-
 NOTE = "training.json"
-CHECKPOINT = "checkpoint"
+CHECKPOINT, TEACHER = "checkpoint", "teacher"
 
 
 @contextmanager
@@ -135,7 +116,8 @@ def open_training(path: Path, task: Mapping[str, str], *, restart: bool) -> Iter
     with locked(path):
         refuse_foreign(path, NOTE)
         if restart:
-            Checkpoints(path / CHECKPOINT).forget()  # before the note changes: a kill in between must not mix the two
+            for part in (CHECKPOINT, TEACHER):
+                Checkpoints(path / part).forget()  # before the note changes: a kill in between must not mix the two
         else:
             _check_same(path, task)
         write_json(path / NOTE, dict(task))

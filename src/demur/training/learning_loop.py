@@ -2,23 +2,19 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
+from statistics import fmean
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from demur.classifier import BoundClassifier
-from demur.data import Index, Source
 from demur.errors import RunError
 from demur.shapes import Images
 from demur.training.batches import TrainingImages, seeded_torch
 from demur.training.checkpoints import Checkpoints, Forgetful
-from demur.training.model_card import Scores, scores
-from demur.training.standard import Recipe
-from demur.training.training_task import Rows
+from demur.training.learner import Learner
+from demur.training.learning_curve import EpochRow, LearningCurve, TrainLossAlone
+from demur.training.recipe import Lesson, Recipe
 
 
 class TrainingProgress(Protocol):
@@ -33,6 +29,9 @@ class TrainingProgress(Protocol):
     def say(self, what: str) -> None:
         """Something else is being done."""
 
+    def epoch(self, found: EpochRow, classes: Sequence[str]) -> None:
+        """One more epoch is over; the names of the classes go with its F1."""
+
 
 class Quiet:
     """Nobody is waiting."""
@@ -46,6 +45,9 @@ class Quiet:
     def say(self, what: str) -> None:
         """Not told."""
 
+    def epoch(self, found: EpochRow, classes: Sequence[str]) -> None:
+        """Not told."""
+
 
 def learn(
     recipe: Recipe,
@@ -55,47 +57,54 @@ def learn(
     *,
     progress: TrainingProgress | None = None,
     checkpoints: Checkpoints | Forgetful | None = None,
+    curve: LearningCurve | TrainLossAlone | None = None,
+    teacher: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     """The state of a trained copy of `module`.
 
-    The same seed gives the same weights on one machine, build and thread count, however often the training was killed
-    and continued from its checkpoints.
+    The same seed gives the same weights and the same curve on one machine, build and thread count, however often the
+    training was killed and continued from its checkpoints; what the curve measures moves no weight.
 
     Raises:
         RunError: the loss or a weight is no longer finite.
     """
-    progress, checkpoints = progress or Quiet(), checkpoints or Forgetful()
-    student = channels_last(deepcopy(module)).train()
-    optimizer = recipe.optimizer(student.parameters())
-    steps = training_images.steps(recipe.batch)
+    progress, checkpoints, curve = progress or Quiet(), checkpoints or Forgetful(), curve or TrainLossAlone()
+    learner = Learner.of(module, recipe)
     with seeded_torch(seed) as dice:
-        begun = checkpoints.recall(student, optimizer, dice)
+        begun, rows = checkpoints.recall(learner, dice)
+        curve.write(rows)
         progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
         progress.start((recipe.epochs - begun) * training_images.size)
         for epoch in range(begun, recipe.epochs):
-            for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
-                _set(optimizer, recipe, epoch * steps + step, recipe.epochs * steps)
-                views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-                loss = recipe.loss(student, views, labels, training_images.counts)
-                where = f"epoch {epoch + 1} of {recipe.epochs}"
-                _check_loss(loss.item(), where)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                progress.advance(len(labels), f"{where}, loss {loss.item():.3f}")
-            _check_state(student, f"epoch {epoch + 1} of {recipe.epochs}")
-            checkpoints.keep(epoch + 1, student, optimizer, dice)
-    return {name: value.detach().contiguous() for name, value in student.state_dict().items()}
+            loss = fmean(_losses(recipe, learner, training_images, epoch, dice, progress, teacher))
+            _check_state(learner.student, f"epoch {epoch + 1} of {recipe.epochs}")
+            rows = (*rows, curve.row(epoch + 1, loss, learner.current))
+            learner.note(rows[-1].robust_accuracy)
+            checkpoints.keep(epoch + 1, learner, dice, rows)
+            curve.write(rows)
+            progress.epoch(rows[-1], curve.classes)
+    return learner.state
 
 
-def channels_last(module: nn.Module) -> nn.Module:
-    """Up to twice as fast on processors."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
-
-
-def _set(optimizer: torch.optim.Optimizer, recipe: Recipe, done: int, total: int) -> None:
-    for group in optimizer.param_groups:
-        group.update(recipe.pace(done, total))
+def _losses(
+    recipe: Recipe,
+    learner: Learner,
+    training_images: TrainingImages,
+    epoch: int,
+    dice: torch.Generator,
+    progress: TrainingProgress,
+    teacher: nn.Module | None,
+) -> Iterator[float]:
+    """Take the steps of one epoch; the loss of each."""
+    steps, where = training_images.steps(recipe.batch), f"epoch {epoch + 1} of {recipe.epochs}"
+    for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
+        views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
+        loss = recipe.loss(learner.student, Lesson(views, labels, training_images.counts, dice, teacher))
+        number = loss.item()
+        _check_loss(number, where)
+        learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps))
+        progress.advance(len(labels), f"{where}, loss {number:.3f}")
+        yield number
 
 
 def _check_loss(loss: float, where: str) -> None:
@@ -142,29 +151,3 @@ def without_scaling(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _per_channel(values: Sequence[float] | None) -> Tensor | None:
     return None if values is None else torch.tensor(values).view(1, -1, 1, 1)
-
-
-BATCH = 128
-
-
-@torch.inference_mode()
-def evaluate(classifier: BoundClassifier, source: Source, index: Index, rows: Rows) -> Scores | None:
-    """Scores on some readable rows, in evaluation mode and on the images as they are; None where there are no rows."""
-    if not len(rows):
-        return None
-    answers = [classifier.logits(images).argmax(dim=1) for images in _batches(source, index, rows)]
-    predicted = torch.cat(answers).numpy()
-    return scores(predicted, index.labels[rows], classifier.classes, _groups(index, rows))
-
-
-def _batches(source: Source, index: Index, rows: Rows) -> Iterator[Images]:
-    for start in range(0, len(rows), BATCH):
-        positions = index.positions[rows[start : start + BATCH]].tolist()
-        yield torch.stack([row.image for row in source.read(positions) if row.image is not None])
-
-
-def _groups(index: Index, rows: Rows) -> NDArray[np.str_] | None:
-    """The unit of each row; a row without a group is one of its own."""
-    if index.group_count is None:
-        return None
-    return np.array([index.groups[row] or f"\x1f{index.sample_ids[row]}" for row in rows])

@@ -1,124 +1,47 @@
-"""The standard training recipe, and what every recipe gives."""
+"""Recipes of images as they are, and of images with noise on them."""
 
-import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from demur.errors import InputError
-from demur.shapes import Images, Labels
-from demur.training.batches import random_mirror, random_shift
-
-_RISE = 0.2
-_START, _END = 1 / 25, 1 / 250_000
-_CALM, _FAST = 0.95, 0.85
+from demur.training.recipe import Lesson, OneCycle
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standard:
+class Standard(OneCycle):
     """Cross-entropy under Nesterov SGD with one cycle of the learning rate, on mirrored and shifted images.
 
-    Smith and Topin (2017), arXiv:1708.07120, for the cycle. Labels are neither smoothed nor mixed: popular remedies of
-    calibration often spoil the ranking of confidences that a guard relies on, Zhu et al. (2024), arXiv:2403.02886.
-
-    Attributes:
-        epochs: passes over the images.
-        batch: images per step; an incomplete last batch is left out.
-        learning_rate: the highest of the cycle, reached after a fifth of all steps.
-        weight_decay: L2 penalty on every parameter.
-        mirror: mirror half of the images left to right.
-        shift: largest move along each axis, in pixels.
-        balanced: weigh classes so that each counts the same in the loss, however few its images.
+    Smith and Topin (2017), arXiv:1708.07120, for the cycle. Labels are neither smoothed nor mixed unless asked for:
+    popular remedies of calibration often spoil the ranking of confidences that a guard relies on, Zhu et al. (2024),
+    arXiv:2403.02886.
     """
 
-    epochs: int = 25
-    batch: int = 128
-    learning_rate: float = 0.2
-    weight_decay: float = 5e-4
-    mirror: bool = True
-    shift: int = 2
-    balanced: bool = False
+    def check(self) -> None:
+        """Nothing of its own."""
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` of the standard recipe must be at least 1; got {getattr(self, name)}.")
-        if self.learning_rate <= 0:
-            raise InputError(f"`learning_rate` must be above 0; got {self.learning_rate}. Usual: 0.01 to 0.5.")
-        if self.weight_decay < 0:
-            raise InputError(f"`weight_decay` must be 0 or more; got {self.weight_decay}. Usual: 0.0001 to 0.001.")
-        if self.shift < 0:
-            raise InputError(f"`shift` counts pixels and must be 0 or more; got {self.shift}.")
-
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Nesterov SGD; its rate and momentum are set before every step."""
-        return torch.optim.SGD(
-            parameters, self.learning_rate, momentum=_CALM, nesterov=True, weight_decay=self.weight_decay
-        )
-
-    def pace(self, done: int, total: int) -> Mapping[str, float]:
-        """Rate and momentum: up and down along two half cosines, the momentum the other way round."""
-        top = _RISE * total - 1
-        if done <= top and top > 0:
-            way = done / top
-            return {
-                "lr": _between(_START * self.learning_rate, self.learning_rate, way),
-                "momentum": _between(_CALM, _FAST, way),
-            }
-        way = (done - top) / (total - 1 - top)
-        return {
-            "lr": _between(self.learning_rate, _END * self.learning_rate, way),
-            "momentum": _between(_FAST, _CALM, way),
-        }
-
-    def view(self, images: Images, dice: torch.Generator) -> Images:
-        """Images mirrored and shifted at random."""
-        return random_shift(random_mirror(images, dice) if self.mirror else images, self.shift, dice)
-
-    def loss(self, student: nn.Module, images: Images, labels: Labels, counts: Tensor) -> Tensor:
+    def loss(self, student: nn.Module, lesson: Lesson) -> Tensor:
         """Cross-entropy, in nats."""
-        return functional.cross_entropy(student(images), labels, balance(counts) if self.balanced else None)
+        return self.surprise(student(lesson.images), lesson)
 
 
-def balance(counts: Tensor) -> Tensor:
-    """The weight of each class, by class id, from how many images it has: high for rare classes; the mean image has 1.
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise(OneCycle):
+    """Cross-entropy on images with normal noise of standard deviation `sigma` in each pixel, which is not clipped.
 
-    King and Zeng (2001), "Logistic regression in rare events data".
-
-    >>> balance(torch.tensor([90, 10]))
-    tensor([0.5556, 5.0000])
+    What is learned so can be smoothed: Cohen et al. (2019), arXiv:1902.02918. `sigma` is a fraction of the [0, 1] pixel
+    range.
     """
-    return counts.sum() / (len(counts) * counts.float())
 
+    sigma: float = 0.25
 
-def _between(start: float, end: float, way: float) -> float:
-    """Half a cosine from `start` to `end`, in the order of operations of torch's own cycle: the same bits."""
-    return end + (start - end) / 2.0 * (math.cos(math.pi * way) + 1)
+    def check(self) -> None:
+        """Refuse noise that is none."""
+        if not 0 < self.sigma <= 1:
+            raise InputError(f"`sigma` must lie in (0, 1], a fraction of the pixel range; got {self.sigma}.")
 
-
-class Recipe(Protocol):
-    """A frozen bundle of hyper-parameters that says what one step is."""
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the images."""
-
-    @property
-    def batch(self) -> int:
-        """Images per step."""
-
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """What moves the parameters."""
-
-    def pace(self, done: int, total: int) -> Mapping[str, float]:
-        """The optimizer's settings for the step after `done` of `total` ones."""
-
-    def view(self, images: Images, dice: torch.Generator) -> Images:
-        """A random view of each image; for training alone."""
-
-    def loss(self, student: nn.Module, images: Images, labels: Labels, counts: Tensor) -> Tensor:
-        """What a step makes smaller, in nats; `counts` (classes,) are the images to learn from, by class id."""
+    def loss(self, student: nn.Module, lesson: Lesson) -> Tensor:
+        """Cross-entropy on noisy images, in nats."""
+        noise = torch.randn(lesson.images.shape, generator=lesson.dice)
+        return self.surprise(student(lesson.images + self.sigma * noise), lesson)

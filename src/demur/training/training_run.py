@@ -1,15 +1,23 @@
 """A training from an address of data to a folder with weights, manifest and card."""
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import nn
 
 from demur.adapters.weights import manifest_of
 from demur.data import Source, open_data
 from demur.files import write_atomically
-from demur.training.checkpoints import CHECKPOINT, Checkpoints, open_training
-from demur.training.learning_loop import InputScaling, Quiet, TrainingProgress, evaluate, learn, without_scaling
+from demur.training.batches import TrainingImages
+from demur.training.checkpoints import CHECKPOINT, TEACHER, Checkpoints, open_training
+from demur.training.held_out import evaluate
+from demur.training.learner import channels_last
+from demur.training.learning_curve import CURVE, FIGURE, LearningCurve
+from demur.training.learning_loop import InputScaling, Quiet, TrainingProgress, learn, without_scaling
 from demur.training.model_card import Scores, card, write_model
+from demur.training.recipe import Recipe
 from demur.training.training_task import TrainingTask
 
 
@@ -63,12 +71,32 @@ def train(
     task = TrainingTask.of(architecture, open_data(data) if isinstance(data, str) else data, recipe, seed)
     with open_training(out or task.folder, task.note(), restart=restart) as folder:
         checkpoints = Checkpoints(folder / CHECKPOINT)
+        curve = LearningCurve(task.source, task.index, task.parts.tuned, folder, eps=getattr(task.recipe, "eps", None))
         options = task.architecture.options
         wrapped = InputScaling(task.network, options.mean, options.std)
-        state = learn(task.recipe, wrapped, task.training_images(), seed, progress=progress, checkpoints=checkpoints)
+        images = task.training_images()
+        teacher = _teacher(task, wrapped, images, folder, progress)
+        state = learn(
+            task.recipe, wrapped, images, seed, progress=progress, checkpoints=checkpoints, curve=curve, teacher=teacher
+        )
         task.network.load_state_dict(without_scaling(state))
         progress.say("measuring on images set aside")
         return _leave(task, folder)
+
+
+def _teacher(
+    task: TrainingTask, wrapped: nn.Module, images: TrainingImages, folder: Path, progress: TrainingProgress
+) -> nn.Module | None:
+    """The network that a recipe with a teacher learns from, trained from the same start; None where there is none."""
+    recipe: Recipe | None = getattr(task.recipe, "teacher", None)
+    if recipe is None:
+        return None
+    progress.say("training the teacher")
+    teacher = deepcopy(wrapped)
+    checkpoints = Checkpoints(folder / TEACHER)
+    state = learn(recipe, wrapped, images, task.seed, progress=progress, checkpoints=checkpoints)
+    teacher.load_state_dict(state)
+    return channels_last(teacher.eval().requires_grad_(requires_grad=False))
 
 
 def _leave(task: TrainingTask, folder: Path) -> TrainingResult:
@@ -81,5 +109,6 @@ def _leave(task: TrainingTask, folder: Path) -> TrainingResult:
     page = weights.with_suffix(".md")
     if not (page.exists() and hashlib.sha256(weights.read_bytes()).hexdigest() in page.read_text("utf-8")):
         told = {"address": address, "data": task.source.address, "recipe": task.recipe_name, "seed": str(task.seed)}
-        write_atomically(page, card(told, classifier, weights, task.index, parts, found).encode())
+        files = {"curve": CURVE, "figure": FIGURE}
+        write_atomically(page, card(told | files, classifier, weights, task.index, parts, found).encode())
     return TrainingResult(weights, address, len(parts.learned), found)

@@ -19,7 +19,7 @@ from demur.errors import DataError
 from demur.registry import build, describe, parse
 from demur.splits import assign_splits, unit_hashes
 from demur.training.batches import TrainingImages, fresh, gather
-from demur.training.standard import Recipe
+from demur.training.recipe import Recipe
 
 SHARE = 0.60
 

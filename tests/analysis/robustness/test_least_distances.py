@@ -123,6 +123,15 @@ def test_a_stage_that_made_no_pass_is_not_credited():
     assert manipulation(made).sentence.startswith("APGD knew the whole model; none knew the guard. 4 test images")
 
 
+def test_where_nobody_had_the_model_it_is_said_that_more_is_not_known():
+    made = Made(FIRST).attack("square", [0, 0.1, 0.2, STANDS], 0.2)
+    made.entries[-1]["attack"] = {**made.entries[-1]["attack"], "blind": True}
+    made.tables["square"] = made.tables["square"].with_columns(pl.lit(3).alias("forwards"))
+    said = manipulation(made).sentence
+    assert "SQUARE saw its answers alone" in said
+    assert "what one who has the model would find is not known. 4 test images" in said
+
+
 def test_images_are_matched_by_their_name_whatever_the_order_and_some_may_be_missing():
     made = Made(FIRST).search("fmn", [0, 0.3, 0.1, STANDS])
     made.search("ray", [0, 0.01, 0.02, 0.03], kind="epsilon", order=[3, 1])

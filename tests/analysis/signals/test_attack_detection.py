@@ -66,7 +66,9 @@ ENTRY = {"name": "any", "severity": 0.1, "kind": "attack", "keep": "first", "fam
     [
         ({"blind": False}, "knew the whole model"),
         ({"blind": True}, "saw its answers alone"),
-        ({"control": True}, "drew at random"),
+        ({"blind": False, "gradient_free": True}, "saw its answers alone"),
+        ({"gradient_free": True, "label_only": True}, "saw the answered class alone"),
+        ({"control": True, "gradient_free": True}, "drew at random"),
         ({"stages": [{"control": True}, {"blind": True}, {"blind": False}]}, "knew the whole model"),
         ({"stages": [{"control": True}, {"blind": True}], "blind": True}, "saw its answers alone"),
         (None, "knew the whole model"),

@@ -19,9 +19,20 @@ DEFAULTS = {
     "ddn": {"steps": 100, "gamma": 0.05, "init_norm": 1.0, "levels": None, "loss": "cross_entropy"},
     "deepfool": {"norm": "l2", "steps": 50, "candidates": 9, "overshoot": 0.02},
     "ensemble": {"norm": "linf", "preset": "standard", "curve": True},
+    "fab": {
+        "norm": "linf",
+        "steps": 50,
+        "restarts": 1,
+        "candidates": 9,
+        "bias": 0.1,
+        "overshoot": 0.05,
+        "backward": 0.9,
+    },
+    "fab_t": {"norm": "linf", "steps": 50, "targets": 9, "bias": 0.1, "overshoot": 0.05, "backward": 0.9},
     "fgsm": {"norm": "linf", "loss": "cross_entropy"},
     "fmn": {"norm": "linf", "steps": 50, "step": None, "growth": 0.05},
     "foolbox": {"eps": None, "norm": "linf"},
+    "hopskipjump": {"norm": "linf", "steps": 1000, "probes": 20},
     "mifgsm": {"norm": "linf", "steps": 10, "step": None, "decay": 1.0, "loss": "cross_entropy"},
     "noise": {"norm": "linf", "steps": 100},
     "pgd": {"norm": "linf", "steps": 40, "step": None, "restarts": 1, "loss": "cross_entropy"},
@@ -51,9 +62,9 @@ ENDS = {
     "padding": (["zeros", "reflection"], ["mirror"]),
     "preset": (["quick", "standard"], ["slow"]),
     "root": (["itp", "bisection"], ["newton"]),
-    **dict.fromkeys(("steps", "restarts", "targets", "rounds", "inner", "candidates"), COUNT),
+    **dict.fromkeys(("steps", "restarts", "targets", "rounds", "inner", "candidates", "probes"), COUNT),
     **dict.fromkeys(("step", "price", "overshoot", "init_norm", "tolerance", "decay"), ABOVE_ZERO),
-    **dict.fromkeys(("gamma", "growth", "share"), SHARE),
+    **dict.fromkeys(("gamma", "growth", "share", "bias", "backward"), SHARE),
 }
 FREE = {"curve", "direction", "grid"}
 OWN = {name: fields for name, fields in DEFAULTS.items() if name not in {"art", "callable", "foolbox", "torchattacks"}}

@@ -31,6 +31,7 @@ def named(text, shape=COLOUR):
         ("pgd(eps=0.05, target='least_likely')", "PGD, eps 0.05 (5 %), towards least likely", "PGD", "eps 0.05 (5 %)"),
         ("pgd(eps=0.05, step=1/300)", "PGD, eps 0.05 (5 %), step 0.00333333", "PGD", "eps 0.05 (5 %)"),
         ("square(eps=0.05)", "Square, eps 0.05 (5 %)", "Square", "eps 0.05 (5 %)"),
+        ("hopskipjump(norm='l2')", "Hopskipjump L2, minimal points", "Hopskipjump L2", None),
         ("fmn(steps=10)", "FMN, 10 steps, minimal points", "FMN", None),
         ("spatial(steps=3)", "Spatial, 3 steps", "Spatial", None),
         ("gaussian_noise(severity=3)", "Gaussian noise, severity 3", "Gaussian noise", "severity 3"),

@@ -37,6 +37,18 @@ def test_the_default_grid(shape, sizes, ensembles):
     assert len(found) == 1 + len(sizes) + 1 + len(ensembles) + 15
 
 
+@pytest.mark.parametrize(("shape", "sizes"), [(GREY, (0.05, 0.3)), (COLOUR, (2 / 255,))])
+def test_without_gradients_the_usual_attacks_follow_none(shape, sizes):
+    found = conditions(default_conditions(shape, gradients=False), shape)
+    attacks = [each for each in found if each.attack is not None]
+    assert all(each.attack.gradient_free for each in attacks)
+    assert [each.severity for each in attacks if each.attack.blind] == pytest.approx(sizes)
+    assert [each.severity for each in attacks if each.keep == "worst"] == pytest.approx(sizes[:1])
+    assert [each.name for each in attacks if each.unlimited] == ["hopskipjump"]
+    others = [each for each in expanded(shape) if each.attack is None]
+    assert [each for each in found if each.attack is None] == others
+
+
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
 def test_canonical_names_are_unique_and_name_the_same_conditions_again(shape):
     found = expanded(shape)

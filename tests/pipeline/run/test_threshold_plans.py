@@ -112,8 +112,15 @@ def test_a_rule_is_tuned_to_its_recall(folder):
     found = entry(folder, RULE)
     policy = load_policy(found["policy"])
     assert isinstance(policy, Rule)
-    errors = [row for row in rows_of(folder, "clean", "tune") if wrong(row)]
-    assert 0.8 <= found["fit"]["recall"] < 0.8 + 2 / len(errors) + 0.05
+    tune = rows_of(folder, "clean", "tune")
+    for rows, share, count in (
+        ([row for row in tune if wrong(row)], found["fit"]["recall"], found["fit"]["positives"]),
+        ([row for row in tune if not wrong(row)], found["fit"]["fpr"], found["fit"]["negatives"]),
+    ):
+        uncertainty = {name: scores(rows, name) for name in policy.signals}
+        assert len(rows) == count
+        assert np.mean(~policy.accepts(uncertainty)) == share
+    assert 0.8 <= found["fit"]["recall"] < 0.8 + 2 / found["fit"]["positives"] + 0.05
 
 
 def test_every_failure_table_adds_up(results):

@@ -51,7 +51,7 @@ def manipulation(run: Run) -> Manipulation | None:
         attacked_samples=len(rows),
         wrong_answers=int((run.accepts(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
         robust_accuracy=None if eps is None else share(distances > edge(eps), rows),
-        sentence=_knowledge(searches, len(rows)),
+        sentence=_knowledge(searches, len(rows)) + _unfollowed(run),
     )
 
 
@@ -63,7 +63,19 @@ def _knowledge(searches: Mapping[str, Knowledge], images: int) -> str:
         if (names := sorted(name for name, own in searches.items() if own == what))
     ]
     lead = f"{', '.join(knew)}; none knew the guard" if knew else "No attack made a pass"
+    if knew and "knew the whole model" not in searches.values():
+        lead += "; what one who has the model would find is not known"
     return f"{lead}. {images:,} test images, chosen by hash; a stronger search can only find more."
+
+
+def _unfollowed(run: Run) -> str:
+    """What no attack could follow; nothing where the model has gradients."""
+    fault = run.facts.get("gradient_fault")
+    return (
+        f" The answers have {fault.partition('. ')[0]}: what an attacker with gradients finds is not known."
+        if fault
+        else ""
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

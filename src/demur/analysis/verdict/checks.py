@@ -13,6 +13,7 @@ from demur.analysis.robustness.perturbation_curves import Entry, is_direction, m
 from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.burst_checks import bursts
+from demur.analysis.verdict.preprocessing_table import preprocessing_checks
 from demur.analysis.verdict.sanity_checks import sanity_checks
 from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
 from demur.files import read_json
@@ -294,6 +295,7 @@ def checks(run: Run) -> tuple[Check, ...]:
         *copies(run),
         *bursts(run),
         *labels(run),
+        *preprocessing_checks(run),
         *unknown_images(run),
         *_bearing_on("attacks", (*attack_checks(run), *directions(run))),
         *_bearing_on("maps", map_checks(run)),

@@ -167,10 +167,24 @@ def out_of_scope(conditions: tuple[ConditionRow, ...], run: Run) -> tuple[str, .
     seen = f": {_listed(broken)} broke it" if broken else ""
     return (
         f"Images unlike the labelled ones{seen}",
-        "Images changed on purpose",
+        f"Images changed on purpose{_unmeasured_attacker(run)}",
         "Things that belong to none of the classes",
         *_uncovered(run),
+        *_left_out(run),
     )
+
+
+def _left_out(run: Run) -> tuple[str, ...]:
+    """What the usual plan would have measured of a smaller model."""
+    parts = run.facts.get("sizing", {}).get("left_out", ())
+    return (f"What a model of this size is spared: {'; '.join(parts)}",) if parts else ()
+
+
+def _unmeasured_attacker(run: Run) -> str:
+    """What no attack of the audit could show; nothing where gradients could be followed."""
+    if not run.facts.get("gradient_fault"):
+        return ""
+    return ": what an attacker with gradients can do is not known, for the model gave none"
 
 
 def _uncovered(run: Run) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ class AttackFacts:
 
     `ball`: it stays in a ball of a fixed radius. `minimal`: it looks for the minimal perturbation of each image,
     however large. `ascent`: it climbs one loss away from the label inside a ball, in one step or in many. `blind`: it
-    searches a ball by the answers alone, without gradients. `control`: it should find nothing that others do not.
+    searches a ball by the answers alone, without gradients. `gradient_free`: it follows none, in a ball or not.
+    `label_only`: of answers it sees the class alone. `control`: it should find nothing that others do not.
     `external`: it is the code of somebody else. `steps` and `passes`: steps of its loop, and passes of all kinds, at
     most. `stages`: the attacks that an ensemble is made of, in their order.
     """
@@ -40,6 +41,8 @@ class AttackFacts:
     minimal: bool
     ascent: Ascent | None
     blind: bool
+    gradient_free: bool
+    label_only: bool
     control: bool
     external: bool
     steps: int
@@ -91,6 +94,9 @@ class Attack(ABC):
 
     nested: ClassVar[bool] = False
     """Whether a larger ball is searched at least as well, so that it can only find more."""
+
+    label_only: ClassVar[bool] = False
+    """Whether it sees no more of an answer than whether it is the wrong class, or the target."""
 
     no_target: ClassVar[Refusal | None] = None
     """Why it takes no target class; None where it takes one."""
@@ -297,6 +303,8 @@ class Attack(ABC):
             minimal=self.minimal,
             ascent=self.ascent,
             blind=self.blind,
+            gradient_free=self.gradient_free,
+            label_only=self.label_only,
             control=self.control,
             external=self.external,
             steps=self.steps * self.restarts,
@@ -331,5 +339,6 @@ def check_gradients(attack: Attack, objective: Objective) -> None:
     if not attack.gradient_free and not classifier.capabilities.gradients:
         raise ModelError(
             f"{type(attack).__name__} follows gradients with respect to the images, and the answers of "
-            f"{classifier.name} have {classifier.gradient_fault}; or name an attack without gradients, such as square."
+            f"{classifier.name} have {classifier.gradient_fault}; or name an attack without gradients: "
+            "square or hopskipjump."
         )

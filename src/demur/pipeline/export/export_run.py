@@ -14,13 +14,15 @@ import numpy as np
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
-from demur.data import Index, Source, build_index, open_data
+from demur.data import Index, Source, build_index
+from demur.data.relabelled import under_classes
 from demur.errors import InputError, ModelError
 from demur.pipeline.export.export_figures import matrix
 from demur.pipeline.export.export_folder import ExportFolder, file_slug, open_export, unique
 from demur.pipeline.export.export_job import ExportJob, export_attack
 from demur.pipeline.export.point_files import Rows, check_suffix
 from demur.pipeline.job import Job, on_device
+from demur.pipeline.pairing import open_data_for_each
 from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.preflight import preflight_checks, try_attacks
@@ -90,9 +92,11 @@ def export(
     progress = progress or _Quiet()
     check_suffix(suffix)
     try_folder(Path(out))
-    source = open_data(data) if isinstance(data, str) else data
+    named = [model for model in models if isinstance(model, str)]
+    source = open_data_for_each(named, data) if isinstance(data, str) else data
     found = attacks_of(attacks, source.input_shape)
     classifiers = _open_models(models, source, device)
+    source = under_classes(source, classifiers[0].classes, classifiers[0].name)
     for classifier in classifiers:
         try_attacks(found, classifier)
     progress.say("reading the images")

@@ -19,7 +19,8 @@ from PIL import Image
 
 from demur import seal
 from demur.data import Source
-from demur.data.decoding import HOSTILE, Encoded, Rules
+from demur.data.decoding import HOSTILE, Encoded
+from demur.data.relabelled import as_opened
 from demur.errors import RunError
 from demur.files import read_json
 from demur.guard.card import SPLITS, TRAIN, BuiltOn, Card, Confirmation, check_ahead
@@ -31,6 +32,7 @@ from demur.guard.intake import Intake
 from demur.guard.model_files import Embedding, write_model
 from demur.metrics.binomial import clopper_pearson
 from demur.openings import copy_looks
+from demur.pictures.decode_rules import Rules
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.fitting import fit_signals
@@ -182,7 +184,8 @@ def _temperature(clean: pl.DataFrame, classes: int) -> float:
 
 
 def _rules(source: Source) -> Rules:
-    return source.rules if isinstance(source, Encoded) else Rules()
+    pictures = as_opened(source)
+    return pictures.rules if isinstance(pictures, Encoded) else Rules()
 
 
 def _card(
@@ -278,9 +281,9 @@ def _golden_rows(clean: pl.DataFrame, signal: str, count: int) -> list[int]:
 
 def _file(job: Job, row: int) -> File:
     """An image as a file: the user's own where there is one, else one that reads the same."""
-    source, position = job.source, int(job.index.positions[row])
-    if isinstance(source, Encoded):
-        content = source.picture(position)
+    pictures, position = as_opened(job.source), int(job.index.positions[row])
+    if isinstance(pictures, Encoded):
+        content = pictures.picture(position)
         return f".{_format(content)}", content
     return as_file(job.load([row])[0][0].cpu())
 

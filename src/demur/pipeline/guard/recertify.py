@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demur.data import Index, Row, Source, build_index, open_data
+from demur.data import Index, Row, Source, build_index
+from demur.data.relabelled import under_classes
 from demur.errors import DataError, InputError
 from demur.guard.card import BuiltOn, Card, check_ahead
 from demur.guard.decisions import Decisions
@@ -25,6 +26,7 @@ from demur.guard.model_files import copy_model
 from demur.ledger import Inquiry, LabelledRows, Ledger
 from demur.metrics import Estimate
 from demur.metrics.binomial import clopper_pearson
+from demur.pipeline.pairing import open_data_by
 from demur.policies import (
     PROCEDURE,
     AnyCertificate,
@@ -108,7 +110,8 @@ def recertify(
     if out is not None:
         check_place(out)
         check_ahead(expires)
-    source = open_data(data) if isinstance(data, str) else data
+    source = open_data_by(guard.intake.rules, data) if isinstance(data, str) else data
+    source = under_classes(source, guard.classifier.classes, "the guard")
     trial = _trial(folder, guard, source)
     look = count_look(folder / LEDGER, trial.inquiry(source_name), guard.card.statement)
     parts = parts_of(guard.policy, trial.labelled)

@@ -6,7 +6,9 @@ from demur.pipeline.plan.conditions import Condition
 from demur.registry import changed_fields
 from demur.registry.tables import CENTRED, MARKED
 
-_WORDS = frozenset({"callable", "ensemble", "noise", "ray", "spatial", "square", "deepfool", "foolbox", "torchattacks"})
+_WORDS = frozenset(
+    {"callable", "ensemble", "hopskipjump", "noise", "ray", "spatial", "square", "deepfool", "foolbox", "torchattacks"}
+)
 """Attacks that papers write as words; the names of all others are letters."""
 
 _ELSEWHERE = frozenset({"eps", "norm", "keep", "target", "severity", "part", "region", "by"})

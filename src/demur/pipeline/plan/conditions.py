@@ -166,7 +166,7 @@ UNKNOWN = Condition(
 """Of other images than the rest of an audit, and without labels."""
 
 
-def default_conditions(shape: Shape) -> tuple[str, ...]:
+def default_conditions(shape: Shape, *, gradients: bool = True) -> tuple[str, ...]:
     """The conditions of a plan that names none: attacks at five sizes of change, three corruptions at five severities.
 
     The sizes are .5, 1, 2, 4 and 8/255, or .05, .1, .2 and .3 for small grey images. The ensemble gives every image its
@@ -174,17 +174,31 @@ def default_conditions(shape: Shape) -> tuple[str, ...]:
     PGD are kept, which the attack target of the signals is scored on. Robust nets for small grey images are judged at
     .3, where a short search for the minimal perturbation is too high by several points: there the ensemble runs once
     more, without the search, on the images that stand.
+
+    A model without `gradients` is searched by its answers alone: inside balls of the sizes that are the ensemble's, the
+    worst points kept at the reported one, and for the minimal perturbation of each image.
     """
-    sizes, (reported, *others) = _sizes(shape)
     severities = "[1, 2, 3, 4, 5]"
     return (
         "clean",
-        f"fgsm(eps=[{', '.join(sizes)}])",
-        f"pgd(eps={reported}, keep='worst', steps=20)",
-        f"ensemble(eps={reported})",
-        *(f"ensemble(curve=false, eps={size})" for size in others),
+        *(_attacks_by_gradients(shape) if gradients else _attacks_by_answers(shape)),
         *(f"{name}(severity={severities})" for name in ("gaussian_noise", "gaussian_blur", "low_light")),
     )
+
+
+def _attacks_by_gradients(shape: Shape) -> Iterator[str]:
+    sizes, (reported, *others) = _sizes(shape)
+    yield f"fgsm(eps=[{', '.join(sizes)}])"
+    yield f"pgd(eps={reported}, keep='worst', steps=20)"
+    yield f"ensemble(eps={reported})"
+    yield from (f"ensemble(curve=false, eps={size})" for size in others)
+
+
+def _attacks_by_answers(shape: Shape) -> Iterator[str]:
+    _, (reported, *others) = _sizes(shape)
+    yield f"square(eps={reported}, keep='worst', steps=500)"
+    yield from (f"square(eps={size}, steps=500)" for size in others)
+    yield "hopskipjump"
 
 
 def _sizes(shape: Shape) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -16,6 +16,7 @@ from demur.pipeline.plan.guarantee_names import at_coverage, at_risk, with_attac
 from demur.pipeline.plan.plan_tables import (
     INT64,
     AttributionPlan,
+    ChecksPlan,
     Conditions,
     DataPlan,
     EpsilonPlan,
@@ -53,6 +54,7 @@ class Plan(Section):
     epsilon: EpsilonPlan = EpsilonPlan()
     attribution: AttributionPlan = AttributionPlan()
     lipschitz: LipschitzPlan = LipschitzPlan()
+    checks: ChecksPlan = ChecksPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()
     guard: GuardPlan | None = None
@@ -93,6 +95,10 @@ class Plan(Section):
         """
         lookup("signal", call_of(signal).name)
         return self.model_copy(update={"signals": self.signals.model_copy(update={"certify": Name(signal)})})
+
+    def with_data(self, address: str) -> "Plan":
+        """The plan about the images at an address."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"address": address})})
 
     def with_guard(self, folder: Path) -> "Plan":
         """The same plan with the policy of a guard, as its folder is now, instead of certifying one.

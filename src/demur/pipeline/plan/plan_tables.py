@@ -119,6 +119,16 @@ class AttributionPlan(Section):
     images: int = Field(default=500, ge=1, lt=INT64)
 
 
+class ChecksPlan(Section):
+    """How much is spent on checks of the measurement that cost passes.
+
+    `preprocessing` is the number of tune images that are asked again under the usual mistakes of preprocessing; 0
+    leaves that out.
+    """
+
+    preprocessing: int = Field(default=200, ge=0, le=1000)
+
+
 class LipschitzPlan(Section):
     """How fast the answer can change: norms of the layers, and of the Jacobian at so many images; 0 leaves it out."""
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import reduce
 from math import prod
+from operator import or_
 from typing import TypeAlias
 
 from demur.attribution import AttributionMap
@@ -18,6 +20,7 @@ from demur.pipeline.plan.sections import (
     region_conditions,
     search_conditions,
 )
+from demur.pipeline.plan.sizing import BUDGET, LARGE, Effort, Sizing, smaller
 from demur.policies import (
     CERTIFIERS,
     Band,
@@ -32,7 +35,7 @@ from demur.policies import (
 from demur.registry import Call, Name, build, call_of, describe
 from demur.registry.gate_rules import Gate, check_positive, read_costs, read_gate, read_prevalence
 from demur.registry.tables import CENTRED, MARKED
-from demur.signals import AnySignal
+from demur.signals import LOGITS, AnySignal, needs_of
 
 AnyPolicy: TypeAlias = Certifier | TuneFitted | Policy
 
@@ -52,6 +55,7 @@ class Setup:
         policies: by the text that the plan has for them.
         maps: maps and regions that are maps, by canonical name.
         calls: the names the plan was given, as they were parsed.
+        sizing: how much smaller the usual plan was made for a large model; None where it was not.
     """
 
     plan: Plan
@@ -60,20 +64,43 @@ class Setup:
     policies: Mapping[str, AnyPolicy]
     maps: Mapping[str, AttributionMap]
     calls: tuple[Call, ...]
+    sizing: Sizing | None = None
 
 
-def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
-    """The plan written out for the shape of its images, and what it names.
+def resolve(
+    plan: Plan, source: Source, *, spatial: bool = True, gradients: bool = True, multiply_adds: int = 0
+) -> Setup:
+    """The plan written out for its images, and what it names; the usual one is made smaller for a large model.
 
     Args:
         plan: as it was given; where it names no conditions it gets the usual ones and the usual sections.
         source: its images; the objects they mark are a usual region.
         spatial: whether the model has layers with pixels, which Grad-CAM needs.
+        gradients: whether its answers have gradients, which most attacks, maps and norms need.
+        multiply_adds: of the model, for one image; by default it counts as small.
 
     Raises:
         InputError: a condition, signal, policy, gate, cost or positive class that cannot be; better now than after an
             hour.
     """
+    found = _written_out(plan, source, spatial=spatial, gradients=gradients)
+    if plan.conditions.use or multiply_adds < LARGE:
+        return found
+    needs = reduce(or_, map(needs_of, found.signals.values()), LOGITS)
+    rows = min(len(source), plan.data.limit or len(source))
+    effort, left = Effort(multiply_adds=multiply_adds, rows=rows, passes=needs.passes), dict[str, str]()
+    usual = effort.of(found.plan, found.conditions)
+    for change in smaller(plan):
+        if effort.of(found.plan, found.conditions) <= BUDGET:
+            break
+        found = _written_out(change.without(found.plan), source, spatial=spatial, gradients=gradients)
+        left[change.subject] = change.words
+    sizing = Sizing(multiply_adds=multiply_adds, usual=usual, budget=BUDGET, left_out=tuple(left.values()))
+    return replace(found, sizing=sizing) if left else found
+
+
+def _written_out(plan: Plan, source: Source, *, spatial: bool, gradients: bool) -> Setup:
+    """The plan written out for the shape of its images, and what it names."""
     plan, shape = with_error_direction(plan, source.classes), source.input_shape
     given = tuple(_calls(plan))
     policies: dict[str, AnyPolicy] = {text: build("policy", text) for text in plan.policies.use}
@@ -81,8 +108,8 @@ def resolve(plan: Plan, source: Source, *, spatial: bool = True) -> Setup:
     read = _signal_calls(["msp", *plan.signals.use, *named, *_read_by(policies.values())])
     signals = _signals(read)
     policies = {text: _with_canonical_signal(policy) for text, policy in policies.items()}
-    found = conditions(plan.conditions.use or default_conditions(shape), shape)
-    plan, sections, maps = _with_sections(plan, source, spatial=spatial)
+    found = conditions(plan.conditions.use or default_conditions(shape, gradients=gradients), shape)
+    plan, sections, maps = _with_sections(plan, source, _Usual.of(plan, source, spatial=spatial, gradients=gradients))
     names = tuple(condition.name for condition in found)
     twice = sorted(set(names) & {section.name for section in sections})
     if twice:
@@ -169,19 +196,36 @@ def _signals(calls: Iterable[Call]) -> dict[str, AnySignal]:
     return {describe(call.name, signal): signal for call, signal in ((call, build("signal", call)) for call in calls)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Usual:
+    """The sections of a plan that names no conditions."""
+
+    searches: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    images: int = 0
+
+    @classmethod
+    def of(cls, plan: Plan, source: Source, *, spatial: bool, gradients: bool) -> "_Usual":
+        """What is usual for a model: all of it follows gradients."""
+        if plan.conditions.use or not gradients:
+            return cls()
+        cam = ("grad_cam",) if spatial else ()
+        regions = () if plan.attribution.regions is not None else _usual_regions(source, cam)
+        return cls(searches=("ray",), maps=(*cam, "gradient"), regions=regions, images=64)
+
+
 def _with_sections(
-    plan: Plan, source: Source, *, spatial: bool
+    plan: Plan, source: Source, usual: _Usual
 ) -> tuple[Plan, tuple[Condition, ...], dict[str, AttributionMap]]:
-    """The plan with its sections written out: where it names no conditions, what is usual; else what it has."""
-    usual, given = not plan.conditions.use, plan.attribution
-    cam = ("grad_cam",) if spatial else ()
-    maps = _maps(given.maps if given.maps is not None else (*cam, "gradient") if usual else (), {})
-    regions = _maps(given.regions if given.regions is not None else _usual_regions(source, cam) if usual else (), maps)
-    searches = search_conditions(
-        plan.epsilon.use if plan.epsilon.use is not None else ("ray",) if usual else (), source.input_shape
-    )
+    """The plan with its sections written out: what it has, and else what is usual."""
+    given = plan.attribution
+    maps = _maps(given.maps if given.maps is not None else usual.maps, {})
+    regions = _maps(given.regions if given.regions is not None else usual.regions, maps)
+    rays = plan.epsilon.use if plan.epsilon.use is not None else usual.searches
+    searches = search_conditions(rays, source.input_shape)
     occlude = given.occlude if given.occlude is not None else OCCLUSIONS if regions else ()
-    images = plan.lipschitz.images if plan.lipschitz.images is not None else 64 if usual else 0
+    images = plan.lipschitz.images if plan.lipschitz.images is not None else usual.images
     attribution = given.model_copy(update={"maps": tuple(maps), "regions": tuple(regions), "occlude": occlude})
     changes = {
         "epsilon": plan.epsilon.model_copy(update={"use": tuple(condition.name for condition in searches)}),

@@ -6,6 +6,7 @@ forked, for threads do not survive a fork, and by a command of their own rather 
 run the user's script again.
 """
 
+import json
 import math
 import multiprocessing.connection as channels
 import os
@@ -30,7 +31,7 @@ Arrival: TypeAlias = tuple[Shard, MeasuredShard | None]
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
 _BOOT = (
-    "import pickle, sys; sys.path[:] = pickle.loads(bytes.fromhex(sys.argv[2])); "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from demur.pipeline.run.helper import serve; serve(int(sys.argv[1]))"
 )
 
@@ -69,7 +70,7 @@ class Helper:
         """Start one that uses so many threads."""
         ours, theirs = channels.Pipe()
         environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
-        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), pickle.dumps(sys.path).hex()]
+        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)]
         process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
             words, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
         )

@@ -78,9 +78,12 @@ def save_corruption_thumbs(job: Job, folder: RunWriter, row: int) -> None:
 
 
 def webp(image: Images) -> bytes:
-    """At most 6 kB: enlarged without smoothing when tiny, and coded more coarsely until it fits."""
+    """At most 6 kB: enlarged without smoothing when tiny, and coded more coarsely until it fits.
+
+    Of two channels the first is shown, of more than three the first three.
+    """
     array = (image.clamp(0, 1) * 255).round().numpy().astype(np.uint8)
-    pixels = array[0] if len(array) == 1 else np.moveaxis(array[:3], 0, 2)
+    pixels = array[0] if len(array) < 3 else np.moveaxis(array[:3], 0, 2)
     picture = Image.fromarray(pixels)
     scale = _SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))

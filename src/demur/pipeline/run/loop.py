@@ -54,6 +54,7 @@ from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
+from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
 from demur.records import read
 from demur.registry.regular_files import MIB
 from demur.signals import Fittable
@@ -106,6 +107,8 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
         torch.set_num_threads(resources.threads)
     kept = KeptImages(resources.image_memory * MIB)
     job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)), kept)
+    for note in job.classifier.notes:
+        progress.say(note)
     progress.say("checking the model and the data")
     checks, job = _preflight(job)
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
@@ -115,6 +118,7 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
         if not folder.is_finished({task.name: len(task.rows) for task in shards(job)}):
             _say_harm(folder, progress, notes)
             folder.write_json("facts/preflight.json", checks)
+            _note_preprocessing(job, folder, progress)
             _measure(job, folder, progress, resources)
             folder.log("finished", seconds=round(time.monotonic() - began, 1))
             folder.finish()
@@ -192,6 +196,15 @@ def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Ca
         progress.say(what)
         with folder.timed(name):
             folder.write_json(path, facts())
+
+
+def _note_preprocessing(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """How tune images are answered under the usual mistakes of preprocessing, where there are any to ask about."""
+    rows = probe_rows(job)
+    if len(rows):
+        tell = partial(_tell_failure, folder, "preprocessing")
+        work = partial(without_failures, job, rows, lambda job, _rows: preprocessing_facts(job), tell)
+        _note(folder, "preprocessing", progress, "trying other preprocessing", work)
 
 
 def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:

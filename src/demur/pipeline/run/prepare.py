@@ -6,18 +6,22 @@ from pathlib import Path
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.classifier.multiply_adds import multiply_adds
 from demur.containment import contained
-from demur.data import Source, UnknownImages, build_index, check_same_shape, open_data, open_unknown
+from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.relabelled import as_opened, under_classes
 from demur.data.unknown_images import unknown_images
-from demur.errors import ModelError
+from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
 from demur.pipeline.job import Job, on_device
+from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import check_batch, resolve
 from demur.pipeline.preflight import has_maps
+from demur.pipeline.preprocessing_lines import preprocessing_lines
 from demur.pipeline.run.guarantee_fits import check_sites
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
@@ -92,25 +96,68 @@ def prepared_job(
     Raises:
         InputError: something that is named cannot be used.
     """
-    source = open_data(plan.data.address) if others.source is None else others.source  # one without rows is false
+    address = None if others.classifier is not None else plan.model.address
+    source = others.source
+    if source is None:  # one without rows is false
+        source = open_data_for(address, plan.data.address)
+        plan = plan.with_data(source.address)
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
+    source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
-    setup = resolve(plan if guard is None else _guarded(plan, guard), source, spatial=has_maps(classifier))
+    asked = plan if guard is None else _guarded(plan, guard)
+    setup = resolve(asked, source, **_bears(plan, classifier), multiply_adds=_cost(plan, classifier))
+    if setup.sizing is not None:
+        say(setup.sizing.sentence)
     check_place(setup.plan)
     unknown = _unknown(plan, source, others.unknown)
     say("reading the images")
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
     index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
-    if guard is not None:  # nothing is placed or certified here: every image may judge
-        every: list[Split] = ["test"] * len(index)
-        index = replace(index, splits=tuple(every))
+    if guard is not None:
+        index = _all_test(index)
     check_sites(setup.policies, index)
-    address = None if others.classifier is not None else plan.model.address
-    parts = {"model": address, "unknown": _unknown_images(plan, unknown, index, classifier), "kept": kept}
+    lines = preprocessing_lines(address, classifier, as_opened(source))
+    strangers = _unknown_images(plan, unknown, index, classifier)
+    parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}
     job = Job.of(setup, classifier, source, index, **parts)
     return job if guard is None else _with_guard(job, guard)
+
+
+def _bears(plan: Plan, classifier: BoundClassifier) -> dict[str, bool]:
+    """What of a plan a model bears; its gradients are asked for where the plan leaves the attacks open."""
+    gradients = bool(plan.conditions.use) or not classifier.gradient_fault
+    return {"spatial": has_maps(classifier), "gradients": gradients}
+
+
+def _all_test(index: Index) -> Index:
+    """The index where nothing is placed or certified: every image may judge."""
+    every: list[Split] = ["test"] * len(index)
+    return replace(index, splits=tuple(every))
+
+
+def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
+    """A plan as an audit would write it out, and what is to be said of it; nothing is asked of the model but one pass.
+
+    Raises:
+        InputError: the data cannot be opened, or the plan names something that cannot be.
+    """
+    source = open_data_for(plan.model.address, plan.data.address)
+    plan = plan.with_data(source.address)
+    try:
+        classifier = _classifier(plan, source, StandIns())
+        source = under_classes(source, classifier.classes, plan.model.address)
+    except InputError as error:
+        note = f"the model cannot be used as it is, and the plan below is that of any small one: {error}"
+        return resolve(plan, source).plan, (note,)
+    found = resolve(plan, source, **_bears(plan, classifier), multiply_adds=_cost(plan, classifier))
+    return found.plan, () if found.sizing is None else (found.sizing.sentence,)
+
+
+def _cost(plan: Plan, classifier: BoundClassifier) -> int:
+    """Multiply-adds of one image, where they decide how much is measured; 0 where the plan says that itself."""
+    return 0 if plan.conditions.use else multiply_adds(classifier)
 
 
 def _with_guard(job: Job, guard: AuditedGuard) -> Job:

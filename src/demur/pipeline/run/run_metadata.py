@@ -114,12 +114,15 @@ def _facts(job: Job) -> dict[str, Any]:
         "model": plan.model.address,
         "model_sha256": model.sha256,
         "parameters": model.parameters,
+        **_if_any("gradient_fault", model.gradient_fault),
         "input_shape": list(model.input_shape),
         "classes": list(model.classes),
         "data": plan.data.address,
+        "preprocessing": list(job.preprocessing),
+        **_if_any("sizing", None if job.sizing is None else asdict(job.sizing)),
         "data_sha256": index.sha256,
         "rows_sha256": {**index.rows_sha256, **_unknown_rows(job)},
-        **({} if job.unknown is None else {"unknown": _unknown_facts(job.unknown, str(plan.data.unknown))}),
+        **_if_any("unknown", None if job.unknown is None else _unknown_facts(job.unknown, str(plan.data.unknown))),
         "splits": {split: len(index.rows_of(split)) for split in ("fit", "tune", "certify", "test")},
         "duplicates": index.duplicates,
         "excluded": index.excluded,
@@ -128,12 +131,18 @@ def _facts(job: Job) -> dict[str, Any]:
         "conditions": [_condition_facts(each, job, values) for each in job.conditions],
         "flags": [asdict(flag) for flag in FLAGS],
         "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("demur", "torch", "numpy", "polars")},
-            **packages(_calls(job)),
-        },
+        "versions": _versions(job),
     }
+
+
+def _versions(job: Job) -> dict[str, str]:
+    own = {name: version(name) for name in ("demur", "torch", "numpy", "polars")}
+    return {"python": platform.python_version(), **own, **packages(_calls(job))}
+
+
+def _if_any(name: str, value: Any) -> dict[str, Any]:
+    """The fact under its name; nothing where it is empty."""
+    return {name: value} if value else {}
 
 
 def _unknown_rows(job: Job) -> dict[str, str]:

@@ -52,6 +52,9 @@ def _all(sample: TrialSample, job: Job) -> Iterator[Finding]:
     yield from answer_findings(sample)
     if not any(condition.attack for condition in found):
         return
+    if all(attack.gradient_free for attack in attacks_of(found)) and job.classifier.gradient_fault:
+        yield from reach_findings(found)
+        return
     yield from gradient_findings(sample)
     yield from reach_findings(found)
     lead = lead_of(found)

@@ -1,0 +1,176 @@
+"""The usual plan, made smaller for large models: by counted multiply-adds and rows, never by a clock."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.plan.plan_file import Plan
+from demur.registry import call_of
+
+LARGE = 200_000_000
+"""Multiply-adds of one image from which on the usual plan is made smaller."""
+
+BUDGET = 2_500_000_000_000
+"""Multiply-adds that the usual plan may take of a large model: minutes on two cores."""
+
+_TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
+_TRIAL = 25
+_TRIED = 48
+_NORMS = 40
+_PREFLIGHT = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What is known of the cost of a plan beforehand.
+
+    Attributes:
+        multiply_adds: of one image.
+        rows: how many images there are.
+        passes: of one image, for the signals.
+    """
+
+    multiply_adds: int
+    rows: int
+    passes: float = 0.0
+
+    @property
+    def attackable(self) -> int:
+        """How many of the rows are attacked at most: those of the test split, or all where there is none."""
+        share = 1.0 if self.rows < _FEW else _TESTED if self.rows < _UNSPLIT else 0.4
+        return ceil(self.rows * share)
+
+    def of(self, plan: Plan, conditions: Sequence[Condition]) -> int:
+        """Multiply-adds of a plan, at most; a backward pass costs about as much as a forward."""
+        attacked = min(plan.conditions.attacked, self.attackable)
+        passes = sum(self._passes(each, plan, attacked) for each in conditions)
+        longest = max((_steps(each) for each in conditions if _is_plain(each)), default=0)
+        if any(each.kind == "attack" for each in conditions):
+            passes += min(attacked, _TRIED) * (_TRIAL + 2 * (1 + 2 * longest))
+        passes += _NORMS * min(plan.lipschitz.images or 0, self.rows) + 2 * min(self.rows, _PREFLIGHT)
+        return round(passes * self.multiply_adds)
+
+    def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
+        own = 1 + 2 * (_steps(condition) + (0 if condition.map is None else condition.map.gradients))
+        match condition.kind:
+            case "attack":
+                return attacked * (own + self.passes)
+            case "epsilon" if condition.region is None:
+                return min(plan.epsilon.images, self.rows) * own
+            case "epsilon" | "map" | "intervention":
+                return min(plan.attribution.images, self.rows) * own
+            case _:
+                return self.rows * (own + self.passes)
+
+
+def _steps(condition: Condition) -> int:
+    return 0 if condition.attack is None else condition.attack.steps * condition.attack.restarts
+
+
+def _is_plain(condition: Condition) -> bool:
+    return condition.attack is not None and condition.attack.ascent == "many steps" and condition.kind == "attack"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is left out of a plan.
+
+    Attributes:
+        subject: what it is about; of several changes of one subject the last is told.
+        words: what is left out.
+        without: the plan without it.
+    """
+
+    subject: str
+    words: str
+    without: Callable[[Plan], Plan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizing:
+    """How much smaller the usual plan was made.
+
+    Attributes:
+        multiply_adds: of one image.
+        usual: of the usual plan.
+        budget: what it may take.
+        left_out: what it does without, in words.
+    """
+
+    multiply_adds: int
+    usual: int
+    budget: int
+    left_out: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What was done, and why."""
+        return (
+            f"the usual plan would take {self.usual:.1e} multiply-adds, {self.multiply_adds:,} for one image, and "
+            f"{self.budget:.1e} is the most that it may; left out: {'; '.join(self.left_out)}. A plan that names "
+            "conditions is measured whole"
+        )
+
+
+def smaller(declared: Plan) -> Iterator[Change]:
+    """What is left out of the usual plan one after the other until it is small enough, the dearest first.
+
+    Args:
+        declared: the plan as it was given; what it says itself stays.
+    """
+    attacks = "attacked" not in declared.conditions.model_fields_set
+    if attacks:
+        yield _attacked(256)
+    if "images" not in declared.epsilon.model_fields_set:
+        yield _cut("perturbations", "minimal perturbations of more than 128 images", "epsilon", images=128)
+    if "images" not in declared.attribution.model_fields_set:
+        yield _cut("maps", "attribution maps of more than 128 images", "attribution", images=128)
+    yield Change("ensemble", "the ensemble of attacks, so that robust accuracy is that of PGD", _without_ensemble)
+    yield from _whole_sections(declared)
+    yield Change("severities", "corruptions at severities 2 and 4", _without_severities(2, 4))
+    if attacks:
+        yield from map(_attacked, (128, 64, 32, 24, 16))
+    yield Change("severities", "corruptions at severities other than 3", _without_severities(1, 2, 4, 5))
+
+
+def _whole_sections(declared: Plan) -> Iterator[Change]:
+    if declared.attribution.regions is None:
+        yield _cut("regions", "occlusions, and perturbations of the object", "attribution", regions=(), occlude=())
+    if declared.lipschitz.images is None:
+        yield _cut("norms", "norms", "lipschitz", images=0)
+    if declared.epsilon.use is None:
+        yield _cut("perturbations", "minimal perturbations", "epsilon", use=())
+    if declared.attribution.maps is None:
+        yield _cut("maps", "attribution maps", "attribution", maps=())
+
+
+def _attacked(count: int) -> Change:
+    return _cut("attacks", f"attacks on more than {count} images", "conditions", attacked=count)
+
+
+def _cut(subject: str, words: str, section: str, **values: object) -> Change:
+    return Change(subject, words, _changing(section, **values))
+
+
+def _changing(section: str, **values: object) -> Callable[[Plan], Plan]:
+    """A plan with other values in one of its tables."""
+    return lambda plan: plan.model_copy(update={section: getattr(plan, section).model_copy(update=values)})
+
+
+def _without_ensemble(plan: Plan) -> Plan:
+    return _using(plan, [text for text in plan.conditions.use if call_of(text).name != "ensemble"])
+
+
+def _without_severities(*severities: int) -> Callable[[Plan], Plan]:
+    return lambda plan: _using(
+        plan, [text for text in plan.conditions.use if call_of(text).fields.get("severity") not in severities]
+    )
+
+
+def _using(plan: Plan, names: Sequence[str]) -> Plan:
+    """The plan with some of its conditions alone, and those that a gate is about."""
+    kept = [
+        text for text in plan.conditions.use if text in names or any(key.startswith(f"{text}.") for key in plan.gates)
+    ]
+    return _changing("conditions", use=tuple(kept))(plan)

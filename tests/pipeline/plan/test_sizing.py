@@ -1,0 +1,91 @@
+"""The usual plan of a large model is small enough, of a small one whole, and of neither does a clock decide."""
+
+import pytest
+import torch
+
+from demur.data import from_tensors
+from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.plan.resolve import resolve
+from demur.pipeline.plan.sizing import BUDGET, LARGE, Effort
+
+LITE = 385_187_552
+
+
+@pytest.fixture(scope="module")
+def source():
+    """200 images; their size does not matter, for multiply-adds are told."""
+    return from_tensors(torch.rand(200, 3, 40, 40), torch.arange(200) % 2, classes=("cat", "dog"))
+
+
+def names(setup):
+    return {condition.family for condition in setup.conditions}
+
+
+@pytest.mark.parametrize("multiply_adds", [0, 5_762_880, LARGE - 1])
+def test_the_usual_plan_of_a_small_model_is_whole(source, multiply_adds):
+    found = resolve(Plan(), source, multiply_adds=multiply_adds)
+    assert found.sizing is None
+    assert found.plan.sha256 == resolve(Plan(), source).plan.sha256
+    assert {"ensemble", "ray", "grad_cam", "occlude"} <= names(found)
+
+
+def test_what_is_left_of_a_large_one_costs_no_more_than_the_budget(source):
+    found = resolve(Plan(), source, multiply_adds=LITE)
+    effort = Effort(multiply_adds=LITE, rows=200)
+    assert effort.of(found.plan, found.conditions) <= BUDGET < found.sizing.usual
+    assert names(found) == {"clean", "fgsm", "pgd", "gaussian_noise", "gaussian_blur", "low_light"}
+    assert found.plan.conditions.attacked == 24
+    assert found.sizing.left_out[-1] == "corruptions at severities 2 and 4"
+    assert [text for text in found.sizing.left_out if "attacks on" in text] == ["attacks on more than 24 images"]
+    assert all(text in found.sizing.sentence for text in (*found.sizing.left_out, "385,187,552"))
+
+
+def test_the_written_plan_measures_the_same_again(source):
+    found = resolve(Plan(), source, multiply_adds=LITE)
+    again = resolve(found.plan, source, multiply_adds=LITE)
+    assert (again.plan.sha256, again.sizing) == (found.plan.sha256, None)
+    assert again.conditions == found.conditions
+
+
+def test_more_multiply_adds_or_rows_leave_no_more_behind(source):
+    costs = [resolve(Plan(), source, multiply_adds=m) for m in (LARGE, 2 * LARGE, 8 * LARGE, 64 * LARGE)]
+    kept = [len(each.conditions) for each in costs]
+    assert kept == sorted(kept, reverse=True)
+    attacked = [each.plan.conditions.attacked for each in costs]
+    assert attacked == sorted(attacked, reverse=True)
+    few = resolve(read_plan(None, ["data.limit=40"]), source, multiply_adds=LITE)
+    assert len(few.conditions) >= len(resolve(Plan(), source, multiply_adds=LITE).conditions)
+
+
+def test_the_smallest_plan_has_each_kind_of_condition(source):
+    found = resolve(Plan(), source, multiply_adds=10**12)
+    assert names(found) == {"clean", "fgsm", "pgd", "gaussian_noise", "gaussian_blur", "low_light"}
+    assert {condition.severity for condition in found.conditions if condition.kind == "corruption"} == {3.0}
+
+
+@pytest.mark.parametrize(
+    ("setting", "check"),
+    [
+        ("conditions.attacked=100", lambda plan: plan.conditions.attacked == 100),
+        ('epsilon.use=["ray"]', lambda plan: plan.epsilon.use == ("ray",)),
+        ("epsilon.images=180", lambda plan: plan.epsilon.images == 180),
+        ("attribution.images=150", lambda plan: plan.attribution.images == 150),
+        ('attribution.maps=["gradient"]', lambda plan: plan.attribution.maps == ("gradient",)),
+        ('attribution.regions=["centred"]', lambda plan: plan.attribution.regions == ("centred",)),
+        ("lipschitz.images=30", lambda plan: plan.lipschitz.images == 30),
+    ],
+)
+def test_what_a_plan_says_itself_stays(source, setting, check):
+    assert check(resolve(read_plan(None, [setting]), source, multiply_adds=LITE).plan)
+
+
+def test_a_plan_that_names_conditions_is_measured_whole(source):
+    plan = read_plan(None, ['conditions.use=["ensemble(eps=2/255)"]'])
+    found = resolve(plan, source, multiply_adds=64 * LARGE)
+    assert found.sizing is None
+    assert "ensemble" in names(found)
+
+
+def test_what_a_gate_is_about_is_measured(source):
+    plan = read_plan(None, ['gates."ensemble(eps=2/255).accuracy"=">= 0.1"'])
+    assert "ensemble" in names(resolve(plan, source, multiply_adds=LITE))
