@@ -212,13 +212,13 @@ def test_confidence_widens_what_is_proven():
     [
         ("msp", 0.9, math.log(9)),
         ("msp", 0.4, 0.0),
-        ("msp", 1.0, math.inf),
+        ("msp", 1.0, math.log(1e6)),
         ("margin", 0.5, math.log(3)),
         ("margin", 0.0, 0.0),
     ],
 )
 def test_the_slack_of_a_threshold(signal, least, slack):
-    assert Acceptance(signal=signal, least=least).slack == pytest.approx(slack)
+    assert Acceptance(signal=signal, least=least).slack == pytest.approx(slack, rel=1e-5)
 
 
 class Odd(nn.Module):
@@ -241,3 +241,101 @@ def test_each_row_has_its_own_radius():
     together = bounds(model, x, y, torch.tensor([0.0, 0.01, 0.05])).label_leads
     for at, eps in enumerate((0.0, 0.01, 0.05)):
         torch.testing.assert_close(bounds(model, x[at : at + 1], y[at : at + 1], eps).label_leads[0], together[at])
+
+
+def refusal(forward, *layers):
+    """What is said of a model whose forward is a function of its linear layer and the images."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.others = nn.Linear(16, 3), nn.ModuleList(layers)
+
+        def forward(self, x):
+            return forward(self, x.flatten(1))
+
+    with pytest.raises(NoBoundError) as error:
+        bounds(classifier(Model(), (1, 4, 4)), torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), 0.1)
+    return str(error.value)
+
+
+def changed_by_name(net, x):
+    y = x + 0
+    torch.relu_(y)  # changes y, and what it returns is dropped
+    return net.linear(y)
+
+
+def rounded(net, x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return net.linear(x).float()
+
+
+@pytest.mark.parametrize(
+    ("forward", "reason"),
+    [
+        (lambda net, x: net.linear(x) * (x[:, :3] != 0.5), "comparison"),
+        (lambda net, x: net.linear(x) * (2 if x[0, 0] > 0 else 1), "TypeError"),
+        (lambda net, x: net.linear(x) * (x.mean() + 1), "mean over images"),
+        (lambda net, x: net.linear(x.to(torch.float16).to(torch.float32)), "precision"),
+        (lambda net, x: net.linear(x) / (1 + x[:, :1]), "depends on the image"),
+        (lambda net, x: net.linear(nn.functional.gelu(x)), "gelu"),
+        (changed_by_name, "relu_"),
+        (rounded, "autocast"),
+    ],
+)
+def test_what_has_no_bound_is_refused_rather_than_guessed(forward, reason):
+    assert reason in refusal(forward)
+
+
+def test_answers_that_are_drawn_have_no_bound():
+    assert "from call to call" in refusal(lambda net, x: net.linear(x + 0.1 * torch.randn(x.shape)))
+
+
+class Shortcut(nn.Module):
+    """ReLU in place changes what the shortcut carries too, as torch does it."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.first, self.last, self.change = nn.Linear(16, 8), nn.Linear(8, 3), change
+
+    def forward(self, x):
+        kept = out = self.first(x.flatten(1))
+        out = self.change(out)
+        return self.last(out + kept)
+
+
+def doubled(value):
+    value += value
+    return value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.ReLU(inplace=True),
+        nn.ReLU6(inplace=True),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Hardtanh(inplace=True),
+        doubled,
+        lambda value: nn.functional.relu(value, inplace=True) * value,
+    ],
+)
+def test_a_change_in_place_is_seen_by_all_who_hold_the_value(change):
+    model = classifier(fresh(lambda: Shortcut(change), 0), (1, 4, 4))
+    x = torch.rand(20, 1, 4, 4, generator=DICE)
+    y = torch.zeros(20, dtype=torch.long)
+    found = bounds(model, x, y, 1e-6)
+    logits = model(x).double()
+    assert ((found.logits.low <= logits) & (logits <= found.logits.high)).all()
+    assert (found.logits.high - found.logits.low).max() < 1e-3
+
+
+def test_a_last_layer_changed_in_place_is_bounded_as_it_is():
+    """What is known of it as a linear layer holds no more."""
+    net = fresh(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.ReLU(inplace=True)), 0)
+    model = classifier(net, (1, 4, 4))
+    x, y = torch.rand(20, 1, 4, 4, generator=DICE), torch.zeros(20, dtype=torch.long)
+    logits = model(x).double()
+    lead = logits[:, :1] - logits
+    lead[:, 0] = math.inf
+    assert (bounds(model, x, y, 0.0).label_leads <= lead).all()

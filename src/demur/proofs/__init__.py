@@ -3,9 +3,9 @@
 from demur.proofs.interval_bounds import (
     Acceptance,
     Bounds,
-    NoBoundError,
     bounds,
     proven_radii,
 )
+from demur.proofs.interval_ends import NoBoundError
 
 __all__ = ["Acceptance", "Bounds", "NoBoundError", "bounds", "proven_radii"]

@@ -15,11 +15,16 @@ from torch import Tensor
 
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError
-from demur.proofs.intervals import Interval, NoBoundError, pair_leads
+from demur.proofs.interval_ends import Ends, NoBoundError, pair_leads
+from demur.proofs.interval_rules import divide, subtract
+from demur.proofs.intervals import Interval
 from demur.shapes import Flags, Images, Labels, Scores
 
-_WIDER = 1e-6
-"""Of eps: by how much more an attack's point may be away and still count as inside."""
+_WIDER = 2e-6
+"""In pixel fractions: twice by how much more than eps an attack's point may be away and still count as inside."""
+
+_SUREST = 1 - 1e-6
+"""The largest confidence that a proof tells from certainty; a guard that wants more lets this much through."""
 
 _MANY = 64
 """Classes above which the sharper of two bounds on an accepted answer, which compares each pair, is left out."""
@@ -43,9 +48,7 @@ class Acceptance:
         With p₁ ≥ t some p₂ ≤ 1 − t, so z₁ − z₂ ≥ ln(t / (1 − t)); with p₁ − p₂ ≥ m, p₁/p₂ is least where they share
         all there is: (1 + m) / (1 − m).
         """
-        share = self.least if self.signal == "msp" else (1 + self.least) / 2
-        if share >= 1:
-            return math.inf
+        share = min(_SUREST, self.least if self.signal == "msp" else (1 + self.least) / 2)
         return max(0.0, math.log(share / (1 - share))) if share > 0 else 0.0
 
 
@@ -58,7 +61,7 @@ class Bounds:
         labels: the true classes.
     """
 
-    logits: Interval
+    logits: Ends
     labels: Labels
 
     @cached_property
@@ -80,7 +83,7 @@ class Bounds:
         """
         behind = -self.label_leads < acceptance.slack if acceptance.slack > 0 else self.label_leads > 0
         if acceptance.signal == "msp" and len(behind.T) <= _MANY:
-            behind = behind | (self.largest_shares < acceptance.least)
+            behind = behind | (self.largest_shares < min(_SUREST, acceptance.least))
         return behind.all(dim=1)
 
     @cached_property
@@ -104,33 +107,50 @@ def bounds(classifier: BoundClassifier, x: Images, y: Labels, eps: Scores | floa
     Raises:
         NoBoundError: it has an operation that no bound is known for, which is named.
     """
-    radius = torch.as_tensor(eps, dtype=torch.float64)
+    fault = _fault(classifier)
+    if fault:
+        raise NoBoundError(fault)
+    radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device)
     radius = radius.view(-1, 1, 1, 1) if radius.ndim else radius
-    box = _normalised(classifier, Interval.around(x, radius + _WIDER))
-    if classifier.contract.output != "logits" or classifier.dtype != torch.float32:
-        raise NoBoundError(f"a model of {classifier.contract.output} in {classifier.dtype}")
-    with torch.no_grad():
+    with torch.inference_mode(mode=False), torch.no_grad():
+        box = normalised(classifier, Interval.around(x, radius + _WIDER))
         return Bounds(_answer(classifier.as_module(), box), y)
 
 
-def _normalised(classifier: BoundClassifier, box: Interval) -> Interval:
-    contract = classifier.contract
+def _fault(classifier: BoundClassifier) -> str:
+    """Why nothing can be proven of a classifier before a layer is looked at; empty if something may be."""
+    if classifier.contract.output != "logits":
+        return f"outputs that are {classifier.contract.output}"
+    if classifier.dtype != torch.float32:
+        return f"weights in {classifier.dtype}"
+    if classifier.device.type != "cpu" and _is_coarse():
+        return "a GPU that may round to TF32 (torch.backends.cudnn.allow_tf32 = False forbids it)"
+    return "" if classifier.capabilities.deterministic else "answers that differ from call to call"
+
+
+def _is_coarse() -> bool:
+    return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+
+
+def normalised(classifier: BoundClassifier, box: Ends) -> Ends:
+    """What the module is given for all images of a box."""
+    contract, device, shape = classifier.contract, box.low.device, (1, -1, 1, 1)
     if contract.mean is not None:
-        box = box - torch.tensor(contract.mean).view(1, -1, 1, 1)
+        box = subtract(box, torch.tensor(contract.mean, device=device).view(shape))
     if contract.std is not None:
-        box = box / torch.tensor(contract.std).view(1, -1, 1, 1)
+        box = divide(box, torch.tensor(contract.std, device=device).view(shape))
     return box
 
 
-def _answer(module: Callable[[Any], Any], box: Interval) -> Interval:
+def _answer(module: Callable[[Any], Any], box: Ends) -> Ends:
     try:
         found = module(box)
     except DemurError:
         raise
     except Exception as error:
         raise NoBoundError(f"what raises {type(error).__name__} on intervals ({error})") from error
-    if not isinstance(found, Interval) or found.ndim != 2:
-        raise NoBoundError("an answer that is not one tensor of logits")
+    if not isinstance(found, Ends) or found.low.ndim != 2 or len(found.low) != len(box.low):
+        raise NoBoundError("an answer that is not one tensor of logits, a row for each image")
     return found
 
 
@@ -139,7 +159,8 @@ def proven_radii(classifier: BoundClassifier, x: Images, y: Labels, largest: flo
 
     At least what is returned is proven, and at most `largest`/2^halvings more would be; 0 where nothing is.
     """
-    low, high = torch.zeros(len(x), dtype=torch.float64), torch.full((len(x),), largest, dtype=torch.float64)
+    high = torch.full((len(x),), largest, dtype=torch.float64, device=x.device)
+    low = torch.zeros_like(high)
     at_most = bounds(classifier, x, y, high).right
     low = torch.where(at_most, high, low)
     for _ in range(halvings):
