@@ -1,8 +1,8 @@
 """What a value of a network can be for all images of a box: at least `low`, at most `high`.
 
-Gowal et al. (2018), arXiv:1810.12715. For a proof the ends are in float64 and hold for the network as float32 computes
-it: each operation widens them by what float32 can err, whatever the order of its sums (Higham (2002), "Accuracy and
-stability of numerical algorithms", §3.1). For training they are in the network's precision and are not widened.
+Gowal et al. (2018), arXiv:1810.12715. Ends of a proof hold for the network as float32 computes it: each operation
+widens them by what float32 can err in it and in the ends, whatever the order of its sums (Higham (2002), "Accuracy and
+stability of numerical algorithms", §3.1). Ends for training are not widened.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from demur.errors import DemurError
 
-ROUNDING = 8 * 2.0**-24
-"""Relative error of one operation: eight times that of float32, for fast convolutions that add and multiply more."""
+ROUNDING = 16 * 2.0**-24
+"""Relative error of one operation: 16 times that of float32. The network errs once and the ends three times, in their
+middle, their reach and the widening; the rest is for fast convolutions, which add and multiply more."""
 
 
 class NoBoundError(DemurError):

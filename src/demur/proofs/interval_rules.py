@@ -60,12 +60,12 @@ Map: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 def _linear_map(x: Ends, weight: Tensor, bias: Tensor | None, terms: int, apply: Map) -> Ends:
     """The image of a box under a linear function: its middle, give or take the radius times absolute weights."""
-    middle, reach = apply(x.centre, weight), apply(x.radius, weight.abs())
-    error = (terms + 2) * apply(x.most, weight.abs()) if x.unit else torch.zeros_like(reach)
-    if bias is not None:
-        spread = bias.view(-1, *[1] * (middle.ndim - 2))
-        middle, error = middle + spread, error + spread.abs()
-    return x.between(middle - reach, middle + reach).widened(error)
+    slack = (terms + 2) * x.unit
+    middle, reach = apply(x.centre, weight), apply(x.radius + slack * x.most, weight.abs())
+    if bias is None:
+        return x.between(middle - reach, middle + reach)
+    spread = bias.view(-1, *[1] * (middle.ndim - 2))
+    return x.between(middle - reach + spread, middle + reach + spread).widened(spread.abs() + middle.abs() + reach)
 
 
 def _linear(x: Ends, weight: Tensor, bias: Tensor | None = None) -> Ends:

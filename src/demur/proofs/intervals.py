@@ -21,7 +21,7 @@ class Interval(Ends):
     def around(cls, x: Tensor, radius: Tensor | float) -> Self:
         """All values that lie within a radius of these and in [0, 1], for a proof."""
         x = x.double()
-        return cls((x - radius).clamp(min=0), (x + radius).clamp(max=1))
+        return cls((x - radius).clamp(min=0).float(), (x + radius).clamp(max=1).float())
 
     @classmethod
     def __torch_function__(
