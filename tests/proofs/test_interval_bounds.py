@@ -211,17 +211,25 @@ def test_confidence_widens_what_is_proven():
 
 
 @pytest.mark.parametrize(
-    ("signal", "least", "slack"),
+    ("logits", "label", "msp", "margin"),
     [
-        ("msp", 0.9, math.log(9)),
-        ("msp", 0.4, 0.0),
-        ("msp", 1.0, math.log(1e6)),
-        ("margin", 0.5, math.log(3)),
-        ("margin", 0.0, 0.0),
+        ([0.0, math.log(9)], 0, 0.9, 0.8),
+        ([0.0, math.log(9)], 1, -1, -1),
+        ([0.0, 0.0, math.log(2)], 0, 0.5, 1 / 3),
+        ([math.log(2), math.log(3), math.log(5)], 0, 0.5, 3 / 7),
     ],
 )
-def test_the_slack_of_a_threshold(signal, least, slack):
-    assert Acceptance(signal=signal, least=least).slack == pytest.approx(slack, rel=1e-5)
+def test_the_confidence_of_a_wrong_answer_is_at_most_what_its_lead_allows(logits, label, msp, margin):
+    point = Interval(torch.tensor([logits]), torch.tensor([logits]), unit=0.0)
+    found = Bounds(point, torch.tensor([label]))
+    assert found.wrong_confidence("msp").item() == pytest.approx(msp, abs=1e-6)
+    assert found.wrong_confidence("margin").item() == pytest.approx(margin, abs=1e-6)
+
+
+def test_certainty_is_no_threshold_that_a_proof_relies_on():
+    sure = Bounds(Interval(torch.tensor([[0.0, 40.0]]), torch.tensor([[0.0, 40.0]]), unit=0.0), torch.tensor([0]))
+    assert not sure.right_or_declined(Acceptance(signal="msp", least=1.0)).any()
+    assert not sure.right_or_declined(Acceptance(signal="margin", least=1.0)).any()
 
 
 class Odd(nn.Module):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ _MANY = 64
 """Classes above which the sharper of two bounds on an accepted answer, which compares each pair, is left out."""
 
 
+Confidence: TypeAlias = Literal["msp", "margin"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
     """When a guard answers: its confidence, of a kind, is at least `least`.
@@ -38,18 +41,8 @@ class Acceptance:
     uncertainty t is a `least` of 1 − t − tolerance.
     """
 
-    signal: Literal["msp", "margin"]
+    signal: Confidence
     least: float
-
-    @property
-    def slack(self) -> float:
-        """At least how far the logit of an answer that is accepted lies above every other.
-
-        With p₁ ≥ t some p₂ ≤ 1 − t, so z₁ − z₂ ≥ ln(t / (1 − t)); with p₁ − p₂ ≥ m, p₁/p₂ is least where they share
-        all there is: (1 + m) / (1 − m).
-        """
-        share = min(_SUREST, self.least if self.signal == "msp" else (1 + self.least) / 2)
-        return max(0.0, math.log(share / (1 - share))) if share > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,22 +69,28 @@ class Bounds:
         return (self.label_leads > 0).all(dim=1)
 
     def right_or_declined(self, acceptance: Acceptance) -> Flags:
-        """Rows for which no wrong answer can be accepted.
+        """Rows for which no wrong answer can be accepted."""
+        return self.wrong_confidence(acceptance.signal) < min(_SUREST, max(0.0, acceptance.least))
 
-        A wrong class k is accepted only where it leads the label by the slack and, for msp, its probability can reach
-        `least` at all: where it is at most 1 / (1 + Σ exp(lower bound of z_j − z_k)).
+    def wrong_confidence(self, signal: Confidence) -> Scores:
+        """At most the confidence (rows,) with which a wrong answer is given; −1 where none can be.
+
+        A wrong class k leads the label by at most some g ≥ 0. With p₁ ≥ t some p₂ ≤ 1 − t, so a lead of g allows p₁ of
+        at most σ(g), and p₁ − p₂, largest where those two share all there is, of at most tanh(g / 2). p₁ is also at
+        most 1 / (1 + Σ exp(lower bound of z_j − z_k)).
         """
-        behind = -self.label_leads < acceptance.slack if acceptance.slack > 0 else self.label_leads > 0
-        if acceptance.signal == "msp" and len(behind.T) <= _MANY:
-            behind = behind | (self.largest_shares < min(_SUREST, acceptance.least))
-        return behind.all(dim=1)
+        lead = -self.label_leads.double()
+        most = lead.sigmoid() if signal == "msp" else (lead / 2).tanh()
+        if signal == "msp" and len(lead.T) <= _MANY:
+            most = torch.minimum(most, self.largest_shares.double())
+        return most.masked_fill(lead < 0, -1).nan_to_num(nan=1).amax(dim=1)
 
     @cached_property
     def largest_shares(self) -> Tensor:
         """At most the softmax probability of each class (rows, classes)."""
         every = torch.arange(len(self.label_leads.T), device=self.labels.device)
         ahead = torch.cat([pair_leads(self.logits, one.expand(len(self.labels), 1)) for one in every], dim=1)
-        others = ahead.exp().masked_fill(torch.eye(len(every), dtype=torch.bool, device=every.device), 0)
+        others = ahead.double().exp().masked_fill(torch.eye(len(every), dtype=torch.bool, device=every.device), 0)
         return 1 / (1 + others.sum(dim=1))
 
 
