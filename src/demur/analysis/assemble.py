@@ -27,6 +27,7 @@ from demur.analysis.robustness.attack_tables import attack_rows
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
+from demur.analysis.robustness.proven_answers import proof
 from demur.analysis.robustness.robust_accuracy import robustness
 from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.attack_detection import attack_detections
@@ -195,7 +196,8 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 def _robustness_and_attribution(run: Run) -> dict[str, Any]:
     """Minimal perturbations, attribution, trust components and Lipschitz bounds."""
     searches, maps = perturbation_tables(run), attribution(run)
-    return {"epsilon": searches, "attribution": maps, "trust": trust(searches, maps), "lipschitz": lipschitz(run)}
+    bounds = {"lipschitz": lipschitz(run), "proof": proof(run)}
+    return {"epsilon": searches, "attribution": maps, "trust": trust(searches, maps), **bounds}
 
 
 def _plan(path: Path) -> dict[str, Any]:

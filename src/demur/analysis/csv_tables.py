@@ -230,6 +230,9 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     if results.lipschitz is not None:
         yield "lipschitz", map(flat, results.lipschitz.layers)
         yield "lipschitz-network", [flat(results.lipschitz)]
+    if results.proof is not None:
+        yield "proof", map(flat, results.proof.sizes)
+        yield "proof-classes", map(flat, results.proof.per_class)
 
 
 _TABLES = (

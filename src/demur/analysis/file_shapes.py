@@ -241,6 +241,24 @@ class LipschitzShape(Shape):
     margins: list[float | None]
 
 
+class ProvenSizeShape(Shape):
+    """One size of `facts/proof.json`."""
+
+    right: list[bool]
+    msp: list[float]
+    margin: list[float]
+
+
+class ProofShape(Shape):
+    """`facts/proof.json`."""
+
+    eps: list[float]
+    reason: str | None
+    sample_ids: list[str]
+    radii: list[float]
+    sizes: list[ProvenSizeShape]
+
+
 REQUIRED: Mapping[str, Any] = {
     "run.json": RunShape,
     "manifest.json": list[ShardShape],
@@ -261,6 +279,7 @@ FACTS: Mapping[str, Any] = {
     "facts/sanity.json": list[SanityShape],
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
+    "facts/proof.json": ProofShape,
     "facts/corruptions.json": CorruptionsShape,
     "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,

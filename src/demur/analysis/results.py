@@ -28,6 +28,7 @@ from demur.analysis.robustness.attack_tables import AttackRow
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
+from demur.analysis.robustness.proven_answers import Proof
 from demur.analysis.robustness.robust_accuracy import Robustness
 from demur.analysis.signals.attack_detection import AttackDetection
 from demur.analysis.signals.class_profiles import ClassMapTable
@@ -158,6 +159,7 @@ class Results(Table):
     attribution: Attribution | None = None
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None
+    proof: Proof | None = None
     guarantees: tuple[GuaranteeRow, ...] = ()
     average_loss: AverageLossRow | None = None
     unknown: UnknownAnswers | None = None

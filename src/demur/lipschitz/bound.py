@@ -8,7 +8,7 @@ from torch import Tensor
 from demur.classifier import BoundClassifier
 from demur.classifier.mean_probability import member_layers
 from demur.errors import DemurError
-from demur.lipschitz.call_graph import NoBound, SlopeProduct, Trace
+from demur.lipschitz.call_graph import NoBoundError, SlopeProduct, Trace
 from demur.lipschitz.operator_norms import LayerRow, Norm, Piece, Step, layer_rows
 from demur.randomness import Keys
 
@@ -41,7 +41,7 @@ def upper_bound(classifier: BoundClassifier) -> Bound:
     upper, reason = None, None
     try:
         upper = _product_of_constants(precise, probe[:1], norms)
-    except NoBound as why:
+    except NoBoundError as why:
         reason = str(why)
     except Exception as error:  # noqa: BLE001 — foreign code may raise anything on zeros; it is said as the reason
         reason = f"a step of {precise.name} failed on zeros: {str(error).partition(chr(10))[0][:200].rstrip('.')}"
@@ -53,9 +53,11 @@ def upper_bound(classifier: BoundClassifier) -> Bound:
 
 def _product_of_constants(classifier: BoundClassifier, probe: Tensor, norms: dict[Piece, Norm]) -> float:
     if classifier.contract.kind not in {"logits", "logit"}:
-        raise NoBound(f"the model answers with {classifier.contract.kind}, whose logarithm has no constant")
+        raise NoBoundError(f"the model answers with {classifier.contract.kind}, whose logarithm has no constant")
     if member_layers(classifier):
-        raise NoBound("it is an ensemble: norms of layers bound its members, and not the mean of their probabilities")
+        raise NoBoundError(
+            "it is an ensemble: norms of layers bound its members, and not the mean of their probabilities"
+        )
     std = classifier.contract.std
     first = Piece(tuple(probe.shape))
     if std is not None:
@@ -63,7 +65,7 @@ def _product_of_constants(classifier: BoundClassifier, probe: Tensor, norms: dic
         first = first.then(Step(f"%{_NORMALISATION}", lambda x: x / divisor, (_NORMALISATION,)))
     upper = SlopeProduct(Trace.of(classifier.as_module(), probe), norms).bound(first)
     if not math.isfinite(upper):
-        raise NoBound("the constants of its layers multiply to more than a number can hold")
+        raise NoBoundError("the constants of its layers multiply to more than a number can hold")
     return upper
 
 

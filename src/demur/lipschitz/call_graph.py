@@ -20,7 +20,7 @@ _KEPT = (
 )  # fmt: skip
 
 
-class NoBound(Exception):  # noqa: N818 — a finding with its reason, not a fault
+class NoBoundError(Exception):
     """Why no upper bound is known."""
 
 
@@ -37,7 +37,7 @@ class Trace:
         """Write a module down; activations, pools and pads are opened up to the functions they call.
 
         Raises:
-            NoBound: it cannot be written down, or what was written down is not what it does.
+            NoBoundError: it cannot be written down, or what was written down is not what it does.
         """
         graph = _list_of_steps(module)
         layers = dict(graph.named_modules())
@@ -46,7 +46,7 @@ class Trace:
             _run(graph, layers, values, probe)
             answer, expected = next(reversed(values.values())), module(probe)
         if not (isinstance(answer, Tensor) and answer.shape == expected.shape and _close(answer, expected)):
-            raise NoBound(f"the steps written down of {type(module).__name__} do not answer as it does")
+            raise NoBoundError(f"the steps written down of {type(module).__name__} do not answer as it does")
         return cls(tuple(graph.graph.nodes), layers, values)
 
     def act(self, node: fx.Node, given: Mapping[fx.Node, Any]) -> Any:
@@ -97,7 +97,7 @@ def _list_of_steps(module: nn.Module) -> fx.GraphModule:
         return fx.GraphModule(root, _Tracer().trace(root))
     except Exception as error:  # foreign code may raise anything when it is given a stand-in for images
         reason = (str(error) or type(error).__name__).partition("\n")[0][:200].rstrip(".")
-        raise NoBound(f"{type(module).__name__} cannot be written down as a list of steps: {reason}") from error
+        raise NoBoundError(f"{type(module).__name__} cannot be written down as a list of steps: {reason}") from error
 
 
 def _run(graph: fx.GraphModule, layers: Mapping[str, nn.Module], values: dict[fx.Node, Any], probe: Tensor) -> None:
@@ -106,7 +106,7 @@ def _run(graph: fx.GraphModule, layers: Mapping[str, nn.Module], values: dict[fx
     for node in graph.graph.nodes:
         stale = [read for read in node.all_input_nodes if _version(values[read]) != versions[read]]
         if stale:
-            raise NoBound(f"{place(stale[0]) or stale[0].name} is changed in place and read again afterwards")
+            raise NoBoundError(f"{place(stale[0]) or stale[0].name} is changed in place and read again afterwards")
         if node.op == "placeholder":
             values[node] = probe
         elif node.op == "get_attr":
@@ -176,7 +176,7 @@ class SlopeProduct:
         """The constant of the answer for images that pass through a first piece.
 
         Raises:
-            NoBound: some step is none whose constant is known.
+            NoBoundError: some step is none whose constant is known.
         """
         *steps, output = self.trace.nodes
         for node in steps:
@@ -186,7 +186,7 @@ class SlopeProduct:
                 self.terms[node] = self._through(node)
         (answer,) = output.all_input_nodes
         if answer not in self.terms:
-            raise NoBound("the answer does not depend on the image")
+            raise NoBoundError("the answer does not depend on the image")
         return self._speed(answer)
 
     def _varying_inputs(self, node: fx.Node) -> list[fx.Node]:
@@ -208,7 +208,7 @@ class SlopeProduct:
             return {base: piece.then(self._step(node, moved[0])) for base, piece in self.terms[moved[0]].items()}
         if len(moved) == 1 and name in CONSTANTS and node.args and node.args[0] is moved[0]:
             return self._ends(node, self._constant(node, name) * self._speed(moved[0]))
-        raise NoBound(_without_constant(node, self.trace, moved))
+        raise NoBoundError(_without_constant(node, self.trace, moved))
 
     def _affine(self, node: fx.Node, moved: Sequence[fx.Node]) -> bool:
         """Whether a call is affine in the one value it reads, which it may read twice only to add it up."""

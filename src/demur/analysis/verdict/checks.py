@@ -14,6 +14,7 @@ from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.burst_checks import bursts
 from demur.analysis.verdict.preprocessing_table import preprocessing_checks
+from demur.analysis.verdict.proof_checks import proof_checks
 from demur.analysis.verdict.sanity_checks import sanity_checks
 from demur.analysis.verdict.verdict_tables import Bearing, Check, State, level, sure_level
 from demur.files import read_json
@@ -297,7 +298,7 @@ def checks(run: Run) -> tuple[Check, ...]:
         *labels(run),
         *preprocessing_checks(run),
         *unknown_images(run),
-        *_bearing_on("attacks", (*attack_checks(run), *directions(run))),
+        *_bearing_on("attacks", (*attack_checks(run), *directions(run), *proof_checks(run))),
         *_bearing_on("maps", map_checks(run)),
     ]
     names = {check.name for check in recorded}

@@ -24,6 +24,7 @@ from demur.pipeline.plan.plan_tables import (
     LipschitzPlan,
     ModelPlan,
     Policies,
+    ProofPlan,
     Purpose,
     Section,
     Signals,
@@ -54,6 +55,7 @@ class Plan(Section):
     epsilon: EpsilonPlan = EpsilonPlan()
     attribution: AttributionPlan = AttributionPlan()
     lipschitz: LipschitzPlan = LipschitzPlan()
+    proof: ProofPlan = ProofPlan()
     checks: ChecksPlan = ChecksPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()

@@ -133,3 +133,16 @@ class LipschitzPlan(Section):
     """How fast the answer can change: norms of the layers, and of the Jacobian at so many images; 0 leaves it out."""
 
     images: int | None = Field(default=None, ge=0, lt=INT64)
+
+
+Size: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+
+
+class ProofPlan(Section):
+    """What is proven of answers by bounds, on the first `images` of those attacked; 0 leaves it out.
+
+    `eps` are the sizes in L∞; by default those of the plan's attacks.
+    """
+
+    images: int = Field(default=0, ge=0, lt=INT64)
+    eps: Annotated[tuple[Size, ...], Field(max_length=32)] = Field(default=(), strict=False)

@@ -47,6 +47,7 @@ from demur.pipeline.run.fitting import (
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.prepare import StandIns, prepared_job
+from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, fault_log, open_run, try_folder
@@ -217,6 +218,8 @@ def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
         note("overlays", "drawing maps", lambda job: overlay_facts(job, folder))
     if job.plan.lipschitz.images:
         note("lipschitz", "measuring norms", norm_facts)
+    if job.plan.proof.images:
+        note("proof", "proving answers", proof_facts)
 
 
 def _note_answers(
@@ -225,7 +228,7 @@ def _note_answers(
     """Write facts that the model is run for, without the rows on which it fails."""
     plan = job.plan
     count = max(sample_size(plan.conditions.attacked), plan.epsilon.images, plan.attribution.images)
-    rows = job.first_rows(max(count, int(plan.lipschitz.images or 0)))
+    rows = job.first_rows(max(count, int(plan.lipschitz.images or 0), plan.proof.images))
     work = partial(without_failures, job, rows, lambda job, _rows: facts(job), partial(_tell_failure, folder, name))
     _note(folder, name, progress, what, work)
 

@@ -1,0 +1,153 @@
+"""What is proven of the attacked images beside what attacks found: robust accuracy, perturbations, the guard."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile
+from demur.analysis.robustness.least_distances import edge, least_distances
+from demur.analysis.run_folder import Flags, Floats, Run, share
+from demur.policies import CertifiedPair, CertifiedThreshold
+from demur.records import groups, wrong
+
+NORM = "linf"
+_SUREST = 1 - 1e-6
+"""A guard that wants more confidence than this lets through, for a proof, what this one does."""
+
+
+class ProvenSize(Table):
+    """One size of L∞: robust accuracy proven at least and found at most, accepted and wrong found and proven at most.
+
+    Found and proven are shares of the same images, so the truth lies between the lower end of one interval and the
+    upper end of the other. `attacked` says whether an attack of at most this size ran; where none did, what is found is
+    the clean answer. The guard's shares are null where there is none by MSP or margin.
+    """
+
+    eps: float
+    attacked: bool
+    proven: Quantity
+    found: Quantity
+    accepted_wrong_found: Quantity | None
+    accepted_wrong_proven: Quantity | None
+
+
+class ProvenClass(Table):
+    """One class: the median size up to which its answers are proven."""
+
+    name: str
+    n: int
+    median_radius: CensoredQuantile
+
+
+class Proof(Table):
+    """What is proven in L∞ of `images`, or the `reason` why nothing is.
+
+    `radius` is the median size up to which an answer is proven, 0 where it is not right; sizes above `largest` were not
+    tried. `guard` is the signal by which the guard declines, null where no proof is known for it.
+    """
+
+    images: int
+    reason: str | None
+    largest: Number
+    radius: CensoredQuantile | None
+    guard: str | None
+    sizes: tuple[ProvenSize, ...] = ()
+    per_class: tuple[ProvenClass, ...] = ()
+
+
+def proof(run: Run) -> Proof | None:
+    """What the audit proved; None where the plan asked for none."""
+    facts = run.optional_facts("proof")
+    if facts is None:
+        return None
+    largest = max(facts["eps"])
+    if facts["reason"] is not None:
+        return Proof(images=0, reason=facts["reason"], largest=largest, radius=None, guard=None)
+    rows = proven_rows(run, facts)
+    distances, radii, floor = least_distances(run, NORM, rows), rows["radius"].to_numpy(), confidence_floor(run)
+    found = np.where(radii >= largest, np.inf, radii)
+    return Proof(
+        images=len(rows),
+        reason=None,
+        largest=largest,
+        radius=censored_quantile(found, groups(rows), largest),
+        guard=floor.signal if floor else None,
+        sizes=tuple(_size(run, rows, distances, at, eps) for at, eps in enumerate(facts["eps"])),
+        per_class=tuple(_class(rows, found, k, name, largest) for k, name in enumerate(run.classes)),
+    )
+
+
+def proven_rows(run: Run, facts: Mapping[str, Any]) -> pl.DataFrame:
+    """The clean rows of the images, with the radius and, for each size, what is known there."""
+    columns: dict[str, Any] = {"sample_id": facts["sample_ids"], "radius": facts["radii"]}
+    for at, size in enumerate(facts["sizes"]):
+        columns |= {f"{name}.{at}": size[name] for name in ("right", "msp", "margin")}
+    return run.rows("clean").join(pl.DataFrame(columns), on="sample_id", how="inner", maintain_order="left")
+
+
+class Floor(Table):
+    """The signal, MSP or margin, by which a guard declines whatever has less than so much confidence."""
+
+    signal: str
+    confidence: float
+
+
+def confidence_floor(run: Run) -> Floor | None:
+    """What a proof knows of the guard: its threshold less the tolerance; None where it goes by another signal."""
+    guard = run.guard
+    if not isinstance(guard, CertifiedThreshold | CertifiedPair) or guard.signal not in {"msp", "margin"}:
+        return None
+    end = guard.bounds[guard.signal]
+    slack = float(guard.certificate.tolerance.of([end])[0])
+    return Floor(signal=guard.signal, confidence=min(_SUREST, max(0.0, 1 - end - slack)))
+
+
+def _size(run: Run, rows: pl.DataFrame, distances: Floats, at: int, eps: float) -> ProvenSize:
+    right = rows[f"right.{at}"].to_numpy()
+    floor = confidence_floor(run)
+    smaller = [
+        each for each in run.conditions("attack") if each["norm"] == NORM and 0 < each["severity"] <= eps * (1 + 1e-6)
+    ]
+    return ProvenSize(
+        eps=eps,
+        attacked=bool(smaller),
+        proven=share(right, rows),
+        found=share(distances > edge(eps), rows),
+        accepted_wrong_found=share(_accepted_wrong(run, rows, smaller, eps), rows) if floor else None,
+        accepted_wrong_proven=share(_acceptable(rows, at, floor), rows) if floor else None,
+    )
+
+
+def _acceptable(rows: pl.DataFrame, at: int, floor: Floor) -> Flags:
+    """Images of which a wrong answer may get past the guard for all that is known."""
+    return rows[f"{floor.signal}.{at}"].to_numpy() >= floor.confidence
+
+
+def _accepted_wrong(run: Run, rows: pl.DataFrame, attacks: Sequence[Mapping[str, Any]], eps: float) -> Flags:
+    """Images of which some attack of at most the size, or none, got a wrong answer past the guard."""
+    assert run.guard is not None
+    found = pl.Series(dtype=pl.String)
+    for each in (run.rows("clean"), *(run.rows(entry["name"]) for entry in attacks)):
+        passed = run.accepts(run.guard, each) & wrong(each) & _within(each, eps)
+        found = found.append(each.filter(passed)["sample_id"])
+    return rows["sample_id"].is_in(found.implode()).to_numpy()
+
+
+def _within(rows: pl.DataFrame, eps: float) -> Flags:
+    """Rows changed by no more than a size; clean ones are not changed."""
+    column = f"distance.{NORM}"
+    if column not in rows.columns:
+        return np.ones(len(rows), np.bool_)
+    return rows[column].cast(pl.Float64).fill_null(0).to_numpy() <= edge(eps)
+
+
+def _class(rows: pl.DataFrame, radii: Floats, label: int, name: str, largest: float) -> ProvenClass:
+    own = (rows["label"] == label).to_numpy()
+    return ProvenClass(
+        name=name,
+        n=int(own.sum()),
+        median_radius=censored_quantile(radii[own], groups(rows.filter(own)), largest),
+    )

@@ -1,0 +1,11 @@
+"""What holds for every image near an image, proven rather than searched: interval bounds of networks and of guards."""
+
+from demur.proofs.interval_bounds import (
+    Acceptance,
+    Bounds,
+    bounds,
+    proven_radii,
+)
+from demur.proofs.interval_ends import NoBoundError
+
+__all__ = ["Acceptance", "Bounds", "NoBoundError", "bounds", "proven_radii"]
