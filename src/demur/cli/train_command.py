@@ -30,24 +30,42 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--restart", help="Continue what the folder holds, or give it up.")
     ] = True,
+    processes: Annotated[
+        int | None, typer.Option(help="Refuse to train unless torchrun has started exactly this many processes.")
+    ] = None,
 ) -> None:
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
-    from demur.cli.settings import progress_display
+    from demur.cli.settings import progress_display, results_alone
     from demur.pipeline.run.run_writer import try_folder
     from demur.report.learning_figure import write_learning_figure
     from demur.training.learning_curve import CURVE, FIGURE
+    from demur.training.processes import started_processes
     from demur.training.training_run import train as run_training
 
-    if out is not None:
-        try_folder(out)
-    with progress_display() as display:
-        told = EpochTable(display)
-        done = run_training(architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
-        display.say("drawing the curves")
-        folder = done.weights.parent
-        figure = write_learning_figure(folder / CURVE, folder / FIGURE)
-    print("\n".join(_words(done, data, figure)))
+    with started_processes(processes) as found:
+        if not found.first:
+            with results_alone():
+                run_training(architecture, data, recipe=chosen, seed=seed, out=out, restart=not resume, processes=found)
+            return
+        if out is not None:
+            try_folder(out)
+        with progress_display() as display:
+            told = EpochTable(display)
+            done = run_training(
+                architecture,
+                data,
+                recipe=chosen,
+                seed=seed,
+                out=out,
+                restart=not resume,
+                progress=told,
+                processes=found,
+            )
+            display.say("drawing the curves")
+            folder = done.weights.parent
+            figure = write_learning_figure(folder / CURVE, folder / FIGURE)
+        print("\n".join(_words(done, data, figure, found.count)))
 
 
 def _recipe(text: str, settings: "tuple[str, ...] | list[str]", given: dict[str, int | None]) -> str:
@@ -71,7 +89,8 @@ class EpochTable:
     """
 
     def __init__(self, display: "Bar | Lines") -> None:
-        self._display, self._begun = display, False
+        self._display = display
+        self._told: list[EpochRow] = []
 
     def start(self, rows: int) -> None:
         """Begin counting."""
@@ -87,8 +106,7 @@ class EpochTable:
 
     def epoch(self, found: "EpochRow", classes: Sequence[str]) -> None:
         """A line for an epoch, below a head for the first."""
-        if not self._begun:
-            self._begun = True
+        if not self._told:
             head = _HEAD if found.robust_accuracy is None else f"{_HEAD}attacked   "
             self._display.keep(f"{head}{_class_heads(classes) if len(classes) <= _SHOWN else 'lowest F1'}".rstrip())
         shares = _each(found, classes) if len(classes) <= _SHOWN else _lowest(found, classes)
@@ -96,6 +114,16 @@ class EpochTable:
         robust = "" if found.robust_accuracy is None else f"{100 * found.robust_accuracy:>6.1f} %   "
         line = f"{found.epoch:>5}  {found.train_loss:>7.4f}  {loss:>8}  {right:>7}   {robust}{shares}"
         self._display.keep(line.rstrip())
+        self._warn(found)
+
+    def _warn(self, found: "EpochRow") -> None:
+        """Tell of an overfitting in the epoch that it first shows in."""
+        from demur.training.catastrophic_overfitting import overfitting
+
+        before, self._told = overfitting(self._told), [*self._told, found]
+        now = overfitting(self._told)
+        if now and not before:
+            self._display.keep(now)
 
 
 _HEAD = "epoch     loss  held out    right   "
@@ -128,10 +156,11 @@ def _share(f1: float | None) -> str:
     return "–" if f1 is None else f"{f1:.2f}".removeprefix("0")
 
 
-def _words(done: "TrainingResult", data: str, figure: Path | None) -> list[str]:
+def _words(done: "TrainingResult", data: str, figure: Path | None, count: int) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     files = f"Card: {done.weights.with_suffix('.md')}" + ("" if figure is None else f"  curves: {figure}")
-    return [f"Learned from {done.learned:,} images.", *found, files, f"Next: demur audit '{done.address}' '{data}'"]
+    head = f"Learned from {done.learned:,} images{f' in {count} processes' if count > 1 else ''}."
+    return [head, *done.course, *found, files, f"Next: demur audit '{done.address}' '{data}'"]
 
 
 def _found(scores: "Scores") -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Protocol
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from demur.errors import RunError
 from demur.shapes import Images
 from demur.training.batches import TrainingImages, seeded_torch
-from demur.training.checkpoints import Checkpoints, Forgetful
+from demur.training.checkpoints import Checkpoints, Forgetful, refill
+from demur.training.early_stopping import epoch_score, overdue
 from demur.training.learner import Learner
 from demur.training.learning_curve import EpochRow, LearningCurve, TrainLossAlone
+from demur.training.processes import Alone, Processes
 from demur.training.recipe import Lesson, Recipe
 
 
@@ -59,31 +62,45 @@ def learn(
     checkpoints: Checkpoints | Forgetful | None = None,
     curve: LearningCurve | TrainLossAlone | None = None,
     teacher: nn.Module | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Tensor]:
-    """The state of a trained copy of `module`.
+    """The state of a trained copy of `module`, the same in all processes.
 
     The same seed gives the same weights and the same curve on one machine, build and thread count, however often the
     training was killed and continued from its checkpoints; what the curve measures moves no weight.
 
     Raises:
+        InputError: the processes cannot share out the steps.
         RunError: the loss or a weight is no longer finite.
     """
+    processes = processes or Alone()
+    processes.check(min(recipe.batch, training_images.size))
     progress, checkpoints, curve = progress or Quiet(), checkpoints or Forgetful(), curve or TrainLossAlone()
-    learner = Learner.of(module, recipe)
+    learner = Learner.of(processes.place(module), recipe)
     with seeded_torch(seed) as dice:
-        begun, rows = checkpoints.recall(learner, dice)
+        begun, rows = refill(processes.find(checkpoints.read), learner, dice)
+        if not processes.first:
+            progress, checkpoints, curve = Quiet(), Forgetful(), TrainLossAlone()
         curve.write(rows)
-        progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
+        progress.say(_beginning(begun, recipe.epochs, processes.count))
         progress.start((recipe.epochs - begun) * training_images.size)
         for epoch in range(begun, recipe.epochs):
-            loss = fmean(_losses(recipe, learner, training_images, epoch, dice, progress, teacher))
-            _check_state(learner.student, f"epoch {epoch + 1} of {recipe.epochs}")
-            rows = (*rows, curve.row(epoch + 1, loss, learner.current))
-            learner.note(rows[-1].robust_accuracy)
+            if overdue(rows, recipe):
+                break
+            loss = fmean(_losses(recipe, learner, training_images, epoch, dice, progress, teacher, processes))
+            _check_epoch(learner, f"epoch {epoch + 1} of {recipe.epochs}", processes)
+            row = processes.find(partial(curve.row, epoch + 1, loss, learner.current))
+            rows = (*rows, row)
+            learner.note(epoch_score(row, recipe))
             checkpoints.keep(epoch + 1, learner, dice, rows)
             curve.write(rows)
-            progress.epoch(rows[-1], curve.classes)
+            progress.epoch(row, curve.classes)
     return learner.state
+
+
+def _beginning(begun: int, epochs: int, count: int) -> str:
+    several = f" in {count} processes" if count > 1 else ""
+    return f"learning{several}{f', continued after epoch {begun} of {epochs}' if begun else ''}"
 
 
 def _losses(
@@ -94,15 +111,20 @@ def _losses(
     dice: torch.Generator,
     progress: TrainingProgress,
     teacher: nn.Module | None,
+    processes: Processes,
 ) -> Iterator[float]:
     """Take the steps of one epoch; the loss of each."""
     steps, where = training_images.steps(recipe.batch), f"epoch {epoch + 1} of {recipe.epochs}"
     for step, (images, labels) in enumerate(training_images.batches(recipe.batch, dice)):
         views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-        loss = recipe.loss(learner.student, Lesson(views, labels, training_images.counts, dice, teacher))
-        number = loss.item()
+        lesson = processes.share(Lesson(views, labels, training_images.counts, dice, teacher))
+        with processes.precision():
+            loss = recipe.loss(learner.student, lesson)
+        mean = loss.detach().clone()
+        processes.average([mean])
+        number = mean.item()
         _check_loss(number, where)
-        learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps))
+        learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps), processes.average)
         progress.advance(len(labels), f"{where}, loss {number:.3f}")
         yield number
 
@@ -112,9 +134,13 @@ def _check_loss(loss: float, where: str) -> None:
         raise _divergence(f"the loss is {loss}", where)
 
 
-def _check_state(student: nn.Module, where: str) -> None:
-    """A last step can spoil the weights after a finite loss."""
-    for name, value in student.state_dict().items():
+def _check_epoch(learner: Learner, where: str, processes: Processes) -> None:
+    """Make running statistics, each of a process's slices, their mean; a last step can spoil weights all the same."""
+    for module in (learner.student, learner.average):
+        if module is not None:
+            processes.average([value for value in module.buffers() if value.is_floating_point()])
+            processes.agree(module.state_dict(), where)
+    for name, value in learner.student.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise _divergence(f"the weights {name!r} are not finite", where)
 
