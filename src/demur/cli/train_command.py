@@ -33,25 +33,47 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--restart", help="Continue what the folder holds, or give it up.")
     ] = True,
+    processes: Annotated[
+        int | None, typer.Option(help="Refuse to train unless torchrun has started exactly this many processes.")
+    ] = None,
 ) -> None:
     """Train a network. The same command continues an interrupted training, to the same bytes."""
     chosen = _recipe(recipe, set_ or (), {"epochs": epochs, "batch": batch})
+    _train(architecture, data, {"recipe": chosen, "seed": seed, "out": out, "restart": not resume}, processes)
+
+
+def _train(architecture: str, data: str, options: dict[str, Any], processes: int | None) -> None:
+    """Train in this process, which shows and writes where it is the first."""
+    from demur.cli.settings import results_alone
+    from demur.training.processes import started_processes
+    from demur.training.training_run import train as run_training
+
+    with started_processes(processes) as found:
+        source, options = _open(architecture, data), {**options, "processes": found}
+        if not found.first:
+            with results_alone():
+                run_training(architecture, source, **options)
+            return
+        lines = _of_the_first(architecture, source, options)
+    print("\n".join(lines))
+
+
+def _of_the_first(architecture: str, source: "Source", options: dict[str, Any]) -> list[str]:
+    """Train in the process that shows and writes; what is to be said of it."""
     from demur.cli.settings import progress_display
     from demur.pipeline.run.run_writer import try_folder
     from demur.report.learning_figure import write_learning_figure
     from demur.training.learning_curve import CURVE, FIGURE
     from demur.training.training_run import train as run_training
 
-    if out is not None:
-        try_folder(out)
+    if options["out"] is not None:
+        try_folder(options["out"])
     with progress_display() as display:
-        told = EpochTable(display)
-        source = _open(architecture, data)
-        done = run_training(architecture, source, recipe=chosen, seed=seed, out=out, restart=not resume, progress=told)
+        done = run_training(architecture, source, progress=EpochTable(display), **options)
         display.say("drawing the curves")
         folder = done.weights.parent
         figure = write_learning_figure(folder / CURVE, folder / FIGURE)
-    print("\n".join(_words(done, source.address, figure)))
+    return _words(done, source.address, figure, options["processes"].count)
 
 
 def _open(architecture: str, data: str) -> "Source":
@@ -83,7 +105,8 @@ class EpochTable:
     """
 
     def __init__(self, display: "Bar | Lines") -> None:
-        self._display, self._begun = display, False
+        self._display = display
+        self._told: list[EpochRow] = []
 
     def start(self, rows: int) -> None:
         """Begin counting."""
@@ -99,8 +122,7 @@ class EpochTable:
 
     def epoch(self, found: "EpochRow", classes: Sequence[str]) -> None:
         """A line for an epoch, below a head for the first."""
-        if not self._begun:
-            self._begun = True
+        if not self._told:
             head = _HEAD if found.robust_accuracy is None else f"{_HEAD}attacked   "
             self._display.keep(f"{head}{_class_heads(classes) if len(classes) <= _SHOWN else 'lowest F1'}".rstrip())
         shares = _each(found, classes) if len(classes) <= _SHOWN else _lowest(found, classes)
@@ -108,6 +130,16 @@ class EpochTable:
         robust = "" if found.robust_accuracy is None else f"{100 * found.robust_accuracy:>6.1f} %   "
         line = f"{found.epoch:>5}  {found.train_loss:>7.4f}  {loss:>8}  {right:>7}   {robust}{shares}"
         self._display.keep(line.rstrip())
+        self._warn(found)
+
+    def _warn(self, found: "EpochRow") -> None:
+        """Tell of an overfitting in the epoch that it first shows in."""
+        from demur.training.catastrophic_overfitting import overfitting
+
+        before, self._told = overfitting(self._told), [*self._told, found]
+        now = overfitting(self._told)
+        if now and not before:
+            self._display.keep(now)
 
 
 _HEAD = "epoch     loss  held out    right   "
@@ -140,17 +172,12 @@ def _share(f1: float | None) -> str:
     return "–" if f1 is None else f"{f1:.2f}".removeprefix("0")
 
 
-def _words(done: "TrainingResult", data: str, figure: Path | None) -> list[str]:
+def _words(done: "TrainingResult", data: str, figure: Path | None, count: int) -> list[str]:
     found = [] if done.scores is None else _found(done.scores)
     files = f"Card: {done.weights.with_suffix('.md')}" + ("" if figure is None else f"  curves: {figure}")
     start = [f"Before the first step: {'; '.join(done.words)}."] if done.words else []
-    return [
-        *start,
-        f"Learned from {done.learned:,} images.",
-        *found,
-        files,
-        f"Next: demur audit '{done.address}' '{data}'",
-    ]
+    head = f"Learned from {done.learned:,} images{f' in {count} processes' if count > 1 else ''}."
+    return [*start, head, *done.course, *found, files, f"Next: demur audit '{done.address}' '{data}'"]
 
 
 def _found(scores: "Scores") -> list[str]:

@@ -181,7 +181,7 @@ class TRADES(Adversarial):
 
 def ascent(student: nn.Module, lesson: Lesson, most: float) -> tuple[Images, Images, Logits]:
     """Images with uniform noise of up to `most`, the gradient of their cross-entropy, and the answers to them."""
-    dice = torch.rand(lesson.images.shape, generator=lesson.dice)
+    dice = torch.rand(lesson.images.shape, generator=lesson.dice).to(lesson.images.device)
     noisy = (lesson.images + most * (2 * dice - 1)).clamp(0, 1).requires_grad_()
     logits = student(noisy)
     (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, lesson.labels, reduction="sum"), noisy)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from demur.errors import RunError
 from demur.files import locked, read_json, write_atomically, write_json
@@ -20,12 +21,33 @@ Past: TypeAlias = tuple[int, Rows]
 """Epochs that are over, and what is known of them."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moment:
+    """Where a training stood after an epoch."""
+
+    epochs: int
+    rows: Rows
+    tensors: Mapping[str, Tensor]
+    score: float
+    steps: int
+
+
+def refill(moment: Moment | None, learner: Learner, dice: torch.Generator) -> Past:
+    """Put everything back as it was; how many epochs that was after, and what the curve says of them."""
+    if moment is None:
+        return 0, ()
+    learner.refill(moment.tensors, moment.score, moment.steps)
+    dice.set_state(moment.tensors["dice"])
+    torch.random.set_rng_state(moment.tensors["global"])
+    return moment.epochs, moment.rows
+
+
 class Forgetful:
     """No checkpoints."""
 
-    def recall(self, learner: Learner, dice: torch.Generator) -> Past:  # noqa: ARG002 - as the other's
+    def read(self) -> Moment | None:
         """Nothing was kept."""
-        return 0, ()
+        return None
 
     def keep(self, epochs: int, learner: Learner, dice: torch.Generator, rows: Rows) -> None:
         """Nothing is kept."""
@@ -42,10 +64,8 @@ class Checkpoints:
 
     folder: Path
 
-    def recall(self, learner: Learner, dice: torch.Generator) -> Past:
-        """Put everything back as it was; how many epochs that was after, and what the curve says of them.
-
-        Checkpoints of versions that kept no curve have none.
+    def read(self) -> Moment | None:
+        """What was kept last; None where nothing was. Checkpoints of versions that kept no curve have none.
 
         Raises:
             RunError: the tensors are missing or damaged.
@@ -54,13 +74,15 @@ class Checkpoints:
 
         note = self.folder / "checkpoint.json"
         if not note.exists():
-            return 0, ()
+            return None
         entry = read_json(note)
-        tensors = load(self._whole(entry["tensors"], entry["sha256"]))
-        learner.refill(tensors, entry.get("score", -1.0), entry.get("steps", 0))
-        dice.set_state(tensors["dice"])
-        torch.random.set_rng_state(tensors["global"])
-        return int(entry["epochs"]), tuple(EpochRow.of(row) for row in entry.get("curve", ()))
+        return Moment(
+            epochs=int(entry["epochs"]),
+            rows=tuple(EpochRow.of(row) for row in entry.get("curve", ())),
+            tensors=load(self._whole(entry["tensors"], entry["sha256"])),
+            score=entry.get("score", -1.0),
+            steps=entry.get("steps", 0),
+        )
 
     def keep(self, epochs: int, learner: Learner, dice: torch.Generator, rows: Rows) -> None:
         """Replace what an earlier epoch kept."""
@@ -129,7 +151,9 @@ def _check_same(path: Path, task: Mapping[str, str]) -> None:
         return
     before = read_json(path / NOTE)
     changed = [
-        f"{key}: {before.get(key)} before, {value} now" for key, value in task.items() if before.get(key) != value
+        f"{key}: {before.get(key, '–')} before, {task.get(key, '–')} now"
+        for key in {**task, **before}
+        if before.get(key) != task.get(key)
     ]
     if changed:
         raise RunError(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demur.attacks.core.driving import driven
+from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.losses import cross_entropy
-from demur.attacks.pgd import PGD
 from demur.classifier import BoundClassifier
 from demur.data import Index, Source
 from demur.shapes import Images
@@ -18,7 +18,6 @@ from demur.training.model_card import Scores, scores
 from demur.training.training_task import Rows
 
 BATCH = 128
-_STEPS = 10
 
 
 @torch.inference_mode()
@@ -37,30 +36,32 @@ def answers(student: nn.Module, source: Source, index: Index, rows: Rows) -> Ten
 
     A network that draws at random even in evaluation mode leaves the global stream as it was.
     """
-    mode = student.training
+    mode, device = student.training, _device(student)
     student.eval()
     with torch.random.fork_rng(devices=[]):
         found = [
-            student(images.contiguous(memory_format=torch.channels_last)) for images in _batches(source, index, rows)
+            student(images.to(device, memory_format=torch.channels_last)) for images in _batches(source, index, rows)
         ]
     student.train(mode)
-    return torch.cat(found)
+    return torch.cat(found).cpu()
 
 
-def robust_accuracy(student: nn.Module, source: Source, index: Index, rows: Rows, eps: float | None) -> float | None:
-    """The share of some rows that ten steps of PGD from one random start leave right; None where there are none.
+def robust_accuracy(
+    student: nn.Module, source: Source, index: Index, rows: Rows, attack: Stepwise | None
+) -> float | None:
+    """The share of some rows that an attack from one start leaves right; None where there are none.
 
-    The same points are begun from at every epoch. A search this short is for telling epochs apart, not for claims.
+    The same points are begun from at every epoch. A short search is for telling epochs apart, not for claims.
     """
-    if eps is None or not len(rows):
+    if attack is None or not len(rows):
         return None
-    attack, mode, right = PGD(eps=eps, steps=_STEPS), student.training, 0
+    mode, device, right = student.training, _device(student), 0
     student.eval()
     for at, images in enumerate(_batches(source, index, rows)):
-        labels = torch.from_numpy(index.labels[rows[at * BATCH : (at + 1) * BATCH]])
-        seeds = torch.arange(at * BATCH, at * BATCH + len(labels))
+        labels = torch.from_numpy(index.labels[rows[at * BATCH : (at + 1) * BATCH]]).to(device)
+        seeds = torch.arange(at * BATCH, at * BATCH + len(labels), device=device)
         with torch.random.fork_rng(devices=[]):
-            points = driven(attack, student, images, labels, seeds, cross_entropy)
+            points = driven(attack, student, images.to(device), labels, seeds, cross_entropy)
             with torch.no_grad():
                 right += int((student(points).argmax(dim=1) == labels).sum())
     student.train(mode)
@@ -70,6 +71,10 @@ def robust_accuracy(student: nn.Module, source: Source, index: Index, rows: Rows
 def mean_loss(logits: Tensor, labels: NDArray[np.int64]) -> float:
     """The mean cross-entropy, in nats, every image counting the same."""
     return float(functional.cross_entropy(logits.double(), torch.from_numpy(labels)))
+
+
+def _device(student: nn.Module) -> torch.device:
+    return next((value.device for value in student.parameters()), torch.device("cpu"))
 
 
 def _batches(source: Source, index: Index, rows: Rows) -> Iterator[Images]:

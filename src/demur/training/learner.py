@@ -1,6 +1,6 @@
 """What a training moves: the network, its optimizer, the running mean of its weights and the best of its epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -56,12 +56,13 @@ class Learner:
         if self.backbone is not None:
             self.backbone.settle(self.student, self.optimizer.param_groups, epoch)
 
-    def step(self, loss: Tensor, pace: Mapping[str, float]) -> None:
-        """Move the network down the loss, and its average after it."""
+    def step(self, loss: Tensor, pace: Mapping[str, float], average: Callable[[list[Tensor]], None]) -> None:
+        """Move the network down the loss, and its average after it; `average` makes gradients one of all processes."""
         for group in self.optimizer.param_groups:
             group.update(paced(group, pace))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
+        average([parameter.grad for parameter in _parameters(self.optimizer) if parameter.grad is not None])
         self.optimizer.step()
         self.steps += 1
         if self.average is not None:

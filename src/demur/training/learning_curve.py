@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from demur.attacks.gradient_sign import FGSM
+from demur.attacks.pgd import PGD
 from demur.data import Index, Source
 from demur.files import write_atomically
 from demur.training.held_out import answers, mean_loss, robust_accuracy
@@ -19,7 +21,8 @@ from demur.training.training_task import Rows
 
 CURVE, FIGURE = "curves.csv", "curves.svg"
 _ATTACKED = 512
-_ROBUST = ("attacked_images", "robust_accuracy")
+_ROBUST = ("attacked_images", "robust_accuracy", "one_step_accuracy")
+_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class EpochRow:
         f1: of each class, by its id; None of a class that no image is of and none was called.
         attacked: how many of the images set aside were attacked as the recipe says, in ten steps.
         robust_accuracy: share of these still answered rightly.
+        one_step_accuracy: the same of one step along the gradient, as long as the recipe's `eps`.
     """
 
     epoch: int
@@ -45,6 +49,7 @@ class EpochRow:
     f1: tuple[float | None, ...] = ()
     attacked: int = 0
     robust_accuracy: float | None = None
+    one_step_accuracy: float | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "EpochRow":
@@ -87,6 +92,8 @@ class LearningCurve:
         logits, labels = answers(student, self.source, self.index, self.rows), self.index.labels[self.rows]
         predicted, loss = logits.argmax(dim=1).numpy(), mean_loss(logits, labels)
         attacked = self.rows[:_ATTACKED] if self.eps is not None else self.rows[:0]
+        attacks = (None, None) if self.eps is None else (PGD(eps=self.eps, steps=_STEPS), FGSM(eps=self.eps))
+        many, one = (robust_accuracy(student, self.source, self.index, attacked, attack) for attack in attacks)
         return EpochRow(
             epoch=epoch,
             train_loss=train_loss,
@@ -95,7 +102,8 @@ class LearningCurve:
             accuracy=float((predicted == labels).mean()),
             f1=tuple(_f1(predicted == k, labels == k) for k in range(len(self.classes))),
             attacked=len(attacked),
-            robust_accuracy=robust_accuracy(student, self.source, self.index, attacked, self.eps),
+            robust_accuracy=many,
+            one_step_accuracy=one,
         )
 
     def write(self, rows: Sequence[EpochRow]) -> None:
@@ -123,6 +131,6 @@ def _lines(rows: Sequence[EpochRow], classes: Sequence[str]) -> str:
     head = ["epoch", "train_loss", "held_out_images", "held_out_loss", "accuracy"]
     writer.writerow([*head, *(_ROBUST if attacked else ()), *(f"f1 {k}" for k in classes)])
     for row in rows:
-        robust = (row.attacked, row.robust_accuracy) if attacked else ()
+        robust = (row.attacked, row.robust_accuracy, row.one_step_accuracy) if attacked else ()
         writer.writerow([row.epoch, row.train_loss, row.held_out, row.held_out_loss, row.accuracy, *robust, *row.f1])
     return text.getvalue()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Protocol
 
@@ -12,10 +13,12 @@ from demur.errors import RunError
 from demur.shapes import Images
 from demur.training.backbone import Backbone
 from demur.training.batches import TrainingImages, seeded_torch
-from demur.training.checkpoints import Checkpoints, Forgetful
+from demur.training.checkpoints import Checkpoints, Forgetful, refill
+from demur.training.early_stopping import epoch_score, overdue
 from demur.training.frozen_features import Way, shortcut
 from demur.training.learner import Learner
 from demur.training.learning_curve import EpochRow, LearningCurve, TrainLossAlone
+from demur.training.processes import Alone, Processes
 from demur.training.recipe import Lesson, Recipe
 
 
@@ -62,35 +65,56 @@ def learn(
     curve: LearningCurve | TrainLossAlone | None = None,
     teacher: nn.Module | None = None,
     backbone: Backbone | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Tensor]:
-    """The state of a trained copy of `module`.
+    """The state of a trained copy of `module`, the same in all processes.
 
     The same seed gives the same weights and the same curve on one machine, build and thread count, however often the
     training was killed and continued from its checkpoints; what the curve measures moves no weight.
 
     Raises:
+        InputError: the processes cannot share out the steps.
         RunError: the loss or a weight is no longer finite.
     """
-    progress, checkpoints, curve = progress or Quiet(), checkpoints or Forgetful(), curve or TrainLossAlone()
-    learner = Learner.of(module, recipe, backbone)
+    (processes := processes or Alone()).check(min(recipe.batch, training_images.size))
+    progress, checkpoints, curve = _of_the_first(processes, progress, checkpoints, curve)
+    learner = Learner.of(processes.place(module), recipe, backbone)
     with seeded_torch(seed) as dice:
-        begun, rows = checkpoints.recall(learner, dice)
+        begun, rows = refill(processes.find(checkpoints.read), learner, dice)
         curve.write(rows)
-        progress.say(f"learning{f', continued after epoch {begun} of {recipe.epochs}' if begun else ''}")
+        progress.say(_beginning(begun, recipe.epochs, processes.count))
         progress.start((recipe.epochs - begun) * training_images.size)
-        whole = Way(learner.student, training_images)
-        short = _shortcut(recipe, learner, training_images, begun, progress)
+        short = _shortcut(recipe, learner, training_images, begun, progress, processes)
         for epoch in range(begun, recipe.epochs):
+            if overdue(rows, recipe):
+                break
             learner.begin(epoch)
-            short = short if learner.freezes(epoch) else None
-            loss = fmean(_losses(recipe, learner, short or whole, epoch, dice, progress, teacher))
-            _check_state(learner.student, f"epoch {epoch + 1} of {recipe.epochs}")
-            rows = (*rows, curve.row(epoch + 1, loss, learner.current))
-            learner.note(rows[-1].robust_accuracy)
+            way = short if short and learner.freezes(epoch) else Way(learner.student, training_images)
+            loss = fmean(_losses(recipe, learner, way, epoch, dice, progress, teacher, processes))
+            _check_epoch(learner, f"epoch {epoch + 1} of {recipe.epochs}", processes)
+            rows = (*rows, processes.find(partial(curve.row, epoch + 1, loss, learner.current)))
+            learner.note(epoch_score(rows[-1], recipe))
             checkpoints.keep(epoch + 1, learner, dice, rows)
             curve.write(rows)
             progress.epoch(rows[-1], curve.classes)
     return learner.state
+
+
+def _of_the_first(
+    processes: Processes,
+    progress: TrainingProgress | None,
+    checkpoints: Checkpoints | Forgetful | None,
+    curve: LearningCurve | TrainLossAlone | None,
+) -> tuple[TrainingProgress, Checkpoints | Forgetful, LearningCurve | TrainLossAlone]:
+    """What the first process tells and keeps; the others tell and keep nothing."""
+    if not processes.first:
+        return Quiet(), Forgetful(), TrainLossAlone()
+    return progress or Quiet(), checkpoints or Forgetful(), curve or TrainLossAlone()
+
+
+def _beginning(begun: int, epochs: int, count: int) -> str:
+    several = f" in {count} processes" if count > 1 else ""
+    return f"learning{several}{f', continued after epoch {begun} of {epochs}' if begun else ''}"
 
 
 def _losses(
@@ -101,24 +125,35 @@ def _losses(
     dice: torch.Generator,
     progress: TrainingProgress,
     teacher: nn.Module | None,
+    processes: Processes,
 ) -> Iterator[float]:
     """Take the steps of one epoch; the loss of each."""
     steps, where = way.rows.steps(recipe.batch), f"epoch {epoch + 1} of {recipe.epochs}"
     for step, (images, labels) in enumerate(way.rows.batches(recipe.batch, dice)):
         views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-        loss = recipe.loss(way.network, Lesson(views, labels, way.rows.counts, dice, teacher))
-        number = loss.item()
+        lesson = processes.share(Lesson(views, labels, way.rows.counts, dice, teacher))
+        with processes.precision():
+            loss = recipe.loss(way.network, lesson)
+        mean = loss.detach().clone()
+        processes.average([mean])
+        number = mean.item()
         _check_loss(number, where)
-        learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps))
+        learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps), processes.average)
         progress.advance(len(labels), f"{where}, loss {number:.3f}")
         yield number
 
 
 def _shortcut(
-    recipe: Recipe, learner: Learner, images: TrainingImages, epoch: int, progress: TrainingProgress
+    recipe: Recipe,
+    learner: Learner,
+    images: TrainingImages,
+    epoch: int,
+    progress: TrainingProgress,
+    processes: Processes,
 ) -> Way | None:
     """The way over features of frozen layers, where an epoch and a recipe leave them the same from step to step."""
-    if learner.backbone is None or not learner.freezes(epoch) or not getattr(recipe, "as_they_are", False):
+    same = learner.freezes(epoch) and getattr(recipe, "as_they_are", False) and processes.count == 1
+    if learner.backbone is None or not same:
         return None
     progress.say("computing what the frozen layers make of each image")
     learner.begin(epoch)
@@ -131,9 +166,13 @@ def _check_loss(loss: float, where: str) -> None:
         raise _divergence(f"the loss is {loss}", where)
 
 
-def _check_state(student: nn.Module, where: str) -> None:
-    """A last step can spoil the weights after a finite loss."""
-    for name, value in student.state_dict().items():
+def _check_epoch(learner: Learner, where: str, processes: Processes) -> None:
+    """Make running statistics, each of a process's slices, their mean; a last step can spoil weights all the same."""
+    for module in (learner.student, learner.average):
+        if module is not None:
+            processes.average([value for value in module.buffers() if value.is_floating_point()])
+            processes.agree(module.state_dict(), where)
+    for name, value in learner.student.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise _divergence(f"the weights {name!r} are not finite", where)
 

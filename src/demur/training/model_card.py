@@ -87,7 +87,7 @@ NOTHING = "Nothing was measured: the data has no rows to be looked at before an 
 
 def card(told: Mapping[str, str], classifier: BoundClassifier, weights: Path, index: Index, parts: TrainingSplit,
          found: Scores | None) -> str:  # fmt: skip
-    """The card; `told` has the address, the data, the recipe, the seed, and the files of the curve and its figure."""
+    """The card; `told` has address, data, recipe, seed, processes, the course, and the files of curve and figure."""
     manifest = manifest_of(weights)
     template = (files("demur.training") / "card.md").read_text(encoding="utf-8")
     return template.format(

@@ -48,5 +48,5 @@ class GaussianNoise(OneCycle):
 
     def loss(self, student: nn.Module, lesson: Lesson) -> Tensor:
         """Cross-entropy on noisy images, in nats."""
-        noise = torch.randn(lesson.images.shape, generator=lesson.dice)
+        noise = torch.randn(lesson.images.shape, generator=lesson.dice).to(lesson.images.device)
         return self.surprise(student(lesson.images + self.sigma * noise), lesson)

@@ -73,7 +73,7 @@ def _worst_cases(runs: Runs) -> Iterator[Measure]:
         (entry, own) for entry, own in shared(runs, ("attack",)) if _has_size(entry) and entry.get("target") is None
     ]
     staged = [(entry, own) for entry, own in found if _is_ensemble(next(iter(own.values())), entry)]
-    sizes = {}
+    sizes: dict[tuple[str, float], Any] = {}
     for entry, own in staged or found:
         sizes.setdefault((entry["norm"], entry["severity"]), (entry, own))
     for (norm, eps), (entry, own) in sorted(sizes.items(), key=lambda item: item[0]):
