@@ -159,7 +159,8 @@ class Together:
         """What the first process finds, for all; the others wait."""
         from accelerate.utils import broadcast_object_list
 
-        return broadcast_object_list([what() if self.first else None])[0]
+        found: T = broadcast_object_list([what() if self.first else None])[0]
+        return found
 
     def agree(self, state: Mapping[str, Tensor], where: str) -> None:
         """Refuse to go on with processes that have come to other weights."""
