@@ -46,7 +46,7 @@ class Proof(Table):
     """What is proven in L∞ of `images`, or the `reason` why nothing is.
 
     `radius` is the median size up to which an answer is proven, 0 where it is not right; sizes above `largest` were not
-    tried. `guard` is the signal by which the guard declines, null where no proof is known for it.
+    tried. `guard` is the signal by which the guard abstains, null where no proof is known for it.
     """
 
     images: int
@@ -89,7 +89,7 @@ def proven_rows(run: Run, facts: Mapping[str, Any]) -> pl.DataFrame:
 
 
 class Floor(Table):
-    """The signal, MSP or margin, by which a guard declines whatever has less than so much confidence."""
+    """The signal, MSP or margin, by which a guard withholds every answer of less than so much confidence."""
 
     signal: str
     confidence: float
