@@ -104,7 +104,7 @@ def _check_from_zero(found: Collection[int], declared: int, where: str) -> None:
     Where more classes are declared than that, class 0 is among them.
     """
     most = max(found, default=0)
-    if most > 1 and declared <= most and set(found) == set(range(1, most + 1)):
+    if most > 1 and declared <= most and min(found) == 1 and len(found) == most:
         raise DataError(
             f"{where} has the labels 1 to {most} and no 0, so that nobody can tell which class is the model's first. "
             "Write ?first_label=1 if they count from 1, or ?first_label=0 if class 0 merely has no images here."
