@@ -99,7 +99,7 @@ def test_zero_bytes(folder, address, counted):
 def test_an_empty_class_folder(demur, good, folder):
     (folder / "ring").mkdir()
     said = demur("audit", good, f"folder:{folder}", *QUICK)
-    refused(said, "the class folder 'ring'", "holds no images", "Remove the folder, or fill it")
+    refused(said, "the class folder 'ring'", "holds no images", "Remove the folder, fill it")
 
 
 def test_one_class(demur, good, folder, address):

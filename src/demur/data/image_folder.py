@@ -214,15 +214,16 @@ def _names(root: Path, kinds: Sequence[_Kind], filled: Sequence[_Kind]) -> list[
     empty = sorted({kind.name for kind in kinds} - set(names))
     if empty:
         raise DataError(
-            f"{_some(empty)} of {root} hold no images, and a model may or may not have such a class. Remove the "
-            f"folder, fill it, or name the classes that the model has, in its order: {_example(names, empty)}."
+            f"{_some(empty)} of {root} {'holds' if len(empty) == 1 else 'hold'} no images, and a model may or may not "
+            f"have such a class. Remove the folder, fill it, or name the classes that the model has, in its order: "
+            f"{_example(names, empty)}."
         )
     return names
 
 
 def _some(empty: Sequence[str]) -> str:
     more = f" and {len(empty) - 3:,} more" if len(empty) > 3 else ""
-    return f"the class folders {', '.join(brief(repr(name)) for name in empty[:3])}{more}"
+    return f"the class folder{'s' if len(empty) > 1 else ''} {', '.join(brief(repr(name)) for name in empty[:3])}{more}"
 
 
 def _example(names: Sequence[str], empty: Sequence[str]) -> str:

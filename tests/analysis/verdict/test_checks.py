@@ -69,6 +69,7 @@ def test_a_run_without_attacks_is_not_asked_about_them(tmp_path):
         "near-duplicates stay together",
         "images come one by one",
         "labels are not wrong at random",
+        "preprocessing is as in training",
         "enough errors",
         "pixels have shades",
         "answers repeat",
