@@ -44,7 +44,7 @@ def test_what_the_address_says_wins(colour, tmp_path):
     save_file(resolve("architecture", "resnet20")(channels=1, classes=2).state_dict(), tmp_path / "w.safetensors")
     address = f"zoo:resnet20@{tmp_path}/w.safetensors"
     assert open_model(f"{address}?classes=cat,dog&channels=1&size=16x20", colour).input_shape == (1, 16, 20)
-    assert open_model(f"{address}?classes=cat,dog&mean=.5&size=16", ()).classes == ("cat", "dog")
+    assert open_model(f"{address}?classes=cat,dog&mean=.5&channels=1&size=16", ()).classes == ("cat", "dog")
     assert open_model(f"{address}?channels=1&size=16", ()).classes == ("0", "1")
 
 
