@@ -33,8 +33,8 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
     """The classifier at an address; what the address leaves open is found out where that can be done for sure.
 
     Classes come from the option `classes`, from `names`, a file with one name a line, or are counted and called "0",
-    "1", …; channels from `channels` or several numbers of `mean`, else from the pictures; the size from `size`, else from the pictures
-    where all have the same. What the model's own source declares comes before what pictures tell.
+    "1", …; channels from `channels` or several numbers of `mean`, else from the pictures; the size from `size`, else
+    from the pictures where all have the same. What the model's own source declares comes before what pictures tell.
 
     Raises:
         AddressError: the address leads nowhere, or leaves open what cannot be found out.
