@@ -22,7 +22,9 @@ def test_an_audit_says_its_result_in_a_few_lines(demur, good, data):
     lines = said.out.splitlines()
     assert 5 <= len(lines) <= 24
     assert re.fullmatch(r"Report: runs/net_[a-z0-9_]+_net-test-[0-9a-f]{8}/report\.html", lines[-1])
-    assert said.err.splitlines()[:2] == ["reading the images", "checking the model and the data"]
+    first, code, then = said.err.splitlines()[:3]
+    assert (first, then) == ("reading the images", "checking the model and the data")
+    assert code.startswith("the Python code of ")
     assert "\x1b" not in said.err + said.out, "colours and cursor moves belong in a terminal"
     assert "\r" not in said.err
 

@@ -197,11 +197,11 @@ def test_any_estimator_finds_errors_it_has_not_seen(columns, estimator):
 
 @pytest.mark.parametrize("estimator", [RandomForestClassifier(random_state=0), "gbm"], ids=["forest", "gbm"])
 def test_no_row_is_judged_by_an_estimator_that_learned_from_it(estimator):
-    """Of pure noise a forest, and boosted trees, remember everything and have learned nothing."""
+    """Of pure noise a forest, and boosted trees, remember nearly everything and have learned nothing."""
     dice = np.random.default_rng(1)
     x, wrong = torch.from_numpy(dice.normal(size=(400, 5))), torch.from_numpy(dice.uniform(size=400) < 0.3)
     fitted = Detector(estimator=estimator).fit(x, wrong)
-    assert auroc(fitted(x).numpy(), wrong.numpy()) > 0.95
+    assert auroc(fitted(x).numpy(), wrong.numpy()) > 0.9
     assert fitted.facts["held_out_auroc"] < 0.6
 
 

@@ -45,10 +45,13 @@ def train(
 def _train(architecture: str, data: str, options: dict[str, Any], processes: int | None) -> None:
     """Train in this process, which shows and writes where it is the first."""
     from demur.cli.settings import results_alone
+    from demur.pipeline.run.run_writer import try_folder
     from demur.training.processes import started_processes
     from demur.training.training_run import train as run_training
 
     with started_processes(processes) as found:
+        if found.first and options["out"] is not None:
+            try_folder(options["out"])
         source, options = _open(architecture, data), {**options, "processes": found}
         if not found.first:
             with results_alone():
@@ -61,13 +64,10 @@ def _train(architecture: str, data: str, options: dict[str, Any], processes: int
 def _of_the_first(architecture: str, source: "Source", options: dict[str, Any]) -> list[str]:
     """Train in the process that shows and writes; what is to be said of it."""
     from demur.cli.settings import progress_display
-    from demur.pipeline.run.run_writer import try_folder
     from demur.report.learning_figure import write_learning_figure
     from demur.training.learning_curve import CURVE, FIGURE
     from demur.training.training_run import train as run_training
 
-    if options["out"] is not None:
-        try_folder(options["out"])
     with progress_display() as display:
         done = run_training(architecture, source, progress=EpochTable(display), **options)
         display.say("drawing the curves")
