@@ -19,7 +19,12 @@ from demur.records import BATCH_SIZE, read
 ROWS = 300
 PGD = "pgd(eps=0.05, steps=4)"
 NOISE = "gaussian_noise(severity=3)"
-PLAN = {"conditions": ("clean", PGD, NOISE), "policies": ("certified(risk=0.3)",), "attacked": 40}
+PLAN = {
+    "conditions": ("clean", PGD, NOISE),
+    "policies": ("certified(risk=0.3)",),
+    "attacked": 40,
+    "checks": {"preprocessing": 0},
+}
 OUT_OF_MEMORY = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory: you tried")
 
 
