@@ -35,7 +35,7 @@ ALWAYS = {
         *("calibration", "gallery", "direction", "direction-at-prevalence", "wrong-labels", "wrong-label-pairs"),
         *("signals", "signal-contests", "signal-parts", "rocs", "histograms", "rejections"),
         "attack-detection",
-        *("checks", "gates", "guarantees", "guarantee-parts", "label-needs"),
+        *("checks", "gates", "guarantees", "guarantee-parts", "label-needs", "preprocessing"),
         *("attacks", "robustness", "robustness-curve", "robustness-per-class", "robustness-stages"),
     )
 }
