@@ -11,8 +11,8 @@ from demur.training import EpochRow, Quiet, fresh, learn, train
 from demur.training.adversarial import NFGSM
 from demur.training.catastrophic_overfitting import overfitting
 from demur.training.checkpoints import Checkpoints
-from demur.training.early_stopping import best_epoch, course, overdue
 from demur.training.learning_curve import TrainLossAlone
+from demur.training.stopping_rule import best_epoch, course, overdue
 
 ROBUST = NFGSM(epochs=8, batch=32, learning_rate=0.05, eps=0.05, averaging=0.0, patience=2)
 

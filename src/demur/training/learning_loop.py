@@ -14,12 +14,12 @@ from demur.shapes import Images
 from demur.training.backbone import Backbone
 from demur.training.batches import TrainingImages, seeded_torch
 from demur.training.checkpoints import Checkpoints, Forgetful, refill
-from demur.training.early_stopping import epoch_score, overdue
 from demur.training.frozen_features import Way, shortcut
 from demur.training.learner import Learner
 from demur.training.learning_curve import EpochRow, LearningCurve, TrainLossAlone
 from demur.training.processes import Alone, Processes
 from demur.training.recipe import Lesson, Recipe
+from demur.training.stopping_rule import epoch_score, overdue
 
 
 class TrainingProgress(Protocol):

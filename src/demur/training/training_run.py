@@ -14,7 +14,6 @@ from demur.errors import InputError, RunError
 from demur.files import write_atomically
 from demur.training.batches import TrainingImages
 from demur.training.checkpoints import CHECKPOINT, TEACHER, Checkpoints, open_training
-from demur.training.early_stopping import course, patience
 from demur.training.held_out import evaluate
 from demur.training.learner import channels_last
 from demur.training.learning_curve import CURVE, FIGURE, LearningCurve
@@ -22,6 +21,7 @@ from demur.training.learning_loop import InputScaling, Quiet, TrainingProgress, 
 from demur.training.model_card import Scores, card, write_model
 from demur.training.processes import Alone, Processes
 from demur.training.recipe import Recipe
+from demur.training.stopping_rule import course, patience
 from demur.training.training_task import TrainingTask
 
 
