@@ -136,7 +136,7 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_refused(tmp_path):
         (lambda root: None, "has no sub-folders"),
         (lambda root: (root / "metadata.csv").write_text("path,label\n"), "csv:.*metadata.csv"),
         (lambda root: [save(root, NAMES), (root / "emu").mkdir()],
-         r"class folders 'emu' of .* hold no images.*\?classes=cat,dog without it, \?classes=cat,dog,emu with"),
+         r"class folder 'emu' of .* holds no images.*\?classes=cat,dog without it, \?classes=cat,dog,emu with"),
         (lambda root: [save(root, NAMES), (root / "metadata.csv").write_text("path,group\ncat/z.png,1\n")],
          "line 2: there is no image 'cat/z.png'"),
         (lambda root: [save(root, NAMES), (root / "metadata.csv").write_text("path,split\ncat/a.png,first\n")],
