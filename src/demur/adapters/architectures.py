@@ -182,7 +182,7 @@ class Architecture:
             return replace(start, words=(*unpacked, *start.words))
         if address.scheme == "zoo":
             return _from_package(made, parse(address.location).name)
-        return Start(made, pretrained=True)  # one's own function may have given it weights, and nobody can tell
+        return Start(made, pretrained=True)  # one's own function may have given it weights, which cannot be told
 
     def trained(self, weights: str) -> str:
         """The address of the classifier with weights of this architecture."""

@@ -140,7 +140,7 @@ def _scale(address: Address, model: Any) -> tuple[float, str]:
 
     Raises:
         AddressError: the option is no such number.
-        ModelError: nobody says it.
+        ModelError: neither the address nor the file says it.
     """
     options = address.options
     if _SCALE in options:

@@ -62,7 +62,7 @@ class Overhead(Table):
 
 
 def overhead(run: Run) -> Overhead | None:
-    """The table of a run; None where nobody took its times."""
+    """The table of a run; None where it was not timed."""
     facts = run.optional_file(BENCH)
     if facts is None:
         return None
