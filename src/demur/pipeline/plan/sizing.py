@@ -17,6 +17,9 @@ BUDGET = 2_500_000_000_000
 _TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
 _TRIAL = 25
 _TRIED = 48
+GUARD_PASSES = 20
+"""Passes over an image that all attacks on a guard take for each of their steps, at most."""
+
 _NORMS = 40
 _PREFLIGHT = 512
 
@@ -49,7 +52,13 @@ class Effort:
         if any(each.kind == "attack" for each in conditions):
             passes += min(attacked, _TRIED) * (_TRIAL + 2 * (1 + 2 * longest))
         passes += _NORMS * min(plan.lipschitz.images or 0, self.rows) + 2 * min(self.rows, _PREFLIGHT)
-        return round(passes * self.multiply_adds)
+        return round((passes + self._guarded(plan)) * self.multiply_adds)
+
+    def _guarded(self, plan: Plan) -> float:
+        """Passes of the attacks on the guard, at each of their sizes."""
+        given = plan.guard_attack
+        steps = given.steps * given.restarts * max(1, len(given.eps))
+        return min(given.images or 0, self.attackable) * steps * GUARD_PASSES * (1 + self.passes)
 
     def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
         own = 1 + 2 * (_steps(condition) + (0 if condition.map is None else condition.map.gradients))
@@ -120,6 +129,8 @@ def smaller(declared: Plan) -> Iterator[Change]:
         declared: the plan as it was given; what it says itself stays.
     """
     attacks = "attacked" not in declared.conditions.model_fields_set
+    if declared.guard_attack.images is None:
+        yield _cut("guard", "attacks on the guard", "guard_attack", images=0)
     if attacks:
         yield _attacked(256)
     if "images" not in declared.epsilon.model_fields_set:
