@@ -56,7 +56,8 @@ class BestPoints:
     def begin(self, clean: Answer) -> None:
         """Stand on the clean images; search on a folded copy of the model if it answers the first of them alike."""
         self.answer, self.closest = clean.clone(), clean.logits.clone()
-        self.aim = self.objective.searching(self.clean[:_COMPARED], clean.logits[:_COMPARED])
+        some = torch.arange(min(len(self.y), _COMPARED), device=self.y.device)
+        self.aim = self.objective.searching(self.clean[some], self.y[some], clean.rows(some))
 
     def record_trace(self, steps: int) -> None:
         """Keep the loss at every step, `steps` at most."""

@@ -94,6 +94,7 @@ class Objective:
             target class then only steers the loss.
         scale: of one's own margin: what counts as large. A hundred-thousandth of it is rounding.
         features: whether functions of one's own read features, so that one pass gives these and the logits.
+        layers: those whose activations they read, which the same pass gives.
 
     Where the model fails on a batch it is asked again about halves of it; `halves` has their sizes, none if all goes
     well.
@@ -107,6 +108,7 @@ class Objective:
         *,
         scale: float = 1.0,
         features: bool = False,
+        layers: Sequence[str] = (),
     ) -> None:
         if not 0 < scale < float("inf"):
             raise InputError(f"`scale` of a margin of success must be positive and finite; got {scale:g}.")
@@ -116,6 +118,7 @@ class Objective:
         self._named: Loss | None = LOSSES[chosen] if isinstance(chosen, str) else None
         self._own: OfEvidence | None = None if isinstance(chosen, str) else chosen
         self._success, self._scale, self._features, self._clear = success, scale, features, _CLEAR
+        self._layers = tuple(layers)
         self.halves: list[int] = []
 
     @property
@@ -125,26 +128,39 @@ class Objective:
 
     def climbing(self, loss: str) -> "Objective":
         """The same aim with another loss to climb."""
-        other = Objective(self._classifier, loss, self._success, scale=self._scale, features=self._features)
+        other = Objective(
+            self._classifier,
+            loss,
+            self._success,
+            scale=self._scale,
+            features=self._features,
+            layers=self._layers,
+        )
         other.halves = self.halves
         return other
 
-    def searching(self, x: Images, logits: Logits) -> "Objective":
+    def searching(self, x: Images, y: Labels, answer: Answer) -> "Objective":
         """The same aim at a folded copy of the model, for the search alone; itself where the copy answers otherwise.
 
         By as much as the two may differ its successes are clearer than those of the model, which has the last word.
+        Functions of one's own may read layers or weights that folding changes, so their values are compared too.
 
         Args:
             x: some images.
-            logits: what the model itself answers to them.
+            y: their labels.
+            answer: what the model itself says of them.
         """
         folded = self._classifier.folded
         if folded is self._classifier:
             return self
         other = copy(self)
         other._classifier, other._clear = folded, _CLEAR + 2 * _FOLDED  # noqa: SLF001 — a copy of its own
-        alike = (other.logits(x) - logits).abs().max() <= _FOLDED * logits.abs().max()
-        return other if alike else self
+        found = other.answer(x, y)
+        if (found.logits - answer.logits).abs().max() > _FOLDED * answer.logits.abs().max():
+            return self
+        pairs = zip(found.values[1:], answer.values[1:], strict=True)
+        alike = (a is None or b is None or bool(((a - b).abs() <= _NEAR * (1 + b.abs())).all()) for a, b in pairs)
+        return other if all(alike) else self
 
     def frozen(self) -> AbstractContextManager[None]:
         """The classifier's weights take no gradient inside."""
@@ -272,7 +288,7 @@ class Objective:
 
     def _evidence(self, classifier: BoundClassifier, x: Images, logits: Logits | None = None) -> Evidence:
         at_hand = None if logits is None else logits.cpu()
-        return Evidence(classifier, x, logits=at_hand, features=self._features, check=False)
+        return Evidence(classifier, x, self._layers, logits=at_hand, features=self._features, check=False)
 
     def _read(self, evidence: Evidence, y: Labels) -> Answer:
         """Logits and the values of functions of one's own, where the images are; margins in the logits' precision.
