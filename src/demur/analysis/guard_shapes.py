@@ -11,6 +11,7 @@ MOST_SIZES = 32
 """Sizes at which a guard may be attacked, a file each."""
 
 ATTACKERS = ("minimal", "confident", "joint", "score_free")
+"""In the order of what they know of the guard."""
 
 
 class PointsShape(Shape):
@@ -54,7 +55,7 @@ class GuardSizeShape(Shape):
 
     @model_validator(mode="after")
     def _aligned(self) -> "GuardSizeShape":
-        if tuple(self.attackers) != ATTACKERS:
+        if set(self.attackers) != set(ATTACKERS):
             raise ValueError(f"attackers are {', '.join(ATTACKERS)}")
         for points in (*self.attackers.values(), self.confidence):
             _check_sizes(points.sizes(), len(self.sample_ids))

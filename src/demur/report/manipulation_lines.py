@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from demur.analysis.results import Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.verdict.masking import Masking
+from demur.report.guard_attack_lines import guard_attack_sentence
 from demur.report.phrases import DASH, count, frequency, percent, size_of
 
 
@@ -29,13 +30,18 @@ def is_judged(results: Results) -> bool:
 
 
 def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
-    """What is known of deliberate changes, a sentence each."""
+    """What is known of deliberate changes, a sentence each; of a guard that was attacked, what got past it."""
+    guarded = guard_attack_sentence(results)
+    if guarded is not None:
+        return (guarded,) if found is None else (_median_sentence(found), guarded)
     return _manipulation(found, guaranteed=is_judged(results)) if found else (_no_attack_sentence(results),)
 
 
 def manipulation_line(results: Results, found: Manipulation | None) -> str:
     """The same on one line, after the mask where there is one."""
-    line = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+    line = guard_attack_sentence(results)
+    if line is None:
+        line = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
     return f"{_mask_short(results.masking)} {line}" if results.masking else line
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from demur.analysis.guard_shapes import ATTACKERS
 from demur.analysis.run_folder import Flags, Run
 from demur.records import wrong
 
@@ -53,7 +54,7 @@ def _of_size(run: Run, facts: Mapping[str, Any]) -> GuardedRows:
     return GuardedRows(
         eps=facts["eps"],
         clean=clean,
-        attackers={name: _joined(identity, _points(ids, each)) for name, each in facts["attackers"].items()},
+        attackers={name: _joined(identity, _points(ids, facts["attackers"][name])) for name in ATTACKERS},
         withheld=_withheld(run, identity, ids, facts["abstention"]),
         confidence=_joined(identity, _points(ids, facts["confidence"])),
     )

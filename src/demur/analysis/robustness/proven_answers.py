@@ -1,18 +1,17 @@
 """What is proven of the attacked images beside what attacks found: robust accuracy, perturbations, the guard."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.robustness.accepted_distances import accepted_wrong_found
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile
 from demur.analysis.robustness.least_distances import edge, least_distances
 from demur.analysis.run_folder import Flags, Floats, Run, share
 from demur.policies import CertifiedPair, CertifiedThreshold
-from demur.records import groups
+from demur.records import groups, wrong
 
 NORM = "linf"
 _SUREST = 1 - 1e-6
@@ -117,7 +116,7 @@ def _size(run: Run, rows: pl.DataFrame, distances: Floats, at: int, eps: float) 
         attacked=bool(smaller),
         proven=share(right, rows),
         found=share(distances > edge(eps), rows),
-        accepted_wrong_found=share(accepted_wrong_found(run, rows, eps), rows) if floor else None,
+        accepted_wrong_found=share(_accepted_wrong(run, rows, smaller, eps), rows) if floor else None,
         accepted_wrong_proven=share(_acceptable(rows, at, floor), rows) if floor else None,
     )
 
@@ -125,6 +124,24 @@ def _size(run: Run, rows: pl.DataFrame, distances: Floats, at: int, eps: float) 
 def _acceptable(rows: pl.DataFrame, at: int, floor: Floor) -> Flags:
     """Images of which a wrong answer may get past the guard for all that is known."""
     return rows[f"{floor.signal}.{at}"].to_numpy() >= floor.confidence
+
+
+def _accepted_wrong(run: Run, rows: pl.DataFrame, attacks: Sequence[Mapping[str, Any]], eps: float) -> Flags:
+    """Images of which some attack of at most the size, or none, got a wrong answer past the guard."""
+    assert run.guard is not None
+    found = pl.Series(dtype=pl.String)
+    for each in (run.rows("clean"), *(run.rows(entry["name"]) for entry in attacks)):
+        passed = run.accepts(run.guard, each) & wrong(each) & _within(each, eps)
+        found = found.append(each.filter(passed)["sample_id"])
+    return rows["sample_id"].is_in(found.implode()).to_numpy()
+
+
+def _within(rows: pl.DataFrame, eps: float) -> Flags:
+    """Rows changed by no more than a size; clean ones are not changed."""
+    column = f"distance.{NORM}"
+    if column not in rows.columns:
+        return np.ones(len(rows), np.bool_)
+    return rows[column].cast(pl.Float64).fill_null(0).to_numpy() <= edge(eps)
 
 
 def _class(rows: pl.DataFrame, radii: Floats, label: int, name: str, largest: float) -> ProvenClass:

@@ -47,7 +47,7 @@ def _never_weaker(run: Run, sizes: Sequence[GuardedRows]) -> Check:
     sentence = (
         "Images of which attackers who do not know the guard got a wrong answer past it, and one who does did not"
     )
-    return _check("knowing the guard is no handicap", "fail" if count else "pass", sentence, count, of)
+    return _check("the joint attack is never weaker", "fail" if count else "pass", sentence, count, of)
 
 
 def _guesses(run: Run, sizes: Sequence[GuardedRows]) -> Check:
@@ -65,7 +65,7 @@ def _slopes(run: Run, sizes: Sequence[GuardedRows]) -> Check:
         left = points.filter(pl.Series(~reached(run, points), dtype=pl.Boolean))
         count, of = count + int(left["zero_score_gradient"].sum()), of + len(left)
     sentence = "Images that stand against the joint attack where the gradient of a score is zero everywhere"
-    return _check("scores of the guard have a gradient", sure_level(count, of, 0.01, 0.5), sentence, count, of)
+    return _check("scores have a gradient", sure_level(count, of, 0.01, 0.5), sentence, count, of)
 
 
 def _surrogates(run: Run, sizes: Sequence[GuardedRows]) -> Check:
@@ -82,7 +82,7 @@ def _surrogates(run: Run, sizes: Sequence[GuardedRows]) -> Check:
             odd += [signal] if alike < _ALIKE else []
     named = f" ({', '.join(dict.fromkeys(odd))})" if odd else ""
     sentence = f"Scores whose surrogate, which gradients are taken of, puts points in another order{named}"
-    return _check("surrogates follow the scores", "warn" if odd else "pass", sentence, len(odd), of)
+    return _check("surrogates follow their scores", "warn" if odd else "pass", sentence, len(odd), of)
 
 
 def _falls(run: Run, sizes: Sequence[GuardedRows]) -> Check:
@@ -96,7 +96,7 @@ def _falls(run: Run, sizes: Sequence[GuardedRows]) -> Check:
             found += [f"{signal} from {before:.2f} to {after:.2f}"] if before - after > _FALL else []
     told = f": {', '.join(found)}" if found else ""
     sentence = f"AUROC that falls by more than .1 from the smallest change to an attacker who knows the guard{told}"
-    return _check("detection outlasts the secret", "warn" if found else "pass", sentence, len(found), of)
+    return _check("detection holds when the guard is known", "warn" if found else "pass", sentence, len(found), of)
 
 
 def _plausible(run: Run, found: GuardedRows) -> Check:
@@ -112,7 +112,7 @@ def _plausible(run: Run, found: GuardedRows) -> Check:
     )
     more = max(0, int(stands(run, found).sum()) - int(half.sum()))
     return _check(
-        "the guard claims no more than robustness",
+        "detection claims no more than robustness",
         "warn" if ours.low > theirs.high else "pass",
         sentence,
         more,

@@ -70,10 +70,9 @@ def guard_attack_facts(job: Job, policy: CertifiedPolicy, eps: float) -> dict[st
     rows = attacked_rows(job.index, int(job.plan.guard_attack.images or 0))
     x, y = job.load(rows)
     attack = _Attack(_guarded(job, policy), x, y, job.keys(rows, NAME), job, eps)
-    found = attack_guard(
-        attack.guarded, x, y, attack.keys, eps=eps, restarts=job.plan.guard_attack.restarts, **attack.effort
-    )
-    confidence = attack_confidence(attack.guarded, x, y, attack.keys, eps=eps, **attack.effort)
+    given, (steps, batch) = (attack.guarded, x, y, attack.keys), attack.effort
+    found = attack_guard(*given, eps=eps, steps=steps, restarts=job.plan.guard_attack.restarts, batch=batch)
+    confidence = attack_confidence(*given, eps=eps, steps=steps, batch=batch)
     return {
         "eps": eps,
         "sample_ids": [job.index.sample_ids[row] for row in rows],
@@ -95,22 +94,21 @@ class _Attack:
     eps: float
 
     @property
-    def effort(self) -> dict[str, int]:
-        return {"steps": self.job.plan.guard_attack.steps, "batch": self.job.plan.batch}
+    def effort(self) -> tuple[int, int]:
+        """The steps of each search, and the rows of each pass."""
+        return self.job.plan.guard_attack.steps, self.job.plan.batch
 
     def abstention(self) -> Iterator[tuple[float, dict[str, Any]]]:
         """For each share of the size, the largest first: rows, by their place, and what was found of them.
 
         Only right answers that are given can be made to be withheld; rows that stand in a ball stand in a smaller one.
         """
-        rows = self._answered_rightly()
+        rows, (steps, batch) = self._answered_rightly(), self.effort
         for alpha in ALPHAS:
             if not len(rows):
                 return
-            keys = self.keys.rows(rows.tolist())
-            found = force_abstention(
-                self.guarded, self.x[rows], self.y[rows], keys, eps=alpha * self.eps, **self.effort
-            )
+            given = self.guarded, self.x[rows], self.y[rows], self.keys.rows(rows.tolist())
+            found = force_abstention(*given, eps=alpha * self.eps, steps=steps, batch=batch)
             yield alpha, {"rows": rows.tolist(), **_columns(found)}
             rows = rows[(~found.accepted & ~found.wrong).to(rows.device)]
 
