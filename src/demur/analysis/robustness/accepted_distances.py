@@ -7,7 +7,7 @@ import polars as pl
 
 from demur.analysis.robustness.guarded_rows import NORM, guarded_rows
 from demur.analysis.robustness.least_distances import edge
-from demur.analysis.run_folder import Flags, Floats, Run
+from demur.analysis.run_folder import Flags, Floats, Run, values
 from demur.records import wrong
 
 
@@ -31,24 +31,18 @@ def accepted_wrong_distances(run: Run, rows: pl.DataFrame) -> Floats:
     """
     assert run.guard is not None
     ids, least = rows.select("sample_id"), np.full(len(rows), np.inf)
-    for table in _points(run):
-        reached = table.filter(run.accepts(run.guard, table) & wrong(table))
-        distances = pl.DataFrame({"sample_id": reached["sample_id"], "distance": _distance(reached)})
-        joined = ids.join(distances, on="sample_id", how="left", maintain_order="left")["distance"]
+    for table, lengths in _points(run):
+        passed = run.accepts(run.guard, table) & wrong(table)
+        known = pl.DataFrame({"sample_id": table["sample_id"], "distance": np.where(passed, lengths, np.inf)})
+        joined = ids.join(known, on="sample_id", how="left", maintain_order="left")["distance"]
         least = np.fmin(least, joined.fill_null(np.inf).to_numpy())
     return least
 
 
-def _points(run: Run) -> Iterator[pl.DataFrame]:
-    """All points that were scored: the images as they are, those of attacks, and those of attackers of the guard."""
-    yield run.rows("clean")
-    yield from (run.rows(entry["name"]) for entry in run.conditions("attack"))
-    for each in guarded_rows(run):
-        yield from each.attackers.values()
-
-
-def _distance(rows: pl.DataFrame) -> Floats:
-    column = f"distance.{NORM}"
-    if column not in rows.columns:  # as they are
-        return np.zeros(len(rows))
-    return rows[column].cast(pl.Float64).fill_null(np.inf).to_numpy()
+def _points(run: Run) -> Iterator[tuple[pl.DataFrame, Floats]]:
+    """All points that were scored, and their distances: the images as they are, those of attacks and of attackers."""
+    clean = run.rows("clean")
+    yield clean, np.zeros(len(clean))
+    attacks = [run.rows(entry["name"]) for entry in run.conditions("attack")]
+    for table in (*attacks, *(points for each in guarded_rows(run) for points in each.attackers.values())):
+        yield table, values(table, f"distance.{NORM}")
