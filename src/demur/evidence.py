@@ -243,6 +243,18 @@ class Evidence:
         """The same images, had the model given these logits; of use to signals that read logits alone."""
         return Evidence(self._classifier, self.images, logits=logits, keys=self._keys, groups=self.groups, check=False)
 
+    def slopes(self, layers: Sequence[str]) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """The outputs of some layers, for autograd to follow, and the slope of the answer's logit at them, detached.
+
+        A forward and a backward pass, never kept.
+        """
+        self.count(forwards=1, backwards=1)
+        with torch.enable_grad(), self._classifier.frozen():
+            found = self._classifier.forward_output(self.images, layers)
+            claimed = found.logits.amax(dim=1).sum()
+            slopes = torch.autograd.grad(claimed, [found.activations[name] for name in layers], retain_graph=True)
+        return {name: (found.activations[name], slope) for name, slope in zip(layers, slopes, strict=True)}
+
     def once(self, what: object, work: Callable[[], T]) -> T:
         """What was worked out for this batch before, or is now: it is kept under `what`, the very object."""
         if id(what) not in self._kept:
@@ -290,7 +302,7 @@ class Surrogated(Protocol):
 
 
 def surrogate_of(signal: SignalLike, evidence: Evidence) -> Scores:
-    """What autograd follows in place of a score: the surrogate of the signal, or the signal itself where it has none."""
+    """What autograd follows in place of a score: the surrogate of a signal, or the signal itself where it has none."""
     return signal.surrogate(evidence) if isinstance(signal, Surrogated) else signal(evidence)
 
 
@@ -298,12 +310,12 @@ def scores_of(signals: Mapping[str, SignalLike], evidence: Evidence) -> Mapping[
     """The score of each signal, by name, float64 on the CPU; NaN for rows whose logits are not finite."""
     finite = evidence.logits.detach().isfinite().all(dim=1)
     if finite.all():
-        return {name: signal(evidence).detach().cpu().double() for name, signal in signals.items()}
+        return {name: signal(evidence).cpu().double() for name, signal in signals.items()}
     some, scores = evidence.rows(finite.nonzero()[:, 0]), dict[str, Scores]()
     for name, signal in signals.items():
         scores[name] = torch.full((len(evidence),), torch.nan, dtype=torch.float64)
         if len(some):
-            scores[name][finite] = signal(some).detach().cpu().double()
+            scores[name][finite] = signal(some).cpu().double()
     return scores
 
 

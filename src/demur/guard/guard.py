@@ -150,7 +150,9 @@ class Guard:
         with self._turn, torch.no_grad(), torch.autocast(kind, enabled=False):  # bounds are of the audit's precision
             x = images.to(self.classifier.device)
             evidence = Evidence(self.classifier, x, needs.layers, features=needs.features, check=False)
-            return evidence.logits, {name: score.numpy() for name, score in scores_of(self.signals, evidence).items()}
+            return evidence.logits, {
+                name: score.numpy(force=True) for name, score in scores_of(self.signals, evidence).items()
+            }
 
     @classmethod
     def load(cls, path: Path | str, *, sha256: str | None = None, device: str | None = None) -> "Guard":

@@ -38,12 +38,14 @@ OfEvidence: TypeAlias = Callable[[Evidence, Labels], Scores]
 class Answer:
     """What a model says of some images: logits, and what a loss and a margin of one's own read off the evidence.
 
-    Loss and margin are None where they are demur's own, which read logits alone.
+    Loss and margin are None where they are demur's own, which read logits alone. `more` (rows, 2) counts the forward
+    and backward passes that functions of one's own made beside the one that all share.
     """
 
     logits: Logits
     loss: Scores | None = None
     margin: Scores | None = None
+    more: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Answer":
         """Some of the rows."""
@@ -62,18 +64,14 @@ class Answer:
     @classmethod
     def join(cls, parts: Sequence["Answer"]) -> "Answer":
         """Those of several batches, one after the other."""
-        losses = [part.loss for part in parts if part.loss is not None]
-        margins = [part.margin for part in parts if part.margin is not None]
-        return cls(
-            torch.cat([part.logits for part in parts]),
-            torch.cat(losses) if losses else None,
-            torch.cat(margins) if margins else None,
-        )
+        columns = zip(*(part.values[1:] for part in parts), strict=True)
+        others = ([each for each in column if each is not None] for column in columns)
+        return cls(torch.cat([part.logits for part in parts]), *(torch.cat(each) if each else None for each in others))
 
     @property
-    def values(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """All three."""
-        return self.logits, self.loss, self.margin
+    def values(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """All four."""
+        return self.logits, self.loss, self.margin, self.more
 
 
 class Objective:
@@ -158,7 +156,7 @@ class Objective:
         found = other.answer(x, y)
         if (found.logits - answer.logits).abs().max() > _FOLDED * answer.logits.abs().max():
             return self
-        pairs = zip(found.values[1:], answer.values[1:], strict=True)
+        pairs = zip(found.values[1:3], answer.values[1:3], strict=True)
         alike = (a is None or b is None or bool(((a - b).abs() <= _NEAR * (1 + b.abs())).all()) for a, b in pairs)
         return other if all(alike) else self
 
@@ -217,7 +215,7 @@ class Objective:
                     "Look for detach(), argmax or comparisons in it."
                 )
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        parts = (None if values is None else values.detach() for values in (answer.loss, answer.margin))
+        parts = (None if values is None else values.detach() for values in answer.values[1:])
         return Answer(answer.logits.detach(), *parts), gradient
 
     def jacobian(self, x: Images, y: Labels, classes: Tensor) -> tuple[Answer, Tensor]:
@@ -298,10 +296,16 @@ class Objective:
         logits, labels = evidence.logits.to(evidence.images.device), y.to(evidence.logits.device)
         loss = None if self._own is None else _per_row("loss", self._own(evidence, labels), y)
         if self._success is None:
-            return Answer(logits, loss)
+            return Answer(logits, loss, None, self._more(evidence))
         own = loss if self._success is self._own else None
         margin = _per_row("success", self._success(evidence, labels), y) if own is None else own
-        return Answer(logits, loss, margin.to(logits))
+        return Answer(logits, loss, margin.to(logits), self._more(evidence))
+
+    @staticmethod
+    def _more(evidence: Evidence) -> Tensor:
+        """Passes of each row beside the first forward pass, where the images are."""
+        spent = evidence.spent.T.to(evidence.images.device, torch.int32)
+        return (spent - spent.new_tensor([1, 0])).clamp(min=0)
 
     def _margin(self, answer: Answer, y: Labels, goal: Labels | None) -> Scores:
         if self._success is not None:

@@ -44,6 +44,7 @@ def attack_guard(
     restarts: int = 1,
     batch: int = 128,
     passes: int | None = None,
+    oblivious: Mapping[str, Images] | None = None,
 ) -> Mapping[str, GuardAttackOutcome]:
     """What four attackers find in the ball round each image, by name, in the order of what they know of the guard.
 
@@ -64,14 +65,17 @@ def attack_guard(
         restarts: of the search for confident wrong answers.
         batch: rows per pass.
         passes: how many passes each gradient is a mean of; by default 1, or 8 where the model draws at random.
+        oblivious: the points of `minimal` and `confident`, such as those of another guard of the same model, which
+            knowing nothing of it are the same; by default they are searched.
 
     Raises:
         InputError: a number is out of its range.
     """
     ball = _Ball(guarded, x, y, keys, eps, norm, batch)
     check_steps(steps)
-    many = _passes(guarded, passes)
-    minimal, confident = ball.minimal(), ball.confident(steps, restarts)
+    many, given = _passes(guarded, passes), oblivious or {}
+    minimal = ball.everyone(given["minimal"]) if "minimal" in given else ball.minimal()
+    confident = ball.everyone(given["confident"]) if "confident" in given else ball.confident(steps, restarts)
     seeds = joint = better_of(minimal, torch.arange(len(x)), confident)
     ascent = GuardAscent(eps=eps, norm=norm, steps=steps)
     for rule in RULES:
@@ -192,8 +196,7 @@ class _Ball:
             keep="nearest",
             batch=self.batch,
         )
-        radius = torch.full((len(self.x),), self.eps, dtype=self.x.dtype, device=self.x.device)
-        outcome = self._of_everyone(project(found.x, self.x, radius, self.norm))
+        outcome = self.everyone(found.x)
         return outcome.costing(torch.arange(len(self.x)), found.forwards.cpu(), found.backwards.cpu())
 
     def confident(self, steps: int, restarts: int) -> GuardAttackOutcome:
@@ -206,7 +209,7 @@ class _Ball:
             keep="worst",
             batch=self.batch,
         )
-        outcome = self._of_everyone(found.x)
+        outcome = self.everyone(found.x)
         return outcome.costing(torch.arange(len(self.x)), found.forwards.cpu(), found.backwards.cpu())
 
     def further(self, before: GuardAttackOutcome, loss: Aim, attack: Stepwise, name: str) -> GuardAttackOutcome:
@@ -268,8 +271,11 @@ class _Ball:
             goal=goal,
         )
 
-    def _of_everyone(self, points: Images) -> GuardAttackOutcome:
-        return self.judged(points, torch.arange(len(self.x)), partial(worth, self.guarded), self.y)
+    def everyone(self, points: Images) -> GuardAttackOutcome:
+        """What the guard says of a point of every row, cut where the ball ends."""
+        radius = torch.full((len(self.x),), self.eps, dtype=self.x.dtype, device=self.x.device)
+        cut = project(points.to(self.x), self.x, radius, self.norm)
+        return self.judged(cut, torch.arange(len(self.x)), partial(worth, self.guarded), self.y)
 
 
 def _never(evidence: Evidence, y: Labels) -> Scores:  # noqa: ARG001 — a margin of success takes both

@@ -68,21 +68,21 @@ class GuardLoss:
         """The worth of each row, float64."""
         if not torch.is_grad_enabled():
             return worth(self.guarded, evidence, y)
-        direction = self._direction(evidence, y)
-        for _ in range(1, self.passes):
-            direction = direction + self._direction(self.guarded.evidence(evidence.images), y)
-        return steered(worth(self.guarded, evidence, y), evidence.images, direction)
+        return steered(
+            worth(self.guarded, evidence, y), evidence, mean_of(self._direction, self.guarded, evidence, y, self.passes)
+        )
 
     def _direction(self, evidence: Evidence, y: Labels) -> Images:
         """Where to go, (rows, channels, height, width), of length one."""
-        x = evidence.images
-        forward, lower = slope(margin(evidence.logits, y), x), -slope(worst_surrogates(self.guarded, evidence), x)
+        ahead, low = margin(evidence.logits.cpu().double(), y.cpu()), -worst_surrogates(self.guarded, evidence)
+        wrong = lead(evidence, y) > _CLEAR
+        if self.rule == "select":
+            return unit(slope(torch.where(wrong, low, ahead), evidence))
+        forward, lower = slope(ahead, evidence), slope(low, evidence)
         if self.rule == "sum":
             return unit(unit(forward) + self.weight * unit(lower))
-        if self.rule == "orthogonal":
-            forward, lower = without(forward, lower), without(lower, forward)
-        wrong = (lead(evidence, y) > _CLEAR).to(x.device)
-        return unit(torch.where(per_row(wrong), lower, forward))
+        forward, lower = without(forward, lower), without(lower, forward)
+        return unit(torch.where(per_row(wrong.to(forward.device)), lower, forward))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,20 +110,16 @@ class KeptLoss:
         values = torch.where(ahead < 0, 1 + squashed(-room if self.raising else room), -squashed(ahead))
         if not torch.is_grad_enabled():
             return values
-        direction = self._direction(evidence, y)
-        for _ in range(1, self.passes):
-            direction = direction + self._direction(self.guarded.evidence(evidence.images), y)
-        return steered(values, evidence.images, direction)
+        return steered(values, evidence, mean_of(self._direction, self.guarded, evidence, y, self.passes))
 
     def withheld(self, evidence: Evidence, y: Labels) -> Scores:
         """A margin that is positive exactly where the answer is kept and withheld."""
         return torch.minimum(-lead(evidence, y), -self.guarded.room(evidence))
 
     def _direction(self, evidence: Evidence, y: Labels) -> Images:
-        x = evidence.images
-        back, up = -slope(margin(evidence.logits, y), x), slope(worst_surrogates(self.guarded, evidence), x)
-        kept = (lead(evidence, y) < -_CLEAR).to(x.device)
-        return unit(torch.where(per_row(kept), up if self.raising else -up, back))
+        up, ahead = worst_surrogates(self.guarded, evidence), margin(evidence.logits.cpu().double(), y.cpu())
+        kept = lead(evidence, y) < -_CLEAR
+        return unit(slope(torch.where(kept, up if self.raising else -up, -ahead), evidence))
 
 
 def worst_surrogates(guarded: GuardedClassifier, evidence: Evidence) -> Scores:
@@ -135,8 +131,20 @@ def worst_surrogates(guarded: GuardedClassifier, evidence: Evidence) -> Scores:
     return torch.where(worst, sized, 0.0).sum(dim=1)
 
 
-def slope(values: Scores, x: Images) -> Images:
+def mean_of(direction: Aim, guarded: GuardedClassifier, evidence: Evidence, y: Labels, passes: int) -> Images:
+    """The mean direction over several passes, which the evidence is told of."""
+    total = direction(evidence, y)
+    for _ in range(1, passes):
+        again = guarded.evidence(evidence.images)
+        total = total + direction(again, y)
+        evidence.spent += again.spent
+        evidence.count(backwards=1)
+    return total
+
+
+def slope(values: Scores, evidence: Evidence) -> Images:
     """The gradient of each row's value with respect to its image; zeros where there is none, or no number."""
+    x = evidence.images
     if not values.requires_grad:
         return torch.zeros_like(x)
     (found,) = torch.autograd.grad(values.sum(), x, retain_graph=True, allow_unused=True)
@@ -149,12 +157,13 @@ def without(one: Images, other: Images) -> Images:
     return one - along * per_row((one * along).flatten(1).sum(dim=1))
 
 
-def steered(values: Scores, x: Images, direction: Images) -> Scores:
+def steered(values: Scores, evidence: Evidence, direction: Images) -> Scores:
     """Values whose gradient with respect to the images is a direction."""
+    x = evidence.images
     return values.detach().to(x.device) + ((x - x.detach()) * direction.detach()).flatten(1).sum(dim=1)
 
 
 def has_no_slope(guarded: GuardedClassifier, evidence: Evidence) -> Tensor:
     """Rows in which some surrogate has a gradient of zero everywhere."""
-    flat = [length(slope(found, evidence.images), "linf") == 0 for found in guarded.surrogates(evidence).values()]
+    flat = [length(slope(found, evidence), "linf") == 0 for found in guarded.surrogates(evidence).values()]
     return torch.stack(flat).any(dim=0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from demur.attacks.core.losses import margin
 from demur.classifier import BoundClassifier
 from demur.errors import InputError
-from demur.evidence import Evidence, SignalLike, scores_of, surrogate_of
+from demur.evidence import Evidence, SignalLike, Surrogated, scores_of, surrogate_of
 from demur.shapes import Flags, Images, Labels, Scores
 
 _TIE = 1e-3
@@ -53,17 +53,17 @@ class GuardedClassifier:
         return Evidence(self.classifier, images, self.layers, features=self.features, check=False)
 
     def scores(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """Each score, float64, by the code of the run-time guard; no gradient passes, and each is computed once."""
-
-        def work() -> Mapping[str, Scores]:
-            with torch.no_grad():
-                return scores_of(self.signals, evidence)
-
-        return evidence.once(self, work)
+        """Each score, float64, by the code of the run-time guard; without gradient, and each computed once."""
+        return {name: score.detach() for name, score in self._scores(evidence).items()}
 
     def surrogates(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """For each score what autograd is to follow in its place, where the score itself has no gradient of use."""
-        return {name: surrogate_of(signal, evidence).cpu().double() for name, signal in self.signals.items()}
+        """For each score what autograd is to follow in its place: the score itself, where that has a gradient."""
+        stand_ins = {name: signal for name, signal in self.signals.items() if isinstance(signal, Surrogated)}
+        own = {name: surrogate_of(signal, evidence).cpu().double() for name, signal in stand_ins.items()}
+        return {**self._scores(evidence), **own}
+
+    def _scores(self, evidence: Evidence) -> Mapping[str, Scores]:
+        return evidence.once(self, lambda: scores_of(self.signals, evidence))
 
     def accepts(self, evidence: Evidence) -> Flags:
         """Rows whose answer is given: every score is at most its bound."""
