@@ -9,14 +9,12 @@ from demur.analysis.robustness.guard_attack_tables import GuardAttack, GuardAtta
 from demur.report.phrases import count, percent, spread_words
 
 ATTACKERS: Mapping[str, str] = {
-    "minimal": "smallest change to a wrong answer",
+    "minimal": "least change to a wrong answer",
     "confident": "most confident wrong answer",
     "joint": "joint: a wrong answer, and scores within their bounds",
     "score_free": "guessing: the same by random squares, without gradients",
 }
 """What each attacker is after."""
-
-THE_GUARD = "the guard under attack"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,9 @@ def accepted_wrong_words(found: GuardAttack) -> str | None:
     """What was found accepted and wrong, and by whom; None where the guard was not attacked."""
     if found.found is None:
         return None
-    return f"accepted and wrong: found {_whole(found.found.value)} by an attacker who knows the guard"
+    between = spread_words(found.found, share=True)
+    share = f"{_whole(found.found.value)}{f' ({between})' if between else ''}"
+    return f"accepted and wrong: found {share} by an attacker who knows the guard"
 
 
 def guard_attack_sentence(results: Results) -> str | None:
@@ -63,16 +63,13 @@ def guard_attack_sentence(results: Results) -> str | None:
     found = _usable(results)
     if found is None or found.found is None or found.eps is None:
         return None
-    between = spread_words(found.found, share=True)
-    return (
-        f"Of {count(found.images)} images changed by up to ±{_whole(found.eps)} per pixel, "
-        f"{accepted_wrong_words(found)}{f' ({between})' if between else ''}."
-    )
+    lead = f"Of {count(found.images)} images changed by up to ±{_whole(found.eps)} per pixel"
+    return f"{lead}, {accepted_wrong_words(found)}."
 
 
 def _usable(results: Results) -> GuardAttack | None:
     """What was found of a guarantee that stands."""
-    return None if results.guarantee is None or results.void(THE_GUARD) else results.guard_attack
+    return None if results.guarantee is None or results.void("the guard under attack") else results.guard_attack
 
 
 def _whole(value: float) -> str:

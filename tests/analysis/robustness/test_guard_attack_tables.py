@@ -179,7 +179,8 @@ def test_what_was_found_of_an_image_is_its_nearest_point_that_is_given(folder):
 def test_the_first_screen_tells_of_the_attacker_who_knows(results, found):
     first = FirstScreen.of(results)
     value = f"{100 * found.found.value:.1f} %".replace(".0 %", " %")
-    assert f"accepted and wrong: found {value} by an attacker who knows the guard" in first.manipulation[-1]
+    assert f"accepted and wrong: found {value} (" in first.manipulation[-1]
+    assert first.manipulation[-1].endswith(") by an attacker who knows the guard.")
     assert first.manipulation_short == first.manipulation[-1]
     assert "none knew the guard" not in first.manipulation_note
     text = render(results)

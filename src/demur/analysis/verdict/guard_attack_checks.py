@@ -95,7 +95,7 @@ def _falls(run: Run, sizes: Sequence[GuardedRows]) -> Check:
             of += 1
             found += [f"{signal} from {before:.2f} to {after:.2f}"] if before - after > _FALL else []
     told = f": {', '.join(found)}" if found else ""
-    sentence = f"AUROC that falls by more than .1 from the smallest change to an attacker who knows the guard{told}"
+    sentence = f"AUROC that falls by more than .1 from the least change to an attacker who knows the guard{told}"
     return _check("detection holds when the guard is known", "warn" if found else "pass", sentence, len(found), of)
 
 
