@@ -50,7 +50,7 @@ def _alone(row: SignalAlone) -> str:
 
 
 def accepted_wrong_words(found: GuardAttack) -> str | None:
-    """What was found accepted and wrong, and by whom; None where the guard was not attacked."""
+    """What was found accepted and wrong, and who found it; None where the guard was not attacked."""
     if found.found is None:
         return None
     between = spread_words(found.found, share=True)
