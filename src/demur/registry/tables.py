@@ -133,6 +133,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "resnet20": "demur.zoo:resnet20",
     "resnet56": "demur.zoo:resnet56",
     "simple_cnn": "demur.zoo:SimpleCNN",
+    "verifiable_cnn": "demur.zoo:VerifiableCNN",
 }
 
 MODELS: Mapping[str, str] = {
@@ -154,6 +155,7 @@ RECIPES: Mapping[str, str] = {
     "entropy_guided": "demur.training.adversarial:EntropyGuided",
     "fgsm_rs": "demur.training.adversarial:FastFGSM",
     "gaussian_augmentation": "demur.training.standard:GaussianNoise",
+    "ibp": "demur.training.verifiable:IBP",
     "n_fgsm": "demur.training.adversarial:NFGSM",
     "pgd_at": "demur.training.adversarial:PGDTraining",
     "standard": "demur.training.standard:Standard",

@@ -16,6 +16,8 @@ ATTACKERS: Mapping[str, str] = {
 }
 """What each attacker is after."""
 
+AWARE = "by an attacker who knows the guard"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttackerLine:
@@ -55,7 +57,7 @@ def accepted_wrong_words(found: GuardAttack) -> str | None:
         return None
     between = spread_words(found.found, share=True)
     share = f"{_whole(found.found.value)}{f' ({between})' if between else ''}"
-    return f"accepted and wrong: found {share} by an attacker who knows the guard"
+    return f"accepted and wrong: found {share} {AWARE}"
 
 
 def guard_attack_sentence(results: Results) -> str | None:
