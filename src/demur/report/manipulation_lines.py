@@ -32,7 +32,7 @@ def is_judged(results: Results) -> bool:
 
 
 def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
-    """What is known of deliberate changes, a sentence each; of the guard what is found, and proven where that is too."""
+    """What is known of deliberate changes, a sentence each; of the guard what is found and proven."""
     guard = _proof_of_guard(results, found)
     if found is not None and guard is not None:
         return (_median_sentence(found), _bracket(guard))
@@ -72,9 +72,11 @@ def _bracket(guard: ProvenSize) -> str:
     assert found is not None
     assert most is not None
     who = f"by {_listed(guard.attackers)}, who did not know the guard" if guard.attackers else "with no attack run"
+    if guard.knew_guard:
+        who = AWARE
     return (
         f"Answered and wrong, of {count(found.n)} images changed by up to {_change(guard.eps, NORM)}: found "
-        f"{_with_interval(found)} {AWARE if guard.knew_guard else who}; proven at most {_with_interval(most)}, whoever attacks."
+        f"{_with_interval(found)} {who}; proven at most {_with_interval(most)}, whoever attacks."
     )
 
 

@@ -112,9 +112,10 @@ def test_attacks_on_the_guard_are_counted(source):
 
     none, once = cost(images=0), cost(images=10)
     assert once > none
-    assert cost(images=10, steps=40) - none == 2 * (once - none)
+    assert once - none == 10 * (400 + 30 * 20)
+    assert cost(images=10, steps=40) - once == 10 * 30 * 20
+    assert cost(images=10, restarts=3) - once == 2 * 10 * 30 * 20
     assert cost(images=10, eps=[0.1, 0.2]) - none == 2 * (once - none)
-    assert cost(images=10, restarts=3) - none == 3 * (once - none)
 
 
 def test_proofs_are_counted_at_every_size_and_halving_and_left_out_with_norms(source):

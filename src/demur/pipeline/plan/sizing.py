@@ -18,9 +18,7 @@ BUDGET = 2_500_000_000_000
 _TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
 _TRIAL = 25
 _TRIED = 48
-GUARD_PASSES = 20
-"""Passes over an image that all attacks on a guard take for each of their steps, at most."""
-
+_GUARD, _GUARD_STEP = 400, 30
 _NORMS = 40
 _BOUND = 2
 _PREFLIGHT = 512
@@ -58,10 +56,10 @@ class Effort:
         return round((passes + self._guarded(plan)) * self.multiply_adds)
 
     def _guarded(self, plan: Plan) -> float:
-        """Passes of the attacks on the guard, at each of their sizes."""
+        """Passes of the attacks on the guard at all of their sizes: of their searches for the least change, and steps."""
         given = plan.guard_attack
-        steps = given.steps * given.restarts * max(1, len(given.eps))
-        return min(given.images or 0, self.attackable) * steps * GUARD_PASSES * (1 + self.passes)
+        own = (_GUARD + _GUARD_STEP * given.steps * given.restarts) * max(1, len(given.eps))
+        return min(given.images or 0, self.attackable) * own * (1 + self.passes)
 
     def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
         own = 1 + 2 * (_steps(condition) + (0 if condition.map is None else condition.map.gradients))
