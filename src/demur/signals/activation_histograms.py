@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 _LEAST, _MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+_HARDLY = 1e-9
+"""Of a value, the least that a soft bin holds: the slope of its entropy stays finite."""
+
 _VALUES = 1024
 """Values of one row that the edges of bins are learned from."""
 
@@ -55,7 +58,7 @@ def soft_counts_in(values: Tensor, edges: Tensor) -> Tensor:
     widths = torch.minimum(torch.cat([gaps[:1], gaps]), torch.cat([gaps, gaps[-1:]])) / 4
     above = [((values - edge) / width).sigmoid().sum(dim=1) for edge, width in zip(inner, widths, strict=True)]
     above[0] = (values >= edges[0]).double().sum(dim=1) if float(edges[0]) == 0 else above[0]
-    return -torch.stack(above, dim=1).diff(dim=1)
+    return -torch.stack(above, dim=1).diff(dim=1).clamp(max=-_HARDLY)
 
 
 def entropy_of(counts: Tensor) -> Tensor:

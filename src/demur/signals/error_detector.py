@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from demur.errors import InputError, missing_extra, unknown
 from demur.metrics import auroc
 from demur.shapes import Features, Flags, Scores
-from demur.signals.estimator_slopes import Estimator, followed
+from demur.signals.estimator_slopes import Estimator, with_gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class FittedDetector:
 
     def surrogate(self, columns: Features) -> Scores:
         """The same with a gradient: of the estimator's own formula, or of its mean over small normal changes."""
-        return torch.stack([followed(model, columns.double()) for model in self.models]).mean(dim=0)
+        return torch.stack([with_gradient(model, columns.double()) for model in self.models]).mean(dim=0)
 
     @property
     def facts(self) -> Mapping[str, Any]:

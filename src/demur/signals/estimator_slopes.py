@@ -28,7 +28,7 @@ _WIDTH = 0.2
 """Standard deviation of these changes, as a share of the root mean square of a row's columns."""
 
 
-def followed(model: Estimator, columns: Features) -> Scores:
+def with_gradient(model: Estimator, columns: Features) -> Scores:
     """The probability of an error that an estimator gives, with a gradient with respect to the columns, (rows, width).
 
     For a logistic regression, a linear discriminant and a net of rectified layers it is that of the formula. For any

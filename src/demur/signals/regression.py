@@ -111,7 +111,7 @@ class NormalScores:
         beyond = x - x.clip(self.knots[0], self.knots[-1])
         return torch.from_numpy(np.interp(x, self.knots, self.places) + slope * beyond)
 
-    def followed(self, numbers: Scores) -> Scores:
+    def with_gradient(self, numbers: Scores) -> Scores:
         """The places with a gradient: the slope of the piece that each number lies on."""
         if len(self.knots) == 1:
             return torch.zeros_like(numbers)

@@ -120,10 +120,10 @@ class Weighing:
         """The log-odds of an error."""
         return self.regression(_placed(self.curves, columns))
 
-    def followed(self, columns: Tensor) -> Scores:
+    def with_gradient(self, columns: Tensor) -> Scores:
         """The same with a gradient with respect to the columns."""
         pairs = zip(self.curves, columns.T, strict=True)
-        return self.regression(torch.stack([curve.followed(column) for curve, column in pairs], dim=1))
+        return self.regression(torch.stack([curve.with_gradient(column) for curve, column in pairs], dim=1))
 
     def facts(self, names: Iterable[str]) -> Mapping[str, Any]:
         """The numbers that make it."""
@@ -167,7 +167,9 @@ class FittedStack:
 
     def surrogate(self, evidence: Evidence) -> Scores:
         """The same of the surrogates of its signals, with the slopes of the curves."""
-        return self.weighing.followed(torch.stack([surrogate_of(each, evidence).cpu() for each in self.signals], dim=1))
+        return self.weighing.with_gradient(
+            torch.stack([surrogate_of(each, evidence).cpu() for each in self.signals], dim=1)
+        )
 
 
 def _too_alike(units: NDArray[np.str_]) -> InputError:

@@ -1,6 +1,7 @@
 """Four attackers of a guard, from the one that knows nothing of it to the one that knows it all, and two on trust."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -24,8 +25,15 @@ from demur.shapes import Flags, Images, Labels, Scores
 ATTACKERS = ("minimal", "confident", "joint", "score_free")
 """The attackers of a guard in the order of what they know of it."""
 
-RULES: tuple[Rule, ...] = ("select", "orthogonal", "sum")
-"""How the joint attacker weighs the classifier and its scores, one after the other on rows that still stand."""
+WEIGHINGS: tuple[tuple[Rule, float, float], ...] = (
+    ("barrier", 1.0, 1.0),
+    ("orthogonal", 1.0, 0.25),
+    ("barrier", 0.3, 0.25),
+    ("sum", 1.0, 0.5),
+)
+"""How the joint attacker weighs classifier and scores, one after the other on rows that still stand: rule, weight, and
+the first step as a share of eps. Each begins at the best point so far; on a plane behind a linear score they end within
+1 % of the optimum of linear programming, while one that only selects stops far from it."""
 
 _MINIMAL_STEPS, _SQUARES = 40, 4
 _BEFORE = 0.97
@@ -78,10 +86,12 @@ def attack_guard(
     confident = ball.everyone(given["confident"]) if "confident" in given else ball.confident(steps, restarts)
     seeds = joint = better_of(minimal, torch.arange(len(x)), confident)
     ascent = GuardAscent(eps=eps, norm=norm, steps=steps)
-    for rule in RULES:
-        joint = ball.further(joint, GuardLoss(guarded, rule=rule, passes=many), ascent, f"joint {rule}")
+    for number, (rule, weight, stride) in enumerate(WEIGHINGS):
+        loss = GuardLoss(guarded, rule=rule, weight=weight, passes=many)
+        rows = joint.wrong if number else torch.ones_like(joint.wrong)  # the others only weigh scores anew
+        joint = ball.further(joint, rows, loss, replace(ascent, stride=stride), f"joint {number}")
     squares = GuardSquares(eps=eps, norm=norm, steps=_SQUARES * steps)
-    free = ball.further(seeds, GuardLoss(guarded), squares, "score free")
+    free = ball.further(seeds, torch.ones_like(seeds.wrong), GuardLoss(guarded), squares, "score free")
     for weaker in (minimal, confident):
         _check_never_weaker(joint, weaker)
     return dict(zip(ATTACKERS, (minimal, confident, joint, free), strict=True))
@@ -212,9 +222,11 @@ class _Ball:
         outcome = self.everyone(found.x)
         return outcome.costing(torch.arange(len(self.x)), found.forwards.cpu(), found.backwards.cpu())
 
-    def further(self, before: GuardAttackOutcome, loss: Aim, attack: Stepwise, name: str) -> GuardAttackOutcome:
-        """Rows without success so far, attacked from where they stand; of each the better point."""
-        rows = (~before.found).nonzero()[:, 0]
+    def further(
+        self, before: GuardAttackOutcome, among: Flags, loss: Aim, attack: Stepwise, name: str
+    ) -> GuardAttackOutcome:
+        """Of some rows those without success so far, attacked from where they stand; of each the better point."""
+        rows = (among & ~before.found).nonzero()[:, 0]
         return self.climbed(before, rows, before.x[rows], loss, self.guarded.success, self.y, attack, name)
 
     def climbed(

@@ -16,11 +16,11 @@ from demur.shapes import Images, Labels, Scores
 Aim: TypeAlias = Callable[[Evidence, Labels], Scores]
 """(evidence, labels) → one value per row, higher = better for the attacker."""
 
-Rule: TypeAlias = Literal["select", "orthogonal", "sum"]
-"""Whose gradient is followed: one of the two, one without what it has of the other, or both."""
+Rule: TypeAlias = Literal["barrier", "orthogonal", "sum"]
+"""How the gradients of classifier and scores are weighed."""
 
-_CLEAR = 0.01
-"""The lead, as a share of the largest logit, from which on a wrong answer is left alone and the scores are climbed."""
+_CLEAR = 0.05
+"""The margin, in logits, from which on scores are moved; that of Bryniarski et al. (2022)."""
 
 _REACH = 0.05
 """Scores that lie within so much of the worst one, in the size of their bounds, are lowered together."""
@@ -32,8 +32,13 @@ def worth(guarded: GuardedClassifier, evidence: Evidence, y: Labels) -> Scores:
     Among wrong answers it falls with the worst excess of the scores over their bounds and is above 1 exactly where the
     answer is given.
     """
-    ahead = lead(evidence, y)
-    return torch.where(ahead > 0, 1 + squashed(guarded.room(evidence)), squashed(ahead).clamp(max=0))
+    ahead = wrong_margin(evidence, y)
+    return torch.where(ahead > 0, 1 + squashed(guarded.room(evidence)), squashed(ahead))
+
+
+def wrong_margin(evidence: Evidence, y: Labels) -> Scores:
+    """The largest wrong logit minus the label's, float64, without gradient; very low where an answer is no number."""
+    return margin(evidence.logits.detach().double().cpu(), y.cpu()).nan_to_num(nan=-1e300)
 
 
 def squashed(values: Scores) -> Scores:
@@ -49,10 +54,12 @@ class GuardLoss:
 
     Attributes:
         guarded: what is attacked.
-        rule: `select` climbs the margin of the classifier while the answer is right and lowers the scores where it is
-            wrong; `orthogonal` takes from either what it has of the other; `sum` climbs margin − weight·scores, each
-            gradient of length one, as an attack on a net with a class more for what is withheld does.
-        weight: of the scores in the sum.
+        rule: while the answer is right, `barrier` and `orthogonal` climb the margin of the classifier. Where it is
+            wrong, `barrier` lowers the scores and keeps away from the boundary, the more the nearer it is, as if by
+            weight·log margin; `orthogonal` lowers them once the margin is clear, and takes from either gradient what
+            it has of the other. `sum` climbs margin − weight·scores everywhere, as an attack on a net with one class
+            more, for what is withheld. Gradients have length one before they are weighed.
+        weight: of the barrier, in logits, or of the scores in the sum.
         passes: how many passes the direction is a mean of; more than one where the model draws at random.
 
     Bryniarski et al. (2022), arXiv:2106.15023; the sum after Carlini & Wagner (2017), arXiv:1705.07263; the mean over
@@ -60,7 +67,7 @@ class GuardLoss:
     """
 
     guarded: GuardedClassifier
-    rule: Rule = "select"
+    rule: Rule = "barrier"
     weight: float = 1.0
     passes: int = 1
 
@@ -75,14 +82,16 @@ class GuardLoss:
     def _direction(self, evidence: Evidence, y: Labels) -> Images:
         """Where to go, (rows, channels, height, width), of length one."""
         ahead, low = margin(evidence.logits.cpu().double(), y.cpu()), -worst_surrogates(self.guarded, evidence)
-        wrong = lead(evidence, y) > _CLEAR
-        if self.rule == "select":
-            return unit(slope(torch.where(wrong, low, ahead), evidence))
         forward, lower = slope(ahead, evidence), slope(low, evidence)
+        evidence.count(backwards=1)
+        margins = per_row(wrong_margin(evidence, y).to(forward))
         if self.rule == "sum":
             return unit(unit(forward) + self.weight * unit(lower))
+        if self.rule == "barrier":
+            repelled = unit(self.weight * unit(forward) + margins.clamp(min=0) * unit(lower))
+            return torch.where(margins > 0, repelled, unit(forward))
         forward, lower = without(forward, lower), without(lower, forward)
-        return unit(torch.where(per_row(wrong.to(forward.device)), lower, forward))
+        return unit(torch.where(margins > _CLEAR, lower, forward))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +115,7 @@ class KeptLoss:
 
     def __call__(self, evidence: Evidence, y: Labels) -> Scores:
         """The value of each row, float64."""
-        ahead, room = lead(evidence, y), self.guarded.room(evidence)
+        ahead, room = wrong_margin(evidence, y), self.guarded.room(evidence)
         values = torch.where(ahead < 0, 1 + squashed(-room if self.raising else room), -squashed(ahead))
         if not torch.is_grad_enabled():
             return values
@@ -118,7 +127,7 @@ class KeptLoss:
 
     def _direction(self, evidence: Evidence, y: Labels) -> Images:
         up, ahead = worst_surrogates(self.guarded, evidence), margin(evidence.logits.cpu().double(), y.cpu())
-        kept = lead(evidence, y) < -_CLEAR
+        kept = wrong_margin(evidence, y) < -_CLEAR
         return unit(slope(torch.where(kept, up if self.raising else -up, -ahead), evidence))
 
 
@@ -132,13 +141,16 @@ def worst_surrogates(guarded: GuardedClassifier, evidence: Evidence) -> Scores:
 
 
 def mean_of(direction: Aim, guarded: GuardedClassifier, evidence: Evidence, y: Labels, passes: int) -> Images:
-    """The mean direction over several passes, which the evidence is told of."""
+    """The mean direction over several passes, which the evidence is told of.
+
+    Each forward pass that a score makes beside the shared one counts as a backward pass too, which it is at most.
+    """
     total = direction(evidence, y)
     for _ in range(1, passes):
         again = guarded.evidence(evidence.images)
         total = total + direction(again, y)
         evidence.spent += again.spent
-        evidence.count(backwards=1)
+    evidence.spent[1] += evidence.spent[0] - 1
     return total
 
 
