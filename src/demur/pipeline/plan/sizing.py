@@ -56,7 +56,7 @@ class Effort:
         return round((passes + self._guarded(plan)) * self.multiply_adds)
 
     def _guarded(self, plan: Plan) -> float:
-        """Passes of the attacks on the guard at all of their sizes: of their searches for the least change, and steps."""
+        """Passes of the attacks on the guard at all of their sizes: of searches for the least change, and of steps."""
         given = plan.guard_attack
         own = (_GUARD + _GUARD_STEP * given.steps * given.restarts) * max(1, len(given.eps))
         return min(given.images or 0, self.attackable) * own * (1 + self.passes)
