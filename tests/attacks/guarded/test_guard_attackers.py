@@ -1,12 +1,15 @@
 """Attackers of a guard against worst points that are known."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from tests.attacks.guarded.linear_guards import EPS, FAR, ROWS, Misled, Sealed, Tilt, keys, least_scores, setting
 from tests.oracles import Bowl, Plane
 
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.attacks.guarded.attackers import (
     ATTACKERS,
     _check_never_weaker,
@@ -14,6 +17,9 @@ from demur.attacks.guarded.attackers import (
     attack_guard,
     force_abstention,
 )
+from demur.attacks.guarded.guard_objective import GuardLoss, worth
+from demur.attacks.guarded.guard_points import judged
+from demur.attacks.guarded.guard_steps import GuardAscent
 from demur.errors import InputError
 from demur.signals import MSP
 
@@ -112,6 +118,22 @@ def test_a_surrogate_that_misleads_is_shown_up_by_the_attack_without_it(tilted):
     assert not (found["joint"].found | found["score_free"].found)[least > bound].any()
     gap = found["joint"].surrogate_gap["tilt"]
     torch.testing.assert_close(gap, -2 * found["joint"].scores["tilt"])
+
+
+def test_a_point_outside_the_ball_goes_back_to_its_image():
+    guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
+    far = torch.where(torch.arange(ROWS)[:, None, None, None] % 2 == 0, (x + 0.2).clamp(0, 1), x + EPS / 2)
+    found = judged(guarded, far, x, y, eps=EPS, norm="linf", batch=5, value=partial(worth, guarded), goal=y)
+    assert torch.equal(found.x[::2], x[::2])
+    assert torch.equal(found.x[1::2], far[1::2])
+
+
+def test_a_search_begins_where_it_is_told():
+    guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
+    objective, begin = Objective(guarded.classifier, GuardLoss(guarded), guarded.success), Plane().worst(x, EPS)
+    found = run(GuardAscent(eps=EPS, steps=1), objective, x, y, keys(), keep="worst", begin=begin)
+    torch.testing.assert_close(found.loss_start, objective.answer(begin, y).loss.float())
+    assert (found.loss_kept >= found.loss_start).all()
 
 
 def test_no_surrogate_makes_a_point_count():
