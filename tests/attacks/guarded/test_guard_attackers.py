@@ -1,12 +1,13 @@
 """Attackers of a guard against worst points that are known."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from tests.attacks.guarded.linear_guards import EPS, FAR, ROWS, Misled, Sealed, Tilt, keys, least_scores, setting
-from tests.oracles import Bowl, Plane
+from tests.oracles import CLASSES, SHAPE, Bowl, Plane
 
 from demur.attacks.core.harness import run
 from demur.attacks.core.objective import Objective
@@ -20,12 +21,20 @@ from demur.attacks.guarded.attackers import (
 from demur.attacks.guarded.guard_objective import GuardLoss, worth
 from demur.attacks.guarded.guard_points import judged
 from demur.attacks.guarded.guard_steps import GuardAscent
-from demur.errors import InputError
+from demur.classifier import BoundClassifier
+from demur.errors import InputError, ModelError
 from demur.signals import MSP
 
 THRESHOLD = 0.2
 CLEAR = math.log((1 - THRESHOLD) / THRESHOLD)
 """The lead, in logits of two classes, from which msp is at most the threshold."""
+
+
+class Detached(Plane):
+    """The plane without a gradient."""
+
+    def forward(self, x):
+        return super().forward(x).detach()
 
 
 class Steep(Bowl):
@@ -184,3 +193,14 @@ def test_what_cannot_be_is_refused(named, words, tilted):
     guarded, x, y, _, _ = tilted
     with pytest.raises(InputError, match=words):
         attack_guard(guarded, x, y, keys(), **{"eps": EPS, **named})
+
+
+@pytest.mark.parametrize("attack", [attack_guard, force_abstention, attack_confidence], ids=lambda each: each.__name__)
+def test_rows_that_do_not_meet_and_models_without_gradients_are_refused(attack, tilted):
+    guarded, x, y, _, _ = tilted
+    for images, labels, own in ((x[:0], y[:0], keys(0)), (x, y[:3], keys()), (x, y, keys(3))):
+        with pytest.raises(InputError, match="one label and one key for each image"):
+            attack(guarded, images, labels, own, eps=EPS)
+    blind = BoundClassifier(Detached().eval(), classes=CLASSES, input_shape=SHAPE)
+    with pytest.raises(ModelError, match="follows gradients"):
+        attack(replace(guarded, classifier=blind), x, y, keys(), eps=EPS)

@@ -74,10 +74,12 @@ def test_scores_are_those_of_the_signals_and_each_is_computed_once():
 
 
 def test_rows_without_a_finite_answer_are_withheld():
-    guarded, x, _ = setting({"msp": MSP()}, {"msp": 1.0})
+    guarded, x, _ = setting({"level": lambda evidence: torch.zeros(len(evidence))}, {"level": 1.0})
     broken = x.clone()
     broken[3] = math.inf
-    assert guarded.accepts(guarded.evidence(broken)).tolist() == [row != 3 for row in range(len(x))]
+    evidence = guarded.evidence(broken)
+    assert guarded.accepts(evidence).tolist() == [row != 3 for row in range(len(x))]
+    assert guarded.scores(evidence)["level"].isnan().tolist() == [row == 3 for row in range(len(x))]
 
 
 @pytest.mark.parametrize("rule", ["barrier", "orthogonal", "sum"])

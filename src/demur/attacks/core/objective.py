@@ -127,7 +127,7 @@ class Objective:
     def climbing(self, loss: str) -> "Objective":
         """The same aim with another loss to climb."""
         other = Objective(self._classifier, loss, self._success, scale=self._scale)
-        other._features, other._layers = self._features, self._layers  # noqa: SLF001 — a copy of its own
+        other._features, other._layers = self._features, self._layers
         other.halves = self.halves
         return other
 
