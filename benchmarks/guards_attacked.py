@@ -341,8 +341,8 @@ def cells(row: Mapping[str, Any]) -> str:
     low, high = row["either"][1:]
     shares = " | ".join(f"{100 * row[name][0]:.1f}" for name in ("minimal", "confident", "joint", "score_free"))
     return (
-        f"| `{row['guard']}` | {row['images']} | {100 * row['abstention']:.1f} | {100 * row['wrong joint']:.1f} | {shares} "
-        f"| **{100 * row['either'][0]:.1f}** ({100 * low:.1f}–{100 * high:.1f}) |"
+        f"| `{row['guard']}` | {row['images']} | {100 * row['abstention']:.1f} | {100 * row['wrong joint']:.1f} "
+        f"| {shares} | **{100 * row['either'][0]:.1f}** ({100 * low:.1f}–{100 * high:.1f}) |"
     )
 
 

@@ -1,12 +1,16 @@
 """Attackers of a guard against worst points that are known."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from tests.attacks.guarded.linear_guards import EPS, FAR, ROWS, Misled, Sealed, Tilt, keys, least_scores, setting
-from tests.oracles import Bowl, Plane
+from tests.oracles import CLASSES, SHAPE, Bowl, Plane
 
+from demur.attacks.core.harness import run
+from demur.attacks.core.objective import Objective
 from demur.attacks.guarded.attackers import (
     ATTACKERS,
     _check_never_weaker,
@@ -14,12 +18,23 @@ from demur.attacks.guarded.attackers import (
     attack_guard,
     force_abstention,
 )
-from demur.errors import InputError
+from demur.attacks.guarded.guard_objective import GuardLoss, worth
+from demur.attacks.guarded.guard_points import judged
+from demur.attacks.guarded.guard_steps import GuardAscent
+from demur.classifier import BoundClassifier
+from demur.errors import InputError, ModelError
 from demur.signals import MSP
 
 THRESHOLD = 0.2
 CLEAR = math.log((1 - THRESHOLD) / THRESHOLD)
 """The lead, in logits of two classes, from which msp is at most the threshold."""
+
+
+class Detached(Plane):
+    """The plane without a gradient."""
+
+    def forward(self, x):
+        return super().forward(x).detach()
 
 
 class Steep(Bowl):
@@ -114,6 +129,22 @@ def test_a_surrogate_that_misleads_is_shown_up_by_the_attack_without_it(tilted):
     torch.testing.assert_close(gap, -2 * found["joint"].scores["tilt"])
 
 
+def test_a_point_outside_the_ball_goes_back_to_its_image():
+    guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
+    far = torch.where(torch.arange(ROWS)[:, None, None, None] % 2 == 0, (x + 0.2).clamp(0, 1), x + EPS / 2)
+    found = judged(guarded, far, x, y, eps=EPS, norm="linf", batch=5, value=partial(worth, guarded), goal=y)
+    assert torch.equal(found.x[::2], x[::2])
+    assert torch.equal(found.x[1::2], far[1::2])
+
+
+def test_a_search_begins_where_it_is_told():
+    guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
+    objective, begin = Objective(guarded.classifier, GuardLoss(guarded), guarded.success), Plane().worst(x, EPS)
+    found = run(GuardAscent(eps=EPS, steps=1), objective, x, y, keys(), keep="worst", begin=begin)
+    torch.testing.assert_close(found.loss_start, objective.answer(begin, y).loss.float())
+    assert (found.loss_kept >= found.loss_start).all()
+
+
 def test_no_surrogate_makes_a_point_count():
     guarded, x, y = setting({"sealed": Sealed()}, {"sealed": 0.5})
     found = attack_guard(guarded, x, y, keys(), eps=EPS, steps=5)
@@ -162,3 +193,14 @@ def test_what_cannot_be_is_refused(named, words, tilted):
     guarded, x, y, _, _ = tilted
     with pytest.raises(InputError, match=words):
         attack_guard(guarded, x, y, keys(), **{"eps": EPS, **named})
+
+
+@pytest.mark.parametrize("attack", [attack_guard, force_abstention, attack_confidence], ids=lambda each: each.__name__)
+def test_rows_that_do_not_meet_and_models_without_gradients_are_refused(attack, tilted):
+    guarded, x, y, _, _ = tilted
+    for images, labels, own in ((x[:0], y[:0], keys(0)), (x, y[:3], keys()), (x, y, keys(3))):
+        with pytest.raises(InputError, match="one label and one key for each image"):
+            attack(guarded, images, labels, own, eps=EPS)
+    blind = BoundClassifier(Detached().eval(), classes=CLASSES, input_shape=SHAPE)
+    with pytest.raises(ModelError, match="follows gradients"):
+        attack(replace(guarded, classifier=blind), x, y, keys(), eps=EPS)

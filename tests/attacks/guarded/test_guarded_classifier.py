@@ -1,6 +1,7 @@
 """A guarded classifier: what passes, by the code of the run-time guard, and what autograd follows."""
 
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -16,8 +17,7 @@ from demur.classifier import BoundClassifier
 from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.policies import ACCEPT_ALL
-from demur.signals import KNN, MSP, TTA, ActivationEntropy, Entropy
-from demur.testing.world import World
+from demur.signals import MSP, TTA, Entropy
 
 
 def test_success_is_positive_exactly_where_the_answer_is_wrong_and_given():
@@ -74,10 +74,12 @@ def test_scores_are_those_of_the_signals_and_each_is_computed_once():
 
 
 def test_rows_without_a_finite_answer_are_withheld():
-    guarded, x, _ = setting({"msp": MSP()}, {"msp": 1.0})
+    guarded, x, _ = setting({"level": lambda evidence: torch.zeros(len(evidence))}, {"level": 1.0})
     broken = x.clone()
     broken[3] = math.inf
-    assert guarded.accepts(guarded.evidence(broken)).tolist() == [row != 3 for row in range(len(x))]
+    evidence = guarded.evidence(broken)
+    assert guarded.accepts(evidence).tolist() == [row != 3 for row in range(len(x))]
+    assert guarded.scores(evidence)["level"].isnan().tolist() == [row == 3 for row in range(len(x))]
 
 
 @pytest.mark.parametrize("rule", ["barrier", "orthogonal", "sum"])
@@ -149,15 +151,21 @@ def test_a_model_that_draws_is_followed_by_the_mean_over_its_draws():
 
 
 def test_a_folded_copy_is_searched_only_where_the_scores_are_the_same():
-    world = World(layers=("conv",))
-    with torch.no_grad():
-        entropy = ActivationEntropy(layers=("conv",)).fit(world.reference(), world.labels)
-        near = KNN(k=3).fit(world.reference(), world.labels)
-    guarded = GuardedClassifier(
-        world.classifier, {"entropy": entropy, "knn": near}, {"entropy": 1.0, "knn": 0.3}, layers=("conv",)
-    )
-    objective = Objective(world.classifier, GuardLoss(guarded), guarded.success, features=True, layers=("conv",))
-    y = torch.zeros(world.rows, dtype=torch.int64)
-    answer = objective.answer(world.images, y)
-    searching = objective.searching(world.images, y, answer)
-    torch.testing.assert_close(searching.answer(world.images, y).loss, answer.loss, rtol=1e-3, atol=1e-3)
+    layers = {"conv": nn.Conv2d(1, 3, 3), "norm": nn.BatchNorm2d(3), "relu": nn.ReLU(), "flat": nn.Flatten()}
+    net = nn.Sequential(nn.Sequential(OrderedDict(layers)), nn.Linear(12, 2)).eval()
+    net[0].norm.running_mean += 0.5
+    net[0].norm.running_var *= 3
+    classifier = BoundClassifier(net, classes=CLASSES, input_shape=SHAPE)
+    assert classifier.folded is not classifier
+    x, y = setting({"msp": MSP()}, {"msp": 0.2})[1:]
+
+    def before_the_norm(evidence):
+        return evidence.activations("0.conv").flatten(1).double().cpu().mean(dim=1)
+
+    for signal, same in ((MSP(), True), (before_the_norm, False)):
+        guarded = GuardedClassifier(classifier, {"signal": signal}, {"signal": 0.3}, layers=("0.conv",))
+        objective = Objective(classifier, GuardLoss(guarded), guarded.success, layers=("0.conv",))
+        answer = objective.answer(x, y)
+        searching = objective.searching(x, y, answer)
+        assert (searching is not objective) == same
+        torch.testing.assert_close(searching.answer(x, y).loss, answer.loss, rtol=1e-3, atol=1e-3)

@@ -126,14 +126,8 @@ class Objective:
 
     def climbing(self, loss: str) -> "Objective":
         """The same aim with another loss to climb."""
-        other = Objective(
-            self._classifier,
-            loss,
-            self._success,
-            scale=self._scale,
-            features=self._features,
-            layers=self._layers,
-        )
+        other = Objective(self._classifier, loss, self._success, scale=self._scale)
+        other._features, other._layers = self._features, self._layers
         other.halves = self.halves
         return other
 
@@ -141,7 +135,8 @@ class Objective:
         """The same aim at a folded copy of the model, for the search alone; itself where the copy answers otherwise.
 
         By as much as the two may differ its successes are clearer than those of the model, which has the last word.
-        Functions of one's own may read layers or weights that folding changes, so their values are compared too.
+        Functions of one's own may read layers or weights that folding changes, so their values are compared too, for
+        right answers and for wrong ones.
 
         Args:
             x: some images.
@@ -156,9 +151,11 @@ class Objective:
         found = other.answer(x, y)
         if (found.logits - answer.logits).abs().max() > _FOLDED * answer.logits.abs().max():
             return self
-        pairs = zip(found.values[1:3], answer.values[1:3], strict=True)
-        alike = (a is None or b is None or bool(((a - b).abs() <= _NEAR * (1 + b.abs())).all()) for a, b in pairs)
-        return other if all(alike) else self
+        if self._own is None and self._success is None:
+            return other
+        wrong = (answer.logits.argmax(dim=1) + 1) % answer.logits.shape[1]
+        pairs = ((found, answer), (other.answer(x, wrong), self.answer(x, wrong)))
+        return other if all(_alike(one, another) for one, another in pairs) else self
 
     def frozen(self) -> AbstractContextManager[None]:
         """The classifier's weights take no gradient inside."""
@@ -341,3 +338,9 @@ def _per_row(name: str, values: Tensor, y: Labels) -> Scores:
             "margin is positive where the attack succeeds: not a flag, but by how much."
         )
     return values.to(y.device)
+
+
+def _alike(one: Answer, other: Answer) -> bool:
+    """Whether loss and margin are the same, but for as much as folding may change them."""
+    pairs = zip(one.values[1:3], other.values[1:3], strict=True)
+    return all(a is None or b is None or bool(((a - b).abs() <= _NEAR * (1 + b.abs())).all()) for a, b in pairs)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from demur.attacks.apgd import APGD
+from demur.attacks.core.attack import check_gradients
 from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.harness import Stepwise, run
 from demur.attacks.core.hyperparameters import check_count, check_eps, check_norm, check_steps
@@ -18,9 +19,12 @@ from demur.attacks.guarded.guard_points import GuardAttackOutcome, better_of, ju
 from demur.attacks.guarded.guard_steps import GuardAscent, GuardSquares
 from demur.attacks.guarded.guarded_classifier import GuardedClassifier
 from demur.attacks.minimal_norm import FMN
+from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.randomness import Keys
 from demur.shapes import Flags, Images, Labels, Scores
+
+__all__ = ["ATTACKERS", "GuardAttackOutcome", "attack_confidence", "attack_guard", "force_abstention"]
 
 ATTACKERS = ("minimal", "confident", "joint", "score_free")
 """The attackers of a guard in the order of what they know of it."""
@@ -77,7 +81,8 @@ def attack_guard(
             knowing nothing of it are the same; by default they are searched.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, or there is not one label and one key for each image.
+        ModelError: the model has no gradients to follow, or does not show the signals what they read.
     """
     ball = _Ball(guarded, x, y, keys, eps, norm, batch)
     check_steps(steps)
@@ -125,7 +130,8 @@ def force_abstention(
         passes: how many passes each gradient is a mean of; by default 1, or 8 where the model draws at random.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, or there is not one label and one key for each image.
+        ModelError: the model has no gradients to follow, or does not show the signals what they read.
     """
     ball = _Ball(guarded, x, y, keys, eps, norm, batch)
     check_steps(steps)
@@ -167,7 +173,8 @@ def attack_confidence(
         passes: how many passes each gradient is a mean of; by default 1, or 8 where the model draws at random.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, or there is not one label and one key for each image.
+        ModelError: the model has no gradients to follow, or does not show the signals what they read.
     """
     ball = _Ball(guarded, x, y, keys, eps, norm, batch)
     check_steps(steps)
@@ -193,6 +200,12 @@ class _Ball:
         check_norm(norm)
         check_eps(eps, norm)
         check_count("batch", batch)
+        if not len(x) or not len(x) == len(y) == len(keys):
+            raise InputError(
+                f"one label and one key for each image, and one image at least: got {len(x)} images, {len(y)} labels "
+                f"and {len(keys)} keys."
+            )
+        check_gradients(APGD(eps=eps, norm=norm), Objective(guarded.classifier))
         self.guarded, self.x, self.y, self.keys = guarded, x, y, keys
         self.eps, self.norm, self.batch = eps, norm, batch
 
