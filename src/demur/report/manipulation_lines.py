@@ -50,7 +50,7 @@ def manipulation_line(results: Results, found: Manipulation | None) -> str:
     return f"{_mask_short(results.masking)} {line}" if results.masking else line
 
 
-_KNOWLEDGE = {True: "who knew the guard", False: "who did not know the guard"}
+_KNOWLEDGE = {True: "attackers who knew the guard", False: "attackers who did not know the guard"}
 """By whether any attacker aimed at the guard."""
 
 
@@ -66,7 +66,7 @@ def _bracket(guard: ProvenSize) -> str:
     found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
     assert found is not None
     assert most is not None
-    who = f"by {_listed(guard.attackers)}, {_KNOWLEDGE[guard.knew_guard]}" if guard.attackers else "with no attack run"
+    who = f"by {_KNOWLEDGE[guard.knew_guard]} ({_listed(guard.attackers)})" if guard.attackers else "with no attack run"
     return (
         f"Answered and wrong, of {count(found.n)} images changed by up to {_change(guard.eps, NORM)}: found "
         f"{_with_interval(found)} {who}; proven at most {_with_interval(most)}, whoever attacks."
@@ -77,7 +77,8 @@ def _bracket_short(attacked: Manipulation, guard: ProvenSize) -> str:
     found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
     assert found is not None
     assert most is not None
-    shares = f"found {_short(found.value)} ({_KNOWLEDGE[guard.knew_guard]}), proven at most {_short(most.value)}"
+    who = f"by {_KNOWLEDGE[guard.knew_guard]}" if guard.attackers else "with no attack run"
+    shares = f"found {_short(found.value)} {who}, proven at most {_short(most.value)}"
     size, flips = _short(guard.eps), attacked.median_distance.value
     if math.isnan(flips) or attacked.norm != NORM:
         return f"At ±{size} per pixel, answered and wrong: {shares}."

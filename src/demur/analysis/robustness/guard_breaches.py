@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
-from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.least_distances import edge
+from demur.analysis.robustness.manipulation import searches_of
 from demur.analysis.run_folder import Flags, Run, share
 from demur.records import wrong
 
@@ -35,7 +35,7 @@ def guard_breach(run: Run, rows: pl.DataFrame, norm: str, eps: float) -> GuardBr
         found = found.append(each.filter(passed)["sample_id"])
     return GuardBreach(
         value=share(rows["sample_id"].is_in(found.implode()).to_numpy(), rows),
-        attackers=tuple(dict.fromkeys(display_name(entry["family"]) for entry in entries)),
+        attackers=tuple(dict.fromkeys(name for entry in entries for name, _ in searches_of(run, entry))),
         knew_guard=False,
     )
 
