@@ -175,6 +175,26 @@ def test_killed_in_warm_up_or_ramp_it_comes_to_the_same_bits(steps, uninterrupte
     assert same(learn(RECIPE, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path)), uninterrupted)
 
 
+class Noting(IBP):
+    """What every step is told of how far the training has come."""
+
+    def loss(self, student, lesson):
+        NOTED.append(lesson.done)
+        return super().loss(student, lesson)
+
+
+NOTED = []
+
+
+def test_every_step_is_told_how_much_is_done_also_after_a_kill(tmp_path):
+    NOTED.clear()
+    recipe = Noting(epochs=3, batch=16, eps=0.1, mirror=False)
+    with pytest.raises(Killed):
+        learn(recipe, fresh(small, 0), training_images(), 3, progress=Fuse(6), checkpoints=Checkpoints(tmp_path))
+    learn(recipe, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path))
+    assert pytest.approx([k / 12 for k in (*range(6), *range(4, 12))]) == NOTED
+
+
 def deep():
     """Of enough layers that bounds of an ordinary net say nothing."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 2))

@@ -136,10 +136,14 @@ ARCHITECTURES: Mapping[str, str] = {
     "verifiable_cnn": "demur.zoo:VerifiableCNN",
 }
 
+SHIPPED = ("fashion", "fashion_ibp")
+"""The classifiers that come with demur, by the scheme that is their whole address."""
+
 MODELS: Mapping[str, str] = {
     "ensemble": "demur.adapters.model_ensemble:load_ensemble",
     "export": "demur.adapters.exported_program:load_exported",
     "fashion": "demur.adapters.architectures:load_shipped",
+    "fashion_ibp": "demur.adapters.architectures:load_shipped",
     "hf": "demur.adapters.hf_models:load_hf",
     "keras": "demur.adapters.keras_models:load_keras",
     "module": "demur.adapters.own_module:load_own",

@@ -55,10 +55,6 @@ def manipulation_line(results: Results, found: Manipulation | None) -> str:
     return f"{_mask_short(results.masking)} {line}" if results.masking else line
 
 
-_KNOWLEDGE = {True: "who knew the guard", False: "who did not know the guard"}
-"""By whether any attacker aimed at the guard."""
-
-
 def _proof_of_guard(results: Results, found: Manipulation | None) -> ProvenSize | None:
     """What is found and proven of the guard, at the size of the attacks; None where nothing is, or none were run."""
     if results.proof is None or found is None:
@@ -71,12 +67,10 @@ def _bracket(guard: ProvenSize) -> str:
     found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
     assert found is not None
     assert most is not None
-    who = f"by {_listed(guard.attackers)}, who did not know the guard" if guard.attackers else "with no attack run"
-    if guard.knew_guard:
-        who = AWARE
+    named = f" ({_listed(guard.attackers)})" if guard.attackers and not guard.knew_guard else ""
     return (
         f"Answered and wrong, of {count(found.n)} images changed by up to {_change(guard.eps, NORM)}: found "
-        f"{_with_interval(found)} {who}; proven at most {_with_interval(most)}, whoever attacks."
+        f"{_with_interval(found)} {_who(guard)}{named}; proven at most {_with_interval(most)}, whoever attacks."
     )
 
 
@@ -84,11 +78,18 @@ def _bracket_short(attacked: Manipulation, guard: ProvenSize) -> str:
     found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
     assert found is not None
     assert most is not None
-    shares = f"found {_short(found.value)} ({_KNOWLEDGE[guard.knew_guard]}), proven at most {_short(most.value)}"
+    shares = f"found {_short(found.value)} {_who(guard)}, proven at most {_short(most.value)}"
     size, flips = _short(guard.eps), attacked.median_distance.value
     if math.isnan(flips) or attacked.norm != NORM:
         return f"At ±{size} per pixel, answered and wrong: {shares}."
     return f"±{_short(flips)} per pixel flips half the answers; at ±{size}, answered and wrong: {shares}."
+
+
+def _who(guard: ProvenSize) -> str:
+    """What those knew who found it."""
+    if guard.knew_guard:
+        return AWARE
+    return "by attackers who did not know the guard" if guard.attackers else "with no attack run"
 
 
 def _nothing_proven(results: Results) -> tuple[str, ...]:

@@ -13,12 +13,13 @@ from demur.analysis import analyse
 from demur.analysis.csv_tables import table_files
 from demur.analysis.guard_shapes import ATTACKERS
 from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found
+from demur.analysis.robustness.guard_breaches import guard_breach
 from demur.analysis.robustness.guarded_rows import guarded_rows
 from demur.analysis.run_folder import Run
 from demur.analysis.verdict.guard_attack_checks import guard_attack_checks
 from demur.errors import RunError
 from demur.files import read_json
-from demur.pipeline.plan.plan_tables import GuardAttackPlan, Signals
+from demur.pipeline.plan.plan_tables import GuardAttackPlan, ProofPlan, Signals
 from demur.report import render
 from demur.report.first_screen import FirstScreen
 
@@ -37,6 +38,7 @@ def folder(tmp_path_factory):
         policies=("certified(risk=0.05, second=entropy, budget=0.02)",),
         signals=Signals(use=("msp", "entropy"), certify="msp"),
         guard_attack=GuardAttackPlan(images=IMAGES, eps=SIZES, steps=6),
+        proof=ProofPlan(images=IMAGES),
     )
 
 
@@ -180,15 +182,30 @@ def test_what_was_found_of_an_image_is_its_nearest_point_that_is_given(folder):
 
 
 def test_the_first_screen_tells_of_the_attacker_who_knows(results, found):
-    first = FirstScreen.of(results)
-    value = f"{100 * found.found.value:.1f} %".replace(".0 %", " %")
-    assert f"accepted and wrong: found {value} (" in first.manipulation[-1]
+    first = FirstScreen.of(results.model_copy(update={"proof": None}))
+    assert f"accepted and wrong: found {words(found.found.value)} (" in first.manipulation[-1]
     assert first.manipulation[-1].endswith(") by an attacker who knows the guard.")
     assert first.manipulation_short == first.manipulation[-1]
     assert "none knew the guard" not in first.manipulation_note
     text = render(results)
     assert '<section id="guard-attack"' in text
     assert text.count("knew the model and the guard") == len(SIZES)
+
+
+def words(share):
+    return f"{100 * share:.1f} %".replace(".0 %", " %")
+
+
+def test_what_such_an_attacker_found_is_the_lower_end_of_the_bracket(folder, results, found):
+    for size, proven in zip(found.sizes, results.proof.sizes, strict=True):
+        assert (proven.eps, proven.knew_guard, proven.accepted_wrong_found) == (size.eps, True, size.found)
+        assert proven.accepted_wrong_found.value <= proven.accepted_wrong_proven.value
+    first = FirstScreen.of(results)
+    assert "by an attacker who knows the guard; proven at most" in first.manipulation[-1]
+    assert f"found {words(found.found.value)} by an attacker who knows the guard, proven" in first.manipulation_short
+    run = Run(folder)
+    beyond = guard_breach(run, run.rows("clean"), "linf", 0.08)
+    assert not beyond.knew_guard, "most of these images were never attacked so"
 
 
 def test_every_table_is_a_file(folder, results):

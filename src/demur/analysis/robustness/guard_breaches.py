@@ -7,9 +7,9 @@ import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.accepted_distances import accepted_wrong_found
-from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.guarded_rows import NORM, GuardedRows, guarded_rows
 from demur.analysis.robustness.least_distances import edge
+from demur.analysis.robustness.manipulation import searches_of
 from demur.analysis.run_folder import Run, share
 
 
@@ -32,9 +32,10 @@ def guard_breach(run: Run, rows: pl.DataFrame, norm: str, eps: float) -> GuardBr
     """
     assert run.guard is not None
     knew_guard = norm == NORM and any(_covers(each, rows, eps) for each in guarded_rows(run))
+    entries = [*_attacks(run, norm, eps)]
     return GuardBreach(
         value=share(accepted_wrong_found(run, rows, eps, norm=norm, aimed=knew_guard), rows),
-        attackers=tuple(dict.fromkeys(display_name(entry["family"]) for entry in _attacks(run, norm, eps))),
+        attackers=tuple(dict.fromkeys(name for entry in entries for name, _ in searches_of(run, entry))),
         knew_guard=knew_guard,
     )
 
