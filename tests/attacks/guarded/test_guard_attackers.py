@@ -20,7 +20,7 @@ from demur.attacks.guarded.attackers import (
 )
 from demur.attacks.guarded.guard_objective import GuardLoss, worth
 from demur.attacks.guarded.guard_points import judged
-from demur.attacks.guarded.guard_steps import GuardAscent
+from demur.attacks.guarded.guard_steps import GuardAscent, GuardSquares
 from demur.classifier import BoundClassifier
 from demur.errors import InputError, ModelError
 from demur.signals import MSP
@@ -137,12 +137,18 @@ def test_a_point_outside_the_ball_goes_back_to_its_image():
     assert torch.equal(found.x[1::2], far[1::2])
 
 
-def test_a_search_begins_where_it_is_told():
+@pytest.mark.parametrize("attack", [GuardAscent(eps=EPS, steps=12), GuardSquares(eps=EPS, steps=12)], ids=repr)
+def test_a_search_begins_where_it_is_told_and_stays_where_it_succeeds(attack):
     guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
     objective, begin = Objective(guarded.classifier, GuardLoss(guarded), guarded.success), Plane().worst(x, EPS)
-    found = run(GuardAscent(eps=EPS, steps=1), objective, x, y, keys(), keep="worst", begin=begin)
+    found = run(attack, objective, x, y, keys(), keep="worst", begin=begin)
     torch.testing.assert_close(found.loss_start, objective.answer(begin, y).loss.float())
     assert (found.loss_kept >= found.loss_start).all()
+    there = found.loss_start > 1
+    assert 0 < there.sum() < ROWS
+    assert torch.equal(found.x[there], begin[there])
+    assert (found.forwards[there] <= 4).all()
+    assert (found.forwards[~there] >= 12).all()
 
 
 def test_no_surrogate_makes_a_point_count():
