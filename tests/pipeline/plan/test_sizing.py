@@ -98,6 +98,7 @@ def test_what_a_gate_is_about_is_measured(source):
 def test_the_guard_is_attacked_where_something_is_certified(source):
     """200 images of the usual plan; none where a plan names conditions or certifies nothing, and fewer for passes."""
     assert resolve(Plan(), source).plan.guard_attack.images == 200
+    assert resolve(read_plan(None, ["conditions.attacked=7"]), source).plan.guard_attack.images == 7
     for settings in (['conditions.use=["clean"]'], ['policies.use=["rule"]']):
         assert resolve(read_plan(None, settings), source).plan.guard_attack.images == 0
     assert resolve(Plan(), source, gradients=False).plan.guard_attack.images == 0

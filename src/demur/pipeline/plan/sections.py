@@ -116,4 +116,5 @@ def guard_attack(
     guarded = plan.guard is not None or any(isinstance(policy, CERTIFIERS) for policy in policies)
     passes = sum(needs_of(signal).passes for signal in signals)
     usual = guarded and gradients and not plan.conditions.use
-    return given.model_copy(update={"images": ceil(_GUARDED / (1 + passes)) if usual else 0})
+    images = min(plan.conditions.attacked, ceil(_GUARDED / (1 + passes))) if usual else 0
+    return given.model_copy(update={"images": images})
