@@ -61,7 +61,7 @@ format: $(VENV)/.stamp ## rewrite the code as the checks want it
 	$(RUN)/ruff check --fix
 	$(RUN)/ruff format
 
-weights: $(VENV)/.stamp ## train the shipped classifier again from the images in TRAIN
+weights: $(VENV)/.stamp ## train the shipped classifiers again from the images in TRAIN
 	test -d "$(TRAIN)" || { echo "$(NO_TRAIN)" >&2; exit 1; }
 	$(RUN)/python tools/weights.py --train "$(TRAIN)"
 

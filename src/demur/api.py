@@ -24,6 +24,7 @@ from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
+from demur.registry import SHIPPED
 from demur.report import write
 
 Say: TypeAlias = Callable[[str], None]
@@ -164,7 +165,9 @@ def fit_guard(
 
 
 def _is_shipped(model: object, data: object) -> bool:
-    return all(given is None or (isinstance(given, str) and given == "fashion") for given in (model, data))
+    return (model is None or (isinstance(model, str) and model in SHIPPED)) and (
+        data is None or (isinstance(data, str) and data == "fashion")
+    )
 
 
 def _named(

@@ -42,7 +42,7 @@ OTHERS = {"attack": parse("PGD(steps=20, inner=CW(c=[0.5, 1]))"), "path": "mine:
           "coverage": 0.6, "confidence": 0.7, "entropy": 0.5, "signal": "energy(temperature=2.0)",
           "uncertainty": -3.5, "epochs": 3, "batch": 16, "learning_rate": 0.05, "weight_decay": 0.001, "mirror": False,
           "shift": 0, "balanced": True, "norm": "l2", "as_published": True, "restarts": 2, "decay": 0.5, "targets": 3,
-          "rounds": 3, "inner": 30, "price": 2.0, "kappa": 1.5, "levels": 256, "init_norm": 0.5, "candidates": 4,
+          "rounds": 3, "inner": 30, "price": 2.0, "kappa": 0.75, "levels": 256, "init_norm": 0.5, "candidates": 4,
           "overshoot": 0.04, "backward": 0.8, "sign": "positive", "sigma": 0.3, "preset": "quick", "curve": False,
           "method": "percentile", "level": 0.9, "recall": 0.75, "low": -1.0, "high": 0.25,
           "second": parse("knn(k=5)"), "purpose": "shift", "budget": 0.05,

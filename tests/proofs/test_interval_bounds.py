@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from demur.classifier import BoundClassifier
-from demur.proofs import Acceptance, Bounds, NoBoundError, bounds, proven_radii
+from demur.proofs import Acceptance, Bounds, NoBoundError, bounds, network_bounds, proven_radii
 from demur.proofs.intervals import Interval
 from demur.training import fresh
 from demur.zoo import CompactResNet, SimpleCNN, resnet20
@@ -125,6 +125,27 @@ def test_bounds_equal_the_slow_reference():
     found = bounds(model, x, torch.tensor([1]), eps).label_leads[0, [0, 2]].tolist()
     assert found == pytest.approx(wanted, abs=2e-4)
     assert all(mine <= slow for mine, slow in zip(found, wanted, strict=True))  # rounding is on the safe side
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_bounds_for_training_are_those_of_the_proof_without_its_margins(name):
+    made, shape = NETS[name]
+    net = trained_like(fresh(made, 0)).eval()
+    x, y, eps = torch.rand(3, *shape, generator=DICE), torch.tensor([0, 1, 2]), 0.01
+    found, proven = network_bounds(net, x, y, eps, unit=0.0), network_bounds(net, x, y, eps)
+    assert (found.label_leads >= proven.label_leads).all()
+    spread = (found.logits.high - found.logits.low).detach()
+    wider = (proven.logits.high - proven.logits.low).detach()
+    assert (wider >= spread).all()
+    torch.testing.assert_close(wider, spread, rtol=0.05, atol=0.05)
+    worst = found.worst_logits
+    assert worst[torch.arange(3), y].tolist() == [0, 0, 0]
+    others = ~torch.eye(3, dtype=torch.bool)
+    torch.testing.assert_close(worst[others], -found.label_leads[others])
+    worst.mean().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in net.parameters())
+    classified = bounds(classifier(net, shape), x, y, eps)
+    torch.testing.assert_close(proven.label_leads.detach(), classified.label_leads)
 
 
 def test_a_convolution_is_the_matrix_it_stands_for():

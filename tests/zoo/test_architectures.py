@@ -16,6 +16,7 @@ from demur.zoo import (
     ShortcutBlock,
     SimpleCNN,
     SqueezeExcite,
+    VerifiableCNN,
     resnet18_cifar,
     resnet20,
     resnet56,
@@ -41,6 +42,7 @@ def count(tensors):
         (MobileNetV2, 3_504_872, 3_538_984),
         (EfficientNetLite, 4_652_008, 4_694_024),
         (Hybrid, 3_475_798, 3_518_198),
+        (VerifiableCNN, 122_194, 122_194),
     ],
 )
 def test_sizes_are_those_documented(factory, learned, stored):
@@ -63,6 +65,7 @@ def test_sizes_are_those_documented(factory, learned, stored):
         MobileNetV2,
         EfficientNetLite,
         Hybrid,
+        VerifiableCNN,
     ],
 )
 @pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 28, 2)])

@@ -2,7 +2,7 @@
 
 An address is `scheme:LOCATION[@WEIGHTS][?key=value&…]`:
 
-- `fashion`: the classifier that comes with demur.
+- `fashion`, `fashion_ibp`: the classifiers that come with demur.
 - `export:FILE`, `onnx:FILE`, `torchscript:FILE`: a model that lies whole in a file.
 - `hf:OWNER/NAME` or `hf:./FOLDER`: an image classifier of transformers.
 - `keras:FILE.keras` or `keras:FILE.h5`: a model of Keras.

@@ -18,7 +18,7 @@ from demur.class_names.imagenet import imagenet_names
 from demur.classifier import BoundClassifier
 from demur.errors import AddressError, ModelError, brief, unknown
 from demur.registry import Address, kind_of, names, parse, resolve
-from demur.zoo import CompactResNet
+from demur.zoo import CompactResNet, VerifiableCNN
 
 
 def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
@@ -88,20 +88,21 @@ _WIDEST = 4_096
 
 
 _INPUT_SHAPE = (1, 28, 28)
+_SHIPPED = {"fashion": CompactResNet, "fashion_ibp": VerifiableCNN}
 
 
 def load_shipped(address: Address, classes: Sequence[str], input_shape: tuple[int, int, int]) -> BoundClassifier:
-    """The shipped classifier of Fashion-MNIST; it takes no options and fits no other images."""
+    """A shipped classifier of Fashion-MNIST; it takes no options and fits no other images."""
     address.only(())
     with as_file(files("demur.zoo") / "weights" / f"{address.scheme}.safetensors") as path:
         named = tuple(read_metadata(str(path))["classes"].split(","))
         if input_shape != _INPUT_SHAPE or len(classes) != len(named):
             raise ModelError(
-                f"the shipped model 'fashion' reads images of shape {_INPUT_SHAPE} in {len(named)} classes; the data "
-                f"has shape {input_shape} and {len(classes)} classes. Name your own model: zoo:NAME@FILE or "
+                f"the shipped model {address.scheme!r} reads images of shape {_INPUT_SHAPE} in {len(named)} classes; "
+                f"the data has shape {input_shape} and {len(classes)} classes. Name your own model: zoo:NAME@FILE or "
                 "module:PKG.MOD:FACTORY@FILE."
             )
-        module = CompactResNet(channels=_INPUT_SHAPE[0], classes=len(named))
+        module = _SHIPPED[address.scheme](channels=_INPUT_SHAPE[0], classes=len(named))
         load_weights(module, str(path))
     return Options.read(address, named, _INPUT_SHAPE).wrap(module)
 

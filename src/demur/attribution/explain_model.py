@@ -19,11 +19,11 @@ from demur.classifier import BoundClassifier, Classifier
 from demur.data.task_refusals import MOST_CLASSES
 from demur.errors import AddressError, DataError, InputError, ModelError
 from demur.pictures.decode_rules import Rules
-from demur.registry import Address
+from demur.registry import SHIPPED, Address
 from demur.registry.regular_files import MIB, content_of, reason
 
 _BUILDERS: Mapping[str, Callable[[str, int, int], nn.Module]] = {"module": build_own, "zoo": build_from_zoo}
-_SHIPPED = ((1, 28, 28), 10)
+_FASHION = ((1, 28, 28), 10)
 _GUESS = 2
 
 Shape = tuple[int, int, int]
@@ -41,10 +41,10 @@ def open_model(text: str, pictures: Sequence[PictureFile], names: Path | None = 
         ModelError: what is there breaks the contract of a classifier.
     """
     address = Address.parse(text, "model")
-    if names is not None and (address.scheme == "fashion" or "classes" in address.options):
+    if names is not None and (address.scheme in SHIPPED or "classes" in address.options):
         raise InputError(f"the classes of {text!r} are named already. Leave out --classes {names}, or the other names.")
-    if address.scheme == "fashion":
-        shape, count = _SHIPPED
+    if address.scheme in SHIPPED:
+        shape, count = _FASHION
         return load_model(text, classes=_numbers(count), input_shape=shape)
     stated = declared(text)
     shape = stated.input_shape or _shape(address, pictures)

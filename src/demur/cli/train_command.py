@@ -123,11 +123,13 @@ class EpochTable:
     def epoch(self, found: "EpochRow", classes: Sequence[str]) -> None:
         """A line for an epoch, below a head for the first."""
         if not self._told:
-            head = _HEAD if found.robust_accuracy is None else f"{_HEAD}attacked   "
-            self._display.keep(f"{head}{_class_heads(classes) if len(classes) <= _SHOWN else 'lowest F1'}".rstrip())
+            head = "".join(name for name, share in _changed(found) if share is not None)
+            self._display.keep(
+                f"{_HEAD}{head}{_class_heads(classes) if len(classes) <= _SHOWN else 'lowest F1'}".rstrip()
+            )
         shares = _each(found, classes) if len(classes) <= _SHOWN else _lowest(found, classes)
         loss, right = _number(found.held_out_loss), "–" if found.accuracy is None else f"{100 * found.accuracy:.1f} %"
-        robust = "" if found.robust_accuracy is None else f"{100 * found.robust_accuracy:>6.1f} %   "
+        robust = "".join(f"{100 * share:>6.1f} %   " for _, share in _changed(found) if share is not None)
         line = f"{found.epoch:>5}  {found.train_loss:>7.4f}  {loss:>8}  {right:>7}   {robust}{shares}"
         self._display.keep(line.rstrip())
         self._warn(found)
@@ -144,6 +146,11 @@ class EpochTable:
 
 _HEAD = "epoch     loss  held out    right   "
 _WIDE, _LOWEST = 8, 3
+
+
+def _changed(found: "EpochRow") -> tuple[tuple[str, float | None], ...]:
+    """Heads and shares of images that someone may change."""
+    return (("attacked   ", found.robust_accuracy), ("  proven   ", found.proven_accuracy))
 
 
 def _class_heads(classes: Sequence[str]) -> str:

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError
-from demur.proofs.interval_ends import Ends, NoBoundError, pair_leads
+from demur.proofs.interval_ends import ROUNDING, Ends, NoBoundError, pair_leads
 from demur.proofs.interval_rules import divide, subtract
 from demur.proofs.intervals import Interval
 from demur.shapes import Flags, Images, Labels, Scores
@@ -28,6 +28,10 @@ _SUREST = 1 - 1e-6
 
 _MANY = 64
 """Classes above which the sharper of two bounds on an accepted answer, which compares each pair, is left out."""
+
+
+HALVINGS = 12
+"""How often the range in which the size up to which an answer is proven is halved."""
 
 
 Confidence: TypeAlias = Literal["msp", "margin"]
@@ -62,6 +66,11 @@ class Bounds:
         """At least how far the label's logit lies above each other class's (rows, classes); infinite at the label."""
         found = pair_leads(self.logits, self.labels[:, None]).squeeze(1)
         return found.scatter(1, self.labels[:, None], math.inf)
+
+    @property
+    def worst_logits(self) -> Tensor:
+        """At most how far each logit lies above the label's (rows, classes); 0 at the label. For training."""
+        return (-self.label_leads).scatter(1, self.labels[:, None], 0.0)
 
     @property
     def right(self) -> Flags:
@@ -116,6 +125,17 @@ def bounds(classifier: BoundClassifier, x: Images, y: Labels, eps: Scores | floa
         return Bounds(_answer(classifier.as_module(), box), y)
 
 
+def network_bounds(network: nn.Module, x: Images, y: Labels, eps: float, *, unit: float = ROUNDING) -> Bounds:
+    """The same of a network as it is, in evaluation mode, that takes images in [0, 1] and answers with logits.
+
+    With a `unit` of 0 there are no margins for rounding, and gradients run through the bounds: these are for training.
+
+    Raises:
+        NoBoundError: it has an operation that no bound is known for, which is named.
+    """
+    return Bounds(_answer(network, Interval.around(x, eps + (_WIDER if unit else 0.0), unit)), y)
+
+
 def _fault(classifier: BoundClassifier) -> str:
     """Why nothing can be proven of a classifier before a layer is looked at; empty if something may be."""
     if classifier.contract.output != "logits":
@@ -153,7 +173,9 @@ def _answer(module: Callable[[Any], Any], box: Ends) -> Ends:
     return found
 
 
-def proven_radii(classifier: BoundClassifier, x: Images, y: Labels, largest: float, *, halvings: int = 12) -> Scores:
+def proven_radii(
+    classifier: BoundClassifier, x: Images, y: Labels, largest: float, *, halvings: int = HALVINGS
+) -> Scores:
     """The largest eps (rows,) at which the label is proven to be the answer, found by halving up to `largest`.
 
     At least what is returned is proven, and at most `largest`/2^halvings more would be; 0 where nothing is.

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from demur.proofs.interval_ends import Ends, NoBoundError
+from demur.proofs.interval_ends import ROUNDING, Ends, NoBoundError
 from demur.proofs.interval_rules import RULES, add, divide, multiply, subtract
 
 _DEVICES = ("cpu", "cuda")
@@ -18,10 +18,10 @@ class Interval(Ends):
     """Values between `low` and `high` that behave like a tensor where a bound is known, and refuse where none is."""
 
     @classmethod
-    def around(cls, x: Tensor, radius: Tensor | float) -> Self:
-        """All values that lie within a radius of these and in [0, 1], for a proof."""
+    def around(cls, x: Tensor, radius: Tensor | float, unit: float = ROUNDING) -> Self:
+        """All values that lie within a radius of these and in [0, 1], for a proof; with a `unit` of 0 for training."""
         x = x.double()
-        return cls((x - radius).clamp(min=0).float(), (x + radius).clamp(max=1).float())
+        return cls((x - radius).clamp(min=0).float(), (x + radius).clamp(max=1).float(), unit)
 
     @classmethod
     def __torch_function__(

@@ -29,10 +29,11 @@ from demur.registry.lookup import (
     refusal,
     resolve,
 )
-from demur.registry.tables import TABLES
+from demur.registry.tables import SHIPPED, TABLES
 
 __all__ = [
     "GROUPS",
+    "SHIPPED",
     "TABLES",
     "Address",
     "Call",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from demur.errors import AddressError, brief, legible, unknown
 from demur.registry.lookup import kind_of, names
+from demur.registry.tables import SHIPPED
 
 _LONGEST = 100_000
 
@@ -101,7 +102,7 @@ def member_addresses(location: str) -> list[str]:
 
 
 def _stands_alone(scheme: str) -> bool:
-    return scheme == "fashion"
+    return scheme in SHIPPED
 
 
 def _exists(path: str) -> bool:
@@ -112,7 +113,7 @@ def _exists(path: str) -> bool:
 
 
 def _located(kind: str) -> list[str]:
-    return [name for name in names(kind) if name not in {"fashion", "digits"}]
+    return [name for name in names(kind) if name not in {*SHIPPED, "digits"}]
 
 
 def _options(query: str, text: str) -> dict[str, str]:

@@ -133,12 +133,17 @@ ARCHITECTURES: Mapping[str, str] = {
     "resnet20": "demur.zoo:resnet20",
     "resnet56": "demur.zoo:resnet56",
     "simple_cnn": "demur.zoo:SimpleCNN",
+    "verifiable_cnn": "demur.zoo:VerifiableCNN",
 }
+
+SHIPPED = ("fashion", "fashion_ibp")
+"""The classifiers that come with demur, by the scheme that is their whole address."""
 
 MODELS: Mapping[str, str] = {
     "ensemble": "demur.adapters.model_ensemble:load_ensemble",
     "export": "demur.adapters.exported_program:load_exported",
     "fashion": "demur.adapters.architectures:load_shipped",
+    "fashion_ibp": "demur.adapters.architectures:load_shipped",
     "hf": "demur.adapters.hf_models:load_hf",
     "keras": "demur.adapters.keras_models:load_keras",
     "module": "demur.adapters.own_module:load_own",
@@ -154,6 +159,7 @@ RECIPES: Mapping[str, str] = {
     "entropy_guided": "demur.training.adversarial:EntropyGuided",
     "fgsm_rs": "demur.training.adversarial:FastFGSM",
     "gaussian_augmentation": "demur.training.standard:GaussianNoise",
+    "ibp": "demur.training.verifiable:IBP",
     "n_fgsm": "demur.training.adversarial:NFGSM",
     "pgd_at": "demur.training.adversarial:PGDTraining",
     "standard": "demur.training.standard:Standard",

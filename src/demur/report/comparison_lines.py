@@ -35,6 +35,7 @@ _GROUPS = {
     "clean": "Images as they are",
     "attack": "Attacks one by one",
     "worst case": "Worst case of all attacks",
+    "proven": "Proven, whatever the attack",
     "corruption": "Poor images",
     "selective": "Uncertainty",
 }

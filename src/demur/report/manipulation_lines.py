@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 
+from demur.analysis.quantity import Quantity
 from demur.analysis.results import Results
 from demur.analysis.robustness.manipulation import Manipulation
+from demur.analysis.robustness.proven_answers import NORM, ProvenSize
 from demur.analysis.verdict.masking import Masking
-from demur.report.phrases import DASH, count, frequency, percent, size_of
+from demur.report.phrases import DASH, count, frequency, percent, size_of, spread_words
 
 
 def _no_attack_sentence(results: Results) -> str:
@@ -29,14 +31,72 @@ def is_judged(results: Results) -> bool:
 
 
 def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
-    """What is known of deliberate changes, a sentence each."""
-    return _manipulation(found, guaranteed=is_judged(results)) if found else (_no_attack_sentence(results),)
+    """What is known of deliberate changes, a sentence each; of the guard what is found and proven, where both are."""
+    guard = _proof_of_guard(results, found)
+    if found is not None and guard is not None:
+        return (_median_sentence(found), _bracket(guard))
+    said = _manipulation(found, guaranteed=is_judged(results)) if found else (_no_attack_sentence(results),)
+    return (*said, *_nothing_proven(results))
 
 
 def manipulation_line(results: Results, found: Manipulation | None) -> str:
     """The same on one line, after the mask where there is one."""
-    line = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+    guard = _proof_of_guard(results, found)
+    if found is not None and guard is not None:
+        line = _bracket_short(found, guard)
+    else:
+        said = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+        line = " ".join([said, *_nothing_proven(results)])
     return f"{_mask_short(results.masking)} {line}" if results.masking else line
+
+
+_KNOWLEDGE = {True: "attackers who knew the guard", False: "attackers who did not know the guard"}
+"""By whether any attacker aimed at the guard."""
+
+
+def _proof_of_guard(results: Results, found: Manipulation | None) -> ProvenSize | None:
+    """What is found and proven of the guard, at the size of the attacks; None where nothing is, or none were run."""
+    if results.proof is None or found is None:
+        return None
+    return results.proof.bracket(found.eps if found.norm == NORM else None)
+
+
+def _bracket(guard: ProvenSize) -> str:
+    """Answered and wrong: found at least, with the attackers, and proven at most."""
+    found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
+    assert found is not None
+    assert most is not None
+    who = f"by {_KNOWLEDGE[guard.knew_guard]} ({_listed(guard.attackers)})" if guard.attackers else "with no attack run"
+    return (
+        f"Answered and wrong, of {count(found.n)} images changed by up to {_change(guard.eps, NORM)}: found "
+        f"{_with_interval(found)} {who}; proven at most {_with_interval(most)}, whoever attacks."
+    )
+
+
+def _bracket_short(attacked: Manipulation, guard: ProvenSize) -> str:
+    found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
+    assert found is not None
+    assert most is not None
+    who = f"by {_KNOWLEDGE[guard.knew_guard]}" if guard.attackers else "with no attack run"
+    shares = f"found {_short(found.value)} {who}, proven at most {_short(most.value)}"
+    size, flips = _short(guard.eps), attacked.median_distance.value
+    if math.isnan(flips) or attacked.norm != NORM:
+        return f"At ±{size} per pixel, answered and wrong: {shares}."
+    return f"±{_short(flips)} per pixel flips half the answers; at ±{size}, answered and wrong: {shares}."
+
+
+def _nothing_proven(results: Results) -> tuple[str, ...]:
+    reason = None if results.proof is None else results.proof.reason
+    return () if reason is None else (f"Nothing is proven: no bound is known for {reason}.",)
+
+
+def _with_interval(found: Quantity) -> str:
+    between = spread_words(found, share=True)
+    return _short(found.value) + (f" ({between})" if between else "")
+
+
+def _short(value: float) -> str:
+    return percent(value).replace(".0 %", " %")
 
 
 _MASKED = "Looks robust: it is masked."
@@ -80,7 +140,7 @@ def _manipulation_short(found: Manipulation, *, guaranteed: bool) -> str:
         return _manipulation(found, guaranteed=guaranteed)[-1]
     if found.eps is None or found.robust_accuracy is None:
         return _median_sentence(found)
-    flips, given = (percent(size).replace(".0 %", " %") for size in (found.median_distance.value, found.eps))
+    flips, given = map(_short, (found.median_distance.value, found.eps))
     wrong = found.wrong_answers if guaranteed and found.wrong_answers is not None else None
     end = (
         f"{frequency(1 - found.robust_accuracy.value)} end wrong"
@@ -110,4 +170,4 @@ def _attack_sentence(found: Manipulation, *, guaranteed: bool) -> str | None:
 def _change(size: float, norm: str) -> str:
     if norm.lower() not in {"linf", "l∞", "inf"}:
         return f"{size:.3g} ({norm})"
-    return f"±{percent(size).replace('.0 %', ' %')} per pixel"
+    return f"±{_short(size)} per pixel"

@@ -55,6 +55,7 @@ from demur.report.perturbation_words import (
     size_words,
 )
 from demur.report.picture_panel import has_errors_of, panel
+from demur.report.proof_lines import proven_class_share, proven_class_size, proven_images, proven_share
 from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
 from demur.report.vega_script import vega_script
@@ -140,6 +141,10 @@ FILTERS |= {
         perturbation_size,
         point_advice,
         profile_lines,
+        proven_class_share,
+        proven_class_size,
+        proven_images,
+        proven_share,
         quantile_interval,
         search_name_words,
         count_sentence,

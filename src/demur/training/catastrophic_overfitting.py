@@ -13,12 +13,13 @@ def overfitting(rows: Sequence[EpochRow]) -> str:
 
     Accuracy under ten steps is below half of its best, by more than two standard errors, while accuracy under one step
     is no lower than it was at that best: what is left is robustness against the step of the training.
+    A training for proofs takes no step.
 
     Wong et al. (2020), arXiv:2001.03994.
     """
     best: EpochRow | None = None
     for row in rows:
-        if row.robust_accuracy is None or row.one_step_accuracy is None:
+        if row.robust_accuracy is None or row.one_step_accuracy is None or row.proven_accuracy is not None:
             continue
         if best is not None and _fell(best, row):
             return _words(best, row)

@@ -13,7 +13,9 @@ from demur.attacks.core.harness import Stepwise
 from demur.attacks.core.losses import cross_entropy
 from demur.classifier import BoundClassifier
 from demur.data import Index, Source
+from demur.proofs import network_bounds
 from demur.shapes import Images
+from demur.training.backbone import evaluating
 from demur.training.model_card import Scores, scores
 from demur.training.training_task import Rows
 
@@ -65,6 +67,19 @@ def robust_accuracy(
             with torch.no_grad():
                 right += int((student(points).argmax(dim=1) == labels).sum())
     student.train(mode)
+    return right / len(rows)
+
+
+@torch.no_grad()
+def proven_accuracy(student: nn.Module, source: Source, index: Index, rows: Rows, eps: float) -> float | None:
+    """The share of some rows that bounds show to be answered rightly within eps; None where there are no rows."""
+    if not len(rows):
+        return None
+    device, right = _device(student), 0
+    with evaluating(student), torch.random.fork_rng(devices=[]):
+        for at, images in enumerate(_batches(source, index, rows)):
+            labels = torch.from_numpy(index.labels[rows[at * BATCH : (at + 1) * BATCH]]).to(device)
+            right += int(network_bounds(student, images.to(device), labels, eps).right.sum())
     return right / len(rows)
 
 

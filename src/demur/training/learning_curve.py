@@ -16,12 +16,13 @@ from demur.attacks.gradient_sign import FGSM
 from demur.attacks.pgd import PGD
 from demur.data import Index, Source
 from demur.files import write_atomically
-from demur.training.held_out import answers, mean_loss, robust_accuracy
+from demur.training.held_out import answers, mean_loss, proven_accuracy, robust_accuracy
 from demur.training.training_task import Rows
 
 CURVE, FIGURE = "curves.csv", "curves.svg"
 _ATTACKED = 512
-_ROBUST = ("attacked_images", "robust_accuracy", "one_step_accuracy")
+PROVEN = "proven_accuracy"
+_ROBUST = {"attacked_images": "attacked", **{name: name for name in ("robust_accuracy", "one_step_accuracy", PROVEN)}}
 _STEPS = 10
 
 
@@ -39,6 +40,8 @@ class EpochRow:
         attacked: how many of the images set aside were attacked as the recipe says, in ten steps.
         robust_accuracy: share of these still answered rightly.
         one_step_accuracy: the same of one step along the gradient, as long as the recipe's `eps`.
+        proven_accuracy: share of these answered rightly whatever is done within the recipe's `eps`, of recipes that
+            learn from bounds.
     """
 
     epoch: int
@@ -50,6 +53,7 @@ class EpochRow:
     attacked: int = 0
     robust_accuracy: float | None = None
     one_step_accuracy: float | None = None
+    proven_accuracy: float | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "EpochRow":
@@ -79,6 +83,7 @@ class LearningCurve:
     rows: Rows
     folder: Path
     eps: float | None = None
+    proves: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -104,7 +109,13 @@ class LearningCurve:
             attacked=len(attacked),
             robust_accuracy=many,
             one_step_accuracy=one,
+            proven_accuracy=self._proven(student, attacked),
         )
+
+    def _proven(self, student: nn.Module, rows: Rows) -> float | None:
+        if not self.proves or self.eps is None:
+            return None
+        return proven_accuracy(student, self.source, self.index, rows, self.eps)
 
     def write(self, rows: Sequence[EpochRow]) -> None:
         """Write all epochs anew, atomically: a training that was killed repeats none and loses none.
@@ -127,10 +138,12 @@ def _lines(rows: Sequence[EpochRow], classes: Sequence[str]) -> str:
     """One line an epoch; an undefined number is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    attacked = any(row.attacked for row in rows)
+    robust = [*_ROBUST.items()] if any(row.attacked for row in rows) else []
+    if all(row.proven_accuracy is None for row in rows):
+        robust = [(column, field) for column, field in robust if column != PROVEN]
     head = ["epoch", "train_loss", "held_out_images", "held_out_loss", "accuracy"]
-    writer.writerow([*head, *(_ROBUST if attacked else ()), *(f"f1 {k}" for k in classes)])
+    writer.writerow([*head, *(column for column, _ in robust), *(f"f1 {k}" for k in classes)])
     for row in rows:
-        robust = (row.attacked, row.robust_accuracy, row.one_step_accuracy) if attacked else ()
-        writer.writerow([row.epoch, row.train_loss, row.held_out, row.held_out_loss, row.accuracy, *robust, *row.f1])
+        cells = [getattr(row, field) for _, field in robust]
+        writer.writerow([row.epoch, row.train_loss, row.held_out, row.held_out_loss, row.accuracy, *cells, *row.f1])
     return text.getvalue()

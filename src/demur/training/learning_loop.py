@@ -131,14 +131,15 @@ def _losses(
     steps, where = way.rows.steps(recipe.batch), f"epoch {epoch + 1} of {recipe.epochs}"
     for step, (images, labels) in enumerate(way.rows.batches(recipe.batch, dice)):
         views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
-        lesson = processes.share(Lesson(views, labels, way.rows.counts, dice, teacher))
+        taken, total = epoch * steps + step, recipe.epochs * steps
+        lesson = processes.share(Lesson(views, labels, way.rows.counts, dice, teacher, taken / total))
         with processes.precision(mixed=getattr(recipe, "mixed_precision", False)):
             loss = recipe.loss(way.network, lesson)
         mean = loss.detach().clone()
         processes.average([mean])
         number = mean.item()
         _check_loss(number, where)
-        learner.step(loss, recipe.pace(epoch * steps + step, recipe.epochs * steps), processes.average)
+        learner.step(loss, recipe.pace(taken, total), processes.average)
         progress.advance(len(labels), f"{where}, loss {number:.3f}")
         yield number
 

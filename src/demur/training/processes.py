@@ -132,6 +132,7 @@ class Together:
             lesson.counts.to(device),
             self._dice(lesson.dice) if self.count > 1 or device.type != "cpu" else lesson.dice,
             lesson.teacher,
+            lesson.done,
         )
 
     def _dice(self, common: torch.Generator) -> torch.Generator:

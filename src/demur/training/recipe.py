@@ -31,6 +31,7 @@ class Lesson:
         counts: images (classes,) of each class in the whole set, by class id.
         dice: where the step's random numbers come from.
         teacher: the trained network that a recipe with a `teacher` learns from.
+        done: the share of the training's steps that lie behind it.
     """
 
     images: Images
@@ -38,6 +39,7 @@ class Lesson:
     counts: Tensor
     dice: torch.Generator
     teacher: nn.Module | None = None
+    done: float = 1.0
 
     @property
     def seeds(self) -> Tensor:

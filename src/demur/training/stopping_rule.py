@@ -1,10 +1,13 @@
 """Which epoch of a training is the best, when to wait no longer for a better one, and what to say of it."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from demur.training.catastrophic_overfitting import overfitting
 from demur.training.learning_curve import EpochRow
 from demur.training.recipe import Recipe
+
+_ROUNDING = 1e-9
 
 
 def patience(recipe: Recipe) -> int:
@@ -14,6 +17,8 @@ def patience(recipe: Recipe) -> int:
 
 def epoch_score(row: EpochRow, recipe: Recipe) -> float | None:
     """What epochs are told apart by, higher = better; None where the last is kept, whatever it is like."""
+    if row.proven_accuracy is not None:
+        return row.proven_accuracy
     if row.robust_accuracy is None and patience(recipe):
         return row.accuracy
     return row.robust_accuracy
@@ -26,9 +31,12 @@ def best_epoch(rows: Sequence[EpochRow], recipe: Recipe) -> EpochRow | None:
 
 
 def overdue(rows: Sequence[EpochRow], recipe: Recipe) -> bool:
-    """Whether the last `patience` epochs brought nothing better; of the curve alone, so that it is so after a kill."""
-    best = best_epoch(rows, recipe)
-    return bool(best and patience(recipe) and rows[-1].epoch - best.epoch >= patience(recipe))
+    """Whether the last `patience` epochs brought nothing better; of the curve alone, so that it is so after a kill.
+
+    Epochs before a recipe has settled on what it learns are not waited for.
+    """
+    best, settled = best_epoch(rows, recipe), ceil(getattr(recipe, "settled", 0.0) * recipe.epochs - _ROUNDING)
+    return bool(best and patience(recipe) and rows[-1].epoch - max(best.epoch, settled) >= patience(recipe))
 
 
 def course(rows: Sequence[EpochRow], recipe: Recipe) -> tuple[str, ...]:
@@ -40,9 +48,11 @@ def _kept(rows: Sequence[EpochRow], recipe: Recipe) -> str:
     best = best_epoch(rows, recipe)
     if best is None:
         return ""
-    where, images = ("", best.held_out) if best.robust_accuracy is None else (" under attack", best.attacked)
+    attacked, proven = best.robust_accuracy is not None, best.proven_accuracy is not None
+    images = best.attacked if attacked else best.held_out
+    what = ", the most proven" if proven else ", the best under attack" if attacked else ", the best"
     return (
-        f"Epoch {best.epoch} of {len(rows)} is kept, the best{where}: {100 * (epoch_score(best, recipe) or 0.0):.1f} % "
+        f"Epoch {best.epoch} of {len(rows)} is kept{what}: {100 * (epoch_score(best, recipe) or 0.0):.1f} % "
         f"of {images:,} images set aside, which is flattering where it chose the epoch."
     )
 

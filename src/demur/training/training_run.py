@@ -102,11 +102,16 @@ def _learned(task: TrainingTask, folder: Path, progress: TrainingProgress, proce
         task.seed,
         progress=progress,
         checkpoints=Checkpoints(folder / CHECKPOINT),
-        curve=LearningCurve(task.source, task.index, task.parts.tuned, folder, eps=getattr(task.recipe, "eps", None)),
+        curve=_curve(task, folder),
         teacher=_teacher(task, wrapped, images, folder, progress, processes),
         backbone=task.backbone,
         processes=processes,
     )
+
+
+def _curve(task: TrainingTask, folder: Path) -> LearningCurve:
+    eps, proves = getattr(task.recipe, "eps", None), getattr(task.recipe, "proves", False)
+    return LearningCurve(task.source, task.index, task.parts.tuned, folder, eps=eps, proves=proves)
 
 
 def _check_patience(task: TrainingTask) -> None:

@@ -115,6 +115,7 @@ class TrainingTask:
         made = Architecture.read(architecture, classes=source.classes, input_shape=source.input_shape)
         start = fresh(made.begin, seed)
         classifier = made.options.wrap(start.network)  # refuses what does not fit the data before the images are read
+        _admit(built, classifier)
         found, name = Backbone.of(start, classifier, built), describe(parse(recipe).name, built)
         backbone = None if found is None else found.within("network.")  # as the loop sees it, behind its scaling
         index = build_index(source)
@@ -166,6 +167,13 @@ class TrainingTask:
             KEY: _sha256(self.manifest),
             **{name: ",".join(map(str, values)) for name, values in given.items() if values is not None},
         }
+
+
+def _admit(recipe: Recipe, classifier: BoundClassifier) -> None:
+    """Let a recipe refuse a network that it cannot train, where it is particular."""
+    check = getattr(recipe, "admit", None)
+    if check is not None:
+        check(classifier)
 
 
 def _stem(address: str) -> str:

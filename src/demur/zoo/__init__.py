@@ -13,6 +13,7 @@ from demur.zoo.grouped_resnet import GroupedResNet
 from demur.zoo.mobilenet_v2 import MobileNetV2
 from demur.zoo.resnet18 import ResNet18, resnet18_cifar
 from demur.zoo.separable_networks import MobileCNN, SimpleCNN
+from demur.zoo.verifiable_cnn import VerifiableCNN
 
 __all__ = [
     "CifarResNet",
@@ -28,6 +29,7 @@ __all__ = [
     "ShortcutBlock",
     "SimpleCNN",
     "SqueezeExcite",
+    "VerifiableCNN",
     "resnet18_cifar",
     "resnet20",
     "resnet56",

@@ -73,6 +73,7 @@ def test_the_smallest_plan_has_each_kind_of_condition(source):
         ('attribution.maps=["gradient"]', lambda plan: plan.attribution.maps == ("gradient",)),
         ('attribution.regions=["centred"]', lambda plan: plan.attribution.regions == ("centred",)),
         ("lipschitz.images=30", lambda plan: plan.lipschitz.images == 30),
+        ("proof.images=30", lambda plan: plan.proof.images == 30),
     ],
 )
 def test_what_a_plan_says_itself_stays(source, setting, check):
@@ -89,3 +90,18 @@ def test_a_plan_that_names_conditions_is_measured_whole(source):
 def test_what_a_gate_is_about_is_measured(source):
     plan = read_plan(None, ['gates."ensemble(eps=2/255).accuracy"=">= 0.1"'])
     assert "ensemble" in names(resolve(plan, source, multiply_adds=LITE))
+
+
+def test_proofs_are_counted_at_every_size_and_halving_and_left_out_with_norms(source):
+    found, effort = resolve(Plan(), source), Effort(multiply_adds=7, rows=10_000)
+    assert found.plan.proof.images == 200
+    without = found.plan.model_copy(update={"proof": found.plan.proof.model_copy(update={"images": 0})})
+    cost = effort.of(found.plan, found.conditions) - effort.of(without, found.conditions)
+    assert cost == 7 * 200 * 2 * (5 + 1 + 12)  # bounds of two passes, at five sizes, and while the largest is halved
+    named = found.plan.model_copy(
+        update={"proof": found.plan.proof.model_copy(update={"eps": (0.1,), "images": 10**6})}
+    )
+    assert effort.of(named, found.conditions) - effort.of(without, found.conditions) == 7 * 1000 * 2 * (1 + 1 + 12)
+    assert "proofs" in resolve(Plan(), source, multiply_adds=10**9).sizing.left_out
+    assert resolve(read_plan(None, ['conditions.use=["clean"]']), source).plan.proof.images == 0
+    assert resolve(Plan(), source, gradients=False).plan.proof.images == 0

@@ -10,7 +10,12 @@ from demur.analysis.verdict.verdict_tables import Bearing, Check
 
 Answer: TypeAlias = Literal["yes", "at a price", "mixed", "not beyond noise", "no", "masked", "unknown"]
 
-_BEARINGS: dict[Kind, Bearing] = {"attack": "attacks", "worst case": "attacks", "corruption": "corruptions"}
+_BEARINGS: dict[Kind, Bearing] = {
+    "attack": "attacks",
+    "worst case": "attacks",
+    "proven": "attacks",
+    "corruption": "corruptions",
+}
 _BLUNT = frozenset({"answers repeat", "outputs are no probabilities"})
 """Checks of everything whose failure blunts the gradients that attacks go by."""
 _WEAK = frozenset({"attacks stay inside", "steps reach the edge", "attacks come to an end", "the model answers"})

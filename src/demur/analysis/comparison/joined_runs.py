@@ -20,14 +20,21 @@ _ID = "sample_id"
 
 def joined(runs: Runs, condition: str, value: Side) -> pl.DataFrame:
     """The images all the runs have under a condition, a column of what `value` makes of each run's rows, by letter."""
-    found: pl.DataFrame | None = None
+    tables = {}
     for letter, run in runs.items():
         rows = run.rows(condition)
-        rows = rows.with_columns(pl.Series(letter, np.asarray(value(run, rows))))
+        tables[letter] = rows.with_columns(pl.Series(letter, np.asarray(value(run, rows))))
+    return met(tables)
+
+
+def met(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The images in all of some tables, with the column of each that is called by its letter."""
+    found: pl.DataFrame | None = None
+    for letter, rows in tables.items():
         found = rows if found is None else _met(found, rows.select(_ID, letter))
     if found is None:
         raise ValueError("nothing to join: name at least one run")
-    return found.select(_ID, "label", "group", *runs)
+    return found.select(_ID, "label", "group", *tables)
 
 
 def averaged(runs: Runs, conditions: Sequence[str], value: Side) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from demur.metrics.ranking import Floats, risk_at_coverage
 from demur.metrics.swapped_ranks import swap_test
 from demur.records import groups, wrong
 
-Kind: TypeAlias = Literal["clean", "attack", "worst case", "corruption", "selective"]
+Kind: TypeAlias = Literal["clean", "attack", "worst case", "proven", "corruption", "selective"]
 
 LEVEL = 0.05
 COVERAGES = (0.9, 0.7)
@@ -176,8 +176,13 @@ def _ranks(rows: pl.DataFrame, letter: str) -> tuple[NDArray[Any], NDArray[Any]]
 
 def _shares(kind: Kind, title: str, said: str, runs: Runs, table: Callable[[], pl.DataFrame], entry: Entry) -> Measure:
     size = {"eps": entry["severity"], "norm": entry["norm"]} if kind in {"attack", "worst case"} else {}
+    return share_measure(_facts(kind, title, said, entry["name"]) | size, runs, table)
+
+
+def share_measure(facts: dict[str, Any], runs: Runs, table: Callable[[], pl.DataFrame]) -> Measure:
+    """Shares of images; more is better unless the facts say otherwise."""
     return Measure(
-        facts=_facts(kind, title, said, entry["name"]) | size,
+        facts={"unit": "share", "larger_is_better": True} | facts,
         runs=runs,
         table=table,
         cell=lambda rows, letter: _estimate(share(rows[letter].to_numpy(), rows)),

@@ -1,11 +1,12 @@
 """What was measured, row by row: a number for every run, and what every run differs by from the first."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from demur.analysis.comparison.joined_runs import Runs
 from demur.analysis.comparison.phase_measures import LEVEL, Kind, Measure, measures
+from demur.analysis.comparison.proven_measures import proven_measures
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.metrics.estimate import Estimate
 
@@ -38,7 +39,7 @@ class Phase(Table):
         kind: what sort of measure it is; further sorts may come.
         unit: `share` for shares of images, `area` for an area under a curve.
         larger_is_better: whether a positive difference is for the better.
-        condition: the condition it is of, or the signal; null for those of several.
+        condition: the condition it is of, or the signal; null for those of several, and of what is proven.
         eps: the size of the change, where it has one.
     """
 
@@ -65,7 +66,8 @@ class Phase(Table):
 
 def phases(runs: Runs) -> tuple[Phase, ...]:
     """Every phase that at least two runs have; differences are corrected for the number of all of them."""
-    first, found = next(iter(runs)), [*measures(runs)]
+    first, order = next(iter(runs)), get_args(Kind)
+    found = sorted((*measures(runs), *proven_measures(runs)), key=lambda each: order.index(each.facts["kind"]))
     several = sum(len(measure.seconds(first)) for measure in found)
     return tuple(_phase(measure, first, several) for measure in found)
 

@@ -43,7 +43,7 @@ def manipulation(run: Run) -> Manipulation | None:
     eps = bounded[0]["severity"] if bounded else None
     rows = run.rows((bounded or attacks)[0]["name"])
     distances = least_distances(run, norm, rows)
-    searches = dict(found for entry in attacks for found in _searches(run, entry))
+    searches = dict(found for entry in attacks for found in searches_of(run, entry))
     return Manipulation(
         norm=norm,
         median_distance=Quantity.of(_median_distance(run, norm, distances)),
@@ -86,7 +86,7 @@ def _norm(attacks: Sequence[Mapping[str, Any]]) -> str:
     return "l2" if {"linf", "l2"} & {entry["norm"] for entry in attacks} == {"l2"} else "linf"
 
 
-def _searches(run: Run, entry: Mapping[str, Any]) -> Iterator[tuple[str, Knowledge]]:
+def searches_of(run: Run, entry: Mapping[str, Any]) -> Iterator[tuple[str, Knowledge]]:
     """The attacks of a condition that made a pass, an ensemble's one by one, and what each knew."""
     rows, facts = run.rows(entry["name"]), entry["attack"] or {}
     stages = {stage["name"]: stage for stage in facts.get("stages", ())}

@@ -1,5 +1,6 @@
 """What is proven of the attacked images beside what attacks found: robust accuracy, perturbations, the guard."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,11 @@ import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile
+from demur.analysis.robustness.guard_breaches import guard_breach
 from demur.analysis.robustness.least_distances import edge, least_distances
 from demur.analysis.run_folder import Flags, Floats, Run, share
 from demur.policies import CertifiedPair, CertifiedThreshold
-from demur.records import groups, wrong
+from demur.records import groups
 
 NORM = "linf"
 _SUREST = 1 - 1e-6
@@ -23,7 +25,8 @@ class ProvenSize(Table):
 
     Found and proven are shares of the same images, so the truth lies between the lower end of one interval and the
     upper end of the other. `attacked` says whether an attack of at most this size ran; where none did, what is found is
-    the clean answer. The guard's shares are null where there is none by MSP or margin.
+    the clean answer. `attackers` are those that the guard was tried with, `knew_guard` whether any aimed at it. The
+    guard's shares are null where there is none by MSP or margin.
     """
 
     eps: float
@@ -32,14 +35,24 @@ class ProvenSize(Table):
     found: Quantity
     accepted_wrong_found: Quantity | None
     accepted_wrong_proven: Quantity | None
+    attackers: tuple[str, ...] = ()
+    knew_guard: bool = False
+
+
+class ProvenShare(Table):
+    """The share of a class that is proven at one size."""
+
+    eps: float
+    proven: Quantity
 
 
 class ProvenClass(Table):
-    """One class: the median size up to which its answers are proven."""
+    """One class: the median size up to which its answers are proven, and the share proven at each size."""
 
     name: str
     n: int
     median_radius: CensoredQuantile
+    sizes: tuple[ProvenShare, ...] = ()
 
 
 class Proof(Table):
@@ -56,6 +69,19 @@ class Proof(Table):
     guard: str | None
     sizes: tuple[ProvenSize, ...] = ()
     per_class: tuple[ProvenClass, ...] = ()
+
+    def at(self, eps: float | None) -> int | None:
+        """The place of a size among those proven; None where it is not among them."""
+        places = (
+            at for at, size in enumerate(self.sizes) if eps is not None and math.isclose(size.eps, eps, rel_tol=1e-6)
+        )
+        return next(places, None)
+
+    def bracket(self, eps: float | None) -> ProvenSize | None:
+        """What is found and proven of the guard at a size, or else at the largest that was attacked."""
+        at, attacked = self.at(eps), [size for size in self.sizes if size.attacked]
+        found = self.sizes[at] if at is not None else attacked[-1] if attacked else None
+        return found if found is not None and found.accepted_wrong_proven is not None else None
 
 
 def proof(run: Run) -> Proof | None:
@@ -76,7 +102,7 @@ def proof(run: Run) -> Proof | None:
         radius=censored_quantile(found, groups(rows), largest),
         guard=floor.signal if floor else None,
         sizes=tuple(_size(run, rows, distances, at, eps) for at, eps in enumerate(facts["eps"])),
-        per_class=tuple(_class(rows, found, k, name, largest) for k, name in enumerate(run.classes)),
+        per_class=tuple(_class(rows, found, facts["eps"], (k, name)) for k, name in enumerate(run.classes)),
     )
 
 
@@ -106,48 +132,35 @@ def confidence_floor(run: Run) -> Floor | None:
 
 
 def _size(run: Run, rows: pl.DataFrame, distances: Floats, at: int, eps: float) -> ProvenSize:
-    right = rows[f"right.{at}"].to_numpy()
-    floor = confidence_floor(run)
-    smaller = [
-        each for each in run.conditions("attack") if each["norm"] == NORM and 0 < each["severity"] <= eps * (1 + 1e-6)
-    ]
+    right, floor = rows[f"right.{at}"].to_numpy(), confidence_floor(run)
+    breach = guard_breach(run, rows, NORM, eps) if floor else None
+    attacks = (each for each in run.conditions("attack") if each["norm"] == NORM)
     return ProvenSize(
         eps=eps,
-        attacked=bool(smaller),
+        attacked=any(0 < each["severity"] <= edge(eps) for each in attacks),
         proven=share(right, rows),
         found=share(distances > edge(eps), rows),
-        accepted_wrong_found=share(_accepted_wrong(run, rows, smaller, eps), rows) if floor else None,
-        accepted_wrong_proven=share(_acceptable(rows, at, floor), rows) if floor else None,
+        accepted_wrong_found=breach.value if breach else None,
+        accepted_wrong_proven=share(acceptable(rows, at, floor), rows) if floor else None,
+        attackers=breach.attackers if breach else (),
+        knew_guard=breach is not None and breach.knew_guard,
     )
 
 
-def _acceptable(rows: pl.DataFrame, at: int, floor: Floor) -> Flags:
+def acceptable(rows: pl.DataFrame, at: int, floor: Floor) -> Flags:
     """Images of which a wrong answer may get past the guard for all that is known."""
     return rows[f"{floor.signal}.{at}"].to_numpy() >= floor.confidence
 
 
-def _accepted_wrong(run: Run, rows: pl.DataFrame, attacks: Sequence[Mapping[str, Any]], eps: float) -> Flags:
-    """Images of which some attack of at most the size, or none, got a wrong answer past the guard."""
-    assert run.guard is not None
-    found = pl.Series(dtype=pl.String)
-    for each in (run.rows("clean"), *(run.rows(entry["name"]) for entry in attacks)):
-        passed = run.accepts(run.guard, each) & wrong(each) & _within(each, eps)
-        found = found.append(each.filter(passed)["sample_id"])
-    return rows["sample_id"].is_in(found.implode()).to_numpy()
-
-
-def _within(rows: pl.DataFrame, eps: float) -> Flags:
-    """Rows changed by no more than a size; clean ones are not changed."""
-    column = f"distance.{NORM}"
-    if column not in rows.columns:
-        return np.ones(len(rows), np.bool_)
-    return rows[column].cast(pl.Float64).fill_null(0).to_numpy() <= edge(eps)
-
-
-def _class(rows: pl.DataFrame, radii: Floats, label: int, name: str, largest: float) -> ProvenClass:
-    own = (rows["label"] == label).to_numpy()
+def _class(rows: pl.DataFrame, radii: Floats, sizes: Sequence[float], class_: tuple[int, str]) -> ProvenClass:
+    own = (rows["label"] == class_[0]).to_numpy()
+    of_class = rows.filter(own)
     return ProvenClass(
-        name=name,
-        n=int(own.sum()),
-        median_radius=censored_quantile(radii[own], groups(rows.filter(own)), largest),
+        name=class_[1],
+        n=len(of_class),
+        median_radius=censored_quantile(radii[own], groups(of_class), max(sizes)),
+        sizes=tuple(
+            ProvenShare(eps=eps, proven=share(of_class[f"right.{at}"].to_numpy(), of_class))
+            for at, eps in enumerate(sizes)
+        ),
     )

@@ -30,7 +30,7 @@ from demur.pipeline.plan.plan_tables import (
     Signals,
 )
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
-from demur.registry import Name, build, call_of, kind_of, lookup, names
+from demur.registry import SHIPPED, Name, build, call_of, kind_of, lookup, names
 from demur.registry.gate_rules import SUBJECTS, Gate, gates_sha256, read_gate
 from demur.registry.tables import CENTRED, MARKED
 
@@ -153,7 +153,7 @@ def read_plan(
 ) -> Plan:
     """A plan from a TOML file, `key=value` settings over it, and changes by dotted key over both.
 
-    Without a file, the classifier that comes with demur comes with its purpose; with `shipped=False` it does not,
+    Without a file, a classifier that comes with demur comes with its purpose; with `shipped=False` it does not,
     since something else will stand in for it or for its images.
 
     Raises:
@@ -188,8 +188,8 @@ def _check_text(text: str) -> None:
 
 
 def _purposeful(plan: Plan) -> Plan:
-    """The shipped classifier on its own images has a purpose, where nothing else is said; another's is not known."""
-    if (plan.model.address, plan.data.address) != ("fashion", "fashion"):
+    """A shipped classifier on its own images has a purpose, where nothing else is said; another's is not known."""
+    if plan.model.address not in SHIPPED or plan.data.address != "fashion":
         return plan
     known = tomllib.loads((files("demur.pipeline") / "shipped.toml").read_text(encoding="utf-8"))["purpose"]
     return plan.model_copy(update={"purpose": Purpose(**known | plan.purpose.model_dump(exclude_none=True))})

@@ -141,8 +141,9 @@ Size: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 class ProofPlan(Section):
     """What is proven of answers by bounds, on the first `images` of those attacked; 0 leaves it out.
 
-    `eps` are the sizes in L∞; by default those of the plan's attacks.
+    By default it is left out, and in a plan that names no conditions 200. `eps` are the sizes in L∞; by default those
+    of the plan's attacks.
     """
 
-    images: int = Field(default=0, ge=0, lt=INT64)
+    images: int | None = Field(default=None, ge=0, lt=INT64)
     eps: Annotated[tuple[Size, ...], Field(max_length=32)] = Field(default=(), strict=False)

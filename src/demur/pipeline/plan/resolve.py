@@ -204,6 +204,7 @@ class _Usual:
     maps: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     images: int = 0
+    proven: int = 0
 
     @classmethod
     def of(cls, plan: Plan, source: Source, *, spatial: bool, gradients: bool) -> "_Usual":
@@ -212,7 +213,7 @@ class _Usual:
             return cls()
         cam = ("grad_cam",) if spatial else ()
         regions = () if plan.attribution.regions is not None else _usual_regions(source, cam)
-        return cls(searches=("ray",), maps=(*cam, "gradient"), regions=regions, images=64)
+        return cls(searches=("ray",), maps=(*cam, "gradient"), regions=regions, images=64, proven=200)
 
 
 def _with_sections(
@@ -226,11 +227,13 @@ def _with_sections(
     searches = search_conditions(rays, source.input_shape)
     occlude = given.occlude if given.occlude is not None else OCCLUSIONS if regions else ()
     images = plan.lipschitz.images if plan.lipschitz.images is not None else usual.images
+    proven = plan.proof.images if plan.proof.images is not None else usual.proven
     attribution = given.model_copy(update={"maps": tuple(maps), "regions": tuple(regions), "occlude": occlude})
     changes = {
         "epsilon": plan.epsilon.model_copy(update={"use": tuple(condition.name for condition in searches)}),
         "attribution": attribution,
         "lipschitz": LipschitzPlan(images=images),
+        "proof": plan.proof.model_copy(update={"images": proven}),
     }
     shown = [condition for condition in maps.values() if condition is not None]
     areas = (*region_conditions(attribution), *occlusion_conditions(attribution))

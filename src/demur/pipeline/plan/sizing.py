@@ -6,6 +6,7 @@ from math import ceil
 
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
+from demur.proofs import HALVINGS
 from demur.registry import call_of
 
 LARGE = 200_000_000
@@ -18,6 +19,7 @@ _TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
 _TRIAL = 25
 _TRIED = 48
 _NORMS = 40
+_BOUND = 2
 _PREFLIGHT = 512
 
 
@@ -49,6 +51,7 @@ class Effort:
         if any(each.kind == "attack" for each in conditions):
             passes += min(attacked, _TRIED) * (_TRIAL + 2 * (1 + 2 * longest))
         passes += _NORMS * min(plan.lipschitz.images or 0, self.rows) + 2 * min(self.rows, _PREFLIGHT)
+        passes += _bounds(plan, conditions) * min(plan.proof.images or 0, attacked)
         return round(passes * self.multiply_adds)
 
     def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
@@ -62,6 +65,12 @@ class Effort:
                 return min(plan.attribution.images, self.rows) * own
             case _:
                 return self.rows * (own + self.passes)
+
+
+def _bounds(plan: Plan, conditions: Sequence[Condition]) -> int:
+    """Passes that a proof takes of one image: bounds of two passes each, at every size and while the size is halved."""
+    sizes = plan.proof.eps or {each.severity for each in conditions if each.kind == "attack" and each.norm == "linf"}
+    return _BOUND * (len(sizes) + 1 + HALVINGS)
 
 
 def _steps(condition: Condition) -> int:
@@ -139,6 +148,8 @@ def _whole_sections(declared: Plan) -> Iterator[Change]:
         yield _cut("regions", "occlusions, and perturbations of the object", "attribution", regions=(), occlude=())
     if declared.lipschitz.images is None:
         yield _cut("norms", "norms", "lipschitz", images=0)
+    if declared.proof.images is None:
+        yield _cut("proofs", "proofs", "proof", images=0)
     if declared.epsilon.use is None:
         yield _cut("perturbations", "minimal perturbations", "epsilon", use=())
     if declared.attribution.maps is None:

@@ -228,7 +228,7 @@ def _note_answers(
     """Write facts that the model is run for, without the rows on which it fails."""
     plan = job.plan
     count = max(sample_size(plan.conditions.attacked), plan.epsilon.images, plan.attribution.images)
-    rows = job.first_rows(max(count, int(plan.lipschitz.images or 0), plan.proof.images))
+    rows = job.first_rows(max(count, int(plan.lipschitz.images or 0), int(plan.proof.images or 0)))
     work = partial(without_failures, job, rows, lambda job, _rows: facts(job), partial(_tell_failure, folder, name))
     _note(folder, name, progress, what, work)
 

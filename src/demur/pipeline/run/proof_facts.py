@@ -23,7 +23,7 @@ def proof_facts(job: Job) -> dict[str, Any]:
 
     `msp` and `margin` are the confidence, rounded up, above which no wrong answer can be given; −1 where none can.
     """
-    sizes, rows = proof_sizes(job), attacked_rows(job.index, job.plan.proof.images)
+    sizes, rows = proof_sizes(job), attacked_rows(job.index, int(job.plan.proof.images or 0))
     facts = {"eps": list(sizes), "reason": None, "sample_ids": [job.index.sample_ids[row] for row in rows]}
     try:
         found = [_of_batch(job, *job.load(part), sizes) for part in _batches(rows.tolist(), job.plan.batch)]

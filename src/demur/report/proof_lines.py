@@ -1,0 +1,38 @@
+"""What is proven, where what is found is told: the share of an attack's size, a class's share and size."""
+
+from demur.analysis.quantity import Quantity
+from demur.analysis.results import Results
+from demur.analysis.robustness.censored_quantiles import CensoredQuantile
+from demur.analysis.robustness.proven_answers import NORM, ProvenClass
+
+
+def proven_share(results: Results, norm: str, eps: float | None) -> Quantity | None:
+    """The share answered rightly whatever is done within a size; None where that was not looked at."""
+    proof = results.proof
+    at = None if proof is None or norm != NORM else proof.at(eps)
+    return None if proof is None or at is None else proof.sizes[at].proven
+
+
+def proven_class_share(results: Results, norm: str, eps: float | None, name: str) -> Quantity | None:
+    """The same of one class."""
+    own, at = _class(results, norm, name), None if results.proof is None else results.proof.at(eps)
+    return None if own is None or at is None else own.sizes[at].proven
+
+
+def proven_class_size(results: Results, norm: str, name: str) -> CensoredQuantile | None:
+    """The size up to which half of the answers of a class are proven; None where none were looked at."""
+    own = _class(results, norm, name)
+    return None if own is None else own.median_radius
+
+
+def proven_images(results: Results, norm: str) -> int | None:
+    """Of how many images something is proven in a norm; None where nothing is."""
+    proof = results.proof
+    return proof.images if proof is not None and proof.sizes and norm == NORM else None
+
+
+def _class(results: Results, norm: str, name: str) -> ProvenClass | None:
+    proof = results.proof
+    if proof is None or norm != NORM:
+        return None
+    return next((row for row in proof.per_class if row.name == name), None)
