@@ -18,7 +18,8 @@ _F1 = "f1 "
 _WORST, _DOTTED = 3, 30
 _WIDTH = 620
 _LOSSES = {"train_loss": "training, random views", "held_out_loss": "images set aside"}
-_RIGHT, _ROBUST, _OTHERS = "right answers", "right under attack", "F1 of the other classes"
+_RIGHT, _OTHERS = "right answers", "F1 of the other classes"
+_ATTACKED = {"robust_accuracy": "right under ten steps", "one_step_accuracy": "right under one step"}
 _COLOURS = {_RIGHT: "var(--ink)", _OTHERS: "var(--quiet)"}
 
 
@@ -69,7 +70,7 @@ def _shares(lines: Sequence[Mapping[str, str]]) -> alt.LayerChart | alt.FacetCha
         for column, name in _columns(lines[0], lowest)
         for line in lines
     ]
-    colour = alt.Color("series:N", scale=_scale(_there(rows), (_RIGHT, _ROBUST, *lowest, _OTHERS)))
+    colour = alt.Color("series:N", scale=_scale(_there(rows), (_RIGHT, *_ATTACKED.values(), *lowest, _OTHERS)))
     title = f"shares, of {int(lines[-1]['held_out_images']):,} images set aside"
     y = alt.Y("value:Q", axis=share_axis(title), scale=alt.Scale(zero=False))
     where = {"x": _epochs(lines), "y": y, "color": colour, "detail": "line:N"}
@@ -86,7 +87,7 @@ def _columns(line: Mapping[str, str], lowest: Sequence[str]) -> list[tuple[str, 
     """Every column of shares with the name of its series, those in the background first."""
     named = [(column, f"F1 of {column.removeprefix(_F1)}") for column in line if column.startswith(_F1)]
     found = [(column, name if name in lowest else _OTHERS) for column, name in named]
-    attacked = [("robust_accuracy", _ROBUST)] if "robust_accuracy" in line else []
+    attacked = [(column, name) for column, name in _ATTACKED.items() if column in line]
     return [*sorted(found, key=lambda each: each[1] != _OTHERS), ("accuracy", _RIGHT), *attacked]
 
 
