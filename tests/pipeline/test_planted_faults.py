@@ -271,7 +271,12 @@ def test_one_constant_group_is_the_reason_of_the_refusal(tmp_path):
     assert "all images are of one group, “everything”" in render(results)
 
 
-@pytest.mark.parametrize("name", WARNED)
+def ordinary(table):
+    """Each fault once; on a second set of images it is tried at leisure."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * ("clothes" in name)) for name in table]
+
+
+@pytest.mark.parametrize("name", ordinary(WARNED))
 def test_a_planted_fault_of_the_labels_is_a_warning_and_changes_nothing_else(name, tmp_path):
     setup, expected = WARNED[name]
     results = analyse(setup.run(tmp_path / "run"))
@@ -290,7 +295,7 @@ def test_eighteen_sound_set_ups_raise_at_most_one_alarm(tmp_path):
     assert not any(ABOUT_DATA & set(warned(results)) for results in found.values())
 
 
-@pytest.mark.parametrize("name", FAILS)
+@pytest.mark.parametrize("name", ordinary(FAILS))
 def test_a_planted_fault_fails_a_check(name, tmp_path):
     setup, *expected = FAILS[name]
     results = analyse(setup.run(tmp_path / "run"))
