@@ -6,7 +6,7 @@ Signals read evidence and never hold a model, so any number of them shares one f
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property
-from typing import cast
+from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from demur.classifier.validation import check_images, clamped
 from demur.errors import DataError, InputError, ModelError
 from demur.randomness import Keys
 from demur.shapes import Features, Images, Logits, Scores
+
+T = TypeVar("T")
 
 
 class Evidence:
@@ -70,6 +72,7 @@ class Evidence:
         self._layers = tuple(layers)
         self._features = features
         self._keys = keys
+        self._kept = dict[int, tuple[object, object]]()
 
     def __len__(self) -> int:
         return self.spent.shape[1]
@@ -240,6 +243,24 @@ class Evidence:
         """The same images, had the model given these logits; of use to signals that read logits alone."""
         return Evidence(self._classifier, self.images, logits=logits, keys=self._keys, groups=self.groups, check=False)
 
+    def slopes(self, layers: Sequence[str]) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """The outputs of some layers, for autograd to follow, and the slope of the answer's logit at them, detached.
+
+        A forward and a backward pass, never kept.
+        """
+        self.count(forwards=1, backwards=1)
+        with torch.enable_grad(), self._classifier.frozen():
+            found = self._classifier.forward_output(self.images, layers)
+            claimed = found.logits.amax(dim=1).sum()
+            slopes = torch.autograd.grad(claimed, [found.activations[name] for name in layers], retain_graph=True)
+        return {name: (found.activations[name], slope) for name, slope in zip(layers, slopes, strict=True)}
+
+    def once(self, what: object, work: Callable[[], T]) -> T:
+        """What was worked out for this batch before, or is now: it is kept under `what`, the very object."""
+        if id(what) not in self._kept:
+            self._kept[id(what)] = (what, work())
+        return cast(T, self._kept[id(what)][1])
+
     @property
     def forwards(self) -> int:
         """Forward passes made so far; of the row that took most."""
@@ -265,6 +286,37 @@ class Evidence:
         output = self._classifier.forward_output(self.images, layers)
         self.count(forwards=1)
         return output
+
+
+SignalLike: TypeAlias = Callable[[Evidence], Scores]
+"""A signal that is ready to score: evidence → one score (rows,) per row, higher = more uncertainty."""
+
+
+@runtime_checkable
+class Surrogated(Protocol):
+    """A signal whose score has no gradient of use, with a stand-in that has one."""
+
+    def surrogate(self, evidence: Evidence) -> Scores:
+        """One number per row that rises where the score does, for autograd to follow."""
+        ...
+
+
+def surrogate_of(signal: SignalLike, evidence: Evidence) -> Scores:
+    """What autograd follows in place of a score: the surrogate of a signal, or the signal itself where it has none."""
+    return signal.surrogate(evidence) if isinstance(signal, Surrogated) else signal(evidence)
+
+
+def scores_of(signals: Mapping[str, SignalLike], evidence: Evidence) -> Mapping[str, Scores]:
+    """The score of each signal, by name, float64 on the CPU; NaN for rows whose logits are not finite."""
+    finite = evidence.logits.detach().isfinite().all(dim=1)
+    if finite.all():
+        return {name: signal(evidence).cpu().double() for name, signal in signals.items()}
+    some, scores = evidence.rows(finite.nonzero()[:, 0]), dict[str, Scores]()
+    for name, signal in signals.items():
+        scores[name] = torch.full((len(evidence),), torch.nan, dtype=torch.float64)
+        if len(some):
+            scores[name][finite] = signal(some).cpu().double()
+    return scores
 
 
 def _checked(

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from demur.errors import InputError
-from demur.signals.error_detector import Estimator
+from demur.signals.estimator_slopes import Estimator
 from demur.signals.plain_values import Contents, _fields_from_plain, _fields_to_plain
 from demur.signals.softmax_scores import MSP
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from demur.classifier import BoundClassifier
 from demur.errors import DataError, InputError, ModelError
-from demur.evidence import Evidence
+from demur.evidence import Evidence, scores_of
 from demur.guard.card import Card
 from demur.guard.decisions import UNDEFINED, UNREADABLE, Decision, Decisions
 from demur.guard.intake import Intake, Picture
@@ -150,18 +150,9 @@ class Guard:
         with self._turn, torch.no_grad(), torch.autocast(kind, enabled=False):  # bounds are of the audit's precision
             x = images.to(self.classifier.device)
             evidence = Evidence(self.classifier, x, needs.layers, features=needs.features, check=False)
-            return evidence.logits, self._scores(evidence)
-
-    def _scores(self, evidence: Evidence) -> Mapping[str, Floats]:
-        if np.isfinite(evidence.logits.detach().numpy()).all():
-            return {name: _floats(signal(evidence)) for name, signal in self.signals.items()}
-        finite = evidence.logits.isfinite().all(dim=1)
-        some, scores = evidence.rows(finite.nonzero()[:, 0]), dict[str, Floats]()
-        for name, signal in self.signals.items():
-            scores[name] = np.full(len(evidence), np.nan)
-            if len(some):
-                scores[name][finite.numpy()] = _floats(signal(some))
-        return scores
+            return evidence.logits, {
+                name: score.numpy(force=True) for name, score in scores_of(self.signals, evidence).items()
+            }
 
     @classmethod
     def load(cls, path: Path | str, *, sha256: str | None = None, device: str | None = None) -> "Guard":
@@ -190,10 +181,6 @@ def _moved(classifier: BoundClassifier, device: str) -> BoundClassifier:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).partition("\n")[0]
         raise InputError(f"the model of the guard cannot be put on device {device!r}: {why}. Try cpu.") from None
-
-
-def _floats(scores: Tensor) -> Floats:
-    return scores.detach().cpu().double().numpy()
 
 
 def check_parts(guard: Guard) -> None:

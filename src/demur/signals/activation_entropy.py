@@ -16,7 +16,14 @@ from demur.metrics import auroc
 from demur.metrics.mutual_information import mutual_information
 from demur.shapes import Features, Labels, Scores
 from demur.signals import Needs
-from demur.signals.activation_histograms import counts_in, entropy_of, quantile_edges, thinned, uniform_edges
+from demur.signals.activation_histograms import (
+    counts_in,
+    entropy_of,
+    quantile_edges,
+    soft_counts_in,
+    thinned,
+    uniform_edges,
+)
 from demur.signals.error_detector import Detector, FittedDetector
 from demur.signals.regression import units_of
 
@@ -154,6 +161,15 @@ class FittedActivationEntropy:
         if self.detector is None:
             return self.deviations(entropies).mean(dim=1)
         return self.detector(self.columns(entropies))
+
+    def surrogate(self, evidence: Evidence) -> Scores:
+        """The score, with the gradient that it would have if bins were parted softly."""
+        pairs = zip(_activations(evidence, self.layers), self.edges, strict=True)
+        soft = torch.stack([entropy_of(soft_counts_in(activation, edges)) for activation, edges in pairs], dim=1)
+        entropies = self.entropies(evidence).detach() + (soft - soft.detach())
+        if self.detector is None:
+            return self.deviations(entropies).mean(dim=1)
+        return self.detector.surrogate(self.columns(entropies))
 
     def parts(self, evidence: Evidence) -> Mapping[str, Scores]:
         """The entropy of each layer, in nats or bits."""

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 _LEAST, _MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+_HARDLY = 1e-9
+"""Of a value, the least that a soft bin holds: the slope of its entropy stays finite."""
+
 _VALUES = 1024
 """Values of one row that the edges of bins are learned from."""
 
@@ -40,6 +43,22 @@ def _counts_by_lookup(values: Tensor, edges: Tensor) -> Tensor:
     counts = torch.zeros(values.shape[0], bins + 1, dtype=torch.float64)
     counts.scatter_add_(1, torch.where(outside, bins, place), torch.ones(values.shape, dtype=torch.float64))
     return counts[:, :bins]
+
+
+def soft_counts_in(values: Tensor, edges: Tensor) -> Tensor:
+    """The same counts with edges that are sigmoids, so that autograd follows values; of at most 1,024 of each row.
+
+    Each edge is as wide as a quarter of the smaller of the bins that it parts. What parts zeros from positive values is
+    moved up into the first bin of those, where there is something to follow.
+    """
+    values, inner = thinned(values).double(), edges.clone()
+    if len(edges) > 3 and float(edges[0]) == 0 and float(edges[1]) <= _LEAST:
+        inner[1] = edges[2] / 4
+    gaps = inner.diff().clamp(max=float(inner[-2] - inner[0]) + _LEAST)
+    widths = torch.minimum(torch.cat([gaps[:1], gaps]), torch.cat([gaps, gaps[-1:]])) / 4
+    above = [((values - edge) / width).sigmoid().sum(dim=1) for edge, width in zip(inner, widths, strict=True)]
+    above[0] = (values >= edges[0]).double().sum(dim=1) if float(edges[0]) == 0 else above[0]
+    return -torch.stack(above, dim=1).diff(dim=1).clamp(max=-_HARDLY)
 
 
 def entropy_of(counts: Tensor) -> Tensor:

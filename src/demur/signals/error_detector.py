@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +12,7 @@ from numpy.typing import NDArray
 from demur.errors import InputError, missing_extra, unknown
 from demur.metrics import auroc
 from demur.shapes import Features, Flags, Scores
-
-
-@runtime_checkable
-class Estimator(Protocol):
-    """A classifier as scikit-learn has them."""
-
-    def fit(self, x: Any, y: Any) -> Any:
-        """Learn classes y from rows x."""
-        ...
-
-    def predict_proba(self, x: Any) -> Any:
-        """Probabilities (rows, classes)."""
-        ...
+from demur.signals.estimator_slopes import Estimator, with_gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +86,10 @@ class FittedDetector:
         """The probability of a wrong answer, as the estimators have it on average."""
         x = columns.double().numpy(force=True)
         return torch.from_numpy(np.mean([model.predict_proba(x)[:, 1] for model in self.models], axis=0))
+
+    def surrogate(self, columns: Features) -> Scores:
+        """The same with a gradient: of the estimator's own formula, or of its mean over small normal changes."""
+        return torch.stack([with_gradient(model, columns.double()) for model in self.models]).mean(dim=0)
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -22,7 +22,9 @@ class FeatureSqueezing:
     """Largest change of the softmax when the image loses detail: high when fine detail decides the answer.
 
     max over squeezers s of ‖p(x) − p(s(x))‖₁, from 0 to 2. A squeezer whose field is 0 is left out; the defaults are
-    the authors' for CIFAR-10, and theirs for ImageNet have `strength` 4/255 and `search` 11. Each costs a pass.
+    the authors' for CIFAR-10, and theirs for ImageNet have `strength` 4/255 and `search` 11. Each costs a pass. Where
+    autograd follows it, bit depth, non-local means and JPEG pass a gradient on as if they changed nothing (Athalye et
+    al. (2018), arXiv:1802.00420).
 
     Attributes:
         bits: depth of the colours, 1 to 8.
@@ -86,15 +88,27 @@ class FeatureSqueezing:
 
     def _squeezers(self) -> Iterator[tuple[str, Squeezer]]:
         if self.bits:
-            yield "bits", partial(bit_depth, bits=self.bits)
+            yield "bits", _Straight(partial(bit_depth, bits=self.bits))
         if self.median:
             yield "median", partial(median_filter, size=self.median)
         if self.strength:
-            yield "strength", partial(non_local_means, strength=self.strength, search=self.search)
+            yield "strength", _Straight(partial(non_local_means, strength=self.strength, search=self.search))
         if self.resample:
             yield "resample", partial(resample, scale=self.resample)
         if self.jpeg:
-            yield "jpeg", partial(jpeg, quality=self.jpeg)
+            yield "jpeg", _Straight(partial(jpeg, quality=self.jpeg))
+
+
+@dataclass(frozen=True)
+class _Straight:
+    """A squeezer through which a gradient passes as if it changed nothing."""
+
+    squeezer: Squeezer
+
+    def __call__(self, x: Images) -> Images:
+        if not x.requires_grad:
+            return self.squeezer(x)
+        return self.squeezer(x.detach()) + (x - x.detach())
 
 
 def bit_depth(x: Images, bits: int) -> Images:

@@ -14,7 +14,10 @@ from demur.shapes import Flags, Labels, Scores
 from demur.signals import Needs
 from demur.signals.early_stopping import RULES, Stopping
 from demur.signals.mutants import Mutation, accept, answers_of
-from demur.signals.softmax_scores import MSP
+from demur.signals.softmax_scores import MSP, missing
+
+_FOLLOWED = 20
+"""Mutants, at most, through which a surrogate takes its gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,15 @@ class FittedLabelChangeRate:
 
     def __call__(self, evidence: Evidence) -> Scores:
         return self.of_parts(self.parts(evidence), evidence)
+
+    def surrogate(self, evidence: Evidence) -> Scores:
+        """The mean probability that mutants give to other answers than the model's, over some of them."""
+        own, some = evidence.logits.argmax(dim=1), self.numbers[:: -(-len(self.numbers) // _FOLLOWED)]
+        mutants = [self.mutation.mutant(evidence.filters, number) for number in some]
+        total = torch.zeros(len(evidence), dtype=torch.float64)
+        for _, rows, logits in evidence.mutant_logits(mutants, torch.arange(len(evidence))):
+            total = total.index_add(0, rows, missing(logits.double(), own[rows]))
+        return total / len(some)
 
     def of_parts(self, parts: Mapping[str, Scores], evidence: Evidence) -> Scores:
         """The share of all mutants that is to be expected to change the answer."""

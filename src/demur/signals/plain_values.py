@@ -19,7 +19,7 @@ from demur.errors import InputError
 from demur.registry import lookup, names, resolve
 from demur.registry.lookup import name_of_class
 from demur.signals import AnySignal, Fittable, Signal
-from demur.signals.error_detector import Estimator
+from demur.signals.estimator_slopes import Estimator
 
 _SIGNALS = (Signal, Fittable, AnySignal)
 _NUMBERS = {"nan", "inf", "-inf"}

@@ -111,6 +111,16 @@ class NormalScores:
         beyond = x - x.clip(self.knots[0], self.knots[-1])
         return torch.from_numpy(np.interp(x, self.knots, self.places) + slope * beyond)
 
+    def with_gradient(self, numbers: Scores) -> Scores:
+        """The places with a gradient: the slope of the piece that each number lies on."""
+        if len(self.knots) == 1:
+            return torch.zeros_like(numbers)
+        knots, places = torch.from_numpy(self.knots), torch.from_numpy(self.places)
+        mean = (places[-1] - places[0]) / (knots[-1] - knots[0])
+        slopes = torch.cat([mean[None], places.diff() / knots.diff(), mean[None]])
+        at = numbers.detach()
+        return self(at) + (numbers - at) * slopes[torch.searchsorted(knots, at.contiguous())]
+
 
 def _normal(numbers: Scores) -> NDArray[np.float64]:
     """Numbers so small that a slope between two of them would overflow count as 0."""

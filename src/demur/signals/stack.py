@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.errors import InputError
-from demur.evidence import Evidence
+from demur.evidence import Evidence, surrogate_of
 from demur.metrics import Estimate
 from demur.metrics.delong import auroc_gain
 from demur.registry import name_of, registered_as
@@ -120,6 +120,11 @@ class Weighing:
         """The log-odds of an error."""
         return self.regression(_placed(self.curves, columns))
 
+    def with_gradient(self, columns: Tensor) -> Scores:
+        """The same with a gradient with respect to the columns."""
+        pairs = zip(self.curves, columns.T, strict=True)
+        return self.regression(torch.stack([curve.with_gradient(column) for curve, column in pairs], dim=1))
+
     def facts(self, names: Iterable[str]) -> Mapping[str, Any]:
         """The numbers that make it."""
         of = self.regression
@@ -159,6 +164,12 @@ class FittedStack:
 
     def __call__(self, evidence: Evidence) -> Scores:
         return self.weighing(_columns(self.signals, evidence))
+
+    def surrogate(self, evidence: Evidence) -> Scores:
+        """The same of the surrogates of its signals, with the slopes of the curves."""
+        return self.weighing.with_gradient(
+            torch.stack([surrogate_of(each, evidence).cpu() for each in self.signals], dim=1)
+        )
 
 
 def _too_alike(units: NDArray[np.str_]) -> InputError:

@@ -56,7 +56,8 @@ class BestPoints:
     def begin(self, clean: Answer) -> None:
         """Stand on the clean images; search on a folded copy of the model if it answers the first of them alike."""
         self.answer, self.closest = clean.clone(), clean.logits.clone()
-        self.aim = self.objective.searching(self.clean[:_COMPARED], clean.logits[:_COMPARED])
+        some = torch.arange(min(len(self.y), _COMPARED), device=self.y.device)
+        self.aim = self.objective.searching(self.clean[some], self.y[some], clean.rows(some))
 
     def record_trace(self, steps: int) -> None:
         """Keep the loss at every step, `steps` at most."""
@@ -79,16 +80,24 @@ class BestPoints:
 
     def forward(self, ids: Tensor, x: Images, batch: int) -> Answer:
         """What the model says of some rows at some points, in full batches, one forward each."""
-        self.forwards[ids] += 1
         parts = zip(torch.split(x, batch), torch.split(self.y[ids], batch), strict=True)
-        return Answer.join([self.objective.answer(images, y) for images, y in parts])
+        answer = Answer.join([self.objective.answer(images, y) for images, y in parts])
+        self._count(ids, answer)
+        return answer
+
+    def _count(self, ids: Tensor, answer: Answer) -> None:
+        """A forward pass of some rows, and the passes of functions of one's own."""
+        self.forwards[ids] += 1
+        if answer.more is not None:
+            self.forwards[ids] += answer.more[:, 0]
+            self.backwards[ids] += answer.more[:, 1]
 
     def note(self, ids: Tensor, state: AttackState, output: Output, answer: Answer, before: int) -> None:
         """Record one step of the loop: what it cost, and the point if it is the best so far.
 
         `before` are the steps of earlier restarts.
         """
-        self.forwards[ids] += 1
+        self._count(ids, answer)
         self.backwards[ids] += output.jacobian.shape[1] if output.jacobian.numel() else int(output.gradient.numel() > 0)
         begins = (output.step == 0) & self.loss_start[ids].isnan()
         self.loss_start[ids[begins]] = self.loss(answer.rows(begins), ids[begins]).float()

@@ -96,6 +96,7 @@ def run(
     target: Labels | None = None,
     answers: Logits | None = None,
     trace: bool = False,
+    begin: Images | None = None,
 ) -> Outcome:
     """Attack every row and keep, as `keep` says, its first success, its worst point or its nearest success.
 
@@ -116,6 +117,8 @@ def run(
         answers: what attacks that choose classes choose them by, such as the `closest` of an earlier attack; by default
             the model's answers to the clean images.
         trace: whether to return the loss at every step.
+        begin: where each row stands when the attack is started, such as the point of an earlier one; by default on its
+            clean image.
     """
     best = BestPoints(attack.norm, objective, x, y, target, keep)
     with objective.frozen():
@@ -123,6 +126,7 @@ def run(
         if trace:
             best.record_trace(attack.steps * attack.restarts)
         given = _first_state(attack, best, clean.logits if answers is None else answers, keys, eps)
+        given = given if begin is None else given.at(begin)
         for restart in range(attack.restarts):
             if len(waiting):
                 _advance(attack, best, given, waiting, restart, batch)

@@ -38,12 +38,14 @@ OfEvidence: TypeAlias = Callable[[Evidence, Labels], Scores]
 class Answer:
     """What a model says of some images: logits, and what a loss and a margin of one's own read off the evidence.
 
-    Loss and margin are None where they are demur's own, which read logits alone.
+    Loss and margin are None where they are demur's own, which read logits alone. `more` (rows, 2) counts the forward
+    and backward passes that functions of one's own made beside the one that all share.
     """
 
     logits: Logits
     loss: Scores | None = None
     margin: Scores | None = None
+    more: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Answer":
         """Some of the rows."""
@@ -62,18 +64,14 @@ class Answer:
     @classmethod
     def join(cls, parts: Sequence["Answer"]) -> "Answer":
         """Those of several batches, one after the other."""
-        losses = [part.loss for part in parts if part.loss is not None]
-        margins = [part.margin for part in parts if part.margin is not None]
-        return cls(
-            torch.cat([part.logits for part in parts]),
-            torch.cat(losses) if losses else None,
-            torch.cat(margins) if margins else None,
-        )
+        columns = zip(*(part.values[1:] for part in parts), strict=True)
+        others = ([each for each in column if each is not None] for column in columns)
+        return cls(torch.cat([part.logits for part in parts]), *(torch.cat(each) if each else None for each in others))
 
     @property
-    def values(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """All three."""
-        return self.logits, self.loss, self.margin
+    def values(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """All four."""
+        return self.logits, self.loss, self.margin, self.more
 
 
 class Objective:
@@ -94,6 +92,7 @@ class Objective:
             target class then only steers the loss.
         scale: of one's own margin: what counts as large. A hundred-thousandth of it is rounding.
         features: whether functions of one's own read features, so that one pass gives these and the logits.
+        layers: those whose activations they read, which the same pass gives.
 
     Where the model fails on a batch it is asked again about halves of it; `halves` has their sizes, none if all goes
     well.
@@ -107,6 +106,7 @@ class Objective:
         *,
         scale: float = 1.0,
         features: bool = False,
+        layers: Sequence[str] = (),
     ) -> None:
         if not 0 < scale < float("inf"):
             raise InputError(f"`scale` of a margin of success must be positive and finite; got {scale:g}.")
@@ -116,6 +116,7 @@ class Objective:
         self._named: Loss | None = LOSSES[chosen] if isinstance(chosen, str) else None
         self._own: OfEvidence | None = None if isinstance(chosen, str) else chosen
         self._success, self._scale, self._features, self._clear = success, scale, features, _CLEAR
+        self._layers = tuple(layers)
         self.halves: list[int] = []
 
     @property
@@ -125,26 +126,36 @@ class Objective:
 
     def climbing(self, loss: str) -> "Objective":
         """The same aim with another loss to climb."""
-        other = Objective(self._classifier, loss, self._success, scale=self._scale, features=self._features)
+        other = Objective(self._classifier, loss, self._success, scale=self._scale)
+        other._features, other._layers = self._features, self._layers
         other.halves = self.halves
         return other
 
-    def searching(self, x: Images, logits: Logits) -> "Objective":
+    def searching(self, x: Images, y: Labels, answer: Answer) -> "Objective":
         """The same aim at a folded copy of the model, for the search alone; itself where the copy answers otherwise.
 
         By as much as the two may differ its successes are clearer than those of the model, which has the last word.
+        Functions of one's own may read layers or weights that folding changes, so their values are compared too, for
+        right answers and for wrong ones.
 
         Args:
             x: some images.
-            logits: what the model itself answers to them.
+            y: their labels.
+            answer: what the model itself says of them.
         """
         folded = self._classifier.folded
         if folded is self._classifier:
             return self
         other = copy(self)
         other._classifier, other._clear = folded, _CLEAR + 2 * _FOLDED  # noqa: SLF001 — a copy of its own
-        alike = (other.logits(x) - logits).abs().max() <= _FOLDED * logits.abs().max()
-        return other if alike else self
+        found = other.answer(x, y)
+        if (found.logits - answer.logits).abs().max() > _FOLDED * answer.logits.abs().max():
+            return self
+        if self._own is None and self._success is None:
+            return other
+        wrong = (answer.logits.argmax(dim=1) + 1) % answer.logits.shape[1]
+        pairs = ((found, answer), (other.answer(x, wrong), self.answer(x, wrong)))
+        return other if all(_alike(one, another) for one, another in pairs) else self
 
     def frozen(self) -> AbstractContextManager[None]:
         """The classifier's weights take no gradient inside."""
@@ -201,7 +212,7 @@ class Objective:
                     "Look for detach(), argmax or comparisons in it."
                 )
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        parts = (None if values is None else values.detach() for values in (answer.loss, answer.margin))
+        parts = (None if values is None else values.detach() for values in answer.values[1:])
         return Answer(answer.logits.detach(), *parts), gradient
 
     def jacobian(self, x: Images, y: Labels, classes: Tensor) -> tuple[Answer, Tensor]:
@@ -272,7 +283,7 @@ class Objective:
 
     def _evidence(self, classifier: BoundClassifier, x: Images, logits: Logits | None = None) -> Evidence:
         at_hand = None if logits is None else logits.cpu()
-        return Evidence(classifier, x, logits=at_hand, features=self._features, check=False)
+        return Evidence(classifier, x, self._layers, logits=at_hand, features=self._features, check=False)
 
     def _read(self, evidence: Evidence, y: Labels) -> Answer:
         """Logits and the values of functions of one's own, where the images are; margins in the logits' precision.
@@ -282,10 +293,16 @@ class Objective:
         logits, labels = evidence.logits.to(evidence.images.device), y.to(evidence.logits.device)
         loss = None if self._own is None else _per_row("loss", self._own(evidence, labels), y)
         if self._success is None:
-            return Answer(logits, loss)
+            return Answer(logits, loss, None, self._more(evidence))
         own = loss if self._success is self._own else None
         margin = _per_row("success", self._success(evidence, labels), y) if own is None else own
-        return Answer(logits, loss, margin.to(logits))
+        return Answer(logits, loss, margin.to(logits), self._more(evidence))
+
+    @staticmethod
+    def _more(evidence: Evidence) -> Tensor:
+        """Passes of each row beside the first forward pass, where the images are."""
+        spent = evidence.spent.T.to(evidence.images.device, torch.int32)
+        return (spent - spent.new_tensor([1, 0])).clamp(min=0)
 
     def _margin(self, answer: Answer, y: Labels, goal: Labels | None) -> Scores:
         if self._success is not None:
@@ -321,3 +338,9 @@ def _per_row(name: str, values: Tensor, y: Labels) -> Scores:
             "margin is positive where the attack succeeds: not a flag, but by how much."
         )
     return values.to(y.device)
+
+
+def _alike(one: Answer, other: Answer) -> bool:
+    """Whether loss and margin are the same, but for as much as folding may change them."""
+    pairs = zip(one.values[1:3], other.values[1:3], strict=True)
+    return all(a is None or b is None or bool(((a - b).abs() <= _NEAR * (1 + b.abs())).all()) for a, b in pairs)

@@ -1,0 +1,1 @@
+"""Attacks on a classifier that abstains: its answer must be wrong and be given all the same."""
