@@ -234,7 +234,7 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
         yield "proof", map(flat, results.proof.sizes)
         yield "proof-classes", map(flat, results.proof.per_class)
         of_classes = ((one.name, size) for one in results.proof.per_class for size in one.sizes)
-        yield "proof-class-sizes", ({"name": name} | flat(size) for name, size in of_classes)
+        yield "proof-class-sizes", ({"name": name, **flat(size)} for name, size in of_classes)
 
 
 _TABLES = (

@@ -55,7 +55,14 @@ from demur.report.perturbation_words import (
     size_words,
 )
 from demur.report.picture_panel import has_errors_of, panel
-from demur.report.proof_lines import proven_class_share, proven_class_size, proven_images, proven_share
+from demur.report.proof_lines import (
+    proven_class_share,
+    proven_class_size,
+    proven_images,
+    proven_share,
+    proven_size_interval,
+    proven_size_percent,
+)
 from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
 from demur.report.vega_script import vega_script
@@ -145,6 +152,8 @@ FILTERS |= {
         proven_class_size,
         proven_images,
         proven_share,
+        proven_size_interval,
+        proven_size_percent,
         quantile_interval,
         search_name_words,
         count_sentence,

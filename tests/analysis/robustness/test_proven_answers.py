@@ -142,7 +142,8 @@ def test_the_first_screen_has_found_and_proven_of_the_guard_at_the_size_of_the_a
     low, high = row.accepted_wrong_found.low, row.accepted_wrong_found.high
     assert first.manipulation[-1].startswith(
         f"Answered and wrong, of 100 images changed by up to ±2 % per pixel: found {least} "
-        f"({100 * low:.1f}–{100 * high:.1f}) by attackers who did not know the guard (PGD and FMN); proven at most {most} ("
+        f"({100 * low:.1f}–{100 * high:.1f}) by attackers who did not know the guard (PGD and FMN); "
+        f"proven at most {most} ("
     )
     assert first.manipulation_short.endswith(
         f"at ±2 %, answered and wrong: found {least} by attackers who did not know the guard, proven at most {most}."
