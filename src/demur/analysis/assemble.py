@@ -24,6 +24,7 @@ from demur.analysis.figures.figure_tables import FigureTables, figure_tables
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
 from demur.analysis.robustness.attack_tables import attack_rows
+from demur.analysis.robustness.guard_attack_tables import guard_attack
 from demur.analysis.robustness.lipschitz_tables import lipschitz
 from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
@@ -80,6 +81,8 @@ def tables_of(run: Run) -> Results:
         )
     results = _core_tables(run, plan)
     results = results.model_copy(update={**_optional_tables(run, plan), "figures": _figures(run, results)})
+    reported = results.manipulation.eps if results.manipulation else None
+    results = results.model_copy(update={"guard_attack": guard_attack(run, reported)})
     gates = judge_gates(plan.get("gates", {}), results)
     results = results.model_copy(update={"breaks": what_breaks(results)})
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None

@@ -230,12 +230,18 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
     if results.lipschitz is not None:
         yield "lipschitz", map(flat, results.lipschitz.layers)
         yield "lipschitz-network", [flat(results.lipschitz)]
+    if results.guard_attack is not None:
+        yield "guard-attack", [flat(results.guard_attack)]
+        for name in ("sizes", "attackers", "detections", "alone", "forced", "confidence", "per_class"):
+            yield f"guard-attack-{_FILES.get(name, name)}", map(flat, getattr(results.guard_attack, name))
     if results.proof is not None:
         yield "proof", map(flat, results.proof.sizes)
         yield "proof-classes", map(flat, results.proof.per_class)
         of_classes = ((one.name, size) for one in results.proof.per_class for size in one.sizes)
         yield "proof-class-sizes", ({"name": name, **flat(size)} for name, size in of_classes)
 
+
+_FILES = {"per_class": "classes", "forced": "abstention", "alone": "signals"}
 
 _TABLES = (
     _accuracy_tables,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from demur.analysis.guard_shapes import GUARD_SHAPES
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, PreprocessingShape
 from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
@@ -280,6 +281,7 @@ FACTS: Mapping[str, Any] = {
     "facts/overlays.json": dict[str, list[OverlayShape]],
     "facts/lipschitz.json": LipschitzShape,
     "facts/proof.json": ProofShape,
+    **GUARD_SHAPES,
     "facts/corruptions.json": CorruptionsShape,
     "facts/severities.json": dict[Name, Picture],
     "facts/pictures.json": PicturesShape,

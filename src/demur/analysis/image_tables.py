@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.accuracy.confusions import confusion_counts
+from demur.analysis.robustness.guarded_rows import guarded_rows
 from demur.analysis.robustness.least_distances import minimal_perturbation
 from demur.analysis.run_folder import Run, score
 from demur.analysis.signals.class_profiles import silent_errors
@@ -23,6 +24,7 @@ def image_tables(run: Run) -> Iterator[tuple[str, pl.DataFrame]]:
         ("confusion", _confusion(run)),
         ("flips", _flips(run)),
         ("minimal-perturbations", _minimal_perturbations(run)),
+        ("guard-attack-images", _guard_attack(run)),
         ("silent-errors", _named(run, _stacked(list(silent_errors(run))), "label", "predicted")),
     ):
         if len(table):
@@ -89,6 +91,23 @@ def _sizes(run: Run, entry: Mapping[str, Any]) -> pl.DataFrame:
         never_flipped=pl.Series(np.isinf(sizes)),
     )
     return _named(run, table, "label", "predicted")
+
+
+def _guard_attack(run: Run) -> pl.DataFrame:
+    """What each attacker of the guard left of each image: the answer, whether it is given, its scores and distance."""
+    shown = pl.col(r"^(sample_id|label|predicted|distance\.linf|forwards|backwards|signal\..*)$")
+    tables = [
+        points.select(shown).with_columns(
+            eps=pl.lit(each.eps),
+            attacker=pl.lit(name),
+            accepted=pl.Series(run.accepts(run.guard, points), dtype=pl.Boolean),
+            wrong=pl.Series(wrong(points), dtype=pl.Boolean),
+        )
+        for each in guarded_rows(run)
+        for name, points in {**each.attackers, "confidence": each.confidence}.items()
+        if run.guard is not None
+    ]
+    return _named(run, _stacked(tables), "label", "predicted")
 
 
 def _stacked(tables: list[pl.DataFrame]) -> pl.DataFrame:

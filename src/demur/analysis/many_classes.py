@@ -7,6 +7,7 @@ from demur.analysis.attribution.map_tables import ClassMap
 from demur.analysis.attribution.region_tables import Attribution, ClassRegion
 from demur.analysis.attribution.trust_components import TrustComponents, TrustRow
 from demur.analysis.results import Results
+from demur.analysis.robustness.guard_attack_tables import GuardAttack
 from demur.analysis.robustness.minimal_perturbation import ClassSearch, MinimalPerturbation
 from demur.analysis.robustness.robust_accuracy import Robustness
 
@@ -23,6 +24,7 @@ def shortened(results: Results) -> Results:
     found: dict[str, Any] = {
         "epsilon": tuple(map(_search, results.epsilon)),
         "robustness": tuple(map(_robustness, results.robustness)),
+        "guard_attack": results.guard_attack and _guard_attack(results.guard_attack),
         "trust": results.trust and _trust(results.trust),
         "attribution": results.attribution and _attribution(results.attribution),
     }
@@ -42,6 +44,12 @@ def _robustness(found: Robustness) -> Robustness:
     measured = [row for row in found.per_class if row.n]
     least = sorted(measured, key=lambda row: row.robust_accuracy.high if row.robust_accuracy else row.accuracy.high)
     rows = tuple(least[:MANY])
+    return found.model_copy(update={"per_class": rows, "classes_left_out": len(found.per_class) - len(rows)})
+
+
+def _guard_attack(found: GuardAttack) -> GuardAttack:
+    """Those of which the most is accepted and wrong stay."""
+    rows = tuple(sorted((row for row in found.per_class if row.n), key=lambda row: -row.found.low)[:MANY])
     return found.model_copy(update={"per_class": rows, "classes_left_out": len(found.per_class) - len(rows)})
 
 

@@ -25,6 +25,7 @@ from demur.analysis.attribution.trust_components import TrustComponents
 from demur.analysis.figures.figure_tables import FigureTables
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import AttackRow
+from demur.analysis.robustness.guard_attack_tables import GuardAttack
 from demur.analysis.robustness.lipschitz_tables import Lipschitz
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
@@ -160,6 +161,7 @@ class Results(Table):
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None
     proof: Proof | None = None
+    guard_attack: GuardAttack | None = None
     guarantees: tuple[GuaranteeRow, ...] = ()
     average_loss: AverageLossRow | None = None
     unknown: UnknownAnswers | None = None

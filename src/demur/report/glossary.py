@@ -2,6 +2,7 @@
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Abstain", "Give no answer; the image goes to a person."),
+    ("Accepted and wrong", "An image whose answer is wrong and is given, for the guard lets it pass."),
     ("Accuracy", "The share of images whose answer is right, when every image is answered."),
     ("AUGRC", "How many wrong answers are accepted, on average over all thresholds. Lower is better."),
     ("AUPR", "How clean the alarms stay while more and more failures are found. Higher is better."),
@@ -45,6 +46,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     ("Guard", "The model with a signal and a threshold: it answers up to the threshold and abstains above it."),
     ("Interval", "The range in which the true value lies with 95 % confidence, given how many images were measured."),
+    ("Joint attack", "A search, by one who knows the guard, for a wrong answer that the guard lets pass."),
     ("Kappa (κ)", "How far two labellers agree beyond chance: 1 always, 0 as if they guessed."),
     ("Lipschitz constant", "How fast the logits can change at most when the pixels change; it limits every attack."),
     (

@@ -8,6 +8,7 @@ from demur.analysis.results import Results
 from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.proven_answers import NORM, ProvenSize
 from demur.analysis.verdict.masking import Masking
+from demur.report.guard_attack_lines import AWARE, guard_attack_sentence
 from demur.report.phrases import DASH, count, frequency, percent, size_of, spread_words
 
 
@@ -31,27 +32,27 @@ def is_judged(results: Results) -> bool:
 
 
 def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
-    """What is known of deliberate changes, a sentence each; of the guard what is found and proven, where both are."""
+    """What is known of deliberate changes, a sentence each; of the guard what is found and proven."""
     guard = _proof_of_guard(results, found)
     if found is not None and guard is not None:
         return (_median_sentence(found), _bracket(guard))
+    guarded = guard_attack_sentence(results)
+    if guarded is not None:
+        lead = () if found is None else (_median_sentence(found),)
+        return (*lead, guarded, *_nothing_proven(results))
     said = _manipulation(found, guaranteed=is_judged(results)) if found else (_no_attack_sentence(results),)
     return (*said, *_nothing_proven(results))
 
 
 def manipulation_line(results: Results, found: Manipulation | None) -> str:
     """The same on one line, after the mask where there is one."""
-    guard = _proof_of_guard(results, found)
+    guard, guarded = _proof_of_guard(results, found), guard_attack_sentence(results)
     if found is not None and guard is not None:
         line = _bracket_short(found, guard)
     else:
-        said = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
-        line = " ".join([said, *_nothing_proven(results)])
+        plain = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
+        line = " ".join([guarded or plain, *_nothing_proven(results)])
     return f"{_mask_short(results.masking)} {line}" if results.masking else line
-
-
-_KNOWLEDGE = {True: "attackers who knew the guard", False: "attackers who did not know the guard"}
-"""By whether any attacker aimed at the guard."""
 
 
 def _proof_of_guard(results: Results, found: Manipulation | None) -> ProvenSize | None:
@@ -66,10 +67,10 @@ def _bracket(guard: ProvenSize) -> str:
     found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
     assert found is not None
     assert most is not None
-    who = f"by {_KNOWLEDGE[guard.knew_guard]} ({_listed(guard.attackers)})" if guard.attackers else "with no attack run"
+    named = f" ({_listed(guard.attackers)})" if guard.attackers and not guard.knew_guard else ""
     return (
         f"Answered and wrong, of {count(found.n)} images changed by up to {_change(guard.eps, NORM)}: found "
-        f"{_with_interval(found)} {who}; proven at most {_with_interval(most)}, whoever attacks."
+        f"{_with_interval(found)} {_who(guard)}{named}; proven at most {_with_interval(most)}, whoever attacks."
     )
 
 
@@ -77,12 +78,18 @@ def _bracket_short(attacked: Manipulation, guard: ProvenSize) -> str:
     found, most = guard.accepted_wrong_found, guard.accepted_wrong_proven
     assert found is not None
     assert most is not None
-    who = f"by {_KNOWLEDGE[guard.knew_guard]}" if guard.attackers else "with no attack run"
-    shares = f"found {_short(found.value)} {who}, proven at most {_short(most.value)}"
+    shares = f"found {_short(found.value)} {_who(guard)}, proven at most {_short(most.value)}"
     size, flips = _short(guard.eps), attacked.median_distance.value
     if math.isnan(flips) or attacked.norm != NORM:
         return f"At ±{size} per pixel, answered and wrong: {shares}."
     return f"±{_short(flips)} per pixel flips half the answers; at ±{size}, answered and wrong: {shares}."
+
+
+def _who(guard: ProvenSize) -> str:
+    """What those knew who found it."""
+    if guard.knew_guard:
+        return AWARE
+    return "by attackers who did not know the guard" if guard.attackers else "with no attack run"
 
 
 def _nothing_proven(results: Results) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from demur.report.coverage_words import condition_lever, step_lines, team_name, 
 from demur.report.detection_lines import blind_sentences, detection_blocks, fusion_sentence, point_advice
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
+from demur.report.guard_attack_lines import attacker_lines, guard_parts_lines
 from demur.report.overhead_words import overhead_groups, overhead_place
 from demur.report.perturbation_words import (
     change,
@@ -82,6 +83,7 @@ CONTENTS = (
     ("conditions", "Corruptions and other conditions"),
     ("unknown", "Images of none of the classes"),
     ("attacks", "Adversarial attacks"),
+    ("guard-attack", "The guard under attack"),
     ("epsilon", "Minimal perturbations"),
     ("attribution", "Attribution"),
     ("trust", "Components of trust"),
@@ -130,6 +132,7 @@ FILTERS |= {
     function.__name__: function
     for function in (
         attack_groups,
+        attacker_lines,
         bands,
         blind_sentences,
         breaking_lines,
@@ -143,6 +146,7 @@ FILTERS |= {
         detection_blocks,
         difference_interval,
         fusion_sentence,
+        guard_parts_lines,
         overhead_groups,
         overhead_place,
         perturbation_size,
@@ -224,6 +228,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("breaks", results.breaks and results.breaks.tried),
             ("guarantees", _more_than_one_line(results)),
             ("attacks", results.attacks),
+            ("guard-attack", results.guard_attack),
             ("detection", results.detections),
             ("class-maps", results.class_maps),
             ("coverage", results.coverage_loss),

@@ -36,7 +36,9 @@ def test_what_is_left_of_a_large_one_costs_no_more_than_the_budget(source):
     assert names(found) == {"clean", "fgsm", "pgd", "gaussian_noise", "gaussian_blur", "low_light"}
     assert found.plan.conditions.attacked == 24
     assert found.sizing.left_out[-1] == "corruptions at severities 2 and 4"
-    assert [text for text in found.sizing.left_out if "attacks on" in text] == ["attacks on more than 24 images"]
+    attacks = [text for text in found.sizing.left_out if "attacks on" in text]
+    assert attacks == ["attacks on the guard", "attacks on more than 24 images"]
+    assert found.plan.guard_attack.images == 0
     assert all(text in found.sizing.sentence for text in (*found.sizing.left_out, "385,187,552"))
 
 
@@ -73,6 +75,7 @@ def test_the_smallest_plan_has_each_kind_of_condition(source):
         ('attribution.maps=["gradient"]', lambda plan: plan.attribution.maps == ("gradient",)),
         ('attribution.regions=["centred"]', lambda plan: plan.attribution.regions == ("centred",)),
         ("lipschitz.images=30", lambda plan: plan.lipschitz.images == 30),
+        ("guard_attack.images=12", lambda plan: plan.guard_attack.images == 12),
         ("proof.images=30", lambda plan: plan.proof.images == 30),
     ],
 )
@@ -90,6 +93,29 @@ def test_a_plan_that_names_conditions_is_measured_whole(source):
 def test_what_a_gate_is_about_is_measured(source):
     plan = read_plan(None, ['gates."ensemble(eps=2/255).accuracy"=">= 0.1"'])
     assert "ensemble" in names(resolve(plan, source, multiply_adds=LITE))
+
+
+def test_the_guard_is_attacked_where_something_is_certified(source):
+    """200 images of the usual plan; none where a plan names conditions or certifies nothing, and fewer for passes."""
+    assert resolve(Plan(), source).plan.guard_attack.images == 200
+    for settings in (['conditions.use=["clean"]'], ['policies.use=["rule"]']):
+        assert resolve(read_plan(None, settings), source).plan.guard_attack.images == 0
+    assert resolve(Plan(), source, gradients=False).plan.guard_attack.images == 0
+    dear = resolve(read_plan(None, ['signals.use=["feature_squeezing"]']), source).plan
+    assert 0 < dear.guard_attack.images < 200
+
+
+def test_attacks_on_the_guard_are_counted(source):
+    def cost(**changes):
+        plan = resolve(read_plan(None, (), {f"guard_attack.{key}": value for key, value in changes.items()}), source)
+        return Effort(multiply_adds=1, rows=200).of(plan.plan, plan.conditions)
+
+    none, once = cost(images=0), cost(images=10)
+    assert once > none
+    assert once - none == 10 * (400 + 30 * 20)
+    assert cost(images=10, steps=40) - once == 10 * 30 * 20
+    assert cost(images=10, restarts=3) - once == 2 * 10 * 30 * 20
+    assert cost(images=10, eps=[0.1, 0.2]) - none == 2 * (once - none)
 
 
 def test_proofs_are_counted_at_every_size_and_halving_and_left_out_with_norms(source):

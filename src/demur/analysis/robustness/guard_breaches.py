@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
+from demur.analysis.robustness.accepted_distances import accepted_wrong_found
+from demur.analysis.robustness.guarded_rows import NORM, GuardedRows, guarded_rows
 from demur.analysis.robustness.least_distances import edge
 from demur.analysis.robustness.manipulation import searches_of
-from demur.analysis.run_folder import Flags, Run, share
-from demur.records import wrong
+from demur.analysis.run_folder import Run, share
 
 
 class GuardBreach(Table):
@@ -26,28 +26,25 @@ class GuardBreach(Table):
 
 
 def guard_breach(run: Run, rows: pl.DataFrame, norm: str, eps: float) -> GuardBreach:
-    """What is found of the guard within a size: everything that is said to be found of it comes from here."""
+    """What is found of the guard within a size: everything that is said to be found of it comes from here.
+
+    Attackers who were aimed at the guard count where they attacked all of these images.
+    """
     assert run.guard is not None
+    knew_guard = norm == NORM and any(_covers(each, rows, eps) for each in guarded_rows(run))
     entries = [*_attacks(run, norm, eps)]
-    found = pl.Series(dtype=pl.String)
-    for each in (run.rows("clean"), *(run.rows(entry["name"]) for entry in entries)):
-        passed = run.accepts(run.guard, each) & wrong(each) & _within(each, norm, eps)
-        found = found.append(each.filter(passed)["sample_id"])
     return GuardBreach(
-        value=share(rows["sample_id"].is_in(found.implode()).to_numpy(), rows),
+        value=share(accepted_wrong_found(run, rows, eps, norm=norm, aimed=knew_guard), rows),
         attackers=tuple(dict.fromkeys(name for entry in entries for name, _ in searches_of(run, entry))),
-        knew_guard=False,
+        knew_guard=knew_guard,
     )
+
+
+def _covers(found: GuardedRows, rows: pl.DataFrame, eps: float) -> bool:
+    """Whether what was found of the guard is of all of some images, and within a size."""
+    return found.eps <= edge(eps) and set(rows["sample_id"]) <= set(found.clean["sample_id"])
 
 
 def _attacks(run: Run, norm: str, eps: float) -> Iterator[Mapping[str, Any]]:
     """The attacks of at most a size, and the searches for minimal perturbations, whose points may be that near."""
     return (each for each in run.conditions("attack") if each["norm"] == norm and each["severity"] <= edge(eps))
-
-
-def _within(rows: pl.DataFrame, norm: str, eps: float) -> Flags:
-    """Rows changed by no more than a size; clean ones are not changed."""
-    column = f"distance.{norm}"
-    if column not in rows.columns:
-        return np.ones(len(rows), np.bool_)
-    return rows[column].cast(pl.Float64).fill_null(0).to_numpy() <= edge(eps)

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from demur.analysis.attack_knowledge import Knowledge, knowledge_of
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import display_name, median_perturbation, stage_names
+from demur.analysis.robustness.guarded_rows import guarded_rows
 from demur.analysis.robustness.least_distances import attack_searches, edge, least_distances
 from demur.analysis.run_folder import Floats, Run, share
 from demur.metrics.estimate import Estimate
@@ -51,18 +52,19 @@ def manipulation(run: Run) -> Manipulation | None:
         attacked_samples=len(rows),
         wrong_answers=int((run.accepts(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
         robust_accuracy=None if eps is None else share(distances > edge(eps), rows),
-        sentence=_knowledge(searches, len(rows)) + _unfollowed(run),
+        sentence=_knowledge(run, searches, len(rows)) + _unfollowed(run),
     )
 
 
-def _knowledge(searches: Mapping[str, Knowledge], images: int) -> str:
-    """What each attacker knew, and of how many images."""
+def _knowledge(run: Run, searches: Mapping[str, Knowledge], images: int) -> str:
+    """What each attacker knew, and of how many images; those who were aimed at the guard have a table of their own."""
+    guarded = "only the attackers of the guard knew it" if guarded_rows(run) else "none knew the guard"
     knew = [
         f"{_listed(names)} {what}"
         for what in get_args(Knowledge)
         if (names := sorted(name for name, own in searches.items() if own == what))
     ]
-    lead = f"{', '.join(knew)}; none knew the guard" if knew else "No attack made a pass"
+    lead = f"{', '.join(knew)}; {guarded}" if knew else "No attack made a pass"
     if knew and "knew the whole model" not in searches.values():
         lead += "; what one who has the model would find is not known"
     return f"{lead}. {images:,} test images, chosen by hash; a stronger search can only find more."

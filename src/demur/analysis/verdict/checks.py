@@ -13,6 +13,7 @@ from demur.analysis.robustness.perturbation_curves import Entry, is_direction, m
 from demur.analysis.run_folder import Run, values
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.burst_checks import bursts
+from demur.analysis.verdict.guard_attack_checks import guard_attack_checks
 from demur.analysis.verdict.preprocessing_table import preprocessing_checks
 from demur.analysis.verdict.proof_checks import proof_checks
 from demur.analysis.verdict.sanity_checks import sanity_checks
@@ -299,6 +300,7 @@ def checks(run: Run) -> tuple[Check, ...]:
         *preprocessing_checks(run),
         *unknown_images(run),
         *_bearing_on("attacks", (*attack_checks(run), *directions(run), *proof_checks(run))),
+        *guard_attack_checks(run),
         *_bearing_on("maps", map_checks(run)),
     ]
     names = {check.name for check in recorded}

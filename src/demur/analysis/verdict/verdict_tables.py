@@ -56,7 +56,17 @@ class LabelAccess(Table):
     gate_changes: tuple[str, ...]
 
 
-Bearing = Literal["everything", "guarantee", "rankings", "attacks", "corruptions", "unknown images", "maps", "labels"]
+Bearing = Literal[
+    "everything",
+    "guarantee",
+    "rankings",
+    "attacks",
+    "the guard under attack",
+    "corruptions",
+    "unknown images",
+    "maps",
+    "labels",
+]
 
 
 class Check(Table):

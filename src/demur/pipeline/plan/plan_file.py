@@ -20,6 +20,7 @@ from demur.pipeline.plan.plan_tables import (
     Conditions,
     DataPlan,
     EpsilonPlan,
+    GuardAttackPlan,
     GuardPlan,
     LipschitzPlan,
     ModelPlan,
@@ -56,6 +57,7 @@ class Plan(Section):
     attribution: AttributionPlan = AttributionPlan()
     lipschitz: LipschitzPlan = LipschitzPlan()
     proof: ProofPlan = ProofPlan()
+    guard_attack: GuardAttackPlan = GuardAttackPlan()
     checks: ChecksPlan = ChecksPlan()
     signals: Signals = Signals()
     policies: Policies = Policies()

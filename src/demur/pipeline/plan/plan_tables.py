@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from demur.registry import Name
 
 MOST = 10_000
+MOST_SIZES = 32
 INT64 = 2**63
 
 Names: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(Name)], ...], Field(max_length=MOST)]
@@ -146,4 +147,18 @@ class ProofPlan(Section):
     """
 
     images: int | None = Field(default=None, ge=0, lt=INT64)
-    eps: Annotated[tuple[Size, ...], Field(max_length=32)] = Field(default=(), strict=False)
+    eps: Annotated[tuple[Size, ...], Field(max_length=MOST_SIZES)] = Field(default=(), strict=False)
+
+
+class GuardAttackPlan(Section):
+    """The guard attacked by somebody who has it, on the first `images` of those attacked; 0 leaves it out.
+
+    By default it is 200 in a plan that names no conditions and certifies a policy, and nothing in others; signals that
+    take passes of their own make it fewer. `eps` are the sizes in L∞, by default that of the attack that keeps its
+    worst point. `steps` and `restarts` are of each attacker.
+    """
+
+    images: int | None = Field(default=None, ge=0, lt=INT64)
+    eps: Annotated[tuple[Size, ...], Field(max_length=MOST_SIZES)] = Field(default=(), strict=False)
+    steps: int = Field(default=20, ge=1, le=MOST)
+    restarts: int = Field(default=1, ge=1, le=MOST)

@@ -15,6 +15,7 @@ from demur.pipeline.plan.conditions import UNKNOWN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import OCCLUSIONS, Plan
 from demur.pipeline.plan.plan_tables import LipschitzPlan
 from demur.pipeline.plan.sections import (
+    guard_attack,
     map_condition,
     occlusion_conditions,
     region_conditions,
@@ -123,6 +124,7 @@ def _written_out(plan: Plan, source: Source, *, spatial: bool, gradients: bool) 
             update={"use": tuple(signals), "certify": next(iter(_signals(map(call_of, named))), None)}
         ),
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
+        "guard_attack": guard_attack(plan, signals.values(), policies.values(), gradients=gradients),
     }
     other = () if plan.data.unknown is None else (UNKNOWN,)
     return Setup(plan.model_copy(update=changes), (*found, *other, *sections), signals, policies, maps, (*given, *read))

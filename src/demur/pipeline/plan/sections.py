@@ -1,16 +1,20 @@
 """What a plan measures beyond its conditions: minimal perturbations, attribution maps, occlusions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 
 from demur.attacks.ray import Ray
 from demur.attribution import AttributionMap
 from demur.attribution.occlusion import OccludedBy, Part, Side
 from demur.errors import InputError
 from demur.pipeline.plan.conditions import Condition, Shape, conditions
-from demur.pipeline.plan.plan_tables import AttributionPlan
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.plan_tables import AttributionPlan, GuardAttackPlan
+from demur.policies import CERTIFIERS
 from demur.registry import build, call_of, describe
 from demur.registry.tables import CENTRED, MARKED
+from demur.signals import AnySignal, needs_of
 
 _PLACES: Mapping[Part, str] = {"whole": "everywhere", "object": "on the object", "background": "off the object"}
 _SIDES: tuple[Side, ...] = ("object", "background")
@@ -92,3 +96,24 @@ def _says(part: Part, region: str) -> str:
         return ""
     known = {MARKED: ", as marked in the data", CENTRED: ", were it a blob in the middle"}
     return known.get(region, f", as {region} shows it")
+
+
+_GUARDED = 200
+"""Images on which a guard is attacked in the usual plan."""
+
+
+def guard_attack(
+    plan: Plan, signals: Iterable[AnySignal], policies: Iterable[object], *, gradients: bool
+) -> GuardAttackPlan:
+    """The attack on the guard with its number of images: what the plan has, and else what is usual.
+
+    It is usual where a guarantee is asked for or a guard is under audit. Signals that take passes of their own take
+    them at every step of an attack, so there are as many fewer images.
+    """
+    given = plan.guard_attack
+    if given.images is not None:
+        return given
+    guarded = plan.guard is not None or any(isinstance(policy, CERTIFIERS) for policy in policies)
+    passes = sum(needs_of(signal).passes for signal in signals)
+    usual = guarded and gradients and not plan.conditions.use
+    return given.model_copy(update={"images": ceil(_GUARDED / (1 + passes)) if usual else 0})

@@ -18,6 +18,7 @@ BUDGET = 2_500_000_000_000
 _TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
 _TRIAL = 25
 _TRIED = 48
+_GUARD, _GUARD_STEP = 400, 30
 _NORMS = 40
 _BOUND = 2
 _PREFLIGHT = 512
@@ -52,7 +53,13 @@ class Effort:
             passes += min(attacked, _TRIED) * (_TRIAL + 2 * (1 + 2 * longest))
         passes += _NORMS * min(plan.lipschitz.images or 0, self.rows) + 2 * min(self.rows, _PREFLIGHT)
         passes += _bounds(plan, conditions) * min(plan.proof.images or 0, attacked)
-        return round(passes * self.multiply_adds)
+        return round((passes + self._guarded(plan)) * self.multiply_adds)
+
+    def _guarded(self, plan: Plan) -> float:
+        """Passes of the attacks on the guard at all of their sizes: of searches for the least change, and of steps."""
+        given = plan.guard_attack
+        own = (_GUARD + _GUARD_STEP * given.steps * given.restarts) * max(1, len(given.eps))
+        return min(given.images or 0, self.attackable) * own * (1 + self.passes)
 
     def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
         own = 1 + 2 * (_steps(condition) + (0 if condition.map is None else condition.map.gradients))
@@ -129,6 +136,8 @@ def smaller(declared: Plan) -> Iterator[Change]:
         declared: the plan as it was given; what it says itself stays.
     """
     attacks = "attacked" not in declared.conditions.model_fields_set
+    if declared.guard_attack.images is None:
+        yield _cut("guard", "attacks on the guard", "guard_attack", images=0)
     if attacks:
         yield _attacked(256)
     if "images" not in declared.epsilon.model_fields_set:

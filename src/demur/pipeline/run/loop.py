@@ -15,6 +15,7 @@ from demur.classifier import BoundClassifier
 from demur.containment import contained
 from demur.data import Source
 from demur.data.kept_images import KeptImages
+from demur.files import read_json
 from demur.foreign import blamed
 from demur.pipeline.halving import excluding, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
@@ -44,6 +45,8 @@ from demur.pipeline.run.fitting import (
     try_signals,
     without_copies,
 )
+from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
+from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.prepare import StandIns, prepared_job
@@ -145,16 +148,20 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         lost = _lost(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         answered = excluding(job, lost)
-        effort.measure(rest, list(_facts_beside_rows(job, answered, folder, progress)))
+        guarded = excluding(fitted, lost)
+        effort.measure(rest, list(_facts_beside_rows(job, answered, guarded, folder, progress)))
     _fit_late(excluding(fitted, lost), folder, progress, clean)
     _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(answered, folder))
 
 
-def _facts_beside_rows(job: Job, answered: Job, folder: RunWriter, progress: Progress) -> Iterator[Callable[[], None]]:
-    """What is noted that is no row, in steps: of all images, and of those that the model answers."""
+def _facts_beside_rows(
+    job: Job, answered: Job, guarded: Job, folder: RunWriter, progress: Progress
+) -> Iterator[Callable[[], None]]:
+    """What is noted that is no row, in steps: of all images, of those that the model answers, and of the guard."""
     yield partial(_note_similarity, job, folder, progress)
     yield partial(_note_answers, answered, folder, progress, "trials", "trying the measurement itself", _trials)
     yield partial(_note_sections, answered, folder, progress)
+    yield partial(_note_guard_attack, guarded, folder, progress)
 
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -222,13 +229,28 @@ def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
         note("proof", "proving answers", proof_facts)
 
 
+def _note_guard_attack(job: Job, folder: RunWriter, progress: Progress) -> None:
+    """What attackers of the guard find, size by size, so that a run that is stopped keeps the sizes it has."""
+    found = certified_policy(read_json(folder.path / "facts" / "policies.json"))
+    if found is None or not job.plan.guard_attack.images or folder.has(f"facts/{GUARD_ATTACK}.json"):
+        return
+    name, policy = found
+    reason, sizes = no_attack(job, policy), guard_attack_sizes(job)
+    job = job if reason else fitted_signals(job, folder)
+    for at, eps in enumerate(() if reason else sizes):
+        work = partial(guard_attack_facts, policy=policy, eps=eps)
+        _note_answers(job, folder, progress, f"{GUARD_ATTACK}_{at}", "attacking the guard", work)
+    effort = {"steps": job.plan.guard_attack.steps, "restarts": job.plan.guard_attack.restarts}
+    folder.write_json(f"facts/{GUARD_ATTACK}.json", {"policy": name, "eps": sizes, "reason": reason, **effort})
+
+
 def _note_answers(
     job: Job, folder: RunWriter, progress: Progress, name: str, what: str, facts: Callable[[Job], object]
 ) -> None:
     """Write facts that the model is run for, without the rows on which it fails."""
     plan = job.plan
     count = max(sample_size(plan.conditions.attacked), plan.epsilon.images, plan.attribution.images)
-    rows = job.first_rows(max(count, int(plan.lipschitz.images or 0), int(plan.proof.images or 0)))
+    rows = job.first_rows(max(count, plan.lipschitz.images or 0, plan.proof.images or 0, plan.guard_attack.images or 0))
     work = partial(without_failures, job, rows, lambda job, _rows: facts(job), partial(_tell_failure, folder, name))
     _note(folder, name, progress, what, work)
 

@@ -37,6 +37,7 @@ _PICTURED = (
     "facts/overlays.json",
     _SHEETS,
 )
+_POLICIES = "facts/policies.json"
 LATE_POLICIES = "facts/late_policies.json"
 """Policies that were fitted on attacked or corrupted tune images, once these were measured."""
 
@@ -106,7 +107,8 @@ class RunWriter:
         sealed = seal.read_seal(self.path) or {}
         gone = [name for name in sealed if name == seal.MANIFEST or seal.is_derived(name)]
         missing = list(missing)
-        fitted = ["facts/policies.json", *_PICTURED] if any(name.startswith("c000-") for name in missing) else []
+        first = any(name.startswith("c000-") for name in missing)
+        fitted = [_POLICIES, *_of_policies(sealed), *_PICTURED] if first else []
         seal.unseal(self.path, [*gone, *fitted, *([_SHEETS, LATE_POLICIES] if missing else [])])
 
     def finish(self) -> None:
@@ -135,6 +137,11 @@ class RunWriter:
         """Note how long something took, and of the processor, outside every identity guarantee."""
         line = {"name": name, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
         append_line(self.path / TIMES, json.dumps(line))
+
+
+def _of_policies(sealed: Iterable[str]) -> list[str]:
+    """The files that follow from the policies: what attackers of a guard found."""
+    return [name for name in sealed if name.startswith("facts/guard_attack")]
 
 
 def try_folder(path: Path) -> None:
@@ -202,6 +209,7 @@ def _mended(path: Path) -> tuple[str, ...]:
         sealed = seal.read_seal(path) or {}
         derived = [name for name in sealed if seal.is_derived(name)]
         again = [name for name in found if name not in {*seal.JOURNALS, *_KEPT}]
+        again += _of_policies(sealed) if _POLICIES in found else []
         seal.unseal(path, [*again, *pictures, *derived, seal.MANIFEST])
     return tuple(found)
 

@@ -1,0 +1,324 @@
+"""What attackers of the guard found is told by attacker, size and class, with alarms where the attack was too weak."""
+
+import json
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from tests import tiny
+
+from demur.analysis import analyse
+from demur.analysis.csv_tables import table_files
+from demur.analysis.guard_shapes import ATTACKERS
+from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found
+from demur.analysis.robustness.guard_breaches import guard_breach
+from demur.analysis.robustness.guarded_rows import guarded_rows
+from demur.analysis.run_folder import Run
+from demur.analysis.verdict.guard_attack_checks import guard_attack_checks
+from demur.errors import RunError
+from demur.files import read_json
+from demur.pipeline.plan.plan_tables import GuardAttackPlan, ProofPlan, Signals
+from demur.report import render
+from demur.report.first_screen import FirstScreen
+
+IMAGES, SIZES = 60, (0.04, 0.08)
+WITHHELD = {"msp": [0.9] * IMAGES, "entropy": [9.0] * IMAGES}
+"""Scores that no bound lets pass."""
+
+CONDITIONS = ("clean", "pgd(eps=0.08, keep='worst', steps=4)", "pgd(eps=0.04, steps=4)")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.run(
+        tmp_path_factory.mktemp("guarded") / "run",
+        conditions=CONDITIONS,
+        policies=("certified(risk=0.05, second=entropy, budget=0.02)",),
+        signals=Signals(use=("msp", "entropy"), certify="msp"),
+        guard_attack=GuardAttackPlan(images=IMAGES, eps=SIZES, steps=6),
+        proof=ProofPlan(images=IMAGES),
+    )
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return analyse(folder)
+
+
+@pytest.fixture(scope="module")
+def found(results):
+    return results.guard_attack
+
+
+def by_hand(folder, at):
+    """Label, and for each attacker the answer and whether it is given, from the JSON files and the thresholds alone."""
+    facts = read_json(folder / f"facts/guard_attack_{at}.json")
+    certificate = read_json(folder / "facts/policies.json")[0]["policy"]["certificate"]
+    bounds = {"msp": certificate["threshold"], "entropy": certificate["second"]["uncertainty"]}
+    clean = {row["sample_id"]: row for row in Run(folder).rows("clean").iter_rows(named=True)}
+    labels = [clean[name]["label"] for name in facts["sample_ids"]]
+    points = {"clean": [], **{name: [] for name in ATTACKERS}}
+    for at, name in enumerate(facts["sample_ids"]):
+        row = clean[name]
+        points["clean"].append((row["predicted"], all(row[f"signal.{key}"] <= bounds[key] for key in bounds)))
+        for attacker, each in facts["attackers"].items():
+            given = all(each["scores"][key][at] <= bounds[key] for key in bounds)
+            points[attacker].append((each["predicted"][at], given))
+    return labels, points
+
+
+def wrong_and_given(labels, points):
+    return np.array([answer != label and given for label, (answer, given) in zip(labels, points, strict=True)])
+
+
+@pytest.mark.parametrize("at", range(len(SIZES)))
+def test_shares_are_those_counted_by_hand(folder, found, at):
+    labels, points = by_hand(folder, at)
+    rows = {row.attacker: row for row in found.attackers if row.eps == SIZES[at]}
+    assert list(rows) == list(ATTACKERS)
+    for name, row in rows.items():
+        wrong = np.array([answer != label for label, (answer, _) in zip(labels, points[name], strict=True)])
+        broken = wrong_and_given(labels, points[name])
+        assert row.wrong.value == pytest.approx(wrong.mean())
+        assert row.found.value == pytest.approx(broken.mean())
+        assert row.accepted.n == wrong.sum()
+        assert row.accepted.value == pytest.approx(broken.sum() / wrong.sum())
+    unaware = [wrong_and_given(labels, points[name]) for name in ("clean", "minimal", "confident")]
+    assert found.sizes[at].unaware.value == pytest.approx(np.logical_or.reduce(unaware).mean())
+    right = np.array(
+        [answer == label and given for label, (answer, given) in zip(labels, points["clean"], strict=True)]
+    )
+    run = Run(folder)
+    broken = accepted_wrong_found(run, guarded_rows(run)[at].clean, SIZES[at])
+    assert found.sizes[at].robust.value == pytest.approx((right & ~broken).mean())
+    assert (right & broken).any()
+    assert found.forced[0].withheld.value == pytest.approx(1 - np.mean([given for _, given in points["clean"]]))
+
+
+def test_who_knows_more_finds_no_less(found):
+    rows = {(row.eps, row.attacker): row for row in found.attackers}
+    for size in found.sizes:
+        own = [rows[size.eps, name].found.value for name in ATTACKERS]
+        assert max(own[:2]) <= own[2] <= size.found.value <= size.model_wrong.value
+        assert size.unaware.value <= size.found.value
+    assert rows[0.08, "joint"].found.value > rows[0.08, "confident"].found.value > 0
+    assert found.sizes[0].found.value <= found.sizes[1].found.value
+    assert [row.knowledge for row in found.attackers[:4]] == [
+        "the model, not the guard",
+        "the model, not the guard",
+        "the model and the guard",
+        "answers and scores alone",
+    ]
+
+
+def test_the_headline_is_about_the_reported_size(results, found):
+    assert results.manipulation.eps == found.eps == 0.08
+    assert found.found == found.sizes[1].found
+    assert found.images == found.found.n == IMAGES
+    assert sum(row.n for row in found.per_class) == IMAGES
+    weights = [row.n * row.found.value for row in found.per_class]
+    assert sum(weights) / IMAGES == pytest.approx(found.found.value)
+
+
+def test_a_guard_of_two_signals_has_each_of_them_alone(found):
+    """What gets past both gets past each, so that alone a signal lets no less through."""
+    for size in found.sizes:
+        alone = [row for row in found.alone if row.eps == size.eps]
+        assert [row.signal for row in alone] == ["msp", "entropy"]
+        knowing = [row.found.value for row in found.attackers if row.eps == size.eps]
+        assert all(max(knowing) <= row.found.value <= size.model_wrong.value for row in alone)
+
+
+def test_no_auroc_stands_without_what_the_attacker_knew(found):
+    assert len(found.detections) == len(SIZES) * len(ATTACKERS) * 2
+    assert all(row.knowledge for row in found.detections)
+    areas = {(row.eps, row.attacker, row.signal): row.auroc.value for row in found.detections}
+    assert areas[0.08, "minimal", "msp"] > areas[0.08, "joint", "msp"]
+
+
+def test_more_is_withheld_the_further_one_may_go(folder, found):
+    for eps in SIZES:
+        rows = [row for row in found.forced if row.eps == eps]
+        assert [row.alpha for row in rows] == [0, 0.125, 0.25, 0.5, 1]
+        for near, far in pairwise(rows):
+            assert near.withheld.value <= far.withheld.value
+            assert near.robust.value >= far.robust.value
+        assert rows[-1].withheld.value > rows[0].withheld.value
+    at = {(row.eps, row.alpha): row.withheld.value for row in found.forced}
+    assert at[0.04, 1] == pytest.approx(at[0.08, 0.5], abs=0.05)
+    sizes = guarded_rows(Run(folder))
+    assert all(not each.withheld[1.0][~Run(folder).accepts(Run(folder).guard, each.clean)].any() for each in sizes)
+
+
+def test_answers_stay_and_scores_mislead(folder, found):
+    for row in found.confidence:
+        assert row.attacked.value > row.clean.value
+    for each in guarded_rows(Run(folder)):
+        assert each.confidence["predicted"].to_list() == each.clean["predicted"].to_list()
+
+
+def test_what_was_found_of_an_image_is_its_nearest_point_that_is_given(folder):
+    run = Run(folder)
+    (small, large), rows = guarded_rows(run), run.rows("clean")
+    distances = accepted_wrong_distances(run, rows)
+    flags = accepted_wrong_found(run, rows, 0.04)
+    assert (flags == (distances <= 0.04 + 1e-6)).all()
+    reached = {
+        name
+        for table in (rows, run.rows("pgd(eps=0.04, steps=4)"), *small.attackers.values(), *large.attackers.values())
+        for name, given, wrong, distance in zip(
+            table["sample_id"],
+            run.accepts(run.guard, table),
+            (table["predicted"] != table["label"]).to_list(),
+            table["distance.linf"] if table is not rows else [0.0] * len(table),
+            strict=True,
+        )
+        if given and wrong and distance <= 0.04 + 1e-6
+    }
+    near = run.rows("pgd(eps=0.08, keep='worst', steps=4)").filter(pl.col("distance.linf") <= 0.04)
+    assert reached <= set(rows.filter(pl.Series(flags))["sample_id"]) <= reached | set(near["sample_id"])
+
+
+def test_the_first_screen_tells_of_the_attacker_who_knows(results, found):
+    first = FirstScreen.of(results.model_copy(update={"proof": None}))
+    assert f"accepted and wrong: found {words(found.found.value)} (" in first.manipulation[-1]
+    assert first.manipulation[-1].endswith(") by an attacker who knows the guard.")
+    assert first.manipulation_short == first.manipulation[-1]
+    assert "none knew the guard" not in first.manipulation_note
+    text = render(results)
+    assert '<section id="guard-attack"' in text
+    assert text.count("knew the model and the guard") == len(SIZES)
+
+
+def words(share):
+    return f"{100 * share:.1f} %".replace(".0 %", " %")
+
+
+def test_what_such_an_attacker_found_is_the_lower_end_of_the_bracket(folder, results, found):
+    for size, proven in zip(found.sizes, results.proof.sizes, strict=True):
+        assert (proven.eps, proven.knew_guard, proven.accepted_wrong_found) == (size.eps, True, size.found)
+        assert proven.accepted_wrong_found.value <= proven.accepted_wrong_proven.value
+    first = FirstScreen.of(results)
+    assert "by an attacker who knows the guard; proven at most" in first.manipulation[-1]
+    assert f"found {words(found.found.value)} by an attacker who knows the guard, proven" in first.manipulation_short
+    run = Run(folder)
+    beyond = guard_breach(run, run.rows("clean"), "linf", 0.08)
+    assert not beyond.knew_guard, "most of these images were never attacked so"
+
+
+def test_every_table_is_a_file(folder, results):
+    names = {name.removeprefix("tables/") for name in table_files(Run(folder), results)}
+    kinds = ("", "-sizes", "-attackers", "-detections", "-signals", "-abstention", "-confidence", "-classes", "-images")
+    assert {f"guard-attack{kind}.csv" for kind in kinds} <= names
+
+
+def checks_of(run):
+    return {check.name: check for check in guard_attack_checks(run)}
+
+
+def test_the_alarms_of_a_whole_attack(folder, results):
+    found = checks_of(Run(folder))
+    assert {name: check.state for name, check in found.items() if check.state == "fail"} == {}
+    assert found["the joint attack is never weaker"].of == len(SIZES) * IMAGES
+    assert found["surrogates follow their scores"].state == "pass"
+    assert found["scores have a gradient"].state == "pass"
+    assert {check.bears_on for check in found.values()} == {"the guard under attack"}
+    assert set(found) <= {check.name for check in results.checks}
+
+
+@pytest.fixture
+def changed(folder, tmp_path):
+    """The run as if the audit had left other facts of the larger size."""
+
+    def change(edit):
+        other = shutil.copytree(folder, tmp_path / "run")
+        path = other / "facts/guard_attack_1.json"
+        facts = read_json(path)
+        edit(facts)
+        path.write_text(json.dumps(facts))
+        return tiny.reseal(other)
+
+    return change
+
+
+def test_a_joint_attack_that_is_weaker_voids_the_section(changed):
+    def forgetful(facts):
+        facts["attackers"]["joint"]["scores"] = WITHHELD
+
+    results = analyse(changed(forgetful))
+    (check,) = [check for check in results.checks if check.name == "the joint attack is never weaker"]
+    assert (check.state, results.state) == ("fail", "issued")
+    assert check.count > 0
+    assert results.void("the guard under attack")
+    assert results.void("attacks") is None
+    assert "knows the guard" not in FirstScreen.of(results).manipulation_short
+    assert "Not to be used" in render(results)
+
+
+def test_scores_without_a_gradient_are_told(changed):
+    def flat(facts):
+        facts["attackers"]["joint"]["zero_score_gradient"] = [True] * IMAGES
+        facts["attackers"]["joint"]["scores"] = WITHHELD
+
+    check = checks_of(Run(changed(flat)))["scores have a gradient"]
+    assert check.state == "warn"
+    assert check.count == IMAGES
+
+
+def test_a_surrogate_that_leads_elsewhere_is_told(changed):
+    def turned(facts):
+        for points in facts["attackers"].values():
+            points["surrogate_gap"]["entropy"] = [-2 * score for score in points["scores"]["entropy"]]
+
+    check = checks_of(Run(changed(turned)))["surrogates follow their scores"]
+    assert (check.state, check.count, check.of) == ("warn", 1, 4)
+    assert "(entropy)" in check.sentence
+
+
+def test_guessing_that_finds_more_than_gradients_is_told(changed):
+    def lucky(facts):
+        facts["attackers"]["joint"], facts["attackers"]["score_free"] = (
+            {**facts["attackers"]["minimal"], "scores": WITHHELD},
+            facts["attackers"]["joint"],
+        )
+
+    assert checks_of(Run(changed(lucky)))["gradients beat guessing at the guard"].state == "warn"
+
+
+def test_auroc_that_falls_is_told(changed):
+    def fallen(facts):
+        for name, score in (("minimal", 0.66), ("joint", 1e-9)):
+            facts["attackers"][name]["scores"]["msp"] = [score] * IMAGES
+
+    check = checks_of(Run(changed(fallen)))["detection holds when the guard is known"]
+    assert check.state == "warn"
+    assert "msp from 1.00 to 0.00" in check.sentence
+
+
+def test_a_guard_that_claims_more_than_the_model_can_is_told(changed):
+    """Next to no change makes every answer wrong, and none of these wrong answers is given."""
+
+    def secure(facts):
+        for points in facts["attackers"].values():
+            points["scores"] = WITHHELD
+        points = facts["attackers"]["minimal"]
+        points |= {"distance": [1e-4] * IMAGES, "predicted": [3] * IMAGES}
+
+    states = [check.state for check in guard_attack_checks(Run(changed(secure))) if "claims no more" in check.name]
+    assert states[1] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda facts: facts["attackers"].pop("joint"), "attackers are"),
+        (lambda facts: facts["attackers"]["joint"]["predicted"].pop(), "every column has 60 entries"),
+        (lambda facts: facts["abstention"][0]["rows"].append(1), "every column"),
+        (lambda facts: facts.pop("confidence"), "confidence"),
+    ],
+)
+def test_facts_of_another_shape_are_refused(changed, edit, words):
+    with pytest.raises(RunError, match=words):
+        analyse(changed(edit))
