@@ -7,7 +7,7 @@ from tests.training.bars import RECIPE, bars, same, small, training_images
 
 from demur.errors import RunError
 from demur.training import Standard, fresh, learn
-from demur.training.adversarial import NFGSM, PGDTraining, TRADES
+from demur.training.adversarial import NFGSM, TRADES, PGDTraining
 from demur.training.checkpoints import Checkpoints
 from demur.training.learning_curve import EpochRow, TrainLossAlone
 from demur.training.learning_loop import InputScaling
@@ -221,7 +221,9 @@ def test_mixed_precision_learns_the_same_in_other_bits(made):
 
 def trained(recipe):
     fuse = Fuse()
-    return learn(recipe, InputScaling(fresh(small, 0), (0.5,), (0.5,)), training_images(), 3, progress=fuse), fuse.epochs
+    return learn(
+        recipe, InputScaling(fresh(small, 0), (0.5,), (0.5,)), training_images(), 3, progress=fuse
+    ), fuse.epochs
 
 
 def test_a_killed_training_in_mixed_precision_comes_to_the_same_bits(tmp_path):
