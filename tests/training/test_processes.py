@@ -158,7 +158,7 @@ def gathered(rank, count=2):
 
 def lesson(rows=8, seed=0):
     images = torch.rand(rows, 1, 8, 8, generator=torch.Generator().manual_seed(5))
-    return Lesson(images, torch.arange(rows) % 2, torch.tensor([4, 4]), torch.Generator().manual_seed(seed))
+    return Lesson(images, torch.arange(rows) % 2, torch.tensor([4, 4]), torch.Generator().manual_seed(seed), done=0.25)
 
 
 def test_slices_make_up_the_batch_and_the_common_dice_stay_common():
@@ -171,6 +171,7 @@ def test_slices_make_up_the_batch_and_the_common_dice_stay_common():
             streams.append(torch.rand(3))
     assert torch.equal(torch.cat([part.images for part in parts]), whole[0].images)
     assert torch.equal(torch.cat([part.labels for part in parts]), whole[0].labels)
+    assert [part.done for part in parts] == [0.25, 0.25]
     assert torch.equal(whole[0].dice.get_state(), whole[1].dice.get_state())
     assert not torch.equal(whole[0].dice.get_state(), lesson().dice.get_state())
     assert not torch.equal(parts[0].seeds, parts[1].seeds)

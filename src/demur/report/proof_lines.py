@@ -17,15 +17,15 @@ def proven_share(results: Results, norm: str, eps: float | None) -> Quantity | N
     return None if proof is None or at is None else proof.sizes[at].proven
 
 
-def proven_class_share(results: Results, norm: str, eps: float | None, name: str) -> Quantity | None:
+def proven_class_share(results: Results, eps: float | None, name: str) -> Quantity | None:
     """The same of one class."""
-    own, at = _class(results, norm, name), None if results.proof is None else results.proof.at(eps)
+    own, at = _class(results, name), None if results.proof is None else results.proof.at(eps)
     return None if own is None or at is None else own.sizes[at].proven
 
 
-def proven_class_size(results: Results, norm: str, name: str) -> CensoredQuantile | None:
+def proven_class_size(results: Results, name: str) -> CensoredQuantile | None:
     """The size up to which half of the answers of a class are proven; None where none were looked at."""
-    own = _class(results, norm, name)
+    own = _class(results, name)
     return None if own is None else own.median_radius
 
 
@@ -57,8 +57,6 @@ def proven_images(results: Results, norm: str) -> int | None:
     return proof.images if proof is not None and proof.sizes and norm == NORM else None
 
 
-def _class(results: Results, norm: str, name: str) -> ProvenClass | None:
-    proof = results.proof
-    if proof is None or norm != NORM:
-        return None
-    return next((row for row in proof.per_class if row.name == name), None)
+def _class(results: Results, name: str) -> ProvenClass | None:
+    rows = () if results.proof is None else results.proof.per_class
+    return next((row for row in rows if row.name == name), None)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from tests import tiny
 from tests.analysis import factory_runs
+from tests.report.perturbation_results import search
 from torch import nn
 
 from demur.analysis import analyse
@@ -25,6 +26,7 @@ from demur.pipeline.run.loop import run_plan
 from demur.report import render as page
 from demur.report.comparison_page import comparison_page
 from demur.report.first_screen import FirstScreen
+from demur.report.perturbation_words import perturbation_size
 
 PLAN = {
     "conditions.use": ["clean", "pgd(eps=0.02, keep='worst', steps=8)", "fmn(norm='linf', steps=10)"],
@@ -244,3 +246,14 @@ def test_what_no_bound_is_known_for_is_told_on_the_first_screen_and_not_compared
     said = FirstScreen.of(analyse(other.path))
     assert said.manipulation[-1] == "Nothing is proven: no bound is known for the operation gelu."
     assert said.manipulation_short.endswith("Nothing is proven: no bound is known for the operation gelu.")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_minimal_perturbations_by_class_have_proven_beside_found_in_the_same_norm(found, norm):
+    text = page(found.model_copy(update={"epsilon": (search(classes=found.classes, norm=norm),)}))
+    table = text.partition("The minimal perturbation by class")[2].partition("</table>")[0]
+    assert ("Proven: the size up to which half" in table) is (norm == "linf")
+    for row in found.proof.per_class:
+        line = table.partition(f'<th scope="row">{row.name}</th>')[2].partition("</tr>")[0]
+        said = perturbation_size(row.median_radius, "linf")
+        assert (said in line.rpartition("<td")[2]) is (norm == "linf")
