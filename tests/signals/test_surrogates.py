@@ -19,6 +19,7 @@ from demur.signals.label_change_rate import LabelChangeRate
 from demur.signals.regression import NormalScores
 from demur.signals.stack import Stack
 from demur.testing.signal_contract import SignalTrial, score
+from demur.testing.world import World
 
 MORE = [
     Conductance(layer="conv", steps=4),
@@ -143,3 +144,17 @@ def test_a_stack_follows_the_surrogates_of_its_signals(trials):
     with trial.world.classifier.frozen():
         values = surrogate_of(trial.fitted, seen(trial, leaf))
     assert torch.autograd.grad(values.sum(), leaf)[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("named", [{"bits": 2}, {"strength": 0.1}, {"jpeg": 40}], ids=str)
+def test_what_rounds_is_followed_as_if_it_changed_nothing(named):
+    signal, world = FeatureSqueezing(**{"bits": 0, "median": 0, "strength": 0.0, **named}), World()
+    ((_, squeeze),) = signal.squeezers.items()
+    with world.classifier.frozen():
+        leaf, plain = (world.images.clone().requires_grad_() for _ in range(2))
+        squeezed = squeeze(world.images).requires_grad_()
+        (slope,) = torch.autograd.grad(signal(Evidence(world.classifier, leaf, check=False)).sum(), leaf)
+        p, q = (world.net(x).double().softmax(dim=1) for x in (plain, squeezed))
+        slow = torch.autograd.grad((p - q).abs().sum(), (plain, squeezed))
+    torch.testing.assert_close(slope, slow[0] + slow[1], rtol=1e-4, atol=1e-5)
+    assert slow[1].abs().max() > 1e-3

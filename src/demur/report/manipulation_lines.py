@@ -56,10 +56,14 @@ def manipulation_line(results: Results, found: Manipulation | None) -> str:
 
 
 def _proof_of_guard(results: Results, found: Manipulation | None) -> ProvenSize | None:
-    """What is found and proven of the guard, at the size of the attacks; None where nothing is, or none were run."""
+    """What is found and proven of the guard, at the size of the attacks; None where nothing is, or none were run.
+
+    None too where those who found it were aimed at the guard, and the checks of that failed.
+    """
     if results.proof is None or found is None:
         return None
-    return results.proof.bracket(found.eps if found.norm == NORM else None)
+    ends = results.proof.bracket(found.eps if found.norm == NORM else None)
+    return None if ends is not None and ends.knew_guard and results.void("the guard under attack") else ends
 
 
 def _bracket(guard: ProvenSize) -> str:

@@ -93,7 +93,7 @@ def test_shares_are_those_counted_by_hand(folder, found, at):
     run = Run(folder)
     broken = accepted_wrong_found(run, guarded_rows(run)[at].clean, SIZES[at])
     assert found.sizes[at].robust.value == pytest.approx((right & ~broken).mean())
-    assert (right & broken).any()
+    assert at == 0 or (right & broken).any()
     assert found.forced[0].withheld.value == pytest.approx(1 - np.mean([given for _, given in points["clean"]]))
 
 
