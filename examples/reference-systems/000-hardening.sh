@@ -22,19 +22,20 @@ audit() { # NAME ARCHITECTURE
 
 small="compact_resnet(width=48)"
 learn simple_cnn simple_cnn "standard(epochs=14)"
-learn mobile_cnn mobile_cnn "standard(epochs=14)"
-learn hybrid hybrid "standard(epochs=10, frozen=10, learning_rate=0.05, mirror=False, shift=0)"
+learn mobile_cnn mobile_cnn "standard(epochs=10)"
+learn hybrid hybrid "standard(epochs=4, frozen=1, learning_rate=0.05, backbone_rate=0.3)"
 learn n_fgsm "$small" "n_fgsm(eps=8/255, epochs=30)"
 
 audit simple_cnn simple_cnn
 audit mobile_cnn mobile_cnn
 audit hybrid hybrid
 audit n_fgsm "$small"
+audit n_fgsm "$small" --plan "$here/000-hardening.toml" --out "$out/audit-n_fgsm-8"
 demur compare "$out"/audit-{simple_cnn,mobile_cnn,n_fgsm} --html "$out/comparison.html"
 
 for seed in 0 1 2; do
   for recipe in n_fgsm entropy_guided; do
-    learn "$recipe-$seed" "$small" "$recipe(eps=8/255, epochs=10, mixed_precision=True)" --seed "$seed"
-    audit "$recipe-$seed" "$small" --plan "$here/000-hardening.toml"
+    learn "$recipe-$seed" compact_resnet "$recipe(eps=8/255, epochs=8, mixed_precision=True)" --seed "$seed"
+    audit "$recipe-$seed" compact_resnet --plan "$here/000-hardening.toml"
   done
 done
