@@ -146,6 +146,7 @@ def test_more_is_withheld_the_further_one_may_go(folder, found):
             assert near.withheld.value <= far.withheld.value
             assert near.robust.value >= far.robust.value
         assert rows[-1].withheld.value > rows[0].withheld.value
+        assert rows[-1].robust.value < rows[0].robust.value
     at = {(row.eps, row.alpha): row.withheld.value for row in found.forced}
     assert at[0.04, 1] == pytest.approx(at[0.08, 0.5], abs=0.05)
     sizes = guarded_rows(Run(folder))
