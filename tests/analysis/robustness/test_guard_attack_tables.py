@@ -153,6 +153,17 @@ def test_more_is_withheld_the_further_one_may_go(folder, found):
     assert all(not each.withheld[1.0][~Run(folder).accepts(Run(folder).guard, each.clean)].any() for each in sizes)
 
 
+def test_where_nothing_can_be_withheld_every_share_of_the_size_is_told(changed):
+    def steady(facts):
+        for each in facts["abstention"]:
+            each |= {name: [] for name in each if isinstance(each[name], list)}
+            each |= {kind: {"msp": [], "entropy": []} for kind in ("scores", "surrogate_gap")}
+
+    rows = [row for row in analyse(changed(steady)).guard_attack.forced if row.eps == SIZES[1]]
+    assert [row.alpha for row in rows] == [0, 0.125, 0.25, 0.5, 1]
+    assert len({row.withheld.value for row in rows}) == 1
+
+
 def test_answers_stay_and_scores_mislead(folder, found):
     for row in found.confidence:
         assert row.attacked.value > row.clean.value

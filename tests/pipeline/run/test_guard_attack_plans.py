@@ -57,6 +57,7 @@ def test_test_images_are_attacked_with_the_bounds_of_the_guard(folder):
         assert len(facts["sample_ids"]) == 10
         assert set(facts["sample_ids"]) <= set(attacked)
         assert {clean[name]["split"] for name in facts["sample_ids"]} == {"test"}
+        assert [each["alpha"] for each in facts["abstention"]] == [1.0, 0.5, 0.25, 0.125]
         for points in facts["attackers"].values():
             assert max(points["distance"]) <= eps + 1e-6
             assert set(points["scores"]) == set(policy.signals)

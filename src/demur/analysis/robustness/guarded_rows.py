@@ -77,12 +77,13 @@ def _points(ids: Sequence[str], found: Mapping[str, Any]) -> pl.DataFrame:
 def _withheld(
     run: Run, identity: pl.DataFrame, ids: Sequence[str], found: Sequence[Mapping[str, Any]]
 ) -> dict[float, Flags]:
-    """A point inside a ball is inside every larger one."""
+    """Smaller balls were searched for what was found in larger ones alone."""
     assert run.guard is not None
-    flags, so_far = {}, np.zeros(len(identity), np.bool_)
+    flags = {}
     for each in sorted(found, key=lambda each: each["alpha"]):
-        points = identity.join(_points([ids[row] for row in each["rows"]], each), on=_ID, how="inner")
-        reached = points.filter(~run.accepts(run.guard, points) & ~wrong(points))[_ID]
-        so_far = so_far | identity[_ID].is_in(reached.implode()).to_numpy()
-        flags[each["alpha"]] = so_far
+        flags[each["alpha"]] = np.zeros(len(identity), np.bool_)
+        if each["rows"]:
+            points = identity.join(_points([ids[row] for row in each["rows"]], each), on=_ID, how="inner")
+            reached = points.filter(~run.accepts(run.guard, points) & ~wrong(points))[_ID]
+            flags[each["alpha"]] = identity[_ID].is_in(reached.implode()).to_numpy()
     return flags

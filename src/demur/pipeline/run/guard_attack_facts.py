@@ -106,7 +106,8 @@ class _Attack:
         rows, (steps, batch) = self._answered_rightly(), self.effort
         for alpha in ALPHAS:
             if not len(rows):
-                return
+                yield alpha, {"rows": [], **_no_columns(self.guarded)}
+                continue
             given = self.guarded, self.x[rows], self.y[rows], self.keys.rows(rows.tolist())
             found = force_abstention(*given, eps=alpha * self.eps, steps=steps, batch=batch)
             yield alpha, {"rows": rows.tolist(), **_columns(found)}
@@ -148,6 +149,13 @@ def _columns(found: GuardAttackOutcome) -> dict[str, Any]:
         "scores": {name: _numbers(values) for name, values in found.scores.items()},
         "surrogate_gap": {name: _numbers(values) for name, values in found.surrogate_gap.items()},
     }
+
+
+def _no_columns(guarded: GuardedClassifier) -> dict[str, Any]:
+    """The same of no row."""
+    plain = ("predicted", "distance", "forwards", "backwards", "zero_score_gradient")
+    numbers = ("scores", "surrogate_gap")
+    return {**{name: [] for name in plain}, **{kind: {name: [] for name in guarded.signals} for kind in numbers}}
 
 
 def _numbers(values: Tensor) -> Sequence[float | None]:
