@@ -87,22 +87,20 @@ def test_a_transfer_matrix_is_printed_for_each_attack(demur, good, data, factory
 @pytest.mark.parametrize(
     "writes", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, 4, 6, 7, 8, 9, 10))]
 )
-def test_killed_anywhere_the_same_command_comes_to_the_same_bytes(good, data, tmp_path, monkeypatch, writes):
-    monkeypatch.chdir(tmp_path)
-
-    def run(out, *code):
-        command = [sys.executable, *code, "attack", good, data, *PGD, "--out", str(tmp_path / out)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.run(command, capture_output=True, env=environment, check=False)
-
-    assert run("whole", "-m", "demur").returncode == 0
-    assert run("killed", "-c", KILLED.format(writes=writes)).returncode == -signal.SIGKILL
-    assert run("killed", "-m", "demur").returncode == 0
+def test_killed_anywhere_the_same_command_comes_to_the_same_bytes(demur, good, data, tmp_path, writes):
+    command = ["attack", good, data, *PGD, "--out"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    killed = [sys.executable, "-c", KILLED.format(writes=writes), *command, "killed"]
+    assert demur(*command, "whole").status == 0
+    assert subprocess.run(killed, capture_output=True, env=environment, check=False).returncode == -signal.SIGKILL
+    assert demur(*command, "killed").status == 0
     found = [
         {str(path.relative_to(tmp_path / out)): path.read_bytes() for path in (tmp_path / out).rglob("*.*")}
         for out in ("whole", "killed")
     ]
     assert found[0] == found[1]
+    assert len(found[0]) > 8
 
 
 def test_interrupted_is_status_130(demur, good, data, monkeypatch):

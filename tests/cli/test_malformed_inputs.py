@@ -240,7 +240,9 @@ def test_a_list_that_is_not_utf_8(demur, good, folder, listed):
 STEPS = ("--set", 'conditions.use=["clean", "gaussian_noise(severity=2)"]', *FEW)
 
 
-def test_a_full_disk_loses_nothing(demur, good, address, tmp_path, monkeypatch):
+@pytest.mark.parametrize("rooms", [(0, -6), pytest.param((4, 6, 0.5, -1), marks=pytest.mark.slow)])
+def test_a_full_disk_loses_nothing(demur, good, address, tmp_path, monkeypatch, rooms):
+    """`rooms`: files that are written before it is full; a share of all of them, or counted from the last."""
     sync, calls = os.fsync, []
 
     def audit(out, room):
@@ -258,7 +260,8 @@ def test_a_full_disk_loses_nothing(demur, good, address, tmp_path, monkeypatch):
     (tmp_path / "first").mkdir()
     assert audit(tmp_path / "first" / "whole", room=1000).status in {0, 1, 3}
     files = len(calls)
-    for room in (0, 4, 6, files // 2, files - 6, files - 1):
+    for given in rooms:
+        room = int(files * given) if given == 0.5 else given % files
         run = tmp_path / str(room) / "run"  # each beside its own openings
         run.parent.mkdir()
         said = audit(run, room)

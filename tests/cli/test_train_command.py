@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from tests.cli.conftest import refused
 
 from demur.cli.train_command import EpochTable, _found, _recipe
 from demur.errors import InputError
@@ -105,12 +106,8 @@ def test_of_many_classes_the_lowest_are_named_and_what_is_undefined_is_a_dash():
     assert kept.lines[-1].split() == ["1", "2.0000", "–", "–", "–", "–"]
 
 
-def test_another_training_in_the_folder_is_refused_in_one_paragraph(whole):
-    answer = run(*COMMAND, "--out", whole[0], "--seed", 1)
-    assert answer.returncode == 2
-    assert "belongs to another training" in answer.stderr
-    assert "seed: 0 before, 1 now" in answer.stderr
-    assert "Traceback" not in answer.stderr
+def test_another_training_in_the_folder_is_refused_in_one_paragraph(whole, demur):
+    refused(demur(*COMMAND, "--out", whole[0], "--seed", 1), "belongs to another training", "seed: 0 before, 1 now")
 
 
 def test_options_win_over_settings_and_settings_over_the_name():

@@ -162,10 +162,6 @@ FAILS = {
         Setup(fashion, lambda: altered(fashion_net(), end=torch.sigmoid)),
         "outputs are no probabilities",
     ),
-    "saturated by distillation": (
-        Setup(digits, lambda: altered(digits_net(), end=times(1000))),
-        "cross-entropy has a gradient",
-    ),
     "dropout that is always on": (Setup(digits, lambda: altered(digits_mlp(), begin=dropped)), "answers repeat"),
     "not deterministic": (Setup(digits, lambda: altered(digits_net(), end=noisy)), "answers repeat"),
     "a layer that rounds": (Setup(digits, lambda: altered(digits_net(), begin=rounded)), "the margin has a gradient"),
@@ -250,13 +246,21 @@ def test_a_sound_set_up_raises_no_alarm(name, tmp_path):
     assert results.masking is None
 
 
-@pytest.mark.parametrize("name", ["saturated by distillation", "a layer that rounds"])
-def test_a_mask_is_called_one(name, tmp_path):
-    results = analyse(FAILS[name][0].run(tmp_path / "run"))
+def assert_masked(results):
     assert results.masking is not None
     assert results.masking.stood > 0.8 * results.masking.of
     assert results.masking.grey > 0.4 * results.masking.of
     assert "Looks robust: it is masked." in render(results)
+
+
+def test_a_saturated_net_is_called_masked_and_its_attacks_are_believed(tmp_path):
+    """Through the softmax it stands, as a distilled net does; what attacks climb by default has a gradient."""
+    results = analyse(Setup(digits, lambda: altered(digits_net(), end=times(1000))).run(tmp_path / "run"))
+    assert_masked(results)
+    fell = {breach.attack: breach.count for breach in results.masking.breaches}
+    assert fell["the same in double precision"] >= 0.9 * fell["the same on the logits"] > 0
+    assert failed(results) == []
+    assert not results.void("attacks")
 
 
 def test_one_constant_group_is_the_reason_of_the_refusal(tmp_path):
@@ -267,7 +271,12 @@ def test_one_constant_group_is_the_reason_of_the_refusal(tmp_path):
     assert "all images are of one group, “everything”" in render(results)
 
 
-@pytest.mark.parametrize("name", WARNED)
+def ordinary(table):
+    """Each fault once; on a second set of images it is tried at leisure."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * ("clothes" in name)) for name in table]
+
+
+@pytest.mark.parametrize("name", ordinary(WARNED))
 def test_a_planted_fault_of_the_labels_is_a_warning_and_changes_nothing_else(name, tmp_path):
     setup, expected = WARNED[name]
     results = analyse(setup.run(tmp_path / "run"))
@@ -286,13 +295,15 @@ def test_eighteen_sound_set_ups_raise_at_most_one_alarm(tmp_path):
     assert not any(ABOUT_DATA & set(warned(results)) for results in found.values())
 
 
-@pytest.mark.parametrize("name", FAILS)
+@pytest.mark.parametrize("name", ordinary(FAILS))
 def test_a_planted_fault_fails_a_check(name, tmp_path):
     setup, *expected = FAILS[name]
     results = analyse(setup.run(tmp_path / "run"))
     assert set(expected) <= set(failed(results))
     assert results.state == "measurement_failed" or expected[0] in results.void("attacks")
     assert expected[0] in results.next_step
+    if name == "a layer that rounds":
+        assert_masked(results)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -42,6 +42,19 @@ def test_losses_and_shares_are_those_of_the_table():
     assert len(found) == 3 * 5  # a class without F1 has no line
 
 
+def test_robustness_against_one_step_stands_beside_that_against_ten():
+    """Where the first stays and the second falls, the step of the training was learned by heart."""
+    head = HEAD.replace("accuracy,", "accuracy,attacked_images,robust_accuracy,one_step_accuracy,")
+    spec = chart(f"{head}1,2.0,40,1.9,0.3,30,0.2,0.25,,,,,\n2,1.0,40,1.1,0.6,30,,0.5,,,,,\n").spec
+    found = {(row["epoch"], row["series"]): row["value"] for row in rows(spec, 1)}
+    assert found[1, "right under ten steps"] == 0.2
+    assert [found[epoch, "right under one step"] for epoch in (1, 2)] == [0.25, 0.5]
+    assert (2, "right under ten steps") not in found
+    scale = spec["vconcat"][1]["layer"][1]["encoding"]["color"]["scale"]
+    assert scale["domain"] == ["right answers", "right under ten steps", "right under one step"]
+    assert len(set(scale["range"])) == 3
+
+
 def test_the_three_classes_that_end_lowest_have_a_colour_of_their_own():
     scale = chart(TABLE).spec["vconcat"][1]["layer"][1]["encoding"]["color"]["scale"]
     assert scale["domain"] == ["right answers", "F1 of b", "F1 of d", "F1 of c", "F1 of the other classes"]

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from tests.setups import digits
 from torch import nn
 from torch.nn import functional
 
+from demur.attacks import PGD
+from demur.classifier import BoundClassifier
 from demur.errors import InputError, RunError
 from demur.training import fresh
 from demur.training.distillation import Distilled, SoftStandard
@@ -71,3 +76,29 @@ def test_labels_are_smoothed_as_asked():
     hot = functional.one_hot(LABELS, 3) * 0.8 + 0.2 / 3
     wanted = -(hot * logits.log_softmax(1)).sum(1).mean()
     assert Standard(smoothing=0.2).loss(network(0), lesson()).item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def taught(recipe, given):
+    student = fresh(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)), 0)
+    optimizer = torch.optim.Adam(student.parameters(), lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        recipe.loss(student, given).backward()
+        optimizer.step()
+    return student.eval().requires_grad_(requires_grad=False)
+
+
+def test_a_distilled_net_stands_through_its_softmax_and_falls_to_the_usual_attack():
+    learned, (x, y) = digits().part(0, 600), (digits().part(600, 800).x, digits().part(600, 800).y)
+    recipe = Distilled(temperature=50.0)
+    given = Lesson(learned.x, learned.y, torch.bincount(learned.y), torch.Generator())
+    student = taught(recipe, replace(given, teacher=taught(recipe.teacher, given)))
+    classifier = BoundClassifier(student, classes=[str(k) for k in range(10)], input_shape=(1, 8, 8))
+    assert (classifier.logits(x).argmax(dim=1) == y).float().mean() > 0.9
+    masked, usual, bare = (
+        PGD(eps=0.1, steps=10, loss=loss)(classifier, x, y).success.sum().item()
+        for loss in ("softmax", "cross_entropy", "margin")
+    )
+    assert masked < 0.2 * len(y)
+    assert bare > 0.5 * len(y)
+    assert usual == pytest.approx(bare, abs=4)

@@ -7,9 +7,11 @@ from tests.training.bars import RECIPE, bars, same, small, training_images
 
 from demur.errors import RunError
 from demur.training import Standard, fresh, learn
-from demur.training.adversarial import NFGSM
+from demur.training.adversarial import NFGSM, TRADES, PGDTraining
 from demur.training.checkpoints import Checkpoints
 from demur.training.learning_curve import EpochRow, TrainLossAlone
+from demur.training.learning_loop import InputScaling
+from demur.training.standard import GaussianNoise
 
 
 class Killed(BaseException):
@@ -201,6 +203,35 @@ def test_a_killed_training_with_a_mean_and_a_best_epoch_comes_to_the_same_bytes(
               curve=curve())  # fmt: skip
     again = learn(recipe, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path), curve=curve())
     assert same(again, whole)
+
+
+@pytest.mark.parametrize("made", [Standard, NFGSM, PGDTraining, TRADES, GaussianNoise], ids=lambda made: made.__name__)
+def test_mixed_precision_learns_the_same_in_other_bits(made):
+    task = {"epochs": 8, "batch": 16, "learning_rate": 0.05, "averaging": 0.5}
+    task |= {name: value for name, value in (("eps", 0.05), ("steps", 2)) if name in made.__dataclass_fields__}
+    (single, exact), (mixed, told), (again, _) = (
+        trained(made(mixed_precision=mixed, **task)) for mixed in (False, True, True)
+    )
+    assert same(mixed, again)
+    assert not same(mixed, single)
+    assert {value.dtype for value in mixed.values()} <= {torch.float32, torch.int64}
+    assert told[-1].train_loss < 0.7 * told[0].train_loss
+    assert [row.train_loss for row in told] == pytest.approx([row.train_loss for row in exact], rel=0.1, abs=0.1)
+
+
+def trained(recipe):
+    fuse = Fuse()
+    return learn(
+        recipe, InputScaling(fresh(small, 0), (0.5,), (0.5,)), training_images(), 3, progress=fuse
+    ), fuse.epochs
+
+
+def test_a_killed_training_in_mixed_precision_comes_to_the_same_bits(tmp_path):
+    recipe = NFGSM(epochs=3, batch=16, averaging=0.9, eps=0.05, mixed_precision=True)
+    whole = learn(recipe, fresh(small, 0), training_images(), 3)
+    with pytest.raises(Killed):
+        learn(recipe, fresh(small, 0), training_images(), 3, progress=Fuse(9), checkpoints=Checkpoints(tmp_path))
+    assert same(learn(recipe, fresh(small, 0), training_images(), 3, checkpoints=Checkpoints(tmp_path)), whole)
 
 
 def test_the_epoch_that_stands_attacks_best_is_kept():

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.training.bars import bars, same, small, training_images
 
 from demur.errors import InputError, RunError
-from demur.training import fresh, learn
+from demur.training import fresh, learn, train
 from demur.training.adversarial import NFGSM
 from demur.training.checkpoints import Checkpoints, open_training
 from demur.training.learner import Learner
@@ -44,6 +44,28 @@ with started_processes(2) as processes:
     state = learn(RECIPE, fresh(small, 0), training_images(), 3, progress=Fuse(), checkpoints=Checkpoints(out / "kept"),
                   processes=processes)
     save_file(state, out / f"{processes.count}-{processes.accelerator.process_index}.safetensors")
+"""
+
+DISTILLED = "distilled(temperature=5, epochs=4, batch=16, learning_rate=0.5, shift=1, mirror=False)"
+STUDENT = """
+import os, signal, sys
+from pathlib import Path
+from tests.training.bars import bars
+from tests.training.test_processes import DISTILLED
+from demur.training import Quiet, train
+from demur.training.processes import started_processes
+
+class Fuse(Quiet):
+    steps = 0
+    def advance(self, rows, what):
+        self.steps += 1
+        if self.steps == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+with started_processes(2) as processes:
+    result = train("compact_resnet", bars(400), recipe=DISTILLED, out=Path(sys.argv[1]), progress=Fuse(),
+                   processes=processes)
+    print(processes.count, result.scores.accuracy.value)
 """
 
 
@@ -92,6 +114,33 @@ def test_killed_and_started_again_two_processes_come_to_the_same_bytes(whole, tm
     assert not list(tmp_path.glob("2-*"))
     assert trained(tmp_path, 0).returncode == 0
     assert all(same(load_file(tmp_path / f"2-{rank}.safetensors"), whole[0]) for rank in (0, 1))
+
+
+def distilled(folder, fuse=0):
+    (folder / "worker.py").write_text(STUDENT)
+    return launched(folder / "worker.py", folder / "net", fuse)
+
+
+@pytest.mark.slow
+def test_two_processes_distil_a_teacher_of_theirs_and_go_on_from_a_kill_in_either_training(tmp_path):
+    """An epoch has 15 steps and each training four epochs; what is killed goes on from the last whole one."""
+    pytest.importorskip("accelerate")
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    answer = distilled(tmp_path / "whole")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.split()[0::2] == ["2", "2"]
+    alone = train("compact_resnet", bars(400), recipe=DISTILLED, out=tmp_path / "alone")
+    both = [float(value) for value in answer.stdout.split()[1::2]]
+    assert alone.scores.accuracy.value > 0.9
+    assert both == pytest.approx([alone.scores.accuracy.value] * 2, abs=0.06)
+    for fuse in (40, 50):  # in the third epoch of the teacher, then in the second of the student
+        assert distilled(tmp_path / "killed", fuse).returncode != 0
+    assert (tmp_path / "killed" / "net" / "checkpoint" / "checkpoint.json").exists()
+    assert distilled(tmp_path / "killed").returncode == 0
+    weights = [load_file(tmp_path / name / "net" / "model.safetensors") for name in ("whole", "killed")]
+    assert same(*weights)
+    assert not same(weights[0], load_file(alone.weights))
 
 
 def gathered(rank, count=2):

@@ -48,7 +48,12 @@ class Above(nn.Module):
 
     def forward(self, features: Tensor) -> Logits:
         """Logits (rows, classes)."""
-        return self.answer(features)
+        return in_single(self.answer(features))
+
+
+def in_single(logits: Logits) -> Logits:
+    """Logits in single precision where mixed precision made them coarser: losses are taken in it."""
+    return logits.float() if logits.dtype == torch.bfloat16 else logits
 
 
 @runtime_checkable

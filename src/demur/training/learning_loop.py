@@ -14,7 +14,7 @@ from demur.shapes import Images
 from demur.training.backbone import Backbone
 from demur.training.batches import TrainingImages, seeded_torch
 from demur.training.checkpoints import Checkpoints, Forgetful, refill
-from demur.training.frozen_features import Way, shortcut
+from demur.training.frozen_features import Way, in_single, shortcut
 from demur.training.learner import Learner
 from demur.training.learning_curve import EpochRow, LearningCurve, TrainLossAlone
 from demur.training.processes import Alone, Processes
@@ -133,7 +133,7 @@ def _losses(
         views = recipe.view(images, dice).contiguous(memory_format=torch.channels_last)
         taken, total = epoch * steps + step, recipe.epochs * steps
         lesson = processes.share(Lesson(views, labels, way.rows.counts, dice, teacher, taken / total))
-        with processes.precision():
+        with processes.precision(mixed=getattr(recipe, "mixed_precision", False)):
             loss = recipe.loss(way.network, lesson)
         mean = loss.detach().clone()
         processes.average([mean])
@@ -199,7 +199,7 @@ class InputScaling(nn.Module):
 
     def forward(self, images: Images) -> Tensor:
         """What the network says of images in [0, 1]."""
-        return self.network(self.scaled(images))
+        return in_single(self.network(self.scaled(images)))
 
     def scaled(self, images: Images) -> Images:
         """What the network is given."""

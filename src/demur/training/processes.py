@@ -6,7 +6,7 @@ averaged before each step, so that every process takes the same one. The first p
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,8 +45,8 @@ class Processes(Protocol):
     def share(self, lesson: Lesson) -> Lesson:
         """What this process learns from, on its device; its dice are its own."""
 
-    def precision(self) -> AbstractContextManager[None]:
-        """Arithmetic as coarse as the device is good at."""
+    def precision(self, *, mixed: bool) -> AbstractContextManager[None]:
+        """The arithmetic of forward passes: bfloat16 where it is to be mixed, or where the device is a GPU with it."""
 
     def average(self, tensors: list[Tensor]) -> None:
         """Replace tensors by their mean over all processes."""
@@ -74,9 +74,9 @@ class Alone:
         """All of it."""
         return lesson
 
-    def precision(self) -> AbstractContextManager[None]:
-        """As it comes."""
-        return nullcontext()
+    def precision(self, *, mixed: bool) -> AbstractContextManager[None]:
+        """As it is asked for."""
+        return _on_processors(mixed=mixed)
 
     def average(self, tensors: list[Tensor]) -> None:
         """The mean of one is itself."""
@@ -142,9 +142,10 @@ class Together:
             torch.cuda.manual_seed(number + self.count + rank)
         return torch.Generator().manual_seed(number + rank)
 
-    def precision(self) -> AbstractContextManager[None]:
-        """Arithmetic as coarse as the device is good at."""
-        return self.accelerator.autocast()
+    def precision(self, *, mixed: bool) -> AbstractContextManager[None]:
+        """As coarse as the device is good at."""
+        on_processors = self.accelerator.device.type == "cpu"
+        return _on_processors(mixed=mixed) if on_processors else self.accelerator.autocast()
 
     @torch.no_grad()
     def average(self, tensors: list[Tensor]) -> None:
@@ -174,6 +175,10 @@ class Together:
                 f"the processes have come to different weights after {where}, first {other[0]!r}. Their machines or "
                 "builds compute differently: use the same on all hosts."
             )
+
+
+def _on_processors(*, mixed: bool) -> AbstractContextManager[None]:
+    return torch.autocast("cpu", torch.bfloat16, enabled=mixed)
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def test_a_saturated_net_stands_through_its_softmax_and_falls_on_its_logits():
     assert found["blank"] >= 40
     assert found["stood"] >= 20
     assert found["exposed"] >= fell(found)[LOGITS] >= 10
+    assert fell(found)[DOUBLE] >= 0.9 * fell(found)[LOGITS]
     assert fell(found)[QUERIES] >= 5
     assert sound["mask"]["stood"] == 0
 

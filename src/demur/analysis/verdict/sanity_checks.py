@@ -58,7 +58,7 @@ RULES: Mapping[str, SanityRule] = {
         0.5,
         "everything",
     ),
-    # An overconfident model is no failed measurement: losses are computed in double precision.
+    # An overconfident model is no failed measurement: the gradient of its cross-entropy is held up.
     "certain": SanityRule(
         "uncertainty can be told",
         "Images whose largest probability rounds to exactly 1",
@@ -69,7 +69,7 @@ RULES: Mapping[str, SanityRule] = {
     "zero_gradient.cross_entropy": SanityRule(
         "cross-entropy has a gradient",
         "Images at which the gradient of cross-entropy is zero everywhere",
-        "logits are too large or a layer lets no gradient through; attack the margin",
+        "a layer rounds, cuts off or saturates: replace it by a smooth one for the attack",
         0.01,
         0.10,
     ),

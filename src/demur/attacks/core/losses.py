@@ -1,5 +1,6 @@
 """Objectives an attack climbs: one value per row, higher = nearer to a wrong answer, or to a target class."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
@@ -14,16 +15,34 @@ Loss: TypeAlias = Callable[[Logits, Labels], Scores]
 Targeted: TypeAlias = Callable[[Logits, Labels, Labels], Scores]
 
 _TINY = 1e-12
+_FAINT = 2.0**-32
+"""The least gradient of cross-entropy: single precision holds it, and beside another loss in a sum it rounds away."""
+_SURE, _SUREST = -math.log(_FAINT), 64.0
+"""Leads, in nats, from which the gradient and the loss are held up; the loss is 2·10⁻²⁸ at the second."""
+
 _DLR_CLASSES = 3
 _TARGETED_DLR_CLASSES = 4
 
 
 def cross_entropy(logits: Logits, y: Labels) -> Scores:
-    """−log p_y. In float64, where a confident answer's share does not round to 1 and its loss to zero.
+    """−log p_y, in nats and float64; neither it nor its gradient ever vanishes, however sure the answer.
 
-    Its gradient with respect to logits of single precision still underflows where the answer leads by 100 nats.
+    Where the right class leads all others together by more than 22 nats (p_y is within 2⁻³² of 1), its gradient is
+    that of −lead times 2⁻³²: the direction is exact, the size is held. True to size it would be zero in logits of
+    single precision from about 100 nats on, and an attack that climbs it would stand still though the model has a
+    gradient. Attacks take its direction alone; beside another loss in a sum it is too small to count, as it was. From
+    64 nats on the loss itself, 10⁻²⁸, falls as one over the lead, so that a rise is one in single precision too.
     """
-    return functional.cross_entropy(logits.double(), y, reduction="none")
+    z = logits.double()
+    lead = _claim(z, y) - z.scatter(1, y[:, None], -torch.inf).logsumexp(dim=1)
+    return torch.where(lead > _SURE, _sure_loss(lead), functional.cross_entropy(z, y, reduction="none"))
+
+
+def _sure_loss(lead: Scores) -> Scores:
+    """log(1 + exp(−lead)), with its tail and its slope held up."""
+    level = lead.detach()
+    loss = (-level.clamp(max=_SUREST)).exp().log1p() / (1 + (level - _SUREST).clamp(min=0))
+    return loss + _FAINT * (level - lead)
 
 
 def softmax(logits: Logits, y: Labels) -> Scores:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class GuardAttackOutcome:
 
     def taking(self, better: Flags, rows: Tensor, other: "GuardAttackOutcome") -> "GuardAttackOutcome":
         """The same with some rows of another outcome, which is of `rows` of these, in place of their own."""
-        changes = {}
+        changes: dict[str, Any] = {}
         for each in fields(self):
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, Tensor):
