@@ -72,9 +72,10 @@ def _bracket(guard: ProvenSize) -> str:
     assert found is not None
     assert most is not None
     named = f" ({_listed(guard.attackers)})" if guard.attackers and not guard.knew_guard else ""
+    bound = _with_interval(most) if most.value < 1 else f"{_short(most.value)} (nothing is proven)"
     return (
         f"Answered and wrong, of {count(found.n)} images changed by up to {_change(guard.eps, NORM)}: found "
-        f"{_with_interval(found)} {_who(guard)}{named}; proven at most {_with_interval(most)}, whoever attacks."
+        f"{_with_interval(found)} {_who(guard)}{named}; proven at most {bound}, whoever attacks."
     )
 
 
