@@ -26,6 +26,9 @@ class Made:
         self.entries, self.tables = [], {}
         self._add("clean", {"kind": "clean"}, np.where(wrong_already, 0.0, STANDS))
 
+    def optional_facts(self, name):
+        return None
+
     def _add(self, name, entry, distances, order=None, **columns):
         fooled = np.isfinite(distances)
         labels = np.arange(len(self.ids)) % 2
