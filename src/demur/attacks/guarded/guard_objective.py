@@ -30,10 +30,11 @@ def worth(guarded: GuardedClassifier, evidence: Evidence, y: Labels) -> Scores:
     """How good a point is for the attacker: from −1 to 0 while the answer is right, above 0 where it is wrong.
 
     Among wrong answers it falls with the worst excess of the scores over their bounds and is above 1 exactly where the
-    answer is given.
+    answer is given. Of two logits that tie the first is the answer, as it is for the guard.
     """
     ahead = wrong_margin(evidence, y)
-    return torch.where(ahead > 0, 1 + squashed(guarded.room(evidence)), squashed(ahead))
+    wrong = (ahead > 0) | ((ahead == 0) & (evidence.logits.argmax(dim=1).cpu() != y.cpu()))
+    return torch.where(wrong, 1 + squashed(guarded.room(evidence)), squashed(ahead))
 
 
 def wrong_margin(evidence: Evidence, y: Labels) -> Scores:

@@ -16,6 +16,9 @@ from demur.shapes import Flags, Images, Labels, Scores
 _TIE = 1e-3
 """The room of a score that is exactly its bound: it counts something, and counts do not move with rounding."""
 
+_LEAST = 1e-12
+"""The least room of any other score, which added to 1 still tells."""
+
 
 @dataclass(frozen=True, eq=False)
 class GuardedClassifier:
@@ -87,10 +90,10 @@ class GuardedClassifier:
         return self.excesses(scores).amax(dim=1)
 
     def room(self, evidence: Evidence) -> Scores:
-        """How far the worst score is from withholding the answer: not negative exactly where the answer is given."""
+        """How far the worst score is from withholding the answer: positive exactly where the answer is given."""
         found = -self.excess(self.scores(evidence))
-        accepted = self.accepts(evidence)
-        return torch.where(accepted, torch.where(found <= 0, _TIE, found), torch.where(found >= 0, -_TIE, found))
+        given = torch.where(found <= 0, _TIE, found.clamp(min=_LEAST))
+        return torch.where(self.accepts(evidence), given, torch.where(found >= 0, -_TIE, found.clamp(max=-_LEAST)))
 
     def success(self, evidence: Evidence, y: Labels) -> Scores:
         """A margin that is positive exactly where the answer is wrong and given: what `Objective(success=…)` takes.
