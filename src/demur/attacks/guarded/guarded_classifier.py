@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -66,7 +67,9 @@ class GuardedClassifier:
         return {**self._scores(evidence), **own}
 
     def _scores(self, evidence: Evidence) -> Mapping[str, Scores]:
-        return evidence.once(self, lambda: scores_of(self.signals, evidence))
+        """The scores, with a graph where they have no stand-in and autograd is on."""
+        read = {name: partial(_score, signal) for name, signal in self.signals.items()}
+        return evidence.once(self, lambda: scores_of(read, evidence))
 
     def accepts(self, evidence: Evidence) -> Flags:
         """Rows whose answer is given: every score is at most its bound."""
@@ -105,6 +108,16 @@ class GuardedClassifier:
 
 
 _MOST = 1e6
+
+
+def _score(signal: SignalLike, evidence: Evidence) -> Scores:
+    """The score: where autograd is on for it to be followed as itself, or apart from autograd beside a stand-in."""
+    if not torch.is_grad_enabled():
+        return signal(evidence)
+    if not isinstance(signal, Surrogated):
+        return surrogate_of(signal, evidence)
+    with torch.no_grad():
+        return signal(evidence.still())
 
 
 def lead(evidence: Evidence, y: Labels) -> Scores:
