@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -240,7 +240,9 @@ class Evidence:
     def still(self) -> "Evidence":
         """The same without a graph, whatever autograd does; what was computed and the count of passes are shared."""
         same, mine = copy(self), self.__dict__
-        computed = {name: mine[name].detach() for name in ("images", "logits", "_output") if name in mine}
+        computed: dict[str, Any] = {
+            name: mine[name].detach() for name in ("images", "logits", "_output") if name in mine
+        }
         same.__dict__.update(computed, _contributions={}, _kept={})
         return same
 
@@ -308,12 +310,10 @@ class Surrogated(Protocol):
 
 def surrogate_of(signal: SignalLike, evidence: Evidence) -> Scores:
     """What autograd follows in place of a score: its surrogate, else itself; flat where autograd breaks it."""
-    if isinstance(signal, Surrogated):
-        return signal.surrogate(evidence)
     try:
-        return signal(evidence)
+        return signal.surrogate(evidence) if isinstance(signal, Surrogated) else signal(evidence)
     except Exception as error:  # of a plug-in; what is not about autograd comes again below
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or isinstance(signal, Surrogated):
             raise
     with torch.no_grad():
         return signal(evidence.still())

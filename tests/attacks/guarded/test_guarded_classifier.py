@@ -76,6 +76,36 @@ def test_scores_are_those_of_the_signals_and_each_is_computed_once():
 
 
 @dataclass(frozen=True)
+class Choosy:
+    """A score whose stand-in, like an estimator of scikit-learn, refuses what is not a number."""
+
+    def __call__(self, evidence):
+        return evidence.logits.double()[:, 1]
+
+    def surrogate(self, evidence):
+        if not evidence.logits.isfinite().all():
+            raise ValueError("Input X contains NaN.")
+        return evidence.logits.double()[:, 1]
+
+
+def test_stand_ins_are_asked_of_finite_answers_alone():
+    guarded, x, y = setting({"choosy": Choosy(), "tilt": Tilt()}, {"choosy": 1.0, "tilt": 2.0})
+    broken = x.clone()
+    broken[3] = math.nan
+    evidence = guarded.evidence(broken.requires_grad_())
+    found, scores = guarded.surrogates(evidence), guarded.scores(evidence)
+    for name, values in found.items():
+        assert values[3] == 0
+        assert scores[name].isnan().tolist() == [row == 3 for row in range(len(x))]
+        torch.testing.assert_close(values[scores[name].isfinite()].detach(), scores[name][scores[name].isfinite()])
+    (slope,) = torch.autograd.grad(found["choosy"].sum(), broken)
+    assert [bool(row.any()) for row in slope.flatten(1)] == [row != 3 for row in range(len(x))]
+    for rule in ("barrier", "orthogonal", "sum"):
+        _, gradient = Objective(guarded.classifier, GuardLoss(guarded, rule=rule), guarded.success).climb(broken, y)
+        assert gradient.isfinite().all()
+
+
+@dataclass(frozen=True)
 class Unfollowed:
     """One minus the largest share, worked out by NumPy, which no autograd may look on."""
 

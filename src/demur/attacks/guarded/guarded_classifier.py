@@ -61,10 +61,14 @@ class GuardedClassifier:
         return {name: score.detach() for name, score in self._scores(evidence).items()}
 
     def surrogates(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """For each score what autograd is to follow in its place: the score itself, where that has a gradient."""
+        """For each score what autograd is to follow in its place: the score itself, where that has a gradient.
+
+        Zeros for rows whose logits are not finite.
+        """
         stand_ins = {name: signal for name, signal in self.signals.items() if isinstance(signal, Surrogated)}
-        own = {name: surrogate_of(signal, evidence).cpu().double() for name, signal in stand_ins.items()}
-        return {**self._scores(evidence), **own}
+        own = scores_of({name: partial(surrogate_of, signal) for name, signal in stand_ins.items()}, evidence)
+        finite = evidence.logits.detach().isfinite().all(dim=1)
+        return {name: torch.where(finite, found, 0.0) for name, found in {**self._scores(evidence), **own}.items()}
 
     def _scores(self, evidence: Evidence) -> Mapping[str, Scores]:
         """The scores, with a graph where they have no stand-in and autograd is on."""
@@ -112,12 +116,11 @@ _MOST = 1e6
 
 def _score(signal: SignalLike, evidence: Evidence) -> Scores:
     """The score: where autograd is on for it to be followed as itself, or apart from autograd beside a stand-in."""
-    if not torch.is_grad_enabled():
-        return signal(evidence)
-    if not isinstance(signal, Surrogated):
+    apart = isinstance(signal, Surrogated)
+    if torch.is_grad_enabled() and not apart:
         return surrogate_of(signal, evidence)
     with torch.no_grad():
-        return signal(evidence.still())
+        return signal(evidence.still() if apart else evidence)
 
 
 def lead(evidence: Evidence, y: Labels) -> Scores:
