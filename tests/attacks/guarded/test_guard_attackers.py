@@ -165,6 +165,42 @@ def test_a_surrogate_that_misleads_is_shown_up_by_the_attack_without_it(tilted):
     torch.testing.assert_close(gap, -2 * found["joint"].scores["tilt"])
 
 
+class Sized(Plane):
+    """The plane, with its logits in another unit."""
+
+    def __init__(self, size=1.0):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        return self.size * super().forward(x)
+
+
+@pytest.fixture(scope="module")
+def sized(tilted):
+    """What is found where logits are of some size: wrong answers that are given, and right ones that are withheld."""
+    x, y, bound = *tilted[1:3], tilted[0].bounds["tilt"]
+    made = {}
+    for size in (1.0, 1e-3, 1e3):
+        classifier = BoundClassifier(Sized(size).eval(), classes=CLASSES, input_shape=SHAPE)
+        guarded = GuardedClassifier(classifier, {"tilt": Tilt()}, {"tilt": bound})
+        withheld = replace(guarded, bounds={"tilt": float(Tilt()(guarded.evidence(x)).max()) + 0.3})
+        least = attack_guard(guarded, x, y, keys(), eps=FAR, steps=30, batch=16)["joint"]
+        made[size] = least, force_abstention(withheld, x, y, keys(), eps=EPS / 4, steps=20)
+    return made
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_no_size_of_the_logits_matters(size, sized):
+    (found, withheld), (usual, usually_withheld) = sized[size], sized[1.0]
+    assert torch.equal(found.found, usual.found)
+    torch.testing.assert_close(found.scores["tilt"], usual.scores["tilt"], rtol=0, atol=0.02)
+    assert torch.equal(withheld.accepted, usually_withheld.accepted)
+    torch.testing.assert_close(withheld.scores["tilt"], usually_withheld.scores["tilt"], rtol=0, atol=0.02)
+    assert 0 < usual.found.sum() < ROWS
+    assert 0 < usually_withheld.accepted.sum() < ROWS
+
+
 def test_a_point_outside_the_ball_goes_back_to_its_image():
     guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
     far = torch.where(torch.arange(ROWS)[:, None, None, None] % 2 == 0, (x + 0.2).clamp(0, 1), x + EPS / 2)

@@ -174,14 +174,15 @@ def test_rows_without_a_finite_answer_are_withheld():
 @pytest.mark.parametrize("rule", ["barrier", "orthogonal", "sum"])
 def test_the_direction_is_that_of_the_rule(rule):
     guarded, x, y = setting({"tilt": Tilt()}, {"tilt": 2.0})
-    loss = GuardLoss(guarded, rule=rule, weight=2.0)
+    loss = GuardLoss(guarded, rule=rule, weight=2.0, eps=0.3)
     normal, tilt = (each / each.norm() for each in (Plane().normal.detach(), -SLOPE))
+    steepness = 0.3 * Plane().normal.detach().abs().sum()
     for images, wrong in ((x, False), (Plane().worst(x, 0.3), True)):
         _, gradient = Objective(guarded.classifier, loss, guarded.success).climb(images, y)
         z = guarded.classifier(images)[0].detach()
         mine, other = (tilt, normal) if wrong else (normal, tilt)
         expected = {
-            "barrier": normal * 2 + tilt * (z[1] - z[0]) if wrong else normal,
+            "barrier": normal * 0.22 + tilt * (z[1] - z[0]) / steepness if wrong else normal,
             "orthogonal": mine - other * (mine @ other),
             "sum": normal + 2 * tilt,
         }[rule]

@@ -92,7 +92,7 @@ def attack_guard(
     seeds = joint = better_of(minimal, torch.arange(len(x)), confident)
     ascent = GuardAscent(eps=eps, norm=norm, steps=steps)
     for number, (rule, weight, stride) in enumerate(WEIGHINGS):
-        loss = GuardLoss(guarded, rule=rule, weight=weight, passes=many)
+        loss = GuardLoss(guarded, rule=rule, weight=weight, eps=eps, norm=norm, passes=many)
         rows = joint.wrong if number else torch.ones_like(joint.wrong)  # the others only weigh scores anew
         joint = ball.further(joint, rows, loss, replace(ascent, stride=stride), f"joint {number}")
     squares = GuardSquares(eps=eps, norm=norm, steps=_SQUARES * steps)
