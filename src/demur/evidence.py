@@ -4,9 +4,10 @@ Signals read evidence and never hold a model, so any number of them shares one f
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from demur.classifier.mean_probability import member_layers
 from demur.classifier.partial_forward import Change
 from demur.classifier.validation import check_images, clamped
 from demur.errors import DataError, InputError, ModelError
+from demur.foreign import is_out_of_memory
 from demur.randomness import Keys
 from demur.shapes import Features, Images, Logits, Scores
 
@@ -223,21 +225,26 @@ class Evidence:
 
     def rows(self, index: Tensor) -> "Evidence":
         """The evidence of some rows; nothing is computed twice, and its count of passes is its own."""
-        chosen = index.tolist()
+        chosen, images, features = index.tolist(), self.images[index], self._features
+        keys = None if self._keys is None else self._keys.rows(chosen)
+        groups = None if self.groups is None else [self.groups[row] for row in chosen]
         part = Evidence(
-            self._classifier,
-            self.images[index],
-            self._layers,
-            features=self._features,
-            keys=None if self._keys is None else self._keys.rows(chosen),
-            groups=None if self.groups is None else [self.groups[row] for row in chosen],
-            check=False,
+            self._classifier, images, self._layers, features=features, keys=keys, groups=groups, check=False
         )
         if "logits" in self.__dict__:
             part.logits = self.logits[index]
         if "_output" in self.__dict__:
             part._output = self._output.rows(index)
         return part
+
+    def still(self) -> "Evidence":
+        """The same without a graph, whatever autograd does; what was computed and the count of passes are shared."""
+        same, mine = copy(self), self.__dict__
+        computed: dict[str, Any] = {
+            name: mine[name].detach() for name in ("images", "logits", "_output") if name in mine
+        }
+        same.__dict__.update(computed, _contributions={}, _kept={})
+        return same
 
     def answering(self, logits: Logits) -> "Evidence":
         """The same images, had the model given these logits; of use to signals that read logits alone."""
@@ -302,8 +309,14 @@ class Surrogated(Protocol):
 
 
 def surrogate_of(signal: SignalLike, evidence: Evidence) -> Scores:
-    """What autograd follows in place of a score: the surrogate of a signal, or the signal itself where it has none."""
-    return signal.surrogate(evidence) if isinstance(signal, Surrogated) else signal(evidence)
+    """What autograd follows in place of a score: its surrogate, else itself; flat where autograd breaks it."""
+    try:
+        return signal.surrogate(evidence) if isinstance(signal, Surrogated) else signal(evidence)
+    except Exception as error:  # of a plug-in; what is not about autograd comes again below
+        if is_out_of_memory(error) or isinstance(signal, Surrogated):
+            raise
+    with torch.no_grad():
+        return signal(evidence.still())
 
 
 def scores_of(signals: Mapping[str, SignalLike], evidence: Evidence) -> Mapping[str, Scores]:

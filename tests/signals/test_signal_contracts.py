@@ -73,6 +73,8 @@ class Faulty:
                 return torch.where(z == z.max(), torch.nan, -z)
             case "random":
                 return -z + torch.rand(len(z), dtype=torch.float64)
+            case "followed" if evidence.images.requires_grad:
+                return -z / 0
         return -z
 
 
@@ -85,6 +87,7 @@ class Faulty:
         ("passes", "it takes 1 passes and declares 0"),
         ("nan", "a score is NaN or infinite"),
         ("random", "asked again, the scores are others"),
+        ("followed", "what is followed is NaN or infinite"),
     ],
 )
 def test_a_rule_that_is_broken_is_named(fault, words):

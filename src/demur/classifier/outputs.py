@@ -121,3 +121,10 @@ class ForwardOutput:
         return ForwardOutput(
             self.logits[index], features, {name: kept[index] for name, kept in self.activations.items()}
         )
+
+    def detach(self) -> "ForwardOutput":
+        """The same without a graph."""
+        features = None if self.penultimate is None else self.penultimate.detach()
+        return ForwardOutput(
+            self.logits.detach(), features, {name: kept.detach() for name, kept in self.activations.items()}
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from demur.data import build_index, open_data
-from demur.evidence import Evidence
+from demur.evidence import Evidence, Surrogated, surrogate_of
 from demur.randomness import Keys
 from demur.registry.lookup import name_of_class
 from demur.shapes import Scores
@@ -111,6 +111,23 @@ def same_with_autograd(trial: SignalTrial) -> None:
     assert not any(value.requires_grad for value in held), "a fitted tensor holds a graph"
 
 
+def followed_without_a_trace(trial: SignalTrial) -> None:
+    """An attacker who follows it gets one finite number per row: the score itself, or those of its `surrogate`."""
+    world = trial.world
+    evidence = world.evidence()
+    evidence.images = evidence.images.clone().requires_grad_()
+    with torch.enable_grad(), world.classifier.frozen():
+        followed = surrogate_of(trial.fitted, evidence)
+    assert followed.shape == (world.rows,), f"what is followed has the shape {tuple(followed.shape)}"
+    assert followed.isfinite().all(), "what is followed is NaN or infinite"
+    found = score(trial.fitted, world.evidence())
+    if not isinstance(trial.fitted, Surrogated):
+        torch.testing.assert_close(followed.detach(), found)
+    assert torch.equal(score(trial.fitted, world.evidence()), found), "once followed, it scores otherwise"
+    held = [value for value in vars(trial.fitted).values() if isinstance(value, torch.Tensor)]
+    assert not any(value.requires_grad for value in held), "a fitted tensor holds a graph"
+
+
 def fitted_by_the_reference_alone(trial: SignalTrial) -> None:
     """Fitted again it is the same to the last bit, and in other batches but for rounding."""
     if not isinstance(trial.signal, Fittable):
@@ -140,6 +157,7 @@ RULES: tuple[Callable[[SignalTrial], None], ...] = (
     no_more_than_declared,
     declared_in_words,
     same_with_autograd,
+    followed_without_a_trace,
     fitted_by_the_reference_alone,
     kept_and_loaded,
 )

@@ -2,7 +2,9 @@
 
 import math
 from collections import OrderedDict
+from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 from tests.attacks.guarded.linear_guards import EPS, SLOPE, Sealed, Tilt, keys, setting
@@ -73,6 +75,93 @@ def test_scores_are_those_of_the_signals_and_each_is_computed_once():
     assert calls == [len(x)]
 
 
+@dataclass(frozen=True)
+class Choosy:
+    """A score whose stand-in, like an estimator of scikit-learn, refuses what is not a number."""
+
+    def __call__(self, evidence):
+        return evidence.logits.double()[:, 1]
+
+    def surrogate(self, evidence):
+        if not evidence.logits.isfinite().all():
+            raise ValueError("Input X contains NaN.")
+        return evidence.logits.double()[:, 1]
+
+
+def test_stand_ins_are_asked_of_finite_answers_alone():
+    guarded, x, y = setting({"choosy": Choosy(), "tilt": Tilt()}, {"choosy": 1.0, "tilt": 2.0})
+    broken = x.clone()
+    broken[3] = math.nan
+    evidence = guarded.evidence(broken.requires_grad_())
+    found, scores = guarded.surrogates(evidence), guarded.scores(evidence)
+    for name, values in found.items():
+        assert values[3] == 0
+        assert scores[name].isnan().tolist() == [row == 3 for row in range(len(x))]
+        torch.testing.assert_close(values[scores[name].isfinite()].detach(), scores[name][scores[name].isfinite()])
+    (slope,) = torch.autograd.grad(found["choosy"].sum(), broken)
+    assert [bool(row.any()) for row in slope.flatten(1)] == [row != 3 for row in range(len(x))]
+    for rule in ("barrier", "orthogonal", "sum"):
+        _, gradient = Objective(guarded.classifier, GuardLoss(guarded, rule=rule), guarded.success).climb(broken, y)
+        assert gradient.isfinite().all()
+
+
+@dataclass(frozen=True)
+class Unfollowed:
+    """One minus the largest share, worked out by NumPy, which no autograd may look on."""
+
+    calls: list = field(default_factory=list)
+
+    def __call__(self, evidence):
+        z = evidence.logits.numpy().astype("float64")
+        self.calls.append(evidence)
+        shares = np.exp(z - z.max(axis=1, keepdims=True))
+        return torch.from_numpy(1 - 1 / shares.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Led(Unfollowed):
+    """The same with a stand-in."""
+
+    def surrogate(self, evidence):
+        return -evidence.logits.double().softmax(dim=1).amax(dim=1)
+
+
+def test_a_score_that_autograd_breaks_is_attacked_by_its_answers_and_one_with_a_stand_in_by_that():
+    found = {}
+    for name, signal in {"followed": MSP(), "led": Led(), "unfollowed": Unfollowed()}.items():
+        guarded, x, y = setting({"msp": signal}, {"msp": 0.2})
+        found[name] = attack_guard(guarded, x, y, keys(), eps=EPS, steps=10)
+        msp = 1 - guarded.classifier(found[name]["joint"].x).detach().double().softmax(dim=1).amax(dim=1)
+        torch.testing.assert_close(found[name]["joint"].scores["msp"], msp, rtol=1e-6, atol=1e-7)
+    for name, score_free in (("followed", False), ("led", False), ("unfollowed", True)):
+        assert found[name]["joint"].zero_score_gradient.all() == score_free
+    assert torch.equal(found["led"]["joint"].found, found["followed"]["joint"].found)
+    assert torch.equal(found["unfollowed"]["confident"].found, found["followed"]["confident"].found)
+    assert torch.equal(found["led"]["joint"].forwards, found["followed"]["joint"].forwards)
+
+
+def test_scores_beside_a_stand_in_see_no_graph_and_share_the_pass():
+    guarded, x, _ = setting({"msp": Led()}, {"msp": 0.2})
+    evidence = guarded.evidence(x.clone().requires_grad_())
+    assert guarded.surrogates(evidence)["msp"].requires_grad
+    assert not guarded.scores(evidence)["msp"].requires_grad
+    (seen,) = guarded.signals["msp"].calls
+    assert not seen.images.requires_grad
+    assert not seen.logits.requires_grad
+    assert evidence.spent.tolist() == [[1] * len(x), [0] * len(x)]
+
+
+def test_a_lack_of_memory_is_no_missing_slope():
+    def greedy(evidence):
+        if torch.is_grad_enabled():
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return MSP()(evidence)
+
+    guarded, x, _ = setting({"msp": greedy}, {"msp": 0.2})
+    with pytest.raises(RuntimeError, match="out of memory"):
+        guarded.surrogates(guarded.evidence(x.clone().requires_grad_()))
+
+
 def test_rows_without_a_finite_answer_are_withheld():
     guarded, x, _ = setting({"level": lambda evidence: torch.zeros(len(evidence))}, {"level": 1.0})
     broken = x.clone()
@@ -85,14 +174,15 @@ def test_rows_without_a_finite_answer_are_withheld():
 @pytest.mark.parametrize("rule", ["barrier", "orthogonal", "sum"])
 def test_the_direction_is_that_of_the_rule(rule):
     guarded, x, y = setting({"tilt": Tilt()}, {"tilt": 2.0})
-    loss = GuardLoss(guarded, rule=rule, weight=2.0)
+    loss = GuardLoss(guarded, rule=rule, weight=2.0, eps=0.3)
     normal, tilt = (each / each.norm() for each in (Plane().normal.detach(), -SLOPE))
+    steepness = 0.3 * Plane().normal.detach().abs().sum()
     for images, wrong in ((x, False), (Plane().worst(x, 0.3), True)):
         _, gradient = Objective(guarded.classifier, loss, guarded.success).climb(images, y)
         z = guarded.classifier(images)[0].detach()
         mine, other = (tilt, normal) if wrong else (normal, tilt)
         expected = {
-            "barrier": normal * 2 + tilt * (z[1] - z[0]) if wrong else normal,
+            "barrier": normal * 0.22 + tilt * (z[1] - z[0]) / steepness if wrong else normal,
             "orthogonal": mine - other * (mine @ other),
             "sum": normal + 2 * tilt,
         }[rule]

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from demur.attacks.core.attack_state import Norm
 from demur.attacks.core.losses import margin
 from demur.attacks.core.projections import length, per_row, unit
 from demur.attacks.guarded.guarded_classifier import GuardedClassifier, lead
@@ -19,8 +20,20 @@ Aim: TypeAlias = Callable[[Evidence, Labels], Scores]
 Rule: TypeAlias = Literal["barrier", "orthogonal", "sum"]
 """How the gradients of classifier and scores are weighed."""
 
-_CLEAR = 0.05
-"""The margin, in logits, from which on scores are moved; that of Bryniarski et al. (2022)."""
+_CLEAR = 0.005
+"""The share of the largest logit, or of the ball's radius, past the boundary from which on scores are moved.
+
+On ordinary nets about the .05 logits of Bryniarski et al. (2022); as shares both are free of the size of logits.
+"""
+
+_BARRIER = 0.11
+"""How far past the boundary, in radii of the ball, a barrier of weight one weighs as much as the scores."""
+
+_FAR = 1e3
+"""Radii past a boundary beyond which no distance is told."""
+
+_ROOT = 0.25
+"""The power at which right answers are told apart: single precision then tells logits of any size."""
 
 _REACH = 0.05
 """Scores that lie within so much of the worst one, in the size of their bounds, are lowered together."""
@@ -30,10 +43,11 @@ def worth(guarded: GuardedClassifier, evidence: Evidence, y: Labels) -> Scores:
     """How good a point is for the attacker: from −1 to 0 while the answer is right, above 0 where it is wrong.
 
     Among wrong answers it falls with the worst excess of the scores over their bounds and is above 1 exactly where the
-    answer is given.
+    answer is given. Of two logits that tie the first is the answer, as it is for the guard.
     """
     ahead = wrong_margin(evidence, y)
-    return torch.where(ahead > 0, 1 + squashed(guarded.room(evidence)), squashed(ahead))
+    wrong = (ahead > 0) | ((ahead == 0) & (evidence.logits.argmax(dim=1).cpu() != y.cpu()))
+    return torch.where(wrong, 1 + squashed(guarded.room(evidence)), nearness(ahead))
 
 
 def wrong_margin(evidence: Evidence, y: Labels) -> Scores:
@@ -46,6 +60,11 @@ def squashed(values: Scores) -> Scores:
     return values / (1 + values.abs())
 
 
+def nearness(values: Scores) -> Scores:
+    """The order of margins, between −1 and 1, told apart by their ratios and so for logits of any size."""
+    return values.sign() * squashed(values.abs() ** _ROOT)
+
+
 @dataclass(frozen=True, eq=False)
 class GuardLoss:
     """The worth of a point, with a gradient that leads to wrong answers first and then to scores below their bounds.
@@ -56,10 +75,13 @@ class GuardLoss:
         guarded: what is attacked.
         rule: while the answer is right, `barrier` and `orthogonal` climb the margin of the classifier. Where it is
             wrong, `barrier` lowers the scores and keeps away from the boundary, the more the nearer it is, as if by
-            weight·log margin; `orthogonal` lowers them once the margin is clear, and takes from either gradient what
+            weight·log distance; `orthogonal` lowers them once the margin is clear, and takes from either gradient what
             it has of the other. `sum` climbs margin − weight·scores everywhere, as an attack on a net with one class
             more, for what is withheld. Gradients have length one before they are weighed.
-        weight: of the barrier, in logits, or of the scores in the sum.
+        weight: of the barrier, in units of .11 eps, or of the scores in the sum.
+        eps: radius of the ball. Distances to the boundary, by the slope of the margin, are shares of it, so that no
+            size of the logits matters.
+        norm: what the ball is measured in.
         passes: how many passes the direction is a mean of; more than one where the model draws at random.
 
     Bryniarski et al. (2022), arXiv:2106.15023; the sum after Carlini & Wagner (2017), arXiv:1705.07263; the mean over
@@ -69,6 +91,8 @@ class GuardLoss:
     guarded: GuardedClassifier
     rule: Rule = "barrier"
     weight: float = 1.0
+    eps: float = 8 / 255
+    norm: Norm = "linf"
     passes: int = 1
 
     def __call__(self, evidence: Evidence, y: Labels) -> Scores:
@@ -84,14 +108,20 @@ class GuardLoss:
         ahead, low = margin(evidence.logits.cpu().double(), y.cpu()), -worst_surrogates(self.guarded, evidence)
         forward, lower = slope(ahead, evidence), slope(low, evidence)
         evidence.count(backwards=1)
-        margins = per_row(wrong_margin(evidence, y).to(forward))
+        margins = per_row(self._past_the_boundary(wrong_margin(evidence, y), forward))
         if self.rule == "sum":
             return unit(unit(forward) + self.weight * unit(lower))
         if self.rule == "barrier":
-            repelled = unit(self.weight * unit(forward) + margins.clamp(min=0) * unit(lower))
+            repelled = unit(_BARRIER * self.weight * unit(forward) + margins.clamp(min=0) * unit(lower))
             return torch.where(margins > 0, repelled, unit(forward))
         forward, lower = without(forward, lower), without(lower, forward)
         return unit(torch.where(margins > _CLEAR, lower, forward))
+
+    def _past_the_boundary(self, ahead: Scores, slopes: Images) -> Scores:
+        """How far a row is past the boundary as its slope has it, in radii of the ball, at most so many that count."""
+        steepness = length(slopes, "l1" if self.norm == "linf" else "l2").double() * self.eps
+        tiny = torch.finfo(torch.float32).tiny
+        return (ahead.to(steepness) / steepness.clamp(min=tiny)).clamp(-_FAR, _FAR).to(slopes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +146,7 @@ class KeptLoss:
     def __call__(self, evidence: Evidence, y: Labels) -> Scores:
         """The value of each row, float64."""
         ahead, room = wrong_margin(evidence, y), self.guarded.room(evidence)
-        values = torch.where(ahead < 0, 1 + squashed(-room if self.raising else room), -squashed(ahead))
+        values = torch.where(ahead < 0, 1 + squashed(-room if self.raising else room), nearness(-ahead))
         if not torch.is_grad_enabled():
             return values
         return steered(values, evidence, mean_of(self._direction, self.guarded, evidence, y, self.passes))
@@ -127,7 +157,7 @@ class KeptLoss:
 
     def _direction(self, evidence: Evidence, y: Labels) -> Images:
         up, ahead = worst_surrogates(self.guarded, evidence), margin(evidence.logits.cpu().double(), y.cpu())
-        kept = wrong_margin(evidence, y) < -_CLEAR
+        kept = lead(evidence, y) < -_CLEAR
         return unit(slope(torch.where(kept, up if self.raising else -up, -ahead), evidence))
 
 

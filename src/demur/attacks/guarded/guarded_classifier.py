@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from demur.shapes import Flags, Images, Labels, Scores
 
 _TIE = 1e-3
 """The room of a score that is exactly its bound: it counts something, and counts do not move with rounding."""
+
+_LEAST = 1e-12
+"""The least room of any other score, which added to 1 still tells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +61,19 @@ class GuardedClassifier:
         return {name: score.detach() for name, score in self._scores(evidence).items()}
 
     def surrogates(self, evidence: Evidence) -> Mapping[str, Scores]:
-        """For each score what autograd is to follow in its place: the score itself, where that has a gradient."""
+        """For each score what autograd is to follow in its place: the score itself, where that has a gradient.
+
+        Zeros for rows whose logits are not finite.
+        """
         stand_ins = {name: signal for name, signal in self.signals.items() if isinstance(signal, Surrogated)}
-        own = {name: surrogate_of(signal, evidence).cpu().double() for name, signal in stand_ins.items()}
-        return {**self._scores(evidence), **own}
+        own = scores_of({name: partial(surrogate_of, signal) for name, signal in stand_ins.items()}, evidence)
+        finite = evidence.logits.detach().isfinite().all(dim=1)
+        return {name: torch.where(finite, found, 0.0) for name, found in {**self._scores(evidence), **own}.items()}
 
     def _scores(self, evidence: Evidence) -> Mapping[str, Scores]:
-        return evidence.once(self, lambda: scores_of(self.signals, evidence))
+        """The scores, with a graph where they have no stand-in and autograd is on."""
+        read = {name: partial(_score, signal) for name, signal in self.signals.items()}
+        return evidence.once(self, lambda: scores_of(read, evidence))
 
     def accepts(self, evidence: Evidence) -> Flags:
         """Rows whose answer is given: every score is at most its bound."""
@@ -87,10 +97,10 @@ class GuardedClassifier:
         return self.excesses(scores).amax(dim=1)
 
     def room(self, evidence: Evidence) -> Scores:
-        """How far the worst score is from withholding the answer: not negative exactly where the answer is given."""
+        """How far the worst score is from withholding the answer: positive exactly where the answer is given."""
         found = -self.excess(self.scores(evidence))
-        accepted = self.accepts(evidence)
-        return torch.where(accepted, torch.where(found <= 0, _TIE, found), torch.where(found >= 0, -_TIE, found))
+        given = torch.where(found <= 0, _TIE, found.clamp(min=_LEAST))
+        return torch.where(self.accepts(evidence), given, torch.where(found >= 0, -_TIE, found.clamp(max=-_LEAST)))
 
     def success(self, evidence: Evidence, y: Labels) -> Scores:
         """A margin that is positive exactly where the answer is wrong and given: what `Objective(success=…)` takes.
@@ -102,6 +112,15 @@ class GuardedClassifier:
 
 
 _MOST = 1e6
+
+
+def _score(signal: SignalLike, evidence: Evidence) -> Scores:
+    """The score: where autograd is on for it to be followed as itself, or apart from autograd beside a stand-in."""
+    apart = isinstance(signal, Surrogated)
+    if torch.is_grad_enabled() and not apart:
+        return surrogate_of(signal, evidence)
+    with torch.no_grad():
+        return signal(evidence.still() if apart else evidence)
 
 
 def lead(evidence: Evidence, y: Labels) -> Scores:
