@@ -220,6 +220,48 @@ def test_what_such_an_attacker_found_is_the_lower_end_of_the_bracket(folder, res
     assert not beyond.knew_guard, "most of these images were never attacked so"
 
 
+@pytest.mark.parametrize(("eps", "knew"), [(0.03, False), (0.04, True), (0.06, False), (0.08, True), (0.2, False)])
+def test_who_knows_the_guard_is_credited_at_the_sizes_of_the_attack_alone(folder, eps, knew):
+    """What the smaller ball gave says nothing of what such an attacker finds in a larger one."""
+    run = Run(folder)
+    rows = guarded_rows(run)[0].clean
+    breach = guard_breach(run, rows, "linf", eps)
+    assert breach.knew_guard is knew
+    assert breach.value.value == accepted_wrong_found(run, rows, eps, aimed=knew).mean()
+
+
+@pytest.mark.parametrize("lost", [1, IMAGES // 2])
+def test_the_attacker_who_knows_is_told_where_more_images_are_proven_than_had_their_guard_attacked(changed, lost):
+    """An attack on fewer images is no lower end of what is proven of more, and must not vanish for that."""
+    results = analyse(changed(lambda facts: without_rows(facts, lost)))
+    size, proven = results.guard_attack.sizes[1], results.proof.bracket(0.08)
+    assert (size.found.n, proven.accepted_wrong_found.n, proven.knew_guard) == (IMAGES - lost, IMAGES, False)
+    first, joint = FirstScreen.of(results), f"accepted and wrong: found {words(size.found.value)} ("
+    assert joint in first.manipulation[1]
+    assert first.manipulation[1].endswith(") by an attacker who knows the guard.")
+    assert "by attackers who did not know the guard (PGD); proven at most" in first.manipulation[2]
+    most = words(proven.accepted_wrong_proven.value)
+    assert first.manipulation_short == f"{first.manipulation[1]} Proven, of {IMAGES} at ±8 %: at most {most}."
+
+
+def without_rows(facts, lost):
+    """As if the model had failed on the last images."""
+    facts["sample_ids"] = facts["sample_ids"][:-lost]
+    for points in (*facts["attackers"].values(), facts["confidence"]):
+        cut_to(points, range(IMAGES - lost))
+    for each in facts["abstention"]:
+        kept = [place for place, row in enumerate(each["rows"]) if row < IMAGES - lost]
+        cut_to(each, kept)
+        each["rows"] = [each["rows"][place] for place in kept]
+
+
+def cut_to(points, places):
+    for name in ("predicted", "distance", "forwards", "backwards", "zero_score_gradient"):
+        points[name] = [points[name][place] for place in places]
+    for kind in ("scores", "surrogate_gap"):
+        points[kind] = {name: [values[place] for place in places] for name, values in points[kind].items()}
+
+
 def test_every_table_is_a_file(folder, results):
     names = {name.removeprefix("tables/") for name in table_files(Run(folder), results)}
     kinds = ("", "-sizes", "-attackers", "-detections", "-signals", "-abstention", "-confidence", "-classes", "-images")
