@@ -364,6 +364,59 @@ def test_a_guard_that_claims_more_than_the_model_can_is_told(changed):
     assert states[1] == "warn"
 
 
+def test_points_without_a_score_are_left_out_of_what_a_signal_is_worth(changed):
+    """NaN is withheld, as the guard at run time does, and no rank; the other rows keep theirs."""
+
+    def unscored(facts):
+        for points in (facts["confidence"], *facts["attackers"].values()):
+            points["scores"]["msp"][:5] = [None] * 5
+
+    run = Run(changed(unscored))
+    found, size = analyse(run.path).guard_attack, guarded_rows(run)[1]
+    msp, other = (row for row in found.confidence if row.eps == size.eps)
+    assert (msp.clean.n, msp.attacked.n, other.attacked.n) == (IMAGES - 5, IMAGES - 5, IMAGES)
+    rest = size.confidence[5:]
+    wrong = rest["predicted"] != rest["label"]
+    assert msp.attacked.value == pytest.approx(aurc(rest["signal.msp"].to_numpy(), wrong.to_numpy()))
+    for row in (row for row in found.detections if row.eps == size.eps):
+        points = size.attackers[row.attacker]
+        flipped = (points["predicted"] != points["label"]) & (size.clean["predicted"] == points["label"])
+        scores = points.filter(flipped)[f"signal.{row.signal}"].to_numpy()
+        scores, clean = scores[~np.isnan(scores)], size.clean[f"signal.{row.signal}"].to_numpy()
+        assert (row.positives, row.negatives) == (len(scores), IMAGES)
+        pairs = (scores[:, None] > clean) + 0.5 * (scores[:, None] == clean)
+        assert row.auroc.value == pytest.approx(pairs.mean())
+    render(analyse(run.path))
+
+
+def test_a_signal_that_scores_no_point_is_worth_nothing_that_is_known(changed):
+    def unscored(facts):
+        for points in (facts["confidence"], *facts["attackers"].values()):
+            points["scores"]["msp"] = [None] * IMAGES
+
+    results = analyse(changed(unscored))
+    (row,) = (row for row in results.guard_attack.confidence if (row.eps, row.signal) == (SIZES[1], "msp"))
+    assert np.isnan(row.attacked.value)
+    assert row.attacked.reason.startswith("no image has a score")
+    render(results)
+
+
+@pytest.mark.parametrize(("word", "given"), [("-inf", True), ("inf", False), (None, False)])
+def test_infinite_scores_decide_as_they_do_at_run_time(changed, word, given):
+    def infinite(facts):
+        facts["attackers"]["joint"]["scores"] = {name: [word] * IMAGES for name in ("msp", "entropy")}
+
+    run = Run(changed(infinite))
+    assert (run.accepts(run.guard, guarded_rows(run)[1].attackers["joint"]) == given).all()
+    analyse(run.path)
+
+
+def aurc(scores, wrong):
+    """The mean over coverages of the risk among the most certain, by sorting; no two scores are alike."""
+    errors = np.cumsum(wrong[np.argsort(scores)])
+    return (errors / np.arange(1, len(wrong) + 1)).mean()
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [

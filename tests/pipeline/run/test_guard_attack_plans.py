@@ -1,6 +1,7 @@
 """A plan that attacks the guard: which images, when, and what of it is kept where the audit is stopped."""
 
 import pytest
+import torch
 from tests import tiny
 
 from demur.analysis import analyse
@@ -10,7 +11,7 @@ from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.plan_tables import GuardAttackPlan
 from demur.pipeline.run import loop
-from demur.pipeline.run.guard_attack_facts import certified_policy
+from demur.pipeline.run.guard_attack_facts import _numbers, certified_policy
 from demur.policies import CertifiedThreshold, decide
 from demur.report import render
 
@@ -105,6 +106,12 @@ def test_without_test_images_it_is_said_why(tmp_path):
 def test_by_default_a_plan_that_names_conditions_attacks_no_guard(tmp_path):
     out = run(tmp_path / "run", guard_attack=GuardAttackPlan())
     assert not list(out.glob("facts/guard_attack*"))
+
+
+def test_scores_that_are_no_number_are_kept_apart_from_infinite_ones():
+    """A guard withholds the first and decides by the others."""
+    values = torch.tensor([0.5, float("nan"), float("inf"), -float("inf")])
+    assert _numbers(values) == [0.5, None, "inf", "-inf"]
 
 
 @pytest.mark.parametrize(
