@@ -1,5 +1,7 @@
 """A plan that attacks the guard: which images, when, and what of it is kept where the audit is stopped."""
 
+import shutil
+
 import pytest
 import torch
 from tests import tiny
@@ -84,6 +86,17 @@ def test_a_policy_that_was_changed_has_its_guard_attacked_anew(folder, sizes_mea
     path.write_text(path.read_text().replace('"delta": 0.05', '"delta": 0.04'))
     assert tiny.hashes(run(tmp_path / "run")) == tiny.hashes(folder)
     assert measured == [*SIZES, *SIZES]
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_text("{}"), lambda path: path.unlink()])
+@pytest.mark.parametrize("at", range(len(SIZES)))
+def test_a_size_that_was_changed_or_lost_is_attacked_anew_and_no_other(folder, sizes_measured, tmp_path, at, harm):
+    measured, _ = sizes_measured
+    out = shutil.copytree(folder, tmp_path / "run")
+    harm(out / FILES[at])
+    assert tiny.hashes(run(out)) == tiny.hashes(folder)
+    assert measured == [SIZES[at]]
+    assert len(analyse(out).guard_attack.sizes) == len(SIZES)
 
 
 def test_without_a_guarantee_nothing_is_attacked(tmp_path):
