@@ -311,14 +311,21 @@ def test_a_joint_attack_that_is_weaker_voids_the_section(changed):
     assert "Not to be used" in render(results)
 
 
-def test_scores_without_a_gradient_are_told(changed):
-    def flat(facts):
-        facts["attackers"]["joint"]["zero_score_gradient"] = [True] * IMAGES
-        facts["attackers"]["joint"]["scores"] = WITHHELD
+@pytest.mark.parametrize(("right", "state"), [(0, "fail"), (IMAGES - 5, "warn"), (IMAGES, "pass")])
+def test_scores_without_a_gradient_are_told_where_the_guard_alone_holds(folder, changed, right, state):
+    """Answers that stay right, however sure, are held by the model: there a score without a slope holds nothing."""
+    labels = dict(Run(folder).rows("clean").select("sample_id", "label").iter_rows())
 
+    def flat(facts):
+        own = [labels[name] for name in facts["sample_ids"]]
+        predicted = [(label + (at >= right)) % 3 for at, label in enumerate(own)]
+        points = {"predicted": predicted, "zero_score_gradient": [True] * IMAGES, "scores": WITHHELD}
+        facts["attackers"]["joint"] |= points
+
+    smaller = guarded_rows(Run(folder))[0].attackers["joint"]
+    withheld = (smaller["predicted"] != smaller["label"]) & ~pl.Series(Run(folder).accepts(Run(folder).guard, smaller))
     check = checks_of(Run(changed(flat)))["scores have a gradient"]
-    assert check.state == "warn"
-    assert check.count == IMAGES
+    assert (check.count, check.of, check.state) == (IMAGES - right, IMAGES - right + withheld.sum(), state)
 
 
 def test_a_surrogate_that_leads_elsewhere_is_told(changed):
