@@ -1,7 +1,7 @@
 """The shape of what attackers of a guard found."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,10 @@ ATTACKERS = ("minimal", "confident", "joint", "score_free")
 """In the order of what they know of the guard."""
 
 
+Score: TypeAlias = float | Literal["inf", "-inf"] | None
+"""A number, one that JSON has not, or null for NaN."""
+
+
 class PointsShape(Shape):
     """What one attacker left of some rows."""
 
@@ -22,8 +26,8 @@ class PointsShape(Shape):
     forwards: list[Count]
     backwards: list[Count]
     zero_score_gradient: list[bool]
-    scores: dict[Name, list[float | None]]
-    surrogate_gap: dict[Name, list[float | None]]
+    scores: dict[Name, list[Score]]
+    surrogate_gap: dict[Name, list[Score]]
 
     def sizes(self) -> Iterator[int]:
         """The length of each column."""

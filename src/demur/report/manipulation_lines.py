@@ -32,13 +32,17 @@ def is_judged(results: Results) -> bool:
 
 
 def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ...]:
-    """What is known of deliberate changes, a sentence each; of the guard what is found and proven."""
-    guard = _proof_of_guard(results, found)
-    if found is not None and guard is not None:
-        return (_median_sentence(found), _bracket(guard))
-    guarded = guard_attack_sentence(results)
+    """What is known of deliberate changes, a sentence each; of the guard what is found and proven.
+
+    What was found by an attacker who knows the guard is told in any case: in the bracket of found and proven where the
+    same images were so attacked, and before it where others or fewer were.
+    """
+    guard, guarded = _proof_of_guard(results, found), guard_attack_sentence(results)
+    lead = () if found is None else (_median_sentence(found),)
+    if guard is not None:
+        aimed = (guarded,) if guarded is not None and not guard.knew_guard else ()
+        return (*lead, *aimed, _bracket(guard))
     if guarded is not None:
-        lead = () if found is None else (_median_sentence(found),)
         return (*lead, guarded, *_nothing_proven(results))
     said = _manipulation(found, guaranteed=is_judged(results)) if found else (_no_attack_sentence(results),)
     return (*said, *_nothing_proven(results))
@@ -47,7 +51,9 @@ def manipulations(results: Results, found: Manipulation | None) -> tuple[str, ..
 def manipulation_line(results: Results, found: Manipulation | None) -> str:
     """The same on one line, after the mask where there is one."""
     guard, guarded = _proof_of_guard(results, found), guard_attack_sentence(results)
-    if found is not None and guard is not None:
+    if guard is not None and guarded is not None and not guard.knew_guard:
+        line = f"{guarded} {_proven_short(guard)}"
+    elif found is not None and guard is not None:
         line = _bracket_short(found, guard)
     else:
         plain = _manipulation_short(found, guaranteed=is_judged(results)) if found else _no_attack_sentence(results)
@@ -88,6 +94,13 @@ def _bracket_short(attacked: Manipulation, guard: ProvenSize) -> str:
     if math.isnan(flips) or attacked.norm != NORM:
         return f"At ±{size} per pixel, answered and wrong: {shares}."
     return f"±{_short(flips)} per pixel flips half the answers; at ±{size}, answered and wrong: {shares}."
+
+
+def _proven_short(guard: ProvenSize) -> str:
+    """What is proven of other images than those whose guard was attacked."""
+    most = guard.accepted_wrong_proven
+    assert most is not None
+    return f"Proven, of {count(most.n)} at ±{_short(guard.eps)}: at most {_short(most.value)}."
 
 
 def _who(guard: ProvenSize) -> str:

@@ -220,6 +220,48 @@ def test_what_such_an_attacker_found_is_the_lower_end_of_the_bracket(folder, res
     assert not beyond.knew_guard, "most of these images were never attacked so"
 
 
+@pytest.mark.parametrize(("eps", "knew"), [(0.03, False), (0.04, True), (0.06, False), (0.08, True), (0.2, False)])
+def test_who_knows_the_guard_is_credited_at_the_sizes_of_the_attack_alone(folder, eps, knew):
+    """What the smaller ball gave says nothing of what such an attacker finds in a larger one."""
+    run = Run(folder)
+    rows = guarded_rows(run)[0].clean
+    breach = guard_breach(run, rows, "linf", eps)
+    assert breach.knew_guard is knew
+    assert breach.value.value == accepted_wrong_found(run, rows, eps, aimed=knew).mean()
+
+
+@pytest.mark.parametrize("lost", [1, IMAGES // 2])
+def test_the_attacker_who_knows_is_told_where_more_images_are_proven_than_had_their_guard_attacked(changed, lost):
+    """An attack on fewer images is no lower end of what is proven of more, and must not vanish for that."""
+    results = analyse(changed(lambda facts: without_rows(facts, lost)))
+    size, proven = results.guard_attack.sizes[1], results.proof.bracket(0.08)
+    assert (size.found.n, proven.accepted_wrong_found.n, proven.knew_guard) == (IMAGES - lost, IMAGES, False)
+    first, joint = FirstScreen.of(results), f"accepted and wrong: found {words(size.found.value)} ("
+    assert joint in first.manipulation[1]
+    assert first.manipulation[1].endswith(") by an attacker who knows the guard.")
+    assert "by attackers who did not know the guard (PGD); proven at most" in first.manipulation[2]
+    most = words(proven.accepted_wrong_proven.value)
+    assert first.manipulation_short == f"{first.manipulation[1]} Proven, of {IMAGES} at ±8 %: at most {most}."
+
+
+def without_rows(facts, lost):
+    """As if the model had failed on the last images."""
+    facts["sample_ids"] = facts["sample_ids"][:-lost]
+    for points in (*facts["attackers"].values(), facts["confidence"]):
+        cut_to(points, range(IMAGES - lost))
+    for each in facts["abstention"]:
+        kept = [place for place, row in enumerate(each["rows"]) if row < IMAGES - lost]
+        cut_to(each, kept)
+        each["rows"] = [each["rows"][place] for place in kept]
+
+
+def cut_to(points, places):
+    for name in ("predicted", "distance", "forwards", "backwards", "zero_score_gradient"):
+        points[name] = [points[name][place] for place in places]
+    for kind in ("scores", "surrogate_gap"):
+        points[kind] = {name: [values[place] for place in places] for name, values in points[kind].items()}
+
+
 def test_every_table_is_a_file(folder, results):
     names = {name.removeprefix("tables/") for name in table_files(Run(folder), results)}
     kinds = ("", "-sizes", "-attackers", "-detections", "-signals", "-abstention", "-confidence", "-classes", "-images")
@@ -269,14 +311,21 @@ def test_a_joint_attack_that_is_weaker_voids_the_section(changed):
     assert "Not to be used" in render(results)
 
 
-def test_scores_without_a_gradient_are_told(changed):
-    def flat(facts):
-        facts["attackers"]["joint"]["zero_score_gradient"] = [True] * IMAGES
-        facts["attackers"]["joint"]["scores"] = WITHHELD
+@pytest.mark.parametrize(("right", "state"), [(0, "fail"), (IMAGES - 5, "warn"), (IMAGES, "pass")])
+def test_scores_without_a_gradient_are_told_where_the_guard_alone_holds(folder, changed, right, state):
+    """Answers that stay right, however sure, are held by the model: there a score without a slope holds nothing."""
+    labels = dict(Run(folder).rows("clean").select("sample_id", "label").iter_rows())
 
+    def flat(facts):
+        own = [labels[name] for name in facts["sample_ids"]]
+        predicted = [(label + (at >= right)) % 3 for at, label in enumerate(own)]
+        points = {"predicted": predicted, "zero_score_gradient": [True] * IMAGES, "scores": WITHHELD}
+        facts["attackers"]["joint"] |= points
+
+    smaller = guarded_rows(Run(folder))[0].attackers["joint"]
+    withheld = (smaller["predicted"] != smaller["label"]) & ~pl.Series(Run(folder).accepts(Run(folder).guard, smaller))
     check = checks_of(Run(changed(flat)))["scores have a gradient"]
-    assert check.state == "warn"
-    assert check.count == IMAGES
+    assert (check.count, check.of, check.state) == (IMAGES - right, IMAGES - right + withheld.sum(), state)
 
 
 def test_a_surrogate_that_leads_elsewhere_is_told(changed):
@@ -320,6 +369,59 @@ def test_a_guard_that_claims_more_than_the_model_can_is_told(changed):
 
     states = [check.state for check in guard_attack_checks(Run(changed(secure))) if "claims no more" in check.name]
     assert states[1] == "warn"
+
+
+def test_points_without_a_score_are_left_out_of_what_a_signal_is_worth(changed):
+    """NaN is withheld, as the guard at run time does, and no rank; the other rows keep theirs."""
+
+    def unscored(facts):
+        for points in (facts["confidence"], *facts["attackers"].values()):
+            points["scores"]["msp"][:5] = [None] * 5
+
+    run = Run(changed(unscored))
+    found, size = analyse(run.path).guard_attack, guarded_rows(run)[1]
+    msp, other = (row for row in found.confidence if row.eps == size.eps)
+    assert (msp.clean.n, msp.attacked.n, other.attacked.n) == (IMAGES - 5, IMAGES - 5, IMAGES)
+    rest = size.confidence[5:]
+    wrong = rest["predicted"] != rest["label"]
+    assert msp.attacked.value == pytest.approx(aurc(rest["signal.msp"].to_numpy(), wrong.to_numpy()))
+    for row in (row for row in found.detections if row.eps == size.eps):
+        points = size.attackers[row.attacker]
+        flipped = (points["predicted"] != points["label"]) & (size.clean["predicted"] == points["label"])
+        scores = points.filter(flipped)[f"signal.{row.signal}"].to_numpy()
+        scores, clean = scores[~np.isnan(scores)], size.clean[f"signal.{row.signal}"].to_numpy()
+        assert (row.positives, row.negatives) == (len(scores), IMAGES)
+        pairs = (scores[:, None] > clean) + 0.5 * (scores[:, None] == clean)
+        assert row.auroc.value == pytest.approx(pairs.mean())
+    render(analyse(run.path))
+
+
+def test_a_signal_that_scores_no_point_is_worth_nothing_that_is_known(changed):
+    def unscored(facts):
+        for points in (facts["confidence"], *facts["attackers"].values()):
+            points["scores"]["msp"] = [None] * IMAGES
+
+    results = analyse(changed(unscored))
+    (row,) = (row for row in results.guard_attack.confidence if (row.eps, row.signal) == (SIZES[1], "msp"))
+    assert np.isnan(row.attacked.value)
+    assert row.attacked.reason.startswith("no image has a score")
+    render(results)
+
+
+@pytest.mark.parametrize(("word", "given"), [("-inf", True), ("inf", False), (None, False)])
+def test_infinite_scores_decide_as_they_do_at_run_time(changed, word, given):
+    def infinite(facts):
+        facts["attackers"]["joint"]["scores"] = {name: [word] * IMAGES for name in ("msp", "entropy")}
+
+    run = Run(changed(infinite))
+    assert (run.accepts(run.guard, guarded_rows(run)[1].attackers["joint"]) == given).all()
+    analyse(run.path)
+
+
+def aurc(scores, wrong):
+    """The mean over coverages of the risk among the most certain, by sorting; no two scores are alike."""
+    errors = np.cumsum(wrong[np.argsort(scores)])
+    return (errors / np.arange(1, len(wrong) + 1)).mean()
 
 
 @pytest.mark.parametrize(

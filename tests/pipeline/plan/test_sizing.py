@@ -7,6 +7,8 @@ from demur.data import from_tensors
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.plan.sizing import BUDGET, LARGE, Effort
+from demur.registry import build
+from demur.signals import needs_of
 
 LITE = 385_187_552
 
@@ -102,8 +104,33 @@ def test_the_guard_is_attacked_where_something_is_certified(source):
     for settings in (['conditions.use=["clean"]'], ['policies.use=["rule"]']):
         assert resolve(read_plan(None, settings), source).plan.guard_attack.images == 0
     assert resolve(Plan(), source, gradients=False).plan.guard_attack.images == 0
-    dear = resolve(read_plan(None, ['signals.use=["feature_squeezing"]']), source).plan
-    assert 0 < dear.guard_attack.images < 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "images"),
+    [
+        (['signals.use=["mc_dropout(n=2)"]'], 67),  # 200 / (1 + two passes)
+        (['signals.use=["mc_dropout(n=2)"]', "signals.certify=msp"], 200),
+        (['signals.use=["mc_dropout(n=2)"]', "signals.certify=mc_dropout(n=2)"], 67),
+        (['signals.use=["tta", "label_change_rate"]'], 50),
+        (['signals.use=["tta", "label_change_rate"]', "signals.certify=entropy"], 200),
+        (["signals.certify=msp", 'policies.use=["certified(risk=0.1, second=tta, budget=0.05)"]'], 50),
+        (['signals.use=["tta"]', "conditions.attacked=7"], 7),
+    ],
+)
+def test_only_signals_that_the_guard_may_have_make_its_attacks_fewer(source, settings, images):
+    """One that it cannot have costs its attackers nothing, and the dearest leaves enough images to tell of a share."""
+    assert resolve(read_plan(None, settings), source).plan.guard_attack.images == images
+
+
+def test_only_signals_that_the_guard_may_have_count_in_the_cost_of_its_attacks(source):
+    def cost(*settings):
+        found = resolve(read_plan(None, [*settings, "guard_attack.images=100"]), source, multiply_adds=LITE)
+        return found.sizing.usual
+
+    others = 'signals.use=["label_change_rate"]'
+    chosen, named = cost(others), cost(others, "signals.certify=msp")
+    assert chosen - named == LITE * 100 * (400 + 30 * 20) * needs_of(build("signal", "label_change_rate")).passes
 
 
 def test_attacks_on_the_guard_are_counted(source):

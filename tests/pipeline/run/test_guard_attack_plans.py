@@ -1,6 +1,9 @@
 """A plan that attacks the guard: which images, when, and what of it is kept where the audit is stopped."""
 
+import shutil
+
 import pytest
+import torch
 from tests import tiny
 
 from demur.analysis import analyse
@@ -10,7 +13,7 @@ from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.plan_tables import GuardAttackPlan
 from demur.pipeline.run import loop
-from demur.pipeline.run.guard_attack_facts import certified_policy
+from demur.pipeline.run.guard_attack_facts import _numbers, certified_policy
 from demur.policies import CertifiedThreshold, decide
 from demur.report import render
 
@@ -85,6 +88,17 @@ def test_a_policy_that_was_changed_has_its_guard_attacked_anew(folder, sizes_mea
     assert measured == [*SIZES, *SIZES]
 
 
+@pytest.mark.parametrize("harm", [lambda path: path.write_text("{}"), lambda path: path.unlink()])
+@pytest.mark.parametrize("at", range(len(SIZES)))
+def test_a_size_that_was_changed_or_lost_is_attacked_anew_and_no_other(folder, sizes_measured, tmp_path, at, harm):
+    measured, _ = sizes_measured
+    out = shutil.copytree(folder, tmp_path / "run")
+    harm(out / FILES[at])
+    assert tiny.hashes(run(out)) == tiny.hashes(folder)
+    assert measured == [SIZES[at]]
+    assert len(analyse(out).guard_attack.sizes) == len(SIZES)
+
+
 def test_without_a_guarantee_nothing_is_attacked(tmp_path):
     out = run(tmp_path / "run", policies=("certified(risk=0.0001)", "rule"))
     assert not list(out.glob("facts/guard_attack*"))
@@ -105,6 +119,12 @@ def test_without_test_images_it_is_said_why(tmp_path):
 def test_by_default_a_plan_that_names_conditions_attacks_no_guard(tmp_path):
     out = run(tmp_path / "run", guard_attack=GuardAttackPlan())
     assert not list(out.glob("facts/guard_attack*"))
+
+
+def test_scores_that_are_no_number_are_kept_apart_from_infinite_ones():
+    """A guard withholds the first and decides by the others."""
+    values = torch.tensor([0.5, float("nan"), float("inf"), -float("inf")])
+    assert _numbers(values) == [0.5, None, "inf", "-inf"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from demur.analysis.robustness.guarded_rows import NORM, UNAWARE, GuardedRows, g
 from demur.analysis.robustness.least_distances import edge, least_distances
 from demur.analysis.run_folder import Flags, Floats, Run, score, share, values
 from demur.metrics.delong import auroc_interval
+from demur.metrics.estimate import Estimate
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.ranking_intervals import ranking_intervals
 from demur.records import groups, wrong
@@ -51,7 +52,8 @@ class GuardAttacker(Table):
 class GuardDetection(Table):
     """What one signal of the guard makes of the points of one attacker: AUROC of those that were right and are wrong.
 
-    The `negatives` are the images as they were. It stands for no attacker but the one who knows as much.
+    The `negatives` are the images as they were; of both those count that have a score. It stands for no attacker but
+    the one who knows as much.
     """
 
     eps: float
@@ -85,7 +87,10 @@ class ForcedAbstention(Table):
 
 
 class ConfidenceAttack(Table):
-    """A signal as it is and where answers stay and scores mislead: the area under its risk-coverage curve."""
+    """A signal as it is and where answers stay and scores mislead: the area under its risk-coverage curve.
+
+    Both are of the images that have a score at both.
+    """
 
     eps: float
     signal: str
@@ -218,19 +223,28 @@ def detections(run: Run, found: GuardedRows) -> Iterator[GuardDetection]:
     for name, points in found.attackers.items():
         flipped = points.filter(pl.Series(right & wrong(points), dtype=pl.Boolean))
         for signal in run.guard.signals:
-            rows = pl.concat([each.select(_UNIT, f"signal.{signal}") for each in (flipped, found.clean)])
-            units = rows["sample_id"].to_numpy() if groups(rows) is None else groups(rows)
-            area = auroc_interval(score(rows, signal), np.arange(len(rows)) < len(flipped), units)
-            quantity = Quantity.of(area)
-            yield GuardDetection(
-                eps=found.eps,
-                attacker=name,
-                knowledge=guard_knowledge(name),
-                signal=signal,
-                positives=len(flipped),
-                negatives=len(found.clean),
-                auroc=quantity if groups(rows) is not None else quantity.model_copy(update={"unit": "image"}),
-            )
+            yield _detection(found, name, signal, flipped)
+
+
+def _detection(found: GuardedRows, attacker: str, signal: str, flipped: pl.DataFrame) -> GuardDetection:
+    kinds = [each.select(_UNIT, f"signal.{signal}").filter(_scored(each, signal)) for each in (flipped, found.clean)]
+    rows, positives = pl.concat(kinds), len(kinds[0])
+    units = rows["sample_id"].to_numpy() if groups(rows) is None else groups(rows)
+    quantity = Quantity.of(auroc_interval(score(rows, signal), np.arange(len(rows)) < positives, units))
+    return GuardDetection(
+        eps=found.eps,
+        attacker=attacker,
+        knowledge=guard_knowledge(attacker),
+        signal=signal,
+        positives=positives,
+        negatives=len(rows) - positives,
+        auroc=quantity if groups(rows) is not None else quantity.model_copy(update={"unit": "image"}),
+    )
+
+
+def _scored(rows: pl.DataFrame, signal: str) -> pl.Series:
+    """Rows of which a signal has a score, an infinite one or not."""
+    return pl.Series(~np.isnan(score(rows, signal)), dtype=pl.Boolean)
 
 
 _UNIT = pl.col(r"^(sample_id|group)$")
@@ -261,12 +275,16 @@ def _forced(run: Run, found: GuardedRows) -> Iterator[ForcedAbstention]:
 def _confidence(run: Run, found: GuardedRows) -> Iterator[ConfidenceAttack]:
     assert run.guard is not None
     for signal in run.guard.signals:
-        areas = [
-            ranking_intervals(("aurc",), score(rows, signal), wrong(rows), groups(rows))["aurc"]
-            for rows in (found.clean, found.confidence)
-        ]
+        both = _scored(found.clean, signal) & _scored(found.confidence, signal)
+        areas = [_aurc(rows.filter(both), signal) for rows in (found.clean, found.confidence)]
         clean, attacked = map(Quantity.of, areas)
         yield ConfidenceAttack(eps=found.eps, signal=signal, clean=clean, attacked=attacked)
+
+
+def _aurc(rows: pl.DataFrame, signal: str) -> Estimate:
+    if not len(rows):
+        return Estimate.undefined("no image has a score both as it is and under attack")
+    return ranking_intervals(("aurc",), score(rows, signal), wrong(rows), groups(rows))["aurc"]
 
 
 def _classes(run: Run, found: GuardedRows) -> Iterator[GuardedClass]:

@@ -17,7 +17,7 @@ class GuardBreach(Table):
     """The share of images of which some attack within a size, or none, got a wrong answer past the guard.
 
     `attackers` are the attacks that looked for points of at most this size, empty where the answers are those to images
-    as they are; `knew_guard` is whether any of them aimed at the guard.
+    as they are; `knew_guard` is whether any of them aimed at the guard, at this size.
     """
 
     value: Quantity
@@ -28,7 +28,8 @@ class GuardBreach(Table):
 def guard_breach(run: Run, rows: pl.DataFrame, norm: str, eps: float) -> GuardBreach:
     """What is found of the guard within a size: everything that is said to be found of it comes from here.
 
-    Attackers who were aimed at the guard count where they attacked all of these images.
+    Attackers who were aimed at the guard count where they attacked all of these images at this size: those of smaller
+    ones say nothing of what somebody who knows the guard finds here.
     """
     assert run.guard is not None
     knew_guard = norm == NORM and any(_covers(each, rows, eps) for each in guarded_rows(run))
@@ -41,8 +42,8 @@ def guard_breach(run: Run, rows: pl.DataFrame, norm: str, eps: float) -> GuardBr
 
 
 def _covers(found: GuardedRows, rows: pl.DataFrame, eps: float) -> bool:
-    """Whether what was found of the guard is of all of some images, and within a size."""
-    return found.eps <= edge(eps) and set(rows["sample_id"]) <= set(found.clean["sample_id"])
+    """Whether what was found of the guard is of all of some images, and at a size."""
+    return abs(found.eps - eps) <= edge(eps) - eps and set(rows["sample_id"]) <= set(found.clean["sample_id"])
 
 
 def _attacks(run: Run, norm: str, eps: float) -> Iterator[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """The points that attackers of the guard left, as rows of the images they were made from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,11 +68,18 @@ def _joined(rows: pl.DataFrame, other: pl.DataFrame, how: Any = "left") -> pl.Da
 def _points(ids: Sequence[str], found: Mapping[str, Any]) -> pl.DataFrame:
     """The columns of a record that decisions follow from, and those of the attack."""
     kinds = {"signal": found["scores"], "gap": found["surrogate_gap"]}
-    numbers = {f"{kind}.{name}": values for kind, each in kinds.items() for name, values in each.items()}
+    numbers = {
+        f"{kind}.{name}": [*map(_number, values)] for kind, each in kinds.items() for name, values in each.items()
+    }
     plain = {name: found[name] for name in ("predicted", "forwards", "backwards", "zero_score_gradient")}
     columns = {_ID: ids, f"distance.{NORM}": found["distance"], **plain, **numbers}
     table = pl.DataFrame(columns, schema_overrides=dict.fromkeys(numbers, pl.Float64))
-    return table.with_columns(pl.col(list(numbers)).fill_null(np.nan)).with_columns(pl.col(_ID).cast(pl.String))
+    return table.with_columns(pl.col(_ID).cast(pl.String))
+
+
+def _number(value: float | str | None) -> float:
+    """A score as JSON has it; what is no number is null there, and what is infinite a word."""
+    return math.nan if value is None else float(value)
 
 
 def _withheld(

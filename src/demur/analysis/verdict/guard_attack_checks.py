@@ -11,6 +11,7 @@ from demur.analysis.robustness.least_distances import edge
 from demur.analysis.run_folder import Run, score, share, values
 from demur.analysis.verdict.verdict_tables import Check, State, sure_level
 from demur.metrics.rank_correlation import rank_correlation
+from demur.records import wrong
 
 _FALL = 0.1
 """By how much AUROC may fall from an attacker who does not know the guard to one who does."""
@@ -58,13 +59,14 @@ def _guesses(run: Run, sizes: Sequence[GuardedRows]) -> Check:
 
 
 def _slopes(run: Run, sizes: Sequence[GuardedRows]) -> Check:
-    """Of images that stand: where a wrong answer was given there is nothing left to climb."""
+    """Of points that are wrong and withheld: scores are climbed there alone, and what is right is held by the model."""
+    assert run.guard is not None
     count = of = 0
     for each in sizes:
         points = each.attackers["joint"]
-        left = points.filter(pl.Series(~reached(run, points), dtype=pl.Boolean))
+        left = points.filter(pl.Series(wrong(points) & ~run.accepts(run.guard, points), dtype=pl.Boolean))
         count, of = count + int(left["zero_score_gradient"].sum()), of + len(left)
-    sentence = "Images that stand against the joint attack where the gradient of a score is zero everywhere"
+    sentence = "Wrong answers that the guard withholds where the gradient of a score is zero everywhere"
     return _check("scores have a gradient", sure_level(count, of, 0.01, 0.5), sentence, count, of)
 
 

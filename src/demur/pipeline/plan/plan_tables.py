@@ -154,8 +154,8 @@ class GuardAttackPlan(Section):
     """The guard attacked by somebody who has it, on the first `images` of those attacked; 0 leaves it out.
 
     By default it is 200 in a plan that names no conditions and certifies a policy, and nothing in others; signals that
-    take passes of their own make it fewer. `eps` are the sizes in L∞, by default that of the attack that keeps its
-    worst point. `steps` and `restarts` are of each attacker.
+    the guard may have and that take passes of their own make it fewer, down to 50. `eps` are the sizes in L∞, by
+    default that of the attack that keeps its worst point. `steps` and `restarts` are of each attacker.
     """
 
     images: int | None = Field(default=None, ge=0, lt=INT64)

@@ -16,6 +16,7 @@ from demur.pipeline.plan.plan_file import OCCLUSIONS, Plan
 from demur.pipeline.plan.plan_tables import LipschitzPlan
 from demur.pipeline.plan.sections import (
     guard_attack,
+    guard_passes,
     map_condition,
     occlusion_conditions,
     region_conditions,
@@ -89,7 +90,9 @@ def resolve(
         return found
     needs = reduce(or_, map(needs_of, found.signals.values()), LOGITS)
     rows = min(len(source), plan.data.limit or len(source))
-    effort, left = Effort(multiply_adds=multiply_adds, rows=rows, passes=needs.passes), dict[str, str]()
+    of_guard = guard_passes(found.plan, found.signals, map(second_signal, found.policies.values()))
+    effort = Effort(multiply_adds=multiply_adds, rows=rows, passes=needs.passes, guard_passes=of_guard)
+    left = dict[str, str]()
     usual = effort.of(found.plan, found.conditions)
     for change in smaller(plan):
         if effort.of(found.plan, found.conditions) <= BUDGET:
@@ -118,13 +121,15 @@ def _written_out(plan: Plan, source: Source, *, spatial: bool, gradients: bool) 
             f"{twice[0]!r} stands among the conditions and in [epsilon] too. It would be measured twice, on other "
             "images: keep it in one of the two."
         )
+    certify = next(iter(_signals(map(call_of, named))), None)
+    plan = plan.model_copy(
+        update={"signals": plan.signals.model_copy(update={"use": tuple(signals), "certify": certify})}
+    )
+    passes = guard_passes(plan, signals, map(second_signal, policies.values()))
     changes = {
         "conditions": plan.conditions.model_copy(update={"use": names}),
-        "signals": plan.signals.model_copy(
-            update={"use": tuple(signals), "certify": next(iter(_signals(map(call_of, named))), None)}
-        ),
         "gates": canonical_gates(plan.gates, shape, found, tuple(signals)),
-        "guard_attack": guard_attack(plan, signals.values(), policies.values(), gradients=gradients),
+        "guard_attack": guard_attack(plan, passes, policies.values(), gradients=gradients),
     }
     other = () if plan.data.unknown is None else (UNKNOWN,)
     return Setup(plan.model_copy(update=changes), (*found, *other, *sections), signals, policies, maps, (*given, *read))

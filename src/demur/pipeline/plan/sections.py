@@ -98,23 +98,34 @@ def _says(part: Part, region: str) -> str:
     return known.get(region, f", as {region} shows it")
 
 
-_GUARDED = 200
-"""Images on which a guard is attacked in the usual plan."""
+_GUARDED, _FEWEST = 200, 50
+"""Images on which a guard is attacked in the usual plan, and the fewest of those that costly signals leave."""
 
 
-def guard_attack(
-    plan: Plan, signals: Iterable[AnySignal], policies: Iterable[object], *, gradients: bool
-) -> GuardAttackPlan:
+def guard_passes(plan: Plan, signals: Mapping[str, AnySignal], second: Iterable[str | None]) -> float:
+    """Forward passes of their own that the signals of a guard take of one image, at most.
+
+    Args:
+        plan: whose certified signal counts where it names one; else the dearest that may be chosen does.
+        signals: by canonical name, as the plan has them.
+        second: the signals of second thresholds, None where there is none; the dearest is added.
+    """
+    costs = {name: needs_of(signal).passes for name, signal in signals.items()}
+    certified = plan.signals.certify if plan.guard is None else None
+    first = max(costs.values(), default=0.0) if certified is None else costs[certified]
+    return first + max((costs[name] for name in second if name is not None and name != certified), default=0.0)
+
+
+def guard_attack(plan: Plan, passes: float, policies: Iterable[object], *, gradients: bool) -> GuardAttackPlan:
     """The attack on the guard with its number of images: what the plan has, and else what is usual.
 
-    It is usual where a guarantee is asked for or a guard is under audit. Signals that take passes of their own take
-    them at every step of an attack, so there are as many fewer images.
+    It is usual where a guarantee is asked for or a guard is under audit. Signals of a guard that take passes of their
+    own, `passes` in all, take them at every step of an attack, so there are as many fewer images.
     """
     given = plan.guard_attack
     if given.images is not None:
         return given
     guarded = plan.guard is not None or any(isinstance(policy, CERTIFIERS) for policy in policies)
-    passes = sum(needs_of(signal).passes for signal in signals)
     usual = guarded and gradients and not plan.conditions.use
-    images = min(plan.conditions.attacked, ceil(_GUARDED / (1 + passes))) if usual else 0
+    images = min(plan.conditions.attacked, max(_FEWEST, ceil(_GUARDED / (1 + passes)))) if usual else 0
     return given.model_copy(update={"images": images})

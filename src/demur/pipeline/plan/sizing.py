@@ -32,11 +32,13 @@ class Effort:
         multiply_adds: of one image.
         rows: how many images there are.
         passes: of one image, for the signals.
+        guard_passes: of one image, for those of the guard.
     """
 
     multiply_adds: int
     rows: int
     passes: float = 0.0
+    guard_passes: float = 0.0
 
     @property
     def attackable(self) -> int:
@@ -59,7 +61,7 @@ class Effort:
         """Passes of the attacks on the guard at all of their sizes: of searches for the least change, and of steps."""
         given = plan.guard_attack
         own = (_GUARD + _GUARD_STEP * given.steps * given.restarts) * max(1, len(given.eps))
-        return min(given.images or 0, self.attackable) * own * (1 + self.passes)
+        return min(given.images or 0, self.attackable) * own * (1 + self.guard_passes)
 
     def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
         own = 1 + 2 * (_steps(condition) + (0 if condition.map is None else condition.map.gradients))

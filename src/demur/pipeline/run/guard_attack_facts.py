@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import isfinite, isnan
 from operator import or_
 from typing import Any
 
@@ -158,6 +159,6 @@ def _no_columns(guarded: GuardedClassifier) -> dict[str, Any]:
     return {**{name: [] for name in plain}, **{kind: {name: [] for name in guarded.signals} for kind in numbers}}
 
 
-def _numbers(values: Tensor) -> Sequence[float | None]:
-    """JSON has no NaN and nothing infinite."""
-    return [value if value == value and abs(value) != float("inf") else None for value in values.double().tolist()]
+def _numbers(values: Tensor) -> Sequence[float | str | None]:
+    """JSON has no NaN and nothing infinite: null, and `inf` or `-inf`, by which a guard decides as by any number."""
+    return [value if isfinite(value) else None if isnan(value) else str(value) for value in values.double().tolist()]

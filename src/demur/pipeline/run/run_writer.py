@@ -38,6 +38,9 @@ _PICTURED = (
     _SHEETS,
 )
 _POLICIES = "facts/policies.json"
+_GUARD_ATTACK = "facts/guard_attack.json"
+"""Written once every size is there, so that none is left to measure where it is."""
+
 LATE_POLICIES = "facts/late_policies.json"
 """Policies that were fitted on attacked or corrupted tune images, once these were measured."""
 
@@ -141,7 +144,11 @@ class RunWriter:
 
 def _of_policies(sealed: Iterable[str]) -> list[str]:
     """The files that follow from the policies: what attackers of a guard found."""
-    return [name for name in sealed if name.startswith("facts/guard_attack")]
+    return [name for name in sealed if _is_of_guard_attack(name)]
+
+
+def _is_of_guard_attack(name: str) -> bool:
+    return name.startswith("facts/guard_attack")
 
 
 def try_folder(path: Path) -> None:
@@ -210,6 +217,7 @@ def _mended(path: Path) -> tuple[str, ...]:
         derived = [name for name in sealed if seal.is_derived(name)]
         again = [name for name in found if name not in {*seal.JOURNALS, *_KEPT}]
         again += _of_policies(sealed) if _POLICIES in found else []
+        again += [_GUARD_ATTACK] if any(map(_is_of_guard_attack, found)) else []
         seal.unseal(path, [*again, *pictures, *derived, seal.MANIFEST])
     return tuple(found)
 
