@@ -12,11 +12,14 @@ from tests import tiny
 from demur.analysis import analyse
 from demur.analysis.csv_tables import table_files
 from demur.analysis.guard_shapes import ATTACKERS
-from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found
+from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found, wrong_distances
 from demur.analysis.robustness.guard_breaches import guard_breach
 from demur.analysis.robustness.guarded_rows import guarded_rows
+from demur.analysis.robustness.least_distances import least_distances
+from demur.analysis.robustness.proven_answers import proven_rows
 from demur.analysis.run_folder import Run
 from demur.analysis.verdict.guard_attack_checks import guard_attack_checks
+from demur.analysis.verdict.proof_checks import proof_checks
 from demur.errors import RunError
 from demur.files import read_json
 from demur.pipeline.plan.plan_tables import GuardAttackPlan, ProofPlan, Signals
@@ -422,6 +425,34 @@ def aurc(scores, wrong):
     """The mean over coverages of the risk among the most certain, by sorting; no two scores are alike."""
     errors = np.cumsum(wrong[np.argsort(scores)])
     return (errors / np.arange(1, len(wrong) + 1)).mean()
+
+
+def test_what_attackers_of_the_guard_broke_is_not_proven(folder, changed):
+    """An image that only they make wrong, at 0.001, where no attack of the plan came, contradicts a proof there."""
+    run = Run(folder)
+    rows = proven_rows(run, read_json(folder / "facts/proof.json"))
+    free = rows.filter(pl.Series((least_distances(run, "linf", rows) > 0.001) & run.accepts(run.guard, rows)))
+    name, label = free.select("sample_id", "label").row(0)
+
+    def broken(facts):
+        at = facts["sample_ids"].index(name)
+        points = facts["attackers"]["joint"]
+        points["predicted"][at], points["distance"][at] = (label + 1) % 3, 0.001
+        points["scores"] = {key: [0.0] * IMAGES for key in points["scores"]}
+
+    other = changed(broken)
+    path, (place,) = other / "facts/proof.json", [read_json(other / "facts/proof.json")["sample_ids"].index(name)]
+    for column, value, count in (("right", True, 1), ("msp", -1.0, 1), ("msp", 1.0, 0)):
+        facts = read_json(folder / "facts/proof.json")
+        for size in facts["sizes"]:
+            size["right"], size["msp"] = [False] * IMAGES, [1.0] * IMAGES
+            size[column][place] = value
+        path.write_text(json.dumps({**facts, "radii": [0.0] * IMAGES}))
+        (check,) = proof_checks(Run(tiny.reseal(other)))
+        assert (check.count, check.state) == (count, "fail" if count else "pass")
+    before, after = (analyse(each).proof.sizes[0].found for each in (folder, other))
+    assert wrong_distances(Run(other), free)[0] == pytest.approx(0.001)
+    assert after.value <= before.value
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.robustness.guarded_rows import NORM, guarded_rows
-from demur.analysis.robustness.least_distances import edge
+from demur.analysis.robustness.least_distances import edge, least_distances
 from demur.analysis.run_folder import Flags, Floats, Run, values
 from demur.records import wrong
 
@@ -26,6 +26,19 @@ def accepted_wrong_found(run: Run, rows: pl.DataFrame, eps: float, *, norm: str 
     return accepted_wrong_distances(run, rows, norm=norm, aimed=aimed) <= edge(eps)
 
 
+def wrong_distances(run: Run, rows: pl.DataFrame) -> Floats:
+    """Of each image of some rows, the length in L∞ of the least change found that makes the model wrong.
+
+    By any attack, search or attacker of a guard; it is 0 where the answer was wrong already, infinite where nothing
+    fooled it.
+    """
+    ids, least = rows.select("sample_id"), least_distances(run, NORM, rows)
+    for points in (points for each in guarded_rows(run) for points in each.attackers.values()):
+        lengths = np.where(wrong(points), values(points, f"distance.{NORM}"), np.inf)
+        least = np.fmin(least, _of_images(ids, points, lengths))
+    return least
+
+
 def accepted_wrong_distances(run: Run, rows: pl.DataFrame, *, norm: str = NORM, aimed: bool = True) -> Floats:
     """Of each image of some rows, the length in a norm of the least change at which a wrong answer was given.
 
@@ -35,10 +48,15 @@ def accepted_wrong_distances(run: Run, rows: pl.DataFrame, *, norm: str = NORM, 
     ids, least = rows.select("sample_id"), np.full(len(rows), np.inf)
     for table, lengths in _points(run, norm, aimed=aimed):
         passed = run.accepts(run.guard, table) & wrong(table)
-        known = pl.DataFrame({"sample_id": table["sample_id"], "distance": np.where(passed, lengths, np.inf)})
-        joined = ids.join(known, on="sample_id", how="left", maintain_order="left")["distance"]
-        least = np.fmin(least, joined.fill_null(np.inf).to_numpy())
+        least = np.fmin(least, _of_images(ids, table, np.where(passed, lengths, np.inf)))
     return least
+
+
+def _of_images(ids: pl.DataFrame, table: pl.DataFrame, lengths: Floats) -> Floats:
+    """The lengths of a table in the order of some images; infinite for those that it has not."""
+    known = pl.DataFrame({"sample_id": table["sample_id"], "distance": lengths})
+    joined = ids.join(known, on="sample_id", how="left", maintain_order="left")["distance"]
+    return joined.fill_null(np.inf).to_numpy()
 
 
 def _points(run: Run, norm: str, *, aimed: bool) -> Iterator[tuple[pl.DataFrame, Floats]]:

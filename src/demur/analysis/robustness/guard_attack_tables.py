@@ -7,11 +7,11 @@ import polars as pl
 
 from demur.analysis.attack_knowledge import GuardKnowledge, guard_knowledge
 from demur.analysis.quantity import Quantity, Table
-from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found
+from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found, wrong_distances
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile
-from demur.analysis.robustness.guarded_rows import NORM, UNAWARE, GuardedRows, guarded_rows
-from demur.analysis.robustness.least_distances import edge, least_distances
-from demur.analysis.run_folder import Flags, Floats, Run, score, share, values
+from demur.analysis.robustness.guarded_rows import UNAWARE, GuardedRows, guarded_rows
+from demur.analysis.robustness.least_distances import edge
+from demur.analysis.run_folder import Flags, Run, score, share, values
 from demur.metrics.delong import auroc_interval
 from demur.metrics.estimate import Estimate
 from demur.metrics.jackknife import mean_interval
@@ -169,14 +169,6 @@ def guard_attack(run: Run, reported: float | None) -> GuardAttack | None:
     )
 
 
-def model_distances(run: Run, found: GuardedRows) -> Floats:
-    """Of each image the least change that makes the model wrong, by any attack and any attacker of the guard."""
-    least = least_distances(run, NORM, found.clean)
-    for points in found.attackers.values():
-        least = np.fmin(least, np.where(wrong(points), values(points, f"distance.{NORM}"), np.inf))
-    return least
-
-
 def stands(run: Run, found: GuardedRows) -> Flags:
     """Images that are right and given as they are, and of which no wrong answer was found that is given."""
     assert run.guard is not None
@@ -196,7 +188,7 @@ def _size(run: Run, found: GuardedRows) -> GuardSize:
         eps=found.eps,
         found=share(accepted_wrong_found(run, found.clean, found.eps), found.clean),
         unaware=share(unaware | reached(run, found.clean), found.clean),
-        model_wrong=share(model_distances(run, found) <= edge(found.eps), found.clean),
+        model_wrong=share(wrong_distances(run, found.clean) <= edge(found.eps), found.clean),
         robust=share(stands(run, found), found.clean),
     )
 

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
+from demur.analysis.robustness.accepted_distances import wrong_distances
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile
 from demur.analysis.robustness.guard_breaches import guard_breach
-from demur.analysis.robustness.least_distances import edge, least_distances
+from demur.analysis.robustness.least_distances import edge
 from demur.analysis.run_folder import Flags, Floats, Run, share
 from demur.policies import CertifiedPair, CertifiedThreshold
 from demur.records import groups
@@ -93,7 +94,7 @@ def proof(run: Run) -> Proof | None:
     if facts["reason"] is not None:
         return Proof(images=0, reason=facts["reason"], largest=largest, radius=None, guard=None)
     rows = proven_rows(run, facts)
-    distances, radii, floor = least_distances(run, NORM, rows), rows["radius"].to_numpy(), confidence_floor(run)
+    distances, radii, floor = wrong_distances(run, rows), rows["radius"].to_numpy(), confidence_floor(run)
     found = np.where(radii >= largest, np.inf, radii)
     return Proof(
         images=len(rows),

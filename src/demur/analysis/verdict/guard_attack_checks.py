@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from demur.analysis.robustness.guard_attack_tables import detections, model_distances, reached, stands
+from demur.analysis.robustness.accepted_distances import wrong_distances
+from demur.analysis.robustness.guard_attack_tables import detections, reached, stands
 from demur.analysis.robustness.guarded_rows import UNAWARE, GuardedRows, guarded_rows
 from demur.analysis.robustness.least_distances import edge
 from demur.analysis.run_folder import Run, score, share, values
@@ -106,7 +107,7 @@ def _plausible(run: Run, found: GuardedRows) -> Check:
 
     Tramèr (2022), "Detecting adversarial examples is (nearly) as hard as classifying them", arXiv:2107.11630.
     """
-    half = model_distances(run, found) > edge(found.eps / 2)
+    half = wrong_distances(run, found.clean) > edge(found.eps / 2)
     ours, theirs = share(stands(run, found), found.clean), share(half, found.clean)
     sentence = (
         f"Images right, given and not broken at {found.eps:.3g}, more than stand at half of it without the guard: "
