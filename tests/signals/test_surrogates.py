@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tests.signals.test_signals import REFERENCES
 
 from demur.evidence import Evidence, surrogate_of
@@ -104,6 +107,23 @@ def test_a_detector_is_followed_through_any_estimator(estimator):
         torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-6)
     else:
         assert torch.nn.functional.cosine_similarity(slope, exact, dim=1).mean() > 0.4
+
+
+@pytest.mark.parametrize("named", [{"with_mean": False}, {"with_std": False}, {"with_mean": False, "with_std": False}])
+def test_a_scaler_is_followed_in_what_it_does(named):
+    x, wrong = columns()
+    x = 3 * x + 2
+    model = make_pipeline(StandardScaler(**named), LogisticRegression()).fit(x.numpy(), wrong.numpy())
+    leaf = x[:20].clone().requires_grad_()
+    values = with_gradient(model, leaf)
+    torch.testing.assert_close(values.detach(), torch.from_numpy(model.predict_proba(x[:20].numpy())[:, 1]))
+    (slope,) = torch.autograd.grad(values.sum(), leaf)
+    steps = 1e-5 * torch.eye(3, dtype=torch.float64)
+    sides = [
+        [torch.from_numpy(model.predict_proba((x[:20] + way * d).numpy())[:, 1]) for way in (1, -1)] for d in steps
+    ]
+    exact = torch.stack([(up - down) / 2e-5 for up, down in sides], dim=1)
+    torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

@@ -65,7 +65,9 @@ def _formula(model: Any) -> Any:
         last = _formula(steps[-1])
         if last is None or len(steps) != 2 or not isinstance(steps[0], StandardScaler):
             return None
-        middle, scale = _tensor(steps[0].mean_), _tensor(steps[0].scale_)
+        scaler = steps[0]
+        middle = _tensor(scaler.mean_ if scaler.with_mean else 0.0)
+        scale = _tensor(scaler.scale_ if scaler.with_std else 1.0)
         return lambda columns: last((columns - middle) / scale)
     if isinstance(model, LogisticRegression | LinearDiscriminantAnalysis):
         weight, bias = _tensor(model.coef_), _tensor(model.intercept_)

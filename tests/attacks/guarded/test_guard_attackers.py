@@ -250,6 +250,17 @@ def test_right_answers_are_withheld_exactly_where_they_can_be():
     assert 0 < (least < CLEAR)[plain].float().mean() < 1
 
 
+def test_the_least_change_is_searched_once_for_all_sizes_and_counted():
+    guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD})
+    known = attack_guard(guarded, x, y, keys(), eps=EPS, steps=2)["minimal"]
+    for eps in (EPS, EPS / 4):
+        searched = force_abstention(guarded, x, y, keys(), eps=eps, steps=10)
+        given = force_abstention(guarded, x, y, keys(), eps=eps, steps=10, minimal=known.x)
+        torch.testing.assert_close(given.x, searched.x)
+        more = (searched.forwards - given.forwards, searched.backwards - given.backwards)
+        assert torch.equal(torch.stack(more), torch.stack([known.forwards, known.backwards]))
+
+
 def test_confidence_is_turned_upside_down_and_no_answer_changes():
     oracle = Plane()
     guarded, x, y = setting({"msp": MSP()}, {"msp": THRESHOLD}, oracle)

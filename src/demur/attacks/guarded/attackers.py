@@ -111,6 +111,7 @@ def force_abstention(
     steps: int = 50,
     batch: int = 128,
     passes: int | None = None,
+    minimal: Images | None = None,
 ) -> GuardAttackOutcome:
     """Right answers that are made to be withheld, though they stay right; other rows stay as they are.
 
@@ -126,6 +127,7 @@ def force_abstention(
         steps: of each search.
         batch: rows per pass.
         passes: how many passes each gradient is a mean of; by default 1, or 8 where the model draws at random.
+        minimal: the points of `minimal` in this ball or a larger one; by default they are searched.
 
     Raises:
         InputError: a number is out of its range, or there is not one label and one key for each image.
@@ -136,8 +138,9 @@ def force_abstention(
     loss = KeptLoss(guarded, raising=True, passes=_passes(guarded, passes))
     ascent = GuardAscent(eps=eps, norm=norm, steps=steps)
     clean = ball.judged(x, torch.arange(len(x)), loss, y)
-    found = clean
-    for start in (ball.x, ball.near_the_boundary()):
+    nearest = ball.minimal() if minimal is None else None
+    found = clean if nearest is None else clean.costing(torch.arange(len(x)), nearest.forwards, nearest.backwards)
+    for start in (ball.x, ball.near_the_boundary(minimal if nearest is None else nearest.x)):
         rows = (~clean.wrong & found.accepted).nonzero()[:, 0]
         found = ball.climbed(found, rows, start[rows], loss, loss.withheld, y, ascent, "abstention")
     return found
@@ -269,10 +272,14 @@ class _Ball:
         outcome = outcome.costing(torch.arange(len(rows)), found.forwards.cpu(), found.backwards.cpu())
         return better_of(before, rows, outcome)
 
-    def near_the_boundary(self) -> Images:
+    def near_the_boundary(self, minimal: Images) -> Images:
         """Almost the nearest wrong answer, inside the ball."""
-        short = self.minimal().x - self.x
-        return (self.x + _BEFORE * short).clamp(0, 1)
+        return (self.x + _BEFORE * (self.cut(minimal) - self.x)).clamp(0, 1)
+
+    def cut(self, points: Images) -> Images:
+        """A point of every row, cut where the ball ends."""
+        radius = torch.full((len(self.x),), self.eps, dtype=self.x.dtype, device=self.x.device)
+        return project(points.to(self.x), self.x, radius, self.norm)
 
     def answers(self) -> Labels:
         """What the classifier says of the clean images."""
@@ -296,9 +303,7 @@ class _Ball:
 
     def everyone(self, points: Images) -> GuardAttackOutcome:
         """What the guard says of a point of every row, cut where the ball ends."""
-        radius = torch.full((len(self.x),), self.eps, dtype=self.x.dtype, device=self.x.device)
-        cut = project(points.to(self.x), self.x, radius, self.norm)
-        return self.judged(cut, torch.arange(len(self.x)), partial(worth, self.guarded), self.y)
+        return self.judged(self.cut(points), torch.arange(len(self.x)), partial(worth, self.guarded), self.y)
 
 
 def _never(evidence: Evidence, y: Labels) -> Scores:  # noqa: ARG001 — a margin of success takes both

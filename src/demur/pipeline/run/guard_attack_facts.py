@@ -78,7 +78,7 @@ def guard_attack_facts(job: Job, policy: CertifiedPolicy, eps: float) -> dict[st
         "eps": eps,
         "sample_ids": [job.index.sample_ids[row] for row in rows],
         "attackers": {name: _columns(outcome) for name, outcome in found.items()},
-        "abstention": [{"alpha": alpha, **columns} for alpha, columns in attack.abstention()],
+        "abstention": [{"alpha": alpha, **columns} for alpha, columns in attack.abstention(found["minimal"].x)],
         "confidence": _columns(confidence),
     }
 
@@ -99,7 +99,7 @@ class _Attack:
         """The steps of each search, and the rows of each pass."""
         return self.job.plan.guard_attack.steps, self.job.plan.batch
 
-    def abstention(self) -> Iterator[tuple[float, dict[str, Any]]]:
+    def abstention(self, minimal: Images) -> Iterator[tuple[float, dict[str, Any]]]:
         """For each share of the size, the largest first: rows, by their place, and what was found of them.
 
         Only right answers that are given can be made to be withheld; rows that stand in a ball stand in a smaller one.
@@ -110,7 +110,7 @@ class _Attack:
                 yield alpha, {"rows": [], **_no_columns(self.guarded)}
                 continue
             given = self.guarded, self.x[rows], self.y[rows], self.keys.rows(rows.tolist())
-            found = force_abstention(*given, eps=alpha * self.eps, steps=steps, batch=batch)
+            found = force_abstention(*given, eps=alpha * self.eps, steps=steps, batch=batch, minimal=minimal[rows])
             yield alpha, {"rows": rows.tolist(), **_columns(found)}
             rows = rows[(~found.accepted & ~found.wrong).to(rows.device)]
 
