@@ -138,9 +138,11 @@ def force_abstention(
     loss = KeptLoss(guarded, raising=True, passes=_passes(guarded, passes))
     ascent = GuardAscent(eps=eps, norm=norm, steps=steps)
     clean = ball.judged(x, torch.arange(len(x)), loss, y)
-    nearest = ball.minimal() if minimal is None else None
-    found = clean if nearest is None else clean.costing(torch.arange(len(x)), nearest.forwards, nearest.backwards)
-    for start in (ball.x, ball.near_the_boundary(minimal if nearest is None else nearest.x)):
+    found = clean
+    if minimal is None:
+        nearest = ball.minimal()
+        minimal, found = nearest.x, clean.costing(torch.arange(len(x)), nearest.forwards, nearest.backwards)
+    for start in (ball.x, ball.near_the_boundary(minimal)):
         rows = (~clean.wrong & found.accepted).nonzero()[:, 0]
         found = ball.climbed(found, rows, start[rows], loss, loss.withheld, y, ascent, "abstention")
     return found
