@@ -112,8 +112,9 @@ def test_a_search_stays_with_a_model_whose_copy_answers_real_images_otherwise():
     classifier, (x, _) = bound(Chain("bright images otherwise")), images()
     objective = Objective(classifier)
     assert classifier.folded is not classifier
-    assert objective.searching(x, classifier.logits(x)).classifier is classifier.folded
-    assert objective.searching(x + 0.9, classifier.logits(x + 0.9)) is objective
+    y = torch.zeros(len(x), dtype=torch.long)
+    assert objective.searching(x, y, objective.answer(x, y)).classifier is classifier.folded
+    assert objective.searching(x + 0.9, y, objective.answer(x + 0.9, y)) is objective
 
 
 @pytest.mark.parametrize("attack", [PGD(eps=0.1, steps=10), Ray()], ids=["pgd", "ray"])
@@ -131,7 +132,7 @@ def test_what_a_search_finds_is_answered_by_the_model_itself(attack, monkeypatch
     assert found.fooled.sum() > 0
     torch.testing.assert_close(found.logits[found.fooled], answers, rtol=1e-6, atol=1e-6)
     assert not (answers.argmax(dim=1) == y[found.fooled]).any()
-    monkeypatch.setattr(Objective, "searching", lambda self, _x, _logits: self)
+    monkeypatch.setattr(Objective, "searching", lambda self, _x, _y, _answer: self)
     plain = attack.execute(Objective(classifier), x, y, keys, batch=len(x))
     assert torch.equal(found.fooled, plain.fooled)
     torch.testing.assert_close(found.linf, plain.linf, rtol=1e-3, atol=1e-5)
@@ -141,7 +142,7 @@ def test_what_only_the_copy_answers_wrong_is_no_success(monkeypatch):
     classifier, (x, _) = flat(), images()
     y = classifier.logits(x).argmax(dim=1)
     other = classifier.altered(lambda module: module[-1].weight.data.neg_(), "other")
-    monkeypatch.setattr(Objective, "searching", lambda _self, _x, _logits: Objective(other))
+    monkeypatch.setattr(Objective, "searching", lambda _self, _x, _y, _answer: Objective(other))
     keys = Keys.of(0, [str(row) for row in range(len(x))], "attack")
     found = PGD(eps=1e-4, steps=3).execute(Objective(classifier), x, y, keys, batch=len(x))
     with torch.no_grad():

@@ -33,6 +33,7 @@ TEXTS = {
         "fit",
     ),
     *("fog", "foreign", "frost", "gaussian_noise", "glass_blur", "goal", "impulse_noise", "lipschitz", "local norm"),
+    *("minimal", "confident"),
     *("motion_blur", "move", "noise radius", "noise", "operator norm", "pixels", "probe", "randomised", "rotation"),
     *("salt_and_pepper", "shot_noise left", "shot_noise", "shuffled", "snow angle", "snow", "spatter", "speckle_noise"),
     *(
