@@ -33,6 +33,20 @@ audit n_fgsm "$small"
 audit n_fgsm "$small" --plan "$here/000-hardening.toml" --out "$out/audit-n_fgsm-8"
 demur compare "$out"/audit-{simple_cnn,mobile_cnn,n_fgsm} --html "$out/comparison.html"
 
+# Models, attacks and detectors: one table, $out/matrix/matrix.csv.
+cat >"$out/matrix.toml" <<END
+models = [
+  "zoo:simple_cnn@$out/simple_cnn/model.safetensors", "zoo:mobile_cnn@$out/mobile_cnn/model.safetensors",
+  "zoo:$small@$out/n_fgsm/model.safetensors",
+]
+data = "parquet:$DEMUR_SHARED/data/cifar10/test.parquet"
+attacks = ["fgsm(eps=0.03)", "pgd(eps=0.03, step=0.005, steps=20)"]
+signals = ["msp", "energy", "activation_entropy"]
+attacked = 400
+limit = 3000
+END
+demur matrix "$out/matrix.toml" --out "$out/matrix"
+
 for seed in 0 1 2; do
   for recipe in n_fgsm entropy_guided; do
     learn "$recipe-$seed" compact_resnet "$recipe(eps=8/255, epochs=8, mixed_precision=True)" --seed "$seed"
