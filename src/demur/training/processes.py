@@ -213,9 +213,19 @@ def _accelerator() -> "Accelerator":
             "a training that torchrun starts needs accelerate. Install it with: pip install 'demur[train]', or start "
             "`demur train` without torchrun."
         ) from None
+    _ahead_of_the_group()
     coarse = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return Accelerator(
         cpu=not torch.accelerator.is_available(),
         mixed_precision="bf16" if coarse else "no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+
+
+def _ahead_of_the_group() -> None:
+    """Import what takes today's process group for a default value, while there is none.
+
+    An optimizer imports it on first use. From then on the group would outlive `end_training`, and its threads the
+    interpreter: one in fifty processes was aborted while it ended, after all its work was written.
+    """
+    import torch.distributed.nn  # noqa: F401
