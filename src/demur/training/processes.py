@@ -199,10 +199,12 @@ def started_processes(wanted: int | None = None) -> Iterator[Processes]:
         yield Alone()
         return
     accelerator = _accelerator()
-    if accelerator.num_processes != started:
-        raise RunError(f"torchrun started {started} processes, and {accelerator.num_processes} found each other.")
-    yield Together(accelerator)
-    accelerator.end_training()
+    try:
+        if accelerator.num_processes != started:
+            raise RunError(f"torchrun started {started} processes, and {accelerator.num_processes} found each other.")
+        yield Together(accelerator)
+    finally:
+        accelerator.end_training()
 
 
 def _accelerator() -> "Accelerator":
