@@ -28,6 +28,7 @@ from demur.cli.compare_command import PageCommand, compare
 from demur.cli.explain_command import explain
 from demur.cli.matrix_command import matrix
 from demur.cli.monitor_command import monitor
+from demur.cli.part_commands import freeze, merge
 from demur.cli.run_commands import audit, list_names, plan, report
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
@@ -99,6 +100,8 @@ for _name, _work in (
     ("labels", labels),
     ("report", report),
     ("compare", compare),
+    ("merge", merge),
+    ("freeze", freeze),
     ("plan", plan),
     ("list", list_names),
 ):

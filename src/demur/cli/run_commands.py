@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.part_commands import Frozen, Shard, audit_part
 from demur.cli.settings import (
     AttackSignal,
     Batch,
@@ -29,6 +30,7 @@ from demur.cli.settings import (
     results_alone,
     status,
 )
+from demur.cli.shard_scripts import ScriptFormat, shard_script
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
 
@@ -64,6 +66,8 @@ def audit(
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    shard: Shard = None,
+    frozen: Frozen = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST.
@@ -78,6 +82,8 @@ def audit(
     from demur.pipeline.run.resources import Resources
 
     resources = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    if shard is not None or frozen is not None:
+        return audit_part(chosen, shard, frozen, out, device, resources)
     folder, words, code = _audited(chosen, out, device, resources)
     print((folder / "results.json").read_text("utf-8") if json else words)
     raise typer.Exit(code)
@@ -130,9 +136,16 @@ def plan(
     prevalence: Prevalence = None,
     unknown: Unknown = None,
     attack_signal: AttackSignal = None,
+    shards: Annotated[int | None, typer.Option(help="Print instead the commands that measure it in N parts.")] = None,
+    as_: Annotated[
+        ScriptFormat, typer.Option("--as", help="With --shards: what runs the parts.")
+    ] = ScriptFormat.COMMANDS,
 ) -> None:
-    """Print the resolved plan as TOML, every default written out."""
+    """Print the resolved plan as TOML, every default written out; with --shards the commands of its parts."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
+    if shards is not None:
+        print(shard_script(sys.argv[2:], shards, as_), end="")
+        return
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.pipeline.run.prepare import written_out

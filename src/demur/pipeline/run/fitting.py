@@ -197,7 +197,7 @@ def fitted_signals(job: Job, folder: RunWriter) -> Job:
     """
     if not any(isinstance(signal, Fittable) for signal in job.signals.values()):
         return job
-    kept = _kept_signals(job, folder)
+    kept = kept_signals(job, folder)
     if kept is not None:
         return replace(job, fitted=kept)
     job = fit_signals(job)
@@ -220,7 +220,7 @@ def _origin(job: Job) -> dict[str, Any]:
     }
 
 
-def _kept_signals(job: Job, folder: RunWriter) -> dict[str, Signal] | None:
+def kept_signals(job: Job, folder: RunWriter) -> dict[str, Signal] | None:
     """The signals in `fitted/`, if they are whole and of this model, these data and this plan."""
     path = folder.path / "fitted"
     origin = path / "origin.json"

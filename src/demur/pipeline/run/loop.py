@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import torch
@@ -107,6 +108,26 @@ def run_plan(
 
 def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources) -> Path:
     began = time.monotonic()
+    with begun_run(plan, out, progress, others, resources) as (job, folder, checks, notes):
+        if not folder.is_finished({task.name: len(task.rows) for task in shards(job)}):
+            say_harm(folder, progress, notes)
+            folder.write_json("facts/preflight.json", checks)
+            _note_preprocessing(job, folder, progress)
+            _measure(job, folder, progress, resources)
+            folder.log("finished", seconds=round(time.monotonic() - began, 1))
+            folder.finish()
+    return folder.path
+
+
+Begun: TypeAlias = tuple[Job, RunWriter, list[dict[str, Any]], list[str]]
+"""A job, its folder, what was found of the model beforehand, and what differs from the run that is continued."""
+
+
+@contextmanager
+def begun_run(
+    plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources
+) -> Iterator[Begun]:
+    """The job of a plan and its folder, locked, which belongs to this plan, this model and these images."""
     if resources.threads is not None:
         torch.set_num_threads(resources.threads)
     kept = KeptImages(resources.image_memory * MIB)
@@ -119,14 +140,7 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
         notes = [*write_metadata(job, folder), *check_answers(job, folder)]
         for sentence in notes:
             progress.say(sentence)
-        if not folder.is_finished({task.name: len(task.rows) for task in shards(job)}):
-            _say_harm(folder, progress, notes)
-            folder.write_json("facts/preflight.json", checks)
-            _note_preprocessing(job, folder, progress)
-            _measure(job, folder, progress, resources)
-            folder.log("finished", seconds=round(time.monotonic() - began, 1))
-            folder.finish()
-    return folder.path
+        yield job, folder, checks, notes
 
 
 def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
@@ -138,14 +152,14 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
     folder.reopen(task.name for task in missing)
     fitted = job
     if missing or not all(map(folder.has, _files_of_signals(job))):
-        fitted = _fit(job, folder, work, progress)
+        fitted = fit_first(job, folder, work, progress)
     with Effort(fitted, folder, progress, resources) as effort:
         effort.begin(work, missing)
         effort.measure([task for task in missing if task.condition == CLEAN])
         clean = read(folder.path, CLEAN.name)
         with folder.timed("policies"):
-            _freeze(fitted, folder, clean)
-        lost = _lost(job, clean)
+            freeze_policies(fitted, folder, clean)
+        lost = lost_rows(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         answered = excluding(job, lost)
         guarded = excluding(fitted, lost)
@@ -174,7 +188,7 @@ def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
         _note(folder, "neighbours", progress, "looking for bursts", lambda: bursts(printed()))
 
 
-def _say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
+def say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
     """What is measured again although it was measured once, and what else the log should keep."""
     if folder.harmed:
         folder.log("files were changed since they were written", files=list(folder.harmed))
@@ -264,7 +278,7 @@ def _trials(job: Job) -> dict[str, Any]:
     return trials(job, attacked_rows(job.index, min(count, sample_size(count))))
 
 
-def _lost(job: Job, clean: pl.DataFrame) -> dict[int, str]:
+def lost_rows(job: Job, clean: pl.DataFrame) -> dict[int, str]:
     """The rows on which the model failed as they are, and why."""
     errors = zip(clean["error"].to_list(), job.index.errors, strict=True)
     return {row: error for row, (error, own) in enumerate(errors) if error is not None and own is None}
@@ -277,7 +291,7 @@ def _files_of_signals(job: Job) -> Iterator[str]:
     yield "timings/signals.json"
 
 
-def _fit(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
+def fit_first(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Progress) -> Job:
     """Say what signals will cost, and fit those that must be fitted."""
     scored = sum(len(task.rows) for task in work if task.condition.scored)
     for sentence in prices(job.signals, scored, len(job.index.rows_of("fit"))):
@@ -310,7 +324,7 @@ def _fit_late(job: Job, folder: RunWriter, progress: Progress, clean: pl.DataFra
         folder.write_json(LATE_POLICIES, entries)
 
 
-def _freeze(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
+def freeze_policies(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
     if not folder.has("facts/policies.json"):
         chosen = choose_for_certificates(job, clean)

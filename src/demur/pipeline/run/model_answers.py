@@ -44,7 +44,7 @@ def check_answers(job: Job, folder: RunWriter) -> list[str]:
     now = without_failures(job, job.index.readable[:PROBES], _answers, lambda _why, _lost: None)
     kept = folder.has(NAME)
     before = read_json(folder.path / NAME) if kept else _recorded(job, folder)
-    notes = [] if before is None else list(_compared(before, now, folder))
+    notes = [] if before is None else list(compared_answers(before, now, folder))
     if not kept:
         folder.write_json(NAME, now)
     return notes
@@ -103,8 +103,12 @@ def _recorded(job: Job, folder: RunWriter) -> dict[str, Any] | None:
     return {"repeatable": True, "sample_ids": rows["sample_id"].to_list(), "logits": shown, "noise": None}
 
 
-def _compared(before: Mapping[str, Any], now: Mapping[str, Any], folder: RunWriter) -> Iterator[str]:
-    """Sentences on where the answers come from; an error where they are others."""
+def compared_answers(before: Mapping[str, Any], now: Mapping[str, Any], folder: RunWriter) -> Iterator[str]:
+    """Sentences on where the answers come from.
+
+    Raises:
+        RunError: they are others.
+    """
     moved = [
         f"{key} {before[key]} then, {now[key]} now"
         for key in ("device", "dtype")

@@ -48,14 +48,14 @@ def write_metadata(job: Job, folder: RunWriter) -> list[str]:
             "or choose another folder with --out."
         )
     before = read_json(path) if path.exists() and (intact or not sealed) else facts
-    _check_same(folder, before, facts)
+    check_same_run(folder, before, facts)
     if not intact:
         folder.write({NAME: content})
-    return list(_other_versions(before, facts))
+    return list(other_versions(before, facts))
 
 
-def _other_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What this run was begun with in other versions than it would go on with."""
+def other_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What a run was begun with in other versions than it would go on with, a sentence."""
     known = before.get("versions", {})
     found = [
         f"{name} {known[name]} then, {version} now"
@@ -66,8 +66,12 @@ def _other_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         yield f"the run was begun under other versions: {', '.join(found)}; its answers are compared"
 
 
-def _check_same(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Shards are by position and keep what was known of their rows, so a run goes on with the same rows only."""
+def check_same_run(folder: RunWriter, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse other rows: shards are by position and keep what was known of their rows.
+
+    Raises:
+        RunError: `now` is of another model, other data or another plan than `before`, what the folder was begun with.
+    """
     keys = ("model_sha256", "data_sha256", "plan_sha256")
     if not isinstance(before, dict) or not set(keys) <= set(before):
         raise RunError(

@@ -85,6 +85,25 @@ class RunWriter:
         entry = {"shard": name, "condition": condition, "rows": shard.rows, **shard.write(self.path, name)}
         append_line(self._journal, json.dumps(checked_line(entry), sort_keys=True))
 
+    def adopt(self, entry: Mapping[str, Any], contents: Mapping[str, bytes]) -> None:
+        """Write the files of a shard that was measured into another folder, then the line that names it."""
+        if not (self.path / seal.MANIFEST).exists():
+            write_json(self.path / seal.MANIFEST, [])
+        for name, content in sorted(contents.items()):  # its parts, then its records
+            write_atomically(self.path / name, content)
+        append_line(self._journal, json.dumps(entry, sort_keys=True))
+
+    def adopt_lines(self, part: Path, names: Iterable[str]) -> None:
+        """Take over what another folder notes of shards: how long they took, and on which the model failed."""
+        told = set(names)
+        for line in (part / TIMES).read_text().splitlines() if (part / TIMES).is_file() else ():
+            if line.endswith("}") and json.loads(line)["name"] in told:
+                append_line(self.path / TIMES, line)
+        for line in whole_lines(part / "log.jsonl"):
+            event = json.loads(line)
+            if event.get("what") in told:
+                self.log(event["event"], **{key: event[key] for key in ("what", "why", "rows")})
+
     def has(self, name: str) -> bool:
         """Whether a file is there as this run wrote it; one that is not sealed is from elsewhere, or half a step."""
         return seal.is_intact(self.path, name)

@@ -1,0 +1,152 @@
+"""The shards of parts, put into one run folder: each once, as it was written, of the same model, data and plan."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demur import seal
+from demur.errors import InputError, RunError
+from demur.files import read_json
+from demur.pipeline.job import shard_rows
+from demur.pipeline.plan.conditions import CLEAN
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.model_answers import NAME as ANSWERS
+from demur.pipeline.run.model_answers import compared_answers
+from demur.pipeline.run.part_run import PART, frozen_sha256
+from demur.pipeline.run.run_metadata import NAME as METADATA
+from demur.pipeline.run.run_metadata import check_same_run, other_versions
+from demur.pipeline.run.run_writer import RunWriter, open_run, try_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What a merged folder holds.
+
+    Attributes:
+        folder: where.
+        added: shards that came with this call.
+        there: those that were there, or came twice, of which the first stays.
+        missing: names of the shards that no part has brought, the clean ones and the others.
+        frozen: whether what the clean shards fix is fixed.
+        notes: what differs between parts and forbids nothing, a sentence each.
+    """
+
+    folder: Path
+    added: int
+    there: int
+    missing_clean: tuple[str, ...]
+    missing: tuple[str, ...]
+    frozen: bool
+    notes: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to measure but what is no row."""
+        return self.frozen and not self.missing_clean and not self.missing
+
+
+def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
+    """Put the shards of parts into a run folder, made if it is not there; a shard that is there already stays.
+
+    Parts stay as they are, and may be merged as soon as some of them are done. Until the folder is frozen only clean
+    shards are taken.
+
+    Raises:
+        InputError: a folder is no part of an audit.
+        RunError: parts are of other models, data or plans than the first, were measured after another freeze, or a
+            file of one was changed.
+    """
+    plans = {_plan_of(part) for part in parts}
+    if len(plans) > 1:
+        raise RunError(_different(parts))
+    try_folder(out)
+    with open_run(out, read_plan(parts[0] / "plan.toml", (), {})) as folder:
+        notes = [note for part in parts for note in _met(folder, part)]
+        frozen = frozen_sha256(out) if (out / "facts" / "policies.json").is_file() else None
+        planned, have = planned_shards(read_json(out / METADATA)), set(folder.shards())
+        added = there = 0
+        for part in parts:
+            own, twice = _adopt(folder, part, planned, have, frozen)
+            added, there = added + own, there + twice
+        missing = [name for name in planned if name not in have]
+    clean = tuple(name for name in missing if name.startswith("c000-"))
+    return Merged(
+        folder=out,
+        added=added,
+        there=there,
+        missing_clean=clean,
+        missing=tuple(name for name in missing if name not in clean),
+        frozen=frozen is not None,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def planned_shards(facts: Mapping[str, Any]) -> dict[str, int]:
+    """The shards of a run by what `run.json` says of it, and the rows of each."""
+    most, found = shard_rows(facts["input_shape"]), dict[str, int]()
+    for number, condition in enumerate(facts["conditions"]):
+        for shard, start in enumerate(range(0, condition["rows"], most)):
+            found[f"c{number:03d}-s{shard:04d}"] = min(most, condition["rows"] - start)
+    return found
+
+
+def _plan_of(part: Path) -> bytes:
+    if not (part / "plan.toml").is_file() or not (part / METADATA).is_file():
+        raise InputError(
+            f"{part} is no part of an audit: it lacks plan.toml or {METADATA}. Name folders that "
+            "`demur audit … --shard i/N --out DIR` wrote."
+        )
+    return (part / "plan.toml").read_bytes()
+
+
+def _different(parts: Sequence[Path]) -> str:
+    common = Counter(_plan_of(part) for part in parts).most_common(1)[0][0]
+    other = next(part for part in parts if _plan_of(part) != common)
+    lines = set(_plan_of(other).decode().splitlines()) ^ set(common.decode().splitlines())
+    return (
+        f"{other} is of another plan than most parts; these lines differ: {'; '.join(sorted(lines)[:6])}. Parts of one "
+        "audit have one plan: merge those."
+    )
+
+
+def _met(folder: RunWriter, part: Path) -> Iterator[str]:
+    """Refuse a part of another run; what it says of the run is taken over where nothing was said yet."""
+    own = RunWriter(part)
+    for name in (METADATA, ANSWERS, PART):
+        if not own.has(name) and (name != PART or (part / PART).exists()):
+            raise seal.changed(part, name)
+    for name in (METADATA, ANSWERS):
+        if not folder.has(name):
+            folder.write({name: (part / name).read_bytes()})
+    before, now = read_json(folder.path / METADATA), read_json(part / METADATA)
+    check_same_run(folder, before, now)
+    yield from (f"{part}: {note}" for note in other_versions(before, now))
+    answers = compared_answers(read_json(folder.path / ANSWERS), read_json(part / ANSWERS), folder)
+    yield from (f"{part}: {note}" for note in answers)
+
+
+def _adopt(
+    folder: RunWriter, part: Path, planned: Mapping[str, int], have: set[str], frozen: str | None
+) -> tuple[int, int]:
+    """Take over the shards of a part: how many came, and how many were there."""
+    own = RunWriter(part)
+    entries = {
+        name: entry for name, entry in own.shards().items() if frozen is not None or entry["condition"] == CLEAN.name
+    }
+    late = any(entry["condition"] != CLEAN.name for entry in entries.values())
+    if late and (not own.has(PART) or read_json(part / PART)["frozen"] != frozen):
+        raise RunError(
+            f"{part} holds shards that were measured after another freeze than that of {folder.path}. Measure them "
+            f"with --frozen {folder.path}, into another folder."
+        )
+    new = {name: entry for name, entry in entries.items() if planned.get(name) == entry["rows"] and name not in have}
+    for name, entry in new.items():
+        contents = {file: (part / file).read_bytes() for file, _ in seal.shard_files(entry)}
+        if any(seal.sha256_of(contents[file]) != sha256 for file, sha256 in seal.shard_files(entry)):
+            raise seal.changed(part, f"records/{name}.parquet")
+        folder.adopt(entry, contents)
+        have.add(name)
+    folder.adopt_lines(part, new)
+    return len(new), len(entries) - len(new)

@@ -1,0 +1,211 @@
+"""An audit in parts that need not know of each other, such as the tasks of a batch system, and what is fixed between.
+
+First the clean shards, for which a part needs the plan alone; once they are merged, what is fixed by them is frozen;
+then all other shards, for which a part needs the frozen folder too, since a row on which the model failed as it is and
+the fitted signals are of it.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from demur import seal
+from demur.containment import contained
+from demur.errors import InputError, RunError
+from demur.files import json_bytes, read_json
+from demur.foreign import blamed
+from demur.pipeline.job import Job, Shard, shards
+from demur.pipeline.plan.conditions import CLEAN
+from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.run.effort import Effort, Progress
+from demur.pipeline.run.fitting import kept_signals
+from demur.pipeline.run.loop import begun_run, fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.prepare import StandIns
+from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.run_writer import RunWriter
+from demur.records import read
+
+PART = "facts/part.json"
+"""Which part a folder is, and of which frozen folder its attacked and corrupted shards are."""
+
+_FROZEN = ("facts/policies.json", "facts/tolerances.json")
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of `count`, counted from 1: every `count`-th shard from its own on."""
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise InputError(f"--shard i/N is a part from 1/N to N/N; got {self}. Parts are counted from 1.")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def of(cls, text: str) -> "Part":
+        """The part that `2/7` names.
+
+        Raises:
+            InputError: it names none.
+        """
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if found is None:
+            raise InputError(f"--shard is a part and how many there are, such as 2/7; got {text!r:.80}.")
+        return cls(number=int(found[1]), count=int(found[2]))
+
+    def share(self, work: list[Item]) -> list[Item]:
+        """What is this part's of some work."""
+        return work[self.number - 1 :: self.count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartDone:
+    """What a part has measured: how many shards it has, of how many of its phase."""
+
+    folder: Path
+    part: Part
+    own: int
+    all: int
+    frozen: bool
+
+
+def measure_part(
+    plan: Plan,
+    part: Part,
+    out: Path,
+    progress: Progress,
+    *,
+    frozen: Path | None = None,
+    others: StandIns | None = None,
+    resources: Resources | None = None,
+) -> PartDone:
+    """Measure a part of the clean shards; with a frozen run folder, the same part of all others.
+
+    The same call again continues. Nothing is worked out of a part: `merge_parts` puts parts into a run folder.
+
+    Raises:
+        InputError: something given cannot be used; nothing was measured.
+        RunError: the folder is another part or of another run, or the run is not frozen.
+    """
+    others = others or StandIns()
+    used = (resources or Resources()).settled(alone=others.in_memory)
+    with (
+        blamed(),
+        contained(),
+        begun_run(plan, out, progress, others, used) as (job, folder, checks, _notes),
+    ):
+        _claim(folder, part, None if frozen is None else frozen_sha256(frozen))
+        folder.write_json("facts/preflight.json", checks)
+        work = list(shards(job))
+        if frozen is None:
+            own = [task for task in work if task.condition == CLEAN]
+        else:
+            job, own = _after_freeze(job, frozen, [task for task in work if task.condition != CLEAN])
+        mine = part.share(own)
+        _measure(job, folder, mine, progress, used, fit=frozen is None)
+    return PartDone(folder=out, part=part, own=len(mine), all=len(own), frozen=frozen is not None)
+
+
+def _measure(
+    job: Job, folder: RunWriter, mine: list[Shard], progress: Progress, resources: Resources, *, fit: bool
+) -> None:
+    done = folder.intact({task.name: len(task.rows) for task in mine})
+    missing = [task for task in mine if task.name not in done]
+    if not missing:
+        return
+    folder.log("started")
+    if fit:
+        job = fit_first(job, folder, mine, progress)
+    with Effort(job, folder, progress, resources) as effort:
+        effort.begin(mine, missing)
+        effort.measure(missing)
+
+
+def _after_freeze(job: Job, frozen: Path, rest: list[Shard]) -> tuple[Job, list[Shard]]:
+    """The job with the signals that were fitted, and the shards without rows on which the model failed as they are."""
+    lost = lost_rows(job, read(frozen, CLEAN.name))
+    kept = kept_signals(job, RunWriter(frozen))
+    if kept is not None:
+        job = replace(job, fitted=kept)
+    return job, [task.without(lost) for task in rest]
+
+
+def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
+    """A folder is one part, of one frozen folder, for good.
+
+    Raises:
+        RunError: it is another.
+    """
+    before = read_json(folder.path / PART) if folder.has(PART) else {"part": str(part), "frozen": None}
+    if before["part"] != str(part):
+        raise RunError(
+            f"{folder.path} is part {before['part']} of this audit, and this is {part}. Choose another folder with "
+            "--out."
+        )
+    if frozen is not None and before["frozen"] not in {None, frozen}:
+        raise RunError(
+            f"{folder.path} holds shards that were measured after another freeze. Choose another folder with --out."
+        )
+    folder.write_json(PART, {"part": str(part), "frozen": frozen or before["frozen"]})
+
+
+def frozen_sha256(run: Path) -> str:
+    """The hash of what a run folder has fixed: its policies, its fitted signals and its clean shards.
+
+    Raises:
+        RunError: nothing is fixed in it yet, or it was changed since.
+    """
+    for name in _FROZEN:
+        if not (run / name).is_file():
+            raise RunError(f"{run} is not frozen: it lacks {name}. Merge the clean parts, then: demur freeze {run}")
+        if not seal.is_intact(run, name):
+            raise seal.changed(run, name)
+    origin = run / "fitted" / "origin.json"
+    clean = {name: entry["sha256"] for name, entry in RunWriter(run).shards().items() if _is_clean(entry["condition"])}
+    fixed = {name: seal.file_sha256(run / name) for name in (*_FROZEN, str(origin.relative_to(run)))}
+    return seal.sha256_of(json_bytes({**fixed, "clean": clean}))
+
+
+def _is_clean(condition: object) -> bool:
+    return condition == CLEAN.name
+
+
+def freeze_run(
+    run: Path, progress: Progress, *, others: StandIns | None = None, resources: Resources | None = None
+) -> tuple[int, str]:
+    """Fit signals and policies on the clean shards of a merged folder; how many rows there are, and the hash of it.
+
+    What is frozen already stays as it is.
+
+    Raises:
+        RunError: some clean shards are missing.
+    """
+    plan = read_plan(run / "plan.toml", (), {})
+    others = others or StandIns()
+    used = (resources or Resources()).settled(alone=others.in_memory)
+    with (
+        blamed(),
+        contained(),
+        begun_run(plan, run, progress, others, used) as (job, folder, checks, _notes),
+    ):
+        work = list(shards(job))
+        clean = {task.name: len(task.rows) for task in work if task.condition == CLEAN}
+        missing = sorted(set(clean) - folder.intact(clean))
+        if missing:
+            raise RunError(
+                f"{run} lacks {len(missing)} of {len(clean)} clean shards, first {missing[0]}. Measure every part with "
+                "`demur audit … --shard i/N`, and merge them first."
+            )
+        folder.write_json("facts/preflight.json", checks)
+        fitted = fit_first(job, folder, work, progress)
+        progress.say("fitting policies")
+        with folder.timed("policies"):
+            freeze_policies(fitted, folder, read(folder.path, CLEAN.name))
+    return sum(clean.values()), frozen_sha256(run)

@@ -1,0 +1,106 @@
+"""An audit in parts from the command line, and the scripts that `demur plan --shards` prints."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+QUICK = ("--limit", "600", "--set", 'conditions.use=["fgsm(eps=2/255)"]', "--set", "guard_attack.images=0")
+
+
+@pytest.fixture
+def parts(demur, good, data):
+    """Two parts of a small audit in one phase, and what was said."""
+    tiny = ("--set", 'conditions.use=["gaussian_noise(severity=1)"]')
+
+    def phase(*more):
+        return [demur("audit", good, data, *tiny, "--shard", f"{i}/2", "--out", f"parts/{i}", *more) for i in (1, 2)]
+
+    return phase
+
+
+def test_the_commands_of_an_audit_in_parts(demur, parts, monkeypatch):
+    monkeypatch.setattr("demur.pipeline.job.SHARD", 256)
+    first = parts()
+    assert [each.status for each in first] == [0, 0]
+    assert first[0].out.startswith("Part 1/2: 1 of 2 clean shards measured, in parts/1\nNext, with every part there")
+    found = demur("merge", "parts/1", "--out", "run")
+    assert (found.status, "1 clean shards are missing: c000-s0001. Run" in found.out) == (3, True)
+    found = demur("merge", "parts/1", "parts/2", "--out", "run")
+    assert (found.status, found.out) == (0, "Every clean shard is there. Next: demur freeze run\n")
+    found = demur("freeze", "run")
+    assert (found.status, found.out.startswith("Frozen on 400 clean rows: ")) == (0, True)
+    second = parts("--frozen", "run")
+    assert "1 of 2 other shards measured" in second[0].out
+    found = demur("merge", "parts/1", "parts/2", "--out", "run")
+    assert found.status in {0, 1, 3}
+    assert found.out.endswith("Report: run/report.html\n")
+    assert demur("report", "run").status == found.status
+
+
+def test_what_is_wrong_is_said(demur, tmp_path):
+    found = demur("audit", "fashion", "fashion", "--frozen", "run")
+    assert (found.status, "Name the part with --shard i/N" in found.err) == (2, True)
+    found = demur("audit", "fashion", "fashion", "--shard", "3/2")
+    assert (found.status, "from 1/N to N/N; got 3/2" in found.err) == (2, True)
+    found = demur("merge", "nothing", "--out", "run")
+    assert (found.status, "nothing is no part of an audit" in found.err) == (2, True)
+    assert not (tmp_path / "run").exists()
+    found = demur("freeze", "nothing")
+    assert (found.status, "nothing" in found.err) == (2, True)
+    found = demur("plan", "fashion", "fashion", "--shards", "0")
+    assert (found.status, "from 1 to 100,000" in found.err) == (2, True)
+    (tmp_path / "shards.toml").write_text("seed = 1\n")
+    found = demur("plan", "--plan", "shards.toml", "--shards", "2")
+    assert (found.status, "Give yours another name" in found.err) == (2, True)
+
+
+def test_the_script_has_the_plan_as_it_was_given(demur):
+    found = demur("plan", "fashion", "fashion", *QUICK, "--shards=3", "--as", "commands")
+    assert found.status == 0
+    lines = found.out.splitlines()
+    assert lines[0] == (
+        "demur plan fashion fashion --limit 600 --set 'conditions.use=[\"fgsm(eps=2/255)\"]' "
+        "--set guard_attack.images=0 > shards.toml"
+    )
+    assert "demur audit --plan shards.toml --shard 3/3 --out parts/3 --frozen run" in lines
+    assert len(found.out.splitlines()) == 7 + 3 + 3
+
+
+def test_the_slurm_script_is_a_shell_script_of_four_jobs_in_order(demur, tmp_path):
+    said = demur("plan", "fashion", "fashion", *QUICK, "--shards", "2", "--as", "slurm").out
+    (tmp_path / "bin").mkdir()
+    for name, body in (("sbatch", 'echo "$@" >> jobs; wc -l < jobs'), ("demur", 'echo "$@"')):
+        file = tmp_path / "bin" / name
+        file.write_text(f"#!/bin/sh\n{body}\n")
+        file.chmod(0o755)
+    (tmp_path / "script.sh").write_text(said)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    subprocess.run(["sh", "script.sh"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    jobs = (tmp_path / "jobs").read_text().splitlines()
+    assert len(jobs) == 4
+    assert "--array=1-2" in jobs[0]
+    assert [f"afterok:{number}" in job for number, job in enumerate(jobs)] == [False, True, True, True]
+    assert "$SLURM_ARRAY_TASK_ID/2 --out parts/$SLURM_ARRAY_TASK_ID --frozen run" in jobs[2]
+
+
+def test_the_kubernetes_jobs_are_indexed(demur):
+    said = demur("plan", "fashion", "fashion", *QUICK, "--shards", "5", "--as", "kubernetes").out
+    jobs = list(yaml.safe_load_all(said))
+    assert [job["metadata"]["name"] for job in jobs] == ["demur-clean", "demur-freeze", "demur-others", "demur-merge"]
+    assert [job["spec"]["completions"] for job in jobs] == [5, 1, 5, 1]
+    command = jobs[2]["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    line = command.replace("demur audit", "echo")
+    answer = subprocess.run(["sh", "-c", line], env={"JOB_COMPLETION_INDEX": "4"}, capture_output=True, text=True)
+    assert answer.stdout == "--plan shards.toml --shard 5/5 --out parts/5 --frozen run\n"
+
+
+@pytest.mark.slow
+def test_the_makefile_comes_to_a_report(demur, tmp_path):
+    (tmp_path / "Makefile").write_text(demur("plan", "fashion", "fashion", *QUICK, "--shards", "2", "--as", "make").out)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["make", "-j2"], cwd=tmp_path, env=os.environ | {"PATH": path}, check=False, capture_output=True)
+    assert (tmp_path / "run" / "report.html").exists()

@@ -1,0 +1,247 @@
+"""Audits in parts: merged, they are the bytes of the single run, whatever the number of parts; what must not be mixed."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from tests import every_section, tiny
+
+from demur import seal
+from demur.classifier import BoundClassifier
+from demur.errors import InputError, RunError
+from demur.files import read_json
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run import run_writer
+from demur.pipeline.run.loop import run_plan
+from demur.pipeline.run.merged_parts import merge_parts, planned_shards
+from demur.pipeline.run.part_run import Part, freeze_run, frozen_sha256, measure_part
+from demur.pipeline.run.prepare import StandIns
+from demur.pipeline.run.run_writer import RunWriter
+from demur.records import shard_entries
+
+
+def given(model=None):
+    return StandIns(source=tiny.source(), classifier=model or tiny.classifier())
+
+
+def plan():
+    return tiny.plan()
+
+
+def phase(folder, count, frozen=None, of=None, numbers=None, others=None):
+    return [
+        measure_part(of or plan(), Part(number=each, count=count), folder / f"part{each}", tiny.Quiet(), frozen=frozen,
+                     others=others or given())
+        for each in numbers or range(1, count + 1)
+    ]  # fmt: skip
+
+
+def in_parts(folder, count, of=None, others=None):
+    """A run folder merged of parts, before what is no row."""
+    run = folder / "run"
+    parts = [done.folder for done in phase(folder, count, of=of, others=others)]
+    merge_parts(parts, run)
+    freeze_run(run, tiny.Quiet(), others=others or given())
+    phase(folder, count, frozen=run, of=of, others=others)
+    found = merge_parts(parts, run)
+    assert found.whole
+    return run
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
+    return in_parts(tmp_path_factory.mktemp("three"), 3)
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Four shards for each condition instead of one or two."""
+    monkeypatch.setattr("demur.pipeline.job.SHARD", 128)
+
+
+def ended(run, others=None):
+    found = read_plan(run / "plan.toml", (), {})
+    others = others or given()
+    run_plan(found, run, tiny.Quiet(), others.source, others.classifier)
+    return tiny.hashes(run)
+
+
+def test_merged_parts_are_the_bytes_of_the_single_run(merged, finished):
+    single, ours = tiny.hashes(finished), ended(merged)
+    assert ours.keys() == single.keys()
+    assert [name for name in single if single[name] != ours[name]] == []
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(64, marks=pytest.mark.slow)])
+def test_any_number_of_parts_comes_to_the_same_bytes(count, small_shards, tmp_path):
+    single = tiny.hashes(tiny.run(tmp_path / "single"))
+    assert sum(name.startswith("records/c000-") for name in single) > 2
+    assert ended(in_parts(tmp_path / "parts", count)) == single
+
+
+def test_maps_searches_and_hidden_parts_come_to_the_same_bytes_too(tmp_path):
+    single = every_section.run(tmp_path / "single")
+    others = StandIns(source=every_section.source(), classifier=every_section.classifier())
+    own = read_plan(single / "plan.toml", (), {})
+    assert ended(in_parts(tmp_path / "parts", 2, of=own, others=others), others) == tiny.hashes(single)
+
+
+class Faulty(torch.nn.Module):
+    """The net of the patterns; on two of the images it fails, alone or among others."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.bad = tiny.Net(), tiny.images_and_labels()[0][[5, 300]]
+
+    def forward(self, x):
+        if any(torch.equal(image, bad) for bad in self.bad for image in x):
+            raise RuntimeError("segment of the model is gone")
+        return self.net(x)
+
+
+def faulty():
+    return BoundClassifier(Faulty().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+
+
+def test_rows_on_which_the_model_fails_are_left_out_of_the_second_phase_too(tmp_path):
+    single = tiny.run(tmp_path / "single", model=faulty())
+    others = given(faulty())
+    own = read_plan(single / "plan.toml", (), {})
+    ours = ended(in_parts(tmp_path / "parts", 2, of=own, others=others), others)
+    assert {k: v for k, v in ours.items() if not k.startswith("facts/")} == {
+        k: v for k, v in tiny.hashes(single).items() if not k.startswith("facts/")
+    }
+    errors = [json.loads(line) for line in (tmp_path / "parts" / "run" / "log.jsonl").read_text().splitlines()]
+    assert any(line.get("what", "").startswith("c000") and line["rows"] == 2 for line in errors)
+
+
+def test_a_part_is_no_run_and_says_what_it_measured(tmp_path):
+    first, second = phase(tmp_path, 2, numbers=(1, 2))
+    assert (first.own + second.own, first.all, first.frozen) == (first.all, second.all, False)
+    assert not (first.folder / "results.json").exists()
+    assert not RunWriter(first.folder).has(seal.MANIFEST)
+
+
+def test_a_part_goes_on_with_what_it_has(tmp_path, monkeypatch):
+    (done,) = phase(tmp_path, 1)
+    before = shard_entries(done.folder)
+    monkeypatch.setattr("demur.pipeline.run.part_run.Effort", None)  # nothing is left to measure
+    phase(tmp_path, 1)
+    assert shard_entries(done.folder) == before
+    with pytest.raises(RunError, match=r"is part 1/1 of this audit, and this is 1/2. Choose another folder"):
+        measure_part(plan(), Part(number=1, count=2), done.folder, tiny.Quiet(), others=given())
+
+
+def test_merging_names_what_is_missing_and_takes_each_shard_once(tmp_path, small_shards):
+    (first,) = phase(tmp_path, 2, numbers=[1])
+    run = tmp_path / "run"
+    found = merge_parts([first.folder], run)
+    assert (found.added, found.there, found.frozen) == (first.own, 0, False)
+    assert len(found.missing_clean) == first.all - first.own
+    with pytest.raises(RunError, match=rf"lacks {len(found.missing_clean)} of {first.all} clean shards"):
+        freeze_run(run, tiny.Quiet(), others=given())
+    (second,) = phase(tmp_path, 2, numbers=[2])
+    found = merge_parts([first.folder, second.folder, first.folder], run)
+    assert (found.added, found.there) == (second.own, 2 * first.own)
+    assert found.missing_clean == ()
+    assert found.missing
+    assert sorted(entry["shard"] for entry in shard_entries(run)) == sorted(
+        name for name in planned_shards(read_json(run / "run.json")) if name.startswith("c000-")
+    )
+
+
+def test_a_killed_merge_goes_on(tmp_path, merged, monkeypatch):
+    parts, run = sorted(merged.parent.glob("part*")), tmp_path / "run"
+    write, left = run_writer.append_line, [2]
+
+    def counted(*given):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        write(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_writer, "append_line", counted)
+        merge_parts(parts, run)
+    there = len(shard_entries(run))
+    found = merge_parts(parts, run)
+    assert 0 < there < 3
+    assert (found.added, found.missing_clean, found.frozen) == (3 - there, (), False)
+    assert found.missing  # of the others no part is taken until the folder is frozen
+
+
+def test_parts_can_be_merged_anew_from_the_beginning(tmp_path, merged):
+    parts, run = sorted(merged.parent.glob("part*")), tmp_path / "run"
+    merge_parts(parts, run)
+    freeze_run(run, tiny.Quiet(), others=given())
+    assert merge_parts(parts, run).whole
+
+
+class TestWhatMustNotBeMixed:
+    def test_other_images(self, tmp_path):
+        (one,) = phase(tmp_path / "a", 2, numbers=[1])
+        others = StandIns(source=tiny.source(rows=tiny.ROWS - 50), classifier=tiny.classifier())
+        (two,) = phase(tmp_path / "b", 2, numbers=[2], others=others)
+        with pytest.raises(RunError, match="another data"):
+            merge_parts([one.folder, two.folder], tmp_path / "run")
+
+    def test_other_plans(self, tmp_path):
+        (one,) = phase(tmp_path / "a", 2, numbers=[1])
+        (two,) = phase(tmp_path / "b", 2, numbers=[2], of=tiny.plan(seed=5))
+        with pytest.raises(RunError, match=r"of another plan than most parts; these lines differ: .*seed = 5"):
+            merge_parts([one.folder, one.folder, two.folder], tmp_path / "run")
+
+    def test_a_shard_that_was_changed(self, tmp_path):
+        (one,) = phase(tmp_path / "a", 1)
+        run = merge_parts([one.folder], tmp_path / "whole").folder
+        shard = next((one.folder / "records").glob("*.parquet"))
+        shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+        found = merge_parts([one.folder], tmp_path / "run")
+        assert shard.stem in found.missing_clean
+        assert shard.stem not in merge_parts([one.folder], run).missing_clean
+
+    def test_what_a_part_says_of_the_run(self, tmp_path):
+        (one,) = phase(tmp_path / "a", 1)
+        facts = read_json(one.folder / "run.json")
+        (one.folder / "run.json").write_text(json.dumps({**facts, "seed": 9}))
+        with pytest.raises(RunError, match="run.json is not the file that was written"):
+            merge_parts([one.folder], tmp_path / "run")
+
+    def test_a_folder_that_is_no_part(self, tmp_path):
+        with pytest.raises(InputError, match="is no part of an audit"):
+            merge_parts([tmp_path], tmp_path / "run")
+
+    def test_shards_after_another_freeze(self, tmp_path, merged, monkeypatch):
+        run = tmp_path / "run"
+        shutil.copytree(merged, run)
+        monkeypatch.setattr("demur.pipeline.run.merged_parts.frozen_sha256", lambda _run: "0" * 64)
+        with pytest.raises(RunError, match="after another freeze than that of"):
+            merge_parts(sorted(merged.parent.glob("part*")), run)
+
+    def test_nothing_is_measured_after_no_freeze(self, tmp_path):
+        phase(tmp_path, 1)
+        merge_parts([tmp_path / "part1"], tmp_path / "run")
+        with pytest.raises(RunError, match=r"is not frozen: it lacks facts/policies.json"):
+            phase(tmp_path, 1, frozen=tmp_path / "run")
+
+    def test_a_frozen_folder_that_was_changed(self, tmp_path, merged):
+        copy = tmp_path / "run"
+        shutil.copytree(merged, copy)
+        file = copy / "facts" / "policies.json"
+        file.write_text(file.read_text().replace("1", "2", 1))
+        with pytest.raises(RunError, match="policies.json is not the file that was written"):
+            frozen_sha256(copy)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "a/b", "1/3/5", "-1/3", ""])
+def test_a_part_is_one_of_so_many(text):
+    with pytest.raises(InputError, match=r"--shard"):
+        Part.of(text)
+
+
+def test_every_shard_is_of_one_part():
+    work = list(range(23))
+    found = [Part.of(f"{each}/7").share(work) for each in range(1, 8)]
+    assert sorted(sum(found, [])) == work
+    assert {len(each) for each in found} == {3, 4}
