@@ -1,7 +1,8 @@
-"""Audits in parts: merged, they are the bytes of the single run, whatever the number of parts; what must not be mixed."""
+"""Audits in parts: merged, they are the bytes of the single run, for any number of them; what must not be mixed."""
 
 import json
 import shutil
+from itertools import chain
 
 import pytest
 import torch
@@ -161,9 +162,10 @@ def test_a_killed_merge_goes_on(tmp_path, merged, monkeypatch):
             raise KeyboardInterrupt
         write(*given)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run_writer, "append_line", counted)
+    monkeypatch.setattr(run_writer, "append_line", counted)
+    with pytest.raises(KeyboardInterrupt):
         merge_parts(parts, run)
+    monkeypatch.undo()
     there = len(shard_entries(run))
     found = merge_parts(parts, run)
     assert 0 < there < 3
@@ -205,7 +207,7 @@ class TestWhatMustNotBeMixed:
         (one,) = phase(tmp_path / "a", 1)
         facts = read_json(one.folder / "run.json")
         (one.folder / "run.json").write_text(json.dumps({**facts, "seed": 9}))
-        with pytest.raises(RunError, match="run.json is not the file that was written"):
+        with pytest.raises(RunError, match=r"run\.json is not the file that was written"):
             merge_parts([one.folder], tmp_path / "run")
 
     def test_a_folder_that_is_no_part(self, tmp_path):
@@ -230,7 +232,7 @@ class TestWhatMustNotBeMixed:
         shutil.copytree(merged, copy)
         file = copy / "facts" / "policies.json"
         file.write_text(file.read_text().replace("1", "2", 1))
-        with pytest.raises(RunError, match="policies.json is not the file that was written"):
+        with pytest.raises(RunError, match=r"policies\.json is not the file that was written"):
             frozen_sha256(copy)
 
 
@@ -243,5 +245,5 @@ def test_a_part_is_one_of_so_many(text):
 def test_every_shard_is_of_one_part():
     work = list(range(23))
     found = [Part.of(f"{each}/7").share(work) for each in range(1, 8)]
-    assert sorted(sum(found, [])) == work
+    assert sorted(chain.from_iterable(found)) == work
     assert {len(each) for each in found} == {3, 4}
