@@ -30,14 +30,17 @@ audit simple_cnn simple_cnn
 audit mobile_cnn mobile_cnn
 audit hybrid hybrid
 audit n_fgsm "$small"
+for net in simple_cnn mobile_cnn hybrid; do
+  audit "$net" "$net" --plan "$here/000-attacks.toml" --out "$out/audit-$net-published"
+done
 audit n_fgsm "$small" --plan "$here/000-hardening.toml" --out "$out/audit-n_fgsm-8"
-demur compare "$out"/audit-{simple_cnn,mobile_cnn,n_fgsm} --html "$out/comparison.html"
+demur compare "$out"/audit-{simple_cnn,mobile_cnn,hybrid,n_fgsm} --html "$out/comparison.html"
 
 # Models, attacks and detectors: one table, $out/matrix/matrix.csv.
 cat >"$out/matrix.toml" <<END
 models = [
   "zoo:simple_cnn@$out/simple_cnn/model.safetensors", "zoo:mobile_cnn@$out/mobile_cnn/model.safetensors",
-  "zoo:$small@$out/n_fgsm/model.safetensors",
+  "zoo:hybrid@$out/hybrid/model.safetensors", "zoo:$small@$out/n_fgsm/model.safetensors",
 ]
 data = "parquet:$DEMUR_SHARED/data/cifar10/test.parquet"
 attacks = ["fgsm(eps=0.03)", "pgd(eps=0.03, step=0.005, steps=20)"]

@@ -5,6 +5,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from scipy.stats import multivariate_normal
+from sklearn.covariance import LedoitWolf
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -16,7 +19,7 @@ from demur.evidence import Evidence
 from demur.metrics import auroc
 from demur.signals import needs_of
 from demur.signals.conductance import Conductance, Scale
-from demur.signals.error_detector import PRESETS, Detector
+from demur.signals.error_detector import PRESETS, Detector, quadratic
 from demur.testing.world import World
 
 
@@ -221,6 +224,34 @@ def test_rows_of_a_group_share_a_fold():
     forest = Detector(estimator=RandomForestClassifier(random_state=0))
     assert forest.fit(*tensors).facts["held_out_auroc"] > 0.9
     assert forest.fit(*tensors, groups).facts["held_out_auroc"] < 0.65
+
+
+@pytest.mark.parametrize(("count", "width"), [(300, 3), (30, 40)], ids=["more rows", "more columns"])
+def test_a_quadratic_detector_is_bayes_rule_on_two_shrunk_normal_laws(count, width):
+    """Beside densities by scipy; one column is the same in all wrong answers: their own covariance is singular."""
+    dice = np.random.default_rng(3)
+    wrong = np.arange(count) % 3 == 0
+    x = dice.normal(size=(count, width)) @ dice.normal(size=(width, width))
+    x[wrong, 0] = 0.5
+    model, new = quadratic(x, wrong), dice.normal(size=(20, width))
+    laws = [LedoitWolf().fit(x[wrong == kind]) for kind in (False, True)]
+    scores = [
+        multivariate_normal(law.location_, law.covariance_).logpdf(new) + np.log((wrong == kind).mean())
+        for kind, law in enumerate(laws)
+    ]
+    np.testing.assert_allclose(model.predict_proba(new)[:, 1], expit(scores[1] - scores[0]), rtol=1e-6, atol=1e-12)
+
+
+def test_a_quadratic_detector_learns_from_fewer_errors_than_columns_and_refuses_errors_that_are_all_the_same():
+    """As of the maps of a large net, some of which no wrong answer moves."""
+    dice = np.random.default_rng(4)
+    wrong = np.arange(150) % 5 == 0
+    x = dice.normal(size=(150, 200)) + wrong[:, None] * 0.4
+    x[wrong, :50] = 0
+    assert Detector(estimator="qda").fit(torch.from_numpy(x), torch.from_numpy(wrong)).facts["held_out_auroc"] > 0.9
+    x[wrong] = 0
+    with pytest.raises(InputError, match=r"24 of one kind are the same in all 200 columns.*estimator"):
+        Detector(estimator="qda").fit(torch.from_numpy(x), torch.from_numpy(wrong))
 
 
 def test_a_detector_needs_right_and_wrong_answers(columns):

@@ -61,10 +61,21 @@ class Detector:
             )
         models, held_out = [], np.full(len(y), np.nan)
         for train, rest in _folds(self.folds, y, groups):
-            model = _trained(self._new(), x[train], y[train])
+            model = self._trained(x[train], y[train])
             held_out[rest] = model.predict_proba(x[rest])[:, 1]
             models.append(model)
         return FittedDetector(models=tuple(models), held_out=torch.from_numpy(held_out), wrong=wrong)
+
+    def _trained(self, x: NDArray[np.float64], y: NDArray[np.bool_]) -> Estimator:
+        from sklearn.exceptions import ConvergenceWarning
+
+        if self.estimator == "qda":
+            return quadratic(x, y)
+        model = self._new()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of epochs is part of a preset
+            model.fit(x, y)
+        return model
 
     def _new(self) -> Estimator:
         try:
@@ -121,15 +132,6 @@ def _folds(
     return found
 
 
-def _trained(model: Estimator, x: NDArray[np.float64], y: NDArray[np.bool_]) -> Estimator:
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of epochs is part of a preset
-        model.fit(x, y)
-    return model
-
-
 def _logistic() -> Estimator:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -165,7 +167,7 @@ def _lda() -> Estimator:
 def _qda() -> Estimator:
     from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
-    return QuadraticDiscriminantAnalysis(solver="eigen", shrinkage="auto")
+    return QuadraticDiscriminantAnalysis()
 
 
 PRESETS: Mapping[str, Callable[[], Estimator]] = {
@@ -176,3 +178,40 @@ PRESETS: Mapping[str, Callable[[], Estimator]] = {
     "qda": _qda,
     "random_forest": _random_forest,
 }
+
+
+def quadratic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Estimator:
+    """A quadratic discriminant of two classes whose covariances are shrunk, from rows x (rows, width) and classes y.
+
+    Covariances (1 − s)·S + s·m·I, with m the mean variance of a column and s as Ledoit and Wolf (2004), "A
+    well-conditioned estimator for large-dimensional covariance matrices", have it, by the singular values of the rows.
+    So there may be fewer rows of a class than columns, and columns that are the same in all of them.
+
+    Raises:
+        InputError: the rows of a class are all the same.
+    """
+    model: Any = _qda()
+    parts = [x[y == kind] for kind in (False, True)]
+    spectra = [_shrunk(part) for part in parts]
+    model.classes_, model.n_features_in_ = np.array([False, True]), x.shape[1]
+    model.priors_, model.means_ = np.array([(~y).mean(), y.mean()]), np.array([part.mean(axis=0) for part in parts])
+    model.scalings_, model.rotations_ = [values for values, _ in spectra], [vectors for _, vectors in spectra]
+    return model
+
+
+def _shrunk(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues (width,) and eigenvectors (width, width) of the shrunk covariance of some rows."""
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    count, width = rows.shape
+    centred = rows - rows.mean(axis=0)
+    if not np.any(centred):
+        raise InputError(
+            f"`qda` needs answers of each kind that differ; {count} of one kind are the same in all {width} columns. "
+            "Give more images of split fit, or take another `estimator`, such as 'lda'."
+        )
+    _, singular, vectors = np.linalg.svd(centred, full_matrices=count < width)
+    values = np.zeros(width)
+    values[: len(singular)] = singular**2 / count
+    share = max(float(ledoit_wolf_shrinkage(centred, assume_centered=True)), 1e-9)
+    return (1 - share) * values + share * values.mean(), vectors.T
