@@ -27,6 +27,15 @@ Images = Annotated[int, typer.Option(help="Images in one request.")]
 Bytes = Annotated[int, typer.Option(help="Bytes in the body of one request.")]
 Pixels = Annotated[int, typer.Option(help="Pixels of all pictures of one request.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for a body to arrive, and again for its images to be decided.")]
+State = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the alarms keep their state; else it ends with the process.")
+]
+Hook = Annotated[str | None, typer.Option(metavar="URL", help="Address that is told of alarms by POST.")]
+Feedback = Annotated[float, typer.Option(help="Probability with which feedback on an answered image is asked for.")]
+Alpha = Annotated[float, typer.Option(help="Probability of a false alarm, of each alarm, however long it runs.")]
+Tolerance = Annotated[float, typer.Option(help="How much the share of abstentions may rise without an alarm.")]
+Risk = Annotated[float | None, typer.Option(help="Share of wrong answers that is harm; by default the certificate's.")]
+Group = Annotated[str, typer.Option(help="What is independent: image, or sequence for frames that are alike.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of the model.")]
 Decoders = Annotated[int, typer.Option(help="Threads that decode pictures.")]
 Device = Annotated[str | None, typer.Option(help="Where the models run, such as cuda.")]
@@ -43,6 +52,13 @@ def serve(
     max_bytes: Bytes = 32 * 2**20,
     max_pixels: Pixels = 64_000_000,
     timeout: Timeout = 10.0,
+    state: State = None,
+    webhook: Hook = None,
+    feedback: Feedback = 0.05,
+    alpha: Alpha = 0.01,
+    tolerance: Tolerance = 0.03,
+    harm_risk: Risk = None,
+    group: Group = "image",
     threads: Threads = 1,
     decoders: Decoders = 2,
     device: Device = None,
@@ -51,6 +67,7 @@ def serve(
 
     Exit status: 0 ended by SIGTERM or SIGINT, every accepted request answered; 2 wrong input.
     """
+    from demur.alarms import AlarmPlan
     from demur.serve import Service, ServiceSettings
     from demur.serve import serve as run
     from demur.serve.http_server import listening
@@ -60,9 +77,12 @@ def serve(
         batch=batch, queue=queue, images=max_images, bytes=max_bytes, pixels=max_pixels, timeout=timeout,
         decoders=decoders, token=_token(token_file),
     )  # fmt: skip
+    plan = AlarmPlan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, group=group)  # type: ignore[arg-type]
     loaded = _loaded(guards, threads, device)
     place = listening(host, port)
-    service = Service(loaded, settings, log=ServiceLog(sys.stderr), device=device)
+    service = Service(
+        loaded, settings, alarms=plan, state=state, webhook=webhook, log=ServiceLog(sys.stderr), device=device
+    )
     names = ", ".join(f"{each.name} ({each.version})" for each in loaded)
     address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
     run(service, place, lambda: print(f"Serving {names} at {address}", flush=True))

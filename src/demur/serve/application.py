@@ -8,10 +8,12 @@ from starlette.responses import Response
 
 from demur import __version__
 from demur.errors import DemurError, FaultError, ForeignError, ModelError
+from demur.serve.alarm_routes import alarm_routes
 from demur.serve.front_door import FrontDoor
 from demur.serve.guard_routes import guard_routes
 from demur.serve.http_errors import RequestError
 from demur.serve.json_answers import json_response
+from demur.serve.page_files import page_routes
 from demur.serve.protocol_routes import protocol_routes
 from demur.serve.service import Service
 from demur.serve.visit import KEY, Visit
@@ -27,6 +29,8 @@ def app_of(service: Service) -> FrontDoor:
     app = FastAPI(title="demur serve", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     app.include_router(protocol_routes(service))
     app.include_router(guard_routes(service))
+    app.include_router(alarm_routes(service))
+    app.include_router(page_routes())
     app.add_exception_handler(HTTPException, _status)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DemurError, _refusal)

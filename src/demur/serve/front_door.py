@@ -13,6 +13,7 @@ from demur.serve.service import Service
 from demur.serve.visit import KEY, Visit
 
 _HEALTH = ("/v2/health/live", "/v2/health/ready")
+_DOCUMENT = "/openapi.json"
 _SECURE = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -97,7 +98,8 @@ class FrontDoor:
         return matches and kind.lower() == b"bearer"
 
     def _note(self, scope: Scope, visit: Visit) -> None:
-        route = getattr(scope.get("route"), "path", None) or ("/page" if is_page(scope["path"]) else "other")
+        found = "/page" if is_page(scope["path"]) else getattr(scope.get("route"), "path", None)
+        route = found or (_DOCUMENT if scope["path"] == _DOCUMENT else "other")
         self._service.metrics.request(route, scope["method"], visit.status, visit.seconds)
         self._service.log.write("request", **visit.line(route, scope["method"]))
 

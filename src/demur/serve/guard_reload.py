@@ -1,7 +1,8 @@
 """Another guard under the same name, without a lost request; a broken one changes nothing."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from demur.errors import DemurError
 from demur.foreign import reason
@@ -10,6 +11,8 @@ from demur.serve.served_guard import LoadedGuard
 
 if TYPE_CHECKING:
     from demur.serve.service import Service
+
+Made = TypeVar("Made")
 
 
 class GuardReload:
@@ -44,19 +47,21 @@ class GuardReload:
         self._turn = self._turn or asyncio.Lock()
         async with self._turn:
             old = service.guard(name)
-            loaded = await self._read(old.loaded)
+            loaded = await self._tried(old.loaded, LoadedGuard.read, name, old.loaded.folder, service.device)
             if loaded.sha256 == old.loaded.sha256:
                 self._note(name, "unchanged", sha256=loaded.sha256)
                 return {"name": name, "sha256": loaded.sha256, "changed": False}
-            service.guards[name] = service.put_in_service(loaded)  # whoever asks from now on asks the new one
+            service.guards[name] = await self._tried(
+                old.loaded, service.put_in_service, loaded
+            )  # whoever asks from now on asks the new one
             await asyncio.get_running_loop().run_in_executor(None, old.close)
             self._note(name, "changed", sha256=loaded.sha256, before=old.loaded.sha256)
             return {"name": name, "sha256": loaded.sha256, "changed": True}
 
-    async def _read(self, old: LoadedGuard) -> LoadedGuard:
-        loop = asyncio.get_running_loop()
+    async def _tried(self, old: LoadedGuard, work: Callable[..., Made], *given: Any) -> Made:
+        """What a step makes, in a thread; where it fails, the old guard stays."""
         try:
-            return await loop.run_in_executor(None, LoadedGuard.read, old.name, old.folder, self._service.device)
+            return await asyncio.get_running_loop().run_in_executor(None, work, *given)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old one goes on
             why = str(error) if isinstance(error, DemurError) else reason(error)
             self._note(old.name, "refused", sha256=old.sha256, error=why)

@@ -9,6 +9,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from demur.alarms import Question
 from demur.errors import legible
 from demur.serve.http_errors import RequestError
 from demur.serve.json_answers import finite, json_response
@@ -50,7 +51,7 @@ BODY: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Upload:
     """Pictures to decide about, with their names, and of whom."""
 
     pictures: list[bytes]
@@ -70,7 +71,7 @@ async def predict(request: Request, service: Service) -> Response:
     return json_response(answer_of(answers, visit.id, asked))
 
 
-def question_of(kind: str, content_type: str, content: bytes, settings: ServiceSettings) -> Question:
+def question_of(kind: str, content_type: str, content: bytes, settings: ServiceSettings) -> Upload:
     """What a body asks.
 
     Raises:
@@ -87,7 +88,7 @@ def question_of(kind: str, content_type: str, content: bytes, settings: ServiceS
     )
 
 
-def _of_form(content: bytes, content_type: str, settings: ServiceSettings) -> Question:
+def _of_form(content: bytes, content_type: str, settings: ServiceSettings) -> Upload:
     parts = form_of(content, content_type, settings.images)
     strange = [part.name for part in parts if part.name not in _KEYS]
     if strange:
@@ -97,21 +98,21 @@ def _of_form(content: bytes, content_type: str, settings: ServiceSettings) -> Qu
         if part.name != "images":
             texts[part.name] = part.content.decode("utf-8", "replace") or None
     pictures = [part for part in parts if part.name == "images"]
-    return Question(
+    return Upload(
         pictures=[part.content for part in pictures],
         names=[part.filename and legible(part.filename[:255]) for part in pictures],
         **{name: text_of(texts, name) for name in _TEXTS},
     )
 
 
-def _of_json(content: bytes) -> Question:
+def _of_json(content: bytes) -> Upload:
     values = object_of(content, _KEYS)
     images = values.get("images")
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
         raise RequestError(
             422, f"`images` is a list of pictures in base64; got {str(images)[:60]!r}. Encode the bytes of the files."
         )
-    return Question(
+    return Upload(
         pictures=[picture_of(image, place) for place, image in enumerate(images)],
         names=[None] * len(images),
         **{name: text_of(values, name) for name in _TEXTS},
@@ -133,7 +134,7 @@ def picture_of(text: str, place: int) -> bytes:
         ) from None
 
 
-def answer_of(answers: Answers, request: str, asked: Question) -> dict[str, Any]:
+def answer_of(answers: Answers, request: str, asked: Upload) -> dict[str, Any]:
     """The answer as JSON values."""
     loaded, decisions = answers.loaded, answers.decisions
     probabilities = decisions.probabilities
@@ -162,6 +163,6 @@ def answer_of(answers: Answers, request: str, asked: Question) -> dict[str, Any]
     return {"guard": {"name": loaded.name, "sha256": loaded.sha256}, "request": request, "decisions": found}
 
 
-def feedback_wish(asked: Any) -> dict[str, Any] | None:
+def feedback_wish(asked: Question | None) -> dict[str, Any] | None:
     """What a client is told of whether this image should be labelled; None where nobody asks."""
     return None if asked is None else {"wanted": True, "probability": asked.probability}

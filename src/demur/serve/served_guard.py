@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from demur.policies.site_certificate import Sited
 from demur.serve.calibration import Calibration, Tally, calibrations
 from demur.serve.micro_batches import MicroBatches, Observe
 from demur.serve.service_settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from demur.serve.alarm_watch import GuardAlarms
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 VERSION = 12
@@ -142,12 +145,13 @@ class ServedGuard:
 
     Args:
         loaded: the guard.
+        alarms: those of it.
         settings: what the server allows.
         observe: is told of every batch; see `MicroBatches`.
     """
 
-    def __init__(self, loaded: LoadedGuard, settings: ServiceSettings, observe: Observe) -> None:
-        self.loaded = loaded
+    def __init__(self, loaded: LoadedGuard, alarms: "GuardAlarms", settings: ServiceSettings, observe: Observe) -> None:
+        self.loaded, self.alarms = loaded, alarms
         self.tallies = {name: Tally(each.quantiles) for name, each in loaded.calibration.items()}
         self.batches = MicroBatches(
             loaded.guard.of_decoded,
@@ -164,5 +168,6 @@ class ServedGuard:
             tally.add(scores[name])
 
     def close(self) -> None:
-        """Decide about what was admitted, and end its thread."""
+        """Decide about what was admitted, and end."""
         self.batches.close()
+        self.alarms.close()

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.errors import DemurError, unknown
+from demur.alarms import AlarmPlan, Question
+from demur.errors import DemurError, InputError, unknown
+from demur.foreign import reason
 from demur.guard import Decisions
+from demur.serve.alarm_watch import AlarmWatch, GuardAlarms
 from demur.serve.guard_reload import GuardReload
 from demur.serve.http_errors import RequestError
 from demur.serve.micro_batches import Waiting, not_in_time
@@ -22,6 +26,7 @@ from demur.serve.service_log import ServiceLog
 from demur.serve.service_metrics import ServiceMetrics
 from demur.serve.service_settings import ServiceSettings
 from demur.serve.visit import Visit
+from demur.serve.webhook import Webhook
 from demur.shapes import Images
 
 Intake: TypeAlias = "Sequence[bytes] | NDArray[np.float32]"
@@ -41,7 +46,7 @@ class Answers:
 
     decisions: Decisions
     ids: tuple[str, ...]
-    asked: Sequence[Any]
+    asked: Sequence[Question | None]
     loaded: LoadedGuard
 
 
@@ -51,11 +56,14 @@ class Service:
     Args:
         guards: the first of them is asked where a request names none.
         settings: what is allowed.
+        alarms: what the alarms of each guard keep to.
+        state: the folder where their state is kept; None for in memory alone.
+        webhook: the address that is told of alarms.
         log: where events are written.
         device: where models run.
 
     Raises:
-        InputError: two guards of one name, or none.
+        InputError: no guard, a state that cannot be used, a webhook that is no address.
     """
 
     def __init__(
@@ -63,10 +71,15 @@ class Service:
         guards: Sequence[LoadedGuard],
         settings: ServiceSettings | None = None,
         *,
+        alarms: AlarmPlan | None = None,
+        state: Path | None = None,
+        webhook: str | None = None,
         log: ServiceLog | None = None,
         device: str | None = None,
     ) -> None:
-        self.settings = settings or ServiceSettings()
+        if not guards:
+            raise InputError("a server serves one guard at the least; got none. Name the folder of one.")
+        self.settings, self.plan, self.state = settings or ServiceSettings(), alarms or AlarmPlan(), state
         self.log = log or ServiceLog()
         self.device = device
         self.draining = False
@@ -74,16 +87,25 @@ class Service:
         self.pool = ThreadPoolExecutor(self.settings.decoders, thread_name_prefix="decode")
         self.reload = GuardReload(self)
         self.default = guards[0].name
+        self._webhook = None if webhook is None else Webhook(webhook, self._note_webhook)
         self.guards = {each.name: self.put_in_service(each) for each in guards}
+        self._watch = AlarmWatch(lambda: [each.alarms for each in list(self.guards.values())], self._tell)
 
     def put_in_service(self, loaded: LoadedGuard) -> ServedGuard:
-        """A guard with a queue and a thread of its own."""
+        """A guard with a queue and a thread of its own.
+
+        Raises:
+            InputError: the state of its alarms cannot be used.
+        """
         served: ServedGuard
+        alarms = GuardAlarms.open(loaded, self.plan, self.state)
+        if alarms.alarms is None:
+            self.log.write("no alarms", guard=loaded.name, reason=alarms.reason)
 
         def observe(batch: Sequence[tuple[Waiting, Decisions]]) -> Sequence[Any]:
             return self._observe(served, batch)
 
-        served = ServedGuard(loaded, self.settings, observe)
+        served = ServedGuard(loaded, alarms, self.settings, observe)
         return served
 
     def guard(self, name: str | None = None) -> ServedGuard:
@@ -165,12 +187,31 @@ class Service:
         for _, decisions in batch:
             self.metrics.decided(name, decisions)
             served.count(dict(decisions.scores))
-        return [[None] * len(each) for each, _ in batch]
+        try:
+            return served.alarms.observe(batch)
+        except Exception as error:  # noqa: BLE001 - a full disk must not keep answers back; it is told
+            self.metrics.alarm_fault(name)
+            self.log.write("alarm fault", guard=name, error=reason(error))
+            return [[None] * len(each) for each, _ in batch]
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self.log.write(**message)
+        if self._webhook is not None:
+            self._webhook.send(message)
+
+    def _note_webhook(self, outcome: str, facts: dict[str, Any]) -> None:
+        self.metrics.webhook(outcome)
+        self.log.write("webhook", outcome=outcome, **facts)
 
     def close(self) -> None:
         """Decide about all that was admitted, and end the threads."""
         for served in list(self.guards.values()):
-            served.close()
+            served.batches.close()
+        self._watch.close()
+        if self._webhook is not None:
+            self._webhook.close()
+        for served in list(self.guards.values()):
+            served.alarms.close()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 

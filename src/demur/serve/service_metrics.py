@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -13,6 +15,8 @@ from demur.serve.served_guard import ServedGuard
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+ALARMS = ("workload", "harm", "martingale")
 
 Guards = Callable[[], Mapping[str, ServedGuard]]
 
@@ -44,6 +48,9 @@ class ServiceMetrics:
             "demur_abstentions", "Images whose answer was withheld, by reason.", ("guard", "reason"), registry=registry
         )
         self._webhooks = Counter("demur_webhooks", "Calls of the webhook, by outcome.", ("outcome",), registry=registry)
+        self._faults = Counter(
+            "demur_alarm_faults", "Batches that alarms could not note.", ("guard",), registry=registry
+        )
         self._reloads = Counter(
             "demur_reloads", "Reloads of a guard, by outcome.", ("guard", "outcome"), registry=registry
         )
@@ -71,6 +78,10 @@ class ServiceMetrics:
     def webhook(self, outcome: str) -> None:
         """The webhook was called, or given up."""
         self._webhooks.labels(outcome).inc()
+
+    def alarm_fault(self, guard: str) -> None:
+        """The alarms could not note a batch."""
+        self._faults.labels(guard).inc()
 
     def reload(self, guard: str, outcome: str) -> None:
         """A guard was to be loaded again."""
@@ -112,9 +123,25 @@ class _Live(Collector):
             for signal, tally in each.tallies.items():
                 scores.add_metric((name, signal), tally.buckets, tally.sum)
         yield scores
+        yield from _alarms(served)
 
 
-def _gauge(name: str, says: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+def _alarms(served: Mapping[str, ServedGuard]) -> Iterator[Metric]:
+    """The alarms at the last look, a second ago at most."""
+    status = {name: each.alarms.last for name, each in served.items()}
+    found = {
+        (name, kind): getattr(known, kind) for name, known in status.items() if known is not None for kind in ALARMS
+    }
+    labels = ("guard", "alarm")
+    raised = {key: state.state == "alarm" for key, state in found.items()}
+    yield _gauge("demur_alarm", "1 from the moment that an alarm is raised.", labels, raised)
+    evidence = {key: state.evidence for key, state in found.items()}
+    yield _gauge("demur_alarm_evidence", "What was made of a stake of 1 against all being well.", labels, evidence)
+    thresholds = {key: state.threshold for key, state in found.items()}
+    yield _gauge("demur_alarm_threshold", "The evidence at which an alarm is raised.", labels, thresholds)
+
+
+def _gauge(name: str, says: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> GaugeMetricFamily:
     found = GaugeMetricFamily(name, says, labels=labels)
     for label, value in values.items():
         found.add_metric(label, float(value))
