@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette")
+pytest.importorskip("fastapi")
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 import demur.report
@@ -20,7 +20,9 @@ SCRIPTS = sorted(FOLDER.glob("*.js"))
 
 @pytest.fixture(scope="module")
 def client():
-    return TestClient(Starlette(routes=page_routes()))
+    app = FastAPI()
+    app.include_router(page_routes())
+    return TestClient(app)
 
 
 class Tags(HTMLParser):

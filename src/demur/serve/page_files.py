@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
 
 FOLDER = Path(__file__).parent / "page"
+INDEX = "index.html"
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -68,24 +67,23 @@ def page_files() -> Sequence[PageFile]:
     return tuple(found)
 
 
-def page_routes() -> list["Route"]:
+def page_routes() -> APIRouter:
     """Routes of the page: `/` and `/page/NAME`, for GET and HEAD.
 
     They hold nothing of a guard, so they need no token: the page asks for one. All addresses in it are relative, so that
     it works below any path of a proxy.
     """
-    from starlette.routing import Route
+    router = APIRouter()
+    for each in page_files():
+        path = "/" if each.name == INDEX else f"/page/{each.name}"
+        router.add_route(path, _endpoint(each), methods=["GET"], include_in_schema=False)
+    return router
 
-    routes = [Route(f"/page/{each.name}", _endpoint(each)) for each in page_files() if each.name != "index.html"]
-    index = next(each for each in page_files() if each.name == "index.html")
-    return [Route("/", _endpoint(index)), *routes]
 
-
-def _endpoint(file: PageFile) -> Callable[["Request"], Awaitable["Response"]]:
+def _endpoint(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
     """What answers for one file; whoever has it in this state already is told so."""
-    from starlette.responses import Response
 
-    async def endpoint(request: "Request") -> "Response":
+    async def endpoint(request: Request) -> Response:
         headers = {**HEADERS, "ETag": file.tag}
         tags = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
         if file.tag in tags:
