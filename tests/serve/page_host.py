@@ -209,12 +209,16 @@ class Page:
         self.browser.call("POST", f"/element/{next(iter(found.values()))}/value", text=text)
 
     def done(self):
-        self.wait("return document.documentElement.dataset.used && document.getElementById('progress').hidden")
-        time.sleep(0.1)  # the table is drawn a moment later
+        self.wait("""
+          const hidden = document.getElementById("progress").hidden, drawn = !document.getElementById("table").ariaBusy;
+          return document.documentElement.dataset.used && hidden && drawn;
+        """)
 
     def keys(self, *keys):
         """Press keys one after another."""
-        actions = [each for key in keys for each in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})]
+        actions = [
+            each for key in keys for each in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})
+        ]
         self.browser.call("POST", "/actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
 
     def column(self, head):

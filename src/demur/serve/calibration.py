@@ -14,6 +14,9 @@ SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 0.999)
 
 BARS = 40
 
+_SKEWED = 100
+"""Bars are as wide on a logarithmic scale where the largest score is this many times one that few are below."""
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -30,11 +33,24 @@ class Calibration:
 
     @property
     def histogram(self) -> dict[str, Any]:
-        """Bars of equal width: `edges`, one more than `counts`, and how many there are, `n`."""
+        """Bars: ascending `edges`, one more than `counts`, and how many scores there are, `n`."""
         if not len(self.scores):
             return {"edges": [], "counts": [], "n": 0}
-        counts, edges = np.histogram(self.scores, bins=BARS)
+        counts, edges = np.histogram(self.scores, bins=self._edges)
         return {"edges": edges.tolist(), "counts": counts.tolist(), "n": len(self.scores)}
+
+    @property
+    def _edges(self) -> Floats:
+        """Bounds of bars, equally far apart; by their ratio where most scores are tiny beside the largest.
+
+        Then the first bar reaches down to the smallest score, however small.
+        """
+        low, high = float(np.quantile(self.scores, 0.01, method="inverted_cdf")), float(self.scores[-1])
+        if not 0 < low * _SKEWED < high:
+            return np.histogram_bin_edges(self.scores, BARS)
+        edges = np.geomspace(low, high, BARS + 1)
+        edges[0], edges[-1] = self.scores[0], high
+        return edges
 
 
 def calibrations(scores: Mapping[str, NDArray[np.float64]], signals: tuple[str, ...]) -> dict[str, Calibration]:

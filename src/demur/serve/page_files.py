@@ -70,8 +70,8 @@ def page_files() -> Sequence[PageFile]:
 def page_routes() -> APIRouter:
     """Routes of the page: `/` and `/page/NAME`, for GET and HEAD.
 
-    They hold nothing of a guard, so they need no token: the page asks for one. All addresses in it are relative, so that
-    it works below any path of a proxy.
+    They hold nothing of a guard, so they need no token: the page asks for one. All addresses in it are relative, so
+    that it works below any path of a proxy.
     """
     router = APIRouter()
     for each in page_files():

@@ -63,7 +63,7 @@ export class Alarms {
     try {
       found = await alarms(name);
     } catch (error) {
-      if (error instanceof Refusal && error.status === 404) found = { state: "off" };
+      if (error instanceof Refusal && error.status === 404) found = { state: "off", reason: error.message };
       else if (error instanceof Refusal && error.status === 401) return;
       else return this.lost(error);
     }
@@ -79,7 +79,7 @@ export class Alarms {
     this.off = found.state === "off" || !kinds.length;
     by("alarms").hidden = false;
     by("alarms-lede").textContent = this.off
-      ? "Alarms are off on this server: nothing here watches whether the guarantee still holds."
+      ? `Alarms are off: nothing here watches whether the guarantee still holds.${found.reason ? ` The server says: ${found.reason}` : ""}`
       : `Pictures that change make a guarantee void, and no score shows it for certain. These alarms say what is known.${history(found)}`;
     by("watch").replaceChildren(...(this.off ? [] : kinds.map((kind) => card(kind, found[kind]))));
     const notes = [found.reference, found.detectable, ...(found.resets ?? []).map((each) => `Reset: ${Object.values(each).join(", ")}.`)].filter(Boolean);
@@ -99,7 +99,7 @@ export class Alarms {
     const elsewhere = this.pending.filter((id) => !here.has(id) && !this.answered.has(id));
     const cards = some.map((item) => this.cards.get(item.decision.id) ?? this.question(item)), list = by("questions");
     if (cards.length !== list.children.length || cards.some((each, place) => each !== list.children[place])) list.replaceChildren(...cards);
-    by("labels-title").textContent = some.length ? "Please label these" : "Labels are waited for";
+    by("labels-title").textContent = some.length ? "Please label these" : "Waiting for labels";
     by("labels-why").hidden = !some.length;
     by("labels").hidden = !some.length && !elsewhere.length;
     const more = wanted.length > some.length ? `${plural(wanted.length - some.length, "more")} on this page after these. ` : "";
@@ -129,15 +129,16 @@ export class Alarms {
 
   /** Send one label; the next question takes the place of one that was answered. */
   async send(id, said) {
+    let found;
     try {
-      await feedback({ id, guard: this.guard(), ...said });
+      found = await feedback({ id, guard: this.guard(), ...said });
     } catch (error) {
       if (!(error instanceof Refusal && [404, 409].includes(error.status))) return `Not sent: ${error.message}`;
       setTimeout(() => this.done(id), 4000);
       return `Taken back: ${error.message}`;
     }
-    setTimeout(() => this.done(id), 900);
-    return "Thank you: counted.";
+    setTimeout(() => this.done(id), found.sentence ? 2500 : 900);
+    return `Thank you. ${found.sentence ?? ""}`.trim();
   }
 
   done(id) {

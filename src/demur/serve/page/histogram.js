@@ -60,6 +60,9 @@ export function scoreWords(score, threshold, calibration) {
   return `${figure(score)}${bound}${bound ? ` ${figure(threshold)}` : ""}.${calibration ? beside(calibration, score) : ""}`;
 }
 
+/** Whether bars that are drawn equally wide are so. */
+export const even = ({ edges }) => edges[1] - edges[0] > 0.5 * (edges.at(-1) - edges.at(-2));
+
 /** The drawing of one signal; null where nothing is known to draw it against. */
 export function histogram(calibration, score, threshold) {
   if (!calibration || calibration.counts.length < 1) return null;
@@ -71,8 +74,7 @@ export function histogram(calibration, score, threshold) {
   if (own !== null) plot.append(line("own", own));
   const upper = own === null ? [] : [label("own", `this picture ${figure(score)}${beyond ? " (beyond the drawing)" : ""}`, own)];
   const lower = bound === null ? [] : [label("threshold", `threshold ${figure(threshold)}`, bound)];
-  const even = edges[1] - edges[0] > 0.5 * (edges.at(-1) - edges.at(-2)), stretched = even ? "" : ", stretched where most lie";
   return make("div", { class: "histogram", "aria-hidden": "true" },
     make("div", { class: "labels above" }, ...upper), plot, make("div", { class: "labels below" }, ...lower),
-    make("div", { class: "ends" }, make("span", {}, `${figure(edges[0])} surest${stretched}`), make("span", {}, `unsure ${figure(edges.at(-1))}`)));
+    make("div", { class: "ends" }, make("span", {}, `${figure(edges[0])} surest`), make("span", {}, `unsure ${figure(edges.at(-1))}`)));
 }

@@ -200,6 +200,11 @@ const watching = new Alarms({
   say: (words) => { page.alarmBanners = words; banners(); },
 });
 
+/* On paper nothing is folded. */
+let folded = false;
+window.addEventListener("beforeprint", () => { folded = !by("fine-print").open; by("fine-print").open = true; });
+window.addEventListener("afterprint", () => { by("fine-print").open = !folded; });
+
 theme();
 onToken(tokenQuestion);
 onFiles(take, () => !page.facts || by("token-dialog").open);

@@ -64,6 +64,7 @@ export class Table {
   later() {
     if (this.due) return;
     this.due = true;
+    by("table").setAttribute("aria-busy", "true");
     setTimeout(() => { this.due = false; this.render(); }, 60);
   }
 
@@ -74,6 +75,7 @@ export class Table {
       body.replaceChildren(...rows);
       if (focused?.isConnected) focused.focus({ preventScroll: true });
     }
+    by("table").removeAttribute("aria-busy");
     by("more").hidden = visible.length <= this.most;
     by("more").textContent = `Show ${count(Math.min(STEP, visible.length - this.most))} more of ${count(visible.length)}`;
     by("csv").textContent = `Download CSV (${plural(visible.length, "row")})`;

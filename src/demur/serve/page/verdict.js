@@ -1,6 +1,6 @@
 /* One picture: what it is, the verdict in words, the model's five best guesses, its uncertainty. */
 
-import { histogram, scoreWords } from "./histogram.js";
+import { even, histogram, scoreWords } from "./histogram.js";
 import { by, make, percent, sign, verdictWords } from "./words.js";
 
 const PREVIEW = 64 * 1048576;
@@ -49,8 +49,9 @@ function fillSignals(found, facts) {
       make("p", { class: "signal-name" }, make("b", {}, name), ` ${facts.signals?.[name]?.says ?? ""}`),
       histogram(calibration, score, threshold), make("p", { class: "reading" }, scoreWords(score, threshold, calibration)));
   }));
-  const drawn = names.some((name) => facts.calibration?.[name]);
-  if (drawn) by("signals").append(make("p", { class: "aside legend" }, make("span", { class: "key answered" }, "calibration pictures it answers"), make("span", { class: "key abstained" }, "those that go to a person"), " Heights are square roots of counts."));
+  const drawn = names.map((name) => facts.calibration?.[name]).filter((each) => each?.counts.length);
+  const note = `Heights are square roots of counts${drawn.every(even) ? "" : "; the axis is stretched where most lie"}.`;
+  if (drawn.length) by("signals").append(make("p", { class: "aside legend" }, make("span", { class: "key answered" }, "calibration pictures it answers"), make("span", { class: "key abstained" }, "those that go to a person"), note));
 }
 
 /** Show one item, or none. */
