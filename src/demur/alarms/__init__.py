@@ -2,8 +2,8 @@
 
 from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_reference import Reference, reference_of
-from demur.alarms.alarms import Alarms
 from demur.alarms.alarm_status import Status
+from demur.alarms.alarms import Alarms
 from demur.alarms.observations import ContradictionError, Feedback, Observation, Question, UnknownImageError
 
 __all__ = [

@@ -1,6 +1,7 @@
 """What a guard did to images like those it is certified for: the yardstick of its alarms, read off its folder."""
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +11,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from demur.errors import DemurError, InputError
-from demur.policies import SiteThresholds, load_policy
+from demur.policies import ClassThreshold, CoverageBound, SiteThresholds, load_policy
 from demur.policies.certified_policies import CERTIFIED_POLICIES, CertifiedPolicy
-from demur.policies.decision import decide
 from demur.policies.policy import Floats
 from demur.registry.regular_files import MIB, content_of
 
-Rows: TypeAlias = Literal["test", "tune"]
+Rows: TypeAlias = Literal["test", "certify"]
 
 _GUARD, _BUILT_ON, _SCORES = "guard.json", "built_on.safetensors", "tune.scores."
 _LARGEST = 1024 * MIB
@@ -28,30 +28,35 @@ class Reference:
 
     Attributes:
         images: independent units whose decisions were counted.
-        abstained: how many of them the guard abstained on.
-        rows: `test`: they chose nothing, so that their number of abstentions is binomial. `tune`: the guard has no
-            such images; its threshold was chosen among those that stand between tune scores, by other images, so that
-            the bound on their share holds for every threshold at once (Massart 1990, the tight constant in the
-            Dvoretzky-Kiefer-Wolfowitz inequality).
+        abstained: how many of them the guard abstained on; those so near a threshold that rounding decides count so.
+        rows: `test`: they chose nothing, so that their number of abstentions is binomial. `certify`: the guard has no
+            others; they chose the threshold.
+        several: among how many thresholds these rows could choose, 1 for test rows; what is concluded from their count
+            holds for each of the thresholds.
         scores: of the tune images by the first signal of the policy, (rows,); NaN where undefined.
         signal: the name of that signal.
-        risk: the share of wrong answers that the certificate allows.
+        risk: the share of wrong answers, of all that are given, that the certificate allows.
         unit: what counts as independent in the counts: image or group.
     """
 
     images: int
     abstained: int
-    rows: Rows
+    rows: Rows = "test"
+    several: int = 1
     scores: Floats
     signal: str
     risk: float
     unit: str = "image"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.abstained <= self.images or self.images < 1:
+        if not 0 <= self.abstained <= self.images or self.images < 1 or self.several < 1:
             raise InputError(
-                f"a reference of alarms counts at least one image, and at most all of them as abstained; got "
-                f"{self.abstained} of {self.images}. Fit the guard on more images."
+                f"a reference of alarms counts at least one image, at most all of them as abstained, and at least one "
+                f"threshold; got {self.abstained} of {self.images} and {self.several}. Fit the guard on more images."
+            )
+        if not 0 < self.risk < 1:
+            raise InputError(
+                f"the risk of a reference must lie strictly between 0 and 1; got {self.risk}. Write 2 % as 0.02."
             )
 
     @property
@@ -61,65 +66,57 @@ class Reference:
 
     @property
     def sentence(self) -> str:
-        """What the alarms are held against, in words."""
-        which = "untouched test" if self.rows == "test" else "tune"
+        """What the workload is held against, in words."""
+        which = "test" if self.rows == "test" else "certify"
+        chosen = "which chose nothing" if self.rows == "test" else f"which chose among {self.several} thresholds"
         return (
-            f"{self.abstained:,} of {self.images:,} {which} {self.unit}s went to a person "
+            f"Of {self.images:,} {which} {self.unit}s, {chosen}, {self.abstained:,} went to a person "
             f"({100 * self.share:.1f} in 100)."
         )
 
 
 def reference_of(folder: Path) -> Reference:
-    """The reference in the folder of a guard.
+    """The reference in the folder of a guard, which its certificate's bound on coverage rests on too.
 
-    Counts are those of untouched test images, which the guard's card has; a guard without them, such as one that was
-    certified anew, is held against its tune scores at the final threshold.
+    The tune scores are no reference for the workload: thresholds stand where a share of them was wanted, so that their
+    share below the final one is the one that was asked for. Test rows chose nothing. A guard without them, such as one
+    that was certified anew, has the count of its certify rows, with what their choice among thresholds costs.
 
     Raises:
-        InputError: it is no guard, it cannot be read, or it has neither.
+        InputError: it is no guard, or cannot be read.
     """
     content = _facts(folder)
-    policy = _policy(folder, content)
-    stored = _built_on(folder)
-    scores = {name.removeprefix(_SCORES): each for name, each in stored.items() if name.startswith(_SCORES)}
+    policy, stored = _policy(folder, content), _built_on(folder)
     signal = policy.signals[0]
-    if signal not in scores:
+    if f"{_SCORES}{signal}" not in stored:
         raise InputError(f"{folder / _BUILT_ON} has no tune scores of {signal!r}. Fit the guard again.")
-    images, abstained, rows = _counts(folder, content, policy, scores)
+    made, bounds = policy.certificate, _bounds(policy)
+    images, answered = sum(bound.n for bound in bounds), sum(bound.answered for bound in bounds)
     return Reference(
         images=images,
-        abstained=abstained,
-        rows=rows,
-        scores=scores[signal],
+        abstained=images - answered,
+        rows="test" if all(bound.rows == "test" for bound in bounds) else "certify",
+        several=math.prod(bound.several for bound in bounds),
+        scores=stored[f"{_SCORES}{signal}"],
         signal=signal,
-        risk=float(policy.certificate.risk),
-        unit="image" if rows == "tune" else _unit(content),
+        risk=_share_of_answers(policy),
+        unit=made.unit,
     )
 
 
-def _counts(
-    folder: Path, content: Mapping[str, Any], policy: CertifiedPolicy, scores: Mapping[str, Floats]
-) -> tuple[int, int, Rows]:
-    found = content["card"].get("confirmation")
-    if found is not None and found["images"]:
-        return int(found["images"]), int(found["images"]) - int(found["answered"]), "test"
+def _bounds(policy: CertifiedPolicy) -> list[CoverageBound]:
+    """The counts behind the bound on coverage; those of each site where thresholds are by site."""
     if isinstance(policy, SiteThresholds):
-        raise InputError(
-            f"the guard in {folder} has a threshold for each site and no count of untouched test images, so that there "
-            "is nothing its alarms could be held against. Fit it on 600 images or more."
-        )
-    missing = [name for name in policy.signals if name not in scores]
-    if missing or not len(scores[policy.signals[0]]):
-        raise InputError(
-            f"the guard in {folder} has neither a count of untouched test images nor tune scores, so that there is "
-            "nothing its alarms could be held against. Fit it on 600 images or more."
-        )
-    accepted = decide(policy, scores).accepted
-    return len(accepted), int((~accepted).sum()), "tune"
+        return [each.certificate.coverage for each in policy.certificate.sites]
+    return [policy.certificate.coverage]
 
 
-def _unit(content: Mapping[str, Any]) -> str:
-    return str(content["card"]["confirmation"]["unit"])
+def _share_of_answers(policy: CertifiedPolicy) -> float:
+    """The wrong share of answers that a certificate allows; one by class speaks of all images, answered or not."""
+    risk = float(policy.certificate.risk)
+    if isinstance(policy, ClassThreshold):
+        risk /= max(policy.certificate.coverage.low, risk)
+    return min(risk, 1 - 1e-9)
 
 
 def _facts(folder: Path) -> Mapping[str, Any]:
@@ -163,8 +160,3 @@ def _built_on(folder: Path) -> dict[str, Floats]:
         }
     except (OSError, ValueError, LookupError, TypeError, struct.error) as error:
         raise InputError(f"{path} cannot be read ({error}). Fit the guard again.") from None
-
-
-def risk_of(plan_risk: float | None, reference: Reference) -> float:
-    """What counts as harm: the share that the plan says, or else that of the certificate."""
-    return reference.risk if plan_risk is None else plan_risk

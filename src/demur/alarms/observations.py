@@ -6,7 +6,7 @@ from demur.errors import InputError
 
 
 class UnknownImageError(InputError):
-    """Feedback on an image of which nothing is known: it was never decided here, or so long ago that it is forgotten."""
+    """Feedback on an image of which nothing is known: it was not decided here, or long ago and forgotten."""
 
 
 class ContradictionError(InputError):

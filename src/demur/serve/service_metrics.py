@@ -1,7 +1,6 @@
 """What Prometheus is told: requests, latency, scores by calibration quantiles, abstentions, queues, alarms."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
