@@ -15,12 +15,14 @@ import uvicorn
 from tests import guarded, tiny
 from tests.report.webdriver import Browser
 
+from demur.alarms import AlarmPlan
 from demur.classifier import BoundClassifier
 from demur.guard.golden_vectors import as_file
 from demur.serve import Service, ServiceSettings, app_of
 from demur.serve.served_guard import LoadedGuard
 
 HOSTILE = ("<img src=x onerror=window.pwned=1>", "<script>window.pwned=1</script>", "=cmd|' /C calc'!A0")
+CLASSES = tiny.CLASSES
 TOKEN = "sixteen-characters-or-more"
 
 
@@ -130,7 +132,8 @@ def served(folder):
     for name, guard in {"tiny": made, "hostile": replace(made, classifier=names)}.items():
         guarded.written(folder / name, made=guard)
         loaded.append(LoadedGuard.read(name, folder / name))
-    services = [Service(loaded, ServiceSettings(token=token)) for token in (None, TOKEN)]
+    plan = AlarmPlan(feedback=1.0)  # every picture is asked about
+    services = [Service(loaded, ServiceSettings(token=token), alarms=plan) for token in (None, TOKEN)]
     host = Host(*map(app_of, services))
     place = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(host, log_config=None, access_log=False, lifespan="off", ws="none", timeout_keep_alive=1)

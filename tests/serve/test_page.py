@@ -11,7 +11,7 @@ pytest.importorskip("fastapi")
 
 from tests.report.test_accessibility import PLACES, RUN
 from tests.report.webdriver import chromium
-from tests.serve.page_host import HOSTILE, TOKEN, Page, pictures, served
+from tests.serve.page_host import CLASSES, HOSTILE, TOKEN, Page, pictures, served
 
 pytestmark = pytest.mark.browser
 
@@ -324,23 +324,14 @@ ALARMS = {
 }  # fmt: skip
 
 
-def wanting(found):
-    """Every answer is asked about."""
-    wish = {"wanted": True, "probability": 0.05}
-    return {
-        **found,
-        "decisions": [{**each, "feedback": wish if each["accepted"] else None} for each in found["decisions"]],
-    }
-
-
 class TestAlarms:
     def test_an_alarm_is_loud_and_workload_is_not_called_harm(self, page):
         page.faults.changes["/alarms"] = lambda _: ALARMS
         page.again()
         page.wait("return document.querySelector('.banner.fail')")
-        assert page.text("banners") == "ALARM: more goes to a person. More than 25 in 100 images go to a person."
+        assert page.text("banners") == "Workload alarm. More than 25 in 100 images go to a person."
         states = page.script("return [...document.querySelectorAll('#watch .state')].map(p => p.innerText)")
-        assert states == ["Quiet so far", "ALARM: more goes to a person", "Quiet so far"]
+        assert states == ["Quiet so far", "Alarm: more work", "Quiet so far"]
         assert (
             page.script("return document.querySelectorAll('#watch .tone-good').length") == 0
         )  # silence proves nothing
@@ -362,26 +353,51 @@ class TestAlarms:
         page.wait("return !document.getElementById('alarms').hidden")
         assert "Alarms are off" in page.text("alarms-lede")
 
-    def test_a_label_is_asked_for_without_saying_the_answer_and_sent(self, page, given):
-        page.faults.changes |= {"/alarms": lambda _: ALARMS, "/predict": wanting, "/feedback": lambda _: {}}
-        page.give(*given[0])
+    def test_a_label_is_asked_for_without_saying_the_answer_and_is_counted(self, page, given, answered, withheld):
+        def harm():
+            status = json.loads(page.script("return fetch('alarms?guard=tiny').then(answer => answer.text())"))
+            return {**status["harm"]["counts"], "pending": [each["id"] for each in status["pending"]]}
+
+        page.give(answered, withheld, *given[0][:6])
         page.wait("return document.querySelectorAll('.question').length === 6")
-        answers = sum(each.accepted for each in given[1])
-        assert f"{answers - 6} more" in page.text("elsewhere")
-        first = next(each for each in given[1] if each.accepted)
+        assert "2 more on this page" in page.text("elsewhere")
         words = page.script("return document.querySelector('.question > div').innerText")
-        assert words.count(first.answer) == 1  # as one of the classes that can be chosen
-        page.script(
-            "const s = document.querySelector('.question select'); s.focus(); s.value = '2'; s.form.requestSubmit()"
-        )
-        page.wait("return document.querySelector('.question .answer').innerText === 'Thank you.'")
-        assert page.faults.bodies[-1]["label"] == "cross"
-        assert page.faults.bodies[-1]["guard"] == "tiny"
+        found, before = of(given, answered), harm()
+        assert words.count(found.answer) == 1  # as one of the classes that can be chosen
+        send = "const s = document.querySelector('.question select'); s.focus(); s.value = arguments[0];"
+        page.script(f"{send} s.form.requestSubmit()", str(CLASSES.index(found.answer)))
+        page.wait("return document.querySelector('.question .answer').innerText.startsWith('Thank you.')")
+        assert "It counts for the harm alarm." in page.text("questions")
+        sent = page.faults.bodies[-1]
+        assert (sent["label"], sent["guard"]) == (found.answer, "tiny")
+        after = harm()
+        assert (after["labels"], after["wrong"]) == (before["labels"] + 1, before["wrong"])
+        assert set(before["pending"]) - set(after["pending"]) == {sent["id"]}
         page.wait("return !document.getElementById('questions').innerText.includes('Thank you')")
         assert page.script("return document.activeElement.tagName") == "SELECT"  # of the next question
-        page.script("const s = document.querySelector('.question select'); s.value = 'none'; s.form.requestSubmit()")
-        page.wait("return document.querySelector('.question .answer').innerText !== ''")
+        page.script(f"{send} s.form.requestSubmit()", "none")
+        page.wait("return document.querySelector('.question .answer').innerText.startsWith('Thank you.')")
+        assert "does not count" in page.text("questions")  # it was withheld
         assert page.faults.bodies[-1]["correct"] is False
+
+    def test_a_label_that_contradicts_an_earlier_one_is_refused_in_the_words_of_the_server(self, page, answered):
+        page.give(answered)
+        page.wait("return document.querySelector('.question')")
+        post = """
+          const id = document.querySelector(".question select").id.replace("label-", "");
+          const body = JSON.stringify({ id, guard: "tiny", correct: false });
+          return fetch("feedback", { method: "POST", headers: { "Content-Type": "application/json" }, body })
+            .then((answer) => answer.status);
+        """
+        assert page.script(post) == 200
+        answer = page.text("verdict-title").removeprefix("Answers: ")
+        page.script(
+            "const s = document.querySelector('.question select'); s.value = arguments[0]; s.form.requestSubmit()",
+            str(CLASSES.index(answer)),
+        )
+        page.wait("return document.querySelector('.question .answer').innerText !== ''")
+        assert page.text("questions").count("Not counted: ") == 1
+        assert ("POST", "/feedback") in page.paths()
 
 
 class TestEverybody:
@@ -416,7 +432,7 @@ class TestEverybody:
     @pytest.mark.parametrize("width", [400, 1280])
     def test_it_fits_and_axe_finds_nothing_serious(self, place, given, width, scheme):
         page = place.open(width, 900, scheme)
-        page.faults.changes |= {"/alarms": lambda _: ALARMS, "/predict": wanting}
+        page.faults.changes["/alarms"] = lambda _: ALARMS
         page.give(*given[0][:8])
         page.script("document.querySelector('#rows .see').click(); document.getElementById('fine-print').open = true")
         page.wait("return document.querySelector('.question') && document.querySelector('.banner')")

@@ -6,8 +6,8 @@ import { by, count, figure, make, moment, plural, sign } from "./words.js";
 
 const QUESTIONS = 6, LISTED = 20;
 const KINDS = {
-  harm: { title: "Harm", asks: "Are more of its answers wrong than was certified? Only labels can tell.", alarm: "ALARM: more answers are wrong than was certified" },
-  workload: { title: "Workload", asks: "Does a larger share go to a person than was calibrated? That costs time; it does no harm.", alarm: "ALARM: more goes to a person" },
+  harm: { title: "Harm", asks: "Are more of its answers wrong than was certified? Only labels can tell.", alarm: "Alarm: too many wrong" },
+  workload: { title: "Workload", asks: "Does a larger share go to a person than was calibrated? That costs time; it does no harm.", alarm: "Alarm: more work" },
   martingale: { title: "Unlike calibration", asks: "Do the scores look like those of calibration? For information: not an alarm.", alarm: "Unlike calibration" },
 };
 /** Silence is no proof that all is well, so it has no sign of being right. */
@@ -86,7 +86,7 @@ export class Alarms {
     by("alarms-notes").textContent = this.off ? "" : notes.join(" ");
     this.pending = (found.pending ?? []).map((each) => (typeof each === "string" ? each : each.id));
     const on = ["harm", "workload"].filter((kind) => found[kind]?.state === "alarm");
-    const words = on.map((kind) => `${KINDS[kind].alarm}. ${found[kind].sentence ?? ""}`.trim());
+    const words = on.map((kind) => `${KINDS[kind].title} alarm. ${found[kind].sentence ?? ""}`.trim());
     if (words.join() !== this.said) this.say(words.map((text, place) => ({ text, tone: on[place] === "harm" ? "stop" : "fail" })));
     this.said = words.join();
     this.ask();
@@ -102,7 +102,7 @@ export class Alarms {
     by("labels-title").textContent = some.length ? "Please label these" : "Waiting for labels";
     by("labels-why").hidden = !some.length;
     by("labels").hidden = !some.length && !elsewhere.length;
-    const more = wanted.length > some.length ? `${plural(wanted.length - some.length, "more")} on this page after these. ` : "";
+    const more = wanted.length > some.length ? `${count(wanted.length - some.length)} more on this page after these. ` : "";
     const ids = elsewhere.slice(0, LISTED).join(", ") + (elsewhere.length > LISTED ? " …" : "");
     by("elsewhere").hidden = !more && !elsewhere.length;
     by("elsewhere").textContent = `${more}${elsewhere.length ? `The labels of ${plural(elsewhere.length, "picture")} that ${elsewhere.length === 1 ? "is" : "are"} not on this page are waited for too; whoever has the pictures answers by POST feedback: ${ids}` : ""}`;
@@ -135,7 +135,7 @@ export class Alarms {
     } catch (error) {
       if (!(error instanceof Refusal && [404, 409].includes(error.status))) return `Not sent: ${error.message}`;
       setTimeout(() => this.done(id), 4000);
-      return `Taken back: ${error.message}`;
+      return `Not counted: ${error.message}`;
     }
     setTimeout(() => this.done(id), found.sentence ? 2500 : 900);
     return `Thank you. ${found.sentence ?? ""}`.trim();
