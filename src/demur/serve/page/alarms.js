@@ -4,10 +4,12 @@ import { alarms, feedback, Refusal } from "./server.js";
 import { thumb } from "./thumb.js";
 import { by, count, figure, make, moment, plural, sign } from "./words.js";
 
-const QUESTIONS = 6, LISTED = 20;
+const QUESTIONS = 6, LISTED = 6;
 const KINDS = {
-  harm: { title: "Harm", asks: "Are more of its answers wrong than was certified? Only labels can tell.", alarm: "Alarm: too many wrong" },
-  workload: { title: "Workload", asks: "Does a larger share go to a person than was calibrated? That costs time; it does no harm.", alarm: "Alarm: more work" },
+  harm: { title: "Harm", asks: "Are more of its answers wrong than was certified? Only labels can tell.", alarm: "Alarm: too many wrong",
+    loud: "Harm alarm: more of its answers are wrong than was certified. Let people check them." },
+  workload: { title: "Workload", asks: "Does a larger share go to a person than was calibrated? That costs time; it does no harm.", alarm: "Alarm: more work",
+    loud: "Workload alarm: more goes to a person than at calibration. This says nothing of wrong answers." },
   martingale: { title: "Unlike calibration", asks: "Do the scores look like those of calibration? For information: not an alarm.", alarm: "Unlike calibration" },
 };
 /** Silence is no proof that all is well, so it has no sign of being right. */
@@ -19,29 +21,39 @@ function stateOf(kind, found) {
   return STATES[found.state] ?? ["open", String(found.state ?? "not known").replaceAll("_", " ")];
 }
 
+/** Evidence in digits that a person reads; beyond a million it does not matter how far. */
+const amount = (value) => (value > 1e6 ? "over a million" : value >= 100 ? count(Math.round(value)) : figure(value));
+
 /** How far evidence has come, on a logarithmic scale: from 1, which says nothing, to the threshold. */
 function meter({ evidence, threshold }) {
   if (!Number.isFinite(evidence) || !Number.isFinite(threshold) || threshold <= 1) return null;
   const fill = make("span", { class: "fill" });
   fill.style.width = `${100 * Math.min(Math.max(Math.log(Math.max(evidence, 1)) / Math.log(threshold), 0), 1)}%`;
-  return make("div", { class: "meter" }, make("span", { class: "rail", "aria-hidden": "true" }, fill), make("span", {}, `evidence ${figure(evidence)} of the ${figure(threshold)} it takes`));
+  return make("div", { class: "meter" }, make("span", { class: "rail", "aria-hidden": "true" }, fill), make("span", {}, `evidence ${amount(evidence)} of the ${amount(threshold)} it takes`));
 }
 
-const plain = (value) => (typeof value === "number" ? (Number.isInteger(value) ? count(value) : figure(value)) : String(value));
+/** What the server counts, as a person would say it. */
+const COUNTS = {
+  images: "pictures", abstained: "went to a person", reference_images: "pictures of reference", questions: "labels asked for",
+  labels: "labels that came", wrong: "of these, wrong answers", missing: "labels missing", waiting: "still waited for",
+  others: "labels that do not count", units: "sequences",
+};
 
-function counts(found) {
-  const since = found.since ? [["since", moment(found.since)]] : [], highest = Number.isFinite(found.highest) ? [["highest evidence", found.highest]] : [];
-  const lines = [...since, ...Object.entries(found.counts ?? {}), ...highest].filter(([, value]) => ["number", "string"].includes(typeof value));
+function counts(found, group) {
+  const counted = Object.entries(found.counts ?? {}).filter(([name, value]) => Number.isFinite(value) && (name !== "units" || group === "sequence"));
+  const lines = counted.map(([name, value]) => [Object.hasOwn(COUNTS, name) ? COUNTS[name] : name.replaceAll("_", " "), count(value)]);
+  if (Number.isFinite(found.highest)) lines.push(["highest evidence", amount(found.highest)]);
+  if (found.since) lines.unshift(["since", moment(found.since)]);
   if (!lines.length) return null;
-  return make("dl", { class: "counts" }, ...lines.map(([name, value]) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, plain(value)))));
+  return make("dl", { class: "counts" }, ...lines.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 
-function card(kind, found) {
+function card(kind, found, group) {
   const [tone, state] = stateOf(kind, found), { title, asks } = KINDS[kind];
   return make("li", { class: `tone-${tone}${found.state === "alarm" && kind !== "martingale" ? " alarm" : ""}` },
     make("h3", {}, title), make("p", { class: "state" }, sign(tone), make("b", {}, state)),
     make("p", { class: "aside" }, asks), found.sentence ? make("p", {}, found.sentence) : null,
-    found.void ? make("p", { class: "void" }, `It cannot be relied on: ${found.void}`) : null, meter(found), counts(found));
+    found.void ? make("p", { class: "void" }, `It cannot be relied on: ${found.void}`) : null, meter(found), counts(found, group));
 }
 
 function history(found) {
@@ -81,14 +93,13 @@ export class Alarms {
     by("alarms-lede").textContent = this.off
       ? `Alarms are off: nothing here watches whether the guarantee still holds.${found.reason ? ` The server says: ${found.reason}` : ""}`
       : `Pictures that change make a guarantee void, and no score shows it for certain. These alarms say what is known.${history(found)}`;
-    by("watch").replaceChildren(...(this.off ? [] : kinds.map((kind) => card(kind, found[kind]))));
+    by("watch").replaceChildren(...(this.off ? [] : kinds.map((kind) => card(kind, found[kind], found.group))));
     const notes = [found.reference, found.detectable, ...(found.resets ?? []).map((each) => `Reset: ${Object.values(each).join(", ")}.`)].filter(Boolean);
     by("alarms-notes").textContent = this.off ? "" : notes.join(" ");
     this.pending = (found.pending ?? []).map((each) => (typeof each === "string" ? each : each.id));
     const on = ["harm", "workload"].filter((kind) => found[kind]?.state === "alarm");
-    const words = on.map((kind) => `${KINDS[kind].title} alarm. ${found[kind].sentence ?? ""}`.trim());
-    if (words.join() !== this.said) this.say(words.map((text, place) => ({ text, tone: on[place] === "harm" ? "stop" : "fail" })));
-    this.said = words.join();
+    if (on.join() !== this.said) this.say(on.map((kind) => ({ text: KINDS[kind].loud, tone: kind === "harm" ? "stop" : "fail", more: "#alarms" })));
+    this.said = on.join();
     this.ask();
   }
 

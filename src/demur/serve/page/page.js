@@ -21,10 +21,10 @@ function banners() {
   const key = JSON.stringify(all.map(({ tone, text }) => [tone, text]));
   if (key === page.banners) return; // said once, not at every change
   page.banners = key;
-  by("banners").replaceChildren(...all.map(({ tone, text, action, press }) => {
+  by("banners").replaceChildren(...all.map(({ tone, text, action, press, more }) => {
     const button = action ? make("button", { type: "button" }, action) : null;
     button?.addEventListener("click", press);
-    return make("p", { class: `banner ${tone}` }, make("span", {}, text), button);
+    return make("p", { class: `banner ${tone}` }, make("span", {}, text), button, more ? make("a", { href: more }, "What is known") : null);
   }));
 }
 
