@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from shutil import which
 
@@ -100,6 +101,10 @@ class TestOnePicture:
             score = of(given, path).scores["msp"]
             own, bound = page.script(lines)
             assert (own <= bound) == (score <= threshold)
+            assert [own, bound] == pytest.approx([100 * place_of(page, each) for each in (score, threshold)], abs=0.01)
+            share = share_below(page, score)
+            than = f"about {round(100 * share)} in 100" if share < 0.995 else "nearly all"
+            assert f"more uncertain than {than} of the 300 pictures" in page.text("signals")
             assert words in page.text("signals")
             assert f"{score:.4g}" in page.text("signals")
         edges, counts = (page_calibration(page)["msp"][part] for part in ("edges", "counts"))
@@ -107,6 +112,21 @@ class TestOnePicture:
         below = sum(1 for k, n in enumerate(counts) if n and edges[k] < threshold)
         above = sum(1 for k, n in enumerate(counts) if n and edges[k + 1] > threshold)
         assert page.script(kinds) == [below, above]
+
+    @pytest.mark.parametrize(
+        ("score", "side", "words"), [(-5.0, "0%", "surer than nearly all"), (5.0, "100%", "uncertain than nearly all")]
+    )
+    def test_a_score_beyond_all_of_calibration_stands_at_the_edge_and_is_said_to_be_beyond(
+        self, page, answered, score, side, words
+    ):
+        page.faults.changes["/predict"] = lambda found: {
+            **found,
+            "decisions": [{**found["decisions"][0], "scores": {"msp": score}}],
+        }
+        page.give(answered)
+        assert page.script("return document.querySelector('.line.own').style.left") == side
+        assert "(beyond the drawing)" in page.text("signals")
+        assert words in page.text("signals")
 
     def test_a_score_near_the_threshold_is_said_to_be(self, page, answered):
         page.faults.changes["/predict"] = lambda found: {
@@ -131,6 +151,22 @@ class TestOnePicture:
             page.wait(f"return document.getElementById('picture-name').innerText.startsWith('{kind}.png')")
         page.done()
         assert page.column("Name") == ["paste.png", "drop.png"]
+
+
+def place_of(page, score):
+    """Where a score lies across bars that are drawn equally wide, by walking along them."""
+    edges = page_calibration(page)["msp"]["edges"]
+    for bar, (low, high) in enumerate(itertools.pairwise(edges)):
+        if low <= score <= high:
+            return (bar + (score - low) / (high - low)) / (len(edges) - 1)
+    raise AssertionError(score)
+
+
+def share_below(page, score):
+    """The share of calibration pictures below a score, those of its own bar spread evenly over it."""
+    edges, counts = (page_calibration(page)["msp"][part] for part in ("edges", "counts"))
+    parts = [min(max((score - a) / (b - a), 0), 1) for a, b in itertools.pairwise(edges)]
+    return sum(part * n for part, n in zip(parts, counts, strict=True)) / sum(counts)
 
 
 def page_calibration(page):

@@ -49,7 +49,7 @@ function beside(calibration, score) {
   const share = shareBelow(calibration, score), n = calibration.n ?? calibration.counts.reduce((sum, each) => sum + each, 0);
   if (share === null) return "";
   const hundred = Math.round(100 * share);
-  const above = hundred >= 100 ? "more uncertain than all but the last" : hundred <= 0 ? "among the surest" : `more uncertain than about ${hundred} in 100`;
+  const above = hundred >= 100 ? "more uncertain than nearly all" : hundred <= 0 ? "surer than nearly all" : `more uncertain than about ${hundred} in 100`;
   return ` It is ${above} of the ${count(n)} pictures it was calibrated on.`;
 }
 

@@ -200,7 +200,7 @@ const watching = new Alarms({
   say: (words) => { page.alarmBanners = words; banners(); },
 });
 
-/* On paper nothing is folded. */
+/* Nothing is folded in print. */
 let folded = false;
 window.addEventListener("beforeprint", () => { folded = !by("fine-print").open; by("fine-print").open = true; });
 window.addEventListener("afterprint", () => { by("fine-print").open = !folded; });

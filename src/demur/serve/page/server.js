@@ -16,7 +16,7 @@ let token = null;
 let asking = null;
 let askToken = async () => null;
 
-/** Whom to ask for a token: a function of whether one was refused, which gives it or null. */
+/** Where a token comes from: a function of whether one was refused, which gives it or null. */
 export const onToken = (ask) => { askToken = ask; };
 
 /** One question to the user however many requests wait for its answer. */
