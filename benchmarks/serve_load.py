@@ -8,8 +8,8 @@ named. Measured:
 
 (a) requests of one PNG each over 64 connections: what was lost, statuses, p50, p95, p99;
 (b) one request at a time: p50 of the whole answer, of the model's pass, of the guard called directly, and the overhead;
-(c) binary requests of 64 images each over several connections: images per second over the bare model's in batches of 64,
-    both with a core to themselves where there are two, and the client's own share of a core;
+(c) binary requests of 64 images each over 4 connections: images per second over the bare model's in batches of 64, and
+    what share of a core the client takes for itself;
 (d) SIGTERM under load: every request that was accepted is answered;
 (e) a soak at a steady load: the slope of resident memory after a warm-up.
 
@@ -212,7 +212,9 @@ def memory(process: "subprocess.Popen[str]") -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def soak(process: "subprocess.Popen[str]", port: int, contents: Sequence[bytes], seconds: float) -> dict[str, float]:
+async def soak(
+    process: "subprocess.Popen[str]", port: int, contents: Sequence[bytes], seconds: float
+) -> dict[str, float]:
     """(e): the slope of resident memory over the second half of a steady load."""
     work: Awaitable[dict[str, Any]] = asyncio.create_task(load(port, contents, 10**9, 16, seconds))
     times, sizes, began = list[float](), list[float](), time.perf_counter()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +71,7 @@ def serve(
     from demur.alarms import AlarmPlan
     from demur.serve import Service, ServiceSettings
     from demur.serve import serve as run
-    from demur.serve.http_server import listening
+    from demur.serve.http_server import keep_freed_memory, listening
     from demur.serve.service_log import ServiceLog
 
     settings = ServiceSettings(
@@ -78,14 +79,15 @@ def serve(
         decoders=decoders, token=_token(token_file),
     )  # fmt: skip
     plan = AlarmPlan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, group=group)  # type: ignore[arg-type]
+    keep_freed_memory()
     loaded = _loaded(guards, threads, device)
-    place = listening(host, port)
-    service = Service(
-        loaded, settings, alarms=plan, state=state, webhook=webhook, log=ServiceLog(sys.stderr), device=device
-    )
     names = ", ".join(f"{each.name} ({each.version})" for each in loaded)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
-    run(service, place, lambda: print(f"Serving {names} at {address}", flush=True))
+    with closing(listening(host, port)) as place:
+        service = Service(
+            loaded, settings, alarms=plan, state=state, webhook=webhook, log=ServiceLog(sys.stderr), device=device
+        )
+        address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
+        run(service, place, lambda: print(f"Serving {names} at {address}", flush=True))
 
 
 def _loaded(guards: Sequence[str], threads: int, device: str | None) -> "list[LoadedGuard]":

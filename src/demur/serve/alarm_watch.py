@@ -40,10 +40,7 @@ class GuardAlarms:
         except DemurError as error:
             return cls(loaded, None, str(error))
         place = None if state is None else state / f"{loaded.name}-{loaded.version}.sqlite"
-        try:
-            return cls(loaded, Alarms.open(place, reference, plan, guard_sha256=loaded.sha256))
-        except NotImplementedError:  # TEMPORARY
-            return cls(loaded, None, "not built yet")
+        return cls(loaded, Alarms.open(place, reference, plan, guard_sha256=loaded.sha256))
 
     def observe(self, batch: Sequence[tuple[Waiting, Decisions]]) -> list[list[Question | None]]:
         """What the alarms ask about each image of each request."""

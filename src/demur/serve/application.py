@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from demur import __version__
 from demur.errors import DemurError, FaultError, ForeignError, ModelError
+from demur.foreign import reason
 from demur.serve.alarm_routes import alarm_routes
 from demur.serve.front_door import FrontDoor
 from demur.serve.guard_routes import guard_routes
@@ -35,6 +36,7 @@ def app_of(service: Service) -> FrontDoor:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DemurError, _refusal)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _fault)
     return FrontDoor(app, service)
 
 
@@ -68,6 +70,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(map(str, first.get("loc", ())))
     return _told(request, 422, f"{place}: {first.get('msg', 'not valid')}. GET /openapi.json for what is.")
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """Said to the client; the door writes where it came from into the log."""
+    visit: Visit = request.scope[KEY]
+    return _told(request, 500, f"the server or its model failed: {reason(error)}. Its log has request {visit.id}.")
 
 
 async def _gone(request: Request, _error: Exception) -> Response:

@@ -19,7 +19,7 @@ _SECURE = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
-GRACE = 0.5
+GRACE = 1.0
 """Seconds in which a server that ends still answers 503 to new requests, so that their clients let go of it."""
 
 
@@ -64,8 +64,7 @@ class FrontDoor:
             visit.error = reason(error)
             self._service.log.write("fault", request=visit.id, error=visit.error, traceback=traceback_of(error))
             if not started:
-                sentence = f"the server or its model failed: {visit.error}. Its log has request {visit.id}."
-                await json_response({"error": sentence}, 500)(scope, receive, sending)
+                await json_response({"error": f"the server failed: {visit.error}."}, 500)(scope, receive, sending)
         finally:
             self._note(scope, visit)
 

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ from demur.shapes import Images
 
 AFTER = 0.1
 """Share of what the pace of the last batches changes by with each batch."""
+
+
+Outcome: TypeAlias = tuple[Decisions, Any] | Exception
+"""Decisions and what the observer said beside them, or what went wrong."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,15 +56,15 @@ class Waiting:
         """The decisions about its images, and what the observer said of them."""
         return self.future
 
-    def settle(self, found: "tuple[Decisions, Any] | BaseException") -> None:
+    def settle(self, found: Outcome) -> None:
         """Tell its event loop, which may be gone."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._settle, found)
 
-    def _settle(self, found: "tuple[Decisions, Any] | BaseException") -> None:
+    def _settle(self, found: Outcome) -> None:
         if self.future.done():  # nobody waits any more
             return
-        if isinstance(found, BaseException):
+        if isinstance(found, Exception):
             self.future.set_exception(found)
         else:
             self.future.set_result(found)
@@ -145,12 +149,14 @@ class MicroBatches:
     def _run(self) -> None:
         while batch := self._next():
             began = time.perf_counter()
-            self._answer(batch)
+            outcomes = self._outcomes([each for each in batch if not each.future.cancelled()])
             rows = sum(map(len, batch))
             with self._ready:
                 self._inside -= rows
                 self._pace += AFTER * ((time.perf_counter() - began) / rows - self._pace)
             self.sizes.append(rows)
+            for each, found in outcomes:
+                each.settle(found)
 
     def _next(self) -> list[Waiting]:
         """The requests of the next batch; none where this is over."""
@@ -167,25 +173,22 @@ class MicroBatches:
     def _waiting(self) -> int:
         return sum(map(len, self._line))
 
-    def _answer(self, batch: Sequence[Waiting]) -> None:
-        batch = [each for each in batch if not each.future.cancelled()]
-        if not batch:  # whoever asked was told that it took too long
-            return
+    def _outcomes(self, batch: Sequence[Waiting]) -> list[tuple[Waiting, Outcome]]:
+        """What comes of each request; whoever no longer waits, for it took too long, is not among them."""
+        if not batch:
+            return []
         try:
             decisions = self._decided(batch)
-            rows, pairs = 0, list[tuple[Waiting, Decisions]]()
-            for each in batch:
-                pairs.append((each, decisions if len(batch) == 1 else decisions.part(rows, rows + len(each))))
-                rows += len(each)
-            said = self._observe(pairs)
         except Exception as error:  # noqa: BLE001 - whatever a model raises is said to whoever asked it
             if len(batch) == 1:
-                batch[0].settle(error)
-            for each in batch if len(batch) > 1 else ():  # one that breaks the model must not break the others
-                self._answer([each])
-            return
-        for (each, decided), beside in zip(pairs, said, strict=True):
-            each.settle((decided, beside))
+                return [(batch[0], error)]
+            return [outcome for each in batch for outcome in self._outcomes([each])]  # it breaks no other
+        try:
+            pairs = _pairs(batch, decisions)
+            said = self._observe(pairs)
+            return [(each, (decided, beside)) for (each, decided), beside in zip(pairs, said, strict=True)]
+        except Exception as error:  # noqa: BLE001 - a thread that ends would leave everybody waiting
+            return [(each, error) for each in batch]
 
     def _decided(self, batch: Sequence[Waiting]) -> Decisions:
         if len(batch) == 1:
@@ -195,6 +198,17 @@ class MicroBatches:
             details = tuple(detail for each in batch for detail in each.details)
         sites = np.array([each.site for each in batch for _ in each.details], object)
         return self._decide(images, details, sites)
+
+
+def _pairs(batch: Sequence[Waiting], decisions: Decisions) -> list[tuple[Waiting, Decisions]]:
+    """Each request with its part of the decisions about all."""
+    if len(batch) == 1:
+        return [(batch[0], decisions)]
+    found, rows = list[tuple[Waiting, Decisions]](), 0
+    for each in batch:
+        found.append((each, decisions.part(rows, rows + len(each))))
+        rows += len(each)
+    return found
 
 
 def not_in_time(seconds: float) -> RequestError:
