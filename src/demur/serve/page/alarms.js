@@ -2,7 +2,7 @@
 
 import { alarms, feedback, Refusal } from "./server.js";
 import { thumb } from "./thumb.js";
-import { by, count, figure, make, moment, plural, sign } from "./words.js";
+import { by, count, make, minus, moment, plural, sign } from "./words.js";
 
 const QUESTIONS = 6, LISTED = 6;
 const KINDS = {
@@ -22,7 +22,7 @@ function stateOf(kind, found) {
 }
 
 /** Evidence in digits that a person reads; beyond a million it does not matter how far. */
-const amount = (value) => (value > 1e6 ? "over a million" : value >= 100 ? count(Math.round(value)) : figure(value));
+const amount = (value) => (value > 1e6 ? "over a million" : value >= 100 ? count(Math.round(value)) : minus(String(Number(value.toPrecision(3)))));
 
 /** How far evidence has come, on a logarithmic scale: from 1, which says nothing, to the threshold. */
 function meter({ evidence, threshold }) {
@@ -111,12 +111,12 @@ export class Alarms {
     const cards = some.map((item) => this.cards.get(item.decision.id) ?? this.question(item)), list = by("questions");
     if (cards.length !== list.children.length || cards.some((each, place) => each !== list.children[place])) list.replaceChildren(...cards);
     by("labels-title").textContent = some.length ? "Please label these" : "Waiting for labels";
-    by("labels-why").hidden = !some.length;
+    by("labels-why").hidden = by("questions").hidden = !some.length;
     by("labels").hidden = !some.length && !elsewhere.length;
     const more = wanted.length > some.length ? `${count(wanted.length - some.length)} more on this page after these. ` : "";
     const ids = elsewhere.slice(0, LISTED).join(", ") + (elsewhere.length > LISTED ? " …" : "");
     by("elsewhere").hidden = !more && !elsewhere.length;
-    by("elsewhere").textContent = `${more}${elsewhere.length ? `The labels of ${plural(elsewhere.length, "picture")} that ${elsewhere.length === 1 ? "is" : "are"} not on this page are waited for too; whoever has the pictures answers by POST feedback: ${ids}` : ""}`;
+    by("elsewhere").textContent = `${more}${elsewhere.length ? `The labels of ${plural(elsewhere.length, "picture")} that ${elsewhere.length === 1 ? "is" : "are"} not on this page are waited for${some.length ? " too" : ""}; whoever has the pictures answers by POST feedback: ${ids}` : ""}`;
   }
 
   question(item) {
