@@ -30,6 +30,7 @@ from demur.cli.matrix_command import matrix
 from demur.cli.monitor_command import monitor
 from demur.cli.part_commands import freeze, merge
 from demur.cli.run_commands import audit, list_names, plan, report
+from demur.cli.serve_command import serve
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
 from demur.containment import close_exits, contained
@@ -96,6 +97,7 @@ for _name, _work in (
     ("bench", bench),
     ("matrix", matrix),
     ("monitor", monitor),
+    ("serve", serve),
     ("certify", certify),
     ("labels", labels),
     ("report", report),

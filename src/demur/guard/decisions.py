@@ -57,6 +57,7 @@ class Decisions:
         distances: bound minus score (rows,) by signal.
         near: whether another batch or machine may decide otherwise, (rows,).
         details: what is wrong with images that could not be read, (rows,); else empty.
+        logits: the model's, divided by the temperature, (rows, classes); NaN where nothing is known of a row.
     """
 
     classes: tuple[str, ...]
@@ -68,6 +69,7 @@ class Decisions:
     distances: Mapping[str, Floats]
     near: Flags
     details: tuple[str, ...]
+    logits: Floats
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -85,6 +87,28 @@ class Decisions:
         """The answers that may be given; None where the guard abstains."""
         return tuple(label if given else None for label, given in zip(self.labels, self.accepted, strict=True))
 
+    @property
+    def probabilities(self) -> Floats:
+        """Temperature-scaled softmax, (rows, classes); estimates, not the guarantee; NaN where nothing is known."""
+        powers = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def part(self, start: int, stop: int) -> "Decisions":
+        """The decisions about some rows that follow each other."""
+        rows = slice(start, stop)
+        return replace(
+            self,
+            predicted=self.predicted[rows],
+            confidence=self.confidence[rows],
+            scores={name: scores[rows] for name, scores in self.scores.items()},
+            accepted=self.accepted[rows],
+            reasons=self.reasons[rows],
+            distances={name: each[rows] for name, each in self.distances.items()},
+            near=self.near[rows],
+            details=self.details[rows],
+            logits=self.logits[rows],
+        )
+
     def withheld(self, rows: Flags, reason: str) -> "Decisions":
         """The same with nothing known of some rows, for a reason."""
         if not rows.any():
@@ -98,6 +122,7 @@ class Decisions:
             reasons=np.where(rows, reason, self.reasons),
             distances={name: np.where(rows, np.nan, each) for name, each in self.distances.items()},
             near=self.near & ~rows,
+            logits=np.where(rows[:, None], np.nan, self.logits),
         )
 
     def abstaining(self, reason: str) -> "Decisions":

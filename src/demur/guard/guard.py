@@ -71,12 +71,12 @@ class Guard:
             InputError: not one site for each image, where sites are needed.
         """
         whole = self.intake.tensor(images)
-        return self._decided(whole, ("",) * len(whole), sites)
+        return self.of_decoded(whole, ("",) * len(whole), sites)
 
     def read(self, pictures: Sequence[Picture], sites: ArrayLike | None = None) -> Decisions:
         """Decide about pictures, each the bytes or the path of a file; one that cannot be read is abstained from."""
         images, details = self.intake.batch(pictures)
-        return self._decided(images, details, sites)
+        return self.of_decoded(images, details, sites)
 
     def answer(self, image: Tensor | NDArray[np.generic] | Picture, site: str | None = None) -> Decision:
         """Decide about one image: a tensor or array (channels, height, width), or the bytes or path of a picture."""
@@ -104,19 +104,31 @@ class Guard:
         """Whether the last day of the certificate is over."""
         return self.card.expires is not None and datetime.now(UTC).date().isoformat() > self.card.expires
 
-    def _decided(self, images: Images, details: tuple[str, ...], sites: ArrayLike | None) -> Decisions:
+    def of_decoded(self, images: Images, details: tuple[str, ...], sites: ArrayLike | None = None) -> Decisions:
+        """Decide about what `intake.batch` made of pictures, or `intake.tensor` of arrays; it is not checked again.
+
+        Args:
+            images: (rows, channels, height, width) in [0, 1].
+            details: why a row could not be read, (rows,); empty where it could.
+            sites: where each image comes from, for a guard with a threshold for each site.
+
+        Raises:
+            InputError: not one site for each image, where sites are needed.
+        """
         logits, scores = self._answers(images)
         made = decide(self.policy, scores, sites, self.tolerances)
+        z = logits.detach().numpy().astype(np.float64) / self.temperature
         found = Decisions(
             classes=self.classifier.classes,
             predicted=logits.argmax(dim=1).numpy(),
-            confidence=self._confidence(logits),
+            confidence=_confidence(z),
             scores=scores,
             accepted=made.accepted,
             reasons=made.reasons,
             distances=made.distances,
             near=made.near,
             details=details,
+            logits=z,
         )
         undefined = np.isnan(found.confidence)
         if undefined.any() or any(details):
@@ -133,16 +145,6 @@ class Guard:
         return logits, {
             name: np.concatenate([np.empty(0), *(part[name] for _, part in parts)]) for name in self.signals
         }
-
-    def _confidence(self, logits: Logits) -> Floats:
-        """Probability of the answer at the temperature; NaN where a logit is not finite."""
-        z = logits.detach().numpy().astype(np.float64) / self.temperature
-        if np.isfinite(z).all():
-            return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
-        finite = np.isfinite(z).all(axis=1)
-        found = np.full(len(z), np.nan)
-        found[finite] = 1 / np.exp(z[finite] - z[finite].max(axis=1, keepdims=True)).sum(axis=1)
-        return found
 
     def _batch(self, images: Images) -> tuple[Logits, Mapping[str, Floats]]:
         """Logits and scores of some rows; the scores of those without a finite answer are NaN."""
@@ -173,6 +175,16 @@ class Guard:
 
         guard = read_guard(Path(path), sha256)
         return guard if device is None else replace(guard, classifier=_moved(guard.classifier, device))
+
+
+def _confidence(z: Floats) -> Floats:
+    """Probability of the answer by logits at the temperature; NaN where one is not finite."""
+    if np.isfinite(z).all():
+        return 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)
+    finite = np.isfinite(z).all(axis=1)
+    found = np.full(len(z), np.nan)
+    found[finite] = 1 / np.exp(z[finite] - z[finite].max(axis=1, keepdims=True)).sum(axis=1)
+    return found
 
 
 def _moved(classifier: BoundClassifier, device: str) -> BoundClassifier:

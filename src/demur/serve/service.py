@@ -1,0 +1,223 @@
+"""Guards in service: who is asked, what is allowed, what is counted."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demur.alarms import AlarmPlan, Question
+from demur.errors import DemurError, InputError, unknown
+from demur.foreign import reason
+from demur.guard import Decisions
+from demur.serve.alarm_watch import AlarmWatch, GuardAlarms
+from demur.serve.guard_reload import GuardReload
+from demur.serve.http_errors import RequestError
+from demur.serve.micro_batches import Waiting, not_in_time
+from demur.serve.picture_limits import check_pixels
+from demur.serve.served_guard import LoadedGuard, ServedGuard
+from demur.serve.service_log import ServiceLog
+from demur.serve.service_metrics import ServiceMetrics
+from demur.serve.service_settings import ServiceSettings
+from demur.serve.visit import Visit
+from demur.serve.webhook import Webhook
+from demur.shapes import Images
+
+Intake: TypeAlias = "Sequence[bytes] | NDArray[np.float32]"
+"""Pictures as bytes of files, or images (rows, channels, height, width) in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What was decided about the images of one request.
+
+    Attributes:
+        decisions: of the guard, in order.
+        ids: one per image, by which feedback names it.
+        asked: per image what the alarms ask of whoever sees it; None where nothing.
+        loaded: the guard that decided.
+    """
+
+    decisions: Decisions
+    ids: tuple[str, ...]
+    asked: Sequence[Question | None]
+    loaded: LoadedGuard
+
+
+class Service:
+    """Guards in service.
+
+    Args:
+        guards: the first of them is asked where a request names none.
+        settings: what is allowed.
+        alarms: what the alarms of each guard keep to.
+        state: the folder where their state is kept; None for in memory alone.
+        webhook: the address that is told of alarms.
+        log: where events are written.
+        device: where models run.
+
+    Raises:
+        InputError: no guard, a state that cannot be used, a webhook that is no address.
+    """
+
+    def __init__(
+        self,
+        guards: Sequence[LoadedGuard],
+        settings: ServiceSettings | None = None,
+        *,
+        alarms: AlarmPlan | None = None,
+        state: Path | None = None,
+        webhook: str | None = None,
+        log: ServiceLog | None = None,
+        device: str | None = None,
+    ) -> None:
+        if not guards:
+            raise InputError("a server serves one guard at the least; got none. Name the folder of one.")
+        self.settings, self.plan, self.state = settings or ServiceSettings(), alarms or AlarmPlan(), state
+        self.log = log or ServiceLog()
+        self.device = device
+        self.draining = False
+        self.metrics = ServiceMetrics(lambda: self.guards)
+        self.pool = ThreadPoolExecutor(self.settings.decoders, thread_name_prefix="decode")
+        self.reload = GuardReload(self)
+        self.default = guards[0].name
+        self._webhook = None if webhook is None else Webhook(webhook, self._note_webhook)
+        self.guards = {each.name: self.put_in_service(each) for each in guards}
+        self._watch = AlarmWatch(lambda: [each.alarms for each in list(self.guards.values())], self._tell)
+
+    def put_in_service(self, loaded: LoadedGuard) -> ServedGuard:
+        """A guard with a queue and a thread of its own.
+
+        Raises:
+            InputError: the state of its alarms cannot be used.
+        """
+        served: ServedGuard
+        alarms = GuardAlarms.open(loaded, self.plan, self.state)
+        if alarms.alarms is None:
+            self.log.write("no alarms", guard=loaded.name, reason=alarms.reason)
+
+        def observe(batch: Sequence[tuple[Waiting, Decisions]]) -> Sequence[Any]:
+            return self._observe(served, batch)
+
+        served = ServedGuard(loaded, alarms, self.settings, observe)
+        return served
+
+    def guard(self, name: str | None = None) -> ServedGuard:
+        """The guard of a name; the default one without.
+
+        Raises:
+            RequestError: 404, there is none.
+        """
+        found = self.guards.get(self.default if name is None else name)
+        if found is None:
+            raise RequestError(404, str(unknown("guard", str(name), self.guards)))
+        return found
+
+    async def decide(
+        self, served: ServedGuard, images: Intake, visit: Visit, *, site: str | None = None, sequence: str | None = None
+    ) -> Answers:
+        """Decide about the images of one request.
+
+        Raises:
+            RequestError: too many images or pixels, no site where one is needed, none readable, no room, no time.
+        """
+        loaded = served.loaded
+        visit.asking(loaded.name, loaded.sha256)
+        self._check(served, len(images), site)
+        prefix = secrets.token_hex(6)
+        ids = tuple(f"{prefix}-{place}" for place in range(len(images)))
+        served.batches.admit(len(images))
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                decoded = await self._decoded(served, images)
+                waiting = Waiting(images=decoded[0], details=decoded[1], site=site, tag=(ids, sequence))
+                served.batches.put(waiting)
+                decisions, asked = await waiting.decision
+        except TimeoutError:
+            raise not_in_time(self.settings.timeout) from None
+        visit.decided(decisions)
+        return Answers(decisions=decisions, ids=ids, asked=asked, loaded=loaded)
+
+    def _check(self, served: ServedGuard, rows: int, site: str | None) -> None:
+        if not rows:
+            raise RequestError(422, "a request is about one image at the least; got none. Send some.")
+        if rows > self.settings.images:
+            raise RequestError(
+                413, f"a request has at most {self.settings.images} images; got {rows}. Send them in several requests."
+            )
+        if served.loaded.is_sited and site is None:
+            column = served.loaded.guard.policy.certificate.column  # type: ignore[union-attr]
+            raise RequestError(
+                422,
+                f"this guard has a threshold for each {column} and must be told where images come from. Send `site`.",
+            )
+
+    async def _decoded(self, served: ServedGuard, images: Intake) -> tuple[Images, tuple[str, ...]]:
+        """Images as the model reads them; what was admitted is withdrawn where there are none."""
+        work: Callable[[], tuple[Images, tuple[str, ...]]]
+        work = partial(_of_array if isinstance(images, np.ndarray) else self._of_pictures, served, images)  # type: ignore[arg-type]
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        except BaseException as error:
+            served.batches.withdraw(len(images))
+            if isinstance(error, DemurError) and not isinstance(error, RequestError):
+                raise RequestError(422, str(error)) from None
+            raise
+
+    def _of_pictures(self, served: ServedGuard, pictures: Sequence[bytes]) -> tuple[Images, tuple[str, ...]]:
+        check_pixels(pictures, self.settings.pixels)
+        images, details = served.loaded.guard.intake.batch(pictures)
+        if all(details):
+            raise RequestError(
+                422,
+                f"not one picture can be read; the first one {_about(details[0])}. Send PNG, JPEG, TIFF, BMP, "
+                "GIF or WebP.",
+            )
+        return images, details
+
+    def _observe(self, served: ServedGuard, batch: Sequence[tuple[Waiting, Decisions]]) -> Sequence[Any]:
+        name = served.loaded.name
+        self.metrics.batch(name, sum(len(each) for each, _ in batch))
+        for _, decisions in batch:
+            self.metrics.decided(name, decisions)
+            served.count(dict(decisions.scores))
+        try:
+            return served.alarms.observe(batch)
+        except Exception as error:  # noqa: BLE001 - a full disk must not keep answers back; it is told
+            self.metrics.alarm_fault(name)
+            self.log.write("alarm fault", guard=name, error=reason(error))
+            return [[None] * len(each) for each, _ in batch]
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self.log.write(**message)
+        if self._webhook is not None:
+            self._webhook.send(message)
+
+    def _note_webhook(self, outcome: str, facts: dict[str, Any]) -> None:
+        self.metrics.webhook(outcome)
+        self.log.write("webhook", outcome=outcome, **facts)
+
+    def close(self) -> None:
+        """Decide about all that was admitted, and end the threads."""
+        for served in list(self.guards.values()):
+            served.batches.close()
+        self._watch.close()
+        if self._webhook is not None:
+            self._webhook.close()
+        for served in list(self.guards.values()):
+            served.alarms.close()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _of_array(served: ServedGuard, images: NDArray[np.float32]) -> tuple[Images, tuple[str, ...]]:
+    return served.loaded.guard.intake.tensor(images), ("",) * len(images)
+
+
+def _about(detail: str) -> str:
+    return detail if detail.startswith(("cannot", "an image", "so long")) else f"is {detail}"

@@ -1,0 +1,182 @@
+"""What is decided reaches the alarms, feedback comes back to them, and whoever must know is told."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from tests.serve.conftest import serving
+from tests.serve.pictures import encoded, form, mixed, pngs
+
+from demur.alarms import AlarmPlan
+from demur.errors import InputError
+from demur.serve.webhook import Webhook
+
+PICTURES = pngs(48)
+ALWAYS = AlarmPlan(feedback=1.0)
+
+
+@pytest.fixture(scope="module")
+def asking(loaded):
+    with serving(loaded, plan=ALWAYS) as (_, client):
+        yield client
+
+
+def decided(client, **asked):
+    return client.post("/predict", **(asked or form(PICTURES))).json()["decisions"]
+
+
+def test_images_are_observed_and_asked_about(asking):
+    before = asking.get("/alarms").json()["images"]
+    decisions = decided(asking)
+    assert all(each["feedback"] == {"wanted": True, "probability": 1.0} for each in decisions)
+    found = asking.get("/alarms").json()
+    assert found["images"] == before + 48
+    assert found["abstained"] >= sum(not each["accepted"] for each in decisions) > 0
+    assert found["guard_sha256"]
+    assert found["harm"]["state"] == found["workload"]["state"] == "quiet"
+    assert {each["id"] for each in decisions} <= {each["id"] for each in found["pending"]}
+
+
+def test_feedback_counts_once_and_is_not_contradicted(asking):
+    wrong, right = [each for each in decided(asking) if each["accepted"]][:2]
+    first = asking.post("/feedback", json={"id": right["id"], "label": right["label"]})
+    assert first.status_code == 200, first.text
+    assert (first.json()["correct"], first.json()["tested"], first.json()["repeated"]) == (True, True, False)
+    assert asking.post("/feedback", json={"id": right["id"], "label": right["label"]}).json()["repeated"] is True
+    assert asking.post("/feedback", json={"id": right["id"], "correct": False}).status_code == 409
+    assert asking.post("/feedback", json={"id": wrong["id"], "correct": False, "guard": "tiny"}).status_code == 200
+    assert right["id"] not in {each["id"] for each in asking.get("/alarms").json()["pending"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"id": "nobody", "correct": True}, 404),
+        ({"id": "nobody", "correct": True, "guard": "none"}, 404),
+        ({"id": "nobody"}, 422),
+        ({"correct": True}, 422),
+        ({"id": "nobody", "correct": "yes"}, 422),
+        ({"id": "x", "colour": "red"}, 422),
+        ([], 422),
+    ],
+)
+def test_feedback_that_cannot_be_used_is_said(asking, body, status):
+    answer = asking.post("/feedback", json=body)
+    assert answer.status_code in ({404, 422} if body == {"id": "nobody"} else {status}), answer.text
+    assert answer.json()["error"]
+
+
+def test_without_feedback_nobody_is_asked(loaded):
+    with serving(loaded, plan=AlarmPlan(feedback=0.0)) as (_, client):
+        assert {json.dumps(each["feedback"]) for each in decided(client)} == {"null"}
+        assert client.get("/alarms", params={"guard": "none"}).status_code == 404
+
+
+def test_the_state_is_there_after_the_end(loaded, tmp_path):
+    for rounds in (1, 2):
+        with serving(loaded, plan=ALWAYS, state=tmp_path) as (_, client):
+            decided(client)
+            assert client.get("/alarms").json()["images"] == 48 * rounds
+    assert [path.name for path in tmp_path.glob("*.sqlite")] == [f"tiny-{loaded.version}.sqlite"]
+
+
+def test_the_frames_of_a_sequence_are_one_unit(loaded):
+    with serving(loaded, plan=AlarmPlan(group="sequence", feedback=1.0)) as (_, client):
+        decided(client, json={"images": encoded(PICTURES), "sequence": "line 1"})
+        decided(client, json={"images": encoded(PICTURES), "sequence": "line 2"})
+        found = client.get("/alarms").json()
+        assert found["group"] == "sequence"
+        assert found["sequences"]["open"] + found["sequences"]["ended"] == 2
+
+
+class Hook(HTTPServer):
+    """Takes messages, and refuses the first ones."""
+
+    def __init__(self, refusals=0):
+        HTTPServer.__init__(self, ("127.0.0.1", 0), _Handler)
+        self.refusals, self.messages, self.came = refusals, [], threading.Event()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}/alarms"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        refused = self.server.refusals > 0
+        self.server.refusals -= 1
+        if not refused:
+            self.server.messages.append(message)
+            self.server.came.set()
+        self.send_response(500 if refused else 204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hook():
+    made = Hook(refusals=2)
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_a_webhook_is_told_again_until_it_takes_it(hook):
+    notes = []
+    webhook = Webhook(hook.address, lambda *note: notes.append(note), pause=0.01)
+    webhook.send({"alarm": "workload"})
+    assert hook.came.wait(10)
+    webhook.close()
+    assert hook.messages == [{"alarm": "workload"}]
+    assert notes == [("sent", {"tries": 3})]
+
+
+def test_a_webhook_that_never_answers_is_given_up_and_said():
+    notes = []
+    webhook = Webhook("http://127.0.0.1:9/none", lambda *note: notes.append(note), pause=0.001)
+    webhook.send({"alarm": "harm"})
+    webhook.close(10)
+    assert [outcome for outcome, _ in notes] == ["failed"]
+    assert "refused" in notes[0][1]["reason"]
+
+
+@pytest.mark.parametrize("address", ["ftp://host/x", "host/x", "http://", "file:///etc/passwd"])
+def test_a_webhook_is_an_address_of_http(address):
+    with pytest.raises(InputError, match="a webhook is an address"):
+        Webhook(address, lambda *_: None)
+
+
+def test_an_alarm_is_raised_told_once_and_put_back(loaded, hook):
+    """Images that are nearly all abstained from: the workload alarm."""
+    hook.refusals = 0
+    grey = (mixed(48)[24:] * 0.2 + 0.4).numpy()
+    body = {"inputs": [{"name": "images", "datatype": "FP32", "shape": [24, 1, 8, 8], "data": grey.ravel().tolist()}]}
+    with serving(loaded, plan=AlarmPlan(feedback=0.0), webhook=hook.address) as (service, client):
+        for _ in range(20):
+            assert client.post("/v2/models/tiny/infer", json=body).status_code == 200
+        service._watch.look()
+        service._watch.look()
+        assert hook.came.wait(10)
+        found = client.get("/alarms").json()
+        assert found["workload"]["state"] == "alarm"
+        assert found["workload"]["evidence"] >= found["workload"]["threshold"] == 100
+        assert 'demur_alarm{alarm="workload",guard="tiny"} 1.0' in client.get("/metrics").text
+        assert client.post("/alarms/reset", json={"alarm": "tea", "reason": "x"}).status_code == 422
+        assert client.post("/alarms/reset", json={"alarm": "workload"}).status_code == 422
+        again = client.post("/alarms/reset", json={"alarm": "workload", "reason": "lamp replaced"})
+        assert again.json()["workload"]["state"] == "quiet"
+    assert [each["alarm"] for each in hook.messages] == ["workload"]
+    assert hook.messages[0]["guard_sha256"] == loaded.sha256
+    assert hook.messages[0]["sentence"]
+
+
+def test_alarms_that_cannot_note_an_image_keep_no_answer_back(loaded, monkeypatch):
+    with serving(loaded) as (service, client):
+        monkeypatch.setattr(service.guard().alarms.alarms, "observe", lambda _: 1 / 0)
+        assert client.post("/predict", **form(PICTURES)).status_code == 200
+        assert 'demur_alarm_faults_total{guard="tiny"} 1.0' in client.get("/metrics").text
