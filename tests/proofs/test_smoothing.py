@@ -91,6 +91,22 @@ def test_the_share_is_bounded_wrongly_about_as_often_as_alpha_says():
     assert how_far.std() > 0
 
 
+def test_a_class_is_selected_by_other_draws_than_those_that_bound_its_share():
+    """Were they the same, of even classes the one ahead would be selected, and shown ahead twice as often."""
+    how = Smoothing(sigma=SIGMA, samples=100, selection=100, alpha=0.1)
+    answered = how.certify(plane, *at([0.0] * 400)).answers() != ABSTAINED
+    assert 0.03 < answered.double().mean() < 0.1 + 3 * math.sqrt(0.09 / 400)
+
+
+def test_an_image_is_not_right_where_another_class_was_selected():
+    found = Smoothing(sigma=SIGMA, samples=300, selection=1).certify(plane, *at([0.1] * 40))
+    right = found.right_radii(torch.ones(40, dtype=torch.int64)) > 0
+    assert right.sum() > 10
+    assert (found.selected == 0).sum() > 3
+    assert not (right & (found.selected == 0)).any()
+    assert (found.answers() == 0).sum() == 0
+
+
 def test_a_prediction_abstains_where_two_classes_are_even_and_is_hardly_ever_wrong():
     how = Smoothing(sigma=SIGMA, samples=100, alpha=0.1)
     even = how.predict(plane, *at([0.0] * 300)) != ABSTAINED
@@ -121,7 +137,10 @@ def test_noise_is_normal_in_units_of_the_pixel_range_and_is_not_clipped():
     x, keys = at([0.0] * 40)
     Smoothing(sigma=0.5).votes(model, x, keys, "estimation", 100, batch=64)
     assert max(map(len, taken)) <= 64
-    noise = torch.cat(taken) - 0.5
+    drawn = len(taken)
+    Smoothing(sigma=0.5).votes(model, x[:1], keys.rows([0]), "estimation", 40, batch=7)
+    assert max(map(len, taken[drawn:])) <= 7
+    noise = torch.cat(taken[:drawn]) - 0.5
     assert noise.std().item() == pytest.approx(0.5, rel=0.03)
     assert noise.mean().item() == pytest.approx(0, abs=0.02)
     assert (noise.abs() > 0.5).double().mean().item() == pytest.approx(2 * norm.sf(1), abs=0.02)

@@ -13,6 +13,7 @@ from torch import nn
 from demur.analysis import analyse
 from demur.analysis.compare_runs import compare
 from demur.analysis.csv_tables import csv_tables
+from demur.analysis.robustness.smoothed_answers import smoothed
 from demur.analysis.run_folder import Run
 from demur.classifier import BoundClassifier
 from demur.cli.comparison_words import compare_words
@@ -178,6 +179,22 @@ def test_runs_are_compared_at_the_sizes_that_they_share(folder, tmp_path):
     assert "A: σ = 0.3, 160 draws, error 0.001 per image; B: σ = 0.2" in one.sentence
     assert "Smoothed: proven up to 0.15 (L2)" in "\n".join(compare_words(told))
     assert "Proven of the smoothed classifier" in comparison_page(told)
+
+
+def test_an_image_of_which_another_class_was_selected_is_not_right_and_may_be_safe(folder, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(folder, other)
+    facts = read_json(other / FACTS)
+    facts |= {"selected": [(chosen + 1) % 3 for chosen in facts["selected"]], "label_votes": [DRAWS] * IMAGES}
+    (other / FACTS).write_text(json.dumps(facts))
+    table = smoothed(Run(tiny.reseal(other)))
+    labels, names = dict(Run(folder).rows("clean").select("sample_id", "label").iter_rows()), facts["sample_ids"]
+    right = np.mean([labels[name] == chosen for name, chosen in zip(names, facts["selected"], strict=True)])
+    assert right < 0.5
+    assert table.sizes[0].guard_right.value == pytest.approx(right)
+    for size in table.sizes[:3]:
+        assert size.right.value == pytest.approx(right)
+        assert size.accepted_wrong.value == 0
 
 
 def test_votes_of_another_kind_are_refused(folder, tmp_path):
