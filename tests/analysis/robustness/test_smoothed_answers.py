@@ -128,6 +128,7 @@ def test_less_is_proven_of_larger_changes_and_nothing_beyond_the_reach_of_the_dr
     assert 0 < table.sizes[1].right.value < 1
     assert table.reach == pytest.approx(SIGMA * norm.ppf(0.001 ** (1 / DRAWS)))
     assert table.guard_reach == pytest.approx(table.reach + SIGMA * norm.ppf(0.9))
+    assert table.answer_reach == pytest.approx(table.reach - SIGMA * norm.ppf(0.9))
     assert (table.sizes[3].right.value, table.sizes[3].accepted_wrong.value) == (0, 1)
 
 
@@ -143,6 +144,10 @@ def test_the_page_says_of_which_classifier_with_what_chance_and_how_far(found):
     size = found.smoothed.sizes[1]
     for share in (size.right, size.guard_right, size.accepted_wrong):
         assert f"{100 * share.value:.1f} %" in section
+    rows = {row.partition("</th>")[0].strip(): row for row in section.split('<th scope="row">')[1:]}
+    beyond = {radius: row.count("beyond 160 draws") for radius, row in rows.items()}
+    reaches = (found.smoothed.reach, found.smoothed.answer_reach, found.smoothed.guard_reach)
+    assert beyond == {"none": 0, "0.15": sum(reach <= 0.15 for reach in reaches), "0.3": 1, "2": 3}
     for words in ("another classifier", "at most 0.1 %", "more than 90 %", "σ = 0.3", "160 others"):
         assert words in section
     assert f"{found.smoothed.reach:.3g}" in section

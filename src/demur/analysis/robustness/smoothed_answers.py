@@ -28,7 +28,8 @@ class SmoothedSize(Table):
 class Smoothed(Table):
     """The smoothed classifier, and a guard by votes, on the first `images` of those attacked, or why there are none.
 
-    `reach` and `guard_reach` are the largest radii that so many `samples` can prove. `answered` are the images, as they
+    `reach` is the largest radius that so many `samples` can prove; of the guard `answer_reach` that the label is
+    answered, and `guard_reach` that nothing else is. `answered` are the images, as they
     are, that the guard is shown to answer.
     """
 
@@ -40,6 +41,7 @@ class Smoothed(Table):
     samples: int
     share: Number
     reach: Number
+    answer_reach: Number
     guard_reach: Number
     answered: Quantity | None = None
     sizes: tuple[SmoothedSize, ...] = ()
@@ -55,6 +57,7 @@ def smoothed(run: Run) -> Smoothed | None:
         images=len(rows),
         **{name: facts[name] for name in ("reason", "sigma", "alpha", "selection", "samples", "share")},
         reach=float(_radii(facts, facts["samples"], MAJORITY)),
+        answer_reach=float(_radii(facts, facts["samples"], facts["share"])),
         guard_reach=float(_radii(facts, facts["samples"], 1 - facts["share"])),
     )
     if not len(rows):
