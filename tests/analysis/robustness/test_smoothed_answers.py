@@ -165,7 +165,7 @@ def test_runs_are_compared_at_the_sizes_that_they_share(folder, tmp_path):
     other = tmp_path / "run"
     shutil.copytree(folder, other)
     facts = read_json(other / FACTS)
-    facts |= {"radii": [0.0, 0.15, 0.4], "sigma": 0.2, "label_votes": [DRAWS // 10] * IMAGES}
+    facts |= {"radii": [0.0, 0.15, 0.4, 2.0], "sigma": 0.2, "label_votes": [DRAWS // 10] * IMAGES}
     (other / FACTS).write_text(json.dumps(facts))
     tiny.reseal(other)
     told = compare([folder, other])
@@ -181,7 +181,7 @@ def test_runs_are_compared_at_the_sizes_that_they_share(folder, tmp_path):
     assert (one.cell("A").value.value, one.cell("B").value.value) == (pytest.approx(size.right.value), 0)
     assert wrong.cell("A").value.value == pytest.approx(size.accepted_wrong.value)
     assert one.difference("B").outcome == wrong.difference("B").outcome == "worse"
-    assert "A: σ = 0.3, 160 draws, error 0.001 per image; B: σ = 0.2" in one.sentence
+    assert "A: σ = 0.3, 160 draws, 0.9 must agree, error 0.001 per image; B: σ = 0.2" in one.sentence
     assert "Smoothed: proven up to 0.15 (L2)" in "\n".join(compare_words(told))
     assert "Proven of the smoothed classifier" in comparison_page(told)
 

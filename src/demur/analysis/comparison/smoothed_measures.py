@@ -1,39 +1,39 @@
 """What is proven of several smoothed classifiers, where at least two runs have the same images at the same size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import polars as pl
 
 from demur.analysis.comparison.joined_runs import Runs, met
 from demur.analysis.comparison.phase_measures import Measure, share_measure
-from demur.analysis.robustness.smoothed_answers import smoothed_rows
-from demur.analysis.run_folder import Run
+from demur.analysis.robustness.smoothed_answers import Smoothed, smoothed, smoothed_rows
 
 _NORM = "l2"
 
 
 def smoothed_measures(runs: Runs) -> Iterator[Measure]:
-    """For each size: right whatever is done, then what the guards by votes may answer wrongly."""
-    for radius in sorted({radius for run in runs.values() for radius in _radii(run)}):
-        own = {letter: run for letter, run in runs.items() if radius in _radii(run)}
-        if len(own) > 1:
-            size, drawn = f"{radius:.3g} (L2)", "; ".join(f"{letter}: {_noise(run)}" for letter, run in own.items())
+    """For each size that any draws reach: right whatever is done, then what the guards by votes may answer wrongly."""
+    tables = {letter: found for letter, run in runs.items() if (found := smoothed(run)) and found.sizes}
+    for radius in sorted({size.radius for table in tables.values() for size in table.sizes}):
+        own = [letter for letter, table in tables.items() if radius in {size.radius for size in table.sizes}]
+        size, drawn = f"{radius:.3g} (L2)", "; ".join(f"{letter}: {_noise(tables[letter])}" for letter in own)
+        if len(own) > 1 and any(radius < tables[letter].reach for letter in own):
             said = f"The smoothed classifier is right whatever is done to the image by at most {size}. {drawn}"
-            yield _measure(f"Smoothed: proven up to {size}", said, own, radius, right=True)
+            yield _measure(f"Smoothed: proven up to {size}", said, _of(runs, own), radius, right=True)
+        if len(own) > 1 and any(radius < tables[letter].guard_reach for letter in own):
             said = f"A guard by votes may answer wrongly after a change of at most {size}. {drawn}"
-            yield _measure(f"Smoothed: accepted and wrong up to {size}, at most", said, own, radius, right=False)
+            title = f"Smoothed: accepted and wrong up to {size}, at most"
+            yield _measure(title, said, _of(runs, own), radius, right=False)
 
 
-def _radii(run: Run) -> list[float]:
-    facts = run.optional_facts("smoothing")
-    return [] if facts is None or facts["reason"] else facts["radii"]
+def _of(runs: Runs, letters: Iterable[str]) -> Runs:
+    return {letter: runs[letter] for letter in letters}
 
 
-def _noise(run: Run) -> str:
+def _noise(found: Smoothed) -> str:
     """What a smoothed classifier is, and with what chance a proof of one image does not hold."""
-    facts = run.optional_facts("smoothing")
-    return f"σ = {facts['sigma']:g}, {facts['samples']:,} draws, error {facts['alpha']:g} per image"
+    return f"σ = {found.sigma:g}, {found.samples:,} draws, {found.share:g} must agree, error {found.alpha:g} per image"
 
 
 def _measure(title: str, said: str, runs: Runs, radius: float, *, right: bool) -> Measure:
