@@ -51,7 +51,7 @@ TEXTS = {
         "",
     ),
     *("dropout {name} {calls[name]}", "filters of {name}", "mutant {self.operator} {self.gamma:g}"),
-    *("smooth_grad {copy}", "waver {draw}", "{degrees:g}", "{draw} radius"),
+    *("smooth_grad {copy}", "smoothing {stage} {block}", "waver {draw}", "{degrees:g}", "{draw} radius"),
     *("\x1f", "fold\x1f{unit}", "role\x1f{kind}\x1f{text}", "train\x1f{unit_hash}", "unit\x1f{name}"),
     "{tag}\x1f{named}",
 }

@@ -30,6 +30,7 @@ from demur.analysis.robustness.manipulation import manipulation
 from demur.analysis.robustness.minimal_perturbation import perturbation_tables
 from demur.analysis.robustness.proven_answers import proof
 from demur.analysis.robustness.robust_accuracy import robustness
+from demur.analysis.robustness.smoothed_answers import smoothed
 from demur.analysis.run_folder import Run, open_run
 from demur.analysis.signals.attack_detection import attack_detections
 from demur.analysis.signals.class_profiles import class_map_tables
@@ -199,7 +200,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
 def _robustness_and_attribution(run: Run) -> dict[str, Any]:
     """Minimal perturbations, attribution, trust components and Lipschitz bounds."""
     searches, maps = perturbation_tables(run), attribution(run)
-    bounds = {"lipschitz": lipschitz(run), "proof": proof(run)}
+    bounds = {"lipschitz": lipschitz(run), "proof": proof(run), "smoothed": smoothed(run)}
     return {"epsilon": searches, "attribution": maps, "trust": trust(searches, maps), **bounds}
 
 

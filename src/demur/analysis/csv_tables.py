@@ -234,6 +234,8 @@ def _model_tables(results: Results) -> Iterator[tuple[str, Iterable[Line]]]:
         yield "guard-attack", [flat(results.guard_attack)]
         for name in ("sizes", "attackers", "detections", "alone", "forced", "confidence", "per_class"):
             yield f"guard-attack-{_FILES.get(name, name)}", map(flat, getattr(results.guard_attack, name))
+    if results.smoothed is not None:
+        yield "smoothed", (flat(results.smoothed) | flat(size) for size in results.smoothed.sizes)
     if results.proof is not None:
         yield "proof", map(flat, results.proof.sizes)
         yield "proof-classes", map(flat, results.proof.per_class)

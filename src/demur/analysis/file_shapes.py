@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from demur.analysis.guard_shapes import GUARD_SHAPES
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, PreprocessingShape
+from demur.analysis.proof_shapes import PROOF_SHAPES
 from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
 from demur.analysis.trial_shapes import TrialsShape
 from demur.errors import RunError
@@ -231,35 +232,6 @@ class SanityShape(Shape):
     limit: float
 
 
-class LipschitzShape(Shape):
-    """`facts/lipschitz.json`."""
-
-    layers: list[dict[str, Any]]
-    upper: float | None
-    reason: str | None
-    sample_ids: list[str]
-    lower: list[float | None]
-    margins: list[float | None]
-
-
-class ProvenSizeShape(Shape):
-    """One size of `facts/proof.json`."""
-
-    right: list[bool]
-    msp: list[float]
-    margin: list[float]
-
-
-class ProofShape(Shape):
-    """`facts/proof.json`."""
-
-    eps: list[float]
-    reason: str | None
-    sample_ids: list[str]
-    radii: list[float]
-    sizes: list[ProvenSizeShape]
-
-
 REQUIRED: Mapping[str, Any] = {
     "run.json": RunShape,
     "manifest.json": list[ShardShape],
@@ -279,8 +251,7 @@ FACTS: Mapping[str, Any] = {
     "facts/curves.json": list[CurveShape],
     "facts/sanity.json": list[SanityShape],
     "facts/overlays.json": dict[str, list[OverlayShape]],
-    "facts/lipschitz.json": LipschitzShape,
-    "facts/proof.json": ProofShape,
+    **PROOF_SHAPES,
     **GUARD_SHAPES,
     "facts/corruptions.json": CorruptionsShape,
     "facts/severities.json": dict[Name, Picture],

@@ -31,6 +31,7 @@ from demur.analysis.robustness.manipulation import Manipulation
 from demur.analysis.robustness.minimal_perturbation import MinimalPerturbation
 from demur.analysis.robustness.proven_answers import Proof
 from demur.analysis.robustness.robust_accuracy import Robustness
+from demur.analysis.robustness.smoothed_answers import Smoothed
 from demur.analysis.signals.attack_detection import AttackDetection
 from demur.analysis.signals.class_profiles import ClassMapTable
 from demur.analysis.signals.components import PartRow, Roc
@@ -161,6 +162,7 @@ class Results(Table):
     trust: TrustComponents | None = None
     lipschitz: Lipschitz | None = None
     proof: Proof | None = None
+    smoothed: Smoothed | None = None
     guard_attack: GuardAttack | None = None
     guarantees: tuple[GuaranteeRow, ...] = ()
     average_loss: AverageLossRow | None = None

@@ -1,4 +1,7 @@
-"""What holds for every image near an image, proven rather than searched: interval bounds of networks and of guards."""
+"""What holds for every image near an image, proven rather than searched.
+
+Interval bounds of networks and of guards, and randomised smoothing.
+"""
 
 from demur.proofs.interval_bounds import (
     HALVINGS,
@@ -9,5 +12,17 @@ from demur.proofs.interval_bounds import (
     proven_radii,
 )
 from demur.proofs.interval_ends import NoBoundError
+from demur.proofs.smoothing import ABSTAINED, SmoothedVotes, Smoothing
 
-__all__ = ["HALVINGS", "Acceptance", "Bounds", "NoBoundError", "bounds", "network_bounds", "proven_radii"]
+__all__ = [
+    "ABSTAINED",
+    "HALVINGS",
+    "Acceptance",
+    "Bounds",
+    "NoBoundError",
+    "SmoothedVotes",
+    "Smoothing",
+    "bounds",
+    "network_bounds",
+    "proven_radii",
+]

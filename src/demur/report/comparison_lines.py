@@ -36,6 +36,7 @@ _GROUPS = {
     "attack": "Attacks one by one",
     "worst case": "Worst case of all attacks",
     "proven": "Proven, whatever the attack",
+    "smoothed": "Proven of the smoothed classifier",
     "corruption": "Poor images",
     "selective": "Uncertainty",
 }

@@ -15,7 +15,7 @@ from demur.analysis.accuracy.overall import ClassRow, worst_first
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.quantity import Quantity, by_chance
 from demur.analysis.results import Results
-from demur.report import phrases
+from demur.report import phrases, proof_lines
 from demur.report.acceptance_lines import MISSING, GateTally, declarations, gate_value
 from demur.report.attack_lines import attack_groups, is_minimal, size_interval, size_percent, stage_lines
 from demur.report.breaking_lines import breaking_lines, breaking_rule
@@ -56,14 +56,6 @@ from demur.report.perturbation_words import (
     size_words,
 )
 from demur.report.picture_panel import has_errors_of, panel
-from demur.report.proof_lines import (
-    proven_class_share,
-    proven_class_size,
-    proven_images,
-    proven_share,
-    proven_size_interval,
-    proven_size_percent,
-)
 from demur.report.short_titles import points_title, title
 from demur.report.state_words import reportable
 from demur.report.vega_script import vega_script
@@ -89,6 +81,7 @@ CONTENTS = (
     ("trust", "Components of trust"),
     ("lipschitz", "Lipschitz bounds"),
     ("proof", "Found and proven"),
+    ("smoothed", "Proven under noise"),
     ("overhead", "Latency and overhead"),
     ("classes", "Classes"),
     ("direction", "Misses and false alarms"),
@@ -152,12 +145,12 @@ FILTERS |= {
         perturbation_size,
         point_advice,
         profile_lines,
-        proven_class_share,
-        proven_class_size,
-        proven_images,
-        proven_share,
-        proven_size_interval,
-        proven_size_percent,
+        proof_lines.proven_class_share,
+        proof_lines.proven_class_size,
+        proof_lines.proven_images,
+        proof_lines.proven_share,
+        proof_lines.proven_size_interval,
+        proof_lines.proven_size_percent,
         quantile_interval,
         search_name_words,
         count_sentence,
@@ -239,6 +232,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("trust", results.trust),
             ("lipschitz", results.lipschitz),
             ("proof", results.proof),
+            ("smoothed", results.smoothed),
             ("overhead", results.overhead),
             ("direction", results.direction or results.cost),
             ("slices", results.slices),

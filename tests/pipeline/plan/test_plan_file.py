@@ -1,4 +1,5 @@
 import tomllib
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from demur.errors import InputError, UnknownNameError
 from demur.pipeline.plan.plan_file import Plan, read_plan
-from demur.pipeline.plan.plan_tables import Conditions, DataPlan, ModelPlan, Policies, Purpose, Signals
+from demur.pipeline.plan.plan_tables import Conditions, DataPlan, ModelPlan, Policies, Purpose, Signals, SmoothingPlan
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PLANS = st.builds(
@@ -25,10 +26,15 @@ PLANS = st.builds(
     ),
     signals=st.builds(Signals, use=st.lists(st.sampled_from(["msp", "energy(temperature=2)"])).map(tuple)),
     policies=st.builds(Policies, use=st.lists(st.sampled_from(["rule", "certified(risk=0.05)"])).map(tuple)),
+    smoothing=st.none() | st.builds(SmoothingPlan, sigma=st.floats(0.001, 10), radii=st.just(()) | st.just((0.5,))),
 )
 SECTIONS = {
-    name: field.annotation for name, field in Plan.model_fields.items() if hasattr(field.annotation, "model_fields")
+    name: table
+    for name, field in Plan.model_fields.items()
+    for table in (field.annotation, *get_args(field.annotation))
+    if hasattr(table, "model_fields")
 }
+NEEDED = {"guard": ['guard.folder="guards/one"']}
 KEYS = [(name, key) for name, section in SECTIONS.items() for key in section.model_fields]
 
 
@@ -65,7 +71,7 @@ def test_the_hash_of_the_defaults_is_stable_and_every_key_changes_it():
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_an_unknown_key_in_any_section_offers_the_nearest(section, key):
     with pytest.raises(UnknownNameError) as caught:
-        read_plan(None, [f'{section}.{key}s="x"'])
+        read_plan(None, [*NEEDED.get(section, ()), f'{section}.{key}s="x"'])
     assert f"unknown plan key in [{section}] '{key}s'" in str(caught.value)
     assert f"Did you mean '{key}'?" in str(caught.value)
 
@@ -211,4 +217,4 @@ def test_the_canonical_text_writes_every_default_out():
     tree = tomllib.loads(Plan().toml())
     assert tree["version"] == 1
     assert tree["model"] == {"address": "fashion", "trust_labels": False}
-    assert set(tree) == set(Plan.model_fields) - {"guard"}, "there is no guard by default"
+    assert set(tree) == set(Plan.model_fields) - {"guard", "smoothing"}, "neither is there by default"

@@ -146,6 +146,15 @@ def test_attacks_on_the_guard_are_counted(source):
     assert cost(images=10, eps=[0.1, 0.2]) - none == 2 * (once - none)
 
 
+def test_every_draw_of_noise_is_a_pass_of_an_image_that_is_attacked(source):
+    found, effort = resolve(Plan(), source), Effort(multiply_adds=7, rows=10_000)
+    plain = effort.of(found.plan, found.conditions)
+    for images, attacked in ((30, 30), (10**6, 1000)):
+        plan = read_plan(None, [f"smoothing.images={images}", "smoothing.selection=10", "smoothing.samples=300"])
+        smoothed = found.plan.model_copy(update={"smoothing": plan.smoothing})
+        assert effort.of(smoothed, found.conditions) - plain == 7 * attacked * 310
+
+
 def test_proofs_are_counted_at_every_size_and_halving_and_left_out_with_norms(source):
     found, effort = resolve(Plan(), source), Effort(multiply_adds=7, rows=10_000)
     assert found.plan.proof.images == 200

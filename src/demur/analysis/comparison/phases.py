@@ -7,6 +7,7 @@ import numpy as np
 from demur.analysis.comparison.joined_runs import Runs
 from demur.analysis.comparison.phase_measures import LEVEL, Kind, Measure, measures
 from demur.analysis.comparison.proven_measures import proven_measures
+from demur.analysis.comparison.smoothed_measures import smoothed_measures
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.metrics.estimate import Estimate
 
@@ -67,7 +68,8 @@ class Phase(Table):
 def phases(runs: Runs) -> tuple[Phase, ...]:
     """Every phase that at least two runs have; differences are corrected for the number of all of them."""
     first, order = next(iter(runs)), get_args(Kind)
-    found = sorted((*measures(runs), *proven_measures(runs)), key=lambda each: order.index(each.facts["kind"]))
+    every = (*measures(runs), *proven_measures(runs), *smoothed_measures(runs))
+    found = sorted(every, key=lambda each: order.index(each.facts["kind"]))
     several = sum(len(measure.seconds(first)) for measure in found)
     return tuple(_phase(measure, first, several) for measure in found)
 

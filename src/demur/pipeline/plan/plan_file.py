@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -29,6 +29,7 @@ from demur.pipeline.plan.plan_tables import (
     Purpose,
     Section,
     Signals,
+    SmoothingPlan,
 )
 from demur.pipeline.plan.toml_text import check_depth, literal, put, read_toml, toml_text
 from demur.registry import SHIPPED, Name, build, call_of, kind_of, lookup, names
@@ -57,6 +58,7 @@ class Plan(Section):
     attribution: AttributionPlan = AttributionPlan()
     lipschitz: LipschitzPlan = LipschitzPlan()
     proof: ProofPlan = ProofPlan()
+    smoothing: SmoothingPlan | None = None
     guard_attack: GuardAttackPlan = GuardAttackPlan()
     checks: ChecksPlan = ChecksPlan()
     signals: Signals = Signals()
@@ -212,7 +214,7 @@ def _explain(error: ValidationError) -> InputError:
         *path, last = first["loc"]
         section: Any = Plan
         for part in path:
-            section = section.model_fields[str(part)].annotation
+            section = _table(section.model_fields[str(part)].annotation)
         where = f" in [{'.'.join(map(str, path))}]" if path else ""
         return unknown(f"plan key{where}", str(last), section.model_fields)
     rule = _RULES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}")
@@ -222,6 +224,11 @@ def _explain(error: ValidationError) -> InputError:
         else ""
     )
     return InputError(f"plan key {brief(key)!r}: {brief(rule)}; got {brief(repr(first['input']))}.{way_out}")
+
+
+def _table(annotation: Any) -> Any:
+    """The table that a key holds, if it is there."""
+    return next(each for each in (annotation, *get_args(annotation)) if hasattr(each, "model_fields"))
 
 
 def _check_names(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from demur.registry import Name
 
 MOST = 10_000
 MOST_SIZES = 32
+MOST_DRAWS = 10**6
 INT64 = 2**63
 
 Names: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(Name)], ...], Field(max_length=MOST)]
@@ -148,6 +149,26 @@ class ProofPlan(Section):
 
     images: int | None = Field(default=None, ge=0, lt=INT64)
     eps: Annotated[tuple[Size, ...], Field(max_length=MOST_SIZES)] = Field(default=(), strict=False)
+
+
+class SmoothingPlan(Section):
+    """What is proven in L2 of the classifier smoothed by normal noise, on the first `images` of those attacked.
+
+    `sigma` is the noise, a fraction of the pixel range. A class is selected by `selection` draws, its share bounded by
+    `samples` others with an error of `alpha` for each image. `share` of the noise must agree for a guard by votes to
+    answer. `radii` are the sizes in L2 that are told, beside 0; by default one to four times `sigma`, as far as so many
+    samples can prove.
+    """
+
+    images: int = Field(default=200, ge=0, lt=INT64)
+    sigma: float = Field(default=0.25, ge=0.001, le=10)
+    selection: int = Field(default=100, ge=1, le=MOST_DRAWS)
+    samples: int = Field(default=1000, ge=100, le=MOST_DRAWS)
+    alpha: float = Field(default=0.001, ge=1e-9, le=0.1)
+    share: float = Field(default=0.9, ge=0.5, lt=1)
+    radii: Annotated[tuple[Annotated[float, Field(ge=0, le=1000)], ...], Field(max_length=MOST_SIZES)] = Field(
+        default=(), strict=False
+    )
 
 
 class GuardAttackPlan(Section):

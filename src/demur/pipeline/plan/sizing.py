@@ -55,6 +55,8 @@ class Effort:
             passes += min(attacked, _TRIED) * (_TRIAL + 2 * (1 + 2 * longest))
         passes += _NORMS * min(plan.lipschitz.images or 0, self.rows) + 2 * min(self.rows, _PREFLIGHT)
         passes += _bounds(plan, conditions) * min(plan.proof.images or 0, attacked)
+        if given := plan.smoothing:
+            passes += (given.selection + given.samples) * min(given.images, attacked)
         return round((passes + self._guarded(plan)) * self.multiply_adds)
 
     def _guarded(self, plan: Plan) -> float:

@@ -56,6 +56,7 @@ from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, fault_log, open_run, try_folder
 from demur.pipeline.run.severity_pictures import save_severity_pictures
+from demur.pipeline.run.smoothing_facts import smoothing_facts
 from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
@@ -241,6 +242,8 @@ def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
         note("lipschitz", "measuring norms", norm_facts)
     if job.plan.proof.images:
         note("proof", "proving answers", proof_facts)
+    if job.plan.smoothing and job.plan.smoothing.images:
+        note("smoothing", "asking under noise", smoothing_facts)
 
 
 def _note_guard_attack(job: Job, folder: RunWriter, progress: Progress) -> None:
@@ -264,7 +267,9 @@ def _note_answers(
     """Write facts that the model is run for, without the rows on which it fails."""
     plan = job.plan
     count = max(sample_size(plan.conditions.attacked), plan.epsilon.images, plan.attribution.images)
-    rows = job.first_rows(max(count, plan.lipschitz.images or 0, plan.proof.images or 0, plan.guard_attack.images or 0))
+    smoothed = plan.smoothing.images if plan.smoothing else 0
+    optional = (plan.lipschitz.images, plan.proof.images, plan.guard_attack.images, smoothed)
+    rows = job.first_rows(max(count, *(images or 0 for images in optional)))
     work = partial(without_failures, job, rows, lambda job, _rows: facts(job), partial(_tell_failure, folder, name))
     _note(folder, name, progress, what, work)
 
