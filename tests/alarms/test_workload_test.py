@@ -138,3 +138,21 @@ def test_certify_rows_that_chose_the_threshold_pay_for_their_choice():
                 missed[name] += p <= levels
     assert 1 <= missed["test"] <= binom.ppf(0.999, runs, levels)
     assert missed["certify"] <= binom.ppf(0.999, runs, levels)
+
+
+def test_where_neighbours_are_alike_sequences_keep_to_alpha_and_images_do_not():
+    """Images of one sequence have a chance in common; at the boundary of the null, with references of their own."""
+    runs, n, share, tolerance, alike = 300, 2000, 0.2, 0.03, 10
+    draw = np.random.default_rng(9)
+    start = WorkloadTest.of(n, draw.binomial(n, share, runs), 1, tolerance)
+    by_sequence, by_image, raised = start, start, np.zeros((2, runs), bool)
+    for _ in range(100):
+        common = draw.beta(share + tolerance, 1 - share - tolerance, runs)
+        images = (draw.random((alike, runs)) < common).astype(float)
+        by_sequence = by_sequence.after(images.mean(axis=0))
+        for image in images:
+            by_image = by_image.after(image)
+            raised[1] |= by_image.evidence >= 100
+        raised[0] |= by_sequence.evidence >= 100
+    assert raised[0].sum() <= binom.ppf(0.999, runs, 0.01)
+    assert raised[1].mean() > 0.1

@@ -9,7 +9,9 @@ from pathlib import Path
 from demur.alarms.alarm_store import AlarmStore
 from demur.errors import InputError
 from demur.files import write_atomically
-from demur.records import FORMULA
+
+FORMULA = r"^'*[=+\-@\t\r\n]"
+"""How a cell begins that a spreadsheet takes for a formula; the same as in tables of records."""
 
 
 @dataclass(frozen=True, kw_only=True)
