@@ -267,9 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [row.sample_id for row in rows],
     )
     print(reference.sentence)
-    print(
-        "| corruption | to a person, % | wrong among answers, % | workload alarm | harm alarm | |\n|---|---|---|---|---|---|"
-    )
+    print("| corruption | to a person, % | wrong among answers, % | workload alarm | harm alarm | |")
+    print("|---|---|---|---|---|---|")
     found = table(guard, reference, data, (3,) if options.quick else (1, 2, 3, 4, 5), streams)
     report = {
         "benchmark": "guard_alarms",

@@ -189,6 +189,20 @@ def test_a_file_that_is_no_state_is_refused(tmp_path):
             opened(place)
 
 
+def test_a_damaged_state_is_named(tmp_path):
+    place = tmp_path / "state.sqlite"
+    alarms = opened(place)
+    alarms.observe(images(300))
+    alarms.close()
+    with pytest.raises(RunError, match="cannot be read"):
+        alarms.pending()
+    content = bytearray(place.read_bytes())
+    content[4096:] = b"\x5a" * (len(content) - 4096)
+    place.write_bytes(content)
+    with pytest.raises((InputError, RunError), match=r"state\.sqlite"):
+        opened(place)
+
+
 def test_where_the_state_cannot_be_written_nothing_is_counted(tmp_path):
     alarms = opened(tmp_path / "state.sqlite")
     alarms.observe(images(10))

@@ -97,7 +97,8 @@ def test_folders_are_sequences(world, tmp_path, capsys):
 
 def test_feedback_becomes_a_table_that_certifies_anew(world, tmp_path, capsys):
     state, table = tmp_path / "state.sqlite", tmp_path / "told.csv"
-    status, _, err = watched(capsys, world, "frames", "--state", state, "--feedback", "1", "--labels", world / "truth.csv")
+    options = ("--state", state, "--feedback", "1", "--labels", world / "truth.csv")
+    status, _, err = watched(capsys, world, "frames", *options)
     assert status == 0
     assert "label:" not in err
     answered = int(Guard.load(world / "guard").read(sorted((world / "frames").iterdir())).accepted.sum())
