@@ -43,18 +43,19 @@ def test_at_the_boundary_the_exact_expectation_over_reference_and_stream_is_at_m
     assert 0.05 < found <= 1
 
 
-@pytest.mark.parametrize(("n", "k", "several"), [(500, 100, 1), (4065, 805, 1), (3000, 500, 40), (50, 0, 1)])
-def test_it_is_close_to_the_smallest_product_over_all_shares(n, k, several):
+@pytest.mark.parametrize("rise", [0.1, 0.25])
+@pytest.mark.parametrize(("n", "k", "several"), [(500, 100, 1), (4065, 805, 1), (500, 100, 40), (50, 0, 1)])
+def test_it_is_close_to_the_smallest_product_over_all_shares(n, k, several, rise):
     draw, test, tolerance = np.random.default_rng(1), WorkloadTest.of(n, k, several, 0.03), 0.03
     shares = np.linspace(1e-6, 1 - tolerance - 1e-6, 4001)
     factors = power_calibrator(np.minimum(1, several * binom.cdf(k, n, shares)))
     wealth = Wealth.start(shares + tolerance)
-    for _ in range(300):
-        x = float(draw.random() < k / n + 0.1)
+    for _ in range(200):
+        x = float(draw.random() < k / n + rise)
         test, wealth = test.after(x), wealth.after(x)
         slow = float((factors * wealth.total).min())
-        assert 0.5 * slow <= test.evidence <= 1.02 * slow
-    assert slow > 0.5
+        assert 0.5 * min(slow, 1e6) <= test.evidence <= 1.02 * slow  # the last cells are a ceiling
+    assert slow > (10 if rise == 0.25 else 0.1)
 
 
 def test_without_an_answer_in_the_reference_nothing_can_be_concluded():
