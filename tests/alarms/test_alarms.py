@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -347,6 +348,18 @@ def test_one_image_costs_less_than_a_millisecond(tmp_path):
 def test_a_plan_that_cannot_be_is_refused(wrong):
     with pytest.raises(InputError):
         AlarmPlan(**wrong)
+
+
+def test_what_can_be_found_is_said_before_anything_is_seen():
+    said = opened().status().detectable
+    assert said.startswith("From the first image on a rise from 19.8 in 100 to 28.")
+    assert re.search(r"a rise to 24\.\d in 100 or less is beyond it, because 4,065 reference images", said)
+    labels = int(said.partition("A risk of 4 in 100 is found after about ")[2].partition(" labels")[0])
+    assert 450 < labels < 750
+    assert f"these are the labels of {labels / (0.05 * 3260 / 4065):,.0f} images" in said
+    few = opened(held_against=reference(images=30, abstained=29)).status().detectable
+    assert few.startswith("From 30 reference images no rise can be told from chance")
+    assert "labels" not in opened(feedback=0.0).status().detectable
 
 
 def test_the_risk_of_the_plan_goes_before_that_of_the_certificate():
