@@ -72,6 +72,15 @@ def test_an_alarm_is_said_once_and_is_status_1(world, capsys):
     assert rows[19]["above"] == "True"
 
 
+def test_without_a_window_none_is_watched_and_unreadable_frames_have_no_score(world, tmp_path, capsys):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "broken.png").write_bytes(b"no picture")
+    status, out, err = said(capsys, "guard", "watch", world / "guard", tmp_path / "frames", "--once", "--window", "0")
+    (line,) = map(json.loads, out.splitlines())
+    assert (status, line["reason"], line["score"], line["label"], line["window"]) == (0, "unreadable", None, None, None)
+    assert "window:" not in err
+
+
 def test_a_state_continues_and_frames_are_decided_once(world, tmp_path, capsys):
     state = tmp_path / "state.sqlite"
     first = watched(capsys, world, "frames", "--state", state)[1]
@@ -156,7 +165,7 @@ def test_it_waits_for_frames_until_it_is_interrupted(world, tmp_path, capsys, mo
     [
         (("--alpha", "0"), "`alpha` is the probability of a false alarm"),
         (("--group", "camera"), "unknown group of alarms 'camera'"),
-        (("--window", "1000"), "there are 300"),
+        (("--window", "1000"), "there are 300. Bring more, or take a shorter window or a larger budget. --window 0 leaves"),
         (("--state", "{guard}/state.sqlite"), "would lie in the guard"),
         (("--labels", "{guard}/guard.json"), "guard.json"),
     ],
