@@ -139,6 +139,8 @@ def server(guard: Path, folder: Path, *options: str) -> Iterator[tuple[subproces
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                raise SystemExit((folder / "server.log").read_text())
             yield process, int(line.rstrip().rpartition(":")[2])
         finally:
             process.terminate()
