@@ -52,7 +52,7 @@ class GuardAlarms:
         images = [image for each, decisions in batch for image in _observations(each, decisions, signal)]
         rest = iter(self.alarms.observe(images))
         self.fresh = True
-        return [[next(rest) for _ in each.details] for each, _ in batch]
+        return [[next(rest) for _ in range(len(each))] for each, _ in batch]
 
     def status(self) -> Status | None:
         """What they know now."""
@@ -84,7 +84,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"the state of alarms cannot be kept in {folder}: {error.strerror or error}. Name another folder by --state."
+            f"the state of alarms cannot be kept in {folder}: {error.strerror or error}. Name another by --state."
         ) from None
 
 
