@@ -210,6 +210,36 @@ def test_an_observer_that_fails_is_told_to_whoever_asked_and_the_thread_goes_on(
     queue.close()
 
 
+def test_under_load_the_model_goes_on_while_decisions_are_observed_in_order(model):
+    free, observed = threading.Event(), []
+
+    def observe(pairs):
+        free.wait(10)
+        observed.append([value for _, found in pairs for value in found.values])
+        return [f"{len(each)}" for each, _ in pairs]
+
+    async def load():
+        model.free.clear()
+        tasks = [asyncio.create_task(ask(queue, float(value))) for value in range(4)]
+        await asyncio.sleep(0.05)
+        model.free.set()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if len(model.batches) >= 3:
+                break
+        made, inside = len(model.batches), queue.depth
+        free.set()
+        return made, inside, await asyncio.gather(*tasks)
+
+    queue = MicroBatches(model, observe, batch=1, queue=9, wait=0, name="test")
+    made, inside, found = asyncio.run(load())
+    assert made >= 3  # of four, and the first is still being observed
+    assert inside == 4
+    assert found == [[0], [1], [2], [3]]
+    assert observed == [[0], [1], [2], [3]]
+    queue.close()
+
+
 def test_each_image_is_decided_at_the_site_of_its_request(model):
     async def two():
         model.free.clear()
