@@ -51,9 +51,14 @@ def queue_of(model, **given):
     return MicroBatches(model, lambda pairs: [f"{len(each)}" for each, _ in pairs], **settings)
 
 
+def waiting_for(*values, site=None):
+    decoded = torch.tensor(values, dtype=torch.float32), ("",) * len(values)
+    return Waiting(rows=len(values), decode=lambda: decoded, site=site)
+
+
 async def ask(queue, *values, site=None):
     queue.admit(len(values))
-    waiting = Waiting(images=torch.tensor(values, dtype=torch.float32), details=("",) * len(values), site=site)
+    waiting = waiting_for(*values, site=site)
     queue.put(waiting)
     found, beside = await waiting.decision
     assert beside == f"{len(values)}"
@@ -99,7 +104,7 @@ def test_a_batch_waits_for_what_is_being_decoded(model):
         queue.admit(1)
         first = asyncio.create_task(ask(queue, 1.0))
         await asyncio.sleep(0.05)
-        second = Waiting(images=torch.tensor([2.0]), details=("",))
+        second = waiting_for(2.0)
         queue.put(second)
         return await first, (await second.decision)[0].values
 
@@ -183,7 +188,7 @@ def test_the_end_decides_all_that_was_admitted_and_admits_no_more(model):
         await asyncio.sleep(0.02)
         with pytest.raises(RequestError, match="being replaced or ended") as refused:
             queue.admit(1)
-        late = Waiting(images=torch.tensor([9.0]), details=("",))
+        late = waiting_for(9.0)
         queue.put(late)
         model.free.set()
         found = await asyncio.gather(*tasks, late.decision)
@@ -202,6 +207,36 @@ def test_an_observer_that_fails_is_told_to_whoever_asked_and_the_thread_goes_on(
     for _ in range(2):
         with pytest.raises(KeyError):
             asyncio.run(ask(queue, 1.0))
+    queue.close()
+
+
+def test_under_load_the_model_goes_on_while_decisions_are_observed_in_order(model):
+    free, observed = threading.Event(), []
+
+    def observe(pairs):
+        free.wait(10)
+        observed.append([value for _, found in pairs for value in found.values])
+        return [f"{len(each)}" for each, _ in pairs]
+
+    async def load():
+        model.free.clear()
+        tasks = [asyncio.create_task(ask(queue, float(value))) for value in range(4)]
+        await asyncio.sleep(0.05)
+        model.free.set()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if len(model.batches) >= 3:
+                break
+        made, inside = len(model.batches), queue.depth
+        free.set()
+        return made, inside, await asyncio.gather(*tasks)
+
+    queue = MicroBatches(model, observe, batch=1, queue=9, wait=0, name="test")
+    made, inside, found = asyncio.run(load())
+    assert made >= 3  # of four, and the first is still being observed
+    assert inside == 4
+    assert found == [[0], [1], [2], [3]]
+    assert observed == [[0], [1], [2], [3]]
     queue.close()
 
 

@@ -1,7 +1,7 @@
 """One thread per guard asks its model, about the images of as many requests as there are.
 
 While the model works, requests gather; the next batch takes them all. Where others are being decoded just now it waits
-for them a moment, so an idle server answers one image at once.
+for them a moment, so an idle server answers one image at once. Under load what observes decisions works beside the model.
 """
 
 import asyncio
@@ -9,7 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +25,9 @@ AFTER = 0.1
 """Share of what the pace of the last batches changes by with each batch."""
 
 
+Decoded: TypeAlias = tuple[Images, tuple[str, ...]]
+Decode = Callable[[], Decoded]
+
 Outcome: TypeAlias = tuple[Decisions, Any] | Exception
 """Decisions and what the observer said beside them, or what went wrong."""
 
@@ -32,14 +37,15 @@ class Waiting:
     """The images of one request, and where their decisions go.
 
     Attributes:
-        images: (rows, channels, height, width) in [0, 1].
-        details: why a row could not be read, (rows,); empty where it could.
+        rows: how many they are.
+        decode: makes images (rows, channels, height, width) in [0, 1] and, for each, why it could not be read or
+            nothing; called once, by the thread that asks the model.
         site: where they come from.
         tag: what the observer of decisions is told with them.
     """
 
-    images: Images
-    details: tuple[str, ...]
+    rows: int
+    decode: Decode
     site: str | None = None
     tag: Any = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -49,7 +55,12 @@ class Waiting:
         self.future = self.loop.create_future()
 
     def __len__(self) -> int:
-        return len(self.details)
+        return self.rows
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        """Images, and why each could not be read."""
+        return self.decode()
 
     @property
     def decision(self) -> "asyncio.Future[tuple[Decisions, Any]]":
@@ -82,7 +93,8 @@ class MicroBatches:
 
     Args:
         decide: asks the guard; it is called by one thread alone.
-        observe: is told what was decided before anybody else.
+        observe: is told what was decided before anybody else, batch after batch; where others wait already, beside the
+            model's thread.
         batch: images that are taken at once, at most, unless one request has more.
         queue: images that may wait, be decoded or be decided.
         wait: seconds for which a batch waits for requests that are being decoded.
@@ -94,10 +106,11 @@ class MicroBatches:
         self._batch, self._limit, self._wait = batch, queue, wait
         self._ready = threading.Condition()
         self._line = deque[Waiting]()
-        self._coming = self._inside = 0
+        self._coming = self._inside = self._behind = 0
         self._closed = False
         self._pace = 0.001
         self.sizes = deque[int](maxlen=4096)
+        self._scribe = ThreadPoolExecutor(1, thread_name_prefix=f"observer {name}")
         self._thread = threading.Thread(target=self._run, name=f"guard {name}", daemon=True)
         self._thread.start()
 
@@ -138,25 +151,47 @@ class MicroBatches:
             self._line.append(waiting)
             self._ready.notify()
 
-    def close(self, seconds: float | None = None) -> None:
+    def close(self) -> None:
         """Decide about all that was admitted, then end; nothing more is admitted."""
         with self._ready:
             self._closed = True
             self._ready.notify()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(seconds)
+        self._thread.join()
+        self._scribe.shutdown()
 
     def _run(self) -> None:
         while batch := self._next():
             began = time.perf_counter()
-            outcomes = self._outcomes([each for each in batch if not each.future.cancelled()])
+            decided = self._decided([each for each in batch if not each.future.cancelled()])
             rows = sum(map(len, batch))
-            with self._ready:
-                self._inside -= rows
-                self._pace += AFTER * ((time.perf_counter() - began) / rows - self._pace)
+            self._pace += AFTER * ((time.perf_counter() - began) / rows - self._pace)
             self.sizes.append(rows)
-            for each, found in outcomes:
-                each.settle(found)
+            if self._line or self._behind:  # the model goes on with the next ones meanwhile
+                with self._ready:
+                    self._behind += 1
+                self._scribe.submit(self._finish, decided, rows, 1)
+            else:
+                self._finish(decided, rows, 0)
+
+    def _finish(self, decided: Sequence[tuple[Waiting, Decisions | Exception]], rows: int, behind: int) -> None:
+        """Have decisions observed, in the order they were made, and tell whoever waits for them."""
+        outcomes = self._observed(decided)
+        with self._ready:
+            self._inside -= rows
+            self._behind -= behind
+        for each, found in outcomes:
+            each.settle(found)
+
+    def _observed(self, decided: Sequence[tuple[Waiting, Decisions | Exception]]) -> list[tuple[Waiting, Outcome]]:
+        pairs = [(each, found) for each, found in decided if not isinstance(found, Exception)]
+        failed: list[tuple[Waiting, Outcome]] = [
+            (each, found) for each, found in decided if isinstance(found, Exception)
+        ]
+        try:
+            said = self._observe(pairs) if pairs else ()
+            return failed + [(each, (made, beside)) for (each, made), beside in zip(pairs, said, strict=True)]
+        except Exception as error:  # noqa: BLE001 - a thread that ends would leave everybody waiting
+            return failed + [(each, error) for each, _ in pairs]
 
     def _next(self) -> list[Waiting]:
         """The requests of the next batch; none where this is over."""
@@ -173,38 +208,32 @@ class MicroBatches:
     def _waiting(self) -> int:
         return sum(map(len, self._line))
 
-    def _outcomes(self, batch: Sequence[Waiting]) -> list[tuple[Waiting, Outcome]]:
+    def _decided(self, batch: Sequence[Waiting]) -> list[tuple[Waiting, Decisions | Exception]]:
         """What comes of each request; whoever no longer waits, for it took too long, is not among them."""
         if not batch:
             return []
         try:
-            decisions = self._decided(batch)
+            return _pairs(batch, self._asked(batch))
         except Exception as error:  # noqa: BLE001 - whatever a model raises is said to whoever asked it
             if len(batch) == 1:
                 return [(batch[0], error)]
-            return [outcome for each in batch for outcome in self._outcomes([each])]  # it breaks no other
-        try:
-            pairs = _pairs(batch, decisions)
-            said = self._observe(pairs)
-            return [(each, (decided, beside)) for (each, decided), beside in zip(pairs, said, strict=True)]
-        except Exception as error:  # noqa: BLE001 - a thread that ends would leave everybody waiting
-            return [(each, error) for each in batch]
+            return [found for each in batch for found in self._decided([each])]  # it breaks no other
 
-    def _decided(self, batch: Sequence[Waiting]) -> Decisions:
+    def _asked(self, batch: Sequence[Waiting]) -> Decisions:
         if len(batch) == 1:
-            images, details = batch[0].images, batch[0].details
+            images, details = batch[0].decoded
         else:
-            images = torch.cat([each.images for each in batch])
-            details = tuple(detail for each in batch for detail in each.details)
-        sites = np.array([each.site for each in batch for _ in each.details], object)
+            images = torch.cat([each.decoded[0] for each in batch])
+            details = tuple(detail for each in batch for detail in each.decoded[1])
+        sites = np.array([each.site for each in batch for _ in range(len(each))], object)
         return self._decide(images, details, sites)
 
 
-def _pairs(batch: Sequence[Waiting], decisions: Decisions) -> list[tuple[Waiting, Decisions]]:
+def _pairs(batch: Sequence[Waiting], decisions: Decisions) -> list[tuple[Waiting, Decisions | Exception]]:
     """Each request with its part of the decisions about all."""
     if len(batch) == 1:
         return [(batch[0], decisions)]
-    found, rows = list[tuple[Waiting, Decisions]](), 0
+    found, rows = list[tuple[Waiting, Decisions | Exception]](), 0
     for each in batch:
         found.append((each, decisions.part(rows, rows + len(each))))
         rows += len(each)
