@@ -31,6 +31,17 @@ HTMLAnchorElement.prototype.click = function () { window.named = this.download; 
 """
 
 
+BROUGHT = """
+  const kind = arguments[0], data = new DataTransfer();
+  data.items.add(new File([Uint8Array.from(arguments[1])], arguments[2], { type: "image/png" }));
+  const given = kind === "paste" ? { clipboardData: data } : { dataTransfer: data };
+  const type = kind === "paste" ? ClipboardEvent : DragEvent;
+  const made = new type(kind, { bubbles: true, cancelable: true, ...given });
+  document.body.dispatchEvent(made);
+  return made.defaultPrevented;
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     if not (which("chromedriver") and (which("chromium") or which("google-chrome"))):
@@ -137,17 +148,8 @@ class TestOnePicture:
         assert "may decide otherwise" in page.text("verdict-near")
 
     def test_it_can_be_pasted_and_dropped(self, page, answered):
-        event = """
-          const kind = arguments[0], data = new DataTransfer();
-          data.items.add(new File([Uint8Array.from(arguments[1])], arguments[2], { type: "image/png" }));
-          const given = kind === "paste" ? { clipboardData: data } : { dataTransfer: data };
-          const type = kind === "paste" ? ClipboardEvent : DragEvent;
-          const made = new type(kind, { bubbles: true, cancelable: true, ...given });
-          document.body.dispatchEvent(made);
-          return made.defaultPrevented;
-        """
         for kind in ("paste", "drop"):
-            assert page.script(event, kind, list(answered.read_bytes()), f"{kind}.png")
+            assert page.script(BROUGHT, kind, list(answered.read_bytes()), f"{kind}.png")
             page.wait(f"return document.getElementById('picture-name').innerText.startsWith('{kind}.png')")
         page.done()
         assert page.column("Name") == ["paste.png", "drop.png"]
@@ -342,7 +344,7 @@ class TestFaults:
         assert "its last day was 2026-01-31" in page.text("banners")
         assert not page.shown("verdict")
 
-    def test_while_a_guard_that_was_chosen_is_not_known_no_other_is_asked_in_its_place(self, page):
+    def test_while_a_guard_that_was_chosen_is_not_known_no_other_is_asked_in_its_place(self, page, answered):
         network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         page.browser.command("Network.enable")
         page.browser.command("Network.emulateNetworkConditions", offline=True, **network)
@@ -352,6 +354,8 @@ class TestFaults:
             )
             page.wait("return document.querySelector('#banners button')")
             assert page.script("return document.getElementById('files').disabled")
+            page.script(BROUGHT, "paste", list(answered.read_bytes()), "early.png")
+            assert page.script("return document.documentElement.dataset.used ?? null") is None
         finally:
             page.browser.command("Network.emulateNetworkConditions", offline=False, **network)
         page.script("document.querySelector('#banners button').click()")
