@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIGHT = ["demur", "demur.registry", "demur.cli", "demur.files", "demur.records", "demur.metrics", "demur.policies",
-         "demur.analysis", "demur.report", "demur.pipeline.plan.plan_file"]  # fmt: skip
+         "demur.alarms", "demur.analysis", "demur.report", "demur.pipeline.plan.plan_file"]  # fmt: skip
 HEAVY = {"torch", "captum", "sklearn", "altair", "vl_convert", "jinja2"}
 
 FORBIDDEN = """

@@ -51,9 +51,14 @@ def queue_of(model, **given):
     return MicroBatches(model, lambda pairs: [f"{len(each)}" for each, _ in pairs], **settings)
 
 
+def waiting_for(*values, site=None):
+    decoded = torch.tensor(values, dtype=torch.float32), ("",) * len(values)
+    return Waiting(rows=len(values), decode=lambda: decoded, site=site)
+
+
 async def ask(queue, *values, site=None):
     queue.admit(len(values))
-    waiting = Waiting(images=torch.tensor(values, dtype=torch.float32), details=("",) * len(values), site=site)
+    waiting = waiting_for(*values, site=site)
     queue.put(waiting)
     found, beside = await waiting.decision
     assert beside == f"{len(values)}"
@@ -99,7 +104,7 @@ def test_a_batch_waits_for_what_is_being_decoded(model):
         queue.admit(1)
         first = asyncio.create_task(ask(queue, 1.0))
         await asyncio.sleep(0.05)
-        second = Waiting(images=torch.tensor([2.0]), details=("",))
+        second = waiting_for(2.0)
         queue.put(second)
         return await first, (await second.decision)[0].values
 
@@ -183,7 +188,7 @@ def test_the_end_decides_all_that_was_admitted_and_admits_no_more(model):
         await asyncio.sleep(0.02)
         with pytest.raises(RequestError, match="being replaced or ended") as refused:
             queue.admit(1)
-        late = Waiting(images=torch.tensor([9.0]), details=("",))
+        late = waiting_for(9.0)
         queue.put(late)
         model.free.set()
         found = await asyncio.gather(*tasks, late.decision)

@@ -4,6 +4,7 @@ from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_reference import Reference, reference_of
 from demur.alarms.alarm_status import Status
 from demur.alarms.alarms import Alarms
+from demur.alarms.feedback_table import FeedbackTable, write_feedback
 from demur.alarms.observations import ContradictionError, Feedback, Observation, Question, UnknownImageError
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "Alarms",
     "ContradictionError",
     "Feedback",
+    "FeedbackTable",
     "Observation",
     "Question",
     "Reference",
     "Status",
     "UnknownImageError",
     "reference_of",
+    "write_feedback",
 ]

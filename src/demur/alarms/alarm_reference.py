@@ -158,5 +158,5 @@ def _built_on(folder: Path) -> dict[str, Floats]:
             for name, at in header.items()
             if name != "__metadata__" and at["dtype"] == "F64"
         }
-    except (OSError, ValueError, LookupError, TypeError, struct.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise InputError(f"{path} cannot be read ({error}). Fit the guard again.") from None

@@ -59,6 +59,9 @@ class AlarmStore:
             self._base.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from None
+        except BaseException:
+            self.shut()
+            raise
 
     def _prepare(self) -> None:
         tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -68,12 +71,15 @@ class AlarmStore:
             self.keep_facts({"format": FORMAT, "version": VERSION})
             return
         found = self._base.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('facts', 'arrays')").fetchone()[0]
-        facts = self.facts() if found == 2 else {}
+        facts = self.facts() if found == 2 and self._has_values() else {}
         if (facts.get("format"), facts.get("version")) != (FORMAT, VERSION):
             raise InputError(
                 f"{self.name} is no state of alarms of version {VERSION}. Name the file that was begun with it, or a "
                 "new one."
             )
+
+    def _has_values(self) -> bool:
+        return [row[1] for row in self.rows("PRAGMA table_info(facts)")] == ["name", "value"]
 
     @property
     def name(self) -> str:
@@ -123,12 +129,30 @@ class AlarmStore:
         self._base.executemany(statement, rows)
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a question is answered with."""
-        return self._base.execute(statement, values).fetchall()
+        """The rows that a question is answered with.
+
+        Raises:
+            RunError: the file is damaged, or was let go.
+        """
+        try:
+            return self._base.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise RunError(
+                f"{self.name} cannot be read ({error}). Bring a copy of it back, or name a new file."
+            ) from None
 
     def facts(self) -> dict[str, Any]:
-        """Everything that is kept by name."""
-        return {name: json.loads(value) for name, value in self.rows("SELECT name, value FROM facts")}
+        """Everything that is kept by name.
+
+        Raises:
+            RunError: it was changed from outside.
+        """
+        try:
+            return {name: json.loads(value) for name, value in self.rows("SELECT name, value FROM facts")}
+        except (ValueError, TypeError) as error:
+            raise RunError(
+                f"{self.name} was changed since it was written ({error}). Bring a copy of it back, or name a new file."
+            ) from None
 
     def keep_facts(self, facts: Mapping[str, Any]) -> None:
         """Keep JSON values by name."""

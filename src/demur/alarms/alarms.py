@@ -10,7 +10,7 @@ from threading import RLock
 
 import numpy as np
 
-from demur.alarms.alarm_latches import Latches
+from demur.alarms.alarm_latches import ALARMS, Latches
 from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_reference import Reference
 from demur.alarms.alarm_status import Moment, Status, status_of
@@ -128,7 +128,7 @@ class Alarms:
             InputError: an id that is empty, too long or was there before; nothing of the images is counted then.
             RunError: the state cannot be written; nothing is counted then.
         """
-        if not images:
+        if not len(images):
             return []
         with self._turning() as now:
             self._begun = now if self._begun is None else self._begun
@@ -200,6 +200,18 @@ class Alarms:
             if place is not None:
                 self._test(self._questions.shares_due(place, now), now)
         return found
+
+    def unknown_ids(self, names: Sequence[str]) -> Sequence[str]:
+        """Which of some ids are of no image that was decided here, in the same order."""
+        with self._turn:
+            known = {name for name in names if self._store.rows("SELECT 1 FROM images WHERE id = ?", (name,))}
+        return [name for name in names if name not in known]
+
+    @property
+    def raised(self) -> tuple[str, ...]:
+        """The names of the alarms that are raised."""
+        with self._turn:
+            return tuple(name for name in ALARMS if self._latches[name].since is not None)
 
     def pending(self, limit: int = 100) -> Sequence[Question]:
         """Images that wait for feedback, the oldest first."""

@@ -102,7 +102,7 @@ class Wealth:
     @property
     def total(self) -> Floats:
         """The e-process against each null, (…, nulls)."""
-        return self.fixed.sum(axis=-1) + self.adaptive + FIXED * (1 - AT_ONCE) * waiting(self.units)
+        return self.fixed.sum(axis=-1) + self.adaptive + FIXED * (1 - AT_ONCE) * waiting(max(0, self.units - 1))
 
     def after(self, share: ArrayLike) -> "Wealth":
         """The wealth after one more unit of each stream, with this share, (…)."""

@@ -25,7 +25,7 @@ def power_calibrator(p: ArrayLike) -> Floats:
     p = np.clip(np.asarray(p, np.float64), 1e-300, 1.0)
     near = p > 1 - 1e-4  # where numerator and denominator both vanish
     logs = np.log(np.where(near, 0.5, p))
-    return np.where(near, 0.5 + (1 - p) / 3, (1 - p + np.where(near, 0.0, p * logs)) / (p * logs * logs))
+    return np.where(near, 0.5 + (1 - p) / 6, (1 - p + np.where(near, 0.0, p * logs)) / (p * logs * logs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,9 @@ class WorkloadTest:
 
     For every share θ that the reference may have the product of two independent e-values holds: that of the count,
     against θ, and the wealth of bets on the stream against θ + tolerance. Their smallest product over θ is therefore
-    at most the product at the true one, and so an e-process. θ runs over cells; the first factor is taken at a cell's
-    lower end, the second at its upper end, and both are then too small, never too large.
+    at most the product at the true one, and so an e-process. θ runs over cells. The first factor is taken at a cell's
+    lower end, where it is smallest; the bets are against its upper end, and so against all shares below. Past the
+    last cells, which the count all but excludes, nothing is bet, so that evidence has a ceiling.
 
     Attributes:
         factors: (…, cells) e-values of the count at the lower end of each cell.

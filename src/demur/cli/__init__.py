@@ -20,7 +20,7 @@ from typing import Any
 import typer
 
 from demur import __version__
-from demur.cli import guard_commands
+from demur.cli import guard_commands, watch_command
 from demur.cli.attack_command import attack
 from demur.cli.bench_command import bench
 from demur.cli.certify_commands import certify, labels
@@ -119,6 +119,8 @@ for _name, _guard_work in (
     ("selftest", guard_commands.selftest),
     ("sign", guard_commands.sign),
     ("verify", guard_commands.verify),
+    ("watch", watch_command.watch),
+    ("labels", watch_command.labels),
 ):
     guard_app.command(_name)(_command(_guard_work))
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -37,6 +37,7 @@ Alpha = Annotated[float, typer.Option(help="Probability of a false alarm, of eac
 Tolerance = Annotated[float, typer.Option(help="How much the share of abstentions may rise without an alarm.")]
 Risk = Annotated[float | None, typer.Option(help="Share of wrong answers that is harm; by default the certificate's.")]
 Group = Annotated[str, typer.Option(help="What is independent: image, or sequence for frames that are alike.")]
+Sequences = Annotated[int, typer.Option(help="Sequences, such as cameras, that may be open at once.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of the model.")]
 Decoders = Annotated[int, typer.Option(help="Threads that decode pictures.")]
 Device = Annotated[str | None, typer.Option(help="Where the models run, such as cuda.")]
@@ -60,6 +61,7 @@ def serve(
     tolerance: Tolerance = 0.03,
     harm_risk: Risk = None,
     group: Group = "image",
+    sequences: Sequences = 64,
     threads: Threads = 1,
     decoders: Decoders = 2,
     device: Device = None,
@@ -78,7 +80,9 @@ def serve(
         batch=batch, queue=queue, images=max_images, bytes=max_bytes, pixels=max_pixels, timeout=timeout,
         decoders=decoders, token=_token(token_file),
     )  # fmt: skip
-    plan = AlarmPlan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, group=group)  # type: ignore[arg-type]
+    plan = AlarmPlan(
+        alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, group=cast(Any, group), sequences=sequences
+    )
     keep_freed_memory()
     loaded = _loaded(guards, threads, device)
     names = ", ".join(f"{each.name} ({each.version})" for each in loaded)

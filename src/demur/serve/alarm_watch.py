@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from demur.alarms import AlarmPlan, Alarms, Observation, Question, Status, reference_of
-from demur.errors import DemurError
+from demur.errors import DemurError, InputError
 from demur.guard import Decisions
 from demur.serve.json_answers import plain
 from demur.serve.micro_batches import Waiting
@@ -39,6 +39,8 @@ class GuardAlarms:
             reference = reference_of(loaded.folder)
         except DemurError as error:
             return cls(loaded, None, str(error))
+        if state is not None:
+            _make(state)
         place = None if state is None else state / f"{loaded.name}-{loaded.version}.sqlite"
         return cls(loaded, Alarms.open(place, reference, plan, guard_sha256=loaded.sha256))
 
@@ -50,7 +52,7 @@ class GuardAlarms:
         images = [image for each, decisions in batch for image in _observations(each, decisions, signal)]
         rest = iter(self.alarms.observe(images))
         self.fresh = True
-        return [[next(rest) for _ in each.details] for each, _ in batch]
+        return [[next(rest) for _ in range(len(each))] for each, _ in batch]
 
     def status(self) -> Status | None:
         """What they know now."""
@@ -75,6 +77,15 @@ class GuardAlarms:
         """Let go of the file."""
         if self.alarms is not None:
             self.alarms.close()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the state of alarms cannot be kept in {folder}: {error.strerror or error}. Name another by --state."
+        ) from None
 
 
 def _observations(each: Waiting, decisions: Decisions, signal: str) -> list[Observation]:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,9 @@ AFTER = 0.1
 """Share of what the pace of the last batches changes by with each batch."""
 
 
+Decoded: TypeAlias = tuple[Images, tuple[str, ...]]
+Decode = Callable[[], Decoded]
+
 Outcome: TypeAlias = tuple[Decisions, Any] | Exception
 """Decisions and what the observer said beside them, or what went wrong."""
 
@@ -32,14 +36,15 @@ class Waiting:
     """The images of one request, and where their decisions go.
 
     Attributes:
-        images: (rows, channels, height, width) in [0, 1].
-        details: why a row could not be read, (rows,); empty where it could.
+        rows: how many they are.
+        decode: makes images (rows, channels, height, width) in [0, 1] and, for each, why it could not be read or
+            nothing; called once, by the thread that asks the model.
         site: where they come from.
         tag: what the observer of decisions is told with them.
     """
 
-    images: Images
-    details: tuple[str, ...]
+    rows: int
+    decode: Decode
     site: str | None = None
     tag: Any = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -49,7 +54,12 @@ class Waiting:
         self.future = self.loop.create_future()
 
     def __len__(self) -> int:
-        return len(self.details)
+        return self.rows
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        """Images, and why each could not be read."""
+        return self.decode()
 
     @property
     def decision(self) -> "asyncio.Future[tuple[Decisions, Any]]":
@@ -192,11 +202,11 @@ class MicroBatches:
 
     def _decided(self, batch: Sequence[Waiting]) -> Decisions:
         if len(batch) == 1:
-            images, details = batch[0].images, batch[0].details
+            images, details = batch[0].decoded
         else:
-            images = torch.cat([each.images for each in batch])
-            details = tuple(detail for each in batch for detail in each.details)
-        sites = np.array([each.site for each in batch for _ in each.details], object)
+            images = torch.cat([each.decoded[0] for each in batch])
+            details = tuple(detail for each in batch for detail in each.decoded[1])
+        sites = np.array([each.site for each in batch for _ in range(len(each))], object)
         return self._decide(images, details, sites)
 
 

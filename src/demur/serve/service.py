@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from demur.guard import Decisions
 from demur.serve.alarm_watch import AlarmWatch, GuardAlarms
 from demur.serve.guard_reload import GuardReload
 from demur.serve.http_errors import RequestError
-from demur.serve.micro_batches import Waiting, not_in_time
+from demur.serve.micro_batches import Decode, Decoded, Waiting, not_in_time
 from demur.serve.picture_limits import check_pixels
 from demur.serve.served_guard import LoadedGuard, ServedGuard
 from demur.serve.service_log import ServiceLog
@@ -27,10 +27,12 @@ from demur.serve.service_metrics import ServiceMetrics
 from demur.serve.service_settings import ServiceSettings
 from demur.serve.visit import Visit
 from demur.serve.webhook import Webhook
-from demur.shapes import Images
 
 Intake: TypeAlias = "Sequence[bytes] | NDArray[np.float32]"
 """Pictures as bytes of files, or images (rows, channels, height, width) in [0, 1]."""
+
+_SMALL = 2**18
+"""Bytes of images that the thread of a model decodes itself where nobody else waits: a hand-over less."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,11 +134,16 @@ class Service:
         self._check(served, len(images), site)
         prefix = secrets.token_hex(6)
         ids = tuple(f"{prefix}-{place}" for place in range(len(images)))
+        is_alone = (
+            not served.batches.depth
+        )  # then it is decoded by the thread of the model, which has nothing else to do
         served.batches.admit(len(images))
         try:
             async with asyncio.timeout(self.settings.timeout):
-                decoded = await self._decoded(served, images)
-                waiting = Waiting(images=decoded[0], details=decoded[1], site=site, tag=(ids, sequence))
+                work = partial(self._decoded, served, images)
+                if not is_alone or _size(images) > _SMALL:
+                    work = partial(_given, await self._in_pool(served, len(images), work))
+                waiting = Waiting(rows=len(images), decode=work, site=site, tag=(ids, sequence))
                 served.batches.put(waiting)
                 decisions, asked = await waiting.decision
         except TimeoutError:
@@ -158,19 +165,30 @@ class Service:
                 f"this guard has a threshold for each {column} and must be told where images come from. Send `site`.",
             )
 
-    async def _decoded(self, served: ServedGuard, images: Intake) -> tuple[Images, tuple[str, ...]]:
-        """Images as the model reads them; what was admitted is withdrawn where there are none."""
-        work: Callable[[], tuple[Images, tuple[str, ...]]]
-        work = partial(_of_array if isinstance(images, np.ndarray) else self._of_pictures, served, images)  # type: ignore[arg-type]
+    async def _in_pool(self, served: ServedGuard, rows: int, work: Decode) -> Decoded:
+        """What is decoded beside the model's thread; where that fails, what was admitted is withdrawn."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self.pool, work)
-        except BaseException as error:
-            served.batches.withdraw(len(images))
-            if isinstance(error, DemurError) and not isinstance(error, RequestError):
-                raise RequestError(422, str(error)) from None
+        except BaseException:
+            served.batches.withdraw(rows)
             raise
 
-    def _of_pictures(self, served: ServedGuard, pictures: Sequence[bytes]) -> tuple[Images, tuple[str, ...]]:
+    def _decoded(self, served: ServedGuard, images: Intake) -> Decoded:
+        """Images as the model reads them.
+
+        Raises:
+            RequestError: they are none, or have too many pixels.
+        """
+        try:
+            if isinstance(images, np.ndarray):
+                return served.loaded.guard.intake.tensor(images), ("",) * len(images)
+            return self._of_pictures(served, images)
+        except RequestError:
+            raise
+        except DemurError as error:
+            raise RequestError(422, str(error)) from None
+
+    def _of_pictures(self, served: ServedGuard, pictures: Sequence[bytes]) -> Decoded:
         check_pixels(pictures, self.settings.pixels)
         images, details = served.loaded.guard.intake.batch(pictures)
         if all(details):
@@ -215,8 +233,13 @@ class Service:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _of_array(served: ServedGuard, images: NDArray[np.float32]) -> tuple[Images, tuple[str, ...]]:
-    return served.loaded.guard.intake.tensor(images), ("",) * len(images)
+def _given(decoded: Decoded) -> Decoded:
+    return decoded
+
+
+def _size(images: Intake) -> int:
+    """Bytes."""
+    return images.nbytes if isinstance(images, np.ndarray) else sum(map(len, images))
 
 
 def _about(detail: str) -> str:
