@@ -31,6 +31,17 @@ HTMLAnchorElement.prototype.click = function () { window.named = this.download; 
 """
 
 
+BROUGHT = """
+  const kind = arguments[0], data = new DataTransfer();
+  data.items.add(new File([Uint8Array.from(arguments[1])], arguments[2], { type: "image/png" }));
+  const given = kind === "paste" ? { clipboardData: data } : { dataTransfer: data };
+  const type = kind === "paste" ? ClipboardEvent : DragEvent;
+  const made = new type(kind, { bubbles: true, cancelable: true, ...given });
+  document.body.dispatchEvent(made);
+  return made.defaultPrevented;
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     if not (which("chromedriver") and (which("chromium") or which("google-chrome"))):
@@ -137,17 +148,8 @@ class TestOnePicture:
         assert "may decide otherwise" in page.text("verdict-near")
 
     def test_it_can_be_pasted_and_dropped(self, page, answered):
-        event = """
-          const kind = arguments[0], data = new DataTransfer();
-          data.items.add(new File([Uint8Array.from(arguments[1])], arguments[2], { type: "image/png" }));
-          const given = kind === "paste" ? { clipboardData: data } : { dataTransfer: data };
-          const type = kind === "paste" ? ClipboardEvent : DragEvent;
-          const made = new type(kind, { bubbles: true, cancelable: true, ...given });
-          document.body.dispatchEvent(made);
-          return made.defaultPrevented;
-        """
         for kind in ("paste", "drop"):
-            assert page.script(event, kind, list(answered.read_bytes()), f"{kind}.png")
+            assert page.script(BROUGHT, kind, list(answered.read_bytes()), f"{kind}.png")
             page.wait(f"return document.getElementById('picture-name').innerText.startsWith('{kind}.png')")
         page.done()
         assert page.column("Name") == ["paste.png", "drop.png"]
@@ -342,6 +344,32 @@ class TestFaults:
         assert "its last day was 2026-01-31" in page.text("banners")
         assert not page.shown("verdict")
 
+    def test_while_a_guard_that_was_chosen_is_not_known_no_other_is_asked_in_its_place(self, page, answered):
+        network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        page.browser.command("Network.enable")
+        page.browser.command("Network.emulateNetworkConditions", offline=True, **network)
+        try:
+            page.script(
+                "const s = document.getElementById('guard'); s.value = 'hostile'; s.dispatchEvent(new Event('change'))"
+            )
+            page.wait("return document.querySelector('#banners button')")
+            assert page.script("return document.getElementById('files').disabled")
+            page.script(BROUGHT, "paste", list(answered.read_bytes()), "early.png")
+            assert page.script("return document.documentElement.dataset.used ?? null") is None
+        finally:
+            page.browser.command("Network.emulateNetworkConditions", offline=False, **network)
+        page.script("document.querySelector('#banners button').click()")
+        page.wait("return !document.getElementById('files').disabled")
+        assert "hostile" in page.text("subject")
+        assert page.text("banners") == ""
+
+    def test_a_guard_that_was_replaced_is_looked_at_anew_once(self, page, given):
+        page.faults.changes["/predict"] = lambda found: {**found, "guard": {"name": "tiny", "sha256": "ab" * 32}}
+        page.faults.changes["/guards/tiny"] = lambda found: {**found, "guarantee": {"sentence": "A new one."}}
+        page.give(*given[0][:20])
+        page.wait("return document.getElementById('sentence').innerText === 'A new one.'")
+        assert page.paths().count(("GET", "/guards/tiny")) == 2
+
 
 ALARMS = {
     "begun": "2026-11-30T19:00:00+00:00", "images": 5120, "abstained": 1530,
@@ -404,13 +432,13 @@ class TestAlarms:
         found, before = of(given, answered), harm()
         assert words.count(found.answer) == 1  # as one of the classes that can be chosen
         send = "const s = document.querySelector('.question select'); s.focus(); s.value = arguments[0];"
-        page.script(f"{send} s.form.requestSubmit()", str(CLASSES.index(found.answer)))
+        page.script(f"{send} s.form.requestSubmit()", str(CLASSES.index("cross")))
         page.wait("return document.querySelector('.question .answer').innerText.startsWith('Thank you.')")
         assert "It counts for the harm alarm." in page.text("questions")
         sent = page.faults.bodies[-1]
-        assert (sent["label"], sent["guard"]) == (found.answer, "tiny")
-        after = harm()
-        assert (after["labels"], after["wrong"]) == (before["labels"] + 1, before["wrong"])
+        assert (sent["label"], sent["guard"]) == ("cross", "tiny")
+        after, wrong = harm(), found.answer != "cross"
+        assert (after["labels"], after["wrong"]) == (before["labels"] + 1, before["wrong"] + wrong)
         assert set(before["pending"]) - set(after["pending"]) == {sent["id"]}
         page.wait("return !document.getElementById('questions').innerText.includes('Thank you')")
         assert page.script("return document.activeElement.tagName") == "SELECT"  # of the next question

@@ -10,7 +10,7 @@ import { showVerdict } from "./verdict.js";
 import { by, count, make, plural, verdictWords } from "./words.js";
 
 const WATCH = 15000, MOST = 20000;
-const page = { facts: null, items: [], shown: null, wait: null, alarmBanners: [], connection: null, banners: "[]" };
+const page = { facts: null, items: [], shown: null, wait: null, alarmBanners: [], connection: null, banners: "[]", turn: 0, renewed: null };
 const live = (text) => { by("live").textContent = text; };
 
 /* Banners: what must not be missed, loudest first. */
@@ -75,16 +75,36 @@ function terms(facts) {
 }
 
 async function choose(name) {
+  const turn = page.turn += 1;
   queue.cancel();
+  page.facts = null; // until the new one is known, nobody is asked: not the old one under the new name
+  by("files").disabled = true;
   clear();
-  page.facts = await guardFacts(name);
-  terms(page.facts);
+  const facts = await guardFacts(name);
+  if (turn !== page.turn) return; // another was chosen meanwhile
+  page.facts = facts;
+  terms(facts);
   page.alarmBanners = [];
   banners();
   watching.said = "";
   by("files").disabled = false;
   document.documentElement.dataset.ready = "true";
   await watching.refresh();
+}
+
+/** The server decided by other files than this page knows of: look what it has now, once for each. */
+async function renew(sha256) {
+  page.renewed = sha256;
+  const name = page.facts.name, turn = page.turn;
+  try {
+    const facts = await guardFacts(name);
+    if (turn !== page.turn) return;
+    page.facts = facts;
+  } catch { return; } // it is asked again with the next picture
+  terms(page.facts);
+  banners();
+  update();
+  live(`The server has another version of the guard ${name}: its guarantee and thresholds are shown anew.`);
 }
 
 /* From pictures to decisions. */
@@ -147,6 +167,8 @@ function heard(changed, wait) {
     }
     watching.refresh();
   }
+  const other = changed.find((item) => item.guard?.sha256 && page.facts && item.guard.sha256 !== page.facts.sha256)?.guard.sha256;
+  if (other && other !== page.renewed) renew(other);
   if (changed.some((item) => item.decision?.feedback?.wanted)) watching.ask();
 }
 
@@ -185,7 +207,7 @@ async function begin(wait = 2) {
 async function change() {
   try {
     await choose(by("guard").value);
-    live(`Guard ${page.facts.name}. Earlier decisions were another guard's and are gone.`);
+    live(`Guard ${page.facts?.name ?? ""}. Earlier decisions were another guard's and are gone.`);
     page.connection = null;
   } catch (error) {
     page.connection = { tone: "stop", text: error.message, action: "Ask now", press: change };
