@@ -71,27 +71,34 @@ def serve(
     Exit status: 0 ended by SIGTERM or SIGINT, every accepted request answered; 2 wrong input.
     """
     from demur.alarms import AlarmPlan
-    from demur.serve import Service, ServiceSettings
-    from demur.serve import serve as run
-    from demur.serve.http_server import keep_freed_memory, listening
-    from demur.serve.service_log import ServiceLog
+    from demur.serve import ServiceSettings
 
     settings = ServiceSettings(
         batch=batch, queue=queue, images=max_images, bytes=max_bytes, pixels=max_pixels, timeout=timeout,
         decoders=decoders, token=_token(token_file),
     )  # fmt: skip
-    plan = AlarmPlan(
-        alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, group=cast(Any, group), sequences=sequences
-    )
+    unit = {"group": cast(Any, group), "sequences": sequences}
+    plan = AlarmPlan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, **unit)
+    _run(guards, threads, host, port, settings=settings, alarms=plan, state=state, webhook=webhook, device=device)
+
+
+def _run(guards: Sequence[str], threads: int, host: str, port: int, *, device: str | None, **parts: Any) -> None:
+    from demur.serve import Service
+    from demur.serve import serve as run
+    from demur.serve.http_server import keep_freed_memory, listening
+    from demur.serve.service_log import ServiceLog
+
     keep_freed_memory()
     loaded = _loaded(guards, threads, device)
-    names = ", ".join(f"{each.name} ({each.version})" for each in loaded)
     with closing(listening(host, port)) as place:
-        service = Service(
-            loaded, settings, alarms=plan, state=state, webhook=webhook, log=ServiceLog(sys.stderr), device=device
-        )
-        address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
-        run(service, place, lambda: print(f"Serving {names} at {address}", flush=True))
+        service = Service(loaded, log=ServiceLog(sys.stderr), device=device, **parts)
+        run(service, place, lambda: print(_served(loaded, host, place.getsockname()[1]), flush=True))
+
+
+def _served(loaded: "Sequence[LoadedGuard]", host: str, port: int) -> str:
+    """The guards, and where they are."""
+    names = ", ".join(f"{each.name} ({each.version})" for each in loaded)
+    return f"Serving {names} at http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _loaded(guards: Sequence[str], threads: int, device: str | None) -> "list[LoadedGuard]":

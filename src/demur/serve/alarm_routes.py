@@ -40,17 +40,25 @@ def alarm_routes(service: Service) -> APIRouter:
         pending = [{"id": each.id, "probability": each.probability} for each in found.pending(PENDING)]
         return json_response({**plain(found.status().plain), "pending": pending})
 
+    _feedback_route(router, service)
+    _reset_route(router, service)
+    return router
+
+
+def _feedback_route(router: APIRouter, service: Service) -> None:
     @router.post("/feedback", openapi_extra=FEEDBACK, responses=responses(400, 401, 404, 408, 409, 413, 415, 422))
     async def feedback(request: Request) -> Response:
         """What is right of an image: the label of its class, or whether the answer was correct."""
         content = await body_of(request, service.settings)
         values = object_of(content, frozenset(FEEDBACK_KEYS))
-        found = told(service, values)
+        found = feedback_of(service, values)
         return json_response(
             {"id": found.id, "correct": found.correct, "tested": found.tested, "repeated": found.repeated,
              "sentence": found.sentence}
         )  # fmt: skip
 
+
+def _reset_route(router: APIRouter, service: Service) -> None:
     @router.post("/alarms/reset", openapi_extra=RESET, responses=responses(400, 401, 404, 408, 409, 413, 415, 422))
     async def reset(request: Request) -> Response:
         """Put a raised alarm back; its evidence begins anew, and the reason is kept."""
@@ -65,8 +73,6 @@ def alarm_routes(service: Service) -> APIRouter:
         alarms_of(served).reset(alarm, reason)
         service.log.write("alarm reset", guard=served.loaded.name, alarm=alarm, reason=reason)
         return json_response(plain(alarms_of(served).status().plain))
-
-    return router
 
 
 FEEDBACK_KEYS = ("id", "guard", "label", "correct")
@@ -83,7 +89,7 @@ def alarms_of(served: ServedGuard) -> Alarms:
     return served.alarms.alarms
 
 
-def told(service: Service, values: dict[str, Any]) -> Feedback:
+def feedback_of(service: Service, values: dict[str, Any]) -> Feedback:
     """What became of feedback, by the alarms of the guard that is named, or of whichever knows the image.
 
     Raises:

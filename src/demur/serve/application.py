@@ -40,17 +40,17 @@ def app_of(service: Service) -> FrontDoor:
     return FrontDoor(app, service)
 
 
-def _told(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+def _sentence(request: Request, status: int, words: str, headers: dict[str, str] | None = None) -> Response:
     visit: Visit = request.scope[KEY]
-    visit.error = sentence
-    return json_response({"error": sentence}, status, headers)
+    visit.error = words
+    return json_response({"error": words}, status, headers)
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError):
-        return _told(request, error.status, str(error), error.headers)
+        return _sentence(request, error.status, str(error), error.headers)
     faulty = isinstance(error, ForeignError | ModelError | FaultError)
-    return _told(request, 500 if faulty else 422, str(error))
+    return _sentence(request, 500 if faulty else 422, str(error))
 
 
 async def _status(request: Request, error: Exception) -> Response:
@@ -61,7 +61,7 @@ async def _status(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not for this address. GET /openapi.json for what is.",
     }
     sentence = what.get(error.status_code, f"{error.detail}.")
-    return _told(request, error.status_code, sentence, dict(error.headers or {}))
+    return _sentence(request, error.status_code, sentence, dict(error.headers or {}))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -69,14 +69,14 @@ async def _invalid(request: Request, error: Exception) -> Response:
         raise error
     first = error.errors()[0]
     place = ".".join(map(str, first.get("loc", ())))
-    return _told(request, 422, f"{place}: {first.get('msg', 'not valid')}. GET /openapi.json for what is.")
+    return _sentence(request, 422, f"{place}: {first.get('msg', 'not valid')}. GET /openapi.json for what is.")
 
 
 async def _fault(request: Request, error: Exception) -> Response:
     """Said to the client; the door writes where it came from into the log."""
     visit: Visit = request.scope[KEY]
-    return _told(request, 500, f"the server or its model failed: {reason(error)}. Its log has request {visit.id}.")
+    return _sentence(request, 500, f"the server or its model failed: {reason(error)}. Its log has request {visit.id}.")
 
 
-async def _gone(request: Request, _error: Exception) -> Response:
-    return _told(request, 499, "the client has gone.")
+async def _gone(request: Request, _: Exception) -> Response:
+    return _sentence(request, 499, "the client has gone.")

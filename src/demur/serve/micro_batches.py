@@ -1,7 +1,8 @@
 """One thread per guard asks its model, about the images of as many requests as there are.
 
 While the model works, requests gather; the next batch takes them all. Where others are being decoded just now it waits
-for them a moment, so an idle server answers one image at once. Under load what observes decisions works beside the model.
+for them a moment, so an idle server answers one image at once. Under load decisions are observed beside the
+model.
 """
 
 import asyncio
@@ -213,13 +214,13 @@ class MicroBatches:
         if not batch:
             return []
         try:
-            return _pairs(batch, self._asked(batch))
+            return _pairs(batch, self._answers(batch))
         except Exception as error:  # noqa: BLE001 - whatever a model raises is said to whoever asked it
             if len(batch) == 1:
                 return [(batch[0], error)]
             return [found for each in batch for found in self._decided([each])]  # it breaks no other
 
-    def _asked(self, batch: Sequence[Waiting]) -> Decisions:
+    def _answers(self, batch: Sequence[Waiting]) -> Decisions:
         if len(batch) == 1:
             images, details = batch[0].decoded
         else:

@@ -157,7 +157,7 @@ def answer_of(answers: Answers, request: str, asked: Upload) -> dict[str, Any]:
                 "scores": {name: finite(score) for name, score in decision.scores.items()},
                 "thresholds": thresholds,
                 "near": decision.near,
-                "feedback": feedback_wish(answers.asked[row]),
+                "feedback": feedback_wish(answers.questions[row]),
             }
         )
     return {"guard": {"name": loaded.name, "sha256": loaded.sha256}, "request": request, "decisions": found}

@@ -42,13 +42,13 @@ class Answers:
     Attributes:
         decisions: of the guard, in order.
         ids: one per image, by which feedback names it.
-        asked: per image what the alarms ask of whoever sees it; None where nothing.
+        questions: per image what the alarms ask of whoever sees it; None where nothing.
         loaded: the guard that decided.
     """
 
     decisions: Decisions
     ids: tuple[str, ...]
-    asked: Sequence[Question | None]
+    questions: Sequence[Question | None]
     loaded: LoadedGuard
 
 
@@ -142,14 +142,14 @@ class Service:
             async with asyncio.timeout(self.settings.timeout):
                 work = partial(self._decoded, served, images)
                 if not is_alone or _size(images) > _SMALL:
-                    work = partial(_given, await self._in_pool(served, len(images), work))
+                    work = partial(_ready_made, await self._in_pool(served, len(images), work))
                 waiting = Waiting(rows=len(images), decode=work, site=site, tag=(ids, sequence))
                 served.batches.put(waiting)
-                decisions, asked = await waiting.decision
+                decisions, questions = await waiting.decision
         except TimeoutError:
             raise not_in_time(self.settings.timeout) from None
         visit.decided(decisions)
-        return Answers(decisions=decisions, ids=ids, asked=asked, loaded=loaded)
+        return Answers(decisions=decisions, ids=ids, questions=questions, loaded=loaded)
 
     def _check(self, served: ServedGuard, rows: int, site: str | None) -> None:
         if not rows:
@@ -233,7 +233,7 @@ class Service:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _given(decoded: Decoded) -> Decoded:
+def _ready_made(decoded: Decoded) -> Decoded:
     return decoded
 
 
