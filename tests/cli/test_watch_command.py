@@ -181,7 +181,7 @@ def test_it_waits_for_frames_until_it_is_interrupted(world, tmp_path, capsys, mo
     [
         (("--alpha", "0"), "`alpha` is the probability of a false alarm"),
         (("--group", "camera"), "unknown group of alarms 'camera'"),
-        (("--window", "1000"), "there are 300. Bring more, or take a shorter window or a larger budget. --window 0 leaves"),
+        (("--window", "1000"), "a larger budget. --window 0 leaves the window out"),
         (("--state", "{guard}/state.sqlite"), "would lie in the guard"),
         (("--labels", "{guard}/guard.json"), "guard.json"),
     ],
