@@ -377,6 +377,16 @@ def test_what_can_be_found_is_said_before_anything_is_seen():
     assert "labels" not in opened(feedback=0.0).status().detectable
 
 
+@pytest.mark.parametrize(
+    "plan", [{"tolerance": 0.0}, {"tolerance": 1.0}, {"alpha": 0.5}, {"feedback": 0.0}, {"risk": 0.9}], ids=str
+)
+@pytest.mark.parametrize(("count", "abstained"), [(1, 0), (1, 1), (4065, 0), (4065, 4065), (3_000_000, 600_000)])
+def test_at_the_edges_of_what_is_possible_there_is_a_status(plan, count, abstained):
+    alarms = opened(held_against=reference(images=count, abstained=abstained), **plan)
+    alarms.observe(images(50, abstain=0.5))
+    json.dumps(alarms.status().plain, allow_nan=False)
+
+
 def test_the_risk_of_the_plan_goes_before_that_of_the_certificate():
     assert opened(risk=0.1).status().harm.numbers["risk"] == 0.1
     assert opened().status().harm.numbers["risk"] == 0.02

@@ -1,4 +1,4 @@
-"""`demur guard watch`, `demur guard labels`: a guard's alarms over a folder that fills, and its feedback as a table."""
+"""`demur guard watch`, `labels`, `reset`: alarms over a folder that fills, feedback as a table, an alarm put back."""
 
 import csv
 import json as json_text
@@ -278,3 +278,25 @@ def labels(
     print(
         f'Table: {out}\nNext: demur guard certify GUARD "csv:{out}?root=DIR" --out NEW, DIR being where the images are'
     )
+
+
+def reset(
+    folder: Annotated[Path, typer.Argument(metavar="GUARD", help="Folder that `demur guard fit` wrote.")],
+    state: Annotated[Path, typer.Argument(help="State that `demur guard watch` or `demur serve` keeps.")],
+    alarm: Annotated[str, typer.Argument(help="workload or harm.")],
+    reason: Annotated[str, typer.Argument(help="Why; it is kept with the time.")],
+) -> None:
+    """Put an alarm that was raised back, for a reason that is kept; its evidence begins anew.
+
+    Exit status: 0 done; 2 it is quiet, or wrong input.
+    """
+    from demur.alarms import Alarms, kept_plan, reference_of
+    from demur.guard.file_list import verify_files
+
+    alarms = Alarms.open(state, reference_of(folder), kept_plan(state), guard_sha256=verify_files(folder))
+    try:
+        alarms.reset(alarm, reason)
+        kept = alarms.status().resets[-1]
+    finally:
+        alarms.close()
+    print(f"The {kept['alarm']} alarm was put back at {kept['time']}: {kept['reason']}")
