@@ -3,9 +3,9 @@
 python examples/reference-systems/imagenet_subset.py imagenet 50 images.csv
 
 The folder holds `train/SYNSET/` and `val/SYNSET/`. `train`: the first 500 images of a class, or with 100 classes all
-but the last 150, teach the net. `val`: 50 behind them choose thresholds. `test`: the 50 of `val/` judge. The system's
-detectors learned from images that had taught the net; here they learn from others (`fit`), the first 200 or 100 behind
-`train`. Tiny ImageNet has ten validation images of a class alone: four are `fit`, three `val` and three `test`.
+but the last 150, teach the net. The system's detectors learned from the same; here they learn from images that the net
+has not seen, `fit`: the next 200 or 75. `tune`: 50 behind them choose thresholds. `certify`: up to 50 behind these bear
+a guarantee. `test`: the 50 of `val/` judge. The ten images that Tiny ImageNet has of a class are shared out 4, 2, 1, 3.
 """
 
 import csv
@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-FIT, VAL = {50: 200, 100: 100}, 50
-"""Images of a class, by the number of classes, that detectors learn from; and that choose thresholds."""
+FIT, TUNE = {50: 200, 100: 75}, 50
+"""Images of a class that detectors learn from, by the number of classes; that choose thresholds or bear a guarantee."""
 LEARNED = {50: 500, 100: -150}
 """Where the images of a class end that the net learns from."""
-TINY = {"fit": 4, "val": 7, "test": 10}
+TINY = {"fit": 4, "tune": 6, "certify": 7, "test": 10}
 """Where they end in Tiny ImageNet."""
 
 
@@ -33,8 +33,8 @@ def shared_out(folder: Path, count: int) -> Iterator[tuple[Path, str, str]]:
     end = LEARNED[count]
     for name in classes:
         images = sorted((folder / "train" / name).iterdir())
-        behind = images[end:]
-        parts = {"train": images[:end], "fit": behind[: FIT[count]], "val": behind[FIT[count] :][:VAL]}
+        fit, rest = images[end:][: FIT[count]], images[end:][FIT[count] :]
+        parts = {"train": images[:end], "fit": fit, "tune": rest[:TUNE], "certify": rest[TUNE : 2 * TUNE]}
         parts["test"] = sorted((folder / "val" / name).iterdir())
         yield from ((path, name, split) for split, paths in parts.items() for path in paths)
 

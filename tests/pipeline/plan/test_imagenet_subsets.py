@@ -28,14 +28,14 @@ PLANS = {count: FOLDER / f"004-imagenet-{count}.toml" for count in (50, 100)}
 
 @pytest.fixture
 def subset(monkeypatch):
-    """The script, with three images of a class that teach, two and one behind them."""
+    """The script, with three images of a class that teach, two, one and one behind them."""
     spec = importlib.util.spec_from_file_location("imagenet_subset", FOLDER / "imagenet_subset.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (module.LEARNED, module.FIT, module.VAL) == ({50: 500, 100: -150}, {50: 200, 100: 100}, 50)
-    monkeypatch.setattr(module, "LEARNED", {50: 3, 100: -3})
+    assert (module.LEARNED, module.FIT, module.TUNE) == ({50: 500, 100: -150}, {50: 200, 100: 75}, 50)
+    monkeypatch.setattr(module, "LEARNED", {50: 3, 100: -4})
     monkeypatch.setattr(module, "FIT", {50: 2, 100: 2})
-    monkeypatch.setattr(module, "VAL", 1)
+    monkeypatch.setattr(module, "TUNE", 1)
     return module
 
 
@@ -68,8 +68,12 @@ def test_no_image_serves_two_ends_and_those_that_judge_are_imagenets_own(count, 
     assert len({row["path"] for row in rows}) == len(rows)
     assert all((source / row["path"]).is_file() for row in rows)
     assert Counter(row["split"] for row in rows) == {
-        "train": (3 if count == 50 else 5) * count, "fit": 2 * count, "val": count, "test": 2 * count
-    }  # fmt: skip
+        "train": (3 if count == 50 else 4) * count,
+        "fit": 2 * count,
+        "tune": count,
+        "certify": count,
+        "test": 2 * count,
+    }
     assert all(row["path"].startswith("val/") == (row["split"] == "test") for row in rows)
     assert all(row["path"].split("/")[1] == row["label"] for row in rows)
     classes = {row["label"] for row in rows}
@@ -90,7 +94,7 @@ def test_the_two_plans_differ_in_their_images_alone():
 
 def test_the_plan_asks_what_the_system_asked_and_can_be_resolved(subset, monkeypatch, tmp_path):
     """By a small net, for the system's own has a test among those of other libraries."""
-    source = imagenet(tmp_path / "imagenet", classes=55, train=6, val=1, draw=picture)
+    source = imagenet(tmp_path / "imagenet", classes=55, train=7, val=1, draw=picture)
     table(subset, monkeypatch, source, 50, tmp_path / "images.csv")
     save_file(fresh(partial(SimpleCNN, classes=50), 0).state_dict(), tmp_path / "net.safetensors")
     named = read_plan(PLANS[50])
@@ -124,7 +128,7 @@ def test_the_plan_asks_what_the_system_asked_and_can_be_resolved(subset, monkeyp
 def test_tiny_imagenet_is_shared_out_by_class(subset, monkeypatch, tmp_path):
     source = Path(os.environ["DEMUR_SHARED"]) / "data/tiny-imagenet"
     rows = table(subset, monkeypatch, source, 50, tmp_path / "images.csv")
-    assert set(Counter((row["label"], row["split"]) for row in rows).values()) == {3, 4}
-    assert Counter(row["split"] for row in rows) == {"fit": 200, "val": 150, "test": 150}
+    assert len({(row["label"], row["split"]) for row in rows}) == 200
+    assert Counter(row["split"] for row in rows) == {"fit": 200, "tune": 100, "certify": 50, "test": 150}
     named = dict(line.split("\t")[:2] for line in (source / "val/val_annotations.txt").read_text().splitlines())
     assert all(named[Path(row["path"]).name] == row["label"] for row in rows)
