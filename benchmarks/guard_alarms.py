@@ -28,7 +28,7 @@ import torch
 import demur
 from demur.alarms import Reference, reference_of
 from demur.alarms.betting_process import Wealth
-from demur.alarms.detectable_rise import detection, smallest_share
+from demur.alarms.detectable_rise import chance_at_most, detection, share_beyond, smallest_share
 from demur.alarms.workload_test import WorkloadTest
 from demur.guard import Guard
 from demur.metrics.binomial import clopper_pearson
@@ -240,9 +240,9 @@ def delays(reference: Reference, streams: int) -> dict:
         "harm_2_to_4_after_3000_quiet_labels": median(harm_delays(0.02, 0.04, 3000, 4 * streams, 4000)),
         "workload_20_to_30_after_10000_quiet": median(workload_delays(like, 0.2, 0.3, 10_000, streams, 5000)),
         "workload_20_to_30_said": detection(test, 0.3, **said).images,
-        "workload_20_to_25_said": detection(test, 0.25, **said).images,
+        "workload_20_to_25_chance_at_most": chance_at_most(test, 0.25, alpha=ALPHA),
         "smallest_share_within_1500": smallest_share(test, 1500, **said),
-        "smallest_share_ever": smallest_share(test, 1_000_000, **said),
+        "share_beyond": share_beyond(test, alpha=ALPHA),
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 from tests.alarms.streams import SHA, Clock, images, opened, reference
 
 from demur.alarms import AlarmPlan, Alarms, ContradictionError, Observation, UnknownImageError
+from demur.alarms.alarm_store import AlarmStore
 from demur.alarms.betting_process import Wealth
+from demur.alarms.unit_book import UnitBook
 from demur.alarms.workload_test import WorkloadTest
 from demur.errors import InputError, RunError, UnknownNameError
 
@@ -272,6 +275,19 @@ def test_sequences_are_the_units_and_end_when_another_begins():
     assert status.martingale.counts["scores"] == 1003
 
 
+def test_the_score_of_a_sequence_is_that_of_any_of_its_images_alike():
+    store = AlarmStore(None)
+    book = UnitBook(AlarmPlan(group="sequence"), store, np.random.default_rng(0))
+    drawn = []
+    for k in range(3 * 600 + 1):
+        number, over = book.place(Observation(str(k), True, score=float(k % 3), sequence=str(k // 3)), 0.0)
+        assert number == k // 3 + 1
+        drawn += [unit.score for unit in over]
+    counts = np.bincount(np.array(drawn, int))
+    assert counts.sum() == 600
+    assert (abs(counts - 200) < 4 * np.sqrt(600 * 2 / 9)).all()
+
+
 def test_sequences_end_by_length_and_by_silence_and_several_may_be_open():
     clock = Clock()
     alarms = opened(clock=clock, group="sequence", sequences=2, longest=5, silence=60.0)
@@ -347,6 +363,28 @@ def test_one_image_costs_less_than_a_millisecond(tmp_path):
 def test_a_plan_that_cannot_be_is_refused(wrong):
     with pytest.raises(InputError):
         AlarmPlan(**wrong)
+
+
+def test_what_can_be_found_is_said_before_anything_is_seen():
+    said = opened().status().detectable
+    assert said.startswith("From the first image on a rise from 19.8 in 100 to 28.")
+    assert re.search(r"a rise to 2[45]\.\d in 100 or less is beyond it, because 4,065 reference images", said)
+    labels = int(said.partition("A risk of 4 in 100 is found after about ")[2].partition(" labels")[0])
+    assert 450 < labels < 750
+    assert f"these are the labels of {labels / (0.05 * 3260 / 4065):,.0f} images" in said
+    few = opened(held_against=reference(images=30, abstained=29)).status().detectable
+    assert few.startswith("From 30 reference images no rise can be told from chance")
+    assert "labels" not in opened(feedback=0.0).status().detectable
+
+
+@pytest.mark.parametrize(
+    "plan", [{"tolerance": 0.0}, {"tolerance": 1.0}, {"alpha": 0.5}, {"feedback": 0.0}, {"risk": 0.9}], ids=str
+)
+@pytest.mark.parametrize(("count", "abstained"), [(1, 0), (1, 1), (4065, 0), (4065, 4065), (3_000_000, 600_000)])
+def test_at_the_edges_of_what_is_possible_there_is_a_status(plan, count, abstained):
+    alarms = opened(held_against=reference(images=count, abstained=abstained), **plan)
+    alarms.observe(images(50, abstain=0.5))
+    json.dumps(alarms.status().plain, allow_nan=False)
 
 
 def test_the_risk_of_the_plan_goes_before_that_of_the_certificate():

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import binom
 
 from demur.alarms.betting_process import Wealth
-from demur.alarms.detectable_rise import detection, smallest_share
+from demur.alarms.detectable_rise import chance_at_most, detection, share_beyond, smallest_share
 from demur.alarms.workload_test import WorkloadTest, lower_ends, power_calibrator
 from demur.policies.certified import Certified
 from demur.policies.fixed_sequence import Calibration
@@ -43,18 +43,19 @@ def test_at_the_boundary_the_exact_expectation_over_reference_and_stream_is_at_m
     assert 0.05 < found <= 1
 
 
-@pytest.mark.parametrize(("n", "k", "several"), [(500, 100, 1), (4065, 805, 1), (3000, 500, 40), (50, 0, 1)])
-def test_it_is_close_to_the_smallest_product_over_all_shares(n, k, several):
+@pytest.mark.parametrize("rise", [0.1, 0.25])
+@pytest.mark.parametrize(("n", "k", "several"), [(500, 100, 1), (4065, 805, 1), (500, 100, 40), (50, 0, 1)])
+def test_it_is_close_to_the_smallest_product_over_all_shares(n, k, several, rise):
     draw, test, tolerance = np.random.default_rng(1), WorkloadTest.of(n, k, several, 0.03), 0.03
     shares = np.linspace(1e-6, 1 - tolerance - 1e-6, 4001)
     factors = power_calibrator(np.minimum(1, several * binom.cdf(k, n, shares)))
     wealth = Wealth.start(shares + tolerance)
-    for _ in range(300):
-        x = float(draw.random() < k / n + 0.1)
+    for _ in range(200):
+        x = float(draw.random() < k / n + rise)
         test, wealth = test.after(x), wealth.after(x)
         slow = float((factors * wealth.total).min())
-        assert 0.5 * slow <= test.evidence <= 1.02 * slow
-    assert slow > 0.5
+        assert 0.5 * min(slow, 1e6) <= test.evidence <= 1.02 * slow  # the last cells are a ceiling
+    assert slow > (10 if rise == 0.25 else 0.1)
 
 
 def test_without_an_answer_in_the_reference_nothing_can_be_concluded():
@@ -111,13 +112,28 @@ def test_what_is_said_to_be_detectable_is_about_what_streams_show():
 
 
 def test_a_rise_that_is_beyond_it_is_said_to_be():
-    test = WorkloadTest.of(*REFERENCE, 1, 0.03)
-    said = {"quiet": 10_000, "before": 0.198, "alpha": 0.01}
+    test, said = WorkloadTest.of(4065, 813, 1, 0.03), {"quiet": 10_000, "before": 0.2, "alpha": 0.01}
     assert detection(test, 0.25, **said).images is None
+    assert chance_at_most(test, 0.25, alpha=0.01) < 0.5
+    assert 0.25 <= share_beyond(test, alpha=0.01) < 0.26
     assert detection(test, 0.30, **said).images <= 1500
-    limit = smallest_share(test, 1_000_000, **said)
-    assert 0.25 < limit < smallest_share(test, 1500, **said) < 0.30
+    assert chance_at_most(test, 0.30, alpha=0.01) == 1
+    assert share_beyond(test, alpha=0.01) < smallest_share(test, 1500, **said) < 0.30
     assert smallest_share(WorkloadTest.of(10, 9, 1, 0.3), 100, **{**said, "before": 0.9}) is None
+
+
+def test_no_more_streams_find_a_rise_than_the_bound_allows():
+    """A small reference, so that streams need not be long; the bound is of this count of the reference."""
+    runs, share = 300, 0.30
+    test = WorkloadTest.of(400, np.full(runs, 80), 1, 0.03)
+    draw, raised = np.random.default_rng(0), np.zeros(runs, bool)
+    for _ in range(3000):
+        test = test.after((draw.random(runs) < share).astype(float))
+        raised |= test.evidence >= 100
+    bound = chance_at_most(WorkloadTest.of(400, 80, 1, 0.03), share, alpha=0.01)
+    assert 0.1 < bound < 0.9
+    assert raised.sum() <= binom.ppf(0.999, runs, bound)
+    assert raised.mean() > bound / 20, "the bound is of use"
 
 
 def test_certify_rows_that_chose_the_threshold_pay_for_their_choice():

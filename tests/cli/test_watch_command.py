@@ -72,6 +72,31 @@ def test_an_alarm_is_said_once_and_is_status_1(world, capsys):
     assert rows[19]["above"] == "True"
 
 
+def test_an_alarm_is_put_back_with_a_reason_and_nothing_else_is(world, tmp_path, capsys):
+    state = tmp_path / "state.sqlite"
+    guard = ("guard", "reset", world / "guard", state)
+    assert "there is no state of alarms" in said(capsys, *guard, "workload", "new lamps")[2]
+    assert watched(capsys, world, "grey", "--state", state, "--alpha", "0.05")[0] == 1
+    assert "the harm alarm is quiet" in said(capsys, *guard, "harm", "new lamps")[2]
+    assert "unknown alarm 'all'" in said(capsys, *guard, "all", "new lamps")[2]
+    status, out, _ = said(capsys, *guard, "workload", "new lamps")
+    assert status in {0, None}
+    assert out.startswith("The workload alarm was put back at 2")
+    assert out.endswith(": new lamps\n")
+    status, out, err = watched(capsys, world, "grey", "--state", state, "--alpha", "0.05")
+    assert (status, out) == (0, "")
+    assert "No evidence that the share" in err
+
+
+def test_without_a_window_none_is_watched_and_unreadable_frames_have_no_score(world, tmp_path, capsys):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "broken.png").write_bytes(b"no picture")
+    status, out, err = said(capsys, "guard", "watch", world / "guard", tmp_path / "frames", "--once", "--window", "0")
+    (line,) = map(json.loads, out.splitlines())
+    assert (status, line["reason"], line["score"], line["label"], line["window"]) == (0, "unreadable", None, None, None)
+    assert "window:" not in err
+
+
 def test_a_state_continues_and_frames_are_decided_once(world, tmp_path, capsys):
     state = tmp_path / "state.sqlite"
     first = watched(capsys, world, "frames", "--state", state)[1]
@@ -156,7 +181,7 @@ def test_it_waits_for_frames_until_it_is_interrupted(world, tmp_path, capsys, mo
     [
         (("--alpha", "0"), "`alpha` is the probability of a false alarm"),
         (("--group", "camera"), "unknown group of alarms 'camera'"),
-        (("--window", "1000"), "there are 300"),
+        (("--window", "1000"), "a larger budget. --window 0 leaves the window out"),
         (("--state", "{guard}/state.sqlite"), "would lie in the guard"),
         (("--labels", "{guard}/guard.json"), "guard.json"),
     ],

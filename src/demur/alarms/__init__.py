@@ -3,7 +3,7 @@
 from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_reference import Reference, reference_of
 from demur.alarms.alarm_status import Status
-from demur.alarms.alarms import Alarms
+from demur.alarms.alarms import Alarms, kept_plan
 from demur.alarms.feedback_table import FeedbackTable, write_feedback
 from demur.alarms.observations import ContradictionError, Feedback, Observation, Question, UnknownImageError
 
@@ -18,6 +18,7 @@ __all__ = [
     "Reference",
     "Status",
     "UnknownImageError",
+    "kept_plan",
     "reference_of",
     "write_feedback",
 ]

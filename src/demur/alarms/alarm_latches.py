@@ -21,7 +21,7 @@ def day_and_time(seconds: float) -> str:
 class Latch:
     """The highest evidence, and when it reached the threshold: seconds since 1970 and the units until then."""
 
-    highest: float = 1.0
+    highest: float = 0.0
     since: float | None = None
     at: int | None = None
 

@@ -30,7 +30,9 @@ CREATE TABLE images (
   answered REAL, tested INTEGER NOT NULL
 );
 CREATE INDEX waiting ON images (place) WHERE probability IS NOT NULL AND correct IS NULL;
-CREATE INDEX wanted ON images (unit) WHERE probability IS NOT NULL;
+CREATE INDEX wanted ON images (accepted, correct, time) WHERE probability IS NOT NULL;
+CREATE INDEX wanted_units ON images (unit) WHERE probability IS NOT NULL AND unit IS NOT NULL;
+CREATE INDEX labelled ON images (probability, accepted) WHERE correct IS NOT NULL;
 CREATE INDEX forgettable ON images (place) WHERE probability IS NULL AND correct IS NULL;
 CREATE TABLE log (
   line INTEGER PRIMARY KEY, time REAL NOT NULL, event TEXT NOT NULL, alarm TEXT NOT NULL, detail TEXT NOT NULL

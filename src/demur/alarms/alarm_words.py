@@ -1,10 +1,13 @@
 """What alarms say, in words: what is known, what it rests on, what it does not say."""
 
+import numpy as np
+
 from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_reference import Reference
-from demur.alarms.detectable_rise import detection, smallest_share
+from demur.alarms.detectable_rise import detection, share_beyond, smallest_share
 from demur.alarms.feedback_book import FEWEST_DUE, FeedbackCounts
-from demur.alarms.stream_evidence import workload_of
+from demur.alarms.stream_evidence import harm_of, workload_of
+from demur.alarms.workload_test import WorkloadTest
 
 _WITHIN = 1500
 
@@ -71,19 +74,38 @@ def martingale_words(*, unusual: bool) -> str:
 
 
 def detectable_words(reference: Reference, plan: AlarmPlan, quiet: int) -> str:
-    """What rise of the workload can be found how soon, after so many quiet units."""
+    """What the alarms can find how soon, after so many quiet units."""
+    return f"{_workload_detectable(reference, plan, quiet)} {_harm_detectable(reference, plan)}".strip()
+
+
+def _workload_detectable(reference: Reference, plan: AlarmPlan, quiet: int) -> str:
     test, before = workload_of(reference, plan), reference.share
     smallest = smallest_share(test, _WITHIN, quiet=quiet, before=before, alpha=plan.alpha)
-    limit = smallest_share(test, 1_000_000, quiet=quiet, before=before, alpha=plan.alpha)
-    if smallest is None or limit is None:
+    if smallest is None:
         return (
             f"From {reference.images:,} reference {reference.unit}s no rise can be told from chance within {_WITHIN:,} "
             f"{plan.group}s."
         )
-    needed = detection(test, smallest, quiet=quiet, before=before, alpha=plan.alpha)
+    limit = share_beyond(test, alpha=plan.alpha)
+    begin = f"After {quiet:,} quiet {plan.group}s" if quiet else f"From the first {plan.group} on"
     return (
-        f"After {quiet:,} quiet {plan.group}s a rise from {percent(before)} to {percent(smallest)} is found within "
-        f"about {needed.images or _WITHIN:,} {plan.group}s in half of all streams; a rise to less than "
-        f"{percent(limit)} is beyond what {reference.images:,} reference {reference.unit}s and a tolerance of "
-        f"{percent(plan.tolerance)} can tell, however long the stream is."
+        f"{begin} a rise from {percent(before)} to {percent(smallest)} is found within "
+        f"about {_WITHIN:,} {plan.group}s in half of all streams; a rise to {percent(limit)} or less is beyond it, "
+        f"because {reference.images:,} reference {reference.unit}s and a tolerance of {percent(plan.tolerance)} let at "
+        "most half of all streams find that, however long they are."
+    )
+
+
+def _harm_detectable(reference: Reference, plan: AlarmPlan) -> str:
+    """How many labels twice the risk needs, from the first one on, and about how many images these are."""
+    wealth = harm_of(reference, plan)
+    risk, answers = float(wealth.bets.nulls[0]), plan.feedback * (1 - reference.share)
+    if risk >= 0.5 or not answers:
+        return ""
+    test = WorkloadTest(np.ones(1), wealth)
+    if (labels := detection(test, 2 * risk, quiet=0, before=risk, alpha=plan.alpha).images) is None:
+        return ""
+    return (
+        f"A risk of {percent(2 * risk)} is found after about {labels:,} labels in half of all streams; these are the "
+        f"labels of {labels / answers:,.0f} images."
     )

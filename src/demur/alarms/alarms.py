@@ -19,7 +19,7 @@ from demur.alarms.feedback_book import FeedbackBook, Verdict
 from demur.alarms.observations import Feedback, Observation, Question
 from demur.alarms.stream_evidence import Evidence, harm_of, workload_of
 from demur.alarms.unit_book import Unit, UnitBook
-from demur.errors import InputError, brief, legible
+from demur.errors import InputError, RunError, brief, legible
 
 _FIXED = ("alpha", "tolerance", "risk", "group")
 _LONGEST = 1000
@@ -267,6 +267,24 @@ class Alarms:
         """Let go of the file."""
         with self._turn:
             self._store.shut()
+
+
+def kept_plan(place: Path) -> AlarmPlan:
+    """The plan that a state was begun with.
+
+    Raises:
+        InputError: there is no such state, or it is in use.
+        RunError: it was changed from outside.
+    """
+    if not place.is_file():
+        raise InputError(f"there is no state of alarms at {legible(str(place))}. Name the file that --state wrote.")
+    store = AlarmStore(place)
+    try:
+        return AlarmPlan(**store.facts()["plan"])
+    except (KeyError, TypeError, InputError) as error:
+        raise RunError(f"the plan in {store.name} cannot be read ({error}). Name a new file.") from None
+    finally:
+        store.shut()
 
 
 def _check_kept(store: AlarmStore, plan: AlarmPlan, guard_sha256: str) -> None:

@@ -10,8 +10,8 @@ from demur.alarms import betting_process as betting
 from demur.alarms.workload_test import WorkloadTest
 from demur.policies.policy import Floats
 
-FOREVER = 1_000_000
-"""Images after which a rise that was not found counts as beyond what an alarm can find."""
+_FOREVER = 1_000_000
+"""Images after which expected evidence that is not there never comes."""
 
 _STEP = 30
 _PATH = np.arange(0, 10 * betting.MEMORY, _STEP)
@@ -28,7 +28,8 @@ class Detection:
     Attributes:
         share: of images that go to a person after the change.
         quiet: images before it, at the share of the reference.
-        images: after how many images the expected evidence reaches the threshold; None where it never does.
+        images: after how many images the expected evidence reaches the threshold; None where it never does, though the
+            evidence of some streams may.
     """
 
     share: float
@@ -46,9 +47,9 @@ def detection(test: WorkloadTest, share: float, *, quiet: int, before: float, al
     def found(images: int) -> bool:
         return bool(_log_evidence(test, share, images, quiet, before) >= -math.log(alpha))
 
-    if not found(FOREVER):
+    if not found(_FOREVER):
         return Detection(share=share, quiet=quiet, images=None)
-    low, high = 0, FOREVER
+    low, high = 0, _FOREVER
     while high - low > max(1, low // 200):
         middle = (low + high) // 2
         low, high = (low, middle) if found(middle) else (middle, high)
@@ -68,6 +69,22 @@ def smallest_share(test: WorkloadTest, images: int, *, quiet: int, before: float
         middle = (low + high) / 2
         low, high = (low, middle) if found(middle) else (middle, high)
     return high
+
+
+def chance_at_most(test: WorkloadTest, share: float, *, alpha: float) -> float:
+    """A bound on the probability that a share is ever found, however long the stream is; for this count of a reference.
+
+    A reference may have had the share less the tolerance; then there is nothing to be found, and evidence is at most
+    the e-value of the count times wealth, which reaches 1/alpha over it with at most its own inverse (Ville).
+    """
+    cells = np.flatnonzero(test.wealth.bets.nulls >= share)
+    return float(min(1.0, alpha * test.factors[cells].min())) if len(cells) else 1.0
+
+
+def share_beyond(test: WorkloadTest, *, alpha: float, chance: float = 0.5) -> float:
+    """The largest share that is found with at most this probability, however long the stream is."""
+    nulls = test.wealth.bets.nulls
+    return float(max(nulls[alpha * test.factors <= chance], default=0.0))
 
 
 def _log_evidence(test: WorkloadTest, share: float, images: int, quiet: int, before: float) -> float:

@@ -121,6 +121,7 @@ for _name, _guard_work in (
     ("verify", guard_commands.verify),
     ("watch", watch_command.watch),
     ("labels", watch_command.labels),
+    ("reset", watch_command.reset),
 ):
     guard_app.command(_name)(_command(_guard_work))
 

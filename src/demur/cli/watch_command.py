@@ -1,7 +1,8 @@
-"""`demur guard watch`, `demur guard labels`: a guard's alarms over a folder that fills, and its feedback as a table."""
+"""`demur guard watch`, `labels`, `reset`: alarms over a folder that fills, feedback as a table, an alarm put back."""
 
 import csv
 import json as json_text
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,8 @@ import typer
 from demur.errors import DemurError, InputError, legible
 
 if TYPE_CHECKING:
-    from demur.alarms import AlarmPlan, Alarms, Question, Reference, Status
-    from demur.guard import Decision, Guard
-    from demur.policies import FittedMonitor, MonitorStream
+    from demur.alarms import AlarmPlan, Alarms, Reference, Status
+    from demur.guard import Guard
 
 State = Annotated[
     Path | None, typer.Option(help="File that keeps the alarms; the same command continues. Without one: in memory.")
@@ -46,7 +46,7 @@ def watch(
     feedback: Asking = 0.05,
     group: Group = "image",
     labels: Labels = None,
-    window: Annotated[int, typer.Option(min=1, help="Frames of the window whose mean score is watched.")] = 50,
+    window: Annotated[int, typer.Option(min=0, help="Frames of the window whose mean score is watched; 0: none.")] = 50,
     once: Annotated[bool, typer.Option("--once", help="End with the frames that are there.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks for new frames.")] = 1.0,
     site: Annotated[str | None, typer.Option(help="Where the frames come from, for a guard with sites.")] = None,
@@ -96,10 +96,10 @@ def _watched(
     with results_alone():
         guard = Guard.load(folder)
     reference = reference_of(folder)
-    monitor = _monitor(reference, frames.window)
+    window = _Window(reference, frames.window)
     alarms = Alarms.open(state, reference, plan, guard_sha256=verify_files(folder))
     try:
-        _Stream(guard, alarms, frames, monitor).run(labels, interval=interval)
+        _Stream(guard, alarms, frames, window).run(labels, interval=interval)
     finally:
         found = alarms.status()
         alarms.close()
@@ -107,10 +107,31 @@ def _watched(
     return found
 
 
-def _monitor(reference: "Reference", window: int) -> "FittedMonitor":
-    from demur.policies import StreamMonitor
+class _Window:
+    """The mean score of the last frames beside its threshold; nothing where the window has no frames."""
 
-    return StreamMonitor(window=window).fit(reference.scores)
+    def __init__(self, reference: "Reference", width: int) -> None:
+        from demur.policies import StreamMonitor
+
+        self.width = width
+        try:
+            self.monitor = StreamMonitor(window=width).fit(reference.scores) if width else None
+        except InputError as error:
+            raise InputError(f"{error} --window 0 leaves the window out; alarms do without it.") from None
+        self.stream = None if self.monitor is None else self.monitor.start()
+
+    def after(self, scores: Sequence[float]) -> Sequence[tuple[float | None, bool, str]]:
+        """After each frame the mean, whether it is above, and what is said where that begins."""
+        if self.monitor is None or self.stream is None:
+            return [(None, False, "")] * len(scores)
+        self.stream, steps = self.monitor.advance(self.stream, scores)
+        text = f"window: the mean score of the last {self.width} frames is above"
+        return [
+            (float(mean), bool(above), f"{text} {threshold:.4g}" if begins else "")
+            for mean, above, threshold, begins in zip(
+                steps.statistic, steps.above, steps.threshold, steps.begins, strict=True
+            )
+        ]
 
 
 @dataclass
@@ -120,14 +141,12 @@ class _Stream:
     guard: "Guard"
     alarms: "Alarms"
     frames: _Frames
-    monitor: "FittedMonitor"
+    window: _Window
     raised: set[str] = field(default_factory=set)
-    window: "MonitorStream | None" = None
     labelled: set[tuple[str, str]] = field(default_factory=set)
 
     def run(self, labels: Path | None, *, interval: float | None) -> None:
         """All frames that are there; with an interval, those that come until someone interrupts."""
-        self.window = self.monitor.start()
         if self.frames.csv:
             csv.writer(sys.stdout, lineterminator="\n").writerow(_CELLS)
         while True:
@@ -161,29 +180,18 @@ class _Stream:
             for name, each in zip(paths, decisions, strict=True)
         ]
         questions = self.alarms.observe(seen)
-        assert self.window is not None
-        self.window, steps = self.monitor.advance(self.window, [image.score for image in seen])
-        for at, (name, decision, question) in enumerate(zip(paths, decisions, questions, strict=True)):
-            self._line(name, decision, question, float(steps.statistic[at]), above=bool(steps.above[at]))
-            if steps.begins[at]:
-                width, bound = self.monitor.monitor.window, steps.threshold[at]
-                _say([f"window: the mean score of the last {width} frames is above {bound:.4g} at {name}."])
+        steps = self.window.after([image.score for image in seen])
+        for name, decision, question, step in zip(paths, decisions, questions, steps, strict=True):
+            mean, above, said = step
+            score = decision.scores[signal]
+            values = (decision.accepted, decision.label, decision.reason, score, question is not None, mean, above)
+            self._line((name, _sequence(name), *values))
+            if said:
+                _say([f"{said} at {name}."])
         self._alarms()
 
-    def _line(self, name: str, made: "Decision", question: "Question | None", mean: float, *, above: bool) -> None:
-        score = made.scores[self.guard.policy.signals[0]]
-        values = (
-            name,
-            _sequence(name),
-            made.accepted,
-            made.label,
-            made.reason,
-            score,
-            question is not None,
-            mean,
-            above,
-        )
-        cells = {key: None if value != value else value for key, value in zip(_CELLS, values, strict=True)}
+    def _line(self, values: tuple[object, ...]) -> None:
+        cells = {name: _finite(value) for name, value in zip(_CELLS, values, strict=True)}
         if self.frames.csv:
             csv.writer(sys.stdout, lineterminator="\n").writerow(cells.values())
         else:
@@ -215,6 +223,10 @@ def _pictures(folder: Path, *, settled: bool) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and not (settled and now - path.stat().st_mtime < _SETTLED):
             yield path
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sequence(name: str) -> str:
@@ -266,3 +278,25 @@ def labels(
     print(
         f'Table: {out}\nNext: demur guard certify GUARD "csv:{out}?root=DIR" --out NEW, DIR being where the images are'
     )
+
+
+def reset(
+    folder: Annotated[Path, typer.Argument(metavar="GUARD", help="Folder that `demur guard fit` wrote.")],
+    state: Annotated[Path, typer.Argument(help="State that `demur guard watch` or `demur serve` keeps.")],
+    alarm: Annotated[str, typer.Argument(help="workload or harm.")],
+    reason: Annotated[str, typer.Argument(help="Why; it is kept with the time.")],
+) -> None:
+    """Put an alarm that was raised back, for a reason that is kept; its evidence begins anew.
+
+    Exit status: 0 done; 2 it is quiet, or wrong input.
+    """
+    from demur.alarms import Alarms, kept_plan, reference_of
+    from demur.guard.file_list import verify_files
+
+    alarms = Alarms.open(state, reference_of(folder), kept_plan(state), guard_sha256=verify_files(folder))
+    try:
+        alarms.reset(alarm, reason)
+        kept = alarms.status().resets[-1]
+    finally:
+        alarms.close()
+    print(f"The {kept['alarm']} alarm was put back at {kept['time']}: {kept['reason']}")
