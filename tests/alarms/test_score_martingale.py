@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from demur.alarms.score_martingale import CODES, RankedBag, SimpleJumper, codes_of
+from demur.alarms.score_martingale import CODES, RankedBag, SimpleJumper, code_of, codes_of
 
 
 def test_classes_keep_the_order_of_scores_and_do_not_depend_on_the_data():
@@ -80,3 +80,10 @@ def test_a_change_of_either_direction_is_seen_and_no_change_is_not():
         assert highest(p_values(clean, np.concatenate([draw.normal(size=100), draw.normal(size=400) + shift]))) > 100
     quiet = [highest(p_values(draw.normal(size=100), draw.normal(size=200), seed=run)) for run in range(100)]
     assert np.mean(np.array(quiet) >= 10) <= 0.2
+
+
+def test_the_class_of_one_score_is_that_of_it_among_others():
+    draw = np.random.default_rng(3)
+    odd = [0.0, -0.0, 1e-46, -1e-46, 1e300, -1e300, 3.4028235e38, 3.4028236e38, -3.5e38, np.inf, -np.inf, np.nan]
+    scores = [*odd, *(draw.standard_cauchy(500) * 10.0 ** draw.integers(-40, 38, 500))]
+    assert [code_of(float(score)) for score in scores] == codes_of(scores).tolist()

@@ -1,5 +1,7 @@
 """Whether scores come in an order that chance would bring: a conformal test martingale, information beside alarms."""
 
+import math
+import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +28,17 @@ def codes_of(scores: ArrayLike) -> NDArray[np.int64]:
     raw = bits.view(np.uint32).astype(np.int64)
     ordered = np.where(raw & _SIGN, 0xFFFFFFFF - raw, raw | _SIGN) >> 16
     return np.where(np.isnan(bits), CODES - 1, ordered)
+
+
+def code_of(score: float) -> int:
+    """The class of one score, as `codes_of` has it, in a tenth of its time."""
+    if math.isnan(score):
+        return CODES - 1
+    try:
+        (raw,) = struct.unpack("<I", struct.pack("<f", score))
+    except OverflowError:  # numpy rounds it to infinity
+        raw = 0xFF800000 if score < 0 else 0x7F800000
+    return (0xFFFFFFFF - raw if raw & _SIGN else raw | _SIGN) >> 16
 
 
 class RankedBag:

@@ -11,7 +11,7 @@ from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_reference import Reference
 from demur.alarms.alarm_store import AlarmStore
 from demur.alarms.betting_process import Wealth
-from demur.alarms.score_martingale import CODES, RankedBag, SimpleJumper, codes_of
+from demur.alarms.score_martingale import CODES, RankedBag, SimpleJumper, code_of, codes_of
 from demur.alarms.workload_test import WorkloadTest
 from demur.policies.policy import Floats
 
@@ -64,7 +64,7 @@ class Evidence:
     def unit(self, share: float, score: float, dice: float) -> None:
         """One more unit without a label."""
         self.workload = self.workload.after(share)
-        code = int(codes_of(score))
+        code = code_of(score)
         self.jumper = self.jumper.after(self.bag.p_value(code, dice))
         self.fresh[code] += 1
 
