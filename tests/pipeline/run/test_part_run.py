@@ -10,9 +10,10 @@ from tests import every_section, tiny
 
 from demur import seal
 from demur.classifier import BoundClassifier
-from demur.errors import InputError, RunError
+from demur.errors import DemurError, InputError, RunError
 from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run import run_writer
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts, planned_shards
@@ -234,6 +235,41 @@ class TestWhatMustNotBeMixed:
         file.write_text(file.read_text().replace("1", "2", 1))
         with pytest.raises(RunError, match=r"policies\.json is not the file that was written"):
             frozen_sha256(copy)
+
+    def test_a_frozen_folder_of_other_images(self, tmp_path, merged):
+        others = StandIns(source=tiny.source(rows=tiny.ROWS - 50), classifier=tiny.classifier())
+        with pytest.raises(RunError, match="another data"):
+            phase(tmp_path, 2, numbers=[1], frozen=merged, others=others)
+
+
+class TestFittedSignals:
+    """Signals that must be fitted come from the frozen folder, or are fitted anew where they could not be kept."""
+
+    @pytest.fixture
+    def fitted_plan(self):
+        return {"conditions": ("fgsm(eps=0.1)",), "signals": Signals(use=("msp", "relative_u"))}
+
+    def test_they_are_read_or_fitted_to_the_same_bytes(self, tmp_path, fitted_plan):
+        others = StandIns(source=tiny.source(rows=3000), classifier=tiny.classifier())
+        single = tiny.run(tmp_path / "single", of=others.source, **fitted_plan)
+        own = read_plan(single / "plan.toml", (), {})
+        run = in_parts(tmp_path / "parts", 2, of=own, others=others)
+        assert ended(run, others) == tiny.hashes(single)
+        again = tmp_path / "again"
+        shutil.copytree(run, tmp_path / "unkept", ignore=shutil.ignore_patterns("origin.json"))
+        (done,) = phase(again, 2, frozen=tmp_path / "unkept", of=own, numbers=[1], others=others)
+        (name,) = [entry["shard"] for entry in shard_entries(done.folder) if entry["condition"] != "clean"][:1]
+        file = f"records/{name}.parquet"
+        assert (done.folder / file).read_bytes() == (run / file).read_bytes()
+
+    def test_damaged_ones_are_named(self, tmp_path, fitted_plan):
+        others = StandIns(source=tiny.source(rows=3000), classifier=tiny.classifier())
+        own = tiny.plan(**fitted_plan)
+        run = in_parts(tmp_path, 1, of=own, others=others)
+        file = next(path for path in (run / "fitted").iterdir() if path.suffix == ".safetensors")
+        file.write_bytes(file.read_bytes()[:-4] + b"1234")
+        with pytest.raises(DemurError, match="changed or is damaged"):
+            phase(tmp_path / "next", 2, frozen=run, of=own, numbers=[1], others=others)
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "a/b", "1/3/5", "-1/3", ""])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -197,7 +198,7 @@ def fitted_signals(job: Job, folder: RunWriter) -> Job:
     """
     if not any(isinstance(signal, Fittable) for signal in job.signals.values()):
         return job
-    kept = kept_signals(job, folder)
+    kept = _kept_signals(job, folder)
     if kept is not None:
         return replace(job, fitted=kept)
     job = fit_signals(job)
@@ -220,20 +221,29 @@ def _origin(job: Job) -> dict[str, Any]:
     }
 
 
-def kept_signals(job: Job, folder: RunWriter) -> dict[str, Signal] | None:
+def _kept_signals(job: Job, folder: RunWriter) -> dict[str, Signal] | None:
     """The signals in `fitted/`, if they are whole and of this model, these data and this plan."""
-    path = folder.path / "fitted"
-    origin = path / "origin.json"
-    if not origin.exists():
-        return None
     try:
-        if read_json(origin) != {"sha256": stored_sha256(path), **_origin(job)}:
-            raise RunError(f"{path} holds other signals than this run has, by {origin.name}.")
-        found = load_signals(path)
-        return {name: cast("Signal", found[name]) for name in _origin(job)["signals"]}
+        return stored_signals(job, folder.path / "fitted")
     except DemurError as error:
         folder.log("signals are fitted again", why=str(error))
         return None
+
+
+def stored_signals(job: Job, path: Path) -> dict[str, Signal] | None:
+    """The fitted signals of a job in a folder; None where none were kept.
+
+    Raises:
+        RunError: they are of another model, other data or another plan.
+        InputError: a file of them was changed.
+    """
+    origin = path / "origin.json"
+    if not origin.exists():
+        return None
+    if read_json(origin) != {"sha256": stored_sha256(path), **_origin(job)}:
+        raise RunError(f"{path} holds other signals than this run has, by {origin.name}.")
+    found = load_signals(path)
+    return {name: cast("Signal", found[name]) for name in _origin(job)["signals"]}
 
 
 def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:

@@ -19,10 +19,12 @@ from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.effort import Effort, Progress
-from demur.pipeline.run.fitting import kept_signals
+from demur.pipeline.run.fitting import stored_signals
 from demur.pipeline.run.loop import begun_run, fit_first, freeze_policies, lost_rows
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.run_metadata import NAME as METADATA
+from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
 from demur.records import read
 
@@ -107,34 +109,35 @@ def measure_part(
         if frozen is None:
             own = [task for task in work if task.condition == CLEAN]
         else:
-            job, own = _after_freeze(job, frozen, [task for task in work if task.condition != CLEAN])
+            job, own = _after_freeze(job, folder, frozen, [task for task in work if task.condition != CLEAN])
         mine = part.share(own)
-        _measure(job, folder, mine, progress, used, fit=frozen is None)
+        _measure(job, folder, mine, progress, used)
     return PartDone(folder=out, part=part, own=len(mine), all=len(own), frozen=frozen is not None)
 
 
-def _measure(
-    job: Job, folder: RunWriter, mine: list[Shard], progress: Progress, resources: Resources, *, fit: bool
-) -> None:
+def _measure(job: Job, folder: RunWriter, mine: list[Shard], progress: Progress, resources: Resources) -> None:
     done = folder.intact({task.name: len(task.rows) for task in mine})
     missing = [task for task in mine if task.name not in done]
     if not missing:
         return
     folder.log("started")
-    if fit:
+    if not job.fitted:  # nor where a plug-in's signals cannot be kept: each part fits them, and comes to the same
         job = fit_first(job, folder, mine, progress)
     with Effort(job, folder, progress, resources) as effort:
         effort.begin(mine, missing)
         effort.measure(missing)
 
 
-def _after_freeze(job: Job, frozen: Path, rest: list[Shard]) -> tuple[Job, list[Shard]]:
-    """The job with the signals that were fitted, and the shards without rows on which the model failed as they are."""
+def _after_freeze(job: Job, folder: RunWriter, frozen: Path, rest: list[Shard]) -> tuple[Job, list[Shard]]:
+    """The job with the signals that were fitted, and the shards without rows on which the model failed as they are.
+
+    Raises:
+        RunError: the frozen folder is of another run.
+        InputError: its fitted signals are not as they were written.
+    """
+    check_same_run(RunWriter(frozen), read_json(frozen / METADATA), read_json(folder.path / METADATA))
     lost = lost_rows(job, read(frozen, CLEAN.name))
-    kept = kept_signals(job, RunWriter(frozen))
-    if kept is not None:
-        job = replace(job, fitted=kept)
-    return job, [task.without(lost) for task in rest]
+    return replace(job, fitted=stored_signals(job, frozen / "fitted") or {}), [task.without(lost) for task in rest]
 
 
 def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
