@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ class Served:
     """A server in a process of its own."""
 
     def __init__(self, place, *options):
-        self.log = (place / "log").open("w+")
+        self.log = (place / "log").open("a")  # to read it by this one would move the place where the process writes
         command = [*SERVE, *options, "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.line = self.process.stdout.readline()
@@ -34,8 +35,8 @@ class Served:
         self.port = int(self.url.rpartition(":")[2])
 
     def lines(self, event):
-        self.log.seek(0)
-        return [line for line in map(json.loads, self.log) if line["event"] == event]
+        whole = Path(self.log.name).read_text().rpartition("\n")[0]
+        return [line for line in map(json.loads, whole.splitlines()) if line["event"] == event]
 
     def close(self):
         self.process.kill()
