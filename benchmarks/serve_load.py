@@ -270,7 +270,8 @@ async def soak(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer requests")
-    parser.add_argument("--guard", type=Path, help="folder of a guard of the bundled images; fitted where left out")
+    parser.add_argument("--guard", type=Path, help="folder of a guard; where left out one of the bundled images")
+    parser.add_argument("--data", default="fashion", help="address of images of its model")
     parser.add_argument("--soak", type=float, help="seconds of (e)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -281,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.guard is None:
             demur.fit_guard("fashion", "fashion", out=place, plan={"conditions.use": ["clean"]})
         guard = Guard.load(place)
-        source = demur.open_data("fashion")
+        source = demur.open_data(options.data)
         x = torch.stack([row.image for row in source.read(range(256))])
         pictures = [as_file(image)[1] for image in x]
         contents = [form(each) for each in pictures]
