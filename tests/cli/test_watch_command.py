@@ -120,6 +120,41 @@ def test_folders_are_sequences(world, tmp_path, capsys):
     assert "if sequences are independent of one another" in err
 
 
+def test_folders_that_fill_at_once_are_open_at_once(world, tmp_path, capsys):
+    """Frames of two cameras in turn, as a state goes on; with one open sequence each frame would end the other's."""
+    images, state = tiny.images_and_labels()[0], tmp_path / "state.sqlite"
+    for k in range(4):
+        saved(tmp_path / "runs", images[2 * k : 2 * k + 2], [f"left/{k}.png", f"right/{k}.png"])
+        watched_runs = ("guard", "watch", world / "guard", tmp_path / "runs", "--once", "--group", "sequence")
+        said(capsys, *watched_runs, "--state", state, "--longest", "4", "--window", "0")
+    alarms = Alarms.open(
+        state, reference_of(world / "guard"), AlarmPlan(group="sequence", longest=4),
+        guard_sha256=verify_files(world / "guard"),
+    )  # fmt: skip
+    status = alarms.status()
+    alarms.close()
+    assert status.sequences == {"open": 0, "ended": 2, "came_again": 0, "unnamed": 0}
+    assert status.workload.counts["units"] == 2
+
+
+def test_labels_that_are_late_are_taken_in_the_order_of_their_questions(world, tmp_path, capsys, monkeypatch):
+    """A table from last to first, read after all are overdue: each still counts."""
+    state, table = tmp_path / "state.sqlite", tmp_path / "labels.csv"
+    watched(capsys, world, "frames", "--state", state, "--feedback", "1")
+    rows = (world / "truth.csv").read_text().splitlines()
+    table.write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
+    later = time.time() + 8 * 86_400
+    monkeypatch.setattr("time.time", lambda: later)
+    monkeypatch.setattr(
+        Alarms.open.__func__, "__kwdefaults__", {**Alarms.open.__func__.__kwdefaults__, "clock": time.time}
+    )
+    watched(capsys, world, "frames", "--state", state, "--feedback", "1", "--labels", table)
+    alarms = Alarms.open(state, reference_of(world / "guard"), AlarmPlan(), guard_sha256=verify_files(world / "guard"))
+    counts = alarms.status().harm.counts
+    alarms.close()
+    assert counts["units"] == counts["labels"] == counts["questions"] > 100
+
+
 def test_feedback_becomes_a_table_that_certifies_anew(world, tmp_path, capsys):
     state, table = tmp_path / "state.sqlite", tmp_path / "told.csv"
     options = ("--state", state, "--feedback", "1", "--labels", world / "truth.csv")
