@@ -14,7 +14,7 @@ from demur.metrics.binomial import clopper_pearson
 FEWEST_DUE = 20
 """Questions that should have been answered by now below which nothing is said of the share that was not."""
 
-_LONGEST, _AT_ONCE = 200, 10_000
+_LONGEST, _AT_ONCE = 200, 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
