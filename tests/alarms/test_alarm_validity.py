@@ -136,7 +136,7 @@ def short_and_long(draw, count):
 
 @pytest.mark.parametrize("alarm", ["workload", "harm"])
 def test_short_sequences_that_are_harder_raise_nothing(alarm):
-    for seed in range(4):
+    for seed in range(2):
         alarms = opened(
             group="sequence", feedback=1.0 if alarm == "harm" else 0.0, risk=0.2, seed=seed, sequences=3,
             held_against=reference(images=2000, abstained=400),
@@ -151,6 +151,13 @@ def test_short_sequences_that_are_harder_raise_nothing(alarm):
                 alarms.feedback(f"{name}-{k}", correct=not out)
         assert getattr(alarms.status(), alarm).counts["units"] > 130
         assert alarms.status().alarmed == ()
+
+
+def test_a_risk_of_groups_is_none_of_images():
+    by_group = reference(unit="group")
+    assert "counts every image. Give the risk" in opened(group="sequence", held_against=by_group).status().harm.void
+    for plan in ({"group": "sequence", "risk": 0.1}, {"group": "image"}):
+        assert opened(held_against=by_group, **plan).status().harm.void == ""
 
 
 def test_only_the_first_piece_of_a_sequence_counts():
@@ -210,7 +217,9 @@ def test_a_status_costs_no_more_after_many_questions():
         [(k, f"x{k}", k) for k in range(1, 100_001)],
     )
     alarms._questions.book["asked"] = 100_000
-    began = time.perf_counter()
-    for _ in range(10):
+    spent = []
+    for _ in range(5):
+        began = time.perf_counter()
         assert alarms.status().harm.counts["waiting"] == 100_000
-    assert time.perf_counter() - began < 0.05
+        spent.append(time.perf_counter() - began)
+    assert min(spent) < 3e-3

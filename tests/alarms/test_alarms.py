@@ -323,6 +323,10 @@ def test_labels_of_a_sequence_count_once_when_it_is_over_and_complete():
     for k in range(3):
         assert alarms.feedback(str(k), correct=k != 0).tested
     assert alarms.status().harm.counts["units"] == 0, "it is not over"
+    found = alarms._queue.least(alarms._evidence.harm)
+    assert found == pytest.approx(Wealth.start(0.02).least_after(np.array([1 / 8]), np.ones(1))), (
+        "the rest may be right"
+    )
     alarms.observe(images(1, abstain=0.0, prefix="x", sequence=lambda k: "second"))
     assert alarms.status().harm.counts["units"] == 0, "a label is awaited"
     clock.now += 101

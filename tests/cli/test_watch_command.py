@@ -13,6 +13,7 @@ from tests import guarded, tiny
 from tests.cli.test_certify_commands import said
 
 from demur.alarms import AlarmPlan, Alarms, reference_of
+from demur.alarms.betting_process import Wealth
 from demur.guard import Guard
 from demur.guard.file_list import verify_files
 
@@ -150,9 +151,13 @@ def test_labels_that_are_late_are_taken_in_the_order_of_their_questions(world, t
     )
     watched(capsys, world, "frames", "--state", state, "--feedback", "1", "--labels", table)
     alarms = Alarms.open(state, reference_of(world / "guard"), AlarmPlan(), guard_sha256=verify_files(world / "guard"))
-    counts = alarms.status().harm.counts
+    found, expected = alarms.status().harm, Wealth.start(reference_of(world / "guard").risk)
+    told = [row[0] for row in alarms._store.rows("SELECT correct FROM images WHERE question > 0 ORDER BY question")]
     alarms.close()
-    assert counts["units"] == counts["labels"] == counts["questions"] > 100
+    for correct in told:
+        expected = expected.after(1.0 - correct)
+    assert 0 < told.count(0) < len(told) == found.counts["units"] == found.counts["questions"]
+    assert found.evidence == pytest.approx(float(expected.total[0]), rel=1e-9)
 
 
 def test_feedback_becomes_a_table_that_certifies_anew(world, tmp_path, capsys):
