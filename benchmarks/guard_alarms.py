@@ -163,25 +163,43 @@ def verdict(found: dict) -> str:
 
 
 class Boundary:
-    """Streams at the boundary of the null, each with a reference of its own."""
+    """Streams at the boundary of the null, each with a reference of its own.
 
-    def __init__(self, share: float, images: int, streams: int, alike: int | None) -> None:
-        self.share, self.images, self.streams, self.alike = share, images, streams, alike
+    With `alike` images come in sequences of so many; with `unlike` some are of 5 images, half of which go to a person,
+    and some of 100, of which fewer do, so that the share of all images is that of the boundary.
+    """
+
+    def __init__(
+        self, share: float, images: int, streams: int, alike: int | None = None, *, unlike: bool = False
+    ) -> None:
+        self.share, self.images, self.streams, self.alike, self.unlike = share, images, streams, alike, unlike
         self.abstained = np.random.default_rng(2).binomial(images, share, streams)
 
-    def units(self, length: int, *, sequences: bool) -> Iterator[Floats]:
-        """The share of each unit; images of one sequence have a chance in common, as unlike as can be."""
+    def units(self, length: int, *, sequences: bool) -> Iterator[tuple[Floats, Floats | float]]:
+        """The share and weight of each unit; images of one sequence have a chance in common, as unlike as can be."""
         draw, target = np.random.default_rng(3), self.share + TOLERANCE
+        if self.unlike:
+            yield from self._unlike(length, draw, weighted=sequences)
+            return
         if self.alike is None:
-            yield from ((draw.random(self.streams) < target).astype(float) for _ in range(length))
+            yield from (((draw.random(self.streams) < target).astype(float), 1.0) for _ in range(length))
             return
         for _ in range(length // self.alike):
             common = draw.beta(target, 1 - target, self.streams)
             images = (draw.random((self.alike, self.streams)) < common).astype(float)
             if sequences:
-                yield images.mean(axis=0)
+                yield images.mean(axis=0), 1.0
             else:
-                yield from images
+                yield from ((image, 1.0) for image in images)
+
+    def _unlike(self, length: int, draw: np.random.Generator, *, weighted: bool) -> Iterator[tuple[Floats, Floats]]:
+        rest = ((self.share + TOLERANCE) * 24 - 0.8 * 5 * 0.5) / 20
+        for _ in range(length // 24):
+            short = draw.random(self.streams) < 0.8
+            chance = np.where(short, 0.5, rest)
+            count = np.where(short, 5, 100)
+            shares = draw.binomial(count, draw.beta(chance, 1 - chance)) / count
+            yield shares, count / 100 if weighted else np.ones(self.streams)
 
     def false_alarms(self, length: int, *, sequences: bool) -> int:
         """How many streams raise the alarm, ever."""
@@ -191,8 +209,8 @@ class Boundary:
         rows = np.arange(self.streams)
         one = Wealth.start(upper[rows, cell][:, None])
         factor, suspects = whole.factors[rows, cell], np.zeros(self.streams, bool)
-        for share in self.units(length, sequences=sequences):
-            one = one.after(share)
+        for share, weight in self.units(length, sequences=sequences):
+            one = one.after(share, weight)
             suspects |= factor * one.total[:, 0] >= THRESHOLD
         if not suspects.any():
             return 0
@@ -200,8 +218,8 @@ class Boundary:
             WorkloadTest.of(self.images, self.abstained[suspects], 1, TOLERANCE),
             np.zeros(suspects.sum(), bool),
         )
-        for share in self.units(length, sequences=sequences):
-            test = test.after(share[suspects])
+        for share, weight in self.units(length, sequences=sequences):
+            test = test.after(share[suspects], np.broadcast_to(weight, self.streams)[suspects])
             raised |= test.evidence >= THRESHOLD
         return int(raised.sum())
 
@@ -217,16 +235,52 @@ def harm_false_alarms(length: int, streams: int) -> int:
 
 def validity(length: int, streams: int) -> dict:
     """False alarms among streams at the boundary."""
-    plain, alike = Boundary(0.2, 4000, streams, None), Boundary(0.2, 4000, streams, 25)
+    plain, alike = Boundary(0.2, 4000, streams), Boundary(0.2, 4000, streams, 25)
+    unlike = Boundary(0.2, 4000, streams, unlike=True)
     return {
         "streams": streams,
         "images": length,
         "workload": plain.false_alarms(length, sequences=False),
-        "workload_small_reference": Boundary(0.2, 400, streams, None).false_alarms(length // 4, sequences=False),
+        "workload_small_reference": Boundary(0.2, 400, streams).false_alarms(length // 4, sequences=False),
         "sequences_as_units": alike.false_alarms(length, sequences=True),
+        "short_sequences_harder_by_images": unlike.false_alarms(length, sequences=True),
+        "short_sequences_harder_each_alike": unlike.false_alarms(length, sequences=False),
         "images_of_sequences_as_units": alike.false_alarms(length // 10, sequences=False),
         "harm": harm_false_alarms(length // 2, streams),
     }
+
+
+def sequence_delays(
+    reference: Reference, after: float, lengths: Sequence[int], longest: int, quiet: int, streams: int
+) -> Floats:
+    """When each stream's workload alarm is raised, in images from a change from 20 in 100; infinite where it is not.
+
+    Sequences have these lengths, each as likely; their images have a chance in common, as unlike as can be.
+    """
+    draw, test = np.random.default_rng(5), parallel(reference, streams)
+    found, seen = np.full(streams, np.inf), np.zeros(streams)
+    while np.isinf(found).any() and seen.min() < quiet + 100_000:
+        chance = np.where(seen < quiet, 0.2, after)
+        count = draw.choice(lengths, streams)
+        test = test.after(draw.binomial(count, draw.beta(chance, 1 - chance)) / count, count / longest)
+        seen += count
+        found[(test.evidence >= THRESHOLD) & np.isinf(found)] = (seen - quiet)[
+            (test.evidence >= THRESHOLD) & np.isinf(found)
+        ]
+    return found
+
+
+def sequence_harm_delays(after: float, chosen: int, streams: int) -> Floats:
+    """When each stream's harm alarm is raised, in sequences of which so many answers are labelled; wrong ones alike."""
+    draw, wealth = np.random.default_rng(6), Wealth.start(np.full((streams, 1), RISK))
+    found = np.full(streams, np.inf)
+    for t in range(4000):
+        shares = draw.binomial(chosen, draw.beta(after, 1 - after, streams)) / chosen
+        wealth = wealth.after(shares)
+        found[(wealth.total[:, 0] >= THRESHOLD) & np.isinf(found)] = t + 1
+        if np.isfinite(found).all():
+            break
+    return found
 
 
 def delays(reference: Reference, streams: int) -> dict:
@@ -238,6 +292,15 @@ def delays(reference: Reference, streams: int) -> dict:
         "reference_images": like.images,
         "harm_2_to_4_from_the_start_labels": median(harm_delays(0.02, 0.04, 0, 4 * streams, 4000)),
         "harm_2_to_4_after_3000_quiet_labels": median(harm_delays(0.02, 0.04, 3000, 4 * streams, 4000)),
+        "harm_2_to_4_a_tenth_missing_questions": median(harm_delays(0.018, 0.036, 0, 4 * streams, 4000)),
+        "harm_2_to_4_sequences_of_5_labels": median(sequence_harm_delays(0.04, 5, 4 * streams)),
+        "sequences_of_25_20_to_30_images": median(sequence_delays(like, 0.3, (25,), 25, 10_000, streams)),
+        "sequences_of_5_to_100_20_to_30_images": median(
+            sequence_delays(like, 0.3, (5, 20, 50, 100), 100, 10_000, streams)
+        ),
+        "sequences_of_25_at_longest_100_20_to_30_images": median(
+            sequence_delays(like, 0.3, (25,), 100, 10_000, streams)
+        ),
         "workload_20_to_30_after_10000_quiet": median(workload_delays(like, 0.2, 0.3, 10_000, streams, 5000)),
         "workload_20_to_30_said": detection(test, 0.3, **said).images,
         "workload_20_to_25_chance_at_most": chance_at_most(test, 0.25, alpha=ALPHA),

@@ -36,6 +36,7 @@ def test_it_is_the_count_behind_the_bound_on_coverage_and_the_tune_scores(folder
     assert (found.images, found.images - found.abstained, found.several) == (bound.n, bound.answered, bound.several)
     assert (found.rows, found.unit, found.signal, found.risk) == ("certify", "image", "msp", 0.1)
     assert found.several > 1
+    assert found.classes == ("disc", "bar", "cross")
     np.testing.assert_array_equal(found.scores, read_built_on(folder).scores["msp"])
     assert f"which chose among {bound.several} thresholds" in found.sentence
 

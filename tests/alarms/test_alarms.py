@@ -89,7 +89,7 @@ def test_wrong_answers_are_tested_where_dice_chose_and_nowhere_else():
     assert status.harm.counts["others"] == 300 - expected.units
     assert status.harm.counts["labels"] == status.harm.counts["units"] == expected.units
     assert status.alarmed == ("harm",)
-    assert "has nothing to do with whether the answer is wrong" in status.harm.sentence
+    assert "those that did not come count as right" in status.harm.sentence
 
 
 def test_feedback_that_cannot_be_is_refused_and_changes_nothing():
@@ -125,8 +125,10 @@ def test_missing_feedback_is_counted_bounded_and_voids_the_harm_alarm():
     assert (late.numbers["least"], late.numbers["most"]) == (0.01, 0.31)
     assert late.numbers["least_low"] < 0.01 < 0.31 < late.numbers["most_high"]
     assert "30 of 100 labels that should be there are missing, more than 20 in 100" in late.void
+    assert alarms.pending()[0].id == "70"
     for k in range(70, 85):
         alarms.feedback(str(k), correct=True)
+    assert alarms.status().harm.counts["missing"] == 15
     assert alarms.status().harm.void == ""
 
 
@@ -263,16 +265,24 @@ def test_whoever_is_killed_loses_nothing_of_what_was_returned(tmp_path):
 
 
 def test_sequences_are_the_units_and_end_when_another_begins():
-    alarms, names = opened(group="sequence", feedback=0.0), np.repeat(["a", "b", "c", "a"], [4, 5, 6, 2])
-    stream = images(17, abstain=0.5, sequence=lambda k: str(names[k]))
-    alarms.observe(stream)
-    expected = WorkloadTest.of(4065, 805, 1, 0.03)
-    for some in (stream[:4], stream[4:9], stream[9:15]):
-        expected = expected.after(np.mean([not image.accepted for image in some]))
-    status = alarms.status()
-    assert status.workload.evidence == pytest.approx(float(expected.evidence), rel=1e-12)
-    assert status.sequences == {"open": 1, "ended": 3, "came_again": 1, "unnamed": 0}
-    assert status.martingale.counts["scores"] == 1003
+    names = np.repeat(["a", "b", "c", "a", "d"], [4, 5, 6, 2, 3])
+    stream = images(20, abstain=0.5, sequence=lambda k: str(names[k]))
+    for unit in ("image", "group"):
+        held_against = reference(unit=unit)
+        alarms = opened(group="sequence", feedback=0.0, longest=6, held_against=held_against)
+        alarms.observe(stream)
+        expected = WorkloadTest.of(4065, 805, 1, 0.03)
+        for some in (stream[:4], stream[4:9], stream[9:15]):
+            weight = len(some) / 6 if unit == "image" else 1
+            expected = expected.after(np.mean([not image.accepted for image in some]), weight)
+        status = alarms.status()
+        assert status.workload.evidence == pytest.approx(float(expected.evidence), rel=1e-12)
+        assert status.sequences == {"open": 1, "ended": 3, "came_again": 2, "unnamed": 0}
+        assert (
+            "2 images that came under the name of a sequence that had ended are in no bet" in status.workload.sentence
+        )
+        drawn = status.martingale.counts["scores"] - 1000
+        assert drawn == 3 if unit == "group" else drawn <= 3
 
 
 def test_the_score_of_a_sequence_is_that_of_any_of_its_images_alike():
@@ -280,9 +290,9 @@ def test_the_score_of_a_sequence_is_that_of_any_of_its_images_alike():
     book = UnitBook(AlarmPlan(group="sequence"), store, np.random.default_rng(0))
     drawn = []
     for k in range(3 * 600 + 1):
-        number, over = book.place(Observation(str(k), True, score=float(k % 3), sequence=str(k // 3)), 0.0)
-        assert number == k // 3 + 1
-        drawn += [unit.score for unit in over]
+        place = book.place(Observation(str(k), True, score=float(k % 3), sequence=str(k // 3)), 0.0)
+        assert place.unit == k // 3 + 1
+        drawn += [unit.score for unit in place.over]
     counts = np.bincount(np.array(drawn, int))
     assert counts.sum() == 600
     assert (abs(counts - 200) < 4 * np.sqrt(600 * 2 / 9)).all()
@@ -295,26 +305,38 @@ def test_sequences_end_by_length_and_by_silence_and_several_may_be_open():
     assert alarms.status().sequences["ended"] == 0
     alarms.observe(images(2, prefix="more", sequence=lambda k: "ab"[k % 2]))
     assert alarms.status().sequences["ended"] == 2
-    alarms.observe(images(3, prefix="last"))
-    assert alarms.status().sequences == {"open": 1, "ended": 2, "came_again": 0, "unnamed": 3}
+    alarms.observe(images(1, prefix="last", sequence=lambda k: "c"))
+    assert alarms.status().workload.void == ""
+    alarms.observe(images(3, prefix="none"))
+    status = alarms.status()
+    assert status.sequences == {"open": 1, "ended": 2, "came_again": 0, "unnamed": 3}
+    for alarm in (status.workload, status.harm):
+        assert alarm.void.startswith("3 images came without a sequence, and nothing is tested of them")
     clock.now += 61
     assert alarms.status().sequences["ended"] == 3
 
 
 def test_labels_of_a_sequence_count_once_when_it_is_over_and_complete():
     clock = Clock()
-    alarms = opened(clock=clock, group="sequence", feedback=1.0, patience=100.0, silence=1e6)
+    alarms = opened(clock=clock, group="sequence", feedback=1.0, patience=100.0, silence=1e6, longest=8)
     alarms.observe(images(4, abstain=0.0, sequence=lambda k: "first"))
     for k in range(3):
         assert alarms.feedback(str(k), correct=k != 0).tested
     assert alarms.status().harm.counts["units"] == 0, "it is not over"
+    found = alarms._queue.least(alarms._evidence.harm)
+    assert found == pytest.approx(Wealth.start(0.02).least_after(np.array([1 / 8]), np.ones(1))), (
+        "the rest may be right"
+    )
     alarms.observe(images(1, abstain=0.0, prefix="x", sequence=lambda k: "second"))
     assert alarms.status().harm.counts["units"] == 0, "a label is awaited"
     clock.now += 101
     status = alarms.status()
     assert status.harm.counts["units"] == 1, "a label is missing"
-    assert status.harm.evidence == pytest.approx(float(Wealth.start(0.02).after(1 / 3).total[0]), rel=1e-12)
-    alarms.feedback("3", correct=False)
+    expected = Wealth.start(0.02).after(1 / 4, 4 / 8)  # what is missing counts as right
+    assert status.harm.evidence == pytest.approx(float(expected.total[0]), rel=1e-12)
+    late = alarms.feedback("3", correct=False)
+    assert not late.tested
+    assert late.sentence.startswith("It came late")
     assert alarms.status().harm.counts["units"] == 1
 
 

@@ -13,33 +13,33 @@ from demur.alarms.betting_process import Wealth
 NULLS = (0.005, 0.02, 0.25, 0.8)
 
 
-def slow(q, shares):
+def slow(q, shares, weights=None):
     """Each bettor by itself: every fixed one that begins at every unit, and the one who looks at late units."""
     totals, late, wealth = [], 1 - betting.FIXED, dict[tuple[int, int], float]()
-    recent = weight = 0.0
-    for t, x in enumerate(shares):
+    recent = mass = squares = count = 0.0
+    for t, (x, w) in enumerate(zip(shares, np.ones(len(shares)) if weights is None else weights, strict=True)):
         stake = betting.AT_ONCE if t == 0 else (1 - betting.AT_ONCE) * (betting.waiting(t - 1) - betting.waiting(t))
         for k, part in enumerate(betting.PARTS):
             wealth[t, k] = betting.FIXED * stake * part
         for t0, k in wealth:
             odds = betting.ODDS[k] * q / (1 - q)
             other = odds / (1 + odds)
-            wealth[t0, k] *= 1 + (other - q) / (q * (1 - q)) * (x - q)
+            wealth[t0, k] *= 1 + (other - q) / (q * (1 - q)) * w * (x - q)
         prior = betting.CAUTION * betting.MEMORY
-        estimate = (recent + prior * q) / (weight + prior)
-        lean = min(max((estimate - q) / (q * (1 - q)), 0), 0.9 / q)
-        late *= 1 + lean * (x - q)
+        usual = squares / count if count else 1.0  # of w², that of the prior too
+        lean = min(max((recent - q * mass) / (squares + prior * usual) / (q * (1 - q)), 0), 0.9 / q)
+        late *= 1 + lean * w * (x - q)
         keep = 1 - 1 / betting.MEMORY
-        recent, weight = recent * keep + x, weight * keep + 1
+        recent, mass, squares, count = recent * keep + w * x, mass * keep + w, squares * keep + w * w, count * keep + 1
         left = betting.FIXED * (1 - betting.AT_ONCE) * betting.waiting(t)
         totals.append(math.fsum(wealth.values()) + late + left)
     return totals
 
 
-def fast(q, shares):
+def fast(q, shares, weights=None):
     wealth, totals = Wealth.start(q), []
-    for x in shares:
-        wealth = wealth.after(x)
+    for x, w in zip(shares, np.ones(len(shares)) if weights is None else weights, strict=True):
+        wealth = wealth.after(x, w)
         totals.append(float(wealth.total[0]))
     return totals
 
@@ -52,6 +52,43 @@ def test_it_is_what_its_definition_says(q, kind):
     expected = slow(q, shares)
     np.testing.assert_allclose(fast(q, shares), expected, rtol=1e-9)
     assert np.ptp(expected) > 0.02
+
+
+@pytest.mark.parametrize("q", NULLS)
+def test_weights_are_what_their_definition_says(q):
+    draw = np.random.default_rng(8)
+    shares, weights = draw.beta(2, 2, 60), draw.random(60)
+    expected = slow(q, shares, weights)
+    np.testing.assert_allclose(fast(q, shares, weights), expected, rtol=1e-9)
+    assert np.ptp(expected) > 0.02
+
+
+def test_by_images_the_exact_expectation_is_one_where_their_share_is_the_null_and_that_of_units_is_not():
+    """Short sequences, of 1 image in 5 places, with a share of ¾, and long ones of 5 images with one of 0.35."""
+    kinds, q = ((0.75, 0.2, 0.5), (0.35, 1.0, 0.5)), (0.75 + 5 * 0.35) / 6
+    assert q < (0.75 + 0.35) / 2 - 0.1
+    plain = weighted = 0.0
+    for outcome in itertools.product(kinds, repeat=7):
+        chance = math.prod(each[2] for each in outcome)
+        shares, weights = [each[0] for each in outcome], [each[1] for each in outcome]
+        weighted += fast(q, shares, weights)[-1] * chance
+        plain += fast(q, shares)[-1] * chance
+    assert weighted == pytest.approx(1, abs=1e-9)
+    assert plain > 1.1
+
+
+@pytest.mark.parametrize("begin", [0, 1, 40])
+def test_what_fixed_bets_have_at_least_is_the_wealth_without_the_adaptive_bettor(begin):
+    draw, wealth = np.random.default_rng(9), Wealth.start(0.05)
+    for x in draw.random(begin) < 0.1:
+        wealth = wealth.after(float(x))
+    shares, weights = draw.random(30) * (draw.random(30) < 0.3), draw.random(30)
+    found, after = wealth.least_after(shares, weights), wealth
+    for x, w in zip(shares, weights, strict=True):
+        after = after.after(x, w)
+    assert found == pytest.approx(float(after.total[0] - after.adaptive[0]), rel=1e-12)
+    assert wealth.least_after(np.maximum(shares, 0.4), weights) > found
+    assert 1e190 < wealth.least_after(np.ones(3000), np.ones(3000)) <= 1e200
 
 
 def expectation(q, p, length, stop):

@@ -13,6 +13,7 @@ from tests import guarded, tiny
 from tests.cli.test_certify_commands import said
 
 from demur.alarms import AlarmPlan, Alarms, reference_of
+from demur.alarms.betting_process import Wealth
 from demur.guard import Guard
 from demur.guard.file_list import verify_files
 
@@ -118,6 +119,45 @@ def test_folders_are_sequences(world, tmp_path, capsys):
     )  # fmt: skip
     assert [json.loads(line)["sequence"] for line in out.splitlines()] == [f"run{k // 20}" for k in range(60)]
     assert "if sequences are independent of one another" in err
+
+
+def test_folders_that_fill_at_once_are_open_at_once(world, tmp_path, capsys):
+    """Frames of two cameras in turn, as a state goes on; with one open sequence each frame would end the other's."""
+    images, state = tiny.images_and_labels()[0], tmp_path / "state.sqlite"
+    for k in range(4):
+        saved(tmp_path / "runs", images[2 * k : 2 * k + 2], [f"left/{k}.png", f"right/{k}.png"])
+        watched_runs = ("guard", "watch", world / "guard", tmp_path / "runs", "--once", "--group", "sequence")
+        said(capsys, *watched_runs, "--state", state, "--longest", "4", "--window", "0")
+    alarms = Alarms.open(
+        state, reference_of(world / "guard"), AlarmPlan(group="sequence", longest=4),
+        guard_sha256=verify_files(world / "guard"),
+    )  # fmt: skip
+    status = alarms.status()
+    alarms.close()
+    assert status.sequences == {"open": 0, "ended": 2, "came_again": 0, "unnamed": 0}
+    assert status.workload.counts["units"] == 2
+
+
+def test_labels_that_are_late_are_taken_in_the_order_of_their_questions(world, tmp_path, capsys, monkeypatch):
+    """A table from last to first, read after all are overdue: each still counts."""
+    state, table = tmp_path / "state.sqlite", tmp_path / "labels.csv"
+    watched(capsys, world, "frames", "--state", state, "--feedback", "1")
+    rows = (world / "truth.csv").read_text().splitlines()
+    table.write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
+    later = time.time() + 8 * 86_400
+    monkeypatch.setattr("time.time", lambda: later)
+    monkeypatch.setattr(
+        Alarms.open.__func__, "__kwdefaults__", {**Alarms.open.__func__.__kwdefaults__, "clock": time.time}
+    )
+    watched(capsys, world, "frames", "--state", state, "--feedback", "1", "--labels", table)
+    alarms = Alarms.open(state, reference_of(world / "guard"), AlarmPlan(), guard_sha256=verify_files(world / "guard"))
+    found, expected = alarms.status().harm, Wealth.start(reference_of(world / "guard").risk)
+    told = [row[0] for row in alarms._store.rows("SELECT correct FROM images WHERE question > 0 ORDER BY question")]
+    alarms.close()
+    for correct in told:
+        expected = expected.after(1.0 - correct)
+    assert 0 < told.count(0) < len(told) == found.counts["units"] == found.counts["questions"]
+    assert found.evidence == pytest.approx(float(expected.total[0]), rel=1e-9)
 
 
 def test_feedback_becomes_a_table_that_certifies_anew(world, tmp_path, capsys):

@@ -20,15 +20,17 @@ class AlarmPlan:
             is a matter for the workload alarm; 0.03 is three images in a hundred.
         risk: the share of wrong answers among those given above which there is harm; None for that of the guard's
             certificate.
-        feedback: the probability with which an answered image is asked about; 0 asks about none.
+        feedback: the probability with which an image is asked about; 0 asks about none.
         group: `image`: images are independent of one another; `sequence`: sequences are.
         sequences: how many sequences may be open at once; another one ends the one that was silent longest. 1 where
             one follows the other.
-        longest: images after which a sequence ends.
+        longest: images after which a sequence ends; what comes under its name later is counted and in no bet. With
+            `sequence`, choose it as long as most sequences are, for a shorter one weighs in proportion.
         silence: seconds without an image after which a sequence ends.
         patience: seconds after which feedback that has not come counts as missing.
         missing: the share of missing feedback above which the harm alarm is void.
-        memory: images whose decisions are kept, so that feedback on them has an answer to be compared with.
+        memory: images whose decisions are kept, so that feedback on them has an answer to be compared with; questions
+            are kept until they are overdue.
     """
 
     alpha: float = 0.01
@@ -37,7 +39,7 @@ class AlarmPlan:
     feedback: float = 0.05
     group: Group = "image"
     sequences: int = 1
-    longest: int = 1000
+    longest: int = 100
     silence: float = 300.0
     patience: float = 7 * 86_400.0
     missing: float = 0.2

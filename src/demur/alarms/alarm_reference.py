@@ -37,6 +37,8 @@ class Reference:
         signal: the name of that signal.
         risk: the share of wrong answers, of all that are given, that the certificate allows.
         unit: what counts as independent in the counts: image or group.
+        classes: that the guard tells apart; feedback names one of them. empty where they are not known:
+            any name may be one then.
     """
 
     images: int
@@ -47,6 +49,7 @@ class Reference:
     signal: str
     risk: float
     unit: str = "image"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.abstained <= self.images or self.images < 1 or self.several < 1:
@@ -101,6 +104,7 @@ def reference_of(folder: Path) -> Reference:
         signal=signal,
         risk=_share_of_answers(policy),
         unit=made.unit,
+        classes=_classes(content),
     )
 
 
@@ -128,6 +132,12 @@ def _facts(folder: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict) or content.get("format") != "demur guard" or not _has_card(content):
         raise InputError(f"{path} is not of a guard. Name the folder that `demur guard fit` wrote.")
     return content
+
+
+def _classes(content: Mapping[str, Any]) -> tuple[str, ...]:
+    model = content.get("model")
+    found = model.get("classes") if isinstance(model, dict) else None
+    return tuple(found) if isinstance(found, list) and all(isinstance(each, str) for each in found) else ()
 
 
 def _has_card(content: Mapping[str, Any]) -> bool:

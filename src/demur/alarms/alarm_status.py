@@ -56,7 +56,8 @@ class Status:
         abstained: those that went to a person.
         reasons: how many went there why, by reason code.
         group: what counts as one independent unit.
-        sequences: how many are open, have ended, came again after they had ended, and images without one.
+        sequences: how many are open and have ended, and images in no bet: those that came again under the name of a
+            sequence that had ended, and those without one.
         workload: without labels, that more goes to a person. It is not about harm.
         harm: with labels, that more of the answers given are wrong than the risk.
         martingale: information: whether scores still come in the order that chance would bring.
@@ -100,6 +101,7 @@ class Moment:
     evidence: Evidence
     latches: Latches
     feedback: FeedbackCounts
+    least_harm: float
     counts: Mapping[str, int]
     reasons: Mapping[str, int]
     begun: float | None
@@ -138,23 +140,27 @@ def _workload(moment: Moment, counts: dict[str, int]) -> AlarmState:
             "reference_share": reference.share,
             "tolerance": moment.plan.tolerance,
         },
-        sentence=words.workload_words(reference, moment.plan, counts, alarm=raised),
+        sentence=words.workload_words(reference, moment.plan, counts, alarm=raised)
+        + words.untested_words(moment.sequences),
+        void=words.unnamed_words(moment.sequences),
     )
 
 
 def _harm(moment: Moment) -> AlarmState:
     wealth, told = moment.evidence.harm, moment.feedback
     risk, raised = float(wealth.bets.nulls[0]), moment.latches["harm"].since is not None
-    least, most = told.risk_if_missing_right, told.risk_if_missing_wrong
+    least, most = told.risk_if_unknown_right, told.risk_if_unknown_wrong
     ends = {"least": least[0], "least_low": least[1], "most": most[0], "most_high": most[1]}
     return _state(
         moment,
         "harm",
-        evidence=float(wealth.total[0]),
+        evidence=max(float(wealth.total[0]), moment.least_harm),
         counts={**vars(told), "units": wealth.units},
         numbers={"risk": risk, **{name: None if math.isnan(end) else end for name, end in ends.items()}},
         sentence=words.harm_words(risk, told, alarm=raised),
-        void=words.void_words(told, moment.plan),
+        void=words.unnamed_words(moment.sequences)
+        or words.unlike_words(moment.reference, moment.plan)
+        or words.void_words(told, moment.plan),
     )
 
 

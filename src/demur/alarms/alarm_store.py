@@ -20,19 +20,22 @@ CREATE TABLE arrays (name TEXT PRIMARY KEY, numbers BLOB NOT NULL) WITHOUT ROWID
 CREATE TABLE codes (code INTEGER PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE units (
   unit INTEGER PRIMARY KEY, name TEXT, images INTEGER NOT NULL, abstained INTEGER NOT NULL, score REAL,
-  last REAL NOT NULL, ended INTEGER NOT NULL, tested INTEGER NOT NULL
+  last REAL NOT NULL, ended INTEGER NOT NULL, counted INTEGER NOT NULL, chosen INTEGER NOT NULL,
+  questions INTEGER NOT NULL, most INTEGER NOT NULL
 );
-CREATE INDEX open_units ON units (unit) WHERE NOT ended;
+CREATE INDEX uncounted_units ON units (unit) WHERE NOT counted;
 CREATE INDEX unit_names ON units (name);
 CREATE TABLE images (
   place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time REAL NOT NULL, accepted INTEGER NOT NULL,
-  reason TEXT NOT NULL, score REAL, label TEXT, unit INTEGER, probability REAL, right TEXT, correct INTEGER,
-  answered REAL, tested INTEGER NOT NULL
+  reason TEXT NOT NULL, score REAL, label TEXT, unit INTEGER, probability REAL, question INTEGER, right TEXT,
+  correct INTEGER, answered REAL, missing INTEGER NOT NULL
 );
 CREATE INDEX waiting ON images (place) WHERE probability IS NOT NULL AND correct IS NULL;
-CREATE INDEX wanted ON images (accepted, correct, time) WHERE probability IS NOT NULL;
-CREATE INDEX wanted_units ON images (unit) WHERE probability IS NOT NULL AND unit IS NOT NULL;
-CREATE INDEX labelled ON images (probability, accepted) WHERE correct IS NOT NULL;
+CREATE INDEX due ON images (time) WHERE question IS NOT NULL AND correct IS NULL AND missing = 0;
+CREATE INDEX unanswered ON images (question) WHERE question IS NOT NULL AND correct IS NULL;
+CREATE INDEX labelled ON images (question) WHERE question IS NOT NULL AND correct IS NOT NULL;
+CREATE INDEX wanted_units ON images (unit) WHERE question IS NOT NULL AND unit IS NOT NULL;
+CREATE INDEX missed ON images (place) WHERE probability IS NOT NULL AND correct IS NULL AND missing = 1;
 CREATE INDEX forgettable ON images (place) WHERE probability IS NULL AND correct IS NULL;
 CREATE TABLE log (
   line INTEGER PRIMARY KEY, time REAL NOT NULL, event TEXT NOT NULL, alarm TEXT NOT NULL, detail TEXT NOT NULL
@@ -125,6 +128,10 @@ class AlarmStore:
     def execute(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> int:
         """One statement that changes rows; the number of the last row it put in."""
         return int(self._base.execute(statement, values).lastrowid or 0)
+
+    def changed(self, statement: str, values: Sequence[object] = ()) -> int:
+        """One statement that changes rows; how many."""
+        return self._base.execute(statement, values).rowcount
 
     def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """The same statement for several rows."""

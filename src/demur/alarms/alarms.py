@@ -16,13 +16,17 @@ from demur.alarms.alarm_reference import Reference
 from demur.alarms.alarm_status import Moment, Status, status_of
 from demur.alarms.alarm_store import AlarmStore
 from demur.alarms.feedback_book import FeedbackBook, Verdict
+from demur.alarms.harm_queue import HarmQueue
 from demur.alarms.observations import Feedback, Observation, Question
 from demur.alarms.stream_evidence import Evidence, harm_of, workload_of
-from demur.alarms.unit_book import Unit, UnitBook
+from demur.alarms.unit_book import Place, Unit, UnitBook
 from demur.errors import InputError, RunError, brief, legible
 
 _FIXED = ("alpha", "tolerance", "risk", "group")
 _LONGEST = 1000
+
+UNREADABLE = "unreadable"
+"""Why nobody is asked about an image: there is nothing to see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,8 @@ class Alarms:
         facts = self._store.facts()
         self._evidence = Evidence.read(self._store, self.reference, self.plan)
         self._units = UnitBook(self.plan, self._store, self._outside.dice)
-        self._questions = FeedbackBook(self.plan, self._store)
+        self._queue = HarmQueue(self.plan, self._store)
+        self._questions = FeedbackBook(self.plan, self._store, self._queue, self.reference.classes)
         self._latches = Latches(self._store, self.plan.alpha)
         self._counts: Counter[str] = Counter(facts.get("counts", {}))
         self._reasons: Counter[str] = Counter(facts.get("reasons", {}))
@@ -114,6 +119,8 @@ class Alarms:
     def _keep(self) -> None:
         self._evidence.keep(self._store)
         self._units.keep()
+        self._queue.keep()
+        self._questions.keep()
         self._latches.keep()
         facts = {"counts": dict(self._counts), "reasons": dict(self._reasons), "begun": self._begun}
         self._store.keep_facts(facts)
@@ -132,27 +139,25 @@ class Alarms:
             return []
         with self._turning() as now:
             self._begun = now if self._begun is None else self._begun
-            for unit in self._units.silent(now):
-                self._over(unit, now)
+            self._over(self._units.silent(now), now)
             found = [self._take(image, now) for image in images]
             self._forget()
         return found
 
     def _take(self, image: Observation, now: float) -> Question | None:
         _check_image(image)
-        wanted = self._outside.dice.random() < self.plan.feedback
-        number, over = self._units.place(image, now)
-        self._insert(image, now, number, wanted=wanted)
+        place = self._units.place(image, now)
+        wanted = place.wanted and image.reason != UNREADABLE
+        self._insert(image, now, place, wanted=wanted)
         self._counts["images"] += 1
         self._counts["unnamed"] += self.plan.group == "sequence" and not image.sequence
         if not image.accepted:
             self._counts["abstained"] += 1
             self._reasons[image.reason or "other"] += 1
-        for unit in over:
-            self._over(unit, now)
+        self._over(place.over, now)
         return Question(image.id, self.plan.feedback) if wanted else None
 
-    def _insert(self, image: Observation, now: float, number: int | None, *, wanted: bool) -> None:
+    def _insert(self, image: Observation, now: float, place: Place, *, wanted: bool) -> None:
         score = None if np.isnan(image.score) else float(image.score)
         probability = self.plan.feedback if wanted else None
         rows = self._store.rows("SELECT 1 FROM images WHERE id = ?", (image.id,))
@@ -160,31 +165,46 @@ class Alarms:
             raise InputError(
                 f"the image {legible(brief(image.id))!r} was decided here before; every image has an id of its own."
             )
+        tested = wanted and image.accepted and place.tested and (place.unit or 1) > self._counts["reset_unit"]
+        question = self._questions.number() if tested else None
         self._store.execute(
-            "INSERT INTO images VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, 0)",
-            (image.id, now, int(image.accepted), image.reason, score, image.label, number, probability),
+            "INSERT INTO images VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, 0)",
+            (image.id, now, int(image.accepted), image.reason, score, image.label, place.unit, probability, question),
         )
 
-    def _over(self, unit: Unit, now: float) -> None:
-        """A unit that is over counts; so do its labels where they are complete."""
-        self._evidence.unit(unit.share, unit.score, float(self._outside.dice.random()))
-        units = self._evidence.workload.wealth.units
-        self._latches.look("workload", float(self._evidence.workload.evidence), units, now)
-        self._latches.look("martingale", self._evidence.jumper.total, units, now)
-        if unit.number is not None:
-            self._test(self._questions.complete([unit.number], now), now)
+    def _over(self, units: Sequence[Unit], now: float) -> None:
+        """Units that are over count."""
+        for unit in units:
+            weight = self._weight(unit)
+            if (unit.number or 1) > self._counts["reset_workload_unit"]:
+                self._evidence.unit(unit.share, weight)
+            if weight == 1 or self._outside.dice.random() < weight:  # as likely as any image of the stream
+                self._evidence.score(unit.score, float(self._outside.dice.random()))
+            count = self._evidence.workload.wealth.units
+            self._latches.look("workload", float(self._evidence.workload.evidence), count, now)
+            self._latches.look("martingale", self._evidence.jumper.total, count, now)
 
-    def _test(self, shares: Sequence[float], now: float) -> None:
-        for share in shares:
-            self._evidence.harm = self._evidence.harm.after(share)
+    def _weight(self, unit: Unit) -> float:
+        """That of a unit: by its images where the reference counts images, else as that of any other."""
+        return 1.0 if unit.number is None or self.reference.unit == "group" else unit.images / self.plan.longest
+
+    def _test(self, now: float) -> None:
+        """Bet on the labels whose turn it is."""
+        for share, weight in self._queue.take(now):
+            self._evidence.harm = self._evidence.harm.after(share, weight)
             self._latches.look("harm", float(self._evidence.harm.total[0]), self._evidence.harm.units, now)
+        self._latches.look("harm", self._queue.least(self._evidence.harm), self._evidence.harm.units, now)
 
     def _forget(self) -> None:
-        """Decisions without a question or feedback are kept for a while only."""
+        """Decisions without a question or feedback are kept for a while only, and so are questions that are overdue."""
         if self._counts["images"] > self.plan.memory:
+            until = self._counts["images"] - self.plan.memory
             self._store.execute(
-                "DELETE FROM images WHERE probability IS NULL AND correct IS NULL AND place <= ?",
-                (self._counts["images"] - self.plan.memory,),
+                "DELETE FROM images WHERE probability IS NULL AND correct IS NULL AND place <= ?", (until,)
+            )
+            self._counts["forgotten"] += self._store.changed(
+                "DELETE FROM images WHERE probability IS NOT NULL AND correct IS NULL AND missing = 1 AND place <= ?",
+                (until,),
             )
 
     def feedback(self, id: str, *, label: str | None = None, correct: bool | None = None) -> Feedback:  # noqa: A002
@@ -196,9 +216,8 @@ class Alarms:
             InputError: neither `label` nor `correct`, or they contradict each other.
         """
         with self._turning() as now:
-            found, place = self._questions.take(id, Verdict(label=label, correct=correct), now)
-            if place is not None:
-                self._test(self._questions.shares_due(place, now), now)
+            found = self._questions.take(id, Verdict(label=label, correct=correct), now)
+            self._test(now)
         return found
 
     def unknown_ids(self, names: Sequence[str]) -> Sequence[str]:
@@ -230,22 +249,26 @@ class Alarms:
             self._latches.put_back(alarm, reason, now)
             if alarm == "harm":
                 self._evidence.harm = harm_of(self.reference, self.plan)
+                self._questions.begin_anew()
+                by_image = self.plan.group == "image"
+                self._queue.begin_anew(self._questions.book["asked"] if by_image else self._units.last)
+                self._counts["reset_unit"] = 0 if by_image else self._units.last
             else:
                 self._evidence.workload = workload_of(self.reference, self.plan)
+                self._counts["reset_workload_unit"] = 0 if self.plan.group == "image" else self._units.last
 
     def status(self) -> Status:
         """What the alarms know now."""
         with self._turn:
             now = self._outside.clock()
-            overdue = self._questions.overdue(now)
-            if overdue or self._units.any_silent(now):
+            if self._questions.any_overdue(now) or self._units.any_silent(now) or self._queue.due(now):
                 with self._turning():
-                    for unit in self._units.silent(now):
-                        self._over(unit, now)
-                    self._test(self._questions.complete(overdue, now), now)
-            return self._status(now)
+                    self._over(self._units.silent(now), now)
+                    self._questions.look(now)
+                    self._test(now)
+            return self._status()
 
-    def _status(self, now: float) -> Status:
+    def _status(self) -> Status:
         units = self._units
         sequences = {"open": len(units), "ended": units.ended, "came_again": units.came_again}
         return status_of(
@@ -255,7 +278,8 @@ class Alarms:
                 guard_sha256=self.guard_sha256,
                 evidence=self._evidence,
                 latches=self._latches,
-                feedback=self._questions.counts(now),
+                feedback=self._questions.counts,
+                least_harm=self._queue.least(self._evidence.harm),
                 counts=self._counts,
                 reasons=self._reasons,
                 begun=self._begun,
@@ -299,7 +323,7 @@ def _check_kept(store: AlarmStore, plan: AlarmPlan, guard_sha256: str) -> None:
             f"the alarms in {store.name} are of the guard {kept['guard_sha256'][:12]}…, and this is "
             f"{guard_sha256[:12]}…: what was seen of one says nothing of another. Name a new file."
         )
-    for name in _FIXED:
+    for name in (*_FIXED, "longest") if plan.group == "sequence" else _FIXED:
         before, now = kept["plan"].get(name), getattr(plan, name)
         if before != now:
             raise InputError(

@@ -35,6 +35,13 @@ def waiting(units: float) -> float:
     return float((1 + units / _SPREAD) ** -_LATER)
 
 
+def _fresh(units: ArrayLike) -> Floats:
+    """The part of the stake that is bet for the first time after some units, of what is bet later."""
+    before = np.maximum(np.asarray(units, np.float64), 1)
+    part = (1 + (before - 1) / _SPREAD) ** -_LATER - (1 + before / _SPREAD) ** -_LATER
+    return np.where(np.asarray(units) > 0, FIXED * (1 - AT_ONCE) * part, 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Bets:
     """What bets against some nulls have fixed for all times.
@@ -70,18 +77,20 @@ class Bets:
 class Wealth:
     """What bettors have made of a stake of 1, who bet against each null alone that a unit's expected share is above it.
 
-    A unit's share x lies in [0, 1]. Each bettor multiplies by 1 + λ(x − q), which is in expectation at most 1 while
-    the expectation of x, given all units before, is at most q; λ ≥ 0 is fixed before x is seen. Two kinds of bettors
-    share the stake. Those with a *fixed* λ, the best against one alternative, begin at the first unit, or at a later
-    one with a part of the stake that was fixed beforehand. An *adaptive* one estimates the share of late and bets only
-    while that is above q, so that it loses little in a quiet stretch. The total is a nonnegative supermartingale:
-    the probability that it ever reaches 1/α is at most α (Ville 1939). Waudby-Smith & Ramdas (2024), arXiv:2010.09686.
+    A unit's share x and its weight w lie in [0, 1]. Each bettor multiplies by 1 + λw(x − q), which is in expectation
+    at most 1 while that of w(x − q), given all units before, is at most 0: with w = 1, while the mean of x is at most
+    q; with w in proportion to a unit's images, while the share of all images is. λ ≥ 0 is fixed before both are seen.
+    Two kinds of bettors share the stake. Those with a *fixed* λ, the best against one alternative, begin at the first
+    unit, or at a later one with a part of the stake that was fixed beforehand. An *adaptive* one estimates the share of
+    late and bets only while that is above q, so that it loses little in a quiet stretch. The total is a nonnegative
+    supermartingale: the probability that it ever reaches 1/α is at most α (Ville 1939). Waudby-Smith & Ramdas (2024),
+    arXiv:2010.09686.
 
     Attributes:
         bets: the nulls and what is bet against them.
         fixed: (…, nulls, alternatives).
         adaptive: (…, nulls).
-        recent: the forgetful sum of the shares, (…).
+        recent: forgetful sums of w·x, w and w², (…, 3).
         units: how many there were.
     """
 
@@ -97,30 +106,47 @@ class Wealth:
         bets = Bets.against(nulls)
         shape = bets.nulls.shape
         fixed = np.broadcast_to(FIXED * AT_ONCE * PARTS, (*shape, len(PARTS)))
-        return cls(bets, fixed, np.full(shape, 1 - FIXED), np.zeros(shape[:-1]))
+        return cls(bets, fixed, np.full(shape, 1 - FIXED), np.zeros((*shape[:-1], 3)))
 
     @property
     def total(self) -> Floats:
         """The e-process against each null, (…, nulls)."""
         return self.fixed.sum(axis=-1) + self.adaptive + FIXED * (1 - AT_ONCE) * waiting(max(0, self.units - 1))
 
-    def after(self, share: ArrayLike) -> "Wealth":
-        """The wealth after one more unit of each stream, with this share, (…)."""
-        x = np.asarray(share, np.float64)[..., None]
-        surplus = x - self.bets.nulls
-        fresh = FIXED * (1 - AT_ONCE) * (waiting(self.units - 1) - waiting(self.units)) if self.units else 0.0
+    def after(self, share: ArrayLike, weight: ArrayLike = 1.0) -> "Wealth":
+        """The wealth after one more unit of each stream, with this share and weight, (…)."""
+        x, w = (np.asarray(each, np.float64)[..., None] for each in (share, weight))
+        surplus = w * (x - self.bets.nulls)
+        fresh = _fresh(self.units)
         fixed = (self.fixed + fresh * PARTS) * (1 + self.bets.fixed * surplus[..., None])
         adaptive = self.adaptive * (1 + self._leaning() * surplus)
         return replace(
             self,
             fixed=np.minimum(fixed, _LARGEST),  # less wealth than there is keeps what was said of it
             adaptive=np.minimum(adaptive, _LARGEST),
-            recent=self.recent * _KEEP + x[..., 0],
+            recent=self.recent * _KEEP + np.concatenate(np.broadcast_arrays(w * x, w, w * w), axis=-1),
             units=self.units + 1,
         )
 
     def _leaning(self) -> Floats:
         """The adaptive λ, (…, nulls): 0 while the share of late is at most q."""
-        count = MEMORY * (1 - _KEEP**self.units)
-        excess = (self.recent[..., None] - count * self.bets.nulls) / (count + CAUTION * MEMORY)
-        return np.clip(excess / self.bets.variance, 0.0, self.bets.most)
+        if not self.units:
+            return np.zeros_like(self.adaptive)
+        caution = 1 + CAUTION * MEMORY / (MEMORY * (1 - _KEEP**self.units))
+        excess, mass, squares = (self.recent[..., k, None] for k in range(3))
+        lean = (excess - mass * self.bets.nulls) / (np.maximum(squares, 1e-12) * caution)
+        return np.clip(lean / self.bets.variance, 0.0, self.bets.most)
+
+    def least_after(self, shares: Floats, weights: Floats) -> float:
+        """What fixed bets against the first null, of one stream, have after these units at least, (units,).
+
+        Their factors grow with the share, so that this bounds the wealth from below where some shares are higher: one
+        that is not known yet is taken as 0.
+        """
+        if not len(shares):
+            return float(self.total[0])
+        factors = 1 + self.bets.fixed[0] * (weights * (shares - self.bets.nulls[0]))[:, None]
+        gains = np.exp(np.minimum(np.cumsum(np.log(factors)[::-1], axis=0)[::-1], 460.0))  # from each unit to the last
+        steps = np.arange(self.units, self.units + len(shares))
+        found = (self.fixed[0] * gains[0]).sum() + (_fresh(steps)[:, None] * PARTS * gains).sum()
+        return float(min(found, _LARGEST) + FIXED * (1 - AT_ONCE) * waiting(int(steps[-1])))

@@ -1,10 +1,12 @@
 """Questions about images and what came back: which answers count, what is missing, what is known of the risk."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from demur.alarms.alarm_plan import AlarmPlan
 from demur.alarms.alarm_store import AlarmStore
+from demur.alarms.harm_queue import HarmQueue
 from demur.alarms.observations import ContradictionError, Feedback, Question, UnknownImageError
 from demur.errors import InputError, brief, legible
 from demur.metrics.binomial import clopper_pearson
@@ -12,7 +14,7 @@ from demur.metrics.binomial import clopper_pearson
 FEWEST_DUE = 20
 """Questions that should have been answered by now below which nothing is said of the share that was not."""
 
-_LONGEST = 200
+_LONGEST, _AT_ONCE = 200, 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,9 @@ class FeedbackCounts:
         wrong: of these, how many were wrong.
         missing: questions that were not answered in time.
         waiting: questions for which there is still time.
-        others: feedback on images that dice did not choose, or on withheld answers: kept, not tested.
+        overtaken: of these at least so many are older than one that was answered.
+        others: feedback on images that dice did not choose, on withheld answers, or on images that were decided before
+            the alarm was reset: kept, not tested.
     """
 
     questions: int
@@ -33,7 +37,13 @@ class FeedbackCounts:
     wrong: int
     missing: int
     waiting: int
+    overtaken: int
     others: int
+
+    @property
+    def unknown(self) -> int:
+        """Questions without a label."""
+        return self.missing + self.waiting
 
     @property
     def missing_share(self) -> float:
@@ -41,15 +51,15 @@ class FeedbackCounts:
         return self.missing / max(1, self.labels + self.missing)
 
     @property
-    def risk_if_missing_right(self) -> tuple[float, float]:
-        """The least wrong share of answers that is plausible: value and lower 95 % end, all missing being right."""
-        found = clopper_pearson(self.wrong, self.labels + self.missing)
+    def risk_if_unknown_right(self) -> tuple[float, float]:
+        """The least wrong share of answers that is plausible, value and lower 95 % end: all without a label right."""
+        found = clopper_pearson(self.wrong, self.questions)
         return found.value, found.low
 
     @property
-    def risk_if_missing_wrong(self) -> tuple[float, float]:
-        """The largest wrong share of answers that is plausible: value and upper 95 % end, all missing being wrong."""
-        found = clopper_pearson(self.wrong + self.missing, self.labels + self.missing)
+    def risk_if_unknown_wrong(self) -> tuple[float, float]:
+        """The largest wrong share of answers that is plausible, value and upper 95 % end: all without a label wrong."""
+        found = clopper_pearson(self.wrong + self.unknown, self.questions)
         return found.value, found.high
 
 
@@ -69,33 +79,62 @@ class Verdict:
         if label is not None and not (isinstance(label, str) and 0 < len(label) <= _LONGEST):
             raise InputError(f"`label` is the name of a class, 1 to {_LONGEST} characters; got {label!r:.80}.")
 
+    def right_of(self, name: str, model: str | None, classes: Sequence[str]) -> bool:
+        """Whether the model's answer to an image was right.
+
+        Raises:
+            InputError: the class is none of the guard's, where these are known, or `correct` says something else.
+        """
+        label = self.label
+        if label is None:
+            return bool(self.correct)
+        if classes and label not in classes:
+            shown = ", ".join(legible(brief(each)) for each in classes[:20]) + (", …" if len(classes) > 20 else "")
+            raise InputError(
+                f"`label` {legible(brief(label))!r} is none of the guard's classes, {shown}. Write one of them as it "
+                'is here, or "correct": false where it is none of them.'
+            )
+        right = label == model
+        if self.correct is not None and self.correct != right:
+            raise InputError(
+                f"`label` {legible(brief(label))!r} and `correct` {self.correct} contradict each other: the model's "
+                f"answer to {legible(brief(name))!r} is {model!r}. Give one of them."
+            )
+        return right
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What is kept of a decided image."""
+
+    place: int
+    model: str | None
+    unit: int | None
+    question: int | None
+    right: str | None
+    correct: int | None
+    missing: int
+
 
 class FeedbackBook:
-    """The questions of one stream."""
+    """The questions of one stream, and running counts of them."""
 
-    def __init__(self, plan: AlarmPlan, store: AlarmStore) -> None:
-        self._plan, self._store = plan, store
+    def __init__(self, plan: AlarmPlan, store: AlarmStore, queue: HarmQueue, classes: Sequence[str]) -> None:
+        self._plan, self._store, self._queue, self._classes = plan, store, queue, classes
+        self.book: Counter[str] = Counter(store.facts().get("feedback", {}))
 
-    def take(self, name: str, verdict: "Verdict", now: float) -> tuple[Feedback, int | None]:
-        """Keep an answer; what became of it, and the image's place in the stream where it may count."""
-        label, correct = verdict.label, verdict.correct
-        found = self._store.rows(
-            "SELECT place, accepted, label, probability, right, correct FROM images WHERE id = ?", (name,)
-        )
-        if not found:
-            raise UnknownImageError(
-                f"no image {legible(brief(name))!r} was decided here, or so many came after it that it is forgotten. "
-                "Give feedback on the id that came with its decision."
-            )
-        place, accepted, model, probability, right, before = found[0]
-        is_right = bool(correct) if label is None else label == model
-        if label is not None and correct is not None and correct != is_right:
-            raise InputError(
-                f"`label` {legible(brief(label))!r} and `correct` {correct} contradict each other: the model's answer "
-                f"to {legible(brief(name))!r} is {model!r}. Give one of them."
-            )
-        if before is not None and (bool(before) != is_right or (label and right and label != right)):
-            earlier = f"{right!r} is right" if right else f"the answer is {'right' if before else 'wrong'}"
+    def number(self) -> int:
+        """The number of one more question about a given answer."""
+        self.book["asked"] += 1
+        return self.book["asked"]
+
+    def take(self, name: str, verdict: "Verdict", now: float) -> Feedback:
+        """Keep an answer; what became of it."""
+        row = self._row(name)
+        label, right = verdict.label, verdict.right_of(name, row.model, self._classes)
+        before = row.correct
+        if before is not None and (bool(before) != right or (label and row.right and label != row.right)):
+            earlier = f"{row.right!r} is right" if row.right else f"the answer is {'right' if before else 'wrong'}"
             raise ContradictionError(
                 f"feedback on {legible(brief(name))!r} was given before and said that {earlier}; it is not changed. "
                 "Reset the alarm with this as the reason if it was a mistake."
@@ -103,70 +142,73 @@ class FeedbackBook:
         self._store.execute(
             "UPDATE images SET right = coalesce(?, right), correct = ?, answered = coalesce(answered, ?) "
             "WHERE place = ?",
-            (label if label is not None else model if is_right else None, int(is_right), now, place),
+            (label if label is not None else row.model if right else None, int(right), now, row.place),
         )
-        counts = probability is not None and bool(accepted)
-        feedback = Feedback(
-            name, is_right, counts, before is not None, _sentence(counts=counts, repeated=before is not None)
+        key = self._queue.key(row.question, row.unit)
+        if before is None:
+            self._count(row, right=right)
+            if key is not None:
+                self._queue.note(key)
+        late = row.question is not None and row.question > self.book["since"] and key is None
+        tested = key is not None if before is None else row.question is not None and not late
+        sentence = "The same was said of it before." if before is not None else _sentence(tested=tested, late=late)
+        return Feedback(name, right, tested, before is not None, sentence)
+
+    def _count(self, row: "_Row", *, right: bool) -> None:
+        if row.question is None or row.question <= self.book["since"]:
+            self.book["others"] += 1
+            return
+        self.book["labels"] += 1
+        self.book["wrong"] += not right
+        self.book["missing"] -= row.missing
+        self.book["newest"] = max(self.book["newest"], row.question)
+
+    def _row(self, name: str) -> "_Row":
+        found = self._store.rows(
+            "SELECT place, label, unit, question, right, correct, missing FROM images WHERE id = ?", (name,)
         )
-        return feedback, place if counts and before is None else None
+        if not found:
+            raise UnknownImageError(
+                f"no image {legible(brief(name))!r} was decided here, or so many came after it that it is forgotten. "
+                "Give feedback on the id that came with its decision."
+            )
+        return _Row(*found[0])
 
-    def shares_due(self, place: int, now: float) -> Sequence[float]:
-        """The wrong shares that a label completes: of the image, or of its sequence where that is over and complete."""
-        unit = self._store.rows("SELECT unit, correct FROM images WHERE place = ?", (place,))[0]
-        if unit[0] is None:
-            self._store.execute("UPDATE images SET tested = 1 WHERE place = ?", (place,))
-            return [1.0 - unit[1]]
-        return self.complete([unit[0]], now)
+    def any_overdue(self, now: float) -> bool:
+        """Whether a question became overdue since the last look."""
+        return bool(self._overdue(now, limit=1))
 
-    def complete(self, units: Sequence[int], now: float) -> Sequence[float]:
-        """The wrong shares of labelled answers of those sequences that are over and wait for no more labels."""
-        return [share for unit in units for share in self._complete(unit, now)]
+    def look(self, now: float) -> None:
+        """Count the questions that became overdue."""
+        for place, question in self._overdue(now, limit=_AT_ONCE):
+            self._store.execute("UPDATE images SET missing = 1 WHERE place = ?", (place,))
+            self.book["missing"] += question > self.book["since"]
 
-    def overdue(self, now: float) -> Sequence[int]:
-        """Sequences that are over, untested and have feedback that is missing by now."""
-        rows = self._store.rows(
-            "SELECT DISTINCT images.unit FROM images JOIN units USING (unit) WHERE probability IS NOT NULL "
-            "AND accepted AND correct IS NULL AND time < ? AND ended AND NOT units.tested",
-            (now - self._plan.patience,),
+    def _overdue(self, now: float, *, limit: int) -> Sequence[tuple[int, int]]:
+        """Place and question of images whose label is overdue and not yet counted as missing."""
+        return self._store.rows(
+            "SELECT place, question FROM images WHERE question IS NOT NULL AND correct IS NULL AND missing = 0 "
+            "AND time < ? LIMIT ?",
+            (now - self._plan.patience, limit),
         )
-        return [row[0] for row in rows]
 
-    def _complete(self, unit: int, now: float) -> Sequence[float]:
-        over, done = self._store.rows("SELECT ended, tested FROM units WHERE unit = ?", (unit,))[0]
-        labels, right, waiting = self._store.rows(
-            "SELECT count(correct), total(correct), total(correct IS NULL AND time >= ?) FROM images WHERE unit = ? "
-            "AND probability IS NOT NULL AND accepted",
-            (now - self._plan.patience, unit),
-        )[0]
-        if not over or done or waiting or not labels:
-            return []
-        self._store.execute("UPDATE units SET tested = 1 WHERE unit = ?", (unit,))
-        self._store.execute(
-            "UPDATE images SET tested = 1 WHERE unit = ? AND probability IS NOT NULL AND accepted "
-            "AND correct IS NOT NULL",
-            (unit,),
-        )
-        return [1 - right / labels]
+    def begin_anew(self) -> None:
+        """Count questions and labels from here on."""
+        self.book = Counter(others=self.book["others"], asked=self.book["asked"], since=self.book["asked"])
 
-    def counts(self, now: float) -> FeedbackCounts:
+    def keep(self) -> None:
+        """Write the counts down."""
+        self._store.keep_facts({"feedback": dict(self.book)})
+
+    @property
+    def counts(self) -> FeedbackCounts:
         """Where the questions about given answers stand."""
-        questions, labels, right, waiting = self._store.rows(
-            "SELECT count(*), count(correct), total(correct), total(correct IS NULL AND time >= ?) FROM images WHERE "
-            "probability IS NOT NULL AND accepted",
-            (now - self._plan.patience,),
-        )[0]
-        others = self._store.rows(
-            "SELECT count(*) FROM images WHERE correct IS NOT NULL AND (probability IS NULL OR NOT accepted)"
-        )[0][0]
-        return FeedbackCounts(
-            questions=questions,
-            labels=labels,
-            wrong=labels - round(right),
-            missing=questions - labels - round(waiting),
-            waiting=round(waiting),
-            others=others,
-        )
+        book = self.book
+        questions = book["asked"] - book["since"]
+        told = {name: book[name] for name in ("labels", "wrong", "missing", "others")}
+        waiting = questions - book["labels"] - book["missing"]
+        older = book["newest"] - book["since"] - book["labels"] - book["missing"] if book["newest"] else 0
+        return FeedbackCounts(questions=questions, waiting=waiting, overtaken=max(0, older), **told)
 
     def pending(self, limit: int) -> Sequence[Question]:
         """Images that wait for feedback, the oldest first."""
@@ -178,9 +220,12 @@ class FeedbackBook:
         return [Question(*row) for row in rows]
 
 
-def _sentence(*, counts: bool, repeated: bool) -> str:
-    if repeated:
-        return "The same was said of it before."
-    if counts:
+def _sentence(*, tested: bool, late: bool) -> str:
+    if tested:
         return "It counts for the harm alarm."
-    return "It is kept and does not count for the harm alarm: that rests on given answers which dice chose alone."
+    if late:
+        return "It came late, when later labels had been tested: it is kept and does not count for the harm alarm."
+    return (
+        "It is kept and does not count for the harm alarm: that rests on given answers which dice chose alone, since "
+        "the alarm was last reset."
+    )

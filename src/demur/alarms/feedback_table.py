@@ -59,6 +59,7 @@ def write_feedback(state: Path, out: Path) -> FeedbackTable:
             "SELECT total(correct = 0), total(correct IS NULL) FROM images WHERE probability IS NOT NULL "
             "AND right IS NULL"
         )[0]
+        missing += store.facts().get("counts", {}).get("forgotten", 0)
         others = store.rows("SELECT count(*) FROM images WHERE probability IS NULL AND correct IS NOT NULL")[0][0]
     finally:
         store.shut()

@@ -61,9 +61,12 @@ class Evidence:
             bag=RankedBag(counts),
         )
 
-    def unit(self, share: float, score: float, dice: float) -> None:
-        """One more unit without a label."""
-        self.workload = self.workload.after(share)
+    def unit(self, share: float, weight: float) -> None:
+        """The share of one more unit that went to a person."""
+        self.workload = self.workload.after(share, weight)
+
+    def score(self, score: float, dice: float) -> None:
+        """One more score, and dice from 0 to 1 that decide among its like."""
         code = code_of(score)
         self.jumper = self.jumper.after(self.bag.p_value(code, dice))
         self.fresh[code] += 1

@@ -66,9 +66,9 @@ class WorkloadTest:
         """The e-process: high when more goes to a person; the smallest product over the cells, (…)."""
         return np.asarray((self.factors * self.wealth.total).min(axis=-1))
 
-    def after(self, share: ArrayLike) -> "WorkloadTest":
+    def after(self, share: ArrayLike, weight: ArrayLike = 1.0) -> "WorkloadTest":
         """The test after one more unit, of which this share went to a person, (…): 0 or 1 for an image."""
-        return replace(self, wealth=self.wealth.after(share))
+        return replace(self, wealth=self.wealth.after(share, weight))
 
 
 def lower_ends(images: int, count: Floats, several: int) -> Floats:

@@ -26,6 +26,13 @@ Tolerance = Annotated[float, typer.Option(help="By how much the share that goes 
 Risk = Annotated[float | None, typer.Option(help="Wrong share of answers that is harm; that of the certificate.")]
 Asking = Annotated[float, typer.Option("--feedback", help="Probability with which an image is asked about.")]
 Group = Annotated[str, typer.Option(help="Independent units: image, or sequence (each folder below DIR is one).")]
+Sequences = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Sequences open at once, such as cameras: 64; 1 for a folder looked at once, without state."
+    ),
+]
+Longest = Annotated[int, typer.Option(min=1, help="Images after which a sequence ends, about as many as most have.")]
 Labels = Annotated[
     Path | None, typer.Option(help="CSV with path and label: answers to questions, read again as it grows.")
 ]
@@ -33,6 +40,7 @@ Labels = Annotated[
 _BATCH = 64
 _SETTLED = 0.5
 _FOR_EVER = 10**15
+_CAMERAS = 64
 _CELLS = ("image", "sequence", "accepted", "label", "reason", "score", "wanted", "window", "above")
 
 
@@ -45,6 +53,8 @@ def watch(
     risk: Risk = None,
     feedback: Asking = 0.05,
     group: Group = "image",
+    sequences: Sequences = None,
+    longest: Longest = 100,
     labels: Labels = None,
     window: Annotated[int, typer.Option(min=0, help="Frames of the window whose mean score is watched; 0: none.")] = 50,
     once: Annotated[bool, typer.Option("--once", help="End with the frames that are there.")] = False,
@@ -66,7 +76,10 @@ def watch(
     if state is not None:
         check_outside(state)
     settings: dict[str, Any] = {"alpha": alpha, "tolerance": tolerance, "risk": risk, "feedback": feedback}
-    plan = AlarmPlan(**settings, group=group, memory=_FOR_EVER)  # type: ignore[arg-type]
+    if sequences is None:
+        sequences = 1 if once and state is None else _CAMERAS
+    settings |= {"group": group, "sequences": sequences, "longest": longest}
+    plan = AlarmPlan(**settings, memory=_FOR_EVER)
     own = frozenset(path.resolve() for path in (labels, state) if path is not None)
     frames = _Frames(folder=images, own=own, csv=csv_, site=site, window=window)
     found = _watched(folder, frames, plan, state=state, labels=labels, interval=None if once else interval)
@@ -198,10 +211,14 @@ class _Stream:
             print(json_text.dumps(cells))
 
     def _labels(self, path: Path) -> None:
-        """Feedback from the rows of a table that were not there before; one that cannot be is said and left out."""
-        for name, label in _rows(path):
-            if (name, label) in self.labelled:
-                continue
+        """Feedback from the rows of a table that were not there before; one that cannot be is said and left out.
+
+        Those that are asked for come first, in the order in which they were: what is overdue would be passed over for
+        a label of a later one.
+        """
+        fresh = [row for row in _rows(path) if row not in self.labelled]
+        order = {each.id: k for k, each in enumerate(self.alarms.pending(_FOR_EVER))} if fresh else {}
+        for name, label in sorted(fresh, key=lambda row: order.get(row[0], len(order))):
             self.labelled.add((name, label))
             try:
                 self.alarms.feedback(name, label=label)
@@ -249,7 +266,7 @@ def _rows(path: Path) -> Sequence[tuple[str, str]]:
 def _facts(found: "Status", plan: "AlarmPlan") -> list[str]:
     """What the alarms know at the end, and what they keep to."""
     states = [f"{name}: {getattr(found, name).sentence}" for name in ("workload", "harm", "martingale")]
-    void = [f"harm: {found.harm.void}"] if found.harm.void else []
+    void = [f"{name}: {getattr(found, name).void}" for name in ("workload", "harm") if getattr(found, name).void]
     terms = (
         f"Each alarm is false with probability at most {plan.alpha:g} over the whole stream, whenever one looks, if "
         f"{plan.group}s are independent of one another. The window and the martingale are information."
