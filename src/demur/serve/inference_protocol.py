@@ -85,7 +85,7 @@ def inference_of(content: bytes, header: str | None) -> Inference:
     parameters = _parameters("the request", found)
     return Inference(
         images=_input(found.get("inputs"), content[length:], binary=header is not None),
-        id=text_of(found, "id"),
+        id=text_of(found, "id", least=0),
         outputs=_outputs(found.get("outputs"), default=_flag(parameters, "binary_data_output")),
         site=text_of(parameters, "site"),
         sequence=text_of(parameters, "sequence"),

@@ -94,7 +94,7 @@ def object_of(content: bytes, known: frozenset[str]) -> dict[str, Any]:
     return found
 
 
-def text_of(values: dict[str, Any], name: str, most: int = 200) -> str | None:
+def text_of(values: dict[str, Any], name: str, most: int = 200, *, least: int = 1) -> str | None:
     """A short text, or None where there is none.
 
     Raises:
@@ -103,11 +103,18 @@ def text_of(values: dict[str, Any], name: str, most: int = 200) -> str | None:
     value = values.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= most:
+    if not isinstance(value, str) or not least <= len(value) <= most or not _is_unicode(value):
         raise RequestError(
-            422, f"`{name}` is a text of 1 to {most} characters; got {str(value)[:60]!r}. Leave it out, or name one."
+            422,
+            f"`{name}` is a text of {least} to {most} characters without lone surrogates; got {str(value)[:60]!r}. "
+            "Leave it out, or name one.",
         )
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: JSON may name half a character, a surrogate without the other."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.alarms import AlarmPlan, Question
-from demur.errors import DemurError, InputError, unknown
+from demur.errors import DemurError, InputError, RunError, unknown
 from demur.foreign import reason
 from demur.guard import Decisions
 from demur.serve.alarm_watch import AlarmWatch, GuardAlarms
@@ -21,6 +21,7 @@ from demur.serve.guard_reload import GuardReload
 from demur.serve.http_errors import RequestError
 from demur.serve.micro_batches import Decode, Decoded, Waiting, not_in_time
 from demur.serve.picture_limits import check_pixels
+from demur.serve.retired_alarms import RetiredAlarms
 from demur.serve.served_guard import LoadedGuard, ServedGuard
 from demur.serve.service_log import ServiceLog
 from demur.serve.service_metrics import ServiceMetrics
@@ -87,11 +88,11 @@ class Service:
         self.draining = False
         self.metrics = ServiceMetrics(lambda: self.guards)
         self.pool = ThreadPoolExecutor(self.settings.decoders, thread_name_prefix="decode")
-        self.reload = GuardReload(self)
+        self.reload, self.retired = GuardReload(self), RetiredAlarms()
         self.default = guards[0].name
         self._webhook = None if webhook is None else Webhook(webhook, self._note_webhook)
         self.guards = {each.name: self.put_in_service(each) for each in guards}
-        self._watch = AlarmWatch(lambda: [each.alarms for each in list(self.guards.values())], self._tell)
+        self.watch = AlarmWatch(self._watched, self._tell, self._note_fault)
 
     def put_in_service(self, loaded: LoadedGuard) -> ServedGuard:
         """A guard with a queue and a thread of its own.
@@ -100,7 +101,8 @@ class Service:
             InputError: the state of its alarms cannot be used.
         """
         served: ServedGuard
-        alarms = GuardAlarms.open(loaded, self.plan, self.state)
+        kept = self.retired.take(loaded.name, loaded.sha256)
+        alarms = kept or GuardAlarms.open(loaded, self.plan, self.state)
         if alarms.alarms is None:
             self.log.write("no alarms", guard=loaded.name, reason=alarms.reason)
 
@@ -120,6 +122,21 @@ class Service:
         if found is None:
             raise RequestError(404, str(unknown("guard", str(name), self.guards)))
         return found
+
+    def alarms_of(self, name: str | None = None) -> Sequence[GuardAlarms]:
+        """The alarms of all guards, or of a name, in service first; then of those that they took the place of.
+
+        Raises:
+            RequestError: 404, there is no such guard.
+        """
+        served = list(self.guards.values()) if name is None else [self.guard(name)]
+        return [each.alarms for each in served] + [
+            each for each in self.retired.all if name in {None, each.loaded.name}
+        ]
+
+    def _watched(self) -> Sequence[GuardAlarms]:
+        self.retired.tidy()
+        return self.alarms_of()
 
     async def decide(
         self, served: ServedGuard, images: Intake, visit: Visit, *, site: str | None = None, sequence: str | None = None
@@ -205,12 +222,21 @@ class Service:
         for _, decisions in batch:
             self.metrics.decided(name, decisions)
             served.count(dict(decisions.scores))
+        return self._questions(served.alarms, batch)
+
+    def _questions(self, alarms: GuardAlarms, batch: Sequence[tuple[Waiting, Decisions]]) -> Sequence[Any]:
+        """What the alarms ask; where they cannot note one request, they note the others."""
         try:
-            return served.alarms.observe(batch)
+            return alarms.observe(batch)
         except Exception as error:  # noqa: BLE001 - a full disk must not keep answers back; it is told
-            self.metrics.alarm_fault(name)
-            self.log.write("alarm fault", guard=name, error=reason(error))
+            if len(batch) > 1 and not isinstance(error, RunError):
+                return [each for pair in batch for each in self._questions(alarms, [pair])]
+            self._note_fault(alarms, error)
             return [[None] * len(each) for each, _ in batch]
+
+    def _note_fault(self, alarms: GuardAlarms, error: Exception) -> None:
+        self.metrics.alarm_fault(alarms.loaded.name)
+        self.log.write("alarm fault", guard=alarms.loaded.name, error=reason(error))
 
     def _tell(self, message: dict[str, Any]) -> None:
         self.log.write(**message)
@@ -225,11 +251,11 @@ class Service:
         """Decide about all that was admitted, and end the threads."""
         for served in list(self.guards.values()):
             served.batches.close()
-        self._watch.close()
+        self.watch.close()
         if self._webhook is not None:
             self._webhook.close()
-        for served in list(self.guards.values()):
-            served.alarms.close()
+        for alarms in self.alarms_of():
+            alarms.close()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
