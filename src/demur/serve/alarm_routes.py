@@ -52,7 +52,7 @@ def _feedback_route(router: APIRouter, service: Service) -> None:
     @router.post("/feedback", openapi_extra=FEEDBACK, responses=responses(400, 401, 404, 408, 409, 413, 415, 422, 503))
     async def feedback(request: Request) -> Response:
         """What is right of an image: the label of its class, or whether the answer was correct."""
-        content = await body_of(request, service.settings)
+        content = await body_of(request, service.settings, service.bodies)
         values = object_of(content, frozenset(FEEDBACK_KEYS))
         found = feedback_of(service, values)
         return json_response(
@@ -65,7 +65,7 @@ def _reset_route(router: APIRouter, service: Service) -> None:
     @router.post("/alarms/reset", openapi_extra=RESET, responses=responses(400, 401, 404, 408, 409, 413, 415, 422, 503))
     async def reset(request: Request) -> Response:
         """Put a raised alarm back; its evidence begins anew, and the reason is kept."""
-        content = await body_of(request, service.settings)
+        content = await body_of(request, service.settings, service.bodies)
         values = object_of(content, frozenset({"guard", "alarm", "reason"}))
         alarm, reason = text_of(values, "alarm"), text_of(values, "reason")
         if alarm not in {"workload", "harm"} or reason is None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from demur.serve.alarm_watch import AlarmWatch, GuardAlarms
 from demur.serve.guard_reload import GuardReload
 from demur.serve.http_errors import RequestError
 from demur.serve.micro_batches import Decode, Decoded, Waiting, not_in_time
-from demur.serve.picture_limits import check_pixels
+from demur.serve.picture_limits import check_images, check_pixels, pixels_of
+from demur.serve.request_bodies import OpenBodies
 from demur.serve.retired_alarms import RetiredAlarms
 from demur.serve.served_guard import LoadedGuard, ServedGuard
 from demur.serve.service_log import ServiceLog
@@ -33,7 +34,13 @@ Intake: TypeAlias = "Sequence[bytes] | NDArray[np.float32]"
 """Pictures as bytes of files, or images (rows, channels, height, width) in [0, 1]."""
 
 _SMALL = 2**18
-"""Bytes of images that the thread of a model decodes itself where nobody else waits: a hand-over less."""
+"""Bytes, and pixels, of images that the thread of a model decodes itself where nobody else waits: a hand-over less."""
+
+
+_SHORT = 2**16
+"""Bytes of a body that is taken apart at once."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,6 +93,8 @@ class Service:
         self.log = log or ServiceLog()
         self.device = device
         self.draining = False
+        self.bodies = OpenBodies(self.settings.open_bytes)
+        self.connections: Callable[[], int] = lambda: 0
         self.metrics = ServiceMetrics(lambda: self.guards)
         self.pool = ThreadPoolExecutor(self.settings.decoders, thread_name_prefix="decode")
         self.reload, self.retired = GuardReload(self), RetiredAlarms()
@@ -123,6 +132,12 @@ class Service:
             raise RequestError(404, str(unknown("guard", str(name), self.guards)))
         return found
 
+    async def parsed(self, size: int, work: Callable[..., Made], *given: Any) -> Made:
+        """What is made of a body of so many bytes; of a large one beside the event loop, which others wait for."""
+        if size <= _SHORT:
+            return work(*given)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *given)
+
     def alarms_of(self, name: str | None = None) -> Sequence[GuardAlarms]:
         """The alarms of all guards, or of a name, in service first; then of those that they took the place of.
 
@@ -158,7 +173,7 @@ class Service:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 work = partial(self._decoded, served, images)
-                if not is_alone or _size(images) > _SMALL:
+                if not (is_alone and _is_small(images)):
                     work = partial(_ready_made, await self._in_pool(served, len(images), work))
                 waiting = Waiting(rows=len(images), decode=work, site=site, tag=(ids, sequence))
                 served.batches.put(waiting)
@@ -171,10 +186,7 @@ class Service:
     def _check(self, served: ServedGuard, rows: int, site: str | None) -> None:
         if not rows:
             raise RequestError(422, "a request is about one image at the least; got none. Send some.")
-        if rows > self.settings.images:
-            raise RequestError(
-                413, f"a request has at most {self.settings.images} images; got {rows}. Send them in several requests."
-            )
+        check_images(rows, self.settings.images)
         if served.loaded.is_sited and site is None:
             column = served.loaded.guard.policy.certificate.column  # type: ignore[union-attr]
             raise RequestError(
@@ -263,9 +275,11 @@ def _ready_made(decoded: Decoded) -> Decoded:
     return decoded
 
 
-def _size(images: Intake) -> int:
-    """Bytes."""
-    return images.nbytes if isinstance(images, np.ndarray) else sum(map(len, images))
+def _is_small(images: Intake) -> bool:
+    """Whether they are decoded in no time: few bytes, and few pixels by their heads, for a bomb has few bytes too."""
+    if isinstance(images, np.ndarray):
+        return images.nbytes <= _SMALL
+    return sum(map(len, images)) <= _SMALL and sum(map(pixels_of, images)) <= _SMALL
 
 
 def _about(detail: str) -> str:
