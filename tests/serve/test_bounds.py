@@ -134,7 +134,7 @@ def test_connections_have_bounds(loaded):
         await asyncio.sleep(0.02)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            fifth = await reader.read(1)
+            fifth = await asyncio.wait_for(reader.read(1), 3)
         except ConnectionError:
             fifth = b""
         for _, each in [*opened, (reader, writer)]:

@@ -142,7 +142,7 @@ def test_an_alarm_that_was_raised_just_before_a_reload_is_told(place, other):
         assert told == []
         replaced(place, other)
         client.post(LOAD, headers=ASK)
-    assert "harm" in [each["alarm"] for each in told]
+        assert "harm" in [each["alarm"] for each in told]
 
 
 def test_a_folder_that_changes_while_it_is_read_is_refused(place, other, monkeypatch):
