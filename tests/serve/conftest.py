@@ -30,7 +30,7 @@ def serving(*guards, plan=None, state=None, webhook=None, log=None, **settings):
         guards, ServiceSettings(**settings), alarms=plan or AlarmPlan(), state=state, webhook=webhook, log=log
     )
     try:
-        with TestClient(app_of(service), raise_server_exceptions=False) as client:
+        with TestClient(app_of(service), "http://127.0.0.1", raise_server_exceptions=False) as client:
             yield service, client
     finally:
         service.close()

@@ -1,7 +1,9 @@
 """What is decided reaches the alarms, feedback comes back to them, and whoever must know is told."""
 
 import json
+import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -9,7 +11,7 @@ from tests.serve.conftest import serving
 from tests.serve.pictures import encoded, form, mixed, pngs
 
 from demur.alarms import AlarmPlan
-from demur.errors import InputError
+from demur.errors import InputError, RunError
 from demur.serve.webhook import Webhook
 
 PICTURES = pngs(48)
@@ -58,11 +60,13 @@ def test_feedback_counts_once_and_is_not_contradicted(asking):
         ({"correct": True}, 422),
         ({"id": "nobody", "correct": "yes"}, 422),
         ({"id": "x", "colour": "red"}, 422),
+        ({"id": "\ud800", "correct": True}, 422),
+        ({"id": "x", "label": "a\udfff"}, 422),
         ([], 422),
     ],
 )
 def test_feedback_that_cannot_be_used_is_said(asking, body, status):
-    answer = asking.post("/feedback", json=body)
+    answer = asking.post("/feedback", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code in ({404, 422} if body == {"id": "nobody"} else {status}), answer.text
     assert answer.json()["error"]
 
@@ -159,9 +163,9 @@ def test_an_alarm_is_raised_told_once_and_put_back(loaded, hook):
     with serving(loaded, plan=AlarmPlan(feedback=0.0), webhook=hook.address) as (service, client):
         for _ in range(20):
             assert client.post("/v2/models/tiny/infer", json=body).status_code == 200
-        service._watch.look()
+        service.watch.look()
         client.post("/v2/models/tiny/infer", json=body)
-        service._watch.look()  # it is still raised, and was told
+        service.watch.look()  # it is still raised, and was told
         assert hook.came.wait(10)
         found = client.get("/alarms").json()
         assert found["workload"]["state"] == "alarm"
@@ -171,7 +175,12 @@ def test_an_alarm_is_raised_told_once_and_put_back(loaded, hook):
         assert client.post("/alarms/reset", json={"alarm": "workload"}).status_code == 422
         again = client.post("/alarms/reset", json={"alarm": "workload", "reason": "lamp replaced"})
         assert again.json()["workload"]["state"] == "quiet"
-    assert [each["alarm"] for each in hook.messages] == ["workload"]
+        service.watch.look()
+        assert 'demur_alarm{alarm="workload",guard="tiny"} 0.0' in client.get("/metrics").text
+        for _ in range(20):
+            assert client.post("/v2/models/tiny/infer", json=body).status_code == 200
+        service.watch.look()
+    assert [each["alarm"] for each in hook.messages] == ["workload", "workload"]
     assert hook.messages[0]["guard_sha256"] == loaded.sha256
     assert hook.messages[0]["sentence"]
 
@@ -181,3 +190,84 @@ def test_alarms_that_cannot_note_an_image_keep_no_answer_back(loaded, monkeypatc
         monkeypatch.setattr(service.guard().alarms.alarms, "observe", lambda _: 1 / 0)
         assert client.post("/predict", **form(PICTURES)).status_code == 200
         assert 'demur_alarm_faults_total{guard="tiny"} 1.0' in client.get("/metrics").text
+
+
+def test_a_request_that_cannot_be_noted_keeps_no_other_from_the_alarms(loaded):
+    with serving(loaded) as (service, _):
+        served, pairs = service.guard(), []
+        for place, rows in enumerate((3, 2, 4)):
+            decisions = loaded.guard(mixed(rows))
+            first = "\ud800" if place == 1 else place
+            tag = (tuple(f"{first}-{row}" for row in range(rows)), None)
+            pairs.append((Rows(rows, tag), decisions))
+        found = service._observe(served, pairs)
+        assert [len(each) for each in found] == [3, 2, 4]
+        assert served.alarms.alarms.status().plain["images"] == 7
+        assert 'demur_alarm_faults_total{guard="tiny"} 1.0' in service.metrics.text.decode()
+
+
+class Rows:
+    """A request that waits."""
+
+    def __init__(self, rows, tag):
+        self.rows, self.tag = rows, tag
+
+    def __len__(self):
+        return self.rows
+
+
+def test_the_watch_goes_on_after_a_disk_that_was_full(loaded, monkeypatch):
+    with serving(loaded, plan=ALWAYS) as (service, client):
+        alarms, status = service.guard().alarms, service.guard().alarms.alarms.status
+        service.watch.close()
+        monkeypatch.setattr(alarms.alarms, "status", full)
+        decided(client)
+        service.watch.look()
+        assert client.get("/alarms").status_code == 503
+        assert client.get("/alarms").headers["Retry-After"]
+        monkeypatch.setattr(alarms.alarms, "feedback", full)
+        assert client.post("/feedback", json={"id": "x", "correct": True}).status_code == 503
+        monkeypatch.setattr(alarms.alarms, "status", status)
+        service.watch.look()
+        assert alarms.last.plain["images"] == 48
+        assert 'demur_alarm_faults_total{guard="tiny"} 1.0' in client.get("/metrics").text
+
+
+def full(*_, **__):
+    raise RunError("the state cannot be written (disk is full). Make room.")
+
+
+def test_what_a_question_to_the_alarms_raises_is_told(loaded):
+    with serving(loaded, plan=ALWAYS) as (service, client):
+        service.watch.look()
+        assert service.guard().alarms.fresh is False
+        client.get("/alarms")
+        assert service.guard().alarms.fresh is True
+
+
+def test_a_webhook_that_speaks_no_http_is_given_up_and_the_next_message_is_sent(hook):
+    hook.refusals = 0
+    notes, place, given_up = [], socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def note(*said):
+        notes.append(said)
+        given_up.set()
+
+    threading.Thread(target=babble, args=(place,), daemon=True).start()
+    webhook = Webhook(f"http://127.0.0.1:{place.getsockname()[1]}/", note, pause=0.001)
+    webhook.send({"alarm": "harm"})
+    assert given_up.wait(10)
+    webhook._address = hook.address
+    webhook.send({"alarm": "workload"})
+    webhook.close(10)
+    place.close()
+    assert [outcome for outcome, _ in notes] == ["failed", "sent"]
+    assert "BadStatusLine" in notes[0][1]["reason"]
+
+
+def babble(place):
+    with suppress(OSError):
+        while True:
+            with place.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"tea\r\n\r\n")

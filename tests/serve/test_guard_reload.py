@@ -9,6 +9,8 @@ from tests.serve.conftest import serving
 from tests.serve.pictures import binary, form, mixed, pngs
 
 from demur.alarms import AlarmPlan
+from demur.errors import InputError
+from demur.guard import Guard
 from demur.guard.file_list import verify_files
 from demur.serve.served_guard import LoadedGuard
 
@@ -87,10 +89,70 @@ def test_without_a_token_nobody_loads(client):
 def test_the_alarms_of_another_guard_begin_anew(place, other, tmp_path):
     plan = AlarmPlan(feedback=1.0)
     with serving(LoadedGuard.read("tiny", place), token=TOKEN, state=tmp_path, plan=plan) as (_, client):
-        first = client.post("/predict", **form(PICTURES), headers=ASK).json()["decisions"][0]
+        client.post("/predict", **form(PICTURES), headers=ASK)
         replaced(place, other)
         client.post(LOAD, headers=ASK)
         assert client.get("/alarms", headers=ASK).json()["images"] == 0
-        answer = client.post("/feedback", json={"id": first["id"], "correct": True}, headers=ASK)
-        assert answer.status_code == 404
     assert len(list(tmp_path.glob("tiny-*.sqlite"))) == 2
+
+
+def test_who_was_asked_before_a_reload_can_answer_after_it(folder, place, other):
+    def correct(image, **named):
+        return client.post("/feedback", json={"id": image["id"], "correct": True, **named}, headers=ASK).status_code
+
+    with serving(LoadedGuard.read("tiny", place), token=TOKEN, plan=AlarmPlan(feedback=1.0)) as (service, client):
+        first, *rest = client.post("/predict", **form(PICTURES), headers=ASK).json()["decisions"]
+        old = service.guard().alarms
+        replaced(place, other)
+        client.post(LOAD, headers=ASK)
+        assert correct(first) == correct(rest[0], guard="tiny") == 200
+        assert correct({"id": "nobody"}) == 404
+        service.watch.look()
+        assert list(service.retired.all) == [old]
+        replaced(place, folder)
+        client.post(LOAD, headers=ASK)  # the first one again, which goes on where it was
+        assert service.guard().alarms is old
+        assert client.get("/alarms", headers=ASK).json()["harm"]["counts"]["labels"] >= 1
+        service.watch.look()
+        assert list(service.retired.all) == []  # nothing was asked by the other one
+        assert correct(rest[1]) == 200
+
+
+def test_alarms_of_before_a_reload_are_let_go_once_nobody_is_asked(place, other):
+    with serving(LoadedGuard.read("tiny", place), token=TOKEN, plan=AlarmPlan(feedback=1.0)) as (service, client):
+        decisions = client.post("/predict", **form(PICTURES), headers=ASK).json()["decisions"]
+        replaced(place, other)
+        client.post(LOAD, headers=ASK)
+        for each in decisions:
+            client.post("/feedback", json={"id": each["id"], "correct": True}, headers=ASK)
+        service.watch.look()
+        service.watch.look()
+        assert list(service.retired.all) == []
+
+
+def test_an_alarm_that_was_raised_just_before_a_reload_is_told(place, other):
+    told = []
+    with serving(LoadedGuard.read("tiny", place), token=TOKEN, plan=AlarmPlan(feedback=1.0)) as (service, client):
+        service.watch.close()
+        service.watch._tell = told.append
+        for _ in range(5):
+            for each in client.post("/predict", **form(pngs(48)), headers=ASK).json()["decisions"]:
+                client.post("/feedback", json={"id": each["id"], "correct": False}, headers=ASK)
+        assert "harm" in service.guard().alarms.alarms.raised
+        assert told == []
+        replaced(place, other)
+        client.post(LOAD, headers=ASK)
+        assert "harm" in [each["alarm"] for each in told]
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(place, other, monkeypatch):
+    load = Guard.load
+
+    def slowly(folder, **options):
+        found = load(folder, **options)
+        replaced(place, other)
+        return found
+
+    monkeypatch.setattr(Guard, "load", slowly)
+    with pytest.raises(InputError, match="was replaced while it was read"):
+        LoadedGuard.read("tiny", place)

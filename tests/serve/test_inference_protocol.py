@@ -108,6 +108,13 @@ CASES = [
     (bad(IMAGES[:1] + 2), 422, "[0, 1]"),
     (bad(IMAGES[:1, :, :7]), 422, "8"),
     (bad(IMAGES[:0]), 422, "one image at the least"),
+    (bad(data=["0.5"] * 64), 422, "no list of numbers"),
+    (bad(data=[[0.5] * 63, [True]]), 422, "no list of numbers"),
+    (bad(data=[True] * 64), 422, "no list of numbers"),
+    (bad(data=[], shape=[0, 2**31 - 1, 2**31 - 1, 2**31 - 1]), 422, "list of sizes"),
+    (bad(data=[], shape=[2**31 - 1, 2**31 - 1, 2**31 - 1, 0]), 422, "list of sizes"),
+    (bad(data=[], shape=[1, 2**31 - 1, 2**31 - 1, 2**31 - 1]), 422, "numbers in `data`; got 0"),
+    (binary(np.zeros((0, 1, 8, 8))), 422, "list of sizes"),
     (bad(parameters={"binary_data_size": "many"}), 422, "number of bytes"),
     (bad(parameters=[1]), 422, "are an object"),
     ({"json": {"inputs": [{**tensor(IMAGES[:1])}], "outputs": [{"name": "probs"}]}}, 422, "`data`|no list"),
@@ -170,3 +177,13 @@ def test_requests_that_come_together_are_decided_together_as_alone(loaded, expec
     assert labels == expected.predicted.tolist()
     scores = torch.tensor([score for each in found for score in each["scores"]])
     assert torch.allclose(scores, torch.tensor(expected.scores["msp"]).float(), atol=1e-6)
+
+
+def test_an_id_may_be_empty_and_is_given_back(client):
+    assert client.post(URL, **binary(IMAGES[:1], id="")).json()["id"] == ""
+
+
+def test_half_a_character_is_refused(client):
+    answer = client.post(URL, **binary(IMAGES[:1], parameters={"sequence": "a\ud800"}))
+    assert answer.status_code == 422
+    assert "`sequence` is a text" in answer.json()["error"]

@@ -256,3 +256,27 @@ def test_each_image_is_decided_at_the_site_of_its_request(model):
     asyncio.run(two())
     assert model.sites == [[None], ["a", "a", "b"]]
     queue.close()
+
+
+def test_who_no_longer_waits_is_not_observed(model):
+    observed = []
+
+    def observe(pairs):
+        observed.extend(pairs)
+        return [f"{len(each)}" for each, _ in pairs]
+
+    async def both():
+        model.free.clear()
+        queue.admit(1)
+        first = waiting_for(1.0)
+        queue.put(first)
+        await asyncio.sleep(0.05)
+        first.decision.cancel()  # its time is over while the model works
+        model.free.set()
+        return await ask(queue, 2.0)
+
+    queue = MicroBatches(model, observe, batch=4, queue=100, wait=0.001, name="test")
+    assert asyncio.run(both()) == [2]
+    assert [len(each) for each, _ in observed] == [1]
+    assert model.batches == [[1], [2]]
+    queue.close()

@@ -21,7 +21,7 @@ NO_FAULTS = {503}
 @pytest.fixture(scope="module")
 def operations(loaded):
     """What the document says can be done, by method and path."""
-    with serving(loaded, timeout=5.0) as (service, _):
+    with serving(loaded, timeout=5.0, hosts=("testserver", "localhost")) as (service, _):
         schema = schemathesis.openapi.from_asgi("/openapi.json", app_of(service))
         found = [result.ok() for result in schema.get_all_operations()]
         yield {f"{each.method.upper()} {each.path}": each for each in found}

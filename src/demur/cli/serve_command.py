@@ -5,13 +5,15 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from demur.errors import InputError
 
 if TYPE_CHECKING:
+    from demur.alarms import AlarmPlan
+    from demur.serve import ServiceSettings
     from demur.serve.served_guard import LoadedGuard
 
 Guards = Annotated[
@@ -28,6 +30,12 @@ Images = Annotated[int, typer.Option(help="Images in one request.")]
 Bytes = Annotated[int, typer.Option(help="Bytes in the body of one request.")]
 Pixels = Annotated[int, typer.Option(help="Pixels of all pictures of one request.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for a body to arrive, and again for its images to be decided.")]
+OpenBytes = Annotated[int, typer.Option(help="Bytes in the bodies of all requests that are not answered yet.")]
+Connections = Annotated[int, typer.Option(help="Connections at once; requests of more are answered with 503.")]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A name that clients reach it by without a token; for several, repeat it."),
+]
 State = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where the alarms keep their state; else it ends with the process.")
 ]
@@ -53,6 +61,9 @@ def serve(
     max_images: Images = 64,
     max_bytes: Bytes = 32 * 2**20,
     max_pixels: Pixels = 64_000_000,
+    max_open_bytes: OpenBytes = 256 * 2**20,
+    max_connections: Connections = 400,
+    allow_host: AllowHost = None,
     timeout: Timeout = 10.0,
     state: State = None,
     webhook: Hook = None,
@@ -70,16 +81,26 @@ def serve(
 
     Exit status: 0 ended by SIGTERM or SIGINT, every accepted request answered; 2 wrong input.
     """
-    from demur.alarms import AlarmPlan
+    settings = _settings(
+        batch=batch, queue=queue, images=max_images, bytes=max_bytes, pixels=max_pixels, timeout=timeout,
+        decoders=decoders, open_bytes=max_open_bytes, connections=max_connections, token=_token(token_file),
+        hosts=tuple(name.lower() for name in (*(allow_host or ()), host)),
+    )  # fmt: skip
+    unit = {"group": group, "sequences": sequences}
+    plan = _plan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, **unit)
+    _run(guards, threads, host, port, settings=settings, alarms=plan, state=state, webhook=webhook, device=device)
+
+
+def _settings(**given: Any) -> "ServiceSettings":
     from demur.serve import ServiceSettings
 
-    settings = ServiceSettings(
-        batch=batch, queue=queue, images=max_images, bytes=max_bytes, pixels=max_pixels, timeout=timeout,
-        decoders=decoders, token=_token(token_file),
-    )  # fmt: skip
-    unit = {"group": cast(Any, group), "sequences": sequences}
-    plan = AlarmPlan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, **unit)
-    _run(guards, threads, host, port, settings=settings, alarms=plan, state=state, webhook=webhook, device=device)
+    return ServiceSettings(**given)
+
+
+def _plan(**given: Any) -> "AlarmPlan":
+    from demur.alarms import AlarmPlan
+
+    return AlarmPlan(**given)
 
 
 def _run(guards: Sequence[str], threads: int, host: str, port: int, *, device: str | None, **parts: Any) -> None:

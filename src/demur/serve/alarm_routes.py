@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from demur.alarms import Alarms, ContradictionError, Feedback, UnknownImageError
 from demur.errors import InputError
+from demur.serve.alarm_watch import GuardAlarms
 from demur.serve.http_errors import RequestError, responses
 from demur.serve.json_answers import json_response, plain
 from demur.serve.request_bodies import body_of, object_of, text_of
-from demur.serve.served_guard import ServedGuard
 from demur.serve.service import Service
 
 PENDING = 1000
@@ -33,12 +33,15 @@ def alarm_routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["Alarms"])
 
-    @router.get("/alarms", responses=responses(401, 404, 422))
+    @router.get("/alarms", responses=responses(401, 404, 422, 503))
     async def alarms(guard: str | None = None) -> Response:
         """What the alarms of a guard know, and which images were asked about and not answered."""
-        found = alarms_of(service.guard(guard))
+        watched = service.guard(guard).alarms
+        found = alarms_of(watched)
+        status = plain(found.status().plain)
+        watched.fresh = True  # what is overdue counted now, and may have raised an alarm that is to be told of
         pending = [{"id": each.id, "probability": each.probability} for each in found.pending(PENDING)]
-        return json_response({**plain(found.status().plain), "pending": pending})
+        return json_response({**status, "pending": pending})
 
     _feedback_route(router, service)
     _reset_route(router, service)
@@ -46,10 +49,10 @@ def alarm_routes(service: Service) -> APIRouter:
 
 
 def _feedback_route(router: APIRouter, service: Service) -> None:
-    @router.post("/feedback", openapi_extra=FEEDBACK, responses=responses(400, 401, 404, 408, 409, 413, 415, 422))
+    @router.post("/feedback", openapi_extra=FEEDBACK, responses=responses(400, 401, 404, 408, 409, 413, 415, 422, 503))
     async def feedback(request: Request) -> Response:
         """What is right of an image: the label of its class, or whether the answer was correct."""
-        content = await body_of(request, service.settings)
+        content = await body_of(request, service.settings, service.bodies)
         values = object_of(content, frozenset(FEEDBACK_KEYS))
         found = feedback_of(service, values)
         return json_response(
@@ -59,10 +62,10 @@ def _feedback_route(router: APIRouter, service: Service) -> None:
 
 
 def _reset_route(router: APIRouter, service: Service) -> None:
-    @router.post("/alarms/reset", openapi_extra=RESET, responses=responses(400, 401, 404, 408, 409, 413, 415, 422))
+    @router.post("/alarms/reset", openapi_extra=RESET, responses=responses(400, 401, 404, 408, 409, 413, 415, 422, 503))
     async def reset(request: Request) -> Response:
         """Put a raised alarm back; its evidence begins anew, and the reason is kept."""
-        content = await body_of(request, service.settings)
+        content = await body_of(request, service.settings, service.bodies)
         values = object_of(content, frozenset({"guard", "alarm", "reason"}))
         alarm, reason = text_of(values, "alarm"), text_of(values, "reason")
         if alarm not in {"workload", "harm"} or reason is None:
@@ -70,27 +73,30 @@ def _reset_route(router: APIRouter, service: Service) -> None:
                 422, f"`alarm` is workload or harm, and `reason` says why; got {alarm!r} and {reason!r}."
             )
         served = service.guard(text_of(values, "guard"))
-        alarms_of(served).reset(alarm, reason)
+        found = alarms_of(served.alarms)
+        served.alarms.reset(alarm, reason)
         service.log.write("alarm reset", guard=served.loaded.name, alarm=alarm, reason=reason)
-        return json_response(plain(alarms_of(served).status().plain))
+        return json_response(plain(found.status().plain))
 
 
 FEEDBACK_KEYS = ("id", "guard", "label", "correct")
 
 
-def alarms_of(served: ServedGuard) -> Alarms:
+def alarms_of(watched: GuardAlarms) -> Alarms:
     """The alarms of a guard.
 
     Raises:
         RequestError: 404, it can have none.
     """
-    if served.alarms.alarms is None:
-        raise RequestError(404, f"the guard {served.loaded.name!r} has no alarms: {served.alarms.reason}")
-    return served.alarms.alarms
+    if watched.alarms is None:
+        raise RequestError(404, f"the guard {watched.loaded.name!r} has no alarms: {watched.reason}")
+    return watched.alarms
 
 
 def feedback_of(service: Service, values: dict[str, Any]) -> Feedback:
     """What became of feedback, by the alarms of the guard that is named, or of whichever knows the image.
+
+    Those of a guard that another took the place of are among them while their questions wait.
 
     Raises:
         RequestError: 404, nobody knows the image; 409, something else was said of it; 422, it cannot be used.
@@ -99,23 +105,23 @@ def feedback_of(service: Service, values: dict[str, Any]) -> Feedback:
     correct = values.get("correct")
     if image is None or (correct is not None and not isinstance(correct, bool)):
         raise RequestError(422, "feedback has the `id` of an image, and its `label` or `correct` (true or false).")
-    why = RequestError(404, "no guard here has alarms, so that feedback goes nowhere.")
-    for served in list(service.guards.values()) if name is None else [service.guard(name)]:
+    unknown = list[RequestError]()
+    for watched in service.alarms_of(name):
         try:
-            found = _feedback(served, image, label, correct)
+            found = _feedback(watched, image, label, correct)
         except RequestError as error:
-            if error.status != 404 or name is not None:
+            if error.status != 404:
                 raise
-            why = error
+            unknown.append(error)
         else:
-            served.alarms.fresh = True
+            watched.fresh = True
             return found
-    raise why
+    raise unknown[0]
 
 
-def _feedback(served: ServedGuard, image: str, label: str | None, correct: bool | None) -> Feedback:  # noqa: FBT001
+def _feedback(watched: GuardAlarms, image: str, label: str | None, correct: bool | None) -> Feedback:  # noqa: FBT001
     try:
-        found = alarms_of(served).feedback(image, label=label, correct=correct)
+        found = alarms_of(watched).feedback(image, label=label, correct=correct)
     except UnknownImageError as error:
         raise RequestError(404, str(error)) from None
     except ContradictionError as error:

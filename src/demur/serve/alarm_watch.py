@@ -1,6 +1,7 @@
 """The alarms of the guards in service: what was decided goes in, questions come out, and whoever must know is told."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,8 @@ from demur.serve.json_answers import plain
 from demur.serve.micro_batches import Waiting
 from demur.serve.served_guard import LoadedGuard
 
-EVERY = 1.0
-"""Seconds between two looks at what the alarms know."""
+EVERY, ANYWAY = 1.0, 30.0
+"""Seconds between two looks at what the alarms know, where something came meanwhile and where nothing did."""
 
 
 @dataclass(eq=False)
@@ -27,6 +28,8 @@ class GuardAlarms:
     raised: frozenset[str] = frozenset()
     fresh: bool = True
     _status: Status | None = field(default=None, repr=False)
+    _last: float = field(default=-ANYWAY, repr=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def open(cls, loaded: LoadedGuard, plan: AlarmPlan, state: Path | None) -> "GuardAlarms":
@@ -54,9 +57,19 @@ class GuardAlarms:
         self.fresh = True
         return [[next(rest) for _ in range(len(each))] for each, _ in batch]
 
-    def status(self) -> Status | None:
-        """What they know now."""
-        return None if self.alarms is None else self.alarms.status()
+    def reset(self, alarm: str, reason: str) -> None:
+        """Put a raised alarm back, so that it is told of when it is raised again; nothing where there are none.
+
+        Raises:
+            InputError: there is no such alarm, it is quiet, or there is no reason.
+            RunError: the state cannot be written.
+        """
+        if self.alarms is None:
+            return
+        with self._turn:
+            self.alarms.reset(alarm, reason)
+            self.raised -= {alarm}
+            self.fresh = True
 
     @property
     def last(self) -> Status | None:
@@ -64,14 +77,25 @@ class GuardAlarms:
         return self._status
 
     def look(self) -> Sequence[str]:
-        """Which alarms were raised since the last look."""
-        if self.alarms is None or not self.fresh:
+        """Which alarms were raised since the last look.
+
+        Raises:
+            RunError: the state cannot be read or written; the next look finds what this one did not.
+        """
+        began = time.monotonic()
+        if self.alarms is None or not (self.fresh or began - self._last >= ANYWAY):
             return ()
-        self.fresh = False
-        self._status = self.alarms.status()
-        now = frozenset(self._status.alarmed)
-        found, self.raised = sorted(now - self.raised), now
-        return found
+        with self._turn:
+            self.fresh = False
+            try:
+                self._status = self.alarms.status()
+            except BaseException:
+                self.fresh = True
+                raise
+            self._last = began
+            now = frozenset(self._status.alarmed)
+            found, self.raised = sorted(now - self.raised), now
+            return found
 
     def close(self) -> None:
         """Let go of the file."""
@@ -105,10 +129,16 @@ class AlarmWatch:
     Args:
         guards: tells whose alarms there are.
         tell: is given a message of JSON values for each alarm that was raised; one that was so at the start, too.
+        fault: is told of alarms that could not be looked at, and why; the others are, and these the next time.
     """
 
-    def __init__(self, guards: Callable[[], Sequence[GuardAlarms]], tell: Callable[[dict[str, Any]], None]) -> None:
-        self._guards, self._tell = guards, tell
+    def __init__(
+        self,
+        guards: Callable[[], Sequence[GuardAlarms]],
+        tell: Callable[[dict[str, Any]], None],
+        fault: Callable[[GuardAlarms, Exception], None],
+    ) -> None:
+        self._guards, self._tell, self._fault = guards, tell, fault
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
         self._thread.start()
@@ -116,8 +146,15 @@ class AlarmWatch:
     def look(self) -> None:
         """Look at all of them now."""
         for each in self._guards():
+            self.look_at(each)
+
+    def look_at(self, each: GuardAlarms) -> None:
+        """Look at the alarms of one guard now."""
+        try:
             for name in each.look():
                 self._tell(message_of(each, name))
+        except Exception as error:  # noqa: BLE001 - the watch goes on: a disk may be full for a while
+            self._fault(each, error)
 
     def close(self) -> None:
         """Look once more, and end."""

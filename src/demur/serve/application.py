@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from demur import __version__
-from demur.errors import DemurError, FaultError, ForeignError, ModelError
+from demur.errors import DemurError, FaultError, ForeignError, ModelError, RunError
 from demur.foreign import reason
 from demur.serve.alarm_routes import alarm_routes
 from demur.serve.front_door import FrontDoor
@@ -23,6 +23,9 @@ _ABOUT = (
     "A guard over HTTP: it answers or abstains. An abstention is a 200 with a reason code; errors are "
     '`{"error": "…"}` with what is wrong, the rule, the value and the way out.'
 )
+
+LATER = 10
+"""Seconds after which a client may try again what could not be written."""
 
 
 def app_of(service: Service) -> FrontDoor:
@@ -49,6 +52,8 @@ def _sentence(request: Request, status: int, words: str, headers: dict[str, str]
 async def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError):
         return _sentence(request, error.status, str(error), error.headers)
+    if isinstance(error, RunError):  # such as the state of alarms on a disk that is full for a while
+        return _sentence(request, 503, str(error), {"Retry-After": str(LATER)})
     faulty = isinstance(error, ForeignError | ModelError | FaultError)
     return _sentence(request, 500 if faulty else 422, str(error))
 

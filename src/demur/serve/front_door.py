@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
-from urllib.parse import urlsplit
+import re
+from collections.abc import Collection
+from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,6 +68,7 @@ class FrontDoor:
             if not started:
                 await json_response({"error": f"the server failed: {visit.error}."}, 500)(scope, receive, sending)
         finally:
+            self._service.bodies.leave(visit)
             self._note(scope, visit)
 
     def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
@@ -76,14 +79,23 @@ class FrontDoor:
         """Refuse who may not ask, and whoever comes too late.
 
         Raises:
-            RequestError: 401, 403 or 503.
+            RequestError: 401, 403, 421 or 503.
         """
         path = scope["path"]
         if path in _HEALTH:
             return
         if self._service.draining:
             raise overloaded("this server is ending and takes no new requests. Send it to another, or again later.", 1)
+        if self._service.connections() > self._service.settings.connections:
+            raise RequestError(
+                503,
+                f"there are more than {self._service.settings.connections} connections. Close idle ones, and come "
+                "again after the seconds in Retry-After.",
+                {"Retry-After": "1"},
+                closing=True,
+            )
         if self._token is None:
+            _check_host(scope, self._service.settings.hosts)
             _check_origin(scope)
         elif not is_page(path) and not self._knows(scope):
             raise RequestError(
@@ -123,9 +135,36 @@ def _check_origin(scope: Scope) -> None:
     """Refuse what a page of another site sends through a visitor's browser; a token would keep it out anyway."""
     origin = _header(scope, b"origin").decode("latin-1")
     host = _header(scope, b"host").decode("latin-1")
-    if origin and urlsplit(origin).netloc != host:
+    if origin and origin.partition("://")[2] != host:
         raise RequestError(
             403,
             f"a page of {origin[:100]!r} may not ask {host[:100]!r}. Start the server with --token-file, and send the "
             "token.",
         )
+
+
+def _check_host(scope: Scope, hosts: Collection[str]) -> None:
+    """Refuse names that are not of this server: a page of another site can have its own name lead here.
+
+    An address in numbers is no name, so that it cannot be made to lead elsewhere.
+    """
+    host = _header(scope, b"host").decode("latin-1").lower()
+    name = host.rpartition(":")[0] if _PORT.search(host) else host
+    if not name or name == "localhost" or name in hosts or _is_address(name.strip("[]")):
+        return
+    raise RequestError(
+        421,
+        f"this server is not called {name[:100]!r}, and without a token answers to its addresses, localhost and names "
+        "that it was given. Start it with --allow-host NAME, or with --token-file.",
+    )
+
+
+_PORT = re.compile(r":\d*$")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

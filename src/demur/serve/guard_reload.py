@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from demur.errors import DemurError
 from demur.foreign import reason
 from demur.serve.http_errors import RequestError
-from demur.serve.served_guard import LoadedGuard
+from demur.serve.served_guard import LoadedGuard, ServedGuard
 
 if TYPE_CHECKING:
     from demur.serve.service import Service
@@ -51,12 +51,18 @@ class GuardReload:
             if loaded.sha256 == old.loaded.sha256:
                 self._note(name, "unchanged", sha256=loaded.sha256)
                 return {"name": name, "sha256": loaded.sha256, "changed": False}
-            service.guards[name] = await self._tried(
-                old.loaded, service.put_in_service, loaded
-            )  # whoever asks from now on asks the new one
-            await asyncio.get_running_loop().run_in_executor(None, old.close)
+            made = await self._tried(old.loaded, service.put_in_service, loaded)
+            service.retired.add(old.alarms)
+            service.guards[name] = made  # whoever asks from now on asks the new one
+            await asyncio.get_running_loop().run_in_executor(None, self._leave, old)
             self._note(name, "changed", sha256=loaded.sha256, before=old.loaded.sha256)
             return {"name": name, "sha256": loaded.sha256, "changed": True}
+
+    def _leave(self, old: ServedGuard) -> None:
+        """Decide about what the old one admitted, and tell of its alarms; feedback on its images goes on."""
+        old.batches.close()
+        self._service.watch.look_at(old.alarms)
+        self._service.retired.settle(old.alarms)
 
     async def _tried(self, old: LoadedGuard, work: Callable[..., Made], *given: Any) -> Made:
         """What a step makes, in a thread; where it fails, the old guard stays."""

@@ -36,7 +36,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "The body is not what its headers say.", 401: "No token, or a wrong one.",
         403: "Not allowed here.", 404: "No such guard, version or image.", 405: "Another method.",
         408: "The body took too long.", 409: "It contradicts what is there.",
-        413: "Too many bytes, images or pixels.", 415: "Another kind of body.", 422: "Well formed, and not usable.",
+        413: "Too many bytes, images or pixels.", 415: "Another kind of body.", 421: "Another host.",
+        422: "Well formed, and not usable.",
         500: "A fault of the server or of the model.", 503: "Overloaded or ending; come again.",
     }  # fmt: skip
     return {

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import platform
 import signal
 import socket
@@ -9,14 +10,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from demur.errors import InputError
 from demur.serve.application import app_of
+from demur.serve.bounded_connection import BoundedConnection
 from demur.serve.front_door import GRACE
 from demur.serve.service import Service
+from demur.serve.service_log import LogHandler
 from demur.serve.service_settings import MIB
 
 BACKLOG = 2048
@@ -73,9 +76,13 @@ def serve(service: Service, place: socket.socket, ready: Callable[[], None] = la
     """
     config = uvicorn.Config(
         app_of(service), log_config=None, access_log=False, server_header=False, backlog=BACKLOG,
-        timeout_keep_alive=IDLE, timeout_graceful_shutdown=None, lifespan="off", ws="none", http="httptools",
+        timeout_keep_alive=IDLE, timeout_graceful_shutdown=None, lifespan="off", ws="none",
+        http=cast(type[asyncio.Protocol], partial(BoundedConnection, service)),
     )  # fmt: skip
     server = uvicorn.Server(config)
+    service.connections = lambda: len(server.server_state.connections)
+    logger = logging.getLogger("uvicorn.error")
+    logger.propagate, logger.handlers = False, [LogHandler(service.log)]
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_until_told(service, server, place, ready))

@@ -8,8 +8,9 @@ import numpy as np
 
 from demur.serve.http_errors import RequestError
 from demur.serve.json_answers import json_text
+from demur.serve.picture_limits import check_images
 from demur.serve.predict_route import picture_of
-from demur.serve.request_bodies import json_of, text_of
+from demur.serve.request_bodies import ELEMENTS, json_of, text_of
 from demur.serve.served_guard import LoadedGuard
 from demur.serve.service import Answers, Intake
 from demur.serve.tensor_codec import (
@@ -72,20 +73,20 @@ def metadata(loaded: LoadedGuard) -> dict[str, Any]:
     }
 
 
-def inference_of(content: bytes, header: str | None) -> Inference:
-    """What a body asks.
+def inference_of(content: bytes, header: str | None, images: int, numbers: int) -> Inference:
+    """What a body asks, about so many images at most, each of so many numbers.
 
     Raises:
-        RequestError: it cannot be read; the message of a binary one names its header.
+        RequestError: it cannot be read, or has too many images; the message of a binary one names its header.
     """
     length = json_length(header, content)
-    found = json_of(content[:length], _json_part(header, length))
+    found = json_of(content[:length], _json_part(header, length), ELEMENTS + images * numbers)
     if not isinstance(found, dict):
         raise RequestError(422, f"an inference request is a JSON object with `inputs`; got {type(found).__name__}.")
     parameters = _parameters("the request", found)
     return Inference(
-        images=_input(found.get("inputs"), content[length:], binary=header is not None),
-        id=text_of(found, "id"),
+        images=_input(found.get("inputs"), content[length:], images, binary=header is not None),
+        id=text_of(found, "id", least=0),
         outputs=_outputs(found.get("outputs"), default=_flag(parameters, "binary_data_output")),
         site=text_of(parameters, "site"),
         sequence=text_of(parameters, "sequence"),
@@ -112,7 +113,7 @@ def _flag(parameters: Mapping[str, Any], name: str) -> bool | None:
     return value
 
 
-def _input(inputs: object, binary_data: bytes, *, binary: bool) -> Intake:
+def _input(inputs: object, binary_data: bytes, most: int, *, binary: bool) -> Intake:
     """The images of the one input."""
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise RequestError(
@@ -126,7 +127,9 @@ def _input(inputs: object, binary_data: bytes, *, binary: bool) -> Intake:
             f"an input is {IMAGES!r} of FP32 or {PICTURES!r} of BYTES; got {str(name)[:40]!r} of "
             f"{str(datatype)[:20]!r}. GET the model's metadata for its inputs.",
         )
-    shape, size = shape_of(name, tensor.get("shape")), binary_size(name, _parameters(f"input {name!r}", tensor))
+    shape = shape_of(name, tensor.get("shape"))
+    check_images(shape[0], most)
+    size = binary_size(name, _parameters(f"input {name!r}", tensor))
     if size is None:
         if binary_data:
             raise RequestError(

@@ -184,7 +184,11 @@ class MicroBatches:
             each.settle(found)
 
     def _observed(self, decided: Sequence[tuple[Waiting, Decisions | Exception]]) -> list[tuple[Waiting, Outcome]]:
-        pairs = [(each, found) for each, found in decided if not isinstance(found, Exception)]
+        pairs = [
+            (each, found)
+            for each, found in decided
+            if not isinstance(found, Exception) and not each.future.cancelled()  # nobody would get its question
+        ]
         failed: list[tuple[Waiting, Outcome]] = [
             (each, found) for each, found in decided if isinstance(found, Exception)
         ]

@@ -40,3 +40,13 @@ def check_pixels(pictures: Sequence[bytes], most: int) -> None:
                 f"the pictures of one request have at most {most:,} pixels together, and with number {place + 1} there "
                 "are more. Make them smaller or send fewer at once.",
             )
+
+
+def check_images(rows: int, most: int) -> None:
+    """Refuse too many images in a request.
+
+    Raises:
+        RequestError: 413.
+    """
+    if rows > most:
+        raise RequestError(413, f"a request has at most {most} images; got {rows}. Send them in several requests.")

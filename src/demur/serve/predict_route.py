@@ -13,6 +13,7 @@ from demur.alarms import Question
 from demur.errors import legible
 from demur.serve.http_errors import RequestError
 from demur.serve.json_answers import finite, json_response
+from demur.serve.picture_limits import check_images
 from demur.serve.request_bodies import body_of, form_of, media_type, object_of, text_of
 from demur.serve.service import Answers, Service
 from demur.serve.service_settings import ServiceSettings
@@ -64,8 +65,9 @@ class Upload:
 async def predict(request: Request, service: Service) -> Response:
     """Decide about pictures."""
     visit: Visit = request.scope[KEY]
-    content = await body_of(request, service.settings)
-    asked = question_of(media_type(request), request.headers.get("content-type", ""), content, service.settings)
+    content = await body_of(request, service.settings, service.bodies)
+    kind = media_type(request), request.headers.get("content-type", "")
+    asked = await service.parsed(len(content), question_of, *kind, content, service.settings)
     served = service.guard(asked.guard)
     answers = await service.decide(served, asked.pictures, visit, site=asked.site, sequence=asked.sequence)
     return json_response(answer_of(answers, visit.id, asked))
@@ -80,7 +82,7 @@ def question_of(kind: str, content_type: str, content: bytes, settings: ServiceS
     if kind == "multipart/form-data":
         return _of_form(content, content_type, settings)
     if kind == "application/json":
-        return _of_json(content)
+        return _of_json(content, settings)
     raise RequestError(
         415,
         f"pictures come as multipart/form-data with fields `images`, or as application/json; got {kind[:60]!r}. "
@@ -105,13 +107,14 @@ def _of_form(content: bytes, content_type: str, settings: ServiceSettings) -> Up
     )
 
 
-def _of_json(content: bytes) -> Upload:
+def _of_json(content: bytes, settings: ServiceSettings) -> Upload:
     values = object_of(content, _KEYS)
     images = values.get("images")
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
         raise RequestError(
             422, f"`images` is a list of pictures in base64; got {str(images)[:60]!r}. Encode the bytes of the files."
         )
+    check_images(len(images), settings.images)
     return Upload(
         pictures=[picture_of(image, place) for place, image in enumerate(images)],
         names=[None] * len(images),

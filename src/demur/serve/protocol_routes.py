@@ -1,5 +1,6 @@
 """Routes of the Open Inference Protocol v2, and Triton's to load a model again."""
 
+import math
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -112,9 +113,10 @@ def _model_routes(router: APIRouter, service: Service) -> None:
         """Decide about images: FP32 (n, c, h, w) in [0, 1], or BYTES (n) of encoded pictures."""
         visit: Visit = request.scope[KEY]
         _served(service, name, version)
-        content = await body_of(request, service.settings)
+        content = await body_of(request, service.settings, service.bodies)
         served = _served(service, name, version)  # another may be in its place by now
-        asked = inference_of(content, request.headers.get(HEADER))
+        most = service.settings.images, math.prod(served.loaded.guard.intake.input_shape)
+        asked = await service.parsed(len(content), inference_of, content, request.headers.get(HEADER), *most)
         answers = await service.decide(served, asked.images, visit, site=asked.site, sequence=asked.sequence)
         body, headers = answer_of(asked, answers, visit.id)
         return Response(body, headers=headers)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from demur.serve.http_errors import RequestError
 from demur.serve.service_settings import ServiceSettings
+from demur.serve.visit import KEY, Visit
 
 _DRAINED = 4
 """Times the largest body that are read and thrown away, so that a client gets to read why."""
@@ -19,10 +21,49 @@ _PARTS = 3
 """Parts of a form beside its images: guard, sequence, site."""
 
 
-async def body_of(request: Request, settings: ServiceSettings) -> bytes:
+ELEMENTS = 10_000
+"""Values in a body of JSON, by its commas, beside the numbers of images."""
+
+_LATER = 1
+logging.getLogger("python_multipart").propagate = False  # it writes lines of its own about forms that are none
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
+
+
+class OpenBodies:
+    """How many bytes of bodies are in memory, of all requests that are not answered yet; for one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.total = 0
+
+    def take(self, visit: Visit, size: int) -> None:
+        """A request has more bytes.
+
+        Raises:
+            RequestError: 503, all together have too many.
+        """
+        if self.total + size > self._most:
+            raise RequestError(
+                503,
+                f"the bodies that came or are coming have {self.total:,} bytes already, of at most {self._most:,} "
+                "together. Send this one again after the seconds in Retry-After.",
+                {"Retry-After": str(_LATER)},
+                closing=True,
+            )
+        self.total += size
+        visit.body_bytes += size
+
+    def leave(self, visit: Visit) -> None:
+        """What a request had is let go."""
+        self.total -= visit.body_bytes
+        visit.body_bytes = 0
+
+
+async def body_of(request: Request, settings: ServiceSettings, bodies: OpenBodies) -> bytes:
     """The whole body.
 
     Raises:
+        RequestError: 503, all that are open have too many bytes together.
         RequestError: 413, it has more bytes than are allowed; 408, it does not come in time; 415, it is packed.
         ClientDisconnect: nobody is there any more.
     """
@@ -31,13 +72,17 @@ async def body_of(request: Request, settings: ServiceSettings) -> bytes:
         raise RequestError(
             415, f"a body is sent as it is; got Content-Encoding {packed[:40]!r}. Send it without compression."
         )
-    kept, length = list[bytes](), 0
+    kept, length, visit = list[bytes](), 0, cast(Visit, request.scope[KEY])
     try:
         async with asyncio.timeout(settings.timeout):
             async for chunk in request.stream():
                 length += len(chunk)
                 if length <= settings.bytes:
+                    bodies.take(visit, len(chunk))
                     kept.append(chunk)
+                elif kept:
+                    kept.clear()
+                    bodies.leave(visit)
                 elif length > _DRAINED * settings.bytes:
                     break
     except TimeoutError:
@@ -53,7 +98,19 @@ async def body_of(request: Request, settings: ServiceSettings) -> bytes:
     return b"".join(kept)
 
 
-__all__ = ["ClientDisconnect", "Form", "Part", "body_of", "form_of", "json_of", "media_type", "object_of", "text_of"]
+__all__ = [
+    "ELEMENTS",
+    "ClientDisconnect",
+    "Form",
+    "OpenBodies",
+    "Part",
+    "body_of",
+    "form_of",
+    "json_of",
+    "media_type",
+    "object_of",
+    "text_of",
+]
 
 
 def media_type(request: Request) -> str:
@@ -61,12 +118,14 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def json_of(content: bytes, what: str = "the body") -> Any:
+def json_of(content: bytes, what: str = "the body", most: int = ELEMENTS) -> Any:
     """A value of JSON.
 
     Raises:
-        RequestError: 400, it is none.
+        RequestError: 400, it is none; 413, it has too many values, counted before they are made.
     """
+    if content.count(b",") > most:
+        raise RequestError(413, f"{what} has more than {most:,} values. Send fewer images at once.")
     try:
         return json.loads(content, parse_constant=_refuse_constant)
     except RecursionError:
@@ -94,7 +153,7 @@ def object_of(content: bytes, known: frozenset[str]) -> dict[str, Any]:
     return found
 
 
-def text_of(values: dict[str, Any], name: str, most: int = 200) -> str | None:
+def text_of(values: dict[str, Any], name: str, most: int = 200, *, least: int = 1) -> str | None:
     """A short text, or None where there is none.
 
     Raises:
@@ -103,11 +162,18 @@ def text_of(values: dict[str, Any], name: str, most: int = 200) -> str | None:
     value = values.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= most:
+    if not isinstance(value, str) or not least <= len(value) <= most or not _is_unicode(value):
         raise RequestError(
-            422, f"`{name}` is a text of 1 to {most} characters; got {str(value)[:60]!r}. Leave it out, or name one."
+            422,
+            f"`{name}` is a text of {least} to {most} characters without lone surrogates; got {str(value)[:60]!r}. "
+            "Leave it out, or name one.",
         )
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: JSON may name half a character, a surrogate without the other."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 @dataclass(kw_only=True)

@@ -58,15 +58,22 @@ class LoadedGuard:
                 f"the name of a guard is part of an address: letters, digits, dots, dashes, at most 64; got {name!r}. "
                 "Write NAME=FOLDER."
             )
+        before = verify_files(folder)
         guard = Guard.load(folder, device=device)
         grey = torch.full((1, *guard.intake.input_shape), 0.5)
         guard.of_decoded(grey, ("",), [""])
         built_on = read_built_on(folder)
+        sha256 = verify_files(folder)
+        if sha256 != before:
+            raise InputError(
+                f"the guard in {folder} was replaced while it was read: its hash was {before[:VERSION]} and is "
+                f"{sha256[:VERSION]}. Load it again once the folder stays as it is."
+            )
         return cls(
             name=name,
             folder=folder,
             guard=guard,
-            sha256=verify_files(folder),
+            sha256=sha256,
             calibration=calibrations(built_on.scores, guard.policy.signals),
         )
 
@@ -166,8 +173,3 @@ class ServedGuard:
         """Note the scores of a batch."""
         for name, tally in self.tallies.items():
             tally.add(scores[name])
-
-    def close(self) -> None:
-        """Decide about what was admitted, and end."""
-        self.batches.close()
-        self.alarms.close()

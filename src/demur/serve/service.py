@@ -2,25 +2,27 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demur.alarms import AlarmPlan, Question
-from demur.errors import DemurError, InputError, unknown
+from demur.errors import DemurError, InputError, RunError, unknown
 from demur.foreign import reason
 from demur.guard import Decisions
 from demur.serve.alarm_watch import AlarmWatch, GuardAlarms
 from demur.serve.guard_reload import GuardReload
 from demur.serve.http_errors import RequestError
 from demur.serve.micro_batches import Decode, Decoded, Waiting, not_in_time
-from demur.serve.picture_limits import check_pixels
+from demur.serve.picture_limits import check_images, check_pixels, pixels_of
+from demur.serve.request_bodies import OpenBodies
+from demur.serve.retired_alarms import RetiredAlarms
 from demur.serve.served_guard import LoadedGuard, ServedGuard
 from demur.serve.service_log import ServiceLog
 from demur.serve.service_metrics import ServiceMetrics
@@ -32,7 +34,13 @@ Intake: TypeAlias = "Sequence[bytes] | NDArray[np.float32]"
 """Pictures as bytes of files, or images (rows, channels, height, width) in [0, 1]."""
 
 _SMALL = 2**18
-"""Bytes of images that the thread of a model decodes itself where nobody else waits: a hand-over less."""
+"""Bytes, and pixels, of images that the thread of a model decodes itself where nobody else waits: a hand-over less."""
+
+
+_SHORT = 2**16
+"""Bytes of a body that is taken apart at once."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,13 +93,15 @@ class Service:
         self.log = log or ServiceLog()
         self.device = device
         self.draining = False
+        self.bodies = OpenBodies(self.settings.open_bytes)
+        self.connections: Callable[[], int] = lambda: 0
         self.metrics = ServiceMetrics(lambda: self.guards)
         self.pool = ThreadPoolExecutor(self.settings.decoders, thread_name_prefix="decode")
-        self.reload = GuardReload(self)
+        self.reload, self.retired = GuardReload(self), RetiredAlarms()
         self.default = guards[0].name
         self._webhook = None if webhook is None else Webhook(webhook, self._note_webhook)
         self.guards = {each.name: self.put_in_service(each) for each in guards}
-        self._watch = AlarmWatch(lambda: [each.alarms for each in list(self.guards.values())], self._tell)
+        self.watch = AlarmWatch(self._watched, self._tell, self._note_fault)
 
     def put_in_service(self, loaded: LoadedGuard) -> ServedGuard:
         """A guard with a queue and a thread of its own.
@@ -100,7 +110,8 @@ class Service:
             InputError: the state of its alarms cannot be used.
         """
         served: ServedGuard
-        alarms = GuardAlarms.open(loaded, self.plan, self.state)
+        kept = self.retired.take(loaded.name, loaded.sha256)
+        alarms = kept or GuardAlarms.open(loaded, self.plan, self.state)
         if alarms.alarms is None:
             self.log.write("no alarms", guard=loaded.name, reason=alarms.reason)
 
@@ -120,6 +131,27 @@ class Service:
         if found is None:
             raise RequestError(404, str(unknown("guard", str(name), self.guards)))
         return found
+
+    async def parsed(self, size: int, work: Callable[..., Made], *given: Any) -> Made:
+        """What is made of a body of so many bytes; of a large one beside the event loop, which others wait for."""
+        if size <= _SHORT:
+            return work(*given)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *given)
+
+    def alarms_of(self, name: str | None = None) -> Sequence[GuardAlarms]:
+        """The alarms of all guards, or of a name, in service first; then of those that they took the place of.
+
+        Raises:
+            RequestError: 404, there is no such guard.
+        """
+        served = list(self.guards.values()) if name is None else [self.guard(name)]
+        return [each.alarms for each in served] + [
+            each for each in self.retired.all if name in {None, each.loaded.name}
+        ]
+
+    def _watched(self) -> Sequence[GuardAlarms]:
+        self.retired.tidy()
+        return self.alarms_of()
 
     async def decide(
         self, served: ServedGuard, images: Intake, visit: Visit, *, site: str | None = None, sequence: str | None = None
@@ -141,7 +173,7 @@ class Service:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 work = partial(self._decoded, served, images)
-                if not is_alone or _size(images) > _SMALL:
+                if not (is_alone and _is_small(images)):
                     work = partial(_ready_made, await self._in_pool(served, len(images), work))
                 waiting = Waiting(rows=len(images), decode=work, site=site, tag=(ids, sequence))
                 served.batches.put(waiting)
@@ -154,10 +186,7 @@ class Service:
     def _check(self, served: ServedGuard, rows: int, site: str | None) -> None:
         if not rows:
             raise RequestError(422, "a request is about one image at the least; got none. Send some.")
-        if rows > self.settings.images:
-            raise RequestError(
-                413, f"a request has at most {self.settings.images} images; got {rows}. Send them in several requests."
-            )
+        check_images(rows, self.settings.images)
         if served.loaded.is_sited and site is None:
             column = served.loaded.guard.policy.certificate.column  # type: ignore[union-attr]
             raise RequestError(
@@ -205,12 +234,21 @@ class Service:
         for _, decisions in batch:
             self.metrics.decided(name, decisions)
             served.count(dict(decisions.scores))
+        return self._questions(served.alarms, batch)
+
+    def _questions(self, alarms: GuardAlarms, batch: Sequence[tuple[Waiting, Decisions]]) -> Sequence[Any]:
+        """What the alarms ask; where they cannot note one request, they note the others."""
         try:
-            return served.alarms.observe(batch)
+            return alarms.observe(batch)
         except Exception as error:  # noqa: BLE001 - a full disk must not keep answers back; it is told
-            self.metrics.alarm_fault(name)
-            self.log.write("alarm fault", guard=name, error=reason(error))
+            if len(batch) > 1 and not isinstance(error, RunError):
+                return [each for pair in batch for each in self._questions(alarms, [pair])]
+            self._note_fault(alarms, error)
             return [[None] * len(each) for each, _ in batch]
+
+    def _note_fault(self, alarms: GuardAlarms, error: Exception) -> None:
+        self.metrics.alarm_fault(alarms.loaded.name)
+        self.log.write("alarm fault", guard=alarms.loaded.name, error=reason(error))
 
     def _tell(self, message: dict[str, Any]) -> None:
         self.log.write(**message)
@@ -225,11 +263,11 @@ class Service:
         """Decide about all that was admitted, and end the threads."""
         for served in list(self.guards.values()):
             served.batches.close()
-        self._watch.close()
+        self.watch.close()
         if self._webhook is not None:
             self._webhook.close()
-        for served in list(self.guards.values()):
-            served.alarms.close()
+        for alarms in self.alarms_of():
+            alarms.close()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -237,9 +275,11 @@ def _ready_made(decoded: Decoded) -> Decoded:
     return decoded
 
 
-def _size(images: Intake) -> int:
-    """Bytes."""
-    return images.nbytes if isinstance(images, np.ndarray) else sum(map(len, images))
+def _is_small(images: Intake) -> bool:
+    """Whether they are decoded in no time: few bytes, and few pixels by their heads, for a bomb has few bytes too."""
+    if isinstance(images, np.ndarray):
+        return images.nbytes <= _SMALL
+    return sum(map(len, images)) <= _SMALL and sum(map(pixels_of, images)) <= _SMALL
 
 
 def _about(detail: str) -> str:

@@ -1,9 +1,12 @@
 """A log of one JSON object a line."""
 
 import json
+import logging
 import threading
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from demur.foreign import traceback_of
 
 
 class ServiceLog:
@@ -25,3 +28,16 @@ class ServiceLog:
                 self._stream.flush()
         except (OSError, ValueError):
             self._stream = None
+
+
+class LogHandler(logging.Handler):
+    """Has the warnings of a library written as events."""
+
+    def __init__(self, log: ServiceLog) -> None:
+        logging.Handler.__init__(self, logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one down."""
+        facts = {"traceback": traceback_of(record.exc_info[1])} if record.exc_info and record.exc_info[1] else {}
+        self._log.write("server", level=record.levelname.lower(), message=record.getMessage(), **facts)

@@ -23,6 +23,9 @@ class ServiceSettings:
         pixels: pixels of all pictures of one request, counted before they are decoded.
         timeout: seconds for the body of a request to arrive, and again for its images to be decided.
         decoders: threads that decode pictures.
+        open_bytes: bytes of the bodies of all requests that are not answered yet, together.
+        connections: connections at once; those beyond it get a 503, and beyond twice as many are closed.
+        hosts: names that it is reached by without a token, in small letters; addresses and localhost always are.
         token: what a client must send as `Authorization: Bearer …`; None where everybody may ask.
     """
 
@@ -34,6 +37,9 @@ class ServiceSettings:
     pixels: int = 64_000_000
     timeout: float = 10.0
     decoders: int = 2
+    open_bytes: int = 256 * MIB
+    connections: int = 400
+    hosts: tuple[str, ...] = ()
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +48,8 @@ class ServiceSettings:
         _check("images", self.images, 1, 4096, "Send more in several requests.")
         _check("queue", self.queue, self.images, 1_000_000, f"One request may have {self.images} images already.")
         _check("bytes", self.bytes, 1024, 2**30, "Write bytes, such as 33554432 for 32 MiB.")
+        _check("open_bytes", self.open_bytes, self.bytes, 2**40, f"One body may have {self.bytes} bytes already.")
+        _check("connections", self.connections, 1, 100_000, "Write connections, such as 400.")
         _check("pixels", self.pixels, 1, 10**10, "Write pixels, such as 64000000.")
         _check("timeout", self.timeout, 0.01, 3600, "Write seconds, such as 10.")
         _check("decoders", self.decoders, 1, 256, "Write threads, such as 2.")

@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,12 @@ def shape_of(name: str, stored: object) -> tuple[int, ...]:
     if not (
         isinstance(stored, list)
         and 0 < len(stored) <= _MOST_AXES
-        and all(isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**31 for size in stored)
+        and all(isinstance(size, int) and not isinstance(size, bool) and 0 < size < 2**31 for size in stored)
     ):
         raise RequestError(
-            422, f"the `shape` of input {name!r} is a list of sizes, such as [1, 1, 28, 28]; got {str(stored)[:60]!r}."
+            422,
+            f"the `shape` of input {name!r} is a list of sizes, one image at the least, such as [1, 1, 28, 28]; got "
+            f"{str(stored)[:60]!r}.",
         )
     return tuple(stored)
 
@@ -126,7 +129,7 @@ def floats_of_json(name: str, shape: tuple[int, ...], data: object) -> NDArray[n
         RequestError: 422, they are no numbers, or not as many as the shape says.
     """
     try:
-        found = np.array(data, np.float64) if isinstance(data, list) else None
+        found = np.array(data, np.float64) if isinstance(data, list) and _is_numbers(data) else None
     except (ValueError, TypeError, OverflowError):
         found = None
     if found is None or found.size != math.prod(shape):
@@ -137,6 +140,13 @@ def floats_of_json(name: str, shape: tuple[int, ...], data: object) -> NDArray[n
             f"Correct the one or the other; binary data need the header {HEADER} and the parameter binary_data_size.",
         )
     return found.astype(np.float32).reshape(shape)
+
+
+def _is_numbers(data: list[Any]) -> bool:
+    """Whether lists, nested or not, hold numbers alone: numpy would take texts and booleans for some."""
+    while (kinds := set(map(type, data))) == {list}:
+        data = list(chain.from_iterable(data))
+    return kinds <= {int, float}
 
 
 def elements_of_bytes(name: str, count: int, content: bytes) -> list[bytes]:

@@ -28,6 +28,7 @@ class Visit:
         answered: how many of them were answered.
         reasons: why the others were not: code → how many.
         error: what was wrong with the request.
+        body_bytes: bytes of its body that are in memory.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Visit:
     answered: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     error: str | None = None
+    body_bytes: int = 0
 
     @classmethod
     def of(cls, headers: list[tuple[bytes, bytes]]) -> "Visit":

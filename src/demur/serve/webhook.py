@@ -5,11 +5,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from queue import Full, Queue
 from typing import Any
 from urllib.parse import urlsplit
 
 from demur.errors import InputError
+from demur.foreign import reason
 
 TRIES = 6
 """How often a message is sent at most; the pauses between are 1, 2, 4, … times `PAUSE`."""
@@ -65,8 +67,8 @@ class Webhook:
         for attempt in range(TRIES):
             try:
                 self._post(message)
-            except (OSError, ValueError) as error:  # urllib's errors are OSErrors
-                why = str(error)[:200]
+            except (OSError, ValueError, HTTPException) as error:  # urllib's errors are OSErrors
+                why = reason(error)[:200]
                 if self._ended.wait(self._pause * 2**attempt):
                     break
             else:
