@@ -16,6 +16,8 @@ from tests import guarded
 from tests.cli.test_certify_commands import said
 from tests.serve.pictures import binary, encoded, form, mixed, outputs, pngs
 
+from demur.cli import serve_command
+from demur.errors import InputError
 from demur.guard.file_list import verify_files
 
 PICTURES = pngs(24)
@@ -224,3 +226,14 @@ def test_without_the_extra_the_install_line_is_said(monkeypatch, capsys, folder)
     status, _, err = said(capsys, "serve", folder)
     assert status == 2
     assert "pip install 'demur[serve]'" in err
+
+
+def test_bounds_and_names_reach_the_server(monkeypatch):
+    kept = {}
+    monkeypatch.setattr(serve_command, "_run", lambda *_, **parts: kept.update(parts))
+    serve_command.serve(["guard"], allow_host=["Cameras.Example"], max_open_bytes=2**25, max_connections=7)
+    found = kept["settings"]
+    assert found.hosts == ("cameras.example", "127.0.0.1")
+    assert (found.open_bytes, found.connections) == (2**25, 7)
+    with pytest.raises(InputError, match="`open_bytes` of a server must lie"):
+        serve_command.serve(["guard"], max_open_bytes=2**20)
