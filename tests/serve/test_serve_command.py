@@ -208,6 +208,7 @@ def test_what_cannot_be_served_is_said_and_ends_with_status_2(capsys, folder, tm
         ((folder, "--batch", "0"), "`batch` of a server"),
         ((folder, "--alpha", "2"), "`alpha`"),
         ((folder, "--group", "frame"), "frame"),
+        ((folder, "--longest", "0"), "`longest`"),
         ((folder, "--state", tmp_path / "token", "--port", "0"), "cannot be kept in"),
         ((folder, "--token-file", tmp_path / "none"), "cannot be read"),
         ((folder, "--token-file", tmp_path / "token"), "at least 16"),

@@ -46,6 +46,7 @@ Tolerance = Annotated[float, typer.Option(help="How much the share of abstention
 Risk = Annotated[float | None, typer.Option(help="Share of wrong answers that is harm; by default the certificate's.")]
 Group = Annotated[str, typer.Option(help="What is independent: image, or sequence for frames that are alike.")]
 Sequences = Annotated[int, typer.Option(help="Sequences, such as cameras, that may be open at once.")]
+Longest = Annotated[int, typer.Option(help="Images after which a sequence has told what it can.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of the model.")]
 Decoders = Annotated[int, typer.Option(help="Threads that decode pictures.")]
 Device = Annotated[str | None, typer.Option(help="Where the models run, such as cuda.")]
@@ -73,6 +74,7 @@ def serve(
     harm_risk: Risk = None,
     group: Group = "image",
     sequences: Sequences = 64,
+    longest: Longest = 100,
     threads: Threads = 1,
     decoders: Decoders = 2,
     device: Device = None,
@@ -86,7 +88,7 @@ def serve(
         decoders=decoders, open_bytes=max_open_bytes, connections=max_connections, token=_token(token_file),
         hosts=tuple(name.lower() for name in (*(allow_host or ()), host)),
     )  # fmt: skip
-    unit = {"group": group, "sequences": sequences}
+    unit = {"group": group, "sequences": sequences, "longest": longest}
     plan = _plan(alpha=alpha, tolerance=tolerance, risk=harm_risk, feedback=feedback, **unit)
     _run(guards, threads, host, port, settings=settings, alarms=plan, state=state, webhook=webhook, device=device)
 
