@@ -8,6 +8,7 @@ from tests.odd_pictures import drawn, write_pictures
 
 from demur.adapters import declarations
 from demur.adapters.declarations import Declaration, declared
+from demur.adapters.program_files import declared_shape
 from demur.classifier import BoundClassifier
 from demur.data import open_data
 from demur.errors import InputError
@@ -121,6 +122,18 @@ def test_the_lines_say_that_the_data_are_cut_otherwise(folder):
     source = open_data_for("zoo:one", f"folder:{folder}?size=24")
     found = preprocessing_lines("zoo:one", classifier(), source)
     assert found[-1] == f"NOT as the source of the model has it, which is: {RULES.sentence}"
+
+
+def test_a_file_that_says_its_size_alone_leaves_open_how_pictures_are_brought_to_it(folder, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.declare", lambda _: declared_shape("the graph", (3, 24, 24), 2), raising=True)
+    cut = open_data_for("zoo:one", f"folder:{folder}?size=24&resize=28&crop=center")
+    found = preprocessing_lines("zoo:one", classifier(), cut)
+    assert (
+        found[-1]
+        == "the graph takes images of 3 × 24 × 24, and says nothing of how pictures are cut, scaled and normalised"
+    )
+    other = open_data_for("zoo:one", f"folder:{folder}?size=20")
+    assert preprocessing_lines("zoo:one", classifier(), other)[-1].startswith("NOT as the source of the model has it")
 
 
 def test_most_models_declare_nothing():

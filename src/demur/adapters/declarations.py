@@ -22,6 +22,7 @@ class Declaration:
         input_shape: (channels, height, width) of what it reads.
         words: the same as lines for the report, normalisation included.
         transform: the library's own way from an RGB picture of Pillow to what the model is given, without the batch.
+        shape_alone: whether of the rules only the size was said, and how pictures are brought to it is open.
     """
 
     rules: Rules | None = None
@@ -30,6 +31,7 @@ class Declaration:
     input_shape: tuple[int, int, int] | None = None
     words: tuple[str, ...] = ()
     transform: Callable[[Any], Tensor] | None = None
+    shape_alone: bool = False
 
 
 DECLARATIONS: Mapping[str, str] = {

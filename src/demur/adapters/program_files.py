@@ -57,6 +57,7 @@ def declared_shape(whose: str, shape: tuple[int, int, int] | None, outputs: int 
         outputs=outputs,
         input_shape=shape,
         words=(f"{whose} takes images of {sides}, and says nothing of how pictures are cut, scaled and normalised",),
+        shape_alone=True,
     )
 
 

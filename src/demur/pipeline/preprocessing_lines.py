@@ -63,7 +63,7 @@ def _normalisation(classifier: BoundClassifier) -> str:
 
 
 def _agreement(stated: Declaration, rules: Rules | None, source: Source, classifier: BoundClassifier) -> Iterator[str]:
-    if stated.rules is None:
+    if stated.rules is None or (stated.shape_alone and source.input_shape == stated.input_shape):
         return
     if rules is None or _sizes(rules) != _sizes(stated.rules):
         yield f"NOT as the source of the model has it, which is: {stated.rules.sentence}"

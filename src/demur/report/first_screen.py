@@ -31,7 +31,7 @@ from demur.report.condition_lines import (
     worst_slice_line,
 )
 from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations, mask_line
-from demur.report.phrases import count, plain_name, plural
+from demur.report.phrases import count, model_name, plain_name, plural
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
 
 
@@ -188,7 +188,7 @@ def _of_attacks(results: Results) -> dict[str, Any]:
 
 def subject(made: Provenance) -> str:
     """What was audited on what."""
-    return f"{plain_name(made.model)} on {plain_name(made.data)}"
+    return f"{model_name(made.model)} on {plain_name(made.data)}"
 
 
 def _unreadable(made: Provenance) -> str | None:

@@ -62,6 +62,16 @@ def plain_name(address: str) -> str:
     return re.split(r"[:/]", place.rstrip("/"))[-1] or address
 
 
+def model_name(address: str) -> str:
+    """What the address of a model calls it, by its option `name`; else the telling part.
+
+    >>> model_name("onnx:models/w.onnx?mean=.5&name=orientation"), model_name("zoo:resnet20@w.safetensors?mean=.5")
+    ('orientation', 'resnet20')
+    """
+    found = None if address.startswith(f"{ENSEMBLE}:") else re.search("[?&]name=([^&]+)", address)
+    return found[1] if found else plain_name(address)
+
+
 def frequency(share: float, joint: str = "in") -> str:
     """A measured share as a natural frequency.
 

@@ -5,8 +5,10 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import demur
 from demur.pipeline.plan.plan_file import Plan, read_plan
@@ -57,6 +59,18 @@ def test_every_example_is_on_the_list():
         path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*") if path.suffix in {".py", ".sh", ".toml"}
     }
     assert set(listed) == there
+
+
+def test_the_label_of_a_page_says_how_far_it_is_turned_clockwise(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from orientation_pages import TURNS
+
+    page = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert list(TURNS) == ["turned-0", "turned-90", "turned-180", "turned-270"]
+    for quarters, way in enumerate(TURNS.values()):
+        picture = Image.fromarray(page)
+        turned = np.asarray(picture if way is None else picture.transpose(way))
+        assert np.array_equal(turned, np.rot90(page, -quarters))
 
 
 @pytest.mark.shared
