@@ -16,7 +16,7 @@ from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.data import build_index, from_tensors, open_data
 from demur.errors import DataError, InputError, ModelError
-from demur.pipeline.job import Job, on_device, shard_rows, shards
+from demur.pipeline.job import Job, shard_rows, shards
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.run.fitting import fit_signals
@@ -153,13 +153,3 @@ def test_shards_hold_as_many_rows_as_their_images_allow(data, monkeypatch):
     small = [shard for shard in shards(whole) if shard.condition.name == "clean"]
     assert {len(shard.rows) for shard in small[:-1]} == {32}
     assert np.concatenate([shard.rows for shard in small]).tolist() == list(range(len(whole.index)))
-
-
-def test_a_gpu_answers_in_full_single_precision(monkeypatch):
-    class Anywhere:
-        def to(self, device):
-            return device, torch.backends.cudnn.allow_tf32
-
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    assert on_device(Anywhere(), "cpu") == ("cpu", True)
-    assert on_device(Anywhere(), "cuda:1") == ("cuda:1", False)

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from demur.serve.calibration import BARS, Calibration
+from demur.serve.calibration_bars import BARS, Calibration
 
 
 def bars(scores):

@@ -7,7 +7,7 @@ import pytest
 from tests.serve.conftest import serving
 from tests.serve.pictures import form, pngs
 
-from demur.serve.calibration import Calibration, Tally, calibrations
+from demur.serve.calibration_bars import Calibration, Tally, calibrations
 
 PICTURES = pngs(40)
 

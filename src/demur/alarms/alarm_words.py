@@ -62,7 +62,7 @@ def void_words(counts: FeedbackCounts, plan: AlarmPlan) -> str:
         return (
             f"{counts.missing:,} of {due:,} labels that should be there are missing, more than "
             f"{percent(plan.missing)}: that it is quiet says nothing until they come, for it may be that wrong answers "
-            "are those that nobody labels."
+            "are those left without a label."
         )
     older = due + counts.overtaken
     if older >= FEWEST_DUE and counts.missing + counts.overtaken > plan.missing * older:

@@ -26,7 +26,7 @@ _FIXED = ("alpha", "tolerance", "risk", "group")
 _LONGEST = 1000
 
 UNREADABLE = "unreadable"
-"""Why nobody is asked about an image: there is nothing to see."""
+"""Abstentions that no question is asked about: there is nothing to see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Alarms:
             plan: what they keep to; alpha, tolerance, risk and group stay what they were when the file was begun.
             guard_sha256: the hash of the guard's list of files; a state of another guard is refused.
             clock: seconds since 1970.
-            seed: of the dice, for trials alone; by default nobody knows it.
+            seed: of the dice, for trials alone; by default it is drawn from the system.
 
         Raises:
             InputError: the file is no state of alarms, of another guard or plan, or in use by another process.

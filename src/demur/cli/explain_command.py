@@ -49,8 +49,8 @@ def explain(
     from demur.adapters.declarations import declared
     from demur.attribution.explain_model import open_model
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
+    from demur.classifier.placement import on_device
     from demur.cli.settings import progress_display
-    from demur.pipeline.job import on_device
     from demur.pipeline.run.run_writer import try_folder
 
     if out.exists() and not out.is_dir():

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from demur.classifier import BoundClassifier
+from demur.classifier.placement import on_device
 from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence, scores_of
 from demur.guard.card import Card
@@ -174,7 +175,7 @@ class Guard:
         from demur.guard.guard_folder import read_guard
 
         guard = read_guard(Path(path), sha256)
-        return guard if device is None else replace(guard, classifier=_moved(guard.classifier, device))
+        return guard if device is None else replace(guard, classifier=on_device(guard.classifier, device))
 
 
 def _confidence(z: Floats) -> Floats:
@@ -185,14 +186,6 @@ def _confidence(z: Floats) -> Floats:
     found = np.full(len(z), np.nan)
     found[finite] = 1 / np.exp(z[finite] - z[finite].max(axis=1, keepdims=True)).sum(axis=1)
     return found
-
-
-def _moved(classifier: BoundClassifier, device: str) -> BoundClassifier:
-    try:
-        return classifier.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).partition("\n")[0]
-        raise InputError(f"the model of the guard cannot be put on device {device!r}: {why}. Try cpu.") from None
 
 
 def check_parts(guard: Guard) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
+from demur.classifier.placement import on_device
 from demur.data import Index, Row, Source, UnknownImages
 from demur.data.kept_images import KeptImages
 from demur.data.source import check_shape
@@ -225,21 +226,6 @@ def finite(logits: Logits) -> Logits:
             f"a model's outputs must be finite; {bad} of {len(logits)} images gave NaN or infinity. Check the weights."
         )
     return logits
-
-
-def on_device(classifier: BoundClassifier, device: str) -> BoundClassifier:
-    """A copy of the classifier on a device; a GPU answers in full single precision, as a processor does.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    if device.startswith("cuda"):
-        torch.backends.cudnn.allow_tf32 = False
-    try:
-        return classifier.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"the model cannot be put on device {device!r}: {reason}. Try --device cpu.") from None
 
 
 _WORDS = {

@@ -15,7 +15,7 @@ from demur.guard.guard_folder import read_built_on
 from demur.policies.decision import Bounded
 from demur.policies.policy import Floats
 from demur.policies.site_certificate import Sited
-from demur.serve.calibration import Calibration, Tally, calibrations
+from demur.serve.calibration_bars import Calibration, Tally, calibrations
 from demur.serve.micro_batches import MicroBatches, Observe
 from demur.serve.service_settings import ServiceSettings
 

@@ -228,6 +228,6 @@ def _ahead_of_the_group() -> None:
     """Import what takes today's process group for a default value, while there is none.
 
     An optimizer imports it on first use. From then on the group would outlive `end_training`, and its threads the
-    interpreter: one in fifty processes was aborted while it ended, after all its work was written.
+    interpreter: now and then a process was aborted while it ended, after all its work was written.
     """
     import torch.distributed.nn  # noqa: F401

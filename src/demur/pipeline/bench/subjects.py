@@ -8,9 +8,10 @@ import torch
 
 from demur.attribution.explain_model import open_model
 from demur.classifier import BoundClassifier
+from demur.classifier.placement import on_device
 from demur.errors import InputError
 from demur.evidence import Evidence
-from demur.pipeline.job import Job, on_device
+from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.preflight import preflight_checks
 from demur.pipeline.run.fitting import fit_rows, fit_signals, try_signals

@@ -14,6 +14,7 @@ import numpy as np
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.classifier.placement import on_device
 from demur.data import Index, Source, build_index
 from demur.data.relabelled import under_classes
 from demur.errors import InputError, ModelError
@@ -21,7 +22,7 @@ from demur.pipeline.export.export_figures import matrix
 from demur.pipeline.export.export_folder import ExportFolder, file_slug, open_export, unique
 from demur.pipeline.export.export_job import ExportJob, export_attack
 from demur.pipeline.export.point_files import Rows, check_suffix
-from demur.pipeline.job import Job, on_device
+from demur.pipeline.job import Job
 from demur.pipeline.pairing import open_data_for_each
 from demur.pipeline.plan.conditions import CLEAN, Condition, Shape, conditions
 from demur.pipeline.plan.plan_file import Plan, read_plan

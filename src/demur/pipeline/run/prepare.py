@@ -7,6 +7,7 @@ from pathlib import Path
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.classifier.multiply_adds import multiply_adds
+from demur.classifier.placement import on_device
 from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
@@ -15,7 +16,7 @@ from demur.data.relabelled import as_opened, under_classes
 from demur.data.unknown_images import unknown_images
 from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
-from demur.pipeline.job import Job, on_device
+from demur.pipeline.job import Job
 from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
