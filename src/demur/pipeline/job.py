@@ -274,6 +274,8 @@ class Shard:
     """Of signals, beyond the one that all share."""
     lost: Mapping[int, str] = field(default_factory=dict)
     """Rows that are not asked about, for the model fails on their clean images, and why."""
+    piece: bool = False
+    """Whether these are only some rows of the planned shard of this name."""
 
     @property
     def cost(self) -> int:
@@ -282,6 +284,11 @@ class Shard:
         steps = 0 if attack is None else attack.steps * attack.restarts
         steps += 0 if self.condition.map is None else self.condition.map.gradients
         return round(len(self.rows) * (1 + 2 * steps + self.passes))
+
+    def of_rows(self, rows: IndexRows) -> "Shard":
+        """The piece of it with these rows."""
+        lost = {int(row): self.lost[int(row)] for row in rows if int(row) in self.lost}
+        return replace(self, rows=rows, lost=lost, piece=True)
 
     def without(self, lost: Mapping[int, str]) -> "Shard":
         """The shard in which those of some rows are told of and not asked about, where clean images are its start."""

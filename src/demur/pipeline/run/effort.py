@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 
 from demur.errors import InputError
 from demur.pipeline.job import Job, Shard
-from demur.pipeline.run.crew import Crew, cores
+from demur.pipeline.run.crew import cores
+from demur.pipeline.run.engines import engine_of
 from demur.pipeline.run.forecast import Forecast
 from demur.pipeline.run.measured_shard import MeasuredShard
 from demur.pipeline.run.resources import Resources
@@ -28,22 +28,24 @@ class Progress(Protocol):
 
 
 class Effort:
-    """Measures the shards of a job and writes each as soon as it is there; helpers start once they are worth it.
+    """Measures the shards of a job and writes each as soon as it is there; workers start once they are worth it.
 
-    Used as a context: at its end no helper is left.
+    Used as a context: at its end no worker is left.
     """
 
     def __init__(self, job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
         self._job, self._folder, self._progress, self._resources = job, folder, progress, resources
-        self._crew, self._forecast = Crew(resources.threads or 1), Forecast()
+        self._engine, self._forecast = engine_of(resources, folder.path), Forecast()
         self._left: dict[str, Shard] = {}
+        self._open: set[str] = set()
         self._decided = False
 
     def __enter__(self) -> "Effort":
+        self._engine.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._crew.__exit__(*error)
+        self._engine.__exit__(*error)
 
     def begin(self, work: Sequence[Shard], missing: Sequence[Shard]) -> None:
         """Tell of the whole work, and of what an earlier run did of it."""
@@ -55,11 +57,25 @@ class Effort:
 
     def measure(self, tasks: Sequence[Shard], beside: Sequence[Callable[[], None]] = ()) -> None:
         """Measure shards, in whatever order, and write them; `beside` is done here first, step by step."""
-        for task, found in self._crew.measured(tasks, partial(MeasuredShard.of, self._job), beside):
-            self._keep(task, found)
-            if not self._decided:
-                self._decided = True
-                self._start_helpers()
+        self._open = {task.name for task in tasks}
+        if tasks and self._resources.engine != "local" and not self._decided:
+            self._decided = True
+            self._engine.start(self._job, len(self._left))
+        for task in tasks:
+            self._engine.give(task)
+        for step in beside:
+            step()
+            self._take_in(wait=False)
+        while self._open:
+            task = self._engine.taken()
+            if task is not None:
+                self._keep(task, MeasuredShard.of(self._job, task))
+            self._take_in(wait=task is None)
+
+    def _take_in(self, *, wait: bool) -> None:
+        """Keep what arrived; what nobody else could measure is measured here."""
+        for task, found in self._engine.arrived(wait=wait):
+            self._keep(task, found if isinstance(found, MeasuredShard) else MeasuredShard.of(self._job, task))
 
     def _keep(self, task: Shard, found: MeasuredShard) -> None:
         self._folder.add(task.name, task.condition.name, found.encoded)
@@ -69,8 +85,12 @@ class Effort:
         self._folder.time(task.name, found.seconds, found.cpu)
         self._forecast.note(task, found.seconds)
         del self._left[task.name]
-        left = self._forecast.left(self._left.values(), self._crew.processes)
+        self._open.discard(task.name)
+        left = self._forecast.left(self._left.values(), self._engine.processes)
         self._progress.advance(task.cost, task.condition.sentence, left)
+        if not self._decided:
+            self._decided = True
+            self._start_helpers()
 
     def _start_helpers(self) -> None:
         """As many as were named, or as the work that is left is worth by the shard that was measured first."""
@@ -79,7 +99,7 @@ class Effort:
         if helpers <= 0:
             return
         try:
-            self._crew.start(self._job, helpers)
+            self._engine.start(self._job, helpers)
         except InputError as error:
             if (self._resources.workers or 1) > 1:
                 self._progress.say(f"one process measures: {error}")
