@@ -15,7 +15,6 @@ from typing import Any
 
 from demur.errors import InputError, RunError, legible
 
-
 WAITS = (0.2, 1.0, 3.0)
 """Seconds between tries to write on a disk that is full."""
 
