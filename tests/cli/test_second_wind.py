@@ -66,19 +66,23 @@ def test_other_commands_and_ends_are_left_alone(tmp_path):
     assert len((tmp_path / "lives").read_text().split()) == 1
 
 
-TOLD = "signal.signal(signal.{name}, lambda *_: sys.exit(130)); Path('ready').touch(); time.sleep(60)"
+TOLD = (
+    "os.kill(os.getpid(), signal.SIGSEGV) if life <= {deaths} else None; "
+    "signal.signal(signal.{name}, lambda *_: sys.exit(130)); Path('ready').touch(); time.sleep(60)"
+)
 
 
 def ready(folder):
     until = time.monotonic() + 30
     while not (folder / "ready").exists() and time.monotonic() < until:
         time.sleep(0.01)
-    return int((folder / "lives").read_text())
+    return int((folder / "lives").read_text().split()[-1])
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_whoever_is_told_to_end_tells_the_process_that_measures(tmp_path, name):
-    process = started(tmp_path, TOLD.format(name=name))
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_whoever_is_told_to_end_tells_the_process_that_measures(tmp_path, name, deaths):
+    process = started(tmp_path, TOLD.format(name=name, deaths=deaths))
     ready(tmp_path)
     process.send_signal(getattr(signal, name))
     process.communicate(timeout=30)
@@ -86,7 +90,7 @@ def test_whoever_is_told_to_end_tells_the_process_that_measures(tmp_path, name):
 
 
 def test_a_process_that_measures_ends_with_the_one_that_waits(tmp_path):
-    process = started(tmp_path, TOLD.format(name="SIGINT"))
+    process = started(tmp_path, TOLD.format(name="SIGINT", deaths=0))
     child = ready(tmp_path)
     assert child != process.pid
     process.kill()
