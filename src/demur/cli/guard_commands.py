@@ -74,9 +74,11 @@ def fit(
             f"--embed is weights or program; got {embed!r}. Leave it out to keep the model by its address."
         )
     if run is not None:
-        fixed = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan}
+        if model is not None or data is not None:
+            raise InputError(f"--from takes the model and the images of a run; got {model!r}, too. Leave it out.")
+        fixed = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan, "set": set_ or None}
         chosen = None if signal == "auto" else signal
-        refuse_beside("--from", "the certificate of a run", **fixed, signal=chosen, limit=limit)
+        refuse_beside("--from", "the certificate of a run", **fixed, signal=chosen, limit=limit, device=device)
     choices = GuardChoices(embedding=EMBEDDINGS[embed], expires=expires, golden=golden)
     choices.check(out)
     clean = [] if plan is not None else ['conditions.use=["clean"]']
