@@ -46,6 +46,7 @@ class ConditionShape(Shape):
     attack: dict[str, Any] | None = None
     rows: Count | None = None
     layer: Name | None = None
+    design: dict[str, Any] | None = None
 
 
 class SignalShape(Shape):

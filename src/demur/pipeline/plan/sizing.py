@@ -74,6 +74,8 @@ class Effort:
                 return min(plan.epsilon.images, self.rows) * own
             case "epsilon" | "map" | "intervention":
                 return min(plan.attribution.images, self.rows) * own
+            case "corruption":
+                return min(plan.conditions.corrupted or self.rows, self.rows) * (own + self.passes)
             case _:
                 return self.rows * (own + self.passes)
 
