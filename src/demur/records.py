@@ -191,6 +191,11 @@ class EncodedShard:
     records: bytes
     parts: bytes | None
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return len(self.records) + len(self.parts or b"")
+
     @classmethod
     def of(cls, table: pl.DataFrame, name: str) -> "EncodedShard":
         """A table as it is written, refused where a column is missing or of another type."""
