@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate
 from demur.cli.part_commands import Frozen, Shard, audit_part
 from demur.cli.settings import (
     AttackSignal,
@@ -140,12 +141,26 @@ def plan(
     as_: Annotated[
         ScriptFormat, typer.Option("--as", help="With --shards: what runs the parts.")
     ] = ScriptFormat.COMMANDS,
+    estimate: Estimated = False,
+    machines: Counted = 1,
+    workers: Workers = None,
+    price_per_hour: Price = None,
+    json: AsJson = False,
 ) -> None:
-    """Print the resolved plan as TOML, every default written out; with --shards the commands of its parts."""
+    """Print the resolved plan as TOML, every default written out; its parts as commands; or what it will take."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
-        return
+    elif estimate:
+        from demur.pipeline.estimate.estimate import Machines
+
+        print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), as_json=json)
+    else:
+        _print_plan(chosen)
+
+
+def _print_plan(chosen: "Plan") -> None:
+    """The plan as an audit would write it out, as far as that can be told here."""
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.pipeline.run.prepare import written_out

@@ -10,6 +10,7 @@ from demur.pipeline.job import Job, Shard
 from demur.pipeline.run.crew import Crew, cores
 from demur.pipeline.run.forecast import Forecast
 from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.planned_effort import write_planned
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_writer import RunWriter
 
@@ -37,6 +38,7 @@ class Effort:
         self._job, self._folder, self._progress, self._resources = job, folder, progress, resources
         self._crew, self._forecast = Crew(resources.threads or 1), Forecast()
         self._left: dict[str, Shard] = {}
+        self._work: tuple[Shard, ...] = ()
         self._decided = False
 
     def __enter__(self) -> "Effort":
@@ -47,7 +49,7 @@ class Effort:
 
     def begin(self, work: Sequence[Shard], missing: Sequence[Shard]) -> None:
         """Tell of the whole work, and of what an earlier run did of it."""
-        self._left = {task.name: task for task in missing}
+        self._work, self._left = tuple(work), {task.name: task for task in missing}
         self._progress.start(sum(task.cost for task in work))
         for task in work:
             if task.name not in self._left:
@@ -67,6 +69,8 @@ class Effort:
             what = "the model failed and was run again"
             self._folder.log(what, what=task.name, why=found.why, rows=found.failed)
         self._folder.time(task.name, found.seconds, found.cpu)
+        if not self._decided:
+            write_planned(self._folder, self._work, task, found)
         self._forecast.note(task, found.seconds)
         del self._left[task.name]
         left = self._forecast.left(self._left.values(), self._crew.processes)

@@ -50,6 +50,7 @@ from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.picture_sheets import picture_facts
+from demur.pipeline.run.planned_effort import write_spent
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
@@ -115,6 +116,7 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
             folder.write_json("facts/preflight.json", checks)
             _note_preprocessing(job, folder, progress)
             _measure(job, folder, progress, resources)
+            write_spent(folder)
             folder.log("finished", seconds=round(time.monotonic() - began, 1))
             folder.finish()
     return folder.path
@@ -136,7 +138,7 @@ def begun_run(
     for note in job.classifier.notes:
         progress.say(note)
     progress.say("checking the model and the data")
-    checks, job = _preflight(job)
+    checks, job = checked_job(job)
     with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
         notes = [*write_metadata(job, folder), *check_answers(job, folder)]
         for sentence in notes:
@@ -198,7 +200,7 @@ def say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> Non
         folder.log("goes on otherwise than it began", note=sentence)
 
 
-def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
+def checked_job(job: Job) -> tuple[list[dict[str, Any]], Job]:
     """Refuse what cannot be measured before anything is; what was found of the model, and the job with a surrogate."""
     checks = preflight_checks(job)
     without_failures(job, job.index.readable[: job.plan.batch], lambda job, _rows: try_signals(job), _silent)
