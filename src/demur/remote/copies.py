@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from demur.errors import DemurError, InputError
 from demur.files import mirrored
 from demur.remote.addresses import RemoteFolder, is_remote
 from demur.remote.copy_index import CopyIndex
+from demur.remote.lease import FILE as LEASE
 from demur.remote.objects import open_objects
 from demur.remote.working_copy import WorkingCopy
 
 CACHE = "DEMUR_CACHE"
 _SLOTS = 256
+_FIRST_PATIENCE = 30.0
+"""Seconds for which the first request is tried again: it is more often an address that is wrong than a store that is."""
+
 _OPEN: dict[str, WorkingCopy] = {}
 _SHOWN: dict[str, str] = {}
 
@@ -44,6 +49,7 @@ def working_folder(address: Path | str) -> Iterator[Path]:
         yield _OPEN[str(remote)].folder
         return
     objects = open_objects(remote)
+    replace(objects, patience=min(objects.patience, _FIRST_PATIENCE)).version(f"{remote.prefix}{LEASE}")
     with _slot(remote) as place:
         copy = WorkingCopy(remote, objects, place / "beside", CopyIndex.of(place / "index.jsonl"))
         _SHOWN[str(copy.folder)] = str(remote)
