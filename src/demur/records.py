@@ -29,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.files import read_json, whole_lines, write_atomically
+from demur.files import fetched, read_json, whole_lines, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -249,7 +249,7 @@ def read(run: Path, condition: str | None = None, prefix_left_out: str | None = 
 
 def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
     """The rows of one shard, which must be those that its entry in the manifest is about."""
-    path = run / "records" / f"{entry['shard']}.parquet"
+    path = fetched(run / "records" / f"{entry['shard']}.parquet")
     if not path.exists():
         raise RunError(f"{run}: {path.name} is in the manifest and not in records/. Run the same audit again.")
     table = validate(_read_table(path, prefix_left_out), path.name)
@@ -266,7 +266,7 @@ def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
     entries = [entry for entry in shard_entries(run) if entry["condition"] == condition]
     paths = [run / "parts" / f"{entry['shard']}.parquet" for entry in entries]
     named = all("check" not in entry or "parts" in entry for entry in entries)  # earlier manifests name no parts
-    if not paths or not named or not all(path.exists() for path in paths):
+    if not paths or not named or not all(fetched(path).exists() for path in paths):
         return None
     return pl.concat([_read_table(path) for path in paths])
 

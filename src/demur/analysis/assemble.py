@@ -54,17 +54,18 @@ from demur.metrics import random_risk
 from demur.openings import openings
 from demur.policies.certified_policies import void_when
 from demur.records import wrong
+from demur.remote import working_folder
 
 
 def analyse(path: Path | str) -> Results:
-    """Everything a report may show, from a run folder.
+    """Everything a report may show, from a run folder, here or at an address such as `s3://bucket/run`.
 
     Raises:
         RunError: the folder holds no finished run.
     """
-    folder = Path(path)
-    results = shortened(tables_of(open_run(folder)))
-    return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
+    with working_folder(path) as folder:
+        results = shortened(tables_of(open_run(folder)))
+        return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 
 def tables_of(run: Run) -> Results:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
     AttackSignal,
     Coverage,
@@ -22,6 +23,7 @@ from demur.cli.settings import (
     refuse_beside,
 )
 from demur.errors import InputError, legible
+from demur.remote import shown
 
 if TYPE_CHECKING:
     from demur.guard import Decision, Guard
@@ -33,7 +35,9 @@ Folder = Annotated[Path, typer.Argument(metavar="GUARD", help="Folder that `demu
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Out = Annotated[Path, typer.Option(help="Folder of the guard.")]
 Run = Annotated[
-    Path | None, typer.Option("--from", metavar="RUN", help="Take the certificate of a finished audit as it stands.")
+    Path | None,
+    typer.Option("--from", metavar="RUN", help="Take the certificate of a finished audit as it stands."),
+    RunFolder(),
 ]
 Signal = Annotated[str, typer.Option(help="Signal of the threshold; auto chooses one on tune images.")]
 Embed = Annotated[str | None, typer.Option(help="Put the model into the folder: weights, or program (exported).")]
@@ -111,7 +115,7 @@ def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", de
         guard_of_run(run, out, choices)
         guard = Guard.load(out)
     print("\n".join(guard_words(guard, verify_files(out))))
-    print(f"{HASHES}\nReport: {run / 'report.html'}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
+    print(f"{HASHES}\nReport: {shown(str(run / 'report.html'))}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
 
 
 def show(
