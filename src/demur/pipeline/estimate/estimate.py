@@ -17,9 +17,9 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import second_signal
 from demur.pipeline.plan.sections import guard_passes
 from demur.pipeline.plan.sizing import CHECKS, Effort
+from demur.pipeline.run.begun import checked_job
 from demur.pipeline.run.crew import cores
 from demur.pipeline.run.fitting import fit_rows, fit_signals
-from demur.pipeline.run.loop import checked_job
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.signals import Fittable
