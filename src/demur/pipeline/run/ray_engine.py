@@ -140,14 +140,15 @@ class RayEngine:
             case ("refused", str(why)):
                 raise RunError(f"Ray {self._where} measures nothing: {why}. {_CONTINUES}")
             case ("told", int(number), answer):
-                return self._open.pop(number), self._outcome(answer)
+                task = self._open.pop(number)
+                return task, self._outcome(task, answer)
         raise AssertionError(told)
 
-    def _outcome(self, told: Told) -> Outcome:
+    def _outcome(self, task: Shard, told: Told) -> Outcome:
         """What became of a shard, in the words of an engine."""
         kind, content = told
         if kind == "answer":
-            return self._answered(pickle.loads(content))  # noqa: S301 - of a process of this run
+            return self._answered(task, pickle.loads(content))  # noqa: S301 - of a process of this run
         if kind == "refused":
             raise RunError(
                 f"{content}. Every node needs the packages of this process, for rows to be those of one machine. "
@@ -157,9 +158,16 @@ class RayEngine:
             return self._unreached(content)
         return _death(kind, content)
 
-    def _answered(self, found: MeasuredShard | Failed) -> Outcome:
+    def _answered(self, task: Shard, found: MeasuredShard | Failed) -> Outcome:
         self._opened = True
-        if isinstance(found, MeasuredShard) and isinstance(found.encoded, PlacedShard):
+        if isinstance(found, Failed):
+            return found
+        if found.encoded.rows != len(task.rows):
+            raise RunError(
+                f"{task.name} has {len(task.rows)} rows, and a node measured {found.encoded.rows} of it: its demur cuts "
+                f"shards otherwise. Install the same everywhere. {_CONTINUES}"
+            )
+        if isinstance(found.encoded, PlacedShard):
             until = time.monotonic() + _VISIBLE
             while not found.encoded.is_there(self._folder):
                 if time.monotonic() > until:
