@@ -18,7 +18,7 @@ A failed sample is a row with `error` set and everything measured null; where th
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,11 @@ class EncodedShard:
             parts=_parquet(table.select("sample_id", *parts)) if parts else None,
         )
 
+    def table(self) -> pl.DataFrame:
+        """The table that it was made of."""
+        found = pl.read_parquet(io.BytesIO(self.records))
+        return found if self.parts is None else found.hstack(pl.read_parquet(io.BytesIO(self.parts)).drop("sample_id"))
+
     def write(self, run: Path, name: str) -> dict[str, str]:
         """Write the parts, then the records, atomically; the hashes by which the manifest knows them."""
         found = {}
@@ -228,6 +233,11 @@ def read(run: Path, condition: str | None = None, prefix_left_out: str | None = 
             f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end."
         )
     return pl.concat([_read_shard(run, entry, prefix_left_out) for entry in shards], how="diagonal")
+
+
+def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Some columns of one shard by its name, whatever the manifest says of it."""
+    return pl.read_parquet(run / "records" / f"{name}.parquet", columns=list(columns))
 
 
 def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:

@@ -31,7 +31,7 @@ def audit_part(
     chosen: "Plan", shard: str | None, frozen: Path | None, out: Path | None, device: str | None, use: "Resources"
 ) -> None:
     """Measure one part of an audit, and say what comes next."""
-    from demur.pipeline.run.loop import default_folder
+    from demur.pipeline.run.begun import default_folder
     from demur.pipeline.run.part_run import Part, measure_part
     from demur.pipeline.run.prepare import StandIns
 

@@ -291,15 +291,23 @@ class Shard:
         return replace(self, rows=rows, lost=lost, piece=True)
 
     def without(self, lost: Mapping[int, str]) -> "Shard":
-        """The shard in which those of some rows are told of and not asked about, where clean images are its start."""
-        if self.condition.kind in _ON_EVERY_IMAGE:
+        """The shard in which those of some rows are told of and not asked about, where clean images are its start.
+
+        One that ended processes is not asked about at all.
+        """
+        if self.condition.kind in _OF_OTHERS:
             return self
         own = {int(row): lost[int(row)] for row in self.rows if int(row) in lost}
+        if self.condition.kind in _ON_EVERY_IMAGE:
+            own = {row: why for row, why in own.items() if why.startswith(DIED)}
         return replace(self, lost=own) if own else self
 
 
-_ON_EVERY_IMAGE = frozenset({"clean", "corruption", "unknown"})
-"""Kinds of conditions that do not begin with what the model answers to the clean image."""
+_ON_EVERY_IMAGE, _OF_OTHERS = frozenset({"clean", "corruption"}), frozenset({"unknown"})
+"""Kinds of conditions that do not begin with what the model answers to the clean image, and of other images."""
+
+DIED = "the process that measured it "
+"""How the error of a row begins that no process survived."""
 
 
 def shards(job: Job) -> Iterator[Shard]:

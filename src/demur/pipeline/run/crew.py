@@ -164,9 +164,9 @@ class Crew:
         Raises:
             InputError: the job cannot be sent to another process.
         """
-        sent = pickle.dumps(Measuring(_sent(job, tasks)))
+        duty = pickle.dumps(Measuring(sent(job, tasks)))
         for _ in range(tasks):
-            attendant = threading.Thread(target=self._attend, args=(sent,), daemon=True)
+            attendant = threading.Thread(target=self._attend, args=(duty,), daemon=True)
             self._attendants.append(attendant)
             self._serving += 1
             attendant.start()
@@ -244,6 +244,6 @@ class Crew:
             self._arrivals.put((self._aside.popleft(), Failed(why="no other process could be started to measure it")))
 
 
-def _sent(job: Job, processes: int) -> Job:
+def sent(job: Job, processes: int) -> Job:
     """The job as other processes have it: each keeps its share of images."""
     return replace(job, surrogate=None, kept=KeptImages(job.kept.budget // max(1, processes)))

@@ -4,7 +4,6 @@ Ray's own retries are off: what became of a task is told, and tried again by who
 folder write their shard there themselves, under a name that does not count until it is renamed here.
 """
 
-import importlib.util
 import pickle
 import secrets
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from demur.data.kept_images import KeptImages
-from demur.errors import InputError, RunError, missing_extra
+from demur.errors import InputError, RunError
 from demur.pipeline.job import Job, Shard
 from demur.pipeline.run.crew import death_of
 from demur.pipeline.run.engine import Arrival, Died, Failed, Outcome, Work
@@ -48,13 +47,10 @@ class RayEngine:
         folder: of the run.
 
     Raises:
-        MissingExtraError: Ray is not installed.
         InputError: the cluster cannot be joined.
     """
 
     def __init__(self, resources: Resources, folder: Path) -> None:
-        if importlib.util.find_spec("ray") is None:
-            raise missing_extra("the engine ray", "ray")
         self._threads, self._folder = resources.threads or 1, folder
         self._where = "on this machine" if resources.address is None else f"at {resources.address!r}"
         self._open: dict[int, Shard] = {}

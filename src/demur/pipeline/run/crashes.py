@@ -1,0 +1,167 @@
+"""Images that end every process that is asked about them, past anything Python could catch.
+
+Where a process died beside the shards, such as when signals were fitted, the next one asks helpers about the images in
+ever smaller parts, by the pass that signals share. An image that ends them alone is one that cannot be read from then
+on, with the reason. Nothing here is on the way of a run that goes well.
+"""
+
+import pickle
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from demur.containment import contained
+from demur.errors import InputError, RunError
+from demur.files import read_json
+from demur.foreign import blamed, reason
+from demur.pipeline.halving import MOST, ask, batches, excluding, mostly_failed
+from demur.pipeline.job import DIED, IndexRows, Job
+from demur.pipeline.plan.conditions import CLEAN
+from demur.pipeline.run.crew import Helper, sent
+from demur.pipeline.run.engine import Died
+from demur.pipeline.run.flight import Death, Flight
+from demur.pipeline.run.helper import READY, Duty
+from demur.pipeline.run.run_writer import RunWriter
+from demur.records import read_shard
+
+NAME = "facts/crashes.json"
+
+_DEATHS = 100
+"""Processes that may die of a search, about ten for each image that ends them."""
+
+
+def without_crashes(job: Job, path: Path, flight: Flight, say: Callable[[str], object], threads: int | None) -> Job:
+    """The job in which images that end processes cannot be read: those known, and what the last process died of.
+
+    Raises:
+        RunError: it died beside the shards, and no image alone ends a process.
+        ModelError: most images do.
+    """
+    job, death = excluding(job, known_crashes(job, path)), flight.death
+    if death is None or death.at_shard or not death.suspicious:
+        return job
+    say(f"the process before this one {death.how} while {_doing(death)}; looking for an image that causes it")
+    rows = _unmeasured(job, path)
+    try:
+        found = _searched(job, rows, threads or torch.get_num_threads())
+    except InputError as error:
+        say(f"cannot look for it: {error}")
+        return job
+    if not found:
+        flight.landed()
+        raise RunError(_unexplained(death, len(rows)))
+    if len(found) > MOST * len(job.index):
+        raise mostly_failed(f"{len(found)} of {len(job.index)} images", next(iter(found.values())))
+    return excluding(job, found)
+
+
+def _doing(death: Death) -> str:
+    return f"at the step {death.what!r}"
+
+
+def _unexplained(death: Death, asked: int) -> str:
+    lines = [line.strip() for line in death.trace.splitlines() if line.strip().startswith("File ")]
+    where = f" The innermost line was {lines[0].removeprefix('File ')}." if lines else ""
+    return (
+        f"the process before this one {death.how} at the step {death.what!r}, and none of the {asked} images that were "
+        f"not measured yet ends a process that is asked about it alone.{where} Correct the model or the memory it is "
+        "given; the same command then tries again."
+    )
+
+
+def known_crashes(job: Job, path: Path) -> dict[int, str]:
+    """The rows of a job of which a run folder knows that they end processes, and why."""
+    known = read_json(path / NAME) if RunWriter(path).has(NAME) else {}
+    return {row: known[name] for row, name in enumerate(job.index.sample_ids) if name in known}
+
+
+def keep_crashes(job: Job, folder: RunWriter) -> None:
+    """Write down which images are not asked about, by their ids, where there are any."""
+    found = {
+        name: error
+        for name, error in zip(job.index.sample_ids, job.index.errors, strict=True)
+        if error is not None and error.startswith(DIED)
+    }
+    if found and not (folder.has(NAME) and read_json(folder.path / NAME) == found):
+        folder.log("images end the process that is asked about them", rows=len(found))
+        folder.write_json(NAME, found)
+
+
+def _unmeasured(job: Job, path: Path) -> IndexRows:
+    """Readable rows that no clean shard has; what is measured ends no process."""
+    done = set[str]()
+    for name, entry in RunWriter(path).shards().items():
+        if entry["condition"] == CLEAN.name:
+            done |= set(read_shard(path, name, ["sample_id"])["sample_id"])
+    return np.array([row for row in job.index.readable if job.index.sample_ids[row] not in done], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The duty to run the pass that signals share: index rows in, what it raised out."""
+
+    job: Job
+
+    def __call__(self, asked: IndexRows) -> str:
+        """What the pass on some rows raised; empty where it did not."""
+        try:
+            with blamed(), contained():
+                ask(self.job, asked)
+        except BaseException as error:  # noqa: BLE001 - it is told where the rows are measured
+            return reason(error)
+        return ""
+
+
+def _searched(job: Job, rows: IndexRows, threads: int) -> Mapping[int, str]:
+    """Those of some rows that end every process that is asked about them alone, and how."""
+    deadly = deadly_parts(Asking(sent(job, 1)), batches(job, rows), threads)
+    return {int(row): f"{DIED}{death.why}" for row, death in deadly}
+
+
+def deadly_parts(duty: Duty, parts: list[IndexRows], threads: int) -> Iterator[tuple[int, Died]]:
+    """Those of the numbers in some parts that end twice whoever is asked about them alone.
+
+    Raises:
+        InputError: no process can be started that has the duty.
+        RunError: too many processes died.
+    """
+    dumped, helper = pickle.dumps(duty), None
+    left, deaths = deque(parts), Counter[bytes]()
+    try:
+        while left:
+            helper = helper or _ready(dumped, threads)
+            part = left.popleft()
+            if helper.ask(part) is not None:
+                continue
+            death, helper = helper.death(), None
+            deaths[part.tobytes()] += 1
+            if len(part) > 1:
+                left.extendleft((part[len(part) // 2 :], part[: len(part) // 2]))
+            elif deaths[part.tobytes()] < 2:
+                left.appendleft(part)
+            else:
+                yield int(part[0]), death
+            _check(deaths.total(), death)
+    finally:
+        if helper is not None:
+            helper.end()
+
+
+def _check(deaths: int, death: Died) -> None:
+    if deaths > _DEATHS:
+        raise RunError(
+            f"{deaths} processes died one after the other when they were asked about images: the last one {death.why}. "
+            "Correct the model; the same command then tries again."
+        )
+
+
+def _ready(dumped: bytes, threads: int) -> Helper:
+    helper = Helper.of(threads)
+    if helper.ask((threads, dumped)) != READY:
+        helper.end()
+        raise InputError("no other process can be started that has this model and these images.")
+    return helper
