@@ -125,10 +125,14 @@ def _opened(child: Child, opening: Sequence[bytes]) -> Told | None:
     _CHILDREN.append(child)
     for asked in opening:
         answer = child.ask(asked)
-        why = f"ended with status {child.status()} on the way" if answer is None else pickle.loads(answer)  # noqa: S301
-        if why not in {"ready", None}:
-            _end_child()
-            return "unopened", why
+        if answer is None:
+            told = "lost", f"its process ended with status {child.status()} before it began"
+        elif (why := pickle.loads(answer)) in {"ready", None}:  # noqa: S301 - of the process that this one started
+            continue
+        else:
+            told = "unopened", str(why)
+        _end_child()
+        return told
     return None
 
 
