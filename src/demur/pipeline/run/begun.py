@@ -67,7 +67,7 @@ def begun_run(
             job = without_crashes(job, path, flight, progress.say, resources.threads)
             progress.say(_CHECKING)
             with flight.at(_CHECKING):
-                checks, job = _preflight(job)
+                checks, job = checked_job(job)
             folder = opened(path, job.plan, flight)
             with fault_log(folder):
                 keep_crashes(job, folder)
@@ -87,7 +87,7 @@ def say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> Non
         folder.log("goes on otherwise than it began", note=sentence)
 
 
-def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
+def checked_job(job: Job) -> tuple[list[dict[str, Any]], Job]:
     """Refuse what cannot be measured before anything is; what was found of the model, and the job with a surrogate."""
     checks = preflight_checks(job)
     without_failures(job, job.index.readable[: job.plan.batch], lambda job, _rows: try_signals(job), _silent)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demur.files import write_atomically
+from demur.files import rename, write_here
 from demur.records import EncodedShard
 from demur.seal import file_sha256, sha256_of
 
@@ -41,10 +41,12 @@ class PlacedShard:
 
     Attributes:
         rows: how many there are.
+        size: bytes of all files.
         files: its parts, if its scores have some, then its records.
     """
 
     rows: int
+    size: int
     files: tuple[PlacedFile, ...]
 
     def is_there(self, run: Path) -> bool:
@@ -55,10 +57,10 @@ class PlacedShard:
         """Give the files their names; the hashes by which the manifest knows them.
 
         Raises:
-            OSError: one of them is gone.
+            RunError: one of them is gone, or the folder cannot be written.
         """
         for file in self.files:
-            (run / file.room / file.name).replace(run / file.room / f"{name}.parquet")
+            rename(run / file.room / file.name, run / file.room / f"{name}.parquet")
         return {file.key: file.sha256 for file in self.files}
 
 
@@ -79,7 +81,7 @@ class SharedFolder:
     def of(cls, path: Path) -> "Iterator[SharedFolder]":
         """The run folder of this process, with its token in it for as long as this lasts."""
         found = cls(path=path.resolve(), token=secrets.token_hex(16))
-        write_atomically(found._file, found.token.encode())
+        write_here(found._file, found.token.encode())  # what a mirror keeps has no use for it
         try:
             yield found
         finally:
@@ -111,7 +113,7 @@ class SharedFolder:
             for (key, room), content in contents.items()
             if content is not None
         ]
-        return PlacedShard(rows=shard.rows, files=tuple(files))
+        return PlacedShard(rows=shard.rows, size=shard.size, files=tuple(files))
 
     def _put(self, room: str, name: str, content: bytes) -> str:
         folder = self.path / room

@@ -160,8 +160,8 @@ class RayEngine:
             return found
         if found.encoded.rows != len(task.rows):
             raise RunError(
-                f"{task.name} has {len(task.rows)} rows, and a node measured {found.encoded.rows} of it: its demur cuts "
-                f"shards otherwise. Install the same everywhere. {_CONTINUES}"
+                f"{task.name} has {len(task.rows)} rows, and a node measured {found.encoded.rows} of it: its demur "
+                f"cuts shards otherwise. Install the same everywhere. {_CONTINUES}"
             )
         if isinstance(found.encoded, PlacedShard):
             until = time.monotonic() + _VISIBLE

@@ -19,6 +19,7 @@ from demur.files import (
     json_bytes,
     locked,
     read_json,
+    remove,
     whole_lines,
     write_atomically,
     write_json,
@@ -147,7 +148,7 @@ class RunWriter:
         done = self.shards()
         write_json(self.path / seal.MANIFEST, [done[name] for name in sorted(done)])
         seal.seal_file(self.path, seal.MANIFEST)
-        self._journal.unlink(missing_ok=True)
+        remove(self._journal)
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl."""
