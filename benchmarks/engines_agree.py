@@ -34,7 +34,7 @@ from demur.pipeline.run.resources import Resources
 
 ROOMS = ("plan.toml", "run.json", "manifest.json", "records/*", "parts/*", "facts/*", "thumbs/*")
 DERIVED = ("results.json", "report.html", "summary.md", "junit.xml", "tables/*")
-TIMES = ("timings/signals.json", "log.jsonl")
+TIMES = ("timings/*.json", "log.jsonl")
 
 
 class Silent:
@@ -98,7 +98,7 @@ def derived(run: Path, times: Path) -> dict[str, bytes]:
     """What is worked out of a copy of a run that took the times of another."""
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(run, Path(folder) / "run", symlinks=True)
-        seal.write_sealed(copy, {name: (times / name).read_bytes() for name in TIMES})
+        seal.write_sealed(copy, files(times, TIMES))
         shutil.copyfile(times / "timings/times.jsonl", copy / "timings/times.jsonl")
         demur.report.write(copy, demur.analysis.write_results(copy, by="audit"))
         return files(copy, DERIVED)

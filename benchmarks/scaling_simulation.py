@@ -1,9 +1,10 @@
 """How an audit scales from 1 to 100 nodes: a simulation by measured times, with its serial parts and lost nodes.
 
-    python benchmarks/scaling_simulation.py [--quick] [--run FOLDER] [--images N] [--slots N] [--lives HOURS]
+    python benchmarks/scaling_simulation.py [--quick] [--run FOLDER] [--images N] [--attacked N] [--slots N]
+                                            [--lives HOURS]
 
-Tasks take what shards of their kind took in a run: `timings/times.jsonl` of a folder, or else of a run that is measured
-first. They are listed as the plan has them and each goes to the first slot that is free, in two phases, with what is
+Tasks take what shards of their kind took of a processor in a run: `timings/times.jsonl` of a folder, or else of the
+shipped classifier on Fashion-MNIST, measured first. They are listed as the plan has them and each goes to the first slot that is free, in two phases, with what is
 fixed between them alone in one process. A node is of use some seconds after it is started, for its processes load the
 model and the data. What is no row is done in one process beside the second phase, and what comes last after it. With
 `--lives` nodes are lost at random, by exponential lives of so many hours, and others are started in their place; what
@@ -86,21 +87,26 @@ class Cluster:
     lives: float
 
 
-def measured(run: Path) -> Measured:
-    """What a finished run took; shards with fewer rows count as they would whole."""
+def measured(run: Path, spent: float | None) -> Measured:
+    """What a finished run took of one processor; shards with fewer rows count as they would whole.
+
+    Args:
+        run: its folder.
+        spent: by the whole of it, where that was measured; else what its log says of time counts.
+    """
     kinds = [condition["kind"] for condition in read_json(run / "run.json")["conditions"]]
     rows = {entry["shard"]: entry["rows"] for entry in read_json(run / "manifest.json")}
     images = sum(count for name, count in rows.items() if name.startswith("c000-"))
     found, told, others = defaultdict[str, list[float]](list), 0.0, dict[str, float]()
     for line in map(json.loads, (run / TIMES).read_text().splitlines()):
-        told += line["seconds"]
+        told += line["cpu"]
         if line["name"] in rows:
             kind = kinds[int(line["name"][1:4])]
-            found[kind].append(line["seconds"] * SHARD / rows[line["name"]])
+            found[kind].append(line["cpu"] * SHARD / rows[line["name"]])
         else:
-            others[line["name"]] = line["seconds"]
+            others[line["name"]] = line["cpu"]
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    whole = sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished")
+    whole = spent or sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished")
     once = others.pop("preprocessing", 0.0) + others.pop("pictures", 0.0) + others.pop("late_policies", 0.0)
     return Measured(
         shards=found,
@@ -115,12 +121,12 @@ def measured(run: Path) -> Measured:
 
 
 def reporting(run: Path) -> float:
-    """Seconds for results and report of a run."""
+    """Seconds of the processor for results and report of a run."""
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(run, Path(folder) / "run")
-        began = time.monotonic()
+        began = time.process_time()
         demur.report.write(copy, demur.analysis.write_results(copy, by="audit"))
-        return time.monotonic() - began
+        return time.process_time() - began
 
 
 def taking_in(run: Path, count: int = 200) -> float:
@@ -206,7 +212,7 @@ def simulated(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a run of 600 images, and a tenth of the images")
+    parser.add_argument("--quick", action="store_true", help="a run of 300 images, and a tenth of the images")
     parser.add_argument("--run", type=Path, help="a finished run folder, by whose times the simulation goes")
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--attacked", type=int, default=20_000)
@@ -214,14 +220,18 @@ def main() -> None:
     parser.add_argument("--lives", type=float, default=24.0, help="hours that a node lives, on average")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        times = measured(given.run or _run(Path(folder) / "run", quick=given.quick))
+        run, spent = (given.run, None) if given.run else _run(Path(folder) / "run", 300 if given.quick else 1500)
+        times = measured(run, spent)
     images, attacked = (given.images // 10, given.attacked // 10) if given.quick else (given.images, given.attacked)
     print(json.dumps(table(times, images, attacked, given.slots, given.lives * 3600)))
 
 
-def _run(out: Path, *, quick: bool) -> Path:
-    given = {"data.limit": 600 if quick else 4000, "conditions.attacked": 100 if quick else 1000}
-    return run_plan(read_plan(None, (), given), out, Silent(), resources=Resources(workers=1, threads=1))
+def _run(out: Path, images: int) -> tuple[Path, float]:
+    """The folder of an audit by one process, and the seconds of the processor that it took."""
+    began = time.process_time()
+    plan = read_plan(None, (), {"data.limit": images, "conditions.attacked": images // 6})
+    run_plan(plan, out, Silent(), resources=Resources(workers=1, threads=1))
+    return out, time.process_time() - began
 
 
 def table(times: Measured, images: int, attacked: int, slots: int, lives: float) -> dict[str, object]:

@@ -85,6 +85,8 @@ def _joined(need: Need) -> str:
     if need.address is None:
         ray.init(address="local", num_cpus=need.cores, include_dashboard=False, **quiet)
         return ""
+    if "://" in need.address:
+        return "it leads to a gateway of Ray, and tasks are submitted from within the cluster"
     host, _, port = need.address.rpartition(":")
     if host:
         try:
@@ -97,7 +99,7 @@ def _joined(need: Need) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return " ".join(line.strip() for line in lines[:4])[:400]
+    return " ".join(line.strip() for line in lines[:4])[:400].rstrip(" .")
 
 
 @dataclass
