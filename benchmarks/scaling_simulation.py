@@ -4,12 +4,13 @@
                                             [--lives HOURS]
 
 Tasks take what shards of their kind took of a processor in a run: `timings/times.jsonl` of a folder, or else of the
-shipped classifier on Fashion-MNIST, measured first. They are listed as the plan has them and each goes to the first slot that is free, in two phases, with what is
-fixed between them alone in one process. A node is of use some seconds after it is started, for its processes load the
-model and the data. What is no row is done in one process beside the second phase, and what comes last after it. With
-`--lives` nodes are lost at random, by exponential lives of so many hours, and others are started in their place; what
-they were at is measured again. Every shard takes the process that leads the run as long as it takes to take in and
-write one, measured here. Not simulated: a network or a file system that is full. The last line is JSON.
+shipped classifier on Fashion-MNIST, measured first. They are listed as the plan has them, and each goes to the first
+slot that is free, in two phases; what is fixed between them is done by one process. A node is of use some seconds after
+it is started, for its processes load the model and the data. What is no row is done by one process beside the second
+phase, and what comes last after it. With `--lives` nodes are lost at random, by exponential lives of so many hours on
+average, and others are started in their place; what they were at is measured again. Every shard takes the process that
+leads the run as long as it takes to take in and write one, measured here. Not simulated: a network or a file system
+that has no more to give. The last line is JSON.
 """
 
 import argparse
