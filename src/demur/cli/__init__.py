@@ -30,6 +30,7 @@ from demur.cli.matrix_command import matrix
 from demur.cli.monitor_command import monitor
 from demur.cli.part_commands import freeze, merge
 from demur.cli.run_commands import audit, list_names, plan, report
+from demur.cli.run_folders import local_folders
 from demur.cli.second_wind import take_second_wind
 from demur.cli.serve_command import serve
 from demur.cli.settings import is_standard
@@ -71,8 +72,8 @@ def _command(work: Callable[..., None]) -> Callable[..., None]:
     def command(*arguments: Any, **options: Any) -> None:
         with needing_torch(f"`demur {' '.join(sys.argv[1:2])}`"), contained():
             try:
-                with blamed():
-                    work(*arguments, **options)
+                with blamed(), local_folders(work, options) as here:
+                    work(*arguments, **here)
             except (DemurError, OSError, typer.Exit, KeyboardInterrupt):
                 raise
             except BaseException as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
     EngineAddress,
     EngineName,
@@ -18,13 +19,14 @@ from demur.cli.settings import (
     status,
 )
 from demur.errors import InputError
+from demur.remote import shown
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
     from demur.pipeline.run.merged_parts import Merged
     from demur.pipeline.run.resources import Resources
 
-Run = Annotated[Path, typer.Argument(help="Run folder that `demur merge` wrote.")]
+Run = Annotated[Path, typer.Argument(help="Run folder that `demur merge` wrote."), RunFolder()]
 Device = Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")]
 Shard = Annotated[
     str | None, typer.Option(metavar="i/N", help="Measure part i of N only, from 1/N to N/N; then demur merge.")
@@ -32,6 +34,7 @@ Shard = Annotated[
 Frozen = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="With --shard: the frozen run folder; measures all but the clean shards."),
+    RunFolder(),
 ]
 
 _NAMED = 3
@@ -52,13 +55,17 @@ def audit_part(
     with progress_display() as progress:
         done = measure_part(chosen, part, place, progress, frozen=frozen, others=StandIns(device=device), resources=use)
     kind = "other" if done.frozen else "clean"
-    print(f"Part {part}: {done.own} of {done.all} {kind} shards measured, in {done.folder}")
+    print(shown(f"Part {part}: {done.own} of {done.all} {kind} shards measured, in {done.folder}"))
     print("Next, with every part there: demur merge PART… --out RUN")
 
 
 def merge(
-    parts: Annotated[list[Path], typer.Argument(metavar="PART…", help="Folders that demur audit --shard wrote.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder they become; made if it is not there.")],
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART…", help="Folders that demur audit --shard wrote."), RunFolder()
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="RUN", help="The run folder they become; made if it is not there."), RunFolder()
+    ],
     device: Device = None,
     workers: Workers = None,
     threads: Threads = None,
@@ -81,13 +88,13 @@ def merge(
     use = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     found = merge_parts(parts, out)
     for note in found.notes:
-        print(note, file=sys.stderr)
-    print(f"Merged {found.added} shards into {out}; {found.there} were there already.", file=sys.stderr)
+        print(shown(note), file=sys.stderr)
+    print(shown(f"Merged {found.added} shards into {out}; {found.there} were there already."), file=sys.stderr)
     if not found.whole:
-        print(_missing(found))
+        print(shown(_missing(found)))
         raise typer.Exit(3 if found.missing_clean or found.frozen else 0)
     words, code = _finished(out, device, use)
-    print((out / "results.json").read_text("utf-8") if json else words)
+    print((out / "results.json").read_text("utf-8") if json else shown(words))
     raise typer.Exit(code)
 
 
@@ -134,4 +141,4 @@ def freeze(
     with progress_display() as progress:
         rows, sha256 = freeze_run(run, progress, others=StandIns(device=device), resources=use)
     print(f"Frozen on {rows:,} clean rows: {sha256}")
-    print(f"Next, every part again: demur audit … --shard i/N --frozen {run}")
+    print(shown(f"Next, every part again: demur audit … --shard i/N --frozen {run}"))

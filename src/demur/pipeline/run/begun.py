@@ -18,6 +18,7 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
 from demur.pipeline.run.crashes import READING, keep_crashes, refuse_deadly_files, without_crashes
 from demur.pipeline.run.effort import Progress
+from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
 from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.model_answers import check_answers
@@ -54,6 +55,7 @@ def begun_run(
     plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources
 ) -> Iterator[Begun]:
     """The job of a plan and its folder, locked, which belongs to this plan, this model and these images."""
+    check_engine(resources)
     if resources.threads is not None:
         torch.set_num_threads(resources.threads)
     kept, flights = KeptImages(resources.image_memory * MIB), list[Flight]()
@@ -86,7 +88,7 @@ def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, s
     job = without_crashes(job, flight, progress.say, resources.threads)
     progress.say(_CHECKING)
     with flight.at(_CHECKING):
-        checks, job = _preflight(job)
+        checks, job = checked_job(job)
     folder = opened(flight.folder, job.plan, flight)
     stack.enter_context(fault_log(folder))
     keep_crashes(job, folder)
@@ -130,7 +132,7 @@ def say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> Non
         folder.log("goes on otherwise than it began", note=sentence)
 
 
-def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
+def checked_job(job: Job) -> tuple[list[dict[str, Any]], Job]:
     """Refuse what cannot be measured before anything is; what was found of the model, and the job with a surrogate."""
     checks = preflight_checks(job)
     without_failures(job, job.index.readable[: job.plan.batch], lambda job, _rows: try_signals(job), _silent)

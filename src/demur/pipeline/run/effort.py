@@ -12,6 +12,7 @@ from demur.pipeline.run.engine import Died, Failed, Outcome
 from demur.pipeline.run.engines import engine_of
 from demur.pipeline.run.forecast import Forecast
 from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.planned_effort import write_planned
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.retries import Retries
 from demur.pipeline.run.run_writer import RunWriter
@@ -45,6 +46,7 @@ class Effort:
         self._retries = Retries(job)
         self._left: dict[str, Shard] = {}
         self._open: set[str] = set()
+        self._work: tuple[Shard, ...] = ()
         self._decided = False
 
     def __enter__(self) -> "Effort":
@@ -56,7 +58,7 @@ class Effort:
 
     def begin(self, work: Sequence[Shard], missing: Sequence[Shard]) -> None:
         """Tell of the whole work, and of what an earlier run did of it."""
-        self._left = {task.name: task for task in missing}
+        self._work, self._left = tuple(work), {task.name: task for task in missing}
         self._progress.start(sum(task.cost for task in work))
         for task in work:
             if task.name not in self._left:
@@ -123,6 +125,8 @@ class Effort:
             what = "the model failed and was run again"
             self._folder.log(what, what=task.name, why=found.why, rows=found.failed)
         self._folder.time(task.name, found.seconds, found.cpu)
+        if not self._decided:
+            write_planned(self._folder, self._work, task, found)
         self._forecast.note(task, found.seconds)
         del self._left[task.name]
         self._open.discard(task.name)

@@ -46,6 +46,7 @@ from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.planned import planned
+from demur.pipeline.run.planned_effort import write_spent
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
@@ -93,6 +94,7 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
             folder.write_json("facts/preflight.json", checks)
             _note_preprocessing(job, folder, progress)
             _measure(job, folder, progress, resources)
+            write_spent(folder)
             folder.log("finished", seconds=round(time.monotonic() - began, 1))
             folder.finish()
     return folder.path

@@ -17,6 +17,7 @@ from demur.data.relabelled import as_opened, under_classes
 from demur.data.unknown_images import unknown_images
 from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
+from demur.pipeline.drawn_rows import check_strata
 from demur.pipeline.job import Job
 from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
@@ -118,6 +119,7 @@ def prepared_job(
     if guard is not None:
         index = _all_test(index)
     check_sites(setup.policies, index)
+    check_strata(index, plan.conditions.strata, plan.conditions.least)
     lines = preprocessing_lines(address, classifier, as_opened(source))
     strangers = _unknown_images(plan, unknown, index, classifier)
     parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}
