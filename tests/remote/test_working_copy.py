@@ -108,14 +108,14 @@ def test_a_line_of_the_journal_is_an_object_for_each_shard(machine, objects):
         adopted(first, "c000-s0001", b"one")
         adopted(first, "c000-s0000", b"zero")
         adopted(first, "c000-s0001", b"one again")  # it was damaged, and measured anew
-    assert [name for name in objects.list("runs/first/shards/")] == ["c000-s0000.json", "c000-s0001.json"]
+    assert list(objects.list("runs/first/shards/")) == ["c000-s0000.json", "c000-s0001.json"]
     kill(first)
     second = machine("second")
     with mirrored(second.root, second):
         found = RunWriter(second.folder).shards()
         assert found == {"c000-s0000": entry("c000-s0000", b"zero"), "c000-s0001": entry("c000-s0001", b"one again")}
         RunWriter(second.folder).finish()
-    assert [each for each in objects.list("runs/first/shards/")] == []
+    assert list(objects.list("runs/first/shards/")) == []
     assert json.loads(objects.get("runs/first/manifest.json")[0]) == [found["c000-s0000"], found["c000-s0001"]]
 
 
@@ -136,9 +136,15 @@ def test_a_journal_that_was_brought_there_by_other_means_counts_too(machine, obj
 
 def test_the_second_of_two_writers_is_refused(machine):
     first, second = machine("first"), machine("second")
-    with mirrored(first.root, first), mirrored(second.root, second), locked(first.folder):
-        with pytest.raises(RunError, match=f"is writing into {ADDRESS}. Wait"), locked(second.folder):
-            pass
+    refused = pytest.raises(RunError, match=f"is writing into {ADDRESS}. Wait")
+    with (
+        mirrored(first.root, first),
+        mirrored(second.root, second),
+        locked(first.folder),
+        refused,
+        locked(second.folder),
+    ):
+        pass
 
 
 def test_a_writer_whose_lease_was_taken_over_stops_and_harms_nothing(machine, objects):
@@ -183,9 +189,7 @@ def test_a_reader_that_writes_at_last_is_refused_if_another_wrote_meanwhile(mach
         writer.lock()
         write_atomically(writer.folder / "run.json", b"{}")
         writer.close()
-        with pytest.raises(
-            RunError, match=f"{ADDRESS} was changed by another process since .* Run the same command again"
-        ):
+        with pytest.raises(RunError, match=f"{ADDRESS} was changed by another process since"):
             write_atomically(reader.folder / "results.json", b"{}")
 
 
@@ -299,6 +303,5 @@ def test_errors_call_the_copy_by_its_address(objects):
 def test_a_cache_that_cannot_be_written_is_told(objects, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DEMUR_CACHE", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="cannot write the cache folder .* Choose another with DEMUR_CACHE=DIR"):
-        with working_folder(ADDRESS):
-            pass
+    with pytest.raises(InputError, match=r"cannot write the cache folder .*DEMUR_CACHE=DIR"), working_folder(ADDRESS):
+        pass
