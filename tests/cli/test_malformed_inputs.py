@@ -353,13 +353,13 @@ def test_torn_images_in_every_split_go_through_everything(demur, good, tmp_path)
 
 
 def test_an_image_that_goes_while_it_runs_is_not_measured_as_grey(demur, good, folder, address, monkeypatch):
-    from demur.pipeline.run import loop
+    from demur.pipeline.run import begun
 
     def knock(job):
         (folder / job.index.sample_ids[5]).unlink()
         return []
 
-    monkeypatch.setattr(loop, "preflight_checks", knock)
+    monkeypatch.setattr(begun, "preflight_checks", knock)
     said = demur("audit", good, address, *QUICK, "--out", "run", "--image-memory", "0")
     assert said.status == 2
     assert "could be read when this run began and cannot be read any more" in said.err

@@ -20,6 +20,7 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
+from demur.analysis.effort_table import effort
 from demur.analysis.figures.figure_tables import FigureTables, figure_tables
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
@@ -187,6 +188,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "fusions": layer_fusions(run),
         "class_maps": class_map_tables(run),
         "overhead": overhead(run),
+        "effort": effort(run),
         "corruption_map": corruption_map(run),
         "unknown": unknown_answers(run),
         "coverage_loss": coverage_loss(run),

@@ -78,9 +78,9 @@ def fit(
             f"--embed is weights or program; got {embed!r}. Leave it out to keep the model by its address."
         )
     if run is not None:
-        fixed = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan}
-        chosen = None if signal == "auto" else signal
-        refuse_beside("--from", "the certificate of a run", **fixed, signal=chosen, limit=limit)
+        chosen = {"signal": None if signal == "auto" else signal, "set": set_ or None, "limit": limit, "device": device}
+        aims = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan}
+        _refuse_beside_run(model or data, **aims, **chosen)
     choices = GuardChoices(embedding=EMBEDDINGS[embed], expires=expires, golden=golden)
     choices.check(out)
     clean = [] if plan is not None else ['conditions.use=["clean"]']
@@ -88,6 +88,12 @@ def fit(
         model, data, plan, [*(set_ or ()), *clean], limit, risk, None, None, None, coverage, None, attack_signal
     )
     _fit(named if signal == "auto" else named.about_signal(signal), run, out, choices, device)
+
+
+def _refuse_beside_run(address: str | None, **others: object) -> None:
+    if address is not None:
+        raise InputError(f"--from takes the model and the images of a run; got {address!r}, too. Leave it out.")
+    refuse_beside("--from", "the certificate of a run", **others)
 
 
 def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", device: str | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate
 from demur.cli.part_commands import Frozen, Shard, audit_part
 from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
@@ -14,9 +15,13 @@ from demur.cli.settings import (
     Batch,
     Coverage,
     Data,
+    EngineAddress,
+    EngineName,
+    GpusPerTask,
     GuardFolder,
     ImageMemory,
     Limit,
+    MemoryPerTask,
     Model,
     PlanFile,
     Prevalence,
@@ -72,6 +77,10 @@ def audit(
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    gpus_per_task: GpusPerTask = 0.0,
+    memory_per_task: MemoryPerTask = None,
     shard: Shard = None,
     frozen: Frozen = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
@@ -87,7 +96,8 @@ def audit(
         chosen = chosen.with_guard(guard)
     from demur.pipeline.run.resources import Resources
 
-    resources = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    resources = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     if shard is not None or frozen is not None:
         return audit_part(chosen, shard, frozen, out, device, resources)
     folder, words, code = _audited(chosen, out, device, resources)
@@ -147,12 +157,26 @@ def plan(
     as_: Annotated[
         ScriptFormat, typer.Option("--as", help="With --shards: what runs the parts.")
     ] = ScriptFormat.COMMANDS,
+    estimate: Estimated = False,
+    machines: Counted = 1,
+    workers: Workers = None,
+    price_per_hour: Price = None,
+    json: AsJson = False,
 ) -> None:
-    """Print the resolved plan as TOML, every default written out; with --shards the commands of its parts."""
+    """Print the resolved plan as TOML, every default written out; its parts as commands; or what it will take."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
-        return
+    elif estimate:
+        from demur.pipeline.estimate.estimate import Machines
+
+        print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), as_json=json)
+    else:
+        _print_plan(chosen)
+
+
+def _print_plan(chosen: "Plan") -> None:
+    """The plan as an audit would write it out, as far as that can be told here."""
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.pipeline.run.prepare import written_out

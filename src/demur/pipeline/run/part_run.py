@@ -18,9 +18,11 @@ from demur.foreign import blamed
 from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.run.begun import begun_run
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.fitting import stored_signals
-from demur.pipeline.run.loop import begun_run, fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.planned import planned
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
@@ -116,7 +118,7 @@ def measure_part(
 
 
 def _measure(job: Job, folder: RunWriter, mine: list[Shard], progress: Progress, resources: Resources) -> None:
-    done = folder.intact({task.name: len(task.rows) for task in mine})
+    done = folder.intact(planned(job, mine))
     missing = [task for task in mine if task.name not in done]
     if not missing:
         return
@@ -199,7 +201,7 @@ def freeze_run(
         begun_run(plan, run, progress, others, used) as (job, folder, checks, _notes),
     ):
         work = list(shards(job))
-        clean = {task.name: len(task.rows) for task in work if task.condition == CLEAN}
+        clean = planned(job, [task for task in work if task.condition == CLEAN])
         missing = sorted(set(clean) - folder.intact(clean))
         if missing:
             raise RunError(
@@ -211,4 +213,4 @@ def freeze_run(
         progress.say("fitting policies")
         with folder.timed("policies"):
             freeze_policies(fitted, folder, read(folder.path, CLEAN.name))
-    return sum(clean.values()), frozen_sha256(run)
+    return sum(len(each.rows) for each in clean.values()), frozen_sha256(run)
