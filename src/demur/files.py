@@ -103,6 +103,21 @@ def write_here(path: Path, content: bytes) -> None:
         raise _unwritten(path, error) from None
 
 
+def rename(source: Path, target: Path) -> None:
+    """Give a file that is whole already its name.
+
+    Raises:
+        RunError: it is gone, or the place cannot be written.
+    """
+    mirror = _mirror_of(target)
+    try:
+        if mirror is not None:
+            mirror.write(target, source.read_bytes())
+        source.replace(target)
+    except OSError as error:
+        raise _unwritten(target, error) from None
+
+
 def append_line(path: Path, line: str) -> None:
     """Append a whole line to a file, or nothing.
 

@@ -18,6 +18,7 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
 from demur.pipeline.run.crashes import READING, keep_crashes, refuse_deadly_files, without_crashes
 from demur.pipeline.run.effort import Progress
+from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
 from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.model_answers import check_answers
@@ -54,6 +55,7 @@ def begun_run(
     plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources
 ) -> Iterator[Begun]:
     """The job of a plan and its folder, locked, which belongs to this plan, this model and these images."""
+    check_engine(resources)
     if resources.threads is not None:
         torch.set_num_threads(resources.threads)
     kept, flights = KeptImages(resources.image_memory * MIB), list[Flight]()

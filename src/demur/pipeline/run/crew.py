@@ -94,12 +94,18 @@ class Helper:
         status = self.process.wait(_DYING)
         if status is None:  # it lives, and what it says is not to be understood
             self.end()
-            return Died(why="gave no answer that could be read", may_be_rows=True)
-        if status >= 0:
-            return Died(why=f"ended with status {status}", may_be_rows=True, crashed=True)
-        killed = -status == signal.SIGKILL
-        name = signal.Signals(-status).name + (", as for want of memory" if killed else "")
-        return Died(why=f"ended by {name}", may_be_rows=True, crashed=-status in CRASHES)
+        return death_of(status)
+
+
+def death_of(status: int | None) -> Died:
+    """What is told of a process that ended with a status while it measured; None of one that lived and was mute."""
+    if status is None:
+        return Died(why="gave no answer that could be read", may_be_rows=True)
+    if status >= 0:
+        return Died(why=f"ended with status {status}", may_be_rows=True, crashed=True)
+    killed = -status == signal.SIGKILL
+    name = signal.Signals(-status).name + (", as for want of memory" if killed else "")
+    return Died(why=f"ended by {name}", may_be_rows=True, crashed=-status in CRASHES)
 
 
 class Crew:

@@ -13,6 +13,7 @@ from demur.pipeline.halving import MOST, measure_by_halves, release_memory
 from demur.pipeline.job import IndexRows, Job, Shard
 from demur.pipeline.plan.conditions import Condition, Kind
 from demur.pipeline.run.attribution_rows import measure_map, measure_occlusion, measure_search
+from demur.pipeline.run.placed_shard import PlacedShard
 from demur.pipeline.run.record_rows import (
     failure_table,
     measure_attack,
@@ -39,14 +40,14 @@ class MeasuredShard:
     """The rows of a shard as they are written, whichever process measured them.
 
     Attributes:
-        encoded: the rows.
+        encoded: the rows, as bytes or as files that are in the run folder already.
         why: why the model was asked again about fewer of them; empty if all went well.
         failed: rows with an error.
         seconds: how long it took.
         cpu: seconds of the processor, of all threads of the process.
     """
 
-    encoded: EncodedShard
+    encoded: EncodedShard | PlacedShard
     why: str
     failed: int
     seconds: float

@@ -70,6 +70,7 @@ class Pieces:
         asked = np.array([row for row in self.whole.rows if int(row) not in self.whole.lost], dtype=np.int64)
         planned = planned_parts(job, self.whole.condition, asked)
         for rows, found in self.measured:
+            assert isinstance(found.encoded, EncodedShard)  # only whole shards are placed
             table = found.encoded.table()
             if tuple(rows.tolist()) not in planned and BATCH_SIZE not in table.columns:
                 table = table.with_columns(pl.lit(len(rows), pl.Int32).alias(BATCH_SIZE))

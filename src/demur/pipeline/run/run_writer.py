@@ -27,6 +27,7 @@ from demur.files import (
 from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.flight import Flight
+from demur.pipeline.run.placed_shard import PlacedShard
 from demur.pipeline.run.planned import Planned
 from demur.records import JOURNAL, EncodedShard
 
@@ -83,7 +84,7 @@ class RunWriter:
     def _journal(self) -> Path:
         return self.path / JOURNAL
 
-    def add(self, name: str, condition: str, shard: EncodedShard) -> None:
+    def add(self, name: str, condition: str, shard: EncodedShard | PlacedShard) -> None:
         """Write the parts of its scores, then a shard, then the line that names it: what is there already stays."""
         if not (self.path / seal.MANIFEST).exists():
             write_json(self.path / seal.MANIFEST, [])

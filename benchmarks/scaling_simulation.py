@@ -1,0 +1,274 @@
+"""How an audit scales from 1 to 100 nodes: a simulation by measured times, with its serial parts and lost nodes.
+
+    python benchmarks/scaling_simulation.py [--quick] [--run FOLDER] [--images N] [--attacked N] [--slots N]
+                                            [--lives HOURS]
+
+Tasks take what shards of their kind took of a processor in a run: `timings/times.jsonl` of a folder, or else of the
+shipped classifier on Fashion-MNIST, measured first. They are listed as the plan has them, and each goes to the first
+slot that is free, in two phases; what is fixed between them is done by one process. A node is of use some seconds after
+it is started, for its processes load the model and the data. What is no row is done by one process beside the second
+phase, and what comes last after it. With `--lives` nodes are lost at random, by exponential lives of so many hours on
+average, and others are started in their place; what they were at is measured again. Every shard takes the process that
+leads the run as long as it takes to take in and write one, measured here. Not simulated: a network or a file system
+that has no more to give. The last line is JSON.
+"""
+
+import argparse
+import heapq
+import json
+import random
+import shutil
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+import demur.analysis
+import demur.report
+from demur.files import read_json
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.loop import run_plan
+from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.run_writer import TIMES, RunWriter
+from demur.records import EncodedShard, read
+
+STARTING = 30.0
+"""Seconds from the start of a node until it measures, most of them for its processes to load the model."""
+
+NODES = (1, 2, 5, 10, 20, 50, 100)
+SHARD = 512
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, rows: int) -> None: ...
+
+    def advance(self, rows: int, what: str, left: float | None = None) -> None: ...
+
+    def say(self, what: str) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Seconds of a run.
+
+    Attributes:
+        shards: of whole shards, by the kind of their condition, as they came.
+        conditions: of each kind, how many there are.
+        once: of what comes before or after and does not grow.
+        before: until the first shard is handed out, of each image.
+        between: what is fixed by the clean rows, of each image.
+        beside: in one process while others measure.
+        after: results and report, of each image.
+        taking_in: of the leading process for each shard.
+    """
+
+    shards: Mapping[str, Sequence[float]]
+    conditions: Mapping[str, int]
+    once: float
+    before: float
+    between: float
+    beside: float
+    after: float
+    taking_in: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Nodes with so many slots each, and how long one lives, in seconds; infinite where none is lost."""
+
+    nodes: int
+    slots: int
+    lives: float
+
+
+def measured(run: Path, spent: float | None) -> Measured:
+    """What a finished run took of one processor; shards with fewer rows count as they would whole.
+
+    Args:
+        run: its folder.
+        spent: by the whole of it, where that was measured; else what its log says of time counts.
+    """
+    kinds = [condition["kind"] for condition in read_json(run / "run.json")["conditions"]]
+    rows = {entry["shard"]: entry["rows"] for entry in read_json(run / "manifest.json")}
+    images = sum(count for name, count in rows.items() if name.startswith("c000-"))
+    found, told, others = defaultdict[str, list[float]](list), 0.0, dict[str, float]()
+    for line in map(json.loads, (run / TIMES).read_text().splitlines()):
+        told += line["cpu"]
+        if line["name"] in rows:
+            kind = kinds[int(line["name"][1:4])]
+            found[kind].append(line["cpu"] * SHARD / rows[line["name"]])
+        else:
+            others[line["name"]] = line["cpu"]
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    whole = spent or sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished")
+    once = others.pop("preprocessing", 0.0) + others.pop("pictures", 0.0) + others.pop("late_policies", 0.0)
+    return Measured(
+        shards=found,
+        conditions={kind: kinds.count(kind) for kind in found},
+        once=once,
+        before=max(0.0, whole - told) / images,
+        between=others.pop("policies", 0.0) / images,
+        beside=sum(others.values()),
+        after=reporting(run) / images,
+        taking_in=taking_in(run),
+    )
+
+
+def reporting(run: Path) -> float:
+    """Seconds of the processor for results and report of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(run, Path(folder) / "run")
+        began = time.process_time()
+        demur.report.write(copy, demur.analysis.write_results(copy, by="audit"))
+        return time.process_time() - began
+
+
+def taking_in(run: Path, count: int = 200) -> float:
+    """Seconds of this process to write a shard of a run and the lines that name it."""
+    shard = EncodedShard.of(read(run).head(SHARD).drop(pl.selectors.starts_with("part.")), "measured")
+    with tempfile.TemporaryDirectory() as folder:
+        writer = RunWriter(Path(folder))
+        (writer.path / "records").mkdir()
+        began = time.monotonic()
+        for at in range(count):
+            writer.add(f"c000-s{at:04d}", "clean", shard)
+            writer.time(f"c000-s{at:04d}", 1.0, 1.0)
+        return (time.monotonic() - began) / count
+
+
+def tasks_of(times: Measured, images: int, attacked: int, rng: random.Random) -> tuple[list[float], list[float]]:
+    """Seconds of every shard of a larger audit, in the order of its plan: clean ones, and all others."""
+    phases: tuple[list[float], list[float]] = ([], [])
+    for kind, count in times.conditions.items():
+        rows = images if kind in {"clean", "corruption"} else attacked
+        found = [rng.choice(times.shards[kind]) for _ in range(count * -(-rows // SHARD))]
+        phases[kind != "clean"].extend(found)
+    return phases
+
+
+class Slots:
+    """The places of a cluster where a task may run, and the nodes that they are of; all but the last die in turn."""
+
+    def __init__(self, on: Cluster, began: float, rng: random.Random) -> None:
+        self._on, self._rng = on, rng
+        self._ends: list[float] = []
+        self._heirs: dict[int, int] = {}
+        self._free = [(began + STARTING, node) for node in range(on.nodes) for _ in range(on.slots)]
+        for _ in range(on.nodes):
+            self._started(began)
+
+    def _started(self, at: float) -> int:
+        endless = self._on.lives == float("inf")
+        self._ends.append(float("inf") if endless else at + self._rng.expovariate(1 / self._on.lives))
+        return len(self._ends) - 1
+
+    def run(self, seconds: float, since: float) -> tuple[float, bool]:
+        """When a task ends that is given since then to whoever is free first, and whether it is done; or lost."""
+        while True:
+            ready, node = heapq.heappop(self._free)
+            begin, end = max(ready, since), self._ends[node]
+            if begin + seconds <= end:
+                heapq.heappush(self._free, (begin + seconds, node))
+                return begin + seconds, True
+            if node not in self._heirs:
+                self._heirs[node] = self._started(end)
+            heapq.heappush(self._free, (end + STARTING, self._heirs[node]))
+            if begin < end:
+                return end, False
+
+
+def simulated(
+    phases: Sequence[Sequence[float]], serial: Sequence[float], times: Measured, on: Cluster, rng: random.Random
+) -> float:
+    """Seconds from start to end.
+
+    Args:
+        phases: seconds of the shards of either phase.
+        serial: seconds of one process before, between and after them.
+        times: what was measured; `beside` goes on beside the second phase.
+        on: the cluster, which is started with the first phase.
+        rng: draws how long nodes live.
+    """
+    now, slots = serial[0], Slots(on, serial[0], rng)
+    for at, tasks in enumerate(phases):
+        queue = [(now, number, seconds) for number, seconds in enumerate(tasks)]
+        done = now + len(queue) * times.taking_in
+        while queue:
+            since, number, seconds = heapq.heappop(queue)
+            end, whole = slots.run(seconds, since)
+            if whole:
+                done = max(done, end + times.taking_in)
+            else:
+                heapq.heappush(queue, (end, number, seconds))
+        now = max(done, now + at * times.beside) + serial[at + 1]
+    return now
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a run of 300 images, and a tenth of the images")
+    parser.add_argument("--run", type=Path, help="a finished run folder, by whose times the simulation goes")
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--attacked", type=int, default=20_000)
+    parser.add_argument("--slots", type=int, default=8, help="tasks at once on each node")
+    parser.add_argument("--lives", type=float, default=24.0, help="hours that a node lives, on average")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run, spent = (given.run, None) if given.run else _run(Path(folder) / "run", 300 if given.quick else 1500)
+        times = measured(run, spent)
+    images, attacked = (given.images // 10, given.attacked // 10) if given.quick else (given.images, given.attacked)
+    print(json.dumps(table(times, images, attacked, given.slots, given.lives * 3600)))
+
+
+def _run(out: Path, images: int) -> tuple[Path, float]:
+    """The folder of an audit by one process, and the seconds of the processor that it took."""
+    began = time.process_time()
+    plan = read_plan(None, (), {"data.limit": images, "conditions.attacked": images // 6})
+    run_plan(plan, out, Silent(), resources=Resources(workers=1, threads=1))
+    return out, time.process_time() - began
+
+
+def table(times: Measured, images: int, attacked: int, slots: int, lives: float) -> dict[str, object]:
+    """Print hours by the number of nodes, without and with losses."""
+    rng = random.Random(0)
+    phases = tasks_of(times, images, attacked, rng)
+    serial = (times.once + times.before * images, times.between * images, times.after * images)
+    alone = sum(serial) + times.beside
+    mean = statistics.mean(phases[1])
+    print(f"{images:,} images, {sum(map(len, phases)):,} shards, {mean:.1f} s each, {slots} at once a node")
+    print(f"one process: {serial[0]:.0f} s before, {serial[1]:.0f} s between, {serial[2]:.0f} s after,")
+    print(f"  {times.beside:.0f} s beside the second phase, {1000 * times.taking_in:.1f} ms for each shard")
+    print(f"{'nodes':>6}{'hours':>10}{'speed-up':>10}{'efficiency':>12}{'with losses':>13}{'serial':>8}")
+    rows = []
+    for nodes in NODES:
+        calm = Cluster(nodes=nodes, slots=slots, lives=float("inf"))
+        hours = simulated(phases, serial, times, calm, rng) / 3600
+        lossy = (
+            statistics.median(
+                simulated(phases, serial, times, replace(calm, lives=lives), random.Random(seed)) for seed in range(5)
+            )
+            / 3600
+        )
+        rows.append({"nodes": nodes, "hours": hours, "with_losses": lossy})
+        gain = rows[0]["hours"] / hours
+        print(f"{nodes:>6}{hours:>10.2f}{gain:>10.1f}{gain / nodes:>12.0%}{lossy:>13.2f}{alone / 3600 / hours:>8.0%}")
+    return {
+        "images": images,
+        "shards": sum(map(len, phases)),
+        "slots": slots,
+        "lives_hours": lives / 3600,
+        "serial_seconds": [round(each, 1) for each in (*serial, times.beside)],
+        "taking_in_ms": round(1000 * times.taking_in, 2),
+        "rows": [{name: round(value, 3) for name, value in row.items()} for row in rows],
+    }
+
+
+if __name__ == "__main__":
+    main()
