@@ -12,6 +12,7 @@ from demur.analysis import analyse
 from demur.errors import InputError, RunError
 from demur.files import append_line, checked_line, locked, mirrored, remove, write_atomically
 from demur.openings import FILE as OPENED
+from demur.pipeline.run import flight
 from demur.pipeline.run.run_writer import RunWriter
 from demur.remote import copies, shown, working_copy, working_folder
 from demur.remote.addresses import RemoteFolder
@@ -47,21 +48,17 @@ def kill(copy):
 def test_the_names_are_those_of_a_local_folder():
     assert records.JOURNAL == working_copy.JOURNAL
     assert (FILE, FOLDER) == (OPENED, ".opened")
+    assert {flight.AT, flight.CRASH, "lock"} == working_copy.OWN
 
 
 def test_an_audit_leaves_the_bytes_of_a_local_one_and_nothing_else(objects, local):
     with working_folder(ADDRESS) as folder:
         measured(folder)
-        assert {name.removeprefix(f"{folder}/") for name in map(str, folder.rglob("*.parquet"))}
     found = kept(objects)
     assert {name: content for name, content in found.items() if name in local} == local
-    assert set(found) - set(local) <= {
-        "seal.json",
-        "log.jsonl",
-        OPENED,
-        "timings/times.jsonl",
-        "timings/signals.json",
-    } | {name for name in found if name.startswith("opened/")}
+    others = {name for name in found if not name.startswith(("opened/", "timings/"))} - set(local)
+    assert others == {"seal.json", "log.jsonl", OPENED}
+    assert found["timings/times.jsonl"] == (folder / "timings" / "times.jsonl").read_bytes()
     assert seal.harmed(folder) == []
 
 
@@ -226,12 +223,14 @@ def test_a_copy_that_was_changed_is_made_again(machine, objects):
     (copy.folder / "facts" / "a.json").write_bytes(b"changed")
     (copy.folder / "records" / "a.parquet").write_bytes(b"changed")
     (copy.folder / "facts" / "b.json").write_bytes(b"left by a killed process")
+    (copy.folder / "at.json").write_bytes(b"what it died at")
     with copy.index.path.open("a") as file:
         file.write('["facts/a.js')  # cut
     again = machine("first")
     with mirrored(again.root, again):
         assert (copy.folder / "facts" / "a.json").read_bytes() == b"1"
         assert not (copy.folder / "facts" / "b.json").exists()
+        assert (copy.folder / "at.json").read_bytes() == b"what it died at"
         assert seal.file_sha256(copy.folder / "records" / "a.parquet") == seal.sha256_of(b"2")
         remove(copy.folder / "facts" / "a.json")
     assert set(kept(objects)) - {"lease.json"} == {"records/a.parquet"}
