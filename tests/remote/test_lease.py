@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -83,6 +84,23 @@ def test_a_holder_that_nobody_replaced_goes_on_after_any_time(lease):
     own.acquire()
     killed(own)
     time.sleep(0.5)
+    own.confirm()
+    assert own.is_held
+
+
+class Slow(Objects):
+    """A store that takes its time."""
+
+    def put(self, key, content, after):
+        time.sleep(0.005)
+        return super().put(key, content, after)
+
+
+def test_many_who_ask_at_once_are_not_taken_for_others(lease, objects):
+    own = lease(30, Slow("s3://bucket", objects.store))
+    own.acquire()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: own._renew(), range(64)))
     own.confirm()
     assert own.is_held
 

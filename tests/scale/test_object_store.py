@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from tests import tiny
 
 pytest.importorskip("moto")
