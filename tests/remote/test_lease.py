@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_a_holder_that_nobody_replaced_goes_on_after_any_time(lease):
 class Slow(Objects):
     """A store that takes its time, and knows what it refused."""
 
-    refused = []
+    refused: ClassVar[list[bytes]] = []
 
     def put(self, key, content, after):
         time.sleep(0.005)
