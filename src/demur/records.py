@@ -254,7 +254,7 @@ def read(run: Path, condition: str | None = None, prefix_left_out: str | None = 
 
 def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
     """Some columns of one shard by its name, whatever the manifest says of it."""
-    return pl.read_parquet(run / "records" / f"{name}.parquet", columns=list(columns))
+    return pl.read_parquet(fetched(run / "records" / f"{name}.parquet"), columns=list(columns))
 
 
 def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
