@@ -112,7 +112,10 @@ def test_what_a_killed_audit_left_is_continued_on_another_machine(s3, local, tmp
 def test_of_two_writers_at_once_the_second_is_refused(s3, local, tmp_path):
     first = child(tmp_path / "one")
     waited(s3, 25)
-    with pytest.raises(RunError, match=f"another process .* is writing into {ADDRESS}. Wait"), working_folder(ADDRESS) as f:
+    with (
+        pytest.raises(RunError, match=f"another process .* is writing into {ADDRESS}. Wait"),
+        working_folder(ADDRESS) as f,
+    ):
         measured(f)
     assert (first.wait(), first.stderr.read()) == (0, "")
     first.stderr.close()
@@ -163,10 +166,16 @@ def test_a_report_fetches_each_file_once(s3, local, tmp_path, monkeypatch):
 
 
 def test_what_is_wrong_is_told_with_its_way_out(s3, monkeypatch):
-    with pytest.raises(InputError, match="s3://nothing/run: there is no such bucket"), working_folder("s3://nothing/run"):
+    with (
+        pytest.raises(InputError, match="s3://nothing/run: there is no such bucket"),
+        working_folder("s3://nothing/run"),
+    ):
         pass
     s3.faulty.share, s3.faulty.kinds = 1, ("403 Forbidden",)
-    with pytest.raises(InputError, match="the store refused to find .* Correct the credentials"), working_folder(ADDRESS):
+    with (
+        pytest.raises(InputError, match="the store refused to find .* Correct the credentials"),
+        working_folder(ADDRESS),
+    ):
         pass
     monkeypatch.setattr("demur.remote.copies._FIRST_PATIENCE", 0.5)
     s3.faulty.kinds = ("503 Slow Down",)
