@@ -11,12 +11,16 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from demur.errors import InputError, RunError, legible
+
+WAITS = (0.2, 1.0, 3.0)
+"""Seconds between tries to write on a disk that is full."""
 
 
 class Mirror(Protocol):
@@ -94,7 +98,7 @@ def write_here(path: Path, content: bytes) -> None:
         RunError: the disk is full, or the place cannot be written.
     """
     try:
-        _replace(path, content)
+        _patiently(lambda: _replace(path, content))
     except OSError as error:
         raise _unwritten(path, error) from None
 
@@ -124,11 +128,27 @@ def append_line(path: Path, line: str) -> None:
     if mirror is not None and mirror.append(path, line):
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            _write_whole(file, f"{line}\n".encode())
+        _patiently(lambda: _append(path, f"{line}\n".encode()))
     except OSError as error:
         raise _unwritten(path, error) from None
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    """Do it, again after a while where a disk is full: others may be about to free some of it."""
+    for wait in WAITS:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+        time.sleep(wait)
+    return work()
+
+
+def _append(path: Path, line: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        _write_whole(file, line)
 
 
 def _write_whole(file: io.FileIO, content: bytes) -> None:

@@ -68,7 +68,11 @@ def test_names_are_listed_below_a_prefix_and_folders_in_it(objects):
 def test_what_passes_is_tried_again(objects, failing, name):
     objects.put("a", b"one", None)
     left = failing(name, *passing(1))
-    calls = {"get": lambda: objects.get("a"), "put": lambda: objects.put("b", b"", None), "list": lambda: objects.list("")}
+    calls = {
+        "get": lambda: objects.get("a"),
+        "put": lambda: objects.put("b", b"", None),
+        "list": lambda: objects.list(""),
+    }
     assert calls[name]()
     assert left == []
 
@@ -81,7 +85,9 @@ def test_an_answer_that_was_lost_is_no_conflict_with_oneself(objects, failing):
 
 def test_patience_ends_with_what_stays_and_what_to_do(objects, failing):
     failing("put", *passing(50))
-    with pytest.raises(RunError, match=r"s3://bucket: cannot write a: .+ for 0 s \(.*503 Slow.*the same command continues"):
+    with pytest.raises(
+        RunError, match=r"s3://bucket: cannot write a: .+ for 0 s \(.*503 Slow.*the same command continues"
+    ):
         objects.put("a", b"one", None)
 
 

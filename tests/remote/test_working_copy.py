@@ -13,7 +13,7 @@ from demur.errors import InputError, RunError
 from demur.files import append_line, checked_line, locked, mirrored, remove, write_atomically
 from demur.openings import FILE as OPENED
 from demur.pipeline.run.run_writer import RunWriter
-from demur.remote import copies, shown, working_folder, working_copy
+from demur.remote import copies, shown, working_copy, working_folder
 from demur.remote.addresses import RemoteFolder
 from demur.remote.objects import Objects
 from demur.remote.shared_lines import FILE, FOLDER
@@ -55,13 +55,19 @@ def test_an_audit_leaves_the_bytes_of_a_local_one_and_nothing_else(objects, loca
         assert {name.removeprefix(f"{folder}/") for name in map(str, folder.rglob("*.parquet"))}
     found = kept(objects)
     assert {name: content for name, content in found.items() if name in local} == local
-    assert set(found) - set(local) <= {"seal.json", "log.jsonl", OPENED, "timings/times.jsonl", "timings/signals.json"} | {
-        name for name in found if name.startswith("opened/")
-    }
+    assert set(found) - set(local) <= {
+        "seal.json",
+        "log.jsonl",
+        OPENED,
+        "timings/times.jsonl",
+        "timings/signals.json",
+    } | {name for name in found if name.startswith("opened/")}
     assert seal.harmed(folder) == []
 
 
-@pytest.mark.parametrize("puts", [9, 24, *(pytest.param(puts, marks=SLOW) for puts in (1, 3, 6, 12, 15, 18, 21, 27, 30, 33))])
+@pytest.mark.parametrize(
+    "puts", [9, 24, *(pytest.param(puts, marks=SLOW) for puts in (1, 3, 6, 12, 15, 18, 21, 27, 30, 33))]
+)
 def test_a_killed_audit_goes_on_elsewhere_and_comes_to_the_same_bytes(objects, local, machine, monkeypatch, puts):
     first, whole, left = machine("first"), Objects.put, [puts]
 
@@ -177,7 +183,9 @@ def test_a_reader_that_writes_at_last_is_refused_if_another_wrote_meanwhile(mach
         writer.lock()
         write_atomically(writer.folder / "run.json", b"{}")
         writer.close()
-        with pytest.raises(RunError, match=f"{ADDRESS} was changed by another process since .* Run the same command again"):
+        with pytest.raises(
+            RunError, match=f"{ADDRESS} was changed by another process since .* Run the same command again"
+        ):
             write_atomically(reader.folder / "results.json", b"{}")
 
 

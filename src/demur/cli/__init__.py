@@ -31,6 +31,7 @@ from demur.cli.monitor_command import monitor
 from demur.cli.part_commands import freeze, merge
 from demur.cli.run_commands import audit, list_names, plan, report
 from demur.cli.run_folders import local_folders
+from demur.cli.second_wind import take_second_wind
 from demur.cli.serve_command import serve
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
@@ -134,6 +135,7 @@ app.add_typer(guard_app, name="guard")
 
 def main() -> None:
     """Run the command line; an error is one paragraph on stderr, never a traceback."""
+    take_second_wind()
     try:
         with _terminable():
             app()

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demur.cli.run_folders import RunFolder
-from demur.cli.settings import ImageMemory, Threads, Workers, progress_display, status
+from demur.cli.settings import (
+    EngineAddress,
+    EngineName,
+    GpusPerTask,
+    ImageMemory,
+    MemoryPerTask,
+    Threads,
+    Workers,
+    progress_display,
+    status,
+)
 from demur.errors import InputError
 from demur.remote import shown
 
@@ -60,6 +70,10 @@ def merge(
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    gpus_per_task: GpusPerTask = 0.0,
+    memory_per_task: MemoryPerTask = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Put the parts of an audit into one run folder. What no part has is named; of a whole run the report is written.
@@ -70,6 +84,8 @@ def merge(
     from demur.pipeline.run.merged_parts import merge_parts
     from demur.pipeline.run.resources import Resources
 
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    use = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     found = merge_parts(parts, out)
     for note in found.notes:
         print(shown(note), file=sys.stderr)
@@ -77,7 +93,7 @@ def merge(
     if not found.whole:
         print(shown(_missing(found)))
         raise typer.Exit(3 if found.missing_clean or found.frozen else 0)
-    words, code = _finished(out, device, Resources(workers=workers, threads=threads, image_memory=image_memory))
+    words, code = _finished(out, device, use)
     print((out / "results.json").read_text("utf-8") if json else shown(words))
     raise typer.Exit(code)
 

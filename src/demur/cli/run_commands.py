@@ -15,9 +15,13 @@ from demur.cli.settings import (
     Batch,
     Coverage,
     Data,
+    EngineAddress,
+    EngineName,
+    GpusPerTask,
     GuardFolder,
     ImageMemory,
     Limit,
+    MemoryPerTask,
     Model,
     PlanFile,
     Prevalence,
@@ -73,6 +77,10 @@ def audit(
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    gpus_per_task: GpusPerTask = 0.0,
+    memory_per_task: MemoryPerTask = None,
     shard: Shard = None,
     frozen: Frozen = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
@@ -88,7 +96,8 @@ def audit(
         chosen = chosen.with_guard(guard)
     from demur.pipeline.run.resources import Resources
 
-    resources = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    resources = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     if shard is not None or frozen is not None:
         return audit_part(chosen, shard, frozen, out, device, resources)
     folder, words, code = _audited(chosen, out, device, resources)

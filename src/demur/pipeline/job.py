@@ -188,26 +188,25 @@ class Job:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
         positions = [int(self.index.positions[row]) for row in rows]
         images = torch.empty(len(positions), *self.source.input_shape)
-        absent = self.kept.fill(images, positions)
+        unreadable = [at for at, row in enumerate(rows) if self.index.errors[row] is not None]
+        absent = sorted({*self.kept.fill(images, positions)} - {*unreadable})
+        images[unreadable] = 0.5
         for at, found in zip(absent, self.source.read([positions[at] for at in absent]), strict=True):
-            images[at] = image = self._image(int(rows[at]), found)
-            if found.image is not None:
-                self.kept.keep(positions[at], image)
+            images[at] = image = self._image(found)
+            self.kept.keep(positions[at], image)
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
         return images.clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
 
-    def _image(self, row: int, found: Row) -> Tensor:
+    def _image(self, found: Row) -> Tensor:
         """What has gone since the run began must not be measured as if it were grey."""
         shape = self.source.input_shape
-        if found.image is not None and found.image.shape == shape:
-            return found.image
-        if self.index.errors[row] is None:
+        if found.image is None or found.image.shape != shape:
             raise DataError(
                 f"image {found.sample_id!r} could be read when this run began and cannot be read any more: "
                 f"{check_shape(found, shape).error}. Bring it back, and the same command continues."
             )
-        return torch.full(shape, 0.5)
+        return found.image
 
     def marks(self, rows: Sequence[int] | IndexRows) -> tuple[Tensor, Flags]:
         """Where the data say the object is, (rows, height, width), and which images have such a mark."""
@@ -305,7 +304,7 @@ class Shard:
 
         One that ended processes is not asked about at all.
         """
-        if self.condition.kind in _OF_OTHERS:
+        if self.condition.kind == "unknown":  # its rows are of other images
             return self
         own = {int(row): lost[int(row)] for row in self.rows if int(row) in lost}
         if self.condition.kind in _ON_EVERY_IMAGE:
@@ -313,8 +312,8 @@ class Shard:
         return replace(self, lost=own) if own else self
 
 
-_ON_EVERY_IMAGE, _OF_OTHERS = frozenset({"clean", "corruption"}), frozenset({"unknown"})
-"""Kinds of conditions that do not begin with what the model answers to the clean image, and of other images."""
+_ON_EVERY_IMAGE = frozenset({"clean", "corruption"})
+"""Kinds of conditions that do not begin with what the model answers to the clean image."""
 
 DIED = "the process that measured it "
 """How the error of a row begins that no process survived."""

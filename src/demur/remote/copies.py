@@ -21,7 +21,7 @@ from demur.remote.working_copy import WorkingCopy
 CACHE = "DEMUR_CACHE"
 _SLOTS = 256
 _FIRST_PATIENCE = 30.0
-"""Seconds for which the first request is tried again: it is more often an address that is wrong than a store that is."""
+"""Seconds for which the first request is tried again: more often than the store its address is wrong."""
 
 _OPEN: dict[str, WorkingCopy] = {}
 _SHOWN: dict[str, str] = {}

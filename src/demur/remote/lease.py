@@ -119,7 +119,7 @@ class Lease:
 
     def _check_conditions(self) -> None:
         """Refuse a store that lets two writers create one object, or writes over another than was named."""
-        for after in (None, Version('"0123456789abcdef0123456789abcdef"', "1" if self._numbered else None)):
+        for after in (None, self._another()):
             try:
                 self.objects.put(self.key, b"{}\n", after)
             except ConflictError:
@@ -131,9 +131,10 @@ class Lease:
                 "two writers could mix their files. Use one that does, or a local folder."
             )
 
-    @property
-    def _numbered(self) -> bool:
-        return self._held is not None and self._held.version is not None
+    def _another(self) -> Version:
+        """Not the lease as it is, told in the way in which the store tells it."""
+        number = None if self._held is None else self._held.version
+        return Version('"0123456789abcdef0123456789abcdef"', None if number is None else "2" if number == "1" else "1")
 
     def confirm(self, *, anew: bool = False) -> None:
         """Make sure that this process still holds it, by asking where the last renewal is old, or in any case.

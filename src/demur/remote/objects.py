@@ -5,12 +5,14 @@ harmless: it is not for an object that must not be there yet. So whatever may pa
 answer that got lost makes the second try of a write find its own object: the content decides whose it is.
 """
 
+import os
 import random
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from demur.errors import InputError, RunError, brief, missing_extra
@@ -122,11 +124,12 @@ class Objects:
         Raises:
             ConflictError: there is another; not where it is of the same content.
         """
+        seen = after if after is None or self._can_replace(after) else self._numbered(key, after)
 
         def work() -> Version:
             import obstore
 
-            mode: Any = "create" if after is None else after.mode
+            mode: Any = "create" if seen is None else seen.mode
             return Version.of(obstore.put(self.store, key, content, mode=mode))
 
         try:
@@ -139,17 +142,30 @@ class Objects:
         except FileNotFoundError as error:
             raise self._no_bucket() from error
 
+    def _can_replace(self, after: Version) -> bool:
+        """Whether a condition on it can be put: `gs://` wants the number of the object, which no list has."""
+        return after.version is not None or not self.address.startswith("gs://")
+
+    def _numbered(self, key: str, after: Version) -> Version:
+        """The same object with its number.
+
+        Raises:
+            ConflictError: there is another.
+        """
+        found = self.version(key)
+        if found is None or not found.is_same(after):
+            raise ConflictError(key)
+        return found
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are gone are no error."""
-        gone = sorted(keys)
+        for key in sorted(keys):
+            self._known(f"remove {key}", partial(self._delete, key))
 
-        def work() -> None:
-            import obstore
+    def _delete(self, key: str) -> None:
+        import obstore
 
-            obstore.delete(self.store, gone)
-
-        if gone:
-            self._known(f"remove {gone[0]}", work)
+        obstore.delete(self.store, key)
 
     def _known(self, what: str, work: Callable[[], Found]) -> Found | None:
         try:
@@ -227,7 +243,7 @@ def _conflicts() -> tuple[type[Exception], ...]:
     return AlreadyExistsError, PreconditionError
 
 
-_RETRIES = {
+_RETRIES: Any = {
     "max_retries": 4,
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
@@ -255,9 +271,9 @@ def open_objects(folder: RemoteFolder) -> Objects:
     return Objects(str(folder), store)
 
 
-def _client_options() -> dict[str, Any]:
-    """Timeouts; without encryption only where the address of the store in the environment says so."""
-    import os
-
-    places = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"))
-    return {**_TIMEOUTS, "allow_http": any(place.startswith("http://") for place in places)}
+def _client_options() -> Any:
+    """Timeouts; without encryption only where the environment says so, which these options would else hide."""
+    places = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
+    allowed = (os.environ.get(name, "").lower() for name in ("AWS_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP"))
+    plain = any(place.startswith("http://") for place in places) or bool({"1", "true"} & set(allowed))
+    return {**_TIMEOUTS, "allow_http": plain}

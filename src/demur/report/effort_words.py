@@ -13,8 +13,8 @@ _KINDS: Mapping[str, str] = MappingProxyType(
         "attack": "Attacks",
         "corruption": "Corruptions",
         "unknown": "Images of none of the classes",
-        "epsilon": "Minimal perturbations",
-        "map": "Attribution maps",
+        "epsilon": "Searches",
+        "map": "Maps",
         "intervention": "Occlusions",
     }
 )

@@ -34,8 +34,8 @@ def helpers(monkeypatch):
     """The helpers that audits start, which are given every shard as long as one of them lives."""
     started, start, taken = [], Helper.of, Crew.taken
 
-    def noted(threads):
-        started.append(start(threads))
+    def noted(nursery):
+        started.append(start(nursery))
         return started[-1]
 
     def left_to_helpers(crew):
@@ -132,7 +132,8 @@ def test_what_a_helper_cannot_measure_is_measured_here(whole, helpers, tmp_path,
 
 def test_a_helper_ends_with_the_process_that_started_it():
     code = (
-        "import os, signal, sys; from demur.pipeline.run.crew import Helper; helper = Helper.of(1); "
+        "import os, signal, sys; from demur.pipeline.run.crew import Helper; "
+        "from demur.pipeline.run.nursery import Nursery; helper = Helper.of(Nursery(1)); "
         "print(helper.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

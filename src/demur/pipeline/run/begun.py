@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
+from demur.data import Source
 from demur.data.kept_images import KeptImages
+from demur.files import locked
 from demur.pipeline.halving import without_failures
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
-from demur.pipeline.run.crashes import keep_crashes, without_crashes
+from demur.pipeline.run.crashes import READING, keep_crashes, refuse_deadly_files, without_crashes
 from demur.pipeline.run.effort import Progress
 from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
@@ -23,7 +25,7 @@ from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
-from demur.pipeline.run.run_writer import RunWriter, fault_log, held, opened, try_folder
+from demur.pipeline.run.run_writer import RunWriter, fault_log, opened, try_folder
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
 
@@ -56,26 +58,69 @@ def begun_run(
     check_engine(resources)
     if resources.threads is not None:
         torch.set_num_threads(resources.threads)
-    kept = KeptImages(resources.image_memory * MIB)
-    job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)), kept)
+    kept, flights = KeptImages(resources.image_memory * MIB), list[Flight]()
+    with ExitStack() as stack:
+
+        @contextmanager
+        def reading(resolved: Plan, source: Source) -> Iterator[None]:
+            flight = _taken(out or default_folder(resolved), stack)
+            flights.append(flight)
+            refuse_deadly_files(source, flight, progress.say)
+            with flight.at(READING):
+                yield
+
+        job = prepared_job(plan, others, progress.say, reading, kept)
+        yield _begun(job, flights[0], progress, resources, stack)
+
+
+def _taken(path: Path, stack: ExitStack) -> Flight:
+    """Lock a folder, until the stack is left, and see what the process before died of."""
+    try_folder(path)
+    stack.enter_context(_held(path))
+    flight = Flight(path)
+    stack.enter_context(flight.watched())
+    return flight
+
+
+def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, stack: ExitStack) -> Begun:
     for note in job.classifier.notes:
         progress.say(note)
-    path = out or default_folder(job.plan)
-    with held(path):
-        flight = Flight(path)
-        with flight.watched():
-            job = without_crashes(job, path, flight, progress.say, resources.threads)
-            progress.say(_CHECKING)
-            with flight.at(_CHECKING):
-                checks, job = checked_job(job)
-            folder = opened(path, job.plan, flight)
-            with fault_log(folder):
-                keep_crashes(job, folder)
-                with flight.at(_CHECKING):
-                    notes = [*write_metadata(job, folder), *check_answers(job, folder)]
-                for sentence in notes:
-                    progress.say(sentence)
-                yield job, folder, checks, notes
+    job = without_crashes(job, flight, progress.say, resources.threads)
+    progress.say(_CHECKING)
+    with flight.at(_CHECKING):
+        checks, job = checked_job(job)
+    folder = opened(flight.folder, job.plan, flight)
+    stack.enter_context(fault_log(folder))
+    keep_crashes(job, folder)
+    with flight.at(_CHECKING):
+        notes = [*write_metadata(job, folder), *check_answers(job, folder)]
+    for sentence in notes:
+        progress.say(sentence)
+    return job, folder, checks, notes
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """A folder, locked; where it was made for this and an error comes before anything is in it, it goes again.
+
+    Raises:
+        InputError: the folder cannot be written.
+        RunError: another process writes into it.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        with locked(path):
+            try:
+                yield
+            except BaseException:
+                if missing and {each.name for each in path.iterdir()} == {"lock"}:
+                    (path / "lock").unlink()
+                raise
+    except BaseException:
+        with suppress(OSError):  # one that is not empty stays
+            for each in missing:
+                each.rmdir()
+        raise
 
 
 def say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:

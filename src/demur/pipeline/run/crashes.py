@@ -8,14 +8,17 @@ on, with the reason. Nothing here is on the way of a run that goes well.
 import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 
 from demur.containment import contained
-from demur.errors import InputError, RunError
+from demur.data import Source
+from demur.errors import DataError, InputError, RunError
 from demur.files import read_json
 from demur.foreign import blamed, reason
 from demur.pipeline.halving import MOST, ask, batches, excluding, mostly_failed
@@ -25,51 +28,56 @@ from demur.pipeline.run.crew import Helper, sent
 from demur.pipeline.run.engine import Died
 from demur.pipeline.run.flight import Death, Flight
 from demur.pipeline.run.helper import READY, Duty
+from demur.pipeline.run.nursery import Nursery
 from demur.pipeline.run.run_writer import RunWriter
 from demur.records import read_shard
 
 NAME = "facts/crashes.json"
 
+READING = "reading the images"
+
+_FILES, _NAMED = 256, 5
+
 _DEATHS = 100
 """Processes that may die of a search, about ten for each image that ends them."""
 
 
-def without_crashes(job: Job, path: Path, flight: Flight, say: Callable[[str], object], threads: int | None) -> Job:
+def without_crashes(job: Job, flight: Flight, say: Callable[[str], object], threads: int | None) -> Job:
     """The job in which images that end processes cannot be read: those known, and what the last process died of.
 
+    Where none is found, all shards are measured by other processes first, which may find one.
+
     Raises:
-        RunError: it died beside the shards, and no image alone ends a process.
+        RunError: it died beside the shards for the second time, and no image alone ends a process.
         ModelError: most images do.
     """
-    job, death = excluding(job, known_crashes(job, path)), flight.death
-    if death is None or death.at_shard or not death.suspicious:
+    path, death = flight.folder, flight.death
+    job = excluding(job, known_crashes(job, path))
+    if death is None or death.at_shard or death.what == READING or not death.suspicious:
         return job
-    say(f"the process before this one {death.how} while {_doing(death)}; looking for an image that causes it")
+    say(f"the process before this one {death.how} at the step {death.what!r}; looking for an image that causes it")
     rows = _unmeasured(job, path)
     try:
         found = _searched(job, rows, threads or torch.get_num_threads())
     except InputError as error:
         say(f"cannot look for it: {error}")
         return job
-    if not found:
+    if not found and flight.careful:
         flight.landed()
-        raise RunError(_unexplained(death, len(rows)))
+        raise RunError(_unexplained(death))
+    if not found:
+        flight.landed(careful=True)
     if len(found) > MOST * len(job.index):
         raise mostly_failed(f"{len(found)} of {len(job.index)} images", next(iter(found.values())))
     return excluding(job, found)
 
 
-def _doing(death: Death) -> str:
-    return f"at the step {death.what!r}"
-
-
-def _unexplained(death: Death, asked: int) -> str:
+def _unexplained(death: Death) -> str:
     lines = [line.strip() for line in death.trace.splitlines() if line.strip().startswith("File ")]
     where = f" The innermost line was {lines[0].removeprefix('File ')}." if lines else ""
     return (
-        f"the process before this one {death.how} at the step {death.what!r}, and none of the {asked} images that were "
-        f"not measured yet ends a process that is asked about it alone.{where} Correct the model or the memory it is "
-        "given; the same command then tries again."
+        f"the process before this one {death.how} at the step {death.what!r}, again, and no image alone ends one "
+        f"that is asked about it.{where} Correct the model or the memory it is given; the same command tries again."
     )
 
 
@@ -77,6 +85,15 @@ def known_crashes(job: Job, path: Path) -> dict[int, str]:
     """The rows of a job of which a run folder knows that they end processes, and why."""
     known = read_json(path / NAME) if RunWriter(path).has(NAME) else {}
     return {row: known[name] for row, name in enumerate(job.index.sample_ids) if name in known}
+
+
+def deadly_rows(job: Job, folder: RunWriter) -> dict[int, str]:
+    """The rows of which processes died under any condition, by the shards that are there, and why."""
+    place, found = {name: row for row, name in enumerate(job.index.sample_ids)}, dict[int, str]()
+    for name in folder.shards():
+        table = read_shard(folder.path, name, ["sample_id", "error"]).filter(pl.col("error").str.starts_with(DIED))
+        found |= {place[own]: why for own, why in table.iter_rows() if own in place}
+    return found
 
 
 def keep_crashes(job: Job, folder: RunWriter) -> None:
@@ -116,6 +133,52 @@ class Asking:
         return ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The duty to read images: positions in, nothing out."""
+
+    source: Source
+
+    def __call__(self, asked: IndexRows) -> str:
+        """Empty, as soon as they are read."""
+        with suppress(Exception):  # what it raises, it raises where the images are read, too
+            for _ in self.source.read(asked.tolist()):
+                pass
+        return ""
+
+
+def refuse_deadly_files(source: Source, flight: Flight, say: Callable[[str], object]) -> None:
+    """Where the process before this one died while it read images, look for those that end whoever reads them.
+
+    Raises:
+        DataError: there are some, or nobody knows what it died of.
+    """
+    death = flight.death
+    if death is None or death.what != READING or not death.suspicious:
+        return
+    say(f"the process before this one {death.how} while it read the images; looking for the one that causes it")
+    every = np.arange(len(source), dtype=np.int64)
+    parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
+    try:
+        found = dict(deadly_parts(Reading(source), parts, 1))
+    except (InputError, pickle.PicklingError, TypeError, AttributeError) as error:
+        say(f"cannot look for it: {error}")
+        return
+    flight.landed()
+    listed = getattr(source, "listed", None)
+    names = [f"{listed[at].sample_id!r}" if listed else f"at position {at}" for at in found]
+    if names:
+        raise DataError(
+            f"{len(names)} of {len(source)} images of {source.address} end the process that reads them "
+            f"({next(iter(found.values())).why}): {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}. "
+            "Take them out or write them anew; the same command then continues."
+        )
+    raise DataError(
+        f"the process before this one {death.how} while it read the images of {source.address}, and none of them ends "
+        "another alone. The same command tries again."
+    )
+
+
 def _searched(job: Job, rows: IndexRows, threads: int) -> Mapping[int, str]:
     """Those of some rows that end every process that is asked about them alone, and how."""
     deadly = deadly_parts(Asking(sent(job, 1)), batches(job, rows), threads)
@@ -129,11 +192,11 @@ def deadly_parts(duty: Duty, parts: list[IndexRows], threads: int) -> Iterator[t
         InputError: no process can be started that has the duty.
         RunError: too many processes died.
     """
-    dumped, helper = pickle.dumps(duty), None
+    dumped, nursery, helper = pickle.dumps(duty), Nursery(threads), None
     left, deaths = deque(parts), Counter[bytes]()
     try:
         while left:
-            helper = helper or _ready(dumped, threads)
+            helper = helper or _ready(nursery, dumped)
             part = left.popleft()
             if helper.ask(part) is not None:
                 continue
@@ -149,6 +212,7 @@ def deadly_parts(duty: Duty, parts: list[IndexRows], threads: int) -> Iterator[t
     finally:
         if helper is not None:
             helper.end()
+        nursery.close()
 
 
 def _check(deaths: int, death: Died) -> None:
@@ -159,9 +223,12 @@ def _check(deaths: int, death: Died) -> None:
         )
 
 
-def _ready(dumped: bytes, threads: int) -> Helper:
-    helper = Helper.of(threads)
-    if helper.ask((threads, dumped)) != READY:
+def _ready(nursery: Nursery, dumped: bytes) -> Helper:
+    try:
+        helper = Helper.of(nursery)
+    except OSError as error:
+        raise InputError(f"no other process can be started: {error}.") from None
+    if helper.ask((nursery.threads, dumped)) != READY:
         helper.end()
         raise InputError("no other process can be started that has this model and these images.")
     return helper

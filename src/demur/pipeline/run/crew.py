@@ -1,23 +1,20 @@
 """Processes that help to measure: each has the job, is told the name of a shard and sends back its bytes.
 
 They are the engine of one machine. This process measures beside them, but never what a process died of: that a new
-helper is given. Helpers are started anew rather than forked, for threads do not survive a fork, and by a command of
-their own rather than by `multiprocessing`, which would run the user's script again.
+helper is given.
 """
 
-import json
 import math
-import multiprocessing.connection as channels
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -28,8 +25,7 @@ from demur.data.kept_images import KeptImages
 from demur.pipeline.job import Job, Shard
 from demur.pipeline.run.engine import Arrival, Died, Failed, Work
 from demur.pipeline.run.helper import READY, Measuring
-
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+from demur.pipeline.run.nursery import Child, Nursery
 
 _DYING = 10.0
 """Seconds that a process may take to end once its end of the pipe is closed; it may be writing its core."""
@@ -39,12 +35,6 @@ _STARTS = 3
 
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 """Signals that end a process for what it did itself."""
-
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from demur.pipeline.run.helper import serve; serve(int(sys.argv[1]))"
-)
-
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -72,20 +62,17 @@ def _quota(cgroups: Path) -> float | None:
 class Helper:
     """A process that measures, and the way to it."""
 
-    process: subprocess.Popen[bytes]
-    channel: "channels.Connection[Any, Any]"
+    process: Child
+    channel: "Connection[Any, Any]"
 
     @classmethod
-    def of(cls, threads: int) -> "Helper":
-        """Start one that uses so many threads."""
-        ours, theirs = channels.Pipe()
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
-        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)]
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
-            words, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
-        )
-        theirs.close()
-        return cls(process, ours)
+    def of(cls, nursery: Nursery) -> "Helper":
+        """Start one.
+
+        Raises:
+            OSError: the machine starts no process.
+        """
+        return cls(*nursery.child())
 
     def ask(self, what: object) -> Any:
         """Send it something and wait for its answer; None where it ended."""
@@ -99,14 +86,15 @@ class Helper:
         """End it now; what it was at is lost."""
         self.process.kill()
         self.process.wait()
+        with suppress(OSError):
+            self.channel.close()
 
     def death(self) -> Died:
         """Why one that gave no answer ended."""
-        try:
-            return death_of(self.process.wait(_DYING))
-        except subprocess.TimeoutExpired:  # it lives, and what it says is not to be understood
+        status = self.process.wait(_DYING)
+        if status is None:  # it lives, and what it says is not to be understood
             self.end()
-            return death_of(None)
+        return death_of(status)
 
 
 def death_of(status: int | None) -> Died:
@@ -130,7 +118,7 @@ class Crew:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads or torch.get_num_threads()
+        self._nursery = Nursery(threads or torch.get_num_threads())
         self._tasks: deque[Shard] = deque()
         self._arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self._turn = threading.Condition()
@@ -152,6 +140,7 @@ class Crew:
             helper.end()
         for attendant in self._attendants:
             attendant.join()
+        self._nursery.close()
 
     @property
     def processes(self) -> int:
@@ -194,7 +183,7 @@ class Crew:
         """Give helpers one shard after the other; whoever dies is followed by another, unless it cannot even start."""
         vain = 0
         while vain < _STARTS and (helper := self._started()) is not None:
-            ready = helper.ask((self._threads, duty)) == READY
+            ready = helper.ask((self._nursery.threads, duty)) == READY
             vain = 0 if ready else vain + 1
             if ready:
                 self._attend_one(helper)
@@ -209,7 +198,7 @@ class Crew:
             if self._closed:
                 return None
             try:
-                helper = Helper.of(self._threads)
+                helper = Helper.of(self._nursery)
             except OSError:
                 return None
             self._helpers.add(helper)
@@ -219,8 +208,6 @@ class Crew:
         with self._turn:
             self._helpers.discard(helper)
         helper.end()
-        with suppress(OSError):
-            helper.channel.close()
 
     def _attend_one(self, helper: Helper) -> None:
         """Give a helper one shard after the other, for as long as it answers."""

@@ -64,12 +64,13 @@ class Flight:
     """Keeps what this process is at in a run folder, which is locked or about to be.
 
     Attributes:
+        folder: where.
         death: what the process before this one died at; None where it did not.
         careful: whether shards are measured in other processes only, since one died here of what it measured.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._at, self._crash = folder / AT, folder / CRASH
+        self.folder, self._at, self._crash = folder, folder / AT, folder / CRASH
         before = _read(self._at)
         self.death = _death(before, _text(self._crash))
         if self.death is not None and self.death.by:  # the trace goes as soon as this process has its own
@@ -98,9 +99,9 @@ class Flight:
         finally:
             self._write(what=None)
 
-    def landed(self) -> None:
-        """What the process before died at is no longer to be suspected."""
-        self.death = None
+    def landed(self, *, careful: bool = False) -> None:
+        """What the process before died at is no longer to be suspected; go on with care, if so."""
+        self.death, self.careful = None, self.careful or careful
         self._write(what=None)
 
     def _write(self, *, what: str | None, times: int = 0) -> None:

@@ -21,6 +21,7 @@ from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.begun import begun_run, say_harm
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
+from demur.pipeline.run.crashes import deadly_rows
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.extra_facts import (
     curve_facts,
@@ -117,6 +118,9 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
             freeze_policies(fitted, folder, clean)
         lost = lost_rows(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
+        if folder.is_careful:
+            effort.measure(rest)
+            rest, lost = [], {**lost, **deadly_rows(job, folder)}
         answered = excluding(job, lost)
         guarded = excluding(fitted, lost)
         effort.measure(rest, list(_facts_beside_rows(job, answered, guarded, folder, progress)))

@@ -63,6 +63,14 @@ class Resources:
                 "the engine ray, or leave it out."
             )
 
+    def with_engine(self, engine: str, address: str | None, gpus: float, memory: int | None) -> "Resources":
+        """The same with another engine.
+
+        Raises:
+            InputError: it does not fit what is said of its tasks.
+        """
+        return replace(self, engine=engine, address=address, gpus=gpus, memory=memory)
+
     def settled(self, *, alone: bool) -> "Resources":
         """The same for a job that stays in this process, or for one of which every process may have a copy."""
         if alone and self.workers in {None, 1} and self.engine == "local":

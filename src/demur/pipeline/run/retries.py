@@ -104,8 +104,8 @@ class Retries:
             found += deaths if name == task.name else Counter()
         if found["lost"] > _LOSSES or found["crashed"] + found["killed"] > _DEATHS:
             raise RunError(
-                f"shard {task.name}, {task.condition.name}, was given up after {found.total()} tries: {DIED}{death.why}."
-                " What was measured before is whole; the same command continues."
+                f"{task.name}, a shard of {task.condition.name}, was given up after {found.total()} "
+                f"deaths: {DIED}{death.why}. What was measured before is whole; the same command continues."
             )
 
 

@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,6 +158,11 @@ class RunWriter:
         whole = f"{json.dumps(checked_line(line), sort_keys=True)}\n"
         seal.replace_sealed(self.path, file.name, before + whole.encode())
 
+    @property
+    def is_careful(self) -> bool:
+        """Whether shards are measured in other processes only, and first."""
+        return self.flight is not None and self.flight.careful
+
     @contextmanager
     def at(self, what: str) -> Iterator[None]:
         """Inside, the next process could tell what this one died at."""
@@ -237,30 +242,6 @@ def opened(path: Path, plan: Plan, flight: Flight | None = None) -> RunWriter:
     harmed = _mended(path)
     _claim(path, plan)
     return RunWriter(path, harmed, flight)
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """A folder, locked; where it was made for this and an error comes before anything is in it, it goes again.
-
-    Raises:
-        InputError: the folder cannot be written.
-        RunError: another process writes into it.
-    """
-    missing = [each for each in (path, *path.parents) if not each.exists()]
-    try:
-        with locked(path):
-            try:
-                yield
-            except BaseException:
-                if missing and {each.name for each in path.iterdir()} == {"lock"}:
-                    (path / "lock").unlink()
-                raise
-    except BaseException:
-        with suppress(OSError):  # one that is not empty stays
-            for each in missing:
-                each.rmdir()
-        raise
 
 
 def _mend_journal(journal: Path) -> None:
