@@ -32,7 +32,7 @@ def print_estimate(chosen: "Plan", on: "Machines", *, as_json: bool) -> None:
 
 
 def estimate_words(found: "Estimate") -> str:
-    """The stages in a table, then what they come to.
+    """The stages in a table, then the whole on the machines.
 
     Sizes are powers of ten; times are of one processor, but for the last.
     """

@@ -4,7 +4,7 @@ import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import or_
 from typing import Any
 
@@ -21,7 +21,7 @@ from demur.data.kept_images import KeptImages
 from demur.data.source import still_there
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
-from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, by_hash, drawn_rows
+from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, attackable, by_hash, drawn_rows, section_rows
 from demur.pipeline.drawn_rows import IndexRows as IndexRows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
@@ -150,7 +150,7 @@ class Job:
         least = USUAL_LEAST if plan.least is None else plan.least
         match condition.kind:
             case "attack":
-                return drawn_rows(self.index, _attackable(self.index), Draw(plan.attacked, plan.strata, least))
+                return drawn_rows(self.index, attackable(self.index), Draw(plan.attacked, plan.strata, least))
             case "corruption" if plan.corrupted is not None:
                 return drawn_rows(self.index, None, Draw(plan.corrupted, plan.strata, least))
             case _:
@@ -319,26 +319,7 @@ def shards(job: Job) -> Iterator[Shard]:
             yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + most], passes)
 
 
-def attacked_rows(index: Index, count: int) -> IndexRows:
-    """The readable test rows with the smallest content hashes, in the order of the source; of all without any."""
-    return drawn_rows(index, _attackable(index), Draw(count)).rows
-
-
 def attacked_tune_rows(job: Job) -> IndexRows:
     """The tune rows that thresholds against attacks are fitted on: as many as are attacked, by hash, in order."""
     tune = by_hash(job.index, job.index.rows_of("tune"))
     return np.array(sorted(tune[: job.plan.conditions.attacked]), dtype=np.int64)
-
-
-@lru_cache(maxsize=4)
-def _attackable(index: Index) -> tuple[int, ...]:
-    """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
-    test = index.rows_of("test").tolist()
-    return tuple(test or (row for row in index.readable.tolist() if index.splits[row] != "fit"))
-
-
-def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
-    """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
-    first = by_hash(index, _attackable(index))[:attacked]
-    others = by_hash(index, set(index.readable.tolist()) - set(first))
-    return np.array(sorted([*first, *others][:count]), dtype=np.int64)

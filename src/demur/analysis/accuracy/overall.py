@@ -106,7 +106,7 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
         condition=entry["name"],
         family=entry["family"],
         kind=entry["kind"],
-        sentence=entry["sentence"],
+        sentence=entry["sentence"] + _sampling(entry, len(rows)),
         severity=entry["severity"],
         n=len(rows),
         accuracy=share(~is_fooled(rows, entry), rows),
@@ -114,6 +114,15 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
         backwards=int(rows["backwards"].sum()),
         **_at_threshold(run, entry),
     )
+
+
+def _sampling(entry: Mapping[str, Any], rows: int) -> str:
+    """How many images of rare strata are among those of a condition, where its shares are weighted for that."""
+    design = entry.get("design")
+    if design is None:
+        return ""
+    more = max(0, rows - design["alike"])
+    return f" ({more:,} of {rows:,} images are more of rare {design['strata']}s; shares are weighted)"
 
 
 def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from demur.containment import contained
 from demur.data import Source
 from demur.files import read_json
 from demur.foreign import blamed
+from demur.pipeline.drawn_rows import attacked_rows
 from demur.pipeline.halving import excluding, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
-from demur.pipeline.job import Job, Shard, attacked_rows, attacked_tune_rows, shards
+from demur.pipeline.job import Job, Shard, attacked_tune_rows, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.begun import begun_run, say_harm
