@@ -4,7 +4,7 @@ A small audit of noisy patterns gives the run folder its facts, pictures and pol
 many more, written shard by shard as an audit writes them: clean images and 19 corruptions of all of them, two attacks
 on some, ten classes, five signals of logits. `demur report` is then run on the folder in a process of its own.
 
-    python benchmarks/report_rows.py [--quick] [--rows N] [--shard-rows N] [--narrow] [--again] [--keep DIR] [-- OPTION…]
+    python benchmarks/report_rows.py [--quick] [--rows N] [--shard-rows N] [--narrow] [--again] [--keep DIR] [-- …]
 
 `--narrow` keeps logits of clean rows alone, `--again` reports twice, `--keep` leaves the folder there, and reports on
 it if it is there already. What follows `--` are options of `demur report`.

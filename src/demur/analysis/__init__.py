@@ -14,7 +14,7 @@ from demur.openings import note, openings
 from demur.records import shard_entries
 from demur.seal import AGGREGATES, harmed, is_derived, read_seal, unseal, write_sealed
 
-__all__ = ["Rows", "Results", "analyse", "write_results"]
+__all__ = ["Results", "Rows", "analyse", "write_results"]
 
 Rows: TypeAlias = Literal["auto", "all", "counted"]
 """Whether every row is held, or all are counted and a sample of them is held; by default as many rows as there are."""

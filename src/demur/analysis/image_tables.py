@@ -25,7 +25,7 @@ def image_tables(run: Run) -> Iterator[tuple[str, pl.DataFrame]]:
         ("flips", _flips(run)),
         ("minimal-perturbations", _minimal_perturbations(run)),
         ("guard-attack-images", _guard_attack(run)),
-        ("silent-errors", named(run, _stacked(list(silent_errors(run))), "label", "predicted")),
+        ("silent-errors", _named(run, _stacked(list(silent_errors(run))), "label", "predicted")),
     ):
         if len(table):
             yield f"{name}.csv", table
@@ -53,7 +53,7 @@ def _risk_coverage(run: Run) -> pl.DataFrame:
 def _confusion(run: Run) -> pl.DataFrame:
     """How many images of a class were given an answer, under each condition; pairs that no image is of are left out."""
     tables = [
-        named(run, confusion_counts(run.rows(entry["name"])), "label", "predicted").with_columns(
+        _named(run, confusion_counts(run.rows(entry["name"])), "label", "predicted").with_columns(
             condition=pl.lit(entry["name"])
         )
         for entry in run.conditions()
@@ -70,7 +70,7 @@ def _flips(run: Run) -> pl.DataFrame:
         joined = rows.join(clean, on="sample_id", maintain_order="left")
         other = joined.filter(pl.col("answer") != pl.col("clean_answer")).with_columns(condition=pl.lit(entry["name"]))
         tables.append(other.select("sample_id", "split", "label", "clean_answer", "condition", "answer"))
-    return named(run, _stacked(tables), "label", "clean_answer", "answer")
+    return _named(run, _stacked(tables), "label", "clean_answer", "answer")
 
 
 def _minimal_perturbations(run: Run) -> pl.DataFrame:
@@ -90,7 +90,7 @@ def _sizes(run: Run, entry: Mapping[str, Any]) -> pl.DataFrame:
         wrong_already=pl.Series(sizes == 0),
         never_flipped=pl.Series(np.isinf(sizes)),
     )
-    return named(run, table, "label", "predicted")
+    return _named(run, table, "label", "predicted")
 
 
 def _guard_attack(run: Run) -> pl.DataFrame:
@@ -107,7 +107,7 @@ def _guard_attack(run: Run) -> pl.DataFrame:
         for name, points in {**each.attackers, "confidence": each.confidence}.items()
         if run.guard is not None
     ]
-    return named(run, _stacked(tables), "label", "predicted")
+    return _named(run, _stacked(tables), "label", "predicted")
 
 
 def _stacked(tables: list[pl.DataFrame]) -> pl.DataFrame:
@@ -115,7 +115,7 @@ def _stacked(tables: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([table for table in tables if len(table)] or [pl.DataFrame()])
 
 
-def named(run: Run, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
+def _named(run: Run, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
     """Class numbers as names."""
     names = pl.Series(run.classes, dtype=pl.String())
     found = [column for column in columns if column in table.columns]

@@ -145,7 +145,9 @@ class Run:
         for entry in self.facts["conditions"]:
             name = entry["name"]
             tables[name] = (
-                read_with_parts(self.path, name, LOGIT) if self.planned_rows[name] else read(self.path, "clean", LOGIT).clear()
+                read_with_parts(self.path, name, LOGIT)
+                if self.planned_rows[name]
+                else read(self.path, "clean", LOGIT).clear()
             )
         return tables
 

@@ -114,9 +114,7 @@ def _ece_estimate(surplus: Floats, noise: Floats, units: int, unit: Unit) -> Est
     return Estimate(value=value, low=float(max(0.0, low)), high=float(min(1.0, high)), n=units, unit=unit)
 
 
-def _bin_sums(
-    stated: Floats, correct: Floats, codes: NDArray[np.intp], units: int, bins: int
-) -> tuple[Floats, Floats]:
+def _bin_sums(stated: Floats, correct: Floats, codes: NDArray[np.intp], units: int, bins: int) -> tuple[Floats, Floats]:
     """What each bin adds to the error, with its sign, and the covariance of that over units."""
     place, n = _bins(stated, bins), len(stated)
     sums = np.bincount(codes * bins + place, correct - stated, minlength=units * bins).reshape(units, bins) / n

@@ -87,7 +87,7 @@ class CalibrationSums:
 
 
 def _by_bin(place: NDArray[np.intp], values: Floats) -> Floats:
-    return np.bincount(place, values, minlength=_BINS)
+    return np.bincount(place, values, minlength=_BINS).astype(np.float64)
 
 
 def _mean(sums: Floats, n: int) -> Estimate:

@@ -255,9 +255,7 @@ def corruption_map(run: Run, known: Mapping[str, Quantity] | None = None) -> Cor
         mean=float(np.mean([cell.value for found in cells.values() for cell in found.values()])),
         original=original,
         mean_corruption_error=mean_corruption_error(errors) if errors else None,
-        relative_corruption_error=(
-            relative_corruption_error(errors, _clean_error(run, known)) if errors else None
-        ),
+        relative_corruption_error=(relative_corruption_error(errors, _clean_error(run, known)) if errors else None),
     )
 
 

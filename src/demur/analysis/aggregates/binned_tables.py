@@ -24,7 +24,15 @@ from demur.metrics.score_grid import Binned, GridCounts, cell_ends
 _POINTS = 200
 _NO_INTERVAL = "no interval: read off a grid of scores"
 _TOGETHER = "no interval: rows of one image go together, which a grid of scores does not know"
-_RANKED = ("fpr95", "aupr", "augrc", "aurc", "eaurc")
+WORDS = {
+    "auroc": "AUROC",
+    "fpr95": "FPR@95",
+    "aupr": "AUPR",
+    "augrc": "AUGRC",
+    "aurc": "AURC",
+    "eaurc": "E-AURC",
+}
+"""What the slack of each metric goes by."""
 
 
 class Grid:
@@ -63,7 +71,10 @@ class Grid:
 
 
 def _pair(positive: pl.DataFrame, negative: pl.DataFrame) -> GridCounts:
-    sides = (table.group_by("cell").agg(pl.col("count").sum().alias(name)) for name, table in (("p", positive), ("n", negative)))
+    sides = (
+        table.group_by("cell").agg(pl.col("count").sum().alias(name))
+        for name, table in (("p", positive), ("n", negative))
+    )
     first, second = sides
     both = first.join(second, on="cell", how="full", coalesce=True).fill_null(0).sort("cell")
     return GridCounts(both["cell"].to_numpy(), *(both[name].to_numpy().astype(np.float64) for name in ("p", "n")))
@@ -88,16 +99,16 @@ def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> Targe
         return target.model_copy(update=_of_errors(grid, counts, risk))
     if target.target == "shift":
         counts = grid.shift(row.name)
-        area = grid.told("AUROC", counts.metrics["auroc"])
-        refused = grid.told("FPR@95", counts.metrics["fpr95"])
-        shown = {"auroc": area, "fpr95": refused}
-        return target.model_copy(update=_sizes(counts) | {name: _bare(v, _sizes(counts)["negatives"], _TOGETHER) for name, v in shown.items()})
+        shown = {name: grid.told(WORDS[name], counts.metrics[name]) for name in ("auroc", "fpr95")}
+        images = _sizes(counts)["negatives"]
+        return target.model_copy(
+            update=_sizes(counts) | {name: _bare(value, images, _TOGETHER) for name, value in shown.items()}
+        )
     return target
 
 
 def _of_errors(grid: Grid, counts: GridCounts, risk: float) -> dict[str, Any]:
-    found = {name: _bare(grid.told(name.upper(), counts.metrics[name]), counts.n) for name in _RANKED}
-    grid.told("AUROC", counts.metrics["auroc"])
+    found = {name: _bare(grid.told(word, counts.metrics[name]), counts.n) for name, word in WORDS.items()}
     answered = grid.told("coverage at a risk", counts.coverage_at_risk(risk))
     shares = {"auroc": Quantity.of(counts.auroc()), "coverage_at_risk": _bare(answered, counts.n)}
     return _sizes(counts) | found | shares
@@ -117,9 +128,7 @@ def curves(grid: Grid) -> tuple[RiskCoverage, ...]:
     """The risk-coverage curve of every signal over clean test rows, at the ends of cells, where it is exact."""
     if not grid.own.run.has_test_rows:
         return ()
-    return tuple(
-        risk_coverage_table(name, grid.errors(name, ["test"]).curve(_POINTS)) for name in grid.own.run.signals
-    )
+    return tuple(risk_coverage_table(name, grid.errors(name, ["test"]).curve(_POINTS)) for name in grid.own.run.signals)
 
 
 def all_steps(grid: Grid) -> Iterator[pl.DataFrame]:

@@ -9,7 +9,6 @@ from demur.analysis.accuracy.overall import corruption_map, worst_class
 from demur.analysis.aggregates import binned_tables, counted_tables
 from demur.analysis.aggregates.binned_tables import Grid
 from demur.analysis.aggregates.counted_tables import CountedRun
-from demur.analysis.image_tables import named
 from demur.analysis.results import Aggregates, Results
 from demur.analysis.verdict.checks import CONFIRMATION, confirmation
 from demur.analysis.verdict.imbalance import is_uninformative, remedy_words
@@ -56,7 +55,7 @@ def _verdict(own: CountedRun, sampled: Results, purpose: Mapping[str, Any], grid
         most = binned_tables.attainable(grid, run.refusal["signal"], refused.risk)
         refused = refused.model_copy(update={"attainable": most})
     checked = tuple(_confirmed(own, check) for check in sampled.checks)
-    constant = counted_tables.constant_answer(own, sampled.constant)
+    constant = counted_tables.constant_answer(own)
     positive = counted_tables.positive_bound(own, sampled.positive)
     found = state(run, checked, informative=not is_uninformative(constant, positive))
     return {
@@ -96,10 +95,14 @@ def _aggregates(own: CountedRun, grid: Grid) -> Aggregates:
 def counted_files(own: CountedRun) -> dict[str, pl.DataFrame]:
     """The tables with a line for each threshold or pair of classes, of all rows, by the name of their file."""
     steps = [*binned_tables.all_steps(grid=Grid(own))]
-    confused = [
-        named(own.run, counted_tables.confusion_counts(own.rows(entry["name"])), "label", "predicted").select(
-            pl.lit(entry["name"]).alias("condition"), "label", "predicted", "count"
-        )
-        for entry in own.run.conditions()
-    ]
-    return {name: pl.concat(found) for name, found in (("risk-coverage.csv", steps), ("confusion.csv", confused)) if found}
+    confused = [_confused(own, entry["name"]) for entry in own.run.conditions()]
+    return {
+        name: pl.concat(found) for name, found in (("risk-coverage.csv", steps), ("confusion.csv", confused)) if found
+    }
+
+
+def _confused(own: CountedRun, condition: str) -> pl.DataFrame:
+    """How many images of a class were given an answer, by name."""
+    counts, names = counted_tables.confusion_counts(own.rows(condition)), pl.Series(own.run.classes, dtype=pl.String())
+    told = counts.with_columns(**{column: names.gather(counts[column]) for column in ("label", "predicted")})
+    return told.select(pl.lit(condition).alias("condition"), "label", "predicted", "count")

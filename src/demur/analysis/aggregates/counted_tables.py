@@ -15,12 +15,12 @@ from demur.analysis.robustness.attack_tables import is_sized
 from demur.analysis.run_folder import Run
 from demur.analysis.signals.decision_tables import PolicyRow, untouched
 from demur.analysis.verdict.guarantees import GuaranteePart
-from demur.analysis.verdict.imbalance import ConstantAnswer, PositiveBound
+from demur.analysis.verdict.imbalance import Alike, ConstantAnswer, PositiveBound
 from demur.analysis.verdict.verdict import Guarantee
 from demur.metrics import p_value, risk_upper_bound
 from demur.metrics.binomial import clopper_pearson, wilson
 from demur.metrics.failure_table import failure_table_of
-from demur.policies import ClassThreshold
+from demur.policies import Certificate, ClassThreshold
 from demur.policies.keeping import Part, judged
 
 _PAIRS, _ANSWERS = 40, 3
@@ -237,24 +237,24 @@ def _policy_row(own: CountedRun, name: str, condition: str, splits: tuple[str, .
     return PolicyRow(policy=name, condition=condition, splits=have, n=rows.n, **numbers)
 
 
-def constant_answer(own: CountedRun, sampled: ConstantAnswer | None) -> ConstantAnswer | None:
+def constant_answer(own: CountedRun) -> ConstantAnswer | None:
     """The most frequent class of the tune images as the only answer, put through the test of the certificate."""
     guard, tune, certify = own.run.guard, own.rows("clean", ["tune"]), own.rows("clean", ["certify"])
     if guard is None or not tune.n or not certify.n:
         return None
     labels = tune.table.group_by("label").agg(pl.col("count").sum()).sort("count", "label", descending=[True, False])
     answer = int(labels["label"][0])
-    others, given = pl.col("label") != answer, certify.where(own.answered)
-    told = {"answer": own.run.classes[answer], "n": certify.n, "others": certify.number(others)}
-    if isinstance(guard, ClassThreshold) or sampled is None:
-        return ConstantAnswer(**told, unit=guard.certificate.unit, alike=None)
-    made = guard.certificate
+    others, given, made = pl.col("label") != answer, certify.where(own.answered), guard.certificate
+    alike: Alike | None = None
+    if isinstance(made, Certificate) and not isinstance(guard, ClassThreshold):
+        alike = "answered" if _passes(made, given, others) else None
+        alike = "everywhere" if _passes(made, certify, others) else alike
+    name, unit = own.run.classes[answer], made.unit
+    return ConstantAnswer(answer=name, n=certify.n, others=certify.number(others), unit=unit, alike=alike)
 
-    def passes(rows: Counted) -> bool:
-        return bool(p_value(rows.number(others), rows.n, made.risk) <= made.level)
 
-    alike = "everywhere" if passes(certify) else "answered" if passes(given) else None
-    return ConstantAnswer(**told, unit=made.unit, alike=alike)
+def _passes(made: Certificate, rows: Counted, errors: Any) -> bool:
+    return bool(p_value(rows.number(errors), rows.n, made.risk) <= made.level)
 
 
 def positive_bound(own: CountedRun, sampled: PositiveBound | None) -> PositiveBound | None:

@@ -64,7 +64,10 @@ def _beside(run: Run, sample: RowSample, counts: ShardCounts) -> CountedRun:
         if entry["name"] not in set(counts.effort["condition"])
     }
     more = pl.DataFrame(
-        [(name, rows, forwards, backwards, 0, forwards, backwards) for name, (rows, forwards, backwards) in others.items()],
+        [
+            (name, rows, forwards, backwards, 0, forwards, backwards)
+            for name, (rows, forwards, backwards) in others.items()
+        ],
         schema=counts.effort.schema,
         orient="row",
     )
@@ -102,7 +105,8 @@ def _kept(run: Run) -> CountedRun:
     facts = json.loads((run.path / _FACTS).read_bytes())
     names = [entry["name"] for entry in run.facts["conditions"]]
     tables = {name: _read(run, f"sample-{at:03d}") for at, name in enumerate(names)}
-    counts = ShardCounts(*(_read(run, name) for name in _COUNTS), _sums(facts["calibration"]))
+    rows, grid, effort = (_read(run, name) for name in _COUNTS)
+    counts = ShardCounts(rows, grid, effort, _sums(facts["calibration"]))
     return _beside(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
 
 

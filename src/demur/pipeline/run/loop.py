@@ -61,7 +61,7 @@ from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
-from demur.records import read
+from demur.records import LOGIT, read
 from demur.registry.regular_files import MIB
 from demur.signals import Fittable
 
@@ -160,6 +160,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         clean = read(folder.path, CLEAN.name)
         with folder.timed("policies"):
             freeze_policies(fitted, folder, clean)
+        clean = clean.drop([name for name in clean.columns if name.startswith(LOGIT)])  # as many as there are classes
         lost = lost_rows(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         answered = excluding(job, lost)
