@@ -1,26 +1,19 @@
 """From a run folder to small typed result tables; everything here can be computed again from the folder alone."""
 
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from demur.analysis.acceptance import label_access
+from demur.analysis.aggregates.counted_results import counted_files
+from demur.analysis.aggregates.kept_aggregates import Rows, chosen_counts
 from demur.analysis.assemble import analyse, tables_of
 from demur.analysis.csv_tables import table_files
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import Results
 from demur.analysis.run_folder import Run, open_run
-from demur.errors import RunError
 from demur.openings import note, openings
-from demur.records import shard_entries
 from demur.seal import AGGREGATES, harmed, is_derived, read_seal, unseal, write_sealed
 
 __all__ = ["Results", "Rows", "analyse", "write_results"]
-
-Rows: TypeAlias = Literal["auto", "all", "counted"]
-"""Whether every row is held, or all are counted and a sample of them is held; by default as many rows as there are."""
-
-MOST_ROWS = 2_000_000
-"""More rows than this are counted rather than held."""
 
 _FILE = "results.json"
 
@@ -52,27 +45,12 @@ def write_results(run: Path, by: str = "report", rows: Rows = "auto") -> Results
 
 def _worked_out(run: Run, rows: Rows) -> tuple[Results, dict[str, bytes]]:
     """The results, and the tables as files."""
-    if not _is_counted(run, rows):
+    counted = chosen_counts(run, rows)
+    if counted is None:
         complete = tables_of(run)
         return complete, table_files(run, complete)
-    from demur.analysis.aggregates.counted_results import counted_files
-    from demur.analysis.aggregates.kept_aggregates import counted_run
-
-    counted = counted_run(run)
     complete = tables_of(counted.run, counted)
     return complete, table_files(counted.run, complete, counted_files(counted))
-
-
-def _is_counted(run: Run, rows: Rows) -> bool:
-    """Whether rows are counted, as was asked or because of their number, as far as that can be done."""
-    from demur.analysis.aggregates.shard_counts import refusal
-
-    if rows == "all" or (rows == "auto" and sum(run.planned_rows.values()) <= MOST_ROWS):
-        return False
-    why = refusal(run, shard_entries(run.path))
-    if why and rows == "counted":
-        raise RunError(f"the rows of {run.path} cannot be counted: {why}. Ask for all rows instead: --rows all.")
-    return why is None
 
 
 def _read(run: Path) -> Results | None:

@@ -20,6 +20,7 @@ from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.aggregates.counted_results import with_counts
 from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.kept_aggregates import chosen_counts
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.figures.figure_tables import FigureTables, figure_tables
@@ -64,7 +65,9 @@ def analyse(path: Path | str) -> Results:
         RunError: the folder holds no finished run.
     """
     folder = Path(path)
-    results = shortened(tables_of(open_run(folder)))
+    run = open_run(folder)
+    counted = chosen_counts(run, keep=False)
+    results = shortened(tables_of(run if counted is None else counted.run, counted))
     return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 

@@ -47,8 +47,12 @@ def _slack(found: Aggregates) -> str:
 
 
 def _upwards(slack: float) -> str:
-    """Two digits, rounded up: what is said is a bound."""
+    """Two digits, rounded up, for what is said is a bound.
+
+    >>> _upwards(0.000401), _upwards(0.0), _upwards(0.0999)
+    ('0.00041', '0', '0.1')
+    """
     if slack <= 0:
         return "0"
     unit = 10.0 ** (math.floor(math.log10(slack)) - 1)
-    return f"{math.ceil(slack / unit) * unit:.1g}" if slack < unit * 10 else f"{math.ceil(slack / unit) * unit:.2g}"
+    return f"{math.ceil(slack / unit) * unit:.2g}"

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import demur
-import demur.analysis as analysis
-from demur.analysis import write_results
+from demur.analysis import analyse, write_results
 from demur.analysis.aggregates import kept_aggregates, sampling
 from demur.analysis.aggregates.binned_tables import WORDS
 from demur.analysis.aggregates.shard_counts import batches
@@ -219,7 +218,9 @@ def test_what_was_counted_is_kept_until_the_records_change(copied, monkeypatch):
 
 def test_many_rows_are_counted_without_being_asked(copied, monkeypatch):
     assert write_results(copied).aggregates is None
-    monkeypatch.setattr(analysis, "MOST_ROWS", 1000)
+    monkeypatch.setattr(kept_aggregates, "MOST_ROWS", 1000)
+    assert analyse(copied).aggregates is not None
+    assert not (copied / "aggregates").exists()
     assert write_results(copied).aggregates is not None
     assert write_results(copied, rows="all").aggregates is None
 
@@ -229,7 +230,7 @@ def test_groups_are_not_counted_as_if_each_image_were_alone(copied, monkeypatch)
     write_sealed(copied, {"run.json": json_bytes({**facts, "groups": 9})})
     with pytest.raises(RunError, match=r"groups.*--rows all"):
         write_results(copied, rows="counted")
-    monkeypatch.setattr(analysis, "MOST_ROWS", 1000)
+    monkeypatch.setattr(kept_aggregates, "MOST_ROWS", 1000)
     assert write_results(copied).aggregates is None
 
 

@@ -8,19 +8,27 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from demur.analysis.aggregates.counted_tables import CountedRun
 from demur.analysis.aggregates.sampling import sample_tables
-from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards
+from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards, refusal
 from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import Run
+from demur.errors import RunError
 from demur.files import json_bytes
 from demur.metrics.calibration_sums import CalibrationSums
 from demur.records import shard_entries
 from demur.seal import MANIFEST, file_sha256, is_intact, write_sealed
+
+Rows: TypeAlias = Literal["auto", "all", "counted"]
+"""Whether every row is held, or all are counted and a sample of them is held; by default as many rows as there are."""
+
+MOST_ROWS = 2_000_000
+"""More rows than this are counted rather than held."""
 
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
@@ -28,13 +36,31 @@ _VERSION = 1
 _COUNTS = ("rows", "grid", "effort")
 
 
-def counted_run(run: Run) -> CountedRun:
+def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> CountedRun | None:
+    """A run that is counted, as was asked or because of the number of its rows; None where all are to be held.
+
+    Raises:
+        RunError: counts were asked for, and these rows cannot be told by counts.
+    """
+    if rows == "all" or (rows == "auto" and sum(run.planned_rows.values()) <= MOST_ROWS):
+        return None
+    why = refusal(run, shard_entries(run.path))
+    if why and rows == "counted":
+        raise RunError(f"the rows of {run.path} cannot be counted: {why}. Ask for all rows instead: --rows all.")
+    return None if why else counted_run(run, keep=keep)
+
+
+def counted_run(run: Run, *, keep: bool = True) -> CountedRun:
     """A run with a sample of its rows and the counts of all, as they were kept, or else made now and kept.
 
     What was made is read back: tables that were put together of thousands of parts hold more than their rows.
     """
     if kept_of(run) != file_sha256(run.path / MANIFEST):
-        _keep(_made(run))
+        made = _made(run)
+        if not keep:
+            return made
+        _keep(made)
+        del made
     return _kept(run)
 
 

@@ -1,6 +1,7 @@
 """Which rows stand for all where there are too many: those of images chosen by a hash of their ids, and what failed."""
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ FORWARD_ROWS, OWN_ROWS = 200_000, 20_000
 """Rows of clean and corrupted images that are kept in all, and of each condition that is of images of its own."""
 
 _SPAN = 2**64
+_PENDING_ROWS, _PENDING = 20_000, 20
 
 
 def sample_tables(run: Run, entries: Entries) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
@@ -57,8 +59,21 @@ def _by_hash(share: float) -> Any:
 def _rows(run: Run, entries: Entries, condition: str, chosen: Any, *, logits: bool = False) -> pl.DataFrame:
     """The rows of a condition that are chosen by their ids, those that failed among them, in the order planned."""
     own = [entry for entry in entries if entry["condition"] == condition]
-    parts = list(_chosen(run.path, own, chosen, logits=logits))
-    return pl.concat(parts, how="diagonal") if parts else _none(run, entries)
+    pending, packed = list[pl.DataFrame](), list[bytes]()
+    for table in _chosen(run.path, own, chosen, logits=logits):
+        pending.append(table)
+        if sum(map(len, pending)) > _PENDING_ROWS or len(pending) > _PENDING:
+            packed.append(_packed(pending))
+            pending = []
+    packed += [_packed(pending)] if pending else []
+    return pl.concat(map(pl.read_parquet, packed), how="diagonal") if packed else _none(run, entries)
+
+
+def _packed(tables: list[pl.DataFrame]) -> bytes:
+    """Rows without what they were taken from: texts that were filtered hold all texts they lay among."""
+    buffer = io.BytesIO()
+    pl.concat(tables, how="diagonal").write_parquet(buffer, compression="lz4")
+    return buffer.getvalue()
 
 
 def _none(run: Run, entries: Entries) -> pl.DataFrame:
