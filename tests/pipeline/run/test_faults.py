@@ -9,7 +9,7 @@ from tests import tiny
 
 from demur.errors import ModelError, RunError
 from demur.pipeline.job import shards
-from demur.pipeline.run import effort, retries
+from demur.pipeline.run import begun, effort, retries
 from demur.pipeline.run.engine import Died, Failed, Work
 from demur.pipeline.run.helper import answer
 from demur.pipeline.run.resources import Resources
@@ -73,6 +73,7 @@ def audit(monkeypatch, tmp_path):
     def audited(dies, name="run"):
         engine = Fragile(dies)
         monkeypatch.setattr(effort, "engine_of", lambda *_: engine)
+        monkeypatch.setattr(begun, "check_engine", lambda _: None)
         folder = tiny.run(tmp_path / name, tiny.source(ROWS), resources=Resources(engine="ray", threads=1), **PLAN)
         return folder, engine
 
