@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from tests import tiny
 
 from demur.errors import InputError, MissingExtraError, RunError
@@ -76,7 +77,8 @@ def test_what_became_of_a_shard_is_told(engine):
     assert outcome(engine, "died", None).may_be_rows
     assert outcome(engine, "memory", "") == Died(why="was ended by Ray for want of memory", may_be_rows=True)
     assert outcome(engine, "lost", "NodeDiedError") == Died(why=NODE_LOST, may_be_rows=False)
-    assert outcome(engine, "raised", "ValueError: odd") == Failed(why="ValueError: odd")
+    odd = "could not ask about it (OSError: no more processes)"
+    assert outcome(engine, "raised", "OSError: no more processes") == Died(why=odd, may_be_rows=False)
 
 
 def test_a_node_that_cannot_open_the_job_is_as_good_as_lost_unless_none_can(engine):
@@ -114,6 +116,25 @@ def test_room_is_told_without_ending_the_wait(engine):
     assert engine.processes == 40
     assert list(engine.arrived(wait=True)) == [], "nothing is open"
     assert engine.taken() is None
+
+
+def test_what_was_placed_by_who_was_lost_is_removed_at_the_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(ray_engine, "RayLink", Told)
+    (tmp_path / "records").mkdir()
+    kept, left = tmp_path / "records" / "c000-s0000.parquet", tmp_path / "records" / ".c000-s0000.parquet.a1b2c3d4"
+    with RayEngine(RAY, tmp_path):
+        kept.write_bytes(b"")
+        left.write_bytes(b"")
+    assert list((tmp_path / "records").iterdir()) == [kept]
+
+
+def test_a_model_on_a_gpu_needs_a_task_that_has_one(engine):
+    class OnGpu:
+        class classifier:  # noqa: N801
+            device = torch.device("cuda")
+
+    with pytest.raises(InputError, match=r"the model is on cuda, and a task .* such as --gpus-per-task 0\.5"):
+        engine.start(OnGpu, 3)
 
 
 def test_a_cluster_that_cannot_be_joined_is_refused(monkeypatch, tmp_path):

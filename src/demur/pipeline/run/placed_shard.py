@@ -64,6 +64,13 @@ class PlacedShard:
         return {file.key: file.sha256 for file in self.files}
 
 
+def sweep(run: Path) -> None:
+    """Remove what workers placed that were lost before they could tell; nobody is left who could name it."""
+    for room in ("parts", "records"):
+        for left in (run / room).glob(".*.parquet.????????"):
+            left.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedFolder:
     """A run folder that workers may see: on the same machine, or by a file system that machines share.

@@ -20,7 +20,7 @@ from demur.pipeline.job import Job, Shard
 from demur.pipeline.run.crew import death_of
 from demur.pipeline.run.engine import Arrival, Died, Failed, Outcome, Work
 from demur.pipeline.run.measured_shard import MeasuredShard
-from demur.pipeline.run.placed_shard import PlacedShard, SharedFolder
+from demur.pipeline.run.placed_shard import PlacedShard, SharedFolder, sweep
 from demur.pipeline.run.placing import Placing
 from demur.pipeline.run.ray_broker import AHEAD, Need
 from demur.pipeline.run.ray_link import RayLink
@@ -55,7 +55,9 @@ class RayEngine:
         self._where = "on this machine" if resources.address is None else f"at {resources.address!r}"
         self._open: dict[int, Shard] = {}
         self._given, self._room, self._unopened, self._opened = 0, 0, 0, False
+        self._gpus = resources.gpus
         self._ends = ExitStack()
+        self._ends.callback(sweep, folder)
         self._link = RayLink(_need(resources, self._threads))
         self._ends.callback(self._link.close)
         self._join()
@@ -86,8 +88,13 @@ class RayEngine:
         """Send the job to Ray, once.
 
         Raises:
-            InputError: it cannot be sent to another process.
+            InputError: it cannot be sent to another process, or its model is on a GPU and no task has any.
         """
+        if job.classifier.device.type == "cuda" and not self._gpus:
+            raise InputError(
+                f"the model is on {job.classifier.device}, and a task of Ray sees no GPU but what it asks for. Say "
+                "how many one needs, such as --gpus-per-task 0.5."
+            )
         share = max(1, min(tasks, self._room))
         sent = pickle.dumps(replace(job, surrogate=None, kept=KeptImages(job.kept.budget // share)))
         folder = self._ends.enter_context(SharedFolder.of(self._folder))
@@ -186,7 +193,7 @@ class RayEngine:
         return Died(why=f"could not open the model and the data: {why}", may_be_rows=False)
 
 
-def _death(kind: str, content: Any) -> Died | Failed:
+def _death(kind: str, content: Any) -> Died:
     match kind:
         case "died":
             return death_of(content)
@@ -194,7 +201,7 @@ def _death(kind: str, content: Any) -> Died | Failed:
             return Died(why="was ended by Ray for want of memory", may_be_rows=True)
         case "lost":
             return Died(why=f"was lost with its worker or its node ({content})", may_be_rows=False)
-    return Failed(why=content)
+    return Died(why=f"could not ask about it ({content})", may_be_rows=False)
 
 
 def _need(resources: Resources, threads: int) -> Need:
