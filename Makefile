@@ -101,9 +101,9 @@ $(EXTRAS)/.stamp: $(VENV)/.stamp
 
 # Beside the packages of $(VENV), which it sees, it has only what those services need.
 $(SCALE)/.stamp: $(VENV)/.stamp
-	echo "Building $(SCALE), once: 0.3 GB." >&2
+	echo "Building $(SCALE), once: 0.5 GB." >&2
 	$(RUN)/python -m venv $(SCALE)
-	$(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	$(RUN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
 	  $$($(SCALE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth
 	$(SCALE)/bin/python -m pip install -qq --disable-pip-version-check --no-input $(SERVICES)
 	touch $@

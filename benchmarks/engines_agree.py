@@ -60,7 +60,7 @@ def plan(*, quick: bool) -> Plan:
         *("msp", "entropy", "margin", "max_logit", "energy", "doctor", "pnorm", "tempered", "temperature_scaled"),
         *("maxlogit_pnorm", "relative_u"),
     ]
-    given = {"conditions.use": use, "epsilon.images": 0, "attribution.images": 0, "guard_attack.images": 0}
+    given = {"conditions.use": use, "epsilon.use": [], "attribution.maps": [], "attribution.regions": []}
     if quick:
         return read_plan(None, (), {**given, "data.limit": 600, "conditions.attacked": 100})
     shared = os.environ["DEMUR_SHARED"]
@@ -70,7 +70,7 @@ def plan(*, quick: bool) -> Plan:
         "data.address": f"parquet:{shared}/data/cifar10/test.parquet",
     }
     return read_plan(
-        None, (), {**given, **addresses, "data.limit": 2000, "conditions.attacked": 1000, "signals.use": signals}
+        None, (), {**given, **addresses, "data.limit": 2000, "conditions.attacked": 500, "signals.use": signals}
     )
 
 

@@ -1,7 +1,7 @@
 """How an audit scales from 1 to 100 nodes: a simulation by measured times, with its serial parts and lost nodes.
 
     python benchmarks/scaling_simulation.py [--quick] [--run FOLDER] [--images N] [--attacked N] [--slots N]
-                                            [--lives HOURS]
+                                            [--slower FACTOR …] [--lives HOURS]
 
 Tasks take what shards of their kind took of a processor in a run: `timings/times.jsonl` of a folder, or else of the
 shipped classifier on Fashion-MNIST, measured first. They are listed as the plan has them, and each goes to the first
@@ -10,7 +10,8 @@ it is started, for its processes load the model and the data. What is no row is 
 phase, and what comes last after it. With `--lives` nodes are lost at random, by exponential lives of so many hours on
 average, and others are started in their place; what they were at is measured again. Every shard takes the process that
 leads the run as long as it takes to take in and write one, measured here. Not simulated: a network or a file system
-that has no more to give. The last line is JSON.
+that has no more to give. What grows with images is taken along the line through two audits of different size;
+`--slower` is for models of which a pass takes so many times as long. The last line is JSON.
 """
 
 import argparse
@@ -55,23 +56,44 @@ class Silent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Line:
+    """Seconds that grow with images."""
+
+    once: float
+    each: float
+
+    @classmethod
+    def through(cls, found: Mapping[int, float]) -> "Line":
+        """The line through the seconds of two numbers of images, or of one, where all of it is taken to grow."""
+        if len(found) == 1:
+            ((images, seconds),) = found.items()
+            return cls(once=0.0, each=seconds / images)
+        (few, less), (many, more) = sorted(found.items())
+        each = max(0.0, (more - less) / (many - few))
+        return cls(once=max(0.0, less - each * few), each=each)
+
+    def at(self, images: int) -> float:
+        return self.once + self.each * images
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Seconds of a run.
+    """Seconds of one processor that a run took.
 
     Attributes:
+        images: how many it had.
         shards: of whole shards, by the kind of their condition, as they came.
         conditions: of each kind, how many there are.
-        once: of what comes before or after and does not grow.
-        before: until the first shard is handed out, of each image.
-        between: what is fixed by the clean rows, of each image.
-        beside: in one process while others measure.
-        after: results and report, of each image.
+        before: until the first shard is handed out.
+        between: what is fixed by the clean rows.
+        beside: of one process while others measure.
+        after: pictures, results and report.
         taking_in: of the leading process for each shard.
     """
 
+    images: int
     shards: Mapping[str, Sequence[float]]
     conditions: Mapping[str, int]
-    once: float
     before: float
     between: float
     beside: float
@@ -108,15 +130,16 @@ def measured(run: Path, spent: float | None) -> Measured:
             others[line["name"]] = line["cpu"]
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     whole = spent or sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished")
-    once = others.pop("preprocessing", 0.0) + others.pop("pictures", 0.0) + others.pop("late_policies", 0.0)
+    first = others.pop("preprocessing", 0.0)
+    last = others.pop("pictures", 0.0) + others.pop("late_policies", 0.0)
     return Measured(
+        images=images,
         shards=found,
         conditions={kind: kinds.count(kind) for kind in found},
-        once=once,
-        before=max(0.0, whole - told) / images,
-        between=others.pop("policies", 0.0) / images,
+        before=max(0.0, whole - told) + first,
+        between=others.pop("policies", 0.0),
         beside=sum(others.values()),
-        after=reporting(run) / images,
+        after=last + reporting(run),
         taking_in=taking_in(run),
     )
 
@@ -143,12 +166,14 @@ def taking_in(run: Path, count: int = 200) -> float:
         return (time.monotonic() - began) / count
 
 
-def tasks_of(times: Measured, images: int, attacked: int, rng: random.Random) -> tuple[list[float], list[float]]:
+def tasks_of(
+    times: Measured, images: int, attacked: int, slower: float, rng: random.Random
+) -> tuple[list[float], list[float]]:
     """Seconds of every shard of a larger audit, in the order of its plan: clean ones, and all others."""
     phases: tuple[list[float], list[float]] = ([], [])
     for kind, count in times.conditions.items():
         rows = images if kind in {"clean", "corruption"} else attacked
-        found = [rng.choice(times.shards[kind]) for _ in range(count * -(-rows // SHARD))]
+        found = [slower * rng.choice(times.shards[kind]) for _ in range(count * -(-rows // SHARD))]
         phases[kind != "clean"].extend(found)
     return phases
 
@@ -213,58 +238,64 @@ def simulated(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a run of 300 images, and a tenth of the images")
+    parser.add_argument("--quick", action="store_true", help="runs of 300 and 600 images, and a tenth of the images")
     parser.add_argument("--run", type=Path, help="a finished run folder, by whose times the simulation goes")
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--attacked", type=int, default=20_000)
     parser.add_argument("--slots", type=int, default=8, help="tasks at once on each node")
+    parser.add_argument("--slower", type=float, nargs="+", default=[1, 100], help="how much longer a pass takes")
     parser.add_argument("--lives", type=float, default=24.0, help="hours that a node lives, on average")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run, spent = (given.run, None) if given.run else _run(Path(folder) / "run", 300 if given.quick else 1500)
-        times = measured(run, spent)
+        sizes = (300, 600) if given.quick else (300, 1500)
+        made = (
+            [measured(given.run, None)] if given.run else [_measured(Path(folder) / str(size), size) for size in sizes]
+        )
     images, attacked = (given.images // 10, given.attacked // 10) if given.quick else (given.images, given.attacked)
-    print(json.dumps(table(times, images, attacked, given.slots, given.lives * 3600)))
+    tables = [table(made, images, attacked, given.slots, slower, given.lives * 3600) for slower in given.slower]
+    print(json.dumps({"images": images, "attacked": attacked, "slots": given.slots, "tables": tables}))
 
 
-def _run(out: Path, images: int) -> tuple[Path, float]:
-    """The folder of an audit by one process, and the seconds of the processor that it took."""
+def _measured(out: Path, images: int) -> Measured:
+    """An audit by one process, and what it took."""
     began = time.process_time()
     plan = read_plan(None, (), {"data.limit": images, "conditions.attacked": images // 6})
     run_plan(plan, out, Silent(), resources=Resources(workers=1, threads=1))
-    return out, time.process_time() - began
+    return measured(out, time.process_time() - began)
 
 
-def table(times: Measured, images: int, attacked: int, slots: int, lives: float) -> dict[str, object]:
+def table(
+    made: Sequence[Measured], images: int, attacked: int, slots: int, slower: float, lives: float
+) -> dict[str, object]:
     """Print hours by the number of nodes, without and with losses."""
-    rng = random.Random(0)
-    phases = tasks_of(times, images, attacked, rng)
-    serial = (times.once + times.before * images, times.between * images, times.after * images)
-    alone = sum(serial) + times.beside
-    mean = statistics.mean(phases[1])
-    print(f"{images:,} images, {sum(map(len, phases)):,} shards, {mean:.1f} s each, {slots} at once a node")
-    print(f"one process: {serial[0]:.0f} s before, {serial[1]:.0f} s between, {serial[2]:.0f} s after,")
-    print(f"  {times.beside:.0f} s beside the second phase, {1000 * times.taking_in:.1f} ms for each shard")
-    print(f"{'nodes':>6}{'hours':>10}{'speed-up':>10}{'efficiency':>12}{'with losses':>13}{'serial':>8}")
-    rows = []
+    times, rng = made[-1], random.Random(0)
+    phases = tasks_of(times, images, attacked, slower, rng)
+    lines = [Line.through({one.images: getattr(one, name) for one in made}) for name in ("before", "between", "after")]
+    serial = [line.at(images) for line in lines]
+    count = sum(map(len, phases))
+    mean = sum(map(sum, phases)) / count
+    print(f"{images:,} images, {count:,} shards of {mean:.1f} s, {slots} at once a node")
+    print(f"  one process: {serial[0]:.0f} s before, {serial[1]:.0f} s between, {serial[2]:.0f} s after,")
+    print(f"  {slower * times.beside:.0f} s beside the second phase, {1000 * times.taking_in:.1f} ms for each shard")
+    print(f"{'nodes':>6}{'hours':>10}{'speed-up':>10}{'efficiency':>12}{'with losses':>13}{'one process':>13}")
+    scaled, rows = replace(times, beside=slower * times.beside), []
     for nodes in NODES:
         calm = Cluster(nodes=nodes, slots=slots, lives=float("inf"))
-        hours = simulated(phases, serial, times, calm, rng) / 3600
-        lossy = (
-            statistics.median(
-                simulated(phases, serial, times, replace(calm, lives=lives), random.Random(seed)) for seed in range(5)
-            )
-            / 3600
-        )
-        rows.append({"nodes": nodes, "hours": hours, "with_losses": lossy})
+        hours = simulated(phases, serial, scaled, calm, rng) / 3600
+        lossy = [
+            simulated(phases, serial, scaled, replace(calm, lives=lives), random.Random(seed)) for seed in range(5)
+        ]
+        rows.append({"nodes": nodes, "hours": hours, "with_losses": statistics.median(lossy) / 3600})
         gain = rows[0]["hours"] / hours
-        print(f"{nodes:>6}{hours:>10.2f}{gain:>10.1f}{gain / nodes:>12.0%}{lossy:>13.2f}{alone / 3600 / hours:>8.0%}")
+        share = sum(serial) / 3600 / hours
+        print(
+            f"{nodes:>6}{hours:>10.2f}{gain:>10.1f}{gain / nodes:>12.0%}{rows[-1]['with_losses']:>13.2f}{share:>13.0%}"
+        )
     return {
-        "images": images,
-        "shards": sum(map(len, phases)),
-        "slots": slots,
-        "lives_hours": lives / 3600,
-        "serial_seconds": [round(each, 1) for each in (*serial, times.beside)],
+        "slower": slower,
+        "shards": count,
+        "serial_seconds": [round(each, 1) for each in serial],
+        "beside_seconds": round(scaled.beside, 1),
         "taking_in_ms": round(1000 * times.taking_in, 2),
         "rows": [{name: round(value, 3) for name, value in row.items()} for row in rows],
     }

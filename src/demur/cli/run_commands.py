@@ -46,6 +46,14 @@ if TYPE_CHECKING:
     from demur.pipeline.run.resources import Resources
 
 
+class ReportRows(StrEnum):
+    """Which rows a report holds."""
+
+    AUTO = "auto"
+    ALL = "all"
+    COUNTED = "counted"
+
+
 class FigureFormat(StrEnum):
     """What figures are written as."""
 
@@ -125,13 +133,16 @@ def report(
     figures: Annotated[
         FigureFormat | None, typer.Option(help="Write every figure as a file of this format to figures/, too.")
     ] = None,
+    rows: Annotated[
+        ReportRows, typer.Option(help="Hold all rows, or count them and hold a sample; auto: by their number.")
+    ] = ReportRows.AUTO,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
     from demur.report import write, write_figures
 
-    results = write_results(run)
+    results = write_results(run, rows=rows.value)
     page = write(run, results)
     files = [] if figures is None else write_figures(run, results, figures.value)
     also = f"\nFigures: {len(files) - 1} files in {run / 'figures'}" if files else ""

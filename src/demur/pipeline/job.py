@@ -16,10 +16,10 @@ from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
 from demur.classifier.placement import on_device
-from demur.data import Index, Row, Source, UnknownImages
+from demur.data import Index, Source, UnknownImages
 from demur.data.kept_images import KeptImages
-from demur.data.source import check_shape
-from demur.errors import DataError, InputError, ModelError
+from demur.data.source import still_there
+from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
 from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, attackable, by_hash, drawn_rows, section_rows
 from demur.pipeline.drawn_rows import IndexRows as IndexRows
@@ -192,21 +192,11 @@ class Job:
         absent = sorted({*self.kept.fill(images, positions)} - {*unreadable})
         images[unreadable] = 0.5
         for at, found in zip(absent, self.source.read([positions[at] for at in absent]), strict=True):
-            images[at] = image = self._image(found)
+            images[at] = image = still_there(found, self.source.input_shape)
             self.kept.keep(positions[at], image)
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
         return images.clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
-
-    def _image(self, found: Row) -> Tensor:
-        """What has gone since the run began must not be measured as if it were grey."""
-        shape = self.source.input_shape
-        if found.image is None or found.image.shape != shape:
-            raise DataError(
-                f"image {found.sample_id!r} could be read when this run began and cannot be read any more: "
-                f"{check_shape(found, shape).error}. Bring it back, and the same command continues."
-            )
-        return found.image
 
     def marks(self, rows: Sequence[int] | IndexRows) -> tuple[Tensor, Flags]:
         """Where the data say the object is, (rows, height, width), and which images have such a mark."""

@@ -106,10 +106,9 @@ class Lease:
         return True
 
     def _put(self, after: Version | None) -> None:
-        with self._turn:
-            began = time.monotonic()
-            self._held = self.objects.put(self.key, self._content(), after)
-            self._renewed = began
+        began = time.monotonic()
+        self._held = self.objects.put(self.key, self._content(), after)
+        self._renewed = began
 
     def _content(self) -> bytes:
         """Another one each time: some stores tell objects apart by their content alone."""
@@ -149,12 +148,14 @@ class Lease:
                 raise RunError(self._lost())
 
     def _renew(self) -> None:
-        if self._held is None:
-            return
-        try:
-            self._put(self._held)
-        except ConflictError:
-            self._held = None
+        """One at a time: the thread that renews it and a write that asks would else each refuse the other."""
+        with self._turn:
+            if self._held is None:
+                return
+            try:
+                self._put(self._held)
+            except ConflictError:
+                self._held = None
 
     def _keep(self) -> None:
         """Renew it three times a period; what fails is tried again, and told by the next write."""

@@ -30,6 +30,7 @@ from demur.report.condition_lines import (
     unknown_line,
     worst_slice_line,
 )
+from demur.report.counted_words import counted_line
 from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations, mask_line
 from demur.report.phrases import count, model_name, plain_name, plural
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
@@ -121,6 +122,7 @@ class FirstScreen:
     trust: TrustLine
     stricter: str | None
     unreadable: str | None
+    counted: str | None
     gates: GateTally | None
     next_step: str
 
@@ -155,6 +157,7 @@ class FirstScreen:
             trust=_trust(results),
             stricter=stricter(results),
             unreadable=_unreadable(results.provenance),
+            counted=counted_line(results),
             gates=GateTally.of(results),
             next_step=results.next_step,
         )

@@ -239,12 +239,18 @@ FEWEST = 4
 _IMAGENET = 1000
 
 
-def corruption_map(run: Run) -> CorruptionMap | None:
-    """The map; None where fewer than four families of corruption ran at a severity."""
+def corruption_map(run: Run, known: Mapping[str, Quantity] | None = None) -> CorruptionMap | None:
+    """The map; None where fewer than four families of corruption ran at a severity.
+
+    Args:
+        run: the run.
+        known: the accuracy under each condition, where it was worked out already.
+    """
     cells: dict[str, dict[int, Quantity]] = {}
     for entry in run.conditions("corruption"):
         if entry["severity"] in SEVERITIES:
-            cells.setdefault(entry["family"], {})[int(entry["severity"])] = accuracy(run.drawn(entry["name"]))
+            own = known[entry["name"]] if known else accuracy(run.drawn(entry["name"]))
+            cells.setdefault(entry["family"], {})[int(entry["severity"])] = own
     if len(cells) < FEWEST:
         return None
     original, pictures = _pictures(run)
@@ -261,10 +267,12 @@ def corruption_map(run: Run) -> CorruptionMap | None:
         mean=float(np.mean([cell.value for found in cells.values() for cell in found.values()])),
         original=original,
         mean_corruption_error=mean_corruption_error(errors) if errors else None,
-        relative_corruption_error=(
-            relative_corruption_error(errors, float(wrong(run.rows("clean")).mean())) if errors else None
-        ),
+        relative_corruption_error=(relative_corruption_error(errors, _clean_error(run, known)) if errors else None),
     )
+
+
+def _clean_error(run: Run, known: Mapping[str, Quantity] | None) -> float:
+    return 1 - known["clean"].value if known else float(wrong(run.rows("clean")).mean())
 
 
 def _errors(run: Run, cells: Mapping[str, Mapping[int, Quantity]]) -> dict[str, list[float]]:

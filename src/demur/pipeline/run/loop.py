@@ -57,7 +57,7 @@ from demur.pipeline.run.smoothing_facts import smoothing_facts
 from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
-from demur.records import read
+from demur.records import LOGIT, read
 from demur.signals import Fittable
 
 
@@ -117,6 +117,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         clean = read(folder.path, CLEAN.name)
         with folder.timed("policies"):
             freeze_policies(fitted, folder, clean)
+        clean = clean.drop([name for name in clean.columns if name.startswith(LOGIT)])  # as many as there are classes
         lost = lost_rows(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         if folder.is_careful:

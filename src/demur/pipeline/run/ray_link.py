@@ -20,6 +20,9 @@ _BOOT = (
     "from demur.pipeline.run.ray_broker import serve; serve(int(sys.argv[1]))"
 )
 
+_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
+"""Nothing is reported to anybody; and a busy machine may take more than half a minute to start a node."""
+
 _KEPT = 64
 """What is taken in ahead of whoever asks; the rest stays in Ray, which has disks for it."""
 
@@ -41,7 +44,7 @@ class RayLink:
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
             words,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+            env={**_RAY, **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
