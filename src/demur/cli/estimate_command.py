@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demur.cli.settings import progress_display, results_alone
+from demur.errors import InputError
 
 if TYPE_CHECKING:
     from demur.pipeline.estimate.estimate import Estimate, Machines
@@ -17,6 +18,20 @@ Estimated = Annotated[
 Counted = Annotated[int, typer.Option(help="With --estimate: machines that share the work out.")]
 Price = Annotated[float | None, typer.Option(help="With --estimate: what one machine costs an hour.")]
 AsJson = Annotated[bool, typer.Option("--json", help="With --estimate: print JSON instead of a table.")]
+
+
+_OPTIONS = {"machines": "--machines", "workers": "--workers", "price": "--price-per-hour", "json": "--json"}
+
+
+def refuse_without_estimate(*, estimate: bool, **options: object) -> None:
+    """Refuse what only an estimate counts with.
+
+    Raises:
+        InputError: an option was given, and no estimate was asked for.
+    """
+    name = next((_OPTIONS[key] for key, value in options.items() if value), None)
+    if name is not None and not estimate:
+        raise InputError(f"{name} of demur plan says what an estimate counts with. Add --estimate, or leave it out.")
 
 
 def print_estimate(chosen: "Plan", on: "Machines", *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate
+from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate, refuse_without_estimate
 from demur.cli.part_commands import Frozen, Shard, audit_part
 from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
@@ -176,6 +176,7 @@ def plan(
 ) -> None:
     """Print the resolved plan as TOML, every default written out; its parts as commands; or what it will take."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
+    refuse_without_estimate(estimate=estimate, machines=machines > 1, workers=workers, price=price_per_hour, json=json)
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
     elif estimate:
