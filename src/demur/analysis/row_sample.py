@@ -1,7 +1,7 @@
-"""Some rows of every condition, in place of all, where a run has more than a machine should hold."""
+"""Rows of a condition by split; and some rows of every one, where a run has more than a machine should hold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -28,3 +28,17 @@ class RowSample:
     def passes(self) -> tuple[int, int]:
         """All forwards and backwards made."""
         return int(self.effort["forwards"].sum()), int(self.effort["backwards"].sum())
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRows:
+    """Rows of a condition, and those of each split once they were asked for: they are copies."""
+
+    every: pl.DataFrame
+    by_split: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def of(self, split: str) -> pl.DataFrame:
+        """The rows of a split, in order."""
+        if split not in self.by_split:
+            self.by_split[split] = self.every.filter(pl.col("split") == split)
+        return self.by_split[split]

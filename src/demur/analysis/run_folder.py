@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.analysis.row_design import alike, share_of
-from demur.analysis.row_sample import RowSample
+from demur.analysis.row_sample import MeasuredRows, RowSample
 from demur.errors import RunError
 from demur.files import read_json
 from demur.metrics.jackknife import mean_interval
@@ -75,20 +75,6 @@ def _no_run(path: Path) -> RunError:
 
 
 _GO_ON = "Run the audit to its end; the same command continues."
-
-
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """Rows of a condition, and those of each split once they were asked for: they are copies."""
-
-    every: pl.DataFrame
-    by_split: dict[str, pl.DataFrame] = field(default_factory=dict)
-
-    def of(self, split: str) -> pl.DataFrame:
-        """The rows of a split, in order."""
-        if split not in self.by_split:
-            self.by_split[split] = self.every.filter(pl.col("split") == split)
-        return self.by_split[split]
 
 
 @dataclass(frozen=True)
@@ -169,14 +155,14 @@ class Run:
         return found.every if split is None else found.of(split)
 
     @cached_property
-    def _measured(self) -> Mapping[str, "_Measured"]:
+    def _measured(self) -> Mapping[str, MeasuredRows]:
         """The rows that could be measured of every condition."""
         found = {}
         for name, table in self._tables.items():
             lost = self.lost(name)
             whole = table["error"].null_count() == len(table)  # then they are not held twice
             rows = table if whole else table.filter(pl.col("error").is_null())
-            found[name] = _Measured(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
+            found[name] = MeasuredRows(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
         return found
 
     @property

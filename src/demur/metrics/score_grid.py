@@ -46,7 +46,8 @@ def grid_cells(scores: ArrayLike) -> NDArray[np.int32]:
 def cell_ends(cells: ArrayLike) -> Floats:
     """The highest score of each cell: a threshold there parts cells and no rows of one."""
     ordered = (np.asarray(cells, np.int64) << _DROPPED) | np.int64((1 << _DROPPED) - 1)
-    return (ordered ^ ((ordered >> 63) & _SIGN)).view(np.float64)
+    ends = (ordered ^ ((ordered >> 63) & _SIGN)).view(np.float64)
+    return np.where(ends == 0, np.nextafter(0.0, -1.0), ends)  # below zero: -0.0 would let zeros pass
 
 
 @dataclass(frozen=True, eq=False)

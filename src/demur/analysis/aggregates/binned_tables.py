@@ -49,7 +49,7 @@ class Grid:
         found = self.own.counts.grid.filter(chosen)
         return found if splits is None else found.filter(pl.col("split").is_in(list(splits)))
 
-    def told(self, name: str, found: Binned) -> float:
+    def number(self, name: str, found: Binned) -> float:
         """A number of the grid; how far it may be off is kept."""
         self.slack[name] = max(self.slack.get(name, 0.0), found.slack if np.isfinite(found.slack) else 0.0)
         return found.value
@@ -82,7 +82,7 @@ def _pair(positive: pl.DataFrame, negative: pl.DataFrame) -> GridCounts:
 
 def attainable(grid: Grid, signal: str, risk: float) -> float:
     """The largest coverage at which so few answers were wrong."""
-    return grid.told("coverage at a risk", grid.errors(signal, grid.unfitted).coverage_at_risk(risk))
+    return grid.number("coverage at a risk", grid.errors(signal, grid.unfitted).coverage_at_risk(risk))
 
 
 def signal_rows(grid: Grid, sampled: tuple[SignalRow, ...], risk: float) -> tuple[SignalRow, ...]:
@@ -99,7 +99,7 @@ def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> Targe
         return target.model_copy(update=_of_errors(grid, counts, risk))
     if target.target == "shift":
         counts = grid.shift(row.name)
-        shown = {name: grid.told(WORDS[name], counts.metrics[name]) for name in ("auroc", "fpr95")}
+        shown = {name: grid.number(WORDS[name], counts.metrics[name]) for name in ("auroc", "fpr95")}
         images = _sizes(counts)["negatives"]
         return target.model_copy(
             update=_sizes(counts) | {name: _bare(value, images, _TOGETHER) for name, value in shown.items()}
@@ -108,8 +108,8 @@ def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> Targe
 
 
 def _of_errors(grid: Grid, counts: GridCounts, risk: float) -> dict[str, Any]:
-    found = {name: _bare(grid.told(word, counts.metrics[name]), counts.n) for name, word in WORDS.items()}
-    answered = grid.told("coverage at a risk", counts.coverage_at_risk(risk))
+    found = {name: _bare(grid.number(word, counts.metrics[name]), counts.n) for name, word in WORDS.items()}
+    answered = grid.number("coverage at a risk", counts.coverage_at_risk(risk))
     shares = {"auroc": Quantity.of(counts.auroc()), "coverage_at_risk": _bare(answered, counts.n)}
     return _sizes(counts) | found | shares
 

@@ -80,10 +80,10 @@ def _made(run: Run) -> CountedRun:
     tables, logits = sample_tables(run, entries)
     sampled = replace(run, sample=RowSample(tables, logits, pl.DataFrame()))
     counts = count_shards(sampled, entries)
-    return _beside(run, RowSample(tables, logits, counts.effort), counts)
+    return _complete(run, RowSample(tables, logits, counts.effort), counts)
 
 
-def _beside(run: Run, sample: RowSample, counts: ShardCounts) -> CountedRun:
+def _complete(run: Run, sample: RowSample, counts: ShardCounts) -> CountedRun:
     others = {
         entry["name"]: (len(sample.tables[entry["name"]]), *(_sum(sample, entry["name"], each) for each in _PASSES))
         for entry in run.facts["conditions"]
@@ -133,7 +133,7 @@ def _kept(run: Run) -> CountedRun:
     tables = {name: _read(run, f"sample-{at:03d}") for at, name in enumerate(names)}
     rows, grid, effort = (_read(run, name) for name in _COUNTS)
     counts = ShardCounts(rows, grid, effort, _sums(facts["calibration"]))
-    return _beside(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
+    return _complete(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
 
 
 def _read(run: Run, name: str) -> pl.DataFrame:
