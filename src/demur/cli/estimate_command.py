@@ -104,7 +104,7 @@ def _size(size: float) -> str:
     """Bytes as people say them.
 
     >>> _size(0), _size(1234), _size(5.6e9)
-    ('—', '1.2 kB', '5.6 GB')
+    ('—', '1.23 kB', '5.6 GB')
     """
     if not size:
         return "—"
