@@ -14,7 +14,7 @@ from demur.files import append_line, checked_line, locked, mirrored, remove, wri
 from demur.openings import FILE as OPENED
 from demur.pipeline.run import flight
 from demur.pipeline.run.run_writer import RunWriter
-from demur.remote import copies, shown, working_copy, working_folder
+from demur.remote import addressed, copies, working_copy, working_folder
 from demur.remote.addresses import RemoteFolder
 from demur.remote.objects import Objects
 from demur.remote.shared_lines import FILE, FOLDER
@@ -42,7 +42,7 @@ def kept(objects):
 def kill(copy):
     """Nobody renews the lease, and nothing is put or given back."""
     copy.lease._stop.set()
-    copy.lease._held = None
+    copy.lease._version = None
 
 
 def test_the_names_are_those_of_a_local_folder():
@@ -296,7 +296,7 @@ def test_errors_call_the_copy_by_its_address(objects):
     with pytest.raises(RunError, match=rf"{ADDRESS} is not a run folder: it has no run.json \({ADDRESS}/run.json"):
         analyse(ADDRESS)
     with working_folder(ADDRESS) as folder:
-        assert shown(f"in {folder}/records") == f"in {ADDRESS}/records"
+        assert addressed(f"in {folder}/records") == f"in {ADDRESS}/records"
 
 
 def test_a_cache_that_cannot_be_written_is_told(objects, monkeypatch, tmp_path):

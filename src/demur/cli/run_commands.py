@@ -39,7 +39,7 @@ from demur.cli.settings import (
 from demur.cli.shard_scripts import ScriptFormat, shard_script
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
-from demur.remote import shown
+from demur.remote import addressed
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
@@ -109,7 +109,7 @@ def audit(
     if shard is not None or frozen is not None:
         return audit_part(chosen, shard, frozen, out, device, resources)
     folder, words, code = _audited(chosen, out, device, resources)
-    print((folder / "results.json").read_text("utf-8") if json else shown(words))
+    print((folder / "results.json").read_text("utf-8") if json else addressed(words))
     raise typer.Exit(code)
 
 
@@ -146,7 +146,7 @@ def report(
     page = write(run, results)
     files = [] if figures is None else write_figures(run, results, figures.value)
     also = f"\nFigures: {len(files) - 1} files in {run / 'figures'}" if files else ""
-    words = shown(f"{page.words}\nReport: {page.path}{also}")
+    words = addressed(f"{page.words}\nReport: {page.path}{also}")
     print((run / "results.json").read_text("utf-8") if json else words)
     raise typer.Exit(status(results))
 
