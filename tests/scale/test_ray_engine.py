@@ -73,7 +73,7 @@ class Deadly(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net, self.bad = tiny.Net(), tiny.images_and_labels()[0][37]
+        self.net, self.bad = tiny.Net(), tiny.images_and_labels(150)[0][37]
 
     def forward(self, x):
         if sys.argv[0] == "-c" and any(torch.equal(image, self.bad) for image in x):
@@ -87,7 +87,7 @@ def deadly():
 
 def test_an_image_that_ends_processes_costs_one_row(ray, tmp_path):
     given = {"conditions": ("clean", "gaussian_noise(severity=1)"), "attacked": 40}
-    whole = tiny.run(tmp_path / "ray", tiny.source(), deadly(), resources=ray, **given)
+    whole = tiny.run(tmp_path / "ray", tiny.source(150), deadly(), resources=ray, **given)
     rows = read(whole)
     failed = rows.filter(rows["error"].is_not_null())
     assert failed["sample_id"].to_list() == ["37"]
