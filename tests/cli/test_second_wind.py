@@ -89,6 +89,30 @@ def test_whoever_is_told_to_end_tells_the_process_that_measures(tmp_path, name, 
     assert process.returncode == 130
 
 
+def test_a_crash_after_being_told_to_end_is_the_last(tmp_path):
+    body = "os.kill(os.getppid(), signal.SIGTERM); time.sleep(0.2); os.kill(os.getpid(), signal.SIGSEGV)"
+    status, _, err, lives = ended(tmp_path, body)
+    assert (status, err, len(lives)) == (130, "", 1)
+
+
+def test_whoever_is_told_to_end_between_two_lives_is_interrupted(tmp_path):
+    body = code("os.kill(os.getpid(), signal.SIGSEGV)").replace("_wait = lambda seconds: None", "_GRACE = 1.0")
+    words = [sys.executable, "-c", body, "-", "audit"]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 130
+    assert len((tmp_path / "lives").read_text().split()) == 1
+
+
+def test_whoever_ignores_ends_of_children_is_no_reason_to_wait_for_ever(tmp_path):
+    shell = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    body = "sys.exit(int(signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL) + 2)"
+    words = [sys.executable, "-c", shell, sys.executable, "-c", code(body), "-", "audit"]
+    process = subprocess.run(words, cwd=tmp_path, timeout=30, check=False, capture_output=True)
+    assert (process.returncode, process.stderr) == (3, b"")
+
+
 def test_a_process_that_measures_ends_with_the_one_that_waits(tmp_path):
     process = started(tmp_path, TOLD.format(name="SIGINT", deaths=0))
     child = ready(tmp_path)

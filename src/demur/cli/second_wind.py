@@ -31,6 +31,8 @@ _TOLD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _GRACE = 1.0
 """Seconds that a child has to act upon a signal that it was probably sent, too, before it is sent on."""
 
+_INTERRUPTED, _UNKNOWN = 130, 70
+
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -42,6 +44,7 @@ def take_second_wind() -> None:
     if sys.argv[1:2] not in [[each] for each in _COMMANDS] or not _may_fork():
         return
     tries, parent = 0, os.getpid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started this may ignore it, and then nobody tells of an end
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_TOLD, signal.SIGCHLD})
     while True:
         begun = time.monotonic()
@@ -50,8 +53,10 @@ def take_second_wind() -> None:
             _end_with(parent)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return
-        status = _ended(child)
+        status, told = _ended(child)
         tries = 1 if time.monotonic() - begun > _LONG else tries + 1
+        if told and -status in _CRASHES:
+            _leave(_INTERRUPTED)
         if -status not in _CRASHES or tries > _TRIES:
             _leave(status)
         name = signal.Signals(-status).name
@@ -73,13 +78,18 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _ended(child: int) -> int:
-    """How a child ended; what this process is told to do meanwhile, it is told."""
+def _ended(child: int) -> tuple[int, bool]:
+    """How a child ended, and whether this process was told to end meanwhile, which it tells the child."""
+    asked = False
     while True:
         told = signal.sigwaitinfo({*_TOLD, signal.SIGCHLD})
-        found, status = os.waitpid(child, os.WNOHANG)
+        try:
+            found, status = os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:  # it is gone, and how it ended is not known
+            return _UNKNOWN, asked
         if found:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), asked
+        asked = asked or told.si_signo in _TOLD
         if told.si_signo in _TOLD and told.si_pid:  # what the terminal sends, it sends to the child, too
             _tell(child, told.si_signo)
 
@@ -93,9 +103,8 @@ def _tell(child: int, number: int) -> None:
 
 def _wait(seconds: float) -> None:
     """Wait before the next try, unless told to end."""
-    told = signal.sigtimedwait(_TOLD, seconds)
-    if told is not None:
-        _leave(-told.si_signo)
+    if signal.sigtimedwait(_TOLD, seconds) is not None:
+        _leave(_INTERRUPTED)
 
 
 def _leave(status: int) -> None:
