@@ -1,5 +1,6 @@
 """Workers die, machines are lost: a shard counts once, an image that no process survives costs its own row."""
 
+import json
 from collections import Counter, deque
 
 import numpy as np
@@ -36,7 +37,7 @@ class Fragile:
 
     def __init__(self, dies):
         self.dies, self.queue, self.asked = dies, deque(), Counter()
-        self.processes = 1
+        self.processes, self.started = 1, []
 
     def __enter__(self):
         return self
@@ -45,6 +46,7 @@ class Fragile:
         pass
 
     def start(self, job, tasks):
+        self.started.append(tasks)
         self.job, self.tasks = job, {task.name: task for task in shards(job)}
 
     def give(self, task, *, aside=False):
@@ -70,11 +72,11 @@ def audit(monkeypatch, tmp_path):
     monkeypatch.setattr(retries, "_LONGEST", 1e-3)
     monkeypatch.setattr(effort, "_TICK", 1e-4)
 
-    def audited(dies, name="run"):
+    def audited(dies, name="run", resources=Resources(engine="ray", threads=1)):
         engine = Fragile(dies)
         monkeypatch.setattr(effort, "engine_of", lambda *_: engine)
         monkeypatch.setattr(begun, "check_engine", lambda _: None)
-        folder = tiny.run(tmp_path / name, tiny.source(ROWS), resources=Resources(engine="ray", threads=1), **PLAN)
+        folder = tiny.run(tmp_path / name, tiny.source(ROWS), resources=resources, **PLAN)
         return folder, engine
 
     return audited
@@ -193,6 +195,24 @@ def test_a_row_that_the_model_fails_on_beside_one_that_ends_processes(audit, mon
 def test_what_a_worker_cannot_measure_is_measured_here(audit, whole):
     folder, _ = audit(lambda task, _rows, _time: Failed(why="no") if task.name == "c001-s0000" else None)
     assert tiny.hashes(folder) == tiny.hashes(whole)
+
+
+@pytest.mark.parametrize(("by", "started"), [("", [1, 2]), ("SIGSEGV", [1, 3])])
+def test_what_a_process_died_of_is_for_one_helper_and_the_rest_for_all(audit, monkeypatch, tmp_path, by, started):
+    """Where this process died of a shard once it measures the others too; where that was by a signal it does not."""
+    monkeypatch.setattr("demur.pipeline.job.SHARD", 32)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "at.json").write_text(json.dumps({"what": "c000-s0001", "times": 1, "by": by}))
+    folder, engine = audit(lambda *_: None, resources=Resources(workers=4, threads=1))
+    assert engine.started == started
+    assert read(folder, "clean")["error"].is_null().all()
+
+
+def test_what_an_audit_by_workers_alone_expects_is_written_once(audit, monkeypatch):
+    written = []
+    monkeypatch.setattr(effort, "write_planned", lambda *_: written.append(1))
+    audit(lambda *_: None)
+    assert written == [1]
 
 
 def test_waits_grow_and_end(monkeypatch):

@@ -12,9 +12,11 @@ from demur import seal
 from demur.classifier import BoundClassifier
 from demur.errors import DemurError, InputError, RunError
 from demur.files import read_json
+from demur.pipeline.job import DIED
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run import run_writer
+from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts, planned_shards
 from demur.pipeline.run.part_run import Part, freeze_run, frozen_sha256, measure_part
@@ -283,3 +285,28 @@ def test_every_shard_is_of_one_part():
     found = [Part.of(f"{each}/7").share(work) for each in range(1, 8)]
     assert sorted(chain.from_iterable(found)) == work
     assert {len(each) for each in found} == {3, 4}
+
+
+def test_images_that_end_processes_are_known_to_the_merged_run(small_shards, tmp_path):
+    """A part has met one, and so has the single run; what follows asks nobody about it any more."""
+    of = tiny.plan(attacked=100_000)
+    bad = "000005"
+    for folder in (tmp_path / "single", tmp_path / "part1"):
+        folder.mkdir()
+        seal.begin(folder)
+        RunWriter(folder).write_json(CRASHES, {bad: f"{DIED}ended by SIGSEGV"})
+    single = run_plan(of, tmp_path / "single", tiny.Quiet(), tiny.source(), tiny.classifier())
+    merged = in_parts(tmp_path, 2, of=of)
+    assert read_json(merged / CRASHES) == {bad: f"{DIED}ended by SIGSEGV"}
+    ours, theirs = ended(merged), tiny.hashes(single)
+    assert [name for name in theirs if theirs[name] != ours.get(name)] == []
+
+
+def test_an_image_that_another_part_measured_is_no_crash_of_the_merged_run(tmp_path):
+    bad = "000005"
+    (tmp_path / "part2").mkdir()
+    seal.begin(tmp_path / "part2")
+    RunWriter(tmp_path / "part2").write_json(CRASHES, {bad: f"{DIED}ended by SIGSEGV"})
+    parts = [done.folder for done in phase(tmp_path, 2)]
+    merge_parts(parts, tmp_path / "run")
+    assert not (tmp_path / "run" / CRASHES).exists()

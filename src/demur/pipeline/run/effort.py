@@ -47,7 +47,7 @@ class Effort:
         self._left: dict[str, Shard] = {}
         self._open: set[str] = set()
         self._work: tuple[Shard, ...] = ()
-        self._decided = False
+        self._started, self._decided, self._expected = 0, False, False
 
     def __enter__(self) -> "Effort":
         self._engine.__enter__()
@@ -85,10 +85,10 @@ class Effort:
     def _give(self, tasks: Sequence[Shard]) -> None:
         """Hand out shards; those that processes may die of to others, where there can be any."""
         aside = {task.name for task in tasks if self._is_deadly(task)}
-        if tasks and not self._decided and (aside or self._resources.engine != "local"):
-            self._decided = True
-            wanted = len(self._left) if self._resources.engine != "local" else max(1, self._resources.workers or 1)
-            aside = aside if self._start(wanted, needed=True) else set()
+        if tasks and not self._started and self._resources.engine != "local":
+            self._decided = self._start(len(self._left), needed=True)
+        elif aside and not self._started and not self._start(1, needed=True):  # more once one shard was measured
+            aside = set()
         for task in tasks:
             self._engine.give(task, aside=task.name in aside)
 
@@ -125,7 +125,8 @@ class Effort:
             what = "the model failed and was run again"
             self._folder.log(what, what=task.name, why=found.why, rows=found.failed)
         self._folder.time(task.name, found.seconds, found.cpu)
-        if not self._decided:
+        if not self._expected:
+            self._expected = True
             write_planned(self._folder, self._work, task, found)
         self._forecast.note(task, found.seconds)
         del self._left[task.name]
@@ -139,7 +140,8 @@ class Effort:
     def _start_helpers(self) -> None:
         """As many as were named, or as the work that is left is worth by the shard that was measured first."""
         worth = self._resources.processes_for(self._forecast.seconds(self._left.values()), cores())
-        helpers = min(worth, len(self._left)) - 1
+        here = 0 if self._folder.is_careful else 1
+        helpers = min(worth, len(self._left)) - here - self._started
         if helpers > 0:
             self._start(helpers, needed=(self._resources.workers or 1) > 1)
 
@@ -152,5 +154,7 @@ class Effort:
                 raise
             if needed:
                 self._progress.say(f"one process measures: {error}")
+            self._decided = True
             return False
+        self._started += workers
         return True

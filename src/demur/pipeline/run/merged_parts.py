@@ -12,12 +12,14 @@ from demur.files import fetched, read_json
 from demur.pipeline.job import shard_rows
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
 from demur.pipeline.run.part_run import PART, frozen_sha256
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run, other_versions
 from demur.pipeline.run.run_writer import RunWriter, open_run, try_folder
+from demur.records import read_shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,8 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
         for part in parts:
             own, twice = _adopt(folder, part, planned, have, frozen)
             added, there = added + own, there + twice
+        if frozen is None:
+            _take_crashes(folder, parts)
         missing = [name for name in planned if name not in have]
     clean = tuple(name for name in missing if name.startswith("c000-"))
     return Merged(
@@ -125,6 +129,22 @@ def _met(folder: RunWriter, part: Path) -> Iterator[str]:
     yield from (f"{part}: {note}" for note in other_versions(before, now))
     answers = compared_answers(read_json(folder.path / ANSWERS), read_json(part / ANSWERS), folder)
     yield from (f"{part}: {note}" for note in answers)
+
+
+def _take_crashes(folder: RunWriter, parts: Sequence[Path]) -> None:
+    """Images that end processes cannot be read from now on, whichever part has met them, but for one that was measured.
+
+    So whoever freezes and whoever measures what follows meets none of them.
+    """
+    own = [each for each in (*map(RunWriter, parts), folder) if each.has(CRASHES)]
+    found = {name: why for each in own for name, why in read_json(each.path / CRASHES).items()}
+    clean = [name for name, entry in folder.shards().items() if entry["condition"] == CLEAN.name] if found else []
+    for name in clean:
+        table = read_shard(folder.path, name, ["sample_id", "error"])
+        for fine in table.filter(table["error"].is_null())["sample_id"]:
+            found.pop(fine, None)
+    if found and not (folder.has(CRASHES) and read_json(folder.path / CRASHES) == found):
+        folder.write_json(CRASHES, found)
 
 
 def _adopt(

@@ -15,7 +15,7 @@ from demur.attribution.localisation import LOCALISATIONS
 from demur.data import UnknownImages
 from demur.errors import RunError
 from demur.files import json_bytes, read_json
-from demur.pipeline.job import Job
+from demur.pipeline.job import DIED, Job
 from demur.pipeline.plan.condition_titles import title_facts
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.fitting import signal_facts
@@ -51,7 +51,20 @@ def write_metadata(job: Job, folder: RunWriter) -> list[str]:
     check_same_run(folder, before, facts)
     if not intact:
         folder.write({NAME: content})
+    elif any(error is not None and error.startswith(DIED) for error in job.index.errors):
+        _write_rows(before, facts, folder)
     return list(other_versions(before, facts))
+
+
+def _write_rows(before: Mapping[str, Any], now: Mapping[str, Any], folder: RunWriter) -> None:
+    """Images that were met since and end processes are rows of fewer conditions than `run.json` said."""
+    names = [each["name"] for each in now["conditions"]]
+    if names == [each["name"] for each in before["conditions"]] and _rows(before) != _rows(now):
+        folder.write_json(NAME, {**before, "attacked": now["attacked"], "conditions": now["conditions"]})
+
+
+def _rows(facts: Mapping[str, Any]) -> list[Any]:
+    return [facts["attacked"], *((each["rows"], each.get("design")) for each in facts["conditions"])]
 
 
 def other_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
