@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -249,6 +249,15 @@ def checked_line(entry: Mapping[str, Any]) -> dict[str, Any]:
 def is_whole(entry: Mapping[str, Any]) -> bool:
     """Whether a line of a journal is as it was written; those of earlier versions have no check."""
     return "check" not in entry or checked_line(entry) == entry
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of lines of JSON, but for lines that a process that was killed left half written."""
+    found = []
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [each for each in found if isinstance(each, dict)]
 
 
 def whole_lines(path: Path) -> list[str]:

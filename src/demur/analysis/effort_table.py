@@ -1,11 +1,11 @@
 """What an audit expected to take, once its first shard was measured, beside what it took."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from demur.analysis.quantity import Table
 from demur.analysis.run_folder import Run
+from demur.files import json_lines
 from demur.records import shard_entries
 from demur.seal import shard_files
 
@@ -80,11 +80,9 @@ def _passes(run: Run, kind: str) -> int:
 def _seconds(run: Path) -> dict[str, float]:
     """Seconds of the processor by condition, `c003`, and by step; what was done again counts each time."""
     found: dict[str, float] = {}
-    path = run / TIMES
-    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
-        if not line.endswith("}"):  # cut off when the audit was killed
+    for entry in json_lines(run / TIMES):
+        if not {"name", "cpu"} <= set(entry):
             continue
-        entry = json.loads(line)
         name = str(entry["name"]).partition("-s")[0]
         found[name] = found.get(name, 0.0) + float(entry["cpu"])
     return found

@@ -23,6 +23,7 @@ PLAN = {
     "checks": {"preprocessing": 0},
 }
 ROWS = 150
+RAY = Resources(engine="ray", threads=1)
 CRASH = Died(why="ended by SIGSEGV", may_be_rows=True, crashed=True)
 KILL = Died(why="ended by SIGKILL, as for want of memory", may_be_rows=True)
 LOSS = Died(why="was on a node that is lost", may_be_rows=False)
@@ -72,7 +73,7 @@ def audit(monkeypatch, tmp_path):
     monkeypatch.setattr(retries, "_LONGEST", 1e-3)
     monkeypatch.setattr(effort, "_TICK", 1e-4)
 
-    def audited(dies, name="run", resources=Resources(engine="ray", threads=1)):
+    def audited(dies, name="run", resources=RAY):
         engine = Fragile(dies)
         monkeypatch.setattr(effort, "engine_of", lambda *_: engine)
         monkeypatch.setattr(begun, "check_engine", lambda _: None)

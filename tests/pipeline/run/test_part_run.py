@@ -21,7 +21,7 @@ from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts, planned_shards
 from demur.pipeline.run.part_run import Part, freeze_run, frozen_sha256, measure_part
 from demur.pipeline.run.prepare import StandIns
-from demur.pipeline.run.run_writer import RunWriter
+from demur.pipeline.run.run_writer import TIMES, RunWriter
 from demur.records import shard_entries
 
 
@@ -310,3 +310,25 @@ def test_an_image_that_another_part_measured_is_no_crash_of_the_merged_run(tmp_p
     parts = [done.folder for done in phase(tmp_path, 2)]
     merge_parts(parts, tmp_path / "run")
     assert not (tmp_path / "run" / CRASHES).exists()
+
+
+def test_what_parts_note_is_taken_over_once_even_if_a_merge_was_killed_or_a_line_was_cut(tmp_path, monkeypatch):
+    (part,) = (done.folder for done in phase(tmp_path, 1))
+    RunWriter(part).log("a process died", what="c000-s0000", why="ended by SIGSEGV", rows=3)
+    with (part / TIMES).open("r+") as file:
+        whole = file.read()
+        file.seek(0)
+        file.write('{"name": "c0' + whole + '[1]\n"c"}\n{"seconds": 1}\n')
+    lines = [line for line in whole.splitlines() if '"c000-' in line][1:]
+    run = tmp_path / "run"
+    with monkeypatch.context() as killed:
+        killed.setattr(RunWriter, "adopt_lines", lambda *_: None)
+        merge_parts([part], run)
+    assert not (run / TIMES).exists()
+    for _ in range(2):
+        assert merge_parts([part], run).added == 0
+        assert (run / TIMES).read_text().splitlines() == lines
+        events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [(each["what"], each["rows"]) for each in events if each["event"] == "a process died"] == [
+            ("c000-s0000", 3)
+        ]

@@ -2,20 +2,24 @@
 
 import pickle
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from tests import tiny
 
+from demur.data.kept_images import KeptImages
 from demur.errors import InputError, MissingExtraError, RunError
 from demur.pipeline.job import Shard
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.run import engines, ray_engine, ray_task
 from demur.pipeline.run.engine import Died, Failed
 from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.ray_broker import Need
 from demur.pipeline.run.ray_engine import RayEngine
+from demur.pipeline.run.ray_link import environment
 from demur.pipeline.run.ray_task import Post, builds, measure
 from demur.pipeline.run.resources import Resources
 from demur.records import EncodedShard
@@ -29,7 +33,7 @@ class Told:
     """A link over which nothing goes, and what it tells."""
 
     def __init__(self, need):
-        self.need, self.sent, self.telling, self.closed = need, [], [("joined",)], False
+        self.need, self.sent, self.telling, self.closed = need, [], [("joined", 4)], False
 
     def send(self, what):
         self.sent.append(what)
@@ -56,10 +60,10 @@ def task(rows=3):
     return Shard("c001-s0000", CLEAN, np.arange(rows, dtype=np.int64))
 
 
-def outcome(engine, *answer, rows=3):
+def outcome(engine, *answer, rows=3, node="a"):
     engine.give(task(rows))
     number, _ = engine._link.sent[-1]
-    engine._link.telling.append(("told", number, answer))
+    engine._link.telling.append(("told", number, (*answer, node)))
     ((_, found),) = engine.arrived(wait=True)
     return found
 
@@ -71,7 +75,6 @@ def measured(rows=3):
 
 def test_what_became_of_a_shard_is_told(engine):
     assert outcome(engine, "answer", pickle.dumps(measured())) == measured()
-    assert outcome(engine, "answer", pickle.dumps(Failed(why="no"))) == Failed(why="no")
     crash = Died(why="ended by SIGSEGV", may_be_rows=True, crashed=True)
     assert outcome(engine, "died", -signal.SIGSEGV) == crash
     assert outcome(engine, "died", None).may_be_rows
@@ -81,13 +84,46 @@ def test_what_became_of_a_shard_is_told(engine):
     assert outcome(engine, "raised", "OSError: no more processes") == Died(why=odd, may_be_rows=False)
 
 
+def nodes(engine, count):
+    """Say how many nodes the cluster has."""
+    engine._link.telling.append(("room", 40, count))
+    assert list(engine.arrived(wait=False)) == []
+
+
 def test_a_node_that_cannot_open_the_job_is_as_good_as_lost_unless_none_can(engine):
-    for _ in range(5):
+    nodes(engine, 2)
+    for _ in range(20):
         assert not outcome(engine, "unopened", "node a AddressError: no such file").may_be_rows
-    with pytest.raises(RunError, match=r"no task could open the model and the data: node a AddressError: no such file"):
-        outcome(engine, "unopened", "node a AddressError: no such file")
+    with pytest.raises(RunError, match=r"no node could open the model and the data: node b AddressError: no such file"):
+        outcome(engine, "unopened", "node b AddressError: no such file", node="b")
     outcome(engine, "answer", pickle.dumps(measured()))
-    assert isinstance(outcome(engine, "unopened", "node b"), Died)
+    assert isinstance(outcome(engine, "unopened", "node b", node="b"), Died)
+
+
+def test_an_error_of_one_node_is_no_work_of_the_process_that_leads(engine):
+    nodes(engine, 2)
+    failed = "answer", pickle.dumps(Failed(why="OSError: disk full"))
+    lost = Died(why="could not measure it: OSError: disk full", may_be_rows=False)
+    assert [outcome(engine, *failed) for _ in range(4)] == [lost] * 4
+    assert outcome(engine, *failed, node="b") == Failed(why="OSError: disk full")
+    assert outcome(engine, *failed, rows=2, node="b") == lost, "a piece counts for itself"
+
+
+@pytest.mark.parametrize(("tasks", "workers", "beside", "share"), [(100, None, 4, 4), (3, None, 4, 3), (100, 2, 4, 2), (100, None, 0, 32)])  # fmt: skip
+def test_images_are_kept_by_tasks_that_share_a_node(monkeypatch, tmp_path, tasks, workers, beside, share):
+    class Beside(Told):
+        def __init__(self, need):
+            super().__init__(need)
+            self.telling = [("joined", beside)]
+
+    monkeypatch.setattr(ray_engine, "RayLink", Beside)
+    job = prepared_job(tiny.plan(), StandIns(source=tiny.source(), classifier=tiny.classifier()), print)
+    job = replace(job, kept=KeptImages(9600))
+    with RayEngine(replace(RAY, workers=workers), tmp_path) as engine:
+        engine.start(job, tasks)
+        _, (duty, _) = engine._link.sent[-1]
+    _, placing = pickle.loads(duty)
+    assert pickle.loads(pickle.loads(placing).job).kept.budget == 9600 // share
 
 
 def test_nodes_of_other_packages_are_refused(engine):
@@ -111,7 +147,7 @@ def test_a_cluster_that_is_gone_or_full_ends_the_run_in_a_sentence(engine):
 def test_room_is_told_without_ending_the_wait(engine):
     assert engine.processes == 1
     engine.give(task())
-    engine._link.telling = [("room", 40), ("told", 1, ("answer", pickle.dumps(measured())))]
+    engine._link.telling = [("room", 40, 2), ("told", 1, ("answer", pickle.dumps(measured()), "a"))]
     assert [found for _, found in engine.arrived(wait=True)] == [measured()]
     assert engine.processes == 40
     assert list(engine.arrived(wait=True)) == [], "nothing is open"
@@ -188,6 +224,16 @@ def test_a_task_refuses_another_build():
     assert why.endswith("not 0.1")
 
 
+class Clock:
+    """One that does not wait."""
+
+    waits = []
+
+    @classmethod
+    def sleep(cls, seconds):
+        cls.waits.append(seconds)
+
+
 class Child:
     """A process that answers what it is told to."""
 
@@ -221,6 +267,30 @@ def test_a_task_tells_what_its_process_said_or_died_of(answers, told, monkeypatc
     child = Child(answers, status=-11)
     monkeypatch.setattr(ray_task, "_CHILDREN", [])
     monkeypatch.setattr(ray_task, "Child", child)
+    monkeypatch.setattr(ray_task, "_VAIN", [])
+    monkeypatch.setattr(ray_task, "time", Clock)
     assert measure(post(), lambda: [b"duty", b"open"], b"work") == told
     assert child.ended == (told[0] != "answer")
     assert bool(ray_task._CHILDREN) == (told[0] == "answer")
+
+
+def test_a_worker_that_cannot_open_its_job_takes_ever_fewer_tasks(monkeypatch):
+    monkeypatch.setattr(Clock, "waits", [])
+    for name, to in (("_CHILDREN", []), ("_VAIN", []), ("time", Clock)):
+        monkeypatch.setattr(ray_task, name, to)
+    for _ in range(8):
+        monkeypatch.setattr(ray_task, "Child", Child([READY, pickle.dumps("no such model")]))
+        assert measure(post(), lambda: [b"duty", b"open"], b"work")[0] == "unopened"
+    assert Clock.waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    monkeypatch.setattr(ray_task, "Child", Child([READY, OPEN, b"rows"]))
+    assert measure(post(), lambda: [b"duty", b"open"], b"work") == ("answer", b"rows")
+    assert ray_task._VAIN == []
+
+
+def test_ray_on_this_machine_answers_nobody_who_lacks_a_drawn_token():
+    needs = [Need(address=each, cores=None, most=1, threads=1, gpus=0, memory=0) for each in (None, "10.0.0.1:6379")]
+    own, other = map(environment, needs)
+    assert own["RAY_AUTH_MODE"] == "token"
+    assert len(own["RAY_AUTH_TOKEN"]) == 64
+    assert own["RAY_AUTH_TOKEN"] != environment(needs[0])["RAY_AUTH_TOKEN"]
+    assert "RAY_AUTH_TOKEN" not in other

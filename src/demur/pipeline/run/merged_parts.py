@@ -67,7 +67,7 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
     with open_run(out, read_plan(parts[0] / "plan.toml", (), {})) as folder:
         notes = [note for part in parts for note in _met(folder, part)]
         frozen = frozen_sha256(out) if (out / "facts" / "policies.json").is_file() else None
-        planned, have = planned_shards(read_json(out / METADATA)), set(folder.shards())
+        planned, have = planned_shards(read_json(out / METADATA)), folder.shards()
         added = there = 0
         for part in parts:
             own, twice = _adopt(folder, part, planned, have, frozen)
@@ -148,7 +148,7 @@ def _take_crashes(folder: RunWriter, parts: Sequence[Path]) -> None:
 
 
 def _adopt(
-    folder: RunWriter, part: Path, planned: Mapping[str, int], have: set[str], frozen: str | None
+    folder: RunWriter, part: Path, planned: Mapping[str, int], have: dict[str, Mapping[str, Any]], frozen: str | None
 ) -> tuple[int, int]:
     """Take over the shards of a part: how many came, and how many were there."""
     own = RunWriter(part)
@@ -167,6 +167,7 @@ def _adopt(
         if any(seal.sha256_of(contents[file]) != sha256 for file, sha256 in seal.shard_files(entry)):
             raise seal.changed(part, f"records/{name}.parquet")
         folder.adopt(entry, contents)
-        have.add(name)
-    folder.adopt_lines(part, new)
+        have[name] = entry
+    same = [name for name, entry in entries.items() if name in have and have[name]["sha256"] == entry["sha256"]]
+    folder.adopt_lines(part, same)  # of a call that was killed before it came to them, too
     return len(new), len(entries) - len(new)

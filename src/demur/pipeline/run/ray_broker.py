@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from socket import create_connection
 from typing import Any
 
-from demur.pipeline.run.ray_task import Post, Told
+from demur.pipeline.run.ray_task import Post
 
 AHEAD = 1000
 """Tasks that are submitted at once, most of which wait: an autoscaler goes by them."""
@@ -69,8 +69,9 @@ def serve(descriptor: int) -> None:
     if why:
         channel.send(("refused", why))
         return
-    channel.send(("joined",))
     import ray
+
+    channel.send(("joined", max(map(need.room, _nodes()), default=0)))
 
     with suppress(EOFError, OSError):
         Broker(need, channel).run()
@@ -97,6 +98,13 @@ def _joined(need: Need) -> str:
     return ""
 
 
+def _nodes() -> list[dict[str, float]]:
+    """What each node has."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(line.strip() for line in lines[:4])[:400].rstrip(" .")
@@ -110,7 +118,7 @@ class Broker:
     channel: "Connection[Any, Any]"
     waiting: deque[tuple[int, bytes]] = field(default_factory=deque)
     open: dict[Any, int] = field(default_factory=dict)
-    room: int = -1
+    room: tuple[int, int] = (-1, 0)
     looked: float = -_EVERY
     closed: bool = False
 
@@ -155,18 +163,16 @@ class Broker:
             self.channel.send(("told", self.open.pop(each), _outcome(each)))
 
     def _look(self) -> None:
-        """Tell how many tasks the cluster has room for, and give up where there is none for long."""
-        import ray
-
+        """Tell how many tasks the cluster has room for, and on how many nodes; give up where there is none for long."""
         now = time.monotonic()
         if now - self.looked < _EVERY:
             return
-        self.looked = now
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        room = sum(map(self.need.room, nodes))
-        if room != self.room:
-            self.room = room
-            self.channel.send(("room", room))
+        self.looked, nodes = now, _nodes()
+        rooms = [found for node in nodes if (found := self.need.room(node))]
+        room = sum(rooms)
+        if self.room != (room, len(rooms)):
+            self.room = room, len(rooms)
+            self.channel.send(("room", *self.room))
         self._since = now if room else self._since
         if not room and now - self._since >= (0 if self.need.address is None else _PATIENCE):
             self.channel.send(("refused", _no_room(self.need, nodes)))
@@ -186,18 +192,19 @@ def _submission(need: Need, post: Post, opening: Any) -> Callable[[bytes], Any]:
     """What submits a task; the function travels as it is, so that a node without demur can say so."""
     import ray
 
-    def task(post: bytes, opening: Sequence[Any], work: bytes) -> Told:
+    def task(post: bytes, opening: Sequence[Any], work: bytes) -> tuple[str, Any, str]:
         import pickle
         import platform
 
+        node = ray.get_runtime_context().get_node_id()
         try:
             from demur.pipeline.run.ray_task import measure
 
             post_ = pickle.loads(post)  # noqa: S301 - of the process that leads this run
         except ImportError as error:
-            return "refused", f"cannot import demur ({error})"
+            return "refused", f"cannot import demur ({error})", node
         kind, content = measure(post_, lambda: ray.get(opening[0]), work)
-        return kind, f"node {platform.node()} {content}" if isinstance(content, str) else content
+        return kind, f"node {platform.node()} {content}" if isinstance(content, str) else content, node
 
     sent = pickle.dumps(post)
     options = {"num_cpus": need.threads, "num_gpus": need.gpus, "max_retries": 0, "name": "demur shard"}
@@ -207,21 +214,21 @@ def _submission(need: Need, post: Post, opening: Any) -> Callable[[bytes], Any]:
     return lambda work: remote.remote(sent, [opening], work)
 
 
-def _outcome(done: Any) -> Told:
-    """What became of a task: what it told, or by whose fault it could not."""
+def _outcome(done: Any) -> tuple[str, Any, str]:
+    """What became of a task: what it told, or by whose fault it could not, and on which node."""
     import ray
     from ray import exceptions
 
     try:
         return ray.get(done)
     except exceptions.OutOfMemoryError:
-        return "memory", ""
+        return "memory", "", ""
     except exceptions.TaskCancelledError as error:
-        return "lost", type(error).__name__
+        return "lost", type(error).__name__, ""
     except exceptions.RayTaskError as error:
-        return "raised", _last_line(error)
+        return "raised", _last_line(error), ""
     except exceptions.RayError as error:
-        return "lost", type(error).__name__
+        return "lost", type(error).__name__, ""
 
 
 def _last_line(error: BaseException) -> str:

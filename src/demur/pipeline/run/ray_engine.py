@@ -8,6 +8,7 @@ import pickle
 import secrets
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,12 +25,18 @@ from demur.pipeline.run.placed_shard import PlacedShard, SharedFolder, sweep
 from demur.pipeline.run.placing import Placing
 from demur.pipeline.run.ray_broker import AHEAD, Need
 from demur.pipeline.run.ray_link import RayLink
-from demur.pipeline.run.ray_task import Post, Told, builds
+from demur.pipeline.run.ray_task import Post, builds
 from demur.pipeline.run.resources import Resources
 from demur.registry.regular_files import MIB
 
 _UNOPENED = 6
-"""Tasks that could not open the job before any could, until it is taken for unreachable from the cluster."""
+"""Tasks that could not open the job, on every node there is, until it is taken for unreachable from the cluster."""
+
+_FAILURES = 3
+"""Times that a shard may fail by an error, on more than one node where there are, until this process measures it."""
+
+_USUAL = 32
+"""Tasks that a node of a cluster is taken to have room for, where none is there yet."""
 
 _VISIBLE = 10.0
 """Seconds within which a network file system shows a file that another machine wrote."""
@@ -54,8 +61,9 @@ class RayEngine:
         self._threads, self._folder = resources.threads or 1, folder
         self._where = "on this machine" if resources.address is None else f"at {resources.address!r}"
         self._open: dict[int, Shard] = {}
-        self._given, self._room, self._unopened, self._opened = 0, 0, 0, False
-        self._gpus = resources.gpus
+        self._given, self._room, self._nodes, self._beside, self._opened = 0, 0, 0, 0, False
+        self._unopened, self._failed = Counter[str](), defaultdict[tuple[str, bytes], list[str]](list)
+        self._gpus, self._most = resources.gpus, resources.workers or AHEAD
         self._ends = ExitStack()
         self._ends.callback(sweep, folder)
         self._link = RayLink(_need(resources, self._threads))
@@ -64,7 +72,8 @@ class RayEngine:
 
     def _join(self) -> None:
         told = self._link.told()
-        if told == ("joined",):
+        if told is not None and told[0] == "joined":
+            self._beside = told[1]
             return
         why = self._link.last_words() if told is None else told[1]
         self._ends.close()
@@ -95,7 +104,7 @@ class RayEngine:
                 f"the model is on {job.classifier.device}, and a task of Ray sees no GPU but what it asks for. Say "
                 "how many one needs, such as --gpus-per-task 0.5."
             )
-        share = max(1, min(tasks, self._room))
+        share = max(1, min(tasks, self._most, self._beside or _USUAL))
         sent = pickle.dumps(replace(job, surrogate=None, kept=KeptImages(job.kept.budget // share)))
         folder = self._ends.enter_context(SharedFolder.of(self._folder))
         post = Post(
@@ -137,8 +146,8 @@ class RayEngine:
                 f"the Ray cluster {self._where} is gone: {self._link.last_words()}. {_CONTINUES}",
             )
         match told:
-            case ("room", int(room)):
-                self._room = room
+            case ("room", int(room), int(nodes)):
+                self._room, self._nodes = room, nodes
                 return None
             case ("refused", str(why)):
                 raise RunError(f"Ray {self._where} measures nothing: {why}. {_CONTINUES}")
@@ -147,24 +156,24 @@ class RayEngine:
                 return task, self._outcome(task, answer)
         raise AssertionError(told)
 
-    def _outcome(self, task: Shard, told: Told) -> Outcome:
-        """What became of a shard, in the words of an engine."""
-        kind, content = told
+    def _outcome(self, task: Shard, told: tuple[str, Any, str]) -> Outcome:
+        """What became of a shard on a node, in the words of an engine."""
+        kind, content, node = told
         if kind == "answer":
-            return self._answered(task, pickle.loads(content))  # noqa: S301 - of a process of this run
+            return self._answered(task, pickle.loads(content), node)  # noqa: S301 - of a process of this run
         if kind == "refused":
             raise RunError(
                 f"{content}. Every node needs the packages of this process, for rows to be those of one machine. "
                 f"{_CONTINUES}"
             )
         if kind == "unopened":
-            return self._unreached(content)
+            return self._unreached(content, node)
         return _death(kind, content)
 
-    def _answered(self, task: Shard, found: MeasuredShard | Failed) -> Outcome:
+    def _answered(self, task: Shard, found: MeasuredShard | Failed, node: str) -> Outcome:
         self._opened = True
         if isinstance(found, Failed):
-            return found
+            return self._elsewhere(task, found, node)
         if found.encoded.rows != len(task.rows):
             raise RunError(
                 f"{task.name} has {len(task.rows)} rows, and a node measured {found.encoded.rows} of it: its demur "
@@ -178,16 +187,26 @@ class RayEngine:
                 time.sleep(0.2)
         return found
 
-    def _unreached(self, why: str) -> Died:
+    def _elsewhere(self, task: Shard, found: Failed, node: str) -> Died | Failed:
+        """An error may be a node's own, such as a full disk: others are asked before this process is."""
+        tried = self._failed[task.name, task.rows.tobytes()]
+        tried.append(node)
+        several = len(set(tried)) > 1 or self._nodes < 2 or len(tried) >= 2 * _FAILURES
+        if len(tried) >= _FAILURES and several:
+            return found
+        return Died(why=f"could not measure it: {found.why}", may_be_rows=False)
+
+    def _unreached(self, why: str, node: str) -> Died:
         """A node that cannot open the job is as good as lost; if none can, it is not the nodes.
 
         Raises:
-            RunError: none of the first tasks could.
+            RunError: no node could that there is, and none has.
         """
-        self._unopened += 1
-        if self._unopened >= _UNOPENED and not self._opened:
+        self._unopened[node] += 1
+        some = self._unopened.total() >= _UNOPENED and len(self._unopened) >= self._nodes
+        if some and not self._opened:
             raise RunError(
-                f"no task could open the model and the data: {why}. Put them where every node finds them at the same "
+                f"no node could open the model and the data: {why}. Put them where every node finds them at the same "
                 f"address. {_CONTINUES}"
             )
         return Died(why=f"could not open the model and the data: {why}", may_be_rows=False)

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
@@ -30,6 +31,12 @@ _ENDING = 20.0
 """Seconds that Ray may take to end."""
 
 
+def environment(need: Need) -> dict[str, str]:
+    """That of Ray. A cluster of this machine alone answers nobody who lacks a drawn token, for others may reach it."""
+    token = {} if need.address else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {**_RAY, **token, **os.environ}
+
+
 class RayLink:
     """The process that speaks with Ray, and a thread that hears it.
 
@@ -44,7 +51,7 @@ class RayLink:
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
             words,
             pass_fds=[theirs.fileno()],
-            env={**_RAY, **os.environ},
+            env=environment(need),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

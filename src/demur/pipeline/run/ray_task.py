@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,6 +91,12 @@ class Child:
             self._channel.close()
 
 
+_FIRST, _LONGEST = 1.0, 60.0
+"""Seconds that a worker waits that could not open its job, twice as many each time, so that its node takes few tasks."""
+
+_VAIN = list[float]()
+"""How long the worker waited each time since it could."""
+
 _CHILDREN = list[Child]()
 """The one of this worker, if it has one."""
 
@@ -111,7 +118,10 @@ def measure(post: Post, opening: Callable[[], Sequence[bytes]], work: bytes) -> 
         _end_child()
         why = _opened(Child(post, devices), opening())
         if why is not None:
+            _VAIN.append(min(_LONGEST, _FIRST * 2 ** len(_VAIN)))
+            time.sleep(_VAIN[-1])
             return why
+        _VAIN.clear()
     found = _CHILDREN[0].ask(work)
     if found is not None:
         return "answer", found

@@ -17,6 +17,7 @@ from demur.files import (
     checked_line,
     is_whole,
     json_bytes,
+    json_lines,
     locked,
     read_json,
     remove,
@@ -100,14 +101,16 @@ class RunWriter:
         append_line(self._journal, json.dumps(entry, sort_keys=True))
 
     def adopt_lines(self, part: Path, names: Iterable[str]) -> None:
-        """Take over what another folder notes of shards: how long they took, and on which the model failed."""
+        """Take over what another folder notes of shards, if it is not there yet: how long they took, what failed."""
         told = set(names)
-        for line in (part / TIMES).read_text().splitlines() if (part / TIMES).is_file() else ():
-            if line.endswith("}") and json.loads(line)["name"] in told:
-                append_line(self.path / TIMES, line)
+        timed = {str(each.get("name")) for each in json_lines(self.path / TIMES)}
+        for each in json_lines(part / TIMES):
+            if each.get("name") in told - timed:
+                append_line(self.path / TIMES, json.dumps(each))
+        known = {_event(line) for line in whole_lines(self.path / "log.jsonl")}
         for line in whole_lines(part / "log.jsonl"):
             event = json.loads(line)
-            if event.get("what") in told:
+            if event.get("what") in told and {"why", "rows"} <= set(event) and _event(line) not in known:
                 self.log(event["event"], **{key: event[key] for key in ("what", "why", "rows")})
 
     def has(self, name: str) -> bool:
@@ -181,6 +184,12 @@ class RunWriter:
         """Note how long something took, and of the processor, outside every identity guarantee."""
         line = {"name": name, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
         append_line(self.path / TIMES, json.dumps(line))
+
+
+def _event(line: str) -> tuple[str, ...]:
+    """What an event of a log is about, whenever it was noted."""
+    event = json.loads(line)
+    return tuple(str(event.get(key)) for key in ("event", "what", "why", "rows"))
 
 
 def _of_policies(sealed: Iterable[str]) -> list[str]:
