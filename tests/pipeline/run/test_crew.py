@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from tests import every_section, tiny
 
+from demur.pipeline.run import nursery
 from demur.pipeline.run.crew import Crew, Helper, cores
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.helper import READY
@@ -149,6 +150,12 @@ def _lives(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_end_of_a_child_of_an_earlier_nursery_is_told_as_that_of_a_killed_one():
+    with subprocess.Popen([sys.executable, "-c", ""]) as other:
+        other.wait()
+    assert nursery._ended(other.pid) == (other.pid, -signal.SIGKILL)
 
 
 def test_helpers_are_started_where_they_are_worth_it():

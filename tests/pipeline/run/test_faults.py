@@ -13,6 +13,7 @@ from demur.pipeline.job import shards
 from demur.pipeline.run import begun, effort, retries
 from demur.pipeline.run.engine import Died, Failed, Work
 from demur.pipeline.run.helper import answer
+from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.records import BATCH_SIZE, read
 
@@ -214,6 +215,27 @@ def test_what_an_audit_by_workers_alone_expects_is_written_once(audit, monkeypat
     monkeypatch.setattr(effort, "write_planned", lambda *_: written.append(1))
     audit(lambda *_: None)
     assert written == [1]
+
+
+def test_pieces_of_a_shard_are_lost_one_by_one(audit, whole):
+    """More machines are lost than one shard may lose, at most three to each piece."""
+    lost = Counter()
+
+    def dies(task, rows, time):
+        if task.condition.kind != "corruption" or (not task.piece and time < 3):
+            return CRASH if task.condition.kind == "corruption" else None
+        lost[rows] += 1
+        return LOSS if time < 4 else CRASH if 70 in rows else None
+
+    folder, _ = audit(dies)
+    assert sum(lost.values()) > 40
+    failed = read(folder, PLAN["conditions"][2]).filter(pl.col("error").is_not_null())
+    assert failed["sample_id"].to_list() == ["000070"]
+
+
+def test_a_worker_that_cuts_shards_otherwise_says_so():
+    job = prepared_job(tiny.plan(), StandIns(source=tiny.source(), classifier=tiny.classifier()), print)
+    assert answer(job, {}, Work(name="c009-s0000")) == Failed(why="KeyError: 'c009-s0000'")
 
 
 def test_waits_grow_and_end(monkeypatch):

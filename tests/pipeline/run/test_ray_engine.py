@@ -109,7 +109,9 @@ def test_an_error_of_one_node_is_no_work_of_the_process_that_leads(engine):
     assert outcome(engine, *failed, rows=2, node="b") == lost, "a piece counts for itself"
 
 
-@pytest.mark.parametrize(("tasks", "workers", "beside", "share"), [(100, None, 4, 4), (3, None, 4, 3), (100, 2, 4, 2), (100, None, 0, 32)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tasks", "workers", "beside", "share"), [(100, None, 4, 4), (3, None, 4, 3), (100, 2, 4, 2), (100, None, 0, 32)]
+)
 def test_images_are_kept_by_tasks_that_share_a_node(monkeypatch, tmp_path, tasks, workers, beside, share):
     class Beside(Told):
         def __init__(self, need):
@@ -227,7 +229,7 @@ def test_a_task_refuses_another_build():
 class Clock:
     """One that does not wait."""
 
-    waits = []
+    waits = []  # noqa: RUF012 - of each test its own
 
     @classmethod
     def sleep(cls, seconds):

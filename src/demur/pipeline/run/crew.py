@@ -26,9 +26,7 @@ from demur.pipeline.job import Job, Shard
 from demur.pipeline.run.engine import Arrival, Died, Failed, Work
 from demur.pipeline.run.helper import READY, Measuring
 from demur.pipeline.run.nursery import Child, Nursery
-
-_DYING = 10.0
-"""Seconds that a process may take to end once its end of the pipe is closed; it may be writing its core."""
+from demur.pipeline.run.own_process import DYING
 
 _STARTS = 3
 """Helpers that end before they have the job, one after the other, until no more are tried."""
@@ -91,7 +89,7 @@ class Helper:
 
     def death(self) -> Died:
         """Why one that gave no answer ended."""
-        status = self.process.wait(_DYING)
+        status = self.process.wait(DYING)
         if status is None:  # it lives, and what it says is not to be understood
             self.end()
         return death_of(status)

@@ -73,10 +73,10 @@ def answer(job: Job, tasks: Mapping[str, Shard], work: Work) -> MeasuredShard | 
         tasks: its planned shards, by name.
         work: which of them, and of which rows.
     """
-    task = tasks[work.name]
-    if work.rows is not None:
-        task = task.of_rows(np.array(work.rows, dtype=np.int64))
     try:
+        task = tasks[work.name]
+        if work.rows is not None:
+            task = task.of_rows(np.array(work.rows, dtype=np.int64))
         with blamed():
             return MeasuredShard.of(job, task.without(work.lost))
     except BaseException as error:  # noqa: BLE001 - the process that asks measures it again, and tells what it meets

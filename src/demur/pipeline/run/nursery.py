@@ -5,7 +5,6 @@ It is started anew rather than forked, for threads do not survive a fork, and by
 begins as a new process would. Helpers end with it, and it with the process that asked for them.
 """
 
-import json
 import os
 import signal
 import socket
@@ -20,12 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from demur.pipeline.run.nursery import tend; tend(int(sys.argv[1]))"
-)
+from demur.pipeline.run.own_process import command, environment
 
 _ONE, _TWO = struct.Struct("q"), struct.Struct("qq")
 
@@ -129,11 +123,10 @@ class Nursery:
     def _start(self) -> None:
         self._end()
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, **dict.fromkeys(THREADS, str(self.threads))}
-        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)]
+        words = command("demur.pipeline.run.nursery.tend", theirs.fileno(), sys.path)
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
-                words, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a function of this file
+                words, pass_fds=[theirs.fileno()], env=environment(self.threads), stdin=subprocess.DEVNULL
             )
         self._line = ours
 
@@ -183,5 +176,8 @@ def _served(serve: Any, handle: int) -> None:
 
 
 def _ended(pid: int) -> tuple[int, int]:
-    found, status = os.waitpid(pid, os.WNOHANG)
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # of a process before this one, with which it was ended
+        return pid, -signal.SIGKILL
     return found, os.waitstatus_to_exitcode(status) if found else 0

@@ -1,6 +1,5 @@
 """The way from an audit to the process that speaks with Ray: what is sent never waits, what comes is bounded."""
 
-import json
 import os
 import queue
 import secrets
@@ -14,12 +13,8 @@ from contextlib import suppress
 from multiprocessing import connection as channels
 from typing import Any
 
+from demur.pipeline.run.own_process import command
 from demur.pipeline.run.ray_broker import Need
-
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from demur.pipeline.run.ray_broker import serve; serve(int(sys.argv[1]))"
-)
 
 _RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
 """Nothing is reported to anybody; and a busy machine may take more than half a minute to start a node."""
@@ -47,8 +42,8 @@ class RayLink:
         ours, theirs = channels.Pipe()
         self._channel: channels.Connection[Any, Any] = ours
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the link
-        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)]
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
+        words = command("demur.pipeline.run.ray_broker.serve", theirs.fileno(), sys.path)
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a function of demur
             words,
             pass_fds=[theirs.fileno()],
             env=environment(need),

@@ -4,7 +4,6 @@ A model that crashes ends that process, whose status tells why, and not Ray's wo
 a worker stays small: nothing here imports torch, and answers pass through it as bytes.
 """
 
-import json
 import os
 import pickle
 import subprocess
@@ -19,18 +18,10 @@ from multiprocessing import connection as channels
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from demur.pipeline.run.own_process import DYING, command, environment
+
 Told: TypeAlias = tuple[str, Any]
 """What a task tells: `answer` and its pickled bytes, `died` and the status, `unopened` or `refused` and why."""
-
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from demur.pipeline.run.helper import serve; serve(int(sys.argv[1]))"
-)
-
-_DYING = 10.0
-"""Seconds that a process may take to end once its end of the pipe is closed; it may be writing its core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +49,10 @@ class Child:
     def __init__(self, post: Post, devices: str | None) -> None:
         self.key = (post.key, devices)
         ours, theirs = channels.Pipe()
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(post.threads))}
-        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(_paths(post.path))]
+        words = command("demur.pipeline.run.helper.serve", theirs.fileno(), _paths(post.path))
         folder = post.folder if Path(post.folder).is_dir() else None
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
-            words, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, cwd=folder
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a function of demur
+            words, pass_fds=[theirs.fileno()], env=environment(post.threads), stdin=subprocess.DEVNULL, cwd=folder
         )
         theirs.close()
         self._channel: channels.Connection[Any, Any] = ours
@@ -78,7 +68,7 @@ class Child:
     def status(self) -> int | None:
         """How one that gave no answer ended; None where it lives, and what it says is not to be understood."""
         try:
-            return self._process.wait(_DYING)
+            return self._process.wait(DYING)
         except subprocess.TimeoutExpired:
             self.end()
             return None
@@ -92,7 +82,7 @@ class Child:
 
 
 _FIRST, _LONGEST = 1.0, 60.0
-"""Seconds that a worker waits that could not open its job, twice as many each time, so that its node takes few tasks."""
+"""Seconds that a worker waits that could not open its job, twice as many each time: its node takes few tasks then."""
 
 _VAIN = list[float]()
 """How long the worker waited each time since it could."""

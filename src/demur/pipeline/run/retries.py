@@ -19,7 +19,7 @@ from demur.pipeline.run.measured_shard import MeasuredShard
 from demur.pipeline.run.pieces import Pieces, cut
 
 _LOSSES = 20
-"""Times that a shard is tried again after its machine was lost."""
+"""Times that a shard, or a piece of one, is tried again after its machine was lost."""
 
 _DEATHS = 100
 """Processes that may die of one shard, about ten for each row that none survives."""
@@ -102,7 +102,8 @@ class Retries:
         found = Counter[str]()
         for (name, _), deaths in self._deaths.items():
             found += deaths if name == task.name else Counter()
-        if found["lost"] > _LOSSES or found["crashed"] + found["killed"] > _DEATHS:
+        lost = self._deaths[task.name, task.rows.tobytes()]["lost"]
+        if lost > _LOSSES or found["crashed"] + found["killed"] > _DEATHS:
             raise RunError(
                 f"{task.name}, a shard of {task.condition.name}, was given up after {found.total()} "
                 f"deaths: {DIED}{death.why}. What was measured before is whole; the same command continues."
