@@ -4,7 +4,9 @@ PYTHON ?= python3
 TRAIN ?= /usr/share/datasets/fashion-mnist
 VENV := .venv
 EXTRAS := .venv-extras
+SCALE := .venv-scale
 RUN := $(VENV)/bin
+SERVICES := moto[server]==5.2.5 obstore==0.12.1 ray==2.60.0
 PAIR := torch==2.14.1 torchvision==0.29.1
 FEATURES := test,peers,sign,dicom,hf,keras,onnx-gradients,timm,torchvision,webdataset
 SHARED := $(abspath $(wildcard ../shared))
@@ -22,7 +24,7 @@ files: make weights TRAIN=FOLDER
 
 .SILENT:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cpus test-extras mutants check lint format weights bench clean
+.PHONY: help demo test test-slow test-cpus test-extras test-scale mutants check lint format weights bench clean
 
 help: ## say what each target does
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ test-cpus: $(VENV)/.stamp ## the numerical tests on the kernels of six kinds of 
 
 test-extras: $(EXTRAS)/.stamp ## agreement with other libraries, of attacks, models, data and signing, in an environment of its own
 	OMP_NUM_THREADS=1 $(EXTRAS)/bin/pytest tests/extras
+
+test-scale: $(SCALE)/.stamp ## audits on two nodes of Ray and in an object store that fails, in an environment of their own
+	OMP_NUM_THREADS=1 $(SCALE)/bin/python -m pytest tests/scale
 
 mutants: $(VENV)/.stamp ## break the code COUNT times on purpose: the tests must notice nine of ten; SEED draws the places
 	$(RUN)/python tools/mutants.py --seed $(or $(SEED),0) --count $(or $(COUNT),100)
@@ -69,7 +74,7 @@ bench: $(VENV)/.stamp ## every benchmark, quickly; each ends with one line of JS
 	for script in benchmarks/[a-z]*.py; do $(RUN)/python "$$script" --quick || exit; done
 
 clean: ## remove the environment, caches and runs
-	rm -rf $(VENV) $(EXTRAS) runs dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(EXTRAS) $(SCALE) runs dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
@@ -92,4 +97,13 @@ $(EXTRAS)/.stamp: $(VENV)/.stamp
 	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input -c $(EXTRAS)/constraints.txt $(PAIR) \
 	  -e '.[$(FEATURES)]'
 	$(EXTRAS)/bin/pip install -qq --disable-pip-version-check --no-input --no-deps torchattacks==3.5.1 adv-lib==0.2.8
+	touch $@
+
+# Beside the packages of $(VENV), which it sees, it has only what those services need.
+$(SCALE)/.stamp: $(VENV)/.stamp
+	echo "Building $(SCALE), once: 0.5 GB." >&2
+	$(RUN)/python -m venv $(SCALE)
+	$(RUN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+	  $$($(SCALE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth
+	$(SCALE)/bin/python -m pip install -qq --disable-pip-version-check --no-input $(SERVICES)
 	touch $@

@@ -1,6 +1,7 @@
 """The same from Python: `demur.audit`, for those who have a model and images at hand."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +26,7 @@ from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
 from demur.registry import SHIPPED
+from demur.remote import working_folder
 from demur.report import write
 
 Say: TypeAlias = Callable[[str], None]
@@ -71,7 +73,8 @@ def audit(
         data: images and labels in a pair of tensors or arrays, a data set, a data loader, a source, or an address such
             as `"parquet:test.parquet"`; by default what the plan names. Images the model was trained on make every
             number worthless; those its `learned_from` names are left out.
-        out: the run folder, made if it is not there; by default `runs/<model>-<data>-<plan>`.
+        out: the run folder, here or at an address such as `s3://bucket/run`, made if it is not there; by default
+            `runs/<model>-<data>-<plan>`.
         plan: a plan, the path of a TOML one, or the keys that differ from the defaults, such as
             `{"data.limit": 2000, "conditions.use": ["pgd(eps=[1/255, 2/255])"]}`.
         risk: the largest tolerable share of wrong answers, such as 0.02; by default what the plan says.
@@ -128,7 +131,7 @@ def fit_guard(
         model: as for `audit`; with `run`, the model of that run where it was an object in memory.
         data: as for `audit`; with `run`, the images of that run where they were.
         out: the folder of the guard.
-        run: a finished run folder that issued a certificate.
+        run: a finished run folder that issued a certificate; `out` is a folder here.
         plan: as for `audit`; without one, signals of one forward pass and no attacks.
         risk: the largest tolerable share of wrong answers, by default .02.
         coverage: the share of images to answer, instead of a risk.
@@ -145,7 +148,7 @@ def fit_guard(
         RunError: nothing could be certified; the error says what is missing.
         InputError: something given cannot be used.
     """
-    with blamed(), contained(), same_draws():
+    with blamed(), contained(), same_draws(), ExitStack() as kept:
         GuardChoices(expires=expires).check(Path(out))
         if run is None:
             described = {"conditions.use": ["clean"]} if plan is None else plan
@@ -155,7 +158,8 @@ def fit_guard(
             results = _audited(aimed, None, others, say or _silent)
             folder = results.folder or Path()
         else:
-            folder, results = Path(run), write_results(Path(run))
+            folder = kept.enter_context(working_folder(run))
+            results = write_results(folder)
             named, others = _named(model, data, read_plan(folder / "plan.toml"), device, None)
         results.require_certificate()
         embedding = embed or ("program" if others.classifier is not None else "none")
@@ -187,11 +191,11 @@ def _named(
 def _audited(
     plan: Plan, out: Path | str | None, others: StandIns, say: Say, resources: Resources | None = None
 ) -> Results:
-    place, progress = None if out is None else Path(out), SpokenProgress(say)
     given = others.source, others.classifier, others.device, others.unknown
-    folder = run_plan(plan, place, progress, *given, resources)
-    results = write_results(folder, by="audit").of_folder(folder)
-    write(folder, results)
+    with nullcontext() if out is None else working_folder(out) as place:
+        folder = run_plan(plan, place, SpokenProgress(say), *given, resources)
+        results = write_results(folder, by="audit").of_folder(folder)
+        write(folder, results)
     return results
 
 

@@ -1,4 +1,8 @@
-"""Files that are whole or not there: atomic writes, whole lines, JSON that can be read or is named, one writer."""
+"""Files that are whole or not there: atomic writes, whole lines, JSON that can be read or is named, one writer.
+
+A folder may have a mirror, which keeps its files elsewhere too: it is asked before a file is written, added to or
+removed here, and may bring one that is not here yet. So every writer writes through it without knowing of it.
+"""
 
 import errno
 import fcntl
@@ -7,12 +11,72 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from demur.errors import InputError, RunError, legible
+
+WAITS = (0.2, 1.0, 3.0)
+"""Seconds between tries to write on a disk that is full."""
+
+
+class Mirror(Protocol):
+    """What keeps the files of a folder elsewhere too; each call comes before the same is done here."""
+
+    def lock(self) -> None:
+        """Become the only writer, or raise."""
+
+    def fetch(self, path: Path) -> None:
+        """Bring a file that is kept elsewhere and not here yet."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Keep a whole file."""
+
+    def append(self, path: Path, line: str) -> bool:
+        """Keep another line of a file; whether the file here has it already."""
+
+    def remove(self, path: Path) -> None:
+        """Keep a file no more."""
+
+
+_MIRRORS: dict[Path, Mirror] = {}
+
+
+@contextmanager
+def mirrored(folder: Path, mirror: Mirror) -> Iterator[None]:
+    """Inside, what is done to the files of a folder is done to its mirror too, and there first."""
+    whole = folder.absolute()
+    _MIRRORS[whole] = mirror
+    try:
+        yield
+    finally:
+        del _MIRRORS[whole]
+
+
+def _mirror_of(path: Path) -> Mirror | None:
+    if not _MIRRORS:
+        return None
+    whole = path.absolute()
+    return next((mirror for folder, mirror in _MIRRORS.items() if whole.is_relative_to(folder)), None)
+
+
+def fetched(path: Path) -> Path:
+    """The same path, once its file is here if it is anywhere; for whoever reads files that are many or large."""
+    mirror = _mirror_of(path)
+    if mirror is not None:
+        mirror.fetch(path)
+    return path
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    mirror = _mirror_of(path)
+    if mirror is not None:
+        mirror.remove(path)
+    path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -21,10 +85,37 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RunError: the disk is full, or the place cannot be written.
     """
+    mirror = _mirror_of(path)
+    if mirror is not None:
+        mirror.write(path, content)
+    write_here(path, content)
+
+
+def write_here(path: Path, content: bytes) -> None:
+    """The same without telling a mirror: for what is a copy of what it has.
+
+    Raises:
+        RunError: the disk is full, or the place cannot be written.
+    """
     try:
-        _replace(path, content)
+        _patiently(lambda: _replace(path, content))
     except OSError as error:
         raise _unwritten(path, error) from None
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file that is whole already its name.
+
+    Raises:
+        RunError: it is gone, or the place cannot be written.
+    """
+    mirror = _mirror_of(target)
+    try:
+        if mirror is not None:
+            mirror.write(target, source.read_bytes())
+        source.replace(target)
+    except OSError as error:
+        raise _unwritten(target, error) from None
 
 
 def append_line(path: Path, line: str) -> None:
@@ -33,12 +124,31 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         RunError: the disk is full, or the file cannot be written.
     """
+    mirror = _mirror_of(path)
+    if mirror is not None and mirror.append(path, line):
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            _write_whole(file, f"{line}\n".encode())
+        _patiently(lambda: _append(path, f"{line}\n".encode()))
     except OSError as error:
         raise _unwritten(path, error) from None
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    """Do it, again after a while where a disk is full: others may be about to free some of it."""
+    for wait in WAITS:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+        time.sleep(wait)
+    return work()
+
+
+def _append(path: Path, line: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        _write_whole(file, line)
 
 
 def _write_whole(file: io.FileIO, content: bytes) -> None:
@@ -95,6 +205,9 @@ def locked(path: Path) -> Iterator[None]:
             raise RunError(
                 f"another process is writing into {path}. Wait for it, or choose another folder with --out."
             ) from None
+        mirror = _mirror_of(path)
+        if mirror is not None:
+            mirror.lock()
         yield
     finally:
         os.close(lock)

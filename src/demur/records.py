@@ -8,10 +8,11 @@
 
 Columns that every shard has are `COLUMNS`; `logit.<k>` (float32) and `signal.<name>` (float64, higher = more
 uncertainty) come beside them, and where they are known `label2`, `label_weight` and `meta.<name>` (text, also of
-numbers), for attacks of several stages `stage` (the first to break the row within eps), `stage.kept` (whose point is
-kept), `epsilon.search` (what its search for minimal perturbations found by itself) and `passes.<stage>`, for rays
-`spent.scan` and `spent.refine` (forwards in either part), for targeted ones `target`, for those measured in L1
-`distance.l1`, for foreign ones that failed `crash` (why), for rows measured in another batch than planned `batch.size`.
+numbers), where rows were drawn unequally those of `DESIGN`, for attacks of several stages `stage` (the first to break
+the row within eps), `stage.kept` (whose point is kept), `epsilon.search` (what its search for minimal perturbations
+found by itself) and `passes.<stage>`, for rays `spent.scan` and `spent.refine` (forwards in either part), for targeted
+ones `target`, for those measured in L1 `distance.l1`, for foreign ones that failed `crash` (why), for rows measured in
+another batch than planned `batch.size`.
 A failed sample is a row with `error` set and everything measured null; where the model failed it has a `batch.size`.
 """
 
@@ -28,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.files import read_json, whole_lines, write_atomically
+from demur.files import fetched, read_json, whole_lines, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -65,7 +66,18 @@ COLUMNS: Mapping[str, pl.DataType] = {
 
 SECOND, WEIGHT, META = "label2", "label_weight", "meta."
 
-METADATA: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32()}
+STANDS_FOR, ALIKE, STRATUM, DRAWN = "design.weight", "design.alike", "design.stratum", "design.drawn"
+
+DESIGN: Mapping[str, pl.DataType] = {
+    STANDS_FOR: pl.Float64(),
+    ALIKE: pl.Boolean(),
+    STRATUM: pl.Int32(),
+    DRAWN: pl.Int32(),
+}
+"""How a row was drawn, where rare strata have more than their share: for how many rows it stands, whether it would have
+been drawn without that, its stratum by number, and how many rows of that were drawn."""
+
+METADATA: Mapping[str, pl.DataType] = {SECOND: pl.Int32(), WEIGHT: pl.Float32(), **DESIGN}
 """What may be known of a row besides; columns that begin with `META` are text."""
 
 PASSES = "passes."
@@ -179,6 +191,11 @@ class EncodedShard:
     records: bytes
     parts: bytes | None
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return len(self.records) + len(self.parts or b"")
+
     @classmethod
     def of(cls, table: pl.DataFrame, name: str) -> "EncodedShard":
         """A table as it is written, refused where a column is missing or of another type."""
@@ -188,6 +205,11 @@ class EncodedShard:
             records=_parquet(validate(table.drop(parts), name)),
             parts=_parquet(table.select("sample_id", *parts)) if parts else None,
         )
+
+    def table(self) -> pl.DataFrame:
+        """The table that it was made of."""
+        found = pl.read_parquet(io.BytesIO(self.records))
+        return found if self.parts is None else found.hstack(pl.read_parquet(io.BytesIO(self.parts)).drop("sample_id"))
 
     def write(self, run: Path, name: str) -> dict[str, str]:
         """Write the parts, then the records, atomically; the hashes by which the manifest knows them."""
@@ -230,9 +252,14 @@ def read(run: Path, condition: str | None = None, prefix_left_out: str | None = 
     return pl.concat([_read_shard(run, entry, prefix_left_out) for entry in shards], how="diagonal")
 
 
+def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Some columns of one shard by its name, whatever the manifest says of it."""
+    return pl.read_parquet(fetched(run / "records" / f"{name}.parquet"), columns=list(columns))
+
+
 def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
     """The rows of one shard, which must be those that its entry in the manifest is about."""
-    path = run / "records" / f"{entry['shard']}.parquet"
+    path = fetched(run / "records" / f"{entry['shard']}.parquet")
     if not path.exists():
         raise RunError(f"{run}: {path.name} is in the manifest and not in records/. Run the same audit again.")
     table = validate(_read_table(path, prefix_left_out), path.name)
@@ -253,7 +280,7 @@ def read_parts_of(run: Path, entries: Sequence[Mapping[str, Any]]) -> pl.DataFra
     """The same of some shards."""
     paths = [run / "parts" / f"{entry['shard']}.parquet" for entry in entries]
     named = all("check" not in entry or "parts" in entry for entry in entries)  # earlier manifests name no parts
-    if not paths or not named or not all(path.exists() for path in paths):
+    if not paths or not named or not all(fetched(path).exists() for path in paths):
         return None
     return pl.concat([_read_table(path) for path in paths])
 

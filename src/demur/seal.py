@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from demur.errors import RunError
-from demur.files import read_json, write_atomically, write_json
+from demur.files import fetched, read_json, write_atomically, write_json
 
 FILE = "seal.json"
 MANIFEST = "manifest.json"
@@ -114,7 +114,7 @@ def sha256_of(content: bytes) -> str:
 def file_sha256(path: Path) -> str | None:
     """The hash of a file, None where there is none."""
     try:
-        with path.open("rb") as file:
+        with fetched(path).open("rb") as file:
             return hashlib.file_digest(file, hashlib.sha256).hexdigest()
     except OSError:
         return None

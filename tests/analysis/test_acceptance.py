@@ -116,7 +116,7 @@ def test_the_gates_of_the_whole_audit_read_their_tables(results):
         "checks.failed": quantity(0, 0, 0, 1),
         "checks.warned": quantity(*3 * [sum(check.state == "warn" for check in results.checks)], 1),
     }
-    assert {key.partition(".")[0] for key in expected} | {"worst_class", "unknown"} == set(SUBJECTS)
+    assert {key.partition(".")[0] for key in expected} | {"worst_class", "unknown", "guard_attack"} == set(SUBJECTS)
     for key, value in expected.items():
         assert one(results, key, "true" if key == "guarantee.issued" else "<= 1").value == value, key
 

@@ -77,10 +77,10 @@ def test_the_exit_status_tells_the_state(demur, good, data, options, state, stat
 
 
 def test_a_failed_measurement_is_status_one(demur, good, data, monkeypatch):
-    from demur.pipeline.run import loop
+    from demur.pipeline.run import begun
 
-    knock = loop.preflight_checks
-    monkeypatch.setattr(loop, "preflight_checks", lambda job: [knock(job)[0] | {"state": "fail"}])
+    knock = begun.preflight_checks
+    monkeypatch.setattr(begun, "preflight_checks", lambda job: [knock(job)[0] | {"state": "fail"}])
     said = demur("audit", good, data, "--set", 'conditions.use=["clean"]', "--risk", "0.2", "--json")
     assert json.loads(said.out)["state"] == "measurement_failed"
     assert said.status == 1

@@ -94,11 +94,19 @@ def test_what_is_fixed_is_not_chosen_again(folder, capsys, command, option, othe
     assert f"{other[0]} would choose another" in err
 
 
-@pytest.mark.parametrize("other", [("--signal", "energy"), ("--limit", "700")])
+@pytest.mark.parametrize(
+    "other", [("--signal", "energy"), ("--limit", "700"), ("--set", "seed=3"), ("--device", "cpu")]
+)
 def test_a_finished_run_is_not_chosen_from_again(folder, capsys, other):
     status, _, err = said(capsys, "guard", "fit", "--from", folder, *other)
     assert status == 2
     assert f"--from takes the certificate of a run as it stands, and {other[0]} would choose another" in err
+
+
+def test_a_finished_run_has_its_own_model(folder, capsys):
+    status, _, err = said(capsys, "guard", "fit", "fashion", "--from", folder)
+    assert status == 2
+    assert "--from takes the model and the images of a run; got 'fashion', too" in err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests import tiny
 from tests.cli.conftest import QUICK, refused
 from tests.cli.malformed_cases import CASES
 
+from demur import files
 from demur.adapters.weights import manifest_of, manifest_text
 from demur.data import build_index, open_data
 from demur.errors import RunError
@@ -255,13 +256,14 @@ def test_a_full_disk_loses_nothing(demur, good, address, tmp_path, monkeypatch, 
         calls.clear()
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", until_full)
+            patch.setattr(files, "WAITS", ())
             return demur("audit", good, address, *STEPS, "--out", out)
 
     (tmp_path / "first").mkdir()
     assert audit(tmp_path / "first" / "whole", room=1000).status in {0, 1, 3}
-    files = len(calls)
+    written = len(calls)
     for given in rooms:
-        room = int(files * given) if given == 0.5 else given % files
+        room = int(written * given) if given == 0.5 else given % written
         run = tmp_path / str(room) / "run"  # each beside its own openings
         run.parent.mkdir()
         said = audit(run, room)
@@ -353,13 +355,13 @@ def test_torn_images_in_every_split_go_through_everything(demur, good, tmp_path)
 
 
 def test_an_image_that_goes_while_it_runs_is_not_measured_as_grey(demur, good, folder, address, monkeypatch):
-    from demur.pipeline.run import loop
+    from demur.pipeline.run import begun
 
     def knock(job):
         (folder / job.index.sample_ids[5]).unlink()
         return []
 
-    monkeypatch.setattr(loop, "preflight_checks", knock)
+    monkeypatch.setattr(begun, "preflight_checks", knock)
     said = demur("audit", good, address, *QUICK, "--out", "run", "--image-memory", "0")
     assert said.status == 2
     assert "could be read when this run began and cannot be read any more" in said.err

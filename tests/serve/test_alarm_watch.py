@@ -271,3 +271,40 @@ def babble(place):
             with place.accept()[0] as connection:
                 connection.recv(4096)
                 connection.sendall(b"tea\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("slow", "ask"),
+    [
+        ("status", lambda client, _: client.get("/alarms")),
+        ("feedback", lambda client, one: client.post("/feedback", json={"id": one["id"], "correct": True})),
+        ("reset", lambda client, _: client.post("/alarms/reset", json={"alarm": "harm", "reason": "tried"})),
+    ],
+    ids=("alarms", "feedback", "reset"),
+)
+def test_whoever_waits_for_the_disk_keeps_nobody_else_waiting(loaded, monkeypatch, slow, ask):
+    with serving(loaded, plan=ALWAYS) as (service, client):
+        one = next(each for each in decided(client) if each["accepted"])
+        alarms = service.guard().alarms.alarms
+        work, begun, on = getattr(alarms, slow), threading.Event(), threading.Event()
+
+        def waiting(*given, **named):
+            begun.set()
+            assert on.wait(10)
+            return work(*given, **named)
+
+        monkeypatch.setattr(alarms, slow, waiting)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(ask(client, one)))
+        asking.start()
+        assert begun.wait(10)
+        lively = []
+        other = threading.Thread(target=lambda: lively.append(client.get("/v2/health/live").status_code))
+        other.start()
+        other.join(5)
+        found = list(lively)
+        on.set()
+        asking.join(10)
+        other.join(10)
+        assert found == [200]
+        assert answers[0].status_code in {200, 422}

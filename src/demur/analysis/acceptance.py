@@ -73,6 +73,8 @@ def _void(gate: Gate, results: Results) -> str | None:
 
 def _figures(gate: Gate, results: Results) -> Bearing:
     """Which figures a gate is about."""
+    if gate.subject == "guard_attack":
+        return "the guard under attack"
     if gate.subject == "robust" or gate.measure == "attack_auroc":
         return "attacks"
     if gate.subject == "unknown" or gate.measure == "unknown_auroc":
@@ -212,6 +214,17 @@ def _robust(measure: str, results: Results) -> Found:
     return [(None, accuracy if measure == "accuracy" else found.median_distance)]
 
 
+def _guard_attack(measure: str, results: Results) -> Found:
+    """What an attacker who knows the guard found, at the size of the headline: a better one can only find more."""
+    attacked = results.guard_attack
+    if attacked is None:
+        return [(None, _undefined("the guard was not attacked: there is none, or the plan has no [guard_attack]"))]
+    size = next((size for size in attacked.sizes if size.eps == attacked.eps), None)
+    if size is None:
+        return [(None, _undefined(f"the guard was not attacked: {attacked.reason}"))]
+    return [(None, getattr(size, measure))]
+
+
 def _unknown(measure: str, results: Results) -> Found:
     if results.unknown is None:
         return [(None, _undefined("the plan names no images of none of the classes"))]
@@ -245,6 +258,7 @@ def _checks(measure: str, results: Results) -> Found:
 _SUBJECTS: Mapping[str, Callable[[str, Results], Found]] = {
     "guarantee": _guarantee,
     "robust": _robust,
+    "guard_attack": _guard_attack,
     "unknown": _unknown,
     "calibration": _calibration,
     "checks": _checks,

@@ -23,6 +23,7 @@ from demur.analysis.aggregates.counted_tables import CountedRun
 from demur.analysis.aggregates.kept_aggregates import chosen_counts
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
+from demur.analysis.effort_table import effort
 from demur.analysis.figures.figure_tables import FigureTables, figure_tables
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
@@ -56,19 +57,20 @@ from demur.metrics import random_risk
 from demur.openings import openings
 from demur.policies.certified_policies import void_when
 from demur.records import wrong
+from demur.remote import working_folder
 
 
 def analyse(path: Path | str) -> Results:
-    """Everything a report may show, from a run folder.
+    """Everything a report may show, from a run folder, here or at an address such as `s3://bucket/run`.
 
     Raises:
         RunError: the folder holds no finished run.
     """
-    folder = Path(path)
-    run = open_run(folder)
-    counted = chosen_counts(run, keep=False)
-    results = shortened(tables_of(run if counted is None else counted.run, counted))
-    return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
+    with working_folder(path) as folder:
+        run = open_run(folder)
+        counted = chosen_counts(run, keep=False)
+        results = shortened(tables_of(run if counted is None else counted.run, counted))
+        return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 
 def tables_of(run: Run, counted: CountedRun | None = None) -> Results:
@@ -197,6 +199,7 @@ def _optional_tables(run: Run, plan: Mapping[str, Any]) -> dict[str, Any]:
         "fusions": layer_fusions(run),
         "class_maps": class_map_tables(run),
         "overhead": overhead(run),
+        "effort": effort(run),
         "corruption_map": corruption_map(run),
         "unknown": unknown_answers(run),
         "coverage_loss": coverage_loss(run),

@@ -10,7 +10,7 @@ from demur.analysis.guard_shapes import GUARD_SHAPES
 from demur.analysis.json_shape import Count, Least, Level, Name, Picture, Sha256, Shape, ShardName
 from demur.analysis.picture_shapes import CorruptionsShape, OverlayShape, PicturesShape, PreprocessingShape
 from demur.analysis.proof_shapes import PROOF_SHAPES
-from demur.analysis.signal_shapes import BenchShape, FitShape, TimesShape
+from demur.analysis.signal_shapes import BenchShape, FitShape, PlannedShape, SpentShape, TimesShape
 from demur.analysis.trial_shapes import TrialsShape
 from demur.errors import RunError
 from demur.files import read_json
@@ -46,6 +46,7 @@ class ConditionShape(Shape):
     attack: dict[str, Any] | None = None
     rows: Count | None = None
     layer: Name | None = None
+    design: dict[str, Any] | None = None
 
 
 class SignalShape(Shape):
@@ -258,6 +259,8 @@ FACTS: Mapping[str, Any] = {
     "facts/pictures.json": PicturesShape,
     "timings/signals.json": TimesShape,
     "timings/bench.json": BenchShape,
+    "timings/planned.json": PlannedShape,
+    "timings/spent.json": SpentShape,
 }
 
 

@@ -22,6 +22,7 @@ from demur.analysis.accuracy.unknown_answers import UnknownAnswers
 from demur.analysis.accuracy.wrong_labels import WrongLabels
 from demur.analysis.attribution.region_tables import Attribution
 from demur.analysis.attribution.trust_components import TrustComponents
+from demur.analysis.effort_table import Effort
 from demur.analysis.figures.figure_tables import FigureTables
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import AttackRow
@@ -125,7 +126,8 @@ class Results(Table):
     """Everything the report may show.
 
     `titles` are the short names of conditions; runs of earlier versions have none.
-    `severity_thumbs` are pictures of one test image under conditions, by their names.
+    `severity_thumbs` are pictures of one test image under conditions, by their names. `effort` is on the page alone:
+    it differs from run to run, and results do not.
     """
 
     schema_version: Literal[1] = 1
@@ -196,6 +198,7 @@ class Results(Table):
     figures: FigureTables | None = None
     overhead: Overhead | None = None
     masking: Masking | None = None
+    effort: Effort | None = Field(default=None, exclude=True)
     aggregates: Aggregates | None = Field(default=None, exclude_if=lambda found: found is None)
 
     _folder: Path | None = PrivateAttr(default=None)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
+from demur.analysis.row_design import alike, share_of
 from demur.analysis.row_sample import MeasuredRows, RowSample
 from demur.errors import RunError
 from demur.files import read_json
-from demur.metrics import proportion
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
@@ -37,8 +37,11 @@ def score(rows: pl.DataFrame, signal: str) -> Floats:
 
 
 def share(flags: Flags, rows: pl.DataFrame, several: int | None = None) -> Quantity:
-    """The share of rows that are flagged, with its interval, per image or per group; for all of `several` at once."""
-    return Quantity.of(proportion(flags, groups(rows), several))
+    """The share of rows that are flagged, with its interval, per image or per group; for all of `several` at once.
+
+    Of rows that say how they were drawn it is the share of all that they stand for.
+    """
+    return share_of(flags, rows, several)
 
 
 def open_run(path: Path) -> "Run":
@@ -141,8 +144,13 @@ class Run:
         """The rows of a condition that could be measured, of one split if asked.
 
         An image that failed under one condition takes part in no other that is compared with it: a clean or corrupted
-        one in none, an attacked one in no attack.
+        one in none, an attacked one in no attack. Where rare strata have more than their share of the rows these are
+        the ones that were drawn alike, so that whoever counts them need not know; `drawn` has all.
         """
+        return alike(self.drawn(condition, split))
+
+    def drawn(self, condition: str, split: str | None = None) -> pl.DataFrame:
+        """The same with all rows that were measured; where some stand for more than others they say so."""
         found = self._measured[condition]
         return found.every if split is None else found.of(split)
 

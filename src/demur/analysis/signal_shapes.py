@@ -13,6 +13,28 @@ class TimesShape(Shape):
     signals: dict[str, float]
 
 
+class PlannedKindShape(Shape):
+    """What `timings/planned.json` says of one kind of condition."""
+
+    rows: Count
+    passes: Count
+    seconds: float
+    bytes: Count
+
+
+class PlannedShape(Shape):
+    """`timings/planned.json`."""
+
+    kinds: dict[str, PlannedKindShape]
+    memory: Count
+
+
+class SpentShape(Shape):
+    """`timings/spent.json`."""
+
+    memory: Count
+
+
 class TimingShape(Shape):
     """A time or a share, with its interval; null is undefined."""
 

@@ -30,6 +30,8 @@ from demur.cli.matrix_command import matrix
 from demur.cli.monitor_command import monitor
 from demur.cli.part_commands import freeze, merge
 from demur.cli.run_commands import audit, list_names, plan, report
+from demur.cli.run_folders import local_folders
+from demur.cli.second_wind import take_second_wind
 from demur.cli.serve_command import serve
 from demur.cli.settings import is_standard
 from demur.cli.train_command import train
@@ -70,8 +72,8 @@ def _command(work: Callable[..., None]) -> Callable[..., None]:
     def command(*arguments: Any, **options: Any) -> None:
         with needing_torch(f"`demur {' '.join(sys.argv[1:2])}`"), contained():
             try:
-                with blamed():
-                    work(*arguments, **options)
+                with blamed(), local_folders(work, options) as here:
+                    work(*arguments, **here)
             except (DemurError, OSError, typer.Exit, KeyboardInterrupt):
                 raise
             except BaseException as error:
@@ -133,6 +135,7 @@ app.add_typer(guard_app, name="guard")
 
 def main() -> None:
     """Run the command line; an error is one paragraph on stderr, never a traceback."""
+    take_second_wind()
     try:
         with _terminable():
             app()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from demur.cli.run_folders import RunFolder
 from demur.cli.settings import Limit
 from demur.errors import InputError, brief
 
@@ -29,8 +30,10 @@ SignalNames = Annotated[
 ]
 Batches = Annotated[str, typer.Option("--batch", metavar="N,N", help="Images an ask.")]
 Seconds = Annotated[float, typer.Option(help="How long each signal is asked for at each batch size.")]
-RunFolder = Annotated[
-    Path | None, typer.Option(metavar="RUN", help="Keep the table in this run folder, for its report.")
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Keep the table in this run folder, for its report."),
+    RunFolder(),
 ]
 
 _COLUMNS = ("", "p50 ms", "p95", "p99", "images/s", "overhead, 95 % interval", "peak MB", "asks")
@@ -50,7 +53,7 @@ def bench(
     seconds: Seconds = 2.0,
     limit: Limit = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0, or the run's.")] = None,
-    out: RunFolder = None,
+    out: Out = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of the model.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,

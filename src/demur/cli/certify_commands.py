@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from demur.cli.run_folders import RunFolder
 from demur.errors import InputError
 from demur.registry import build
+from demur.remote import shown
 
 if TYPE_CHECKING:
     from demur.pipeline.table.answers import Answers
@@ -49,7 +51,9 @@ def certify(
     tolerance: Width = None,
     largest_weight: LargestWeight = None,
     ledger: Annotated[Path | None, typer.Option(help="File that counts looks; by default beside the table.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder with a report; by default none is written.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder with a report; by default none is written."), RunFolder()
+    ] = None,
     json: Json = False,
 ) -> None:
     """Certify a threshold from a table of a model's answers, without the model, its images or torch.
@@ -140,7 +144,7 @@ def _words(answers: "Answers", found: "TableCertificate", report: Path | None) -
         else "Nothing is guaranteed. `demur labels` says how many labels a risk needs."
     )
     if report is not None:
-        yield f"Report: {report}"
+        yield shown(f"Report: {report}")
 
 
 def labels(

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from demur.cli.run_folders import RunFolder
+
 PAGE = "comparison.html"
 _HTML = "--html"
 _ENDINGS = (".html", ".htm")
@@ -29,7 +31,9 @@ def _filled(args: list[str]) -> list[str]:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; each is compared with the first.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders; each is compared with the first."), RunFolder()
+    ],
     html: Annotated[
         Path | None, typer.Option(_HTML, metavar="[FILE]", help=f"Write one page, too; by default {PAGE}.")
     ] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
     AttackSignal,
     Coverage,
@@ -22,6 +23,7 @@ from demur.cli.settings import (
     refuse_beside,
 )
 from demur.errors import InputError, legible
+from demur.remote import shown
 
 if TYPE_CHECKING:
     from demur.guard import Decision, Guard
@@ -33,7 +35,9 @@ Folder = Annotated[Path, typer.Argument(metavar="GUARD", help="Folder that `demu
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Out = Annotated[Path, typer.Option(help="Folder of the guard.")]
 Run = Annotated[
-    Path | None, typer.Option("--from", metavar="RUN", help="Take the certificate of a finished audit as it stands.")
+    Path | None,
+    typer.Option("--from", metavar="RUN", help="Take the certificate of a finished audit as it stands."),
+    RunFolder(),
 ]
 Signal = Annotated[str, typer.Option(help="Signal of the threshold; auto chooses one on tune images.")]
 Embed = Annotated[str | None, typer.Option(help="Put the model into the folder: weights, or program (exported).")]
@@ -74,9 +78,9 @@ def fit(
             f"--embed is weights or program; got {embed!r}. Leave it out to keep the model by its address."
         )
     if run is not None:
-        fixed = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan}
-        chosen = None if signal == "auto" else signal
-        refuse_beside("--from", "the certificate of a run", **fixed, signal=chosen, limit=limit)
+        chosen = {"signal": None if signal == "auto" else signal, "set": set_ or None, "limit": limit, "device": device}
+        aims = {"risk": risk, "coverage": coverage, "attack_signal": attack_signal, "plan": plan}
+        _refuse_beside_run(model or data, **aims, **chosen)
     choices = GuardChoices(embedding=EMBEDDINGS[embed], expires=expires, golden=golden)
     choices.check(out)
     clean = [] if plan is not None else ['conditions.use=["clean"]']
@@ -84,6 +88,12 @@ def fit(
         model, data, plan, [*(set_ or ()), *clean], limit, risk, None, None, None, coverage, None, attack_signal
     )
     _fit(named if signal == "auto" else named.about_signal(signal), run, out, choices, device)
+
+
+def _refuse_beside_run(address: str | None, **others: object) -> None:
+    if address is not None:
+        raise InputError(f"--from takes the model and the images of a run; got {address!r}, too. Leave it out.")
+    refuse_beside("--from", "the certificate of a run", **others)
 
 
 def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", device: str | None) -> None:
@@ -105,7 +115,7 @@ def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", de
         guard_of_run(run, out, choices)
         guard = Guard.load(out)
     print("\n".join(guard_words(guard, verify_files(out))))
-    print(f"{HASHES}\nReport: {run / 'report.html'}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
+    print(f"{HASHES}\nReport: {shown(str(run / 'report.html'))}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
 
 
 def show(

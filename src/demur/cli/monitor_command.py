@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demur.cli.bench_command import table_lines
+from demur.cli.run_folders import RunFolder
 
 if TYPE_CHECKING:
     from demur.analysis.stream_alarms import ConditionDelay, MonitorRow, StreamAlarms, StreamNumber
@@ -31,7 +32,7 @@ _LIMITS = (
 
 
 def monitor(
-    run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote.")],
+    run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote."), RunFolder()],
     signal: Annotated[str | None, typer.Option(help="By default that of the run's policy, or else msp.")] = None,
     conditions: Conditions = None,
     windows: Windows = None,

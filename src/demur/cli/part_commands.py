@@ -6,15 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demur.cli.settings import ImageMemory, Threads, Workers, progress_display, status
+from demur.cli.run_folders import RunFolder
+from demur.cli.settings import (
+    EngineAddress,
+    EngineName,
+    GpusPerTask,
+    ImageMemory,
+    MemoryPerTask,
+    Threads,
+    Workers,
+    progress_display,
+    status,
+)
 from demur.errors import InputError
+from demur.remote import shown
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
     from demur.pipeline.run.merged_parts import Merged
     from demur.pipeline.run.resources import Resources
 
-Run = Annotated[Path, typer.Argument(help="Run folder that `demur merge` wrote.")]
+Run = Annotated[Path, typer.Argument(help="Run folder that `demur merge` wrote."), RunFolder()]
 Device = Annotated[str | None, typer.Option(help="Where the model runs, such as cuda; by default the CPU.")]
 Shard = Annotated[
     str | None, typer.Option(metavar="i/N", help="Measure part i of N only, from 1/N to N/N; then demur merge.")
@@ -22,6 +34,7 @@ Shard = Annotated[
 Frozen = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="With --shard: the frozen run folder; measures all but the clean shards."),
+    RunFolder(),
 ]
 
 _NAMED = 3
@@ -31,7 +44,7 @@ def audit_part(
     chosen: "Plan", shard: str | None, frozen: Path | None, out: Path | None, device: str | None, use: "Resources"
 ) -> None:
     """Measure one part of an audit, and say what comes next."""
-    from demur.pipeline.run.loop import default_folder
+    from demur.pipeline.run.begun import default_folder
     from demur.pipeline.run.part_run import Part, measure_part
     from demur.pipeline.run.prepare import StandIns
 
@@ -42,17 +55,25 @@ def audit_part(
     with progress_display() as progress:
         done = measure_part(chosen, part, place, progress, frozen=frozen, others=StandIns(device=device), resources=use)
     kind = "other" if done.frozen else "clean"
-    print(f"Part {part}: {done.own} of {done.all} {kind} shards measured, in {done.folder}")
+    print(shown(f"Part {part}: {done.own} of {done.all} {kind} shards measured, in {done.folder}"))
     print("Next, with every part there: demur merge PART… --out RUN")
 
 
 def merge(
-    parts: Annotated[list[Path], typer.Argument(metavar="PART…", help="Folders that demur audit --shard wrote.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder they become; made if it is not there.")],
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART…", help="Folders that demur audit --shard wrote."), RunFolder()
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="RUN", help="The run folder they become; made if it is not there."), RunFolder()
+    ],
     device: Device = None,
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    gpus_per_task: GpusPerTask = 0.0,
+    memory_per_task: MemoryPerTask = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Put the parts of an audit into one run folder. What no part has is named; of a whole run the report is written.
@@ -63,15 +84,17 @@ def merge(
     from demur.pipeline.run.merged_parts import merge_parts
     from demur.pipeline.run.resources import Resources
 
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    use = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     found = merge_parts(parts, out)
     for note in found.notes:
-        print(note, file=sys.stderr)
-    print(f"Merged {found.added} shards into {out}; {found.there} were there already.", file=sys.stderr)
+        print(shown(note), file=sys.stderr)
+    print(shown(f"Merged {found.added} shards into {out}; {found.there} were there already."), file=sys.stderr)
     if not found.whole:
-        print(_missing(found))
+        print(shown(_missing(found)))
         raise typer.Exit(3 if found.missing_clean or found.frozen else 0)
-    words, code = _finished(out, device, Resources(workers=workers, threads=threads, image_memory=image_memory))
-    print((out / "results.json").read_text("utf-8") if json else words)
+    words, code = _finished(out, device, use)
+    print((out / "results.json").read_text("utf-8") if json else shown(words))
     raise typer.Exit(code)
 
 
@@ -118,4 +141,4 @@ def freeze(
     with progress_display() as progress:
         rows, sha256 = freeze_run(run, progress, others=StandIns(device=device), resources=use)
     print(f"Frozen on {rows:,} clean rows: {sha256}")
-    print(f"Next, every part again: demur audit … --shard i/N --frozen {run}")
+    print(shown(f"Next, every part again: demur audit … --shard i/N --frozen {run}"))

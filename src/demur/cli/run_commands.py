@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate, refuse_without_estimate
 from demur.cli.part_commands import Frozen, Shard, audit_part
+from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
     AttackSignal,
     Batch,
     Coverage,
     Data,
+    EngineAddress,
+    EngineName,
+    GpusPerTask,
     GuardFolder,
     ImageMemory,
     Limit,
+    MemoryPerTask,
     Model,
     PlanFile,
     Prevalence,
@@ -33,6 +39,7 @@ from demur.cli.settings import (
 from demur.cli.shard_scripts import ScriptFormat, shard_script
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
+from demur.remote import shown
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
@@ -60,7 +67,11 @@ def audit(
     data: Data = None,
     plan: PlanFile = None,
     set_: Settings = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/<model>-<data>-<plan>.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder, here or s3://…; by default runs/<model>-<data>-<plan>."),
+        RunFolder(),
+    ] = None,
     limit: Limit = None,
     risk: Risk = None,
     coverage: Coverage = None,
@@ -74,6 +85,10 @@ def audit(
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    engine: EngineName = "local",
+    address: EngineAddress = None,
+    gpus_per_task: GpusPerTask = 0.0,
+    memory_per_task: MemoryPerTask = None,
     shard: Shard = None,
     frozen: Frozen = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
@@ -89,11 +104,12 @@ def audit(
         chosen = chosen.with_guard(guard)
     from demur.pipeline.run.resources import Resources
 
-    resources = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    resources = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     if shard is not None or frozen is not None:
         return audit_part(chosen, shard, frozen, out, device, resources)
     folder, words, code = _audited(chosen, out, device, resources)
-    print((folder / "results.json").read_text("utf-8") if json else words)
+    print((folder / "results.json").read_text("utf-8") if json else shown(words))
     raise typer.Exit(code)
 
 
@@ -113,7 +129,7 @@ def _audited(chosen: "Plan", out: Path | None, device: str | None, resources: "R
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote.")],
+    run: Annotated[Path, typer.Argument(help="Run folder that an audit wrote."), RunFolder()],
     figures: Annotated[
         FigureFormat | None, typer.Option(help="Write every figure as a file of this format to figures/, too.")
     ] = None,
@@ -130,7 +146,8 @@ def report(
     page = write(run, results)
     files = [] if figures is None else write_figures(run, results, figures.value)
     also = f"\nFigures: {len(files) - 1} files in {run / 'figures'}" if files else ""
-    print((run / "results.json").read_text("utf-8") if json else f"{page.words}\nReport: {page.path}{also}")
+    words = shown(f"{page.words}\nReport: {page.path}{also}")
+    print((run / "results.json").read_text("utf-8") if json else words)
     raise typer.Exit(status(results))
 
 
@@ -151,12 +168,27 @@ def plan(
     as_: Annotated[
         ScriptFormat, typer.Option("--as", help="With --shards: what runs the parts.")
     ] = ScriptFormat.COMMANDS,
+    estimate: Estimated = False,
+    machines: Counted = 1,
+    workers: Workers = None,
+    price_per_hour: Price = None,
+    json: AsJson = False,
 ) -> None:
-    """Print the resolved plan as TOML, every default written out; with --shards the commands of its parts."""
+    """Print the resolved plan as TOML, every default written out; its parts as commands; or what it will take."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
+    refuse_without_estimate(estimate=estimate, machines=machines > 1, workers=workers, price=price_per_hour, json=json)
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
-        return
+    elif estimate:
+        from demur.pipeline.estimate.estimate import Machines
+
+        print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), as_json=json)
+    else:
+        _print_plan(chosen)
+
+
+def _print_plan(chosen: "Plan") -> None:
+    """The plan as an audit would write it out, as far as that can be told here."""
     try:
         with needing_torch("what depends on the images, such as the usual conditions,"):
             from demur.pipeline.run.prepare import written_out

@@ -71,6 +71,22 @@ Threads = Annotated[
 ImageMemory = Annotated[int, typer.Option(metavar="MB", help="Decoded images that are kept, in megabytes.")]
 
 
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", help="What measures: local processes, or ray for tasks of a Ray cluster."),
+]
+EngineAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="With --engine ray: where the cluster is, such as auto; else one is started on this machine."
+    ),
+]
+GpusPerTask = Annotated[float, typer.Option(help="With --engine ray: GPUs that a task needs, such as 0.5.")]
+MemoryPerTask = Annotated[
+    int | None, typer.Option(metavar="MIB", help="With --engine ray: memory that a task needs, by which it is placed.")
+]
+
+
 GuardFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold.")
 ]

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtri, owens_t, stdtrit
 
+from demur.metrics.binomial import mean
 from demur.metrics.estimate import Estimate, Unit, counted
 from demur.metrics.ranking import Floats
 from demur.metrics.units import unit_codes
@@ -32,15 +33,18 @@ FEWEST = 10
 """With fewer units of either kind no interval is to be trusted, and none is given."""
 
 
-def auroc_interval(uncertainty: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None) -> Estimate:
+def auroc_interval(
+    uncertainty: ArrayLike, positive: ArrayLike, units: NDArray[Any] | None = None, weights: Floats | None = None
+) -> Estimate:
     """AUROC with its 95 % interval, which stays inside [0, 1] and is there for a perfect ranking too.
 
     All θ with |θ̂ − θ| ≤ q·√V(θ), q of Student's t. `units` names each row's unit of independence; without it every row
     is one. With units, pairs within one are left out of the interval, not of the value. The ends are NaN, with a
     reason, where either kind has fewer than 10 units. Scores are taken to be smooth: a kind of error that looks exactly
-    like right answers, rare enough not to have been seen, is in no interval.
+    like right answers, rare enough not to have been seen, is in no interval. `weights` say for how many rows each
+    stands.
     """
-    return Kinds.of(positive, units).ranked(uncertainty).area
+    return Kinds.of(positive, units, weights).ranked(uncertainty).area
 
 
 def auroc_gain(
@@ -67,26 +71,46 @@ def gain_influence(
 class Kinds:
     """Rows of two kinds and their units of independence, counted once for every score of the same rows.
 
-    `codes` is the unit of each row by number, in the order of their names.
+    `codes` is the unit of each row by number, in the order of their names. `weights` say for how many rows each stands,
+    None where all stand for equally many.
     """
 
     positive: NDArray[np.bool_]
     codes: NDArray[np.intp]
     unit: Unit
+    weights: Floats | None = None
 
     @classmethod
-    def of(cls, positive: ArrayLike, units: NDArray[Any] | None = None) -> "Kinds":
+    def of(cls, positive: ArrayLike, units: NDArray[Any] | None = None, weights: Floats | None = None) -> "Kinds":
         """From one flag and one unit per row; without units every row is one."""
         flags = np.asarray(positive, bool)
         if units is None:
-            return cls(flags, np.arange(len(flags)), "image")
-        return cls(flags, unit_codes(units)[1], "group")
+            return cls(flags, np.arange(len(flags)), "image", weights)
+        return cls(flags, unit_codes(units)[1], "group", weights)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Positive and negative rows of each unit, (2, units)."""
         size = int(self.codes.max(initial=-1)) + 1
         return np.stack([np.bincount(self.codes[kind], minlength=size) for kind in (self.positive, ~self.positive)])
+
+    @cached_property
+    def masses(self) -> NDArray[Any]:
+        """What the positive and the negative rows of each unit stand for, (2, units)."""
+        if self.weights is None:
+            return self.counts
+        size, own = self.size, self.weights
+        return np.stack([np.bincount(self.codes[kind], own[kind], size) for kind in (self.positive, ~self.positive)])
+
+    @cached_property
+    def rows(self) -> tuple[float, float]:
+        """Positive and negative rows; as many of equal weight as leave as much to chance (Kish 1965)."""
+        if self.weights is None:
+            positive, negative = self.counts.sum(axis=1)
+            return positive, negative
+        parts = (self.weights[self.positive], self.weights[~self.positive])
+        positive, negative = (float(own.sum() ** 2 / np.square(own).sum()) for own in parts)
+        return positive, negative
 
     @cached_property
     def reason(self) -> str | None:
@@ -173,34 +197,35 @@ class _Placements:
         across: AUROC over pairs of different units.
         above: sums over the positive rows of each unit (units,), zero where it has none.
         below: likewise over the negative rows.
-        counts: (2, units) positive and negative rows of each unit.
+        masses: (2, units) what the positive and negative rows of each unit stand for.
+        rows: positive and negative rows, of equal weight.
     """
 
     value: float
     across: float
     above: Floats
     below: Floats
-    counts: NDArray[np.int64]
+    masses: NDArray[Any]
+    rows: tuple[float, float]
 
     @classmethod
     def of(cls, uncertainty: Floats, kinds: Kinds) -> "_Placements":
-        positive, codes, counts = kinds.positive, kinds.codes, kinds.counts
-        higher, lower = np.sort(uncertainty[positive]), np.sort(uncertainty[~positive])
+        positive, codes = kinds.positive, kinds.codes
         placement = np.empty(len(uncertainty))
-        placement[positive] = _below(lower, uncertainty[positive])
-        placement[~positive] = 1 - _below(higher, uncertainty[~positive])
-        value = float(placement[positive].mean())
-        influence = (placement - value) / np.where(positive, len(higher), len(lower))
+        placement[positive] = _below(*_of_kind(uncertainty, kinds, ~positive), uncertainty[positive])
+        placement[~positive] = 1 - _below(*_of_kind(uncertainty, kinds, positive), uncertainty[~positive])
+        value = float(mean(placement[positive], None if kinds.weights is None else kinds.weights[positive]))
+        influence = _influence(placement - value, kinds)
         above, below = (
             np.bincount(codes[kind], influence[kind], kinds.size).astype(np.float64) for kind in (positive, ~positive)
         )
         across = value if kinds.unit == "image" else _across(value, uncertainty, kinds)
-        return cls(value, across, above, below, counts)
+        return cls(value, across, above, below, kinds.masses, kinds.rows)
 
     @property
     def sizes(self) -> tuple[float, float]:
         """The effective number of units with positive rows and of those with negative ones."""
-        rows = self.counts.astype(np.float64)
+        rows = self.masses.astype(np.float64)
         first, second = rows.sum(axis=1) ** 2 / np.square(rows).sum(axis=1)
         return float(first), float(second)
 
@@ -224,7 +249,7 @@ class _Placements:
     def less(self, other: "_Placements") -> "_Placements":
         """Of the difference of two values on the same rows."""
         value, across = self.value - other.value, self.across - other.across
-        return _Placements(value, across, self.above - other.above, self.below - other.below, self.counts)
+        return _Placements(value, across, self.above - other.above, self.below - other.below, self.masses, self.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,13 +265,13 @@ class _CountedPlacements(_Placements):
         value, none = float(placed @ positive / totals[0]), np.zeros(len(positive))
         above = (placed - value) / totals[0] * np.sqrt(positive)
         below = (others - value) / totals[1] * np.sqrt(negative)
-        counts = np.array([[round(total)] for total in totals], np.int64)
-        return cls(value, value, np.append(above, none), np.append(none, below), counts)
+        rows = float(round(totals[0])), float(round(totals[1]))
+        return cls(value, value, np.append(above, none), np.append(none, below), np.array([[n] for n in rows]), rows)
 
     @property
     def sizes(self) -> tuple[float, float]:
         """The rows of either kind."""
-        return float(self.counts[0, 0]), float(self.counts[1, 0])
+        return self.rows
 
 
 def counted_auroc(positive: Floats, negative: Floats) -> Estimate:
@@ -264,8 +289,8 @@ def counted_auroc(positive: Floats, negative: Floats) -> Estimate:
 
 def _across(value: float, uncertainty: Floats, kinds: Kinds) -> float:
     """AUROC over pairs of rows from different units; over all pairs where there are none."""
-    counts = kinds.counts
-    total, left_out = np.prod(counts.sum(axis=1)), (counts[0] * counts[1]).sum()
+    masses = kinds.masses
+    total, left_out = np.prod(masses.sum(axis=1)), (masses[0] * masses[1]).sum()
     if left_out in (0, total):
         return value
     return float((value * total - _pairs_within(uncertainty, kinds)) / (total - left_out))
@@ -277,19 +302,20 @@ def _pairs_within(uncertainty: Floats, kinds: Kinds) -> float:
     codes, scores, negative = kinds.codes[mixed], uncertainty[mixed], ~kinds.positive[mixed]
     order = np.lexsort((scores, codes))
     codes, scores, negative = codes[order], scores[order], negative[order]
+    own = np.ones(len(order), int) if kinds.weights is None else kinds.weights[mixed][order]
     new_unit = np.append(True, codes[1:] != codes[:-1])
     new_score = np.logical_or(new_unit, np.append(True, scores[1:] != scores[:-1]))
-    lower = np.append(0, np.cumsum(negative))  # negative rows before each place, over all units
+    lower = np.append(0, np.cumsum(own * negative))  # negative rows before each place, over all units
     starts, ends = np.flatnonzero(new_score), np.append(np.flatnonzero(new_score)[1:], len(codes))
     tie = np.cumsum(new_score) - 1
     before_unit = lower[np.flatnonzero(new_unit)][np.cumsum(new_unit) - 1]
     twice = lower[starts][tie] + lower[ends][tie] - 2 * before_unit
-    return float(twice[~negative].sum()) / 2
+    return float((own * twice)[~negative].sum()) / 2
 
 
 def _score_interval(placements: _Placements) -> tuple[float, float]:
     """All AUROCs from which the one seen is no further than the quantile times the standard error there."""
-    seen, (rows, others) = placements.across, placements.counts.sum(axis=1)
+    seen, (rows, others) = placements.across, placements.rows
     usual = _binormal_variance(seen, rows, others)
     wider = max(1.0, placements.variance / usual) if usual > 0 else 1.0
 
@@ -303,7 +329,7 @@ def _score_interval(placements: _Placements) -> tuple[float, float]:
     return low, high
 
 
-def _binormal_variance(theta: float, rows: int, others: int) -> float:
+def _binormal_variance(theta: float, rows: float, others: float) -> float:
     """Variance of an AUROC of `rows` against `others` whose scores are two normal distributions of one width."""
     if not 0 < theta < 1:
         return 0.0
@@ -312,8 +338,26 @@ def _binormal_variance(theta: float, rows: int, others: int) -> float:
     return (theta * (1 - theta) + (rows + others - 2) * (both - theta**2)) / (rows * others)
 
 
-def _below(ascending: Floats, values: Floats) -> Floats:
+def _influence(deviations: Floats, kinds: Kinds) -> Floats:
+    """What each row adds to the error of the mean of its kind."""
+    if kinds.weights is None:
+        return deviations / np.where(kinds.positive, *kinds.counts.sum(axis=1))
+    positive, negative = kinds.masses.sum(axis=1)
+    return np.asarray(kinds.weights * deviations / np.where(kinds.positive, positive, negative))
+
+
+def _of_kind(uncertainty: Floats, kinds: Kinds, chosen: NDArray[np.bool_]) -> tuple[Floats, Floats | None]:
+    """The scores of some rows in their order, and what those up to each place stand for; None where that is counted."""
+    if kinds.weights is None:
+        return np.sort(uncertainty[chosen]), None
+    order = np.argsort(uncertainty[chosen], kind="stable")
+    return uncertainty[chosen][order], np.append(0.0, np.cumsum(kinds.weights[chosen][order]))
+
+
+def _below(ascending: Floats, masses: Floats | None, values: Floats) -> Floats:
     """The share of `ascending` below each value, ties counted half."""
     strictly = np.searchsorted(ascending, values, side="left")
     at_most = np.searchsorted(ascending, values, side="right")
+    if masses is not None:
+        return np.asarray((masses[strictly] + masses[at_most]) / (2 * masses[-1]))
     return (strictly + at_most) / (2 * len(ascending))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from demur.metrics.binomial import mean, proportion, wilson
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats, Value
+from demur.metrics.stratified import Design, design_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,18 @@ class FailureTable:
     balanced_accuracy: Estimate
 
 
-def failure_table(accepted: ArrayLike, wrong: ArrayLike, groups: NDArray[Any] | None = None) -> FailureTable:
-    """The failure table of a policy from what it accepted and what was wrong, one flag per row each."""
+def failure_table(
+    accepted: ArrayLike, wrong: ArrayLike, groups: NDArray[Any] | None = None, design: Design | None = None
+) -> FailureTable:
+    """The failure table of a policy from what it accepted and what was wrong, one flag per row each.
+
+    `design` says how the rows were drawn, None where all were drawn alike.
+    """
     flagged, errors = ~np.asarray(accepted, bool), np.asarray(wrong, bool)
 
     def share(of: NDArray[np.bool_], among: NDArray[np.bool_]) -> Estimate:
-        return proportion(of[among], None if groups is None else groups[among])
+        own = None if groups is None else groups[among]
+        return proportion(of[among], own) if design is None else design_share(of[among], design.only(among), own)
 
     everywhere = np.ones(len(errors), bool)
     return _table(

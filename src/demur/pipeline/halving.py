@@ -29,31 +29,38 @@ FailureTable: TypeAlias = Callable[[Job, Condition, IndexRows, str], pl.DataFram
 _FORWARD = frozenset({"clean", "corruption", "unknown"})
 """Kinds of conditions whose rows are measured batch by batch; of others all rows of a shard share batches."""
 
-_MOST = 0.5
+MOST = 0.5
 """Share of the rows of a shard on which the model may fail: beyond it there is nothing to tell of the others."""
 
 
 def measure_by_halves(
-    job: Job, condition: Condition, rows: IndexRows, measure: Measure, failed: FailureTable
+    job: Job, condition: Condition, rows: IndexRows, measure: Measure, failed: FailureTable, most: float = MOST
 ) -> pl.DataFrame:
     """The rows of a shard on which the model failed, measured again batch by batch and then half by half.
 
     Raises:
-        ModelError: the model fails on more than half of them.
+        ModelError: the model fails on more than `most` of them, by default half.
     """
-    planned = {tuple(part) for part in _batches(job, rows)} if condition.kind in _FORWARD else {tuple(rows)}
+    planned = planned_parts(job, condition, rows)
     tables, lost = list[pl.DataFrame](), 0
-    for part, table, why in halves(_batches(job, rows), lambda part: measure(job, condition, part)):
+    for part, table, why in halves(batches(job, rows), lambda part: measure(job, condition, part)):
         tables.append(failed(job, condition, part, why) if table is None else table)
         if table is not None and tuple(part) not in planned and BATCH_SIZE not in table.columns:
             tables[-1] = table.with_columns(pl.lit(len(part), pl.Int32).alias(BATCH_SIZE))
         lost += table is None and job.index.errors[int(part[0])] is None
-        if lost > _MOST * len(rows):
-            raise _mostly(f"{lost} of {len(rows)} images under {condition.name}", why)
+        if lost > most * len(rows):
+            raise mostly_failed(f"{lost} of {len(rows)} images under {condition.name}", why)
     return pl.concat(tables, how="diagonal")
 
 
-def _mostly(what: str, why: str) -> ModelError:
+def planned_parts(job: Job, condition: Condition, rows: IndexRows) -> set[tuple[int, ...]]:
+    """The rows of a shard that are measured together where all goes well."""
+    parts = batches(job, rows) if condition.kind in _FORWARD else [rows]
+    return {tuple(part.tolist()) for part in parts}
+
+
+def mostly_failed(what: str, why: str) -> ModelError:
+    """The error where there is nothing to tell of the other images."""
     return ModelError(f"the model failed on {what}: {why}. Correct it; the same command then continues.")
 
 
@@ -108,8 +115,8 @@ def without_failures(
     lost = failing_rows(job, rows)
     if refusal is not None and not lost:
         raise refusal
-    if len(lost) > _MOST * len(rows):
-        raise _mostly(f"{len(lost)} of {len(rows)} images", why)
+    if len(lost) > MOST * len(rows):
+        raise mostly_failed(f"{len(lost)} of {len(rows)} images", why)
     note(why, lost)
     left = np.array([row for row in rows if int(row) not in lost], dtype=np.int64)
     job = excluding(job, lost)
@@ -131,13 +138,14 @@ def _of_fewer(job: Job, rows: IndexRows, work: Callable[[Job, IndexRows], T]) ->
 
 def failing_rows(job: Job, rows: IndexRows) -> dict[int, str]:
     """Those of some rows that the model does not answer even alone, and why; by the pass that signals share."""
+    return {int(part[0]): why for part, _, why in halves(batches(job, rows), lambda part: ask(job, part)) if why}
 
-    def ask(part: IndexRows) -> None:
-        with torch.no_grad():
-            for evidence in job.evidence(job.load(part)[0], job.keys(part, "clean")):
-                finite(evidence.logits)
 
-    return {int(part[0]): why for part, _, why in halves(_batches(job, rows), ask) if why}
+def ask(job: Job, rows: IndexRows) -> None:
+    """Run the pass that signals share on some rows, for what it raises."""
+    with torch.no_grad():
+        for evidence in job.evidence(job.load(rows)[0], job.keys(rows, "clean")):
+            finite(evidence.logits)
 
 
 def excluding(job: Job, lost: Mapping[int, str]) -> Job:
@@ -148,5 +156,6 @@ def excluding(job: Job, lost: Mapping[int, str]) -> Job:
     return replace(job, index=replace(job.index, errors=errors))
 
 
-def _batches(job: Job, rows: IndexRows) -> list[IndexRows]:
+def batches(job: Job, rows: IndexRows) -> list[IndexRows]:
+    """Some rows in as many as are asked about at once."""
     return [rows[start : start + job.plan.batch] for start in range(0, len(rows), job.plan.batch)]

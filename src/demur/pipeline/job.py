@@ -2,26 +2,27 @@
 
 import math
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import or_
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
 from demur.classifier.placement import on_device
-from demur.data import Index, Row, Source, UnknownImages
+from demur.data import Index, Source, UnknownImages
 from demur.data.kept_images import KeptImages
-from demur.data.source import check_shape
-from demur.errors import DataError, InputError, ModelError
+from demur.data.source import still_there
+from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
+from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, attackable, by_hash, drawn_rows, section_rows
+from demur.pipeline.drawn_rows import IndexRows as IndexRows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
@@ -32,9 +33,6 @@ from demur.registry import Call
 from demur.registry.regular_files import MIB
 from demur.shapes import Flags, Images, Labels, Logits
 from demur.signals import LOGITS, AnySignal, Fittable, Needs, Signal, needs_of
-
-IndexRows: TypeAlias = NDArray[np.int64]
-"""Positions in the index."""
 
 SHARD = 512
 """Rows per shard of small images: at least four batches, so that an active set has rows to refill from."""
@@ -130,21 +128,33 @@ class Job:
         }
 
     def rows(self, condition: Condition) -> IndexRows:
-        """The index rows of a condition: attacks have their share of the test rows, sections theirs, others all.
+        """The index rows of a condition: attacks and corruptions have what was drawn, sections theirs, others all.
 
         Those of images of none of the classes are of an index of their own.
         """
+        if (found := self.drawn(condition)) is not None:
+            return found.rows
         match condition.kind:
             case "unknown" if self.unknown is not None:
                 return np.arange(len(self.unknown.index), dtype=np.int64)
-            case "attack":
-                return attacked_rows(self.index, self.plan.conditions.attacked)
             case "epsilon" if condition.region is None:
                 return self.first_rows(self.plan.epsilon.images)
             case "epsilon" | "map" | "intervention":
                 return self.first_rows(self.plan.attribution.images)
             case _:
                 return np.arange(len(self.index), dtype=np.int64)
+
+    def drawn(self, condition: Condition) -> DrawnRows | None:
+        """How the rows of a condition were drawn; None where it has all, or as many as a section says."""
+        plan = self.plan.conditions
+        least = USUAL_LEAST if plan.least is None else plan.least
+        match condition.kind:
+            case "attack":
+                return drawn_rows(self.index, attackable(self.index), Draw(plan.attacked, plan.strata, least))
+            case "corruption" if plan.corrupted is not None:
+                return drawn_rows(self.index, None, Draw(plan.corrupted, plan.strata, least))
+            case _:
+                return None
 
     def on_images_of(self, condition: Condition) -> "Job":
         """The job whose source and index are of the images that a condition is about."""
@@ -178,26 +188,15 @@ class Job:
         """Images (rows, channels, height, width) and labels; an unreadable image is a grey stand-in, nulled later."""
         positions = [int(self.index.positions[row]) for row in rows]
         images = torch.empty(len(positions), *self.source.input_shape)
-        absent = self.kept.fill(images, positions)
+        unreadable = [at for at, row in enumerate(rows) if self.index.errors[row] is not None]
+        absent = sorted({*self.kept.fill(images, positions)} - {*unreadable})
+        images[unreadable] = 0.5
         for at, found in zip(absent, self.source.read([positions[at] for at in absent]), strict=True):
-            images[at] = image = self._image(int(rows[at]), found)
-            if found.image is not None:
-                self.kept.keep(positions[at], image)
+            images[at] = image = still_there(found, self.source.input_shape)
+            self.kept.keep(positions[at], image)
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
         return images.clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
-
-    def _image(self, row: int, found: Row) -> Tensor:
-        """What has gone since the run began must not be measured as if it were grey."""
-        shape = self.source.input_shape
-        if found.image is not None and found.image.shape == shape:
-            return found.image
-        if self.index.errors[row] is None:
-            raise DataError(
-                f"image {found.sample_id!r} could be read when this run began and cannot be read any more: "
-                f"{check_shape(found, shape).error}. Bring it back, and the same command continues."
-            )
-        return torch.full(shape, 0.5)
 
     def marks(self, rows: Sequence[int] | IndexRows) -> tuple[Tensor, Flags]:
         """Where the data say the object is, (rows, height, width), and which images have such a mark."""
@@ -274,6 +273,8 @@ class Shard:
     """Of signals, beyond the one that all share."""
     lost: Mapping[int, str] = field(default_factory=dict)
     """Rows that are not asked about, for the model fails on their clean images, and why."""
+    piece: bool = False
+    """Whether these are only some rows of the planned shard of this name."""
 
     @property
     def cost(self) -> int:
@@ -283,16 +284,29 @@ class Shard:
         steps += 0 if self.condition.map is None else self.condition.map.gradients
         return round(len(self.rows) * (1 + 2 * steps + self.passes))
 
+    def of_rows(self, rows: IndexRows) -> "Shard":
+        """The piece of it with these rows."""
+        lost = {int(row): self.lost[int(row)] for row in rows if int(row) in self.lost}
+        return replace(self, rows=rows, lost=lost, piece=True)
+
     def without(self, lost: Mapping[int, str]) -> "Shard":
-        """The shard in which those of some rows are told of and not asked about, where clean images are its start."""
-        if self.condition.kind in _ON_EVERY_IMAGE:
+        """The shard in which those of some rows are told of and not asked about, where clean images are its start.
+
+        One that ended processes is not asked about at all.
+        """
+        if self.condition.kind == "unknown":  # its rows are of other images
             return self
         own = {int(row): lost[int(row)] for row in self.rows if int(row) in lost}
+        if self.condition.kind in _ON_EVERY_IMAGE:
+            own = {row: why for row, why in own.items() if why.startswith(DIED)}
         return replace(self, lost=own) if own else self
 
 
-_ON_EVERY_IMAGE = frozenset({"clean", "corruption", "unknown"})
+_ON_EVERY_IMAGE = frozenset({"clean", "corruption"})
 """Kinds of conditions that do not begin with what the model answers to the clean image."""
+
+DIED = "the process that measured it "
+"""How the error of a row begins that no process survived."""
 
 
 def shards(job: Job) -> Iterator[Shard]:
@@ -305,32 +319,7 @@ def shards(job: Job) -> Iterator[Shard]:
             yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + most], passes)
 
 
-def attacked_rows(index: Index, count: int) -> IndexRows:
-    """The readable test rows with the smallest content hashes, in the order of the source; of all without any."""
-    return np.array(sorted(_by_hash(index, _attackable(index))[:count]), dtype=np.int64)
-
-
 def attacked_tune_rows(job: Job) -> IndexRows:
     """The tune rows that thresholds against attacks are fitted on: as many as are attacked, by hash, in order."""
-    tune = _by_hash(job.index, job.index.rows_of("tune"))
+    tune = by_hash(job.index, job.index.rows_of("tune"))
     return np.array(sorted(tune[: job.plan.conditions.attacked]), dtype=np.int64)
-
-
-def _attackable(index: Index) -> IndexRows:
-    """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
-    test = index.rows_of("test")
-    return (
-        test if len(test) else np.array([row for row in index.readable if index.splits[row] != "fit"], dtype=np.int64)
-    )
-
-
-def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
-    """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
-    first = _by_hash(index, _attackable(index))[:attacked]
-    others = _by_hash(index, set(index.readable.tolist()) - set(first))
-    return np.array(sorted([*first, *others][:count]), dtype=np.int64)
-
-
-def _by_hash(index: Index, rows: Iterable[int]) -> list[int]:
-    readable = (int(row) for row in rows if index.errors[row] is None)
-    return sorted(readable, key=lambda row: (index.contents[row], index.sample_ids[row]))

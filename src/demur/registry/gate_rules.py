@@ -103,6 +103,7 @@ SUBJECTS: Mapping[str, Mapping[str, Kind]] = {
     "guarantee": {"issued": "flag", "coverage": "share", "risk": "share"},
     "robust": {"accuracy": "share", "distance": "share"},
     "worst_class": CONDITION,
+    "guard_attack": {"found": "share", "robust": "share"},
     "unknown": {"answered": "share"},
     "calibration": {"ece": "share", "nll": "number", "brier": "number"},
     "checks": {"failed": "count", "warned": "count"},

@@ -35,6 +35,7 @@ _GROUPS = {
     "clean": "Images as they are",
     "attack": "Attacks one by one",
     "worst case": "Worst case of all attacks",
+    "guard": "The guard, attacked by who knows it",
     "proven": "Proven, whatever the attack",
     "smoothed": "Proven of the smoothed classifier",
     "corruption": "Poor images",

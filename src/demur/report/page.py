@@ -39,6 +39,7 @@ from demur.report.condition_lines import other
 from demur.report.counted_words import counted_sentences
 from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.detection_lines import blind_sentences, detection_blocks, fusion_sentence, point_advice
+from demur.report.effort_words import effort_lines, effort_memory
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
 from demur.report.guard_attack_lines import attacker_lines, guard_parts_lines
@@ -84,6 +85,7 @@ CONTENTS = (
     ("proof", "Found and proven"),
     ("smoothed", "Proven under noise"),
     ("overhead", "Latency and overhead"),
+    ("effort", "Planned and spent"),
     ("classes", "Classes"),
     ("direction", "Misses and false alarms"),
     ("team", "Model and person together"),
@@ -139,6 +141,8 @@ FILTERS |= {
         size_words,
         detection_blocks,
         difference_interval,
+        effort_lines,
+        effort_memory,
         fusion_sentence,
         guard_parts_lines,
         overhead_groups,
@@ -236,6 +240,7 @@ def _contents(results: Results) -> tuple[tuple[str, str], ...]:
             ("proof", results.proof),
             ("smoothed", results.smoothed),
             ("overhead", results.overhead),
+            ("effort", results.effort),
             ("direction", results.direction or results.cost),
             ("slices", results.slices),
             ("labels", results.label_quality),

@@ -36,12 +36,7 @@ def alarm_routes(service: Service) -> APIRouter:
     @router.get("/alarms", responses=responses(401, 404, 422, 503))
     async def alarms(guard: str | None = None) -> Response:
         """What the alarms of a guard know, and which images were asked about and not answered."""
-        watched = service.guard(guard).alarms
-        found = alarms_of(watched)
-        status = plain(found.status().plain)
-        watched.fresh = True  # what is overdue counted now, and may have raised an alarm that is to be told of
-        pending = [{"id": each.id, "probability": each.probability} for each in found.pending(PENDING)]
-        return json_response({**status, "pending": pending})
+        return json_response(await service.beside(_state_of, service.guard(guard).alarms))
 
     _feedback_route(router, service)
     _reset_route(router, service)
@@ -54,7 +49,7 @@ def _feedback_route(router: APIRouter, service: Service) -> None:
         """What is right of an image: the label of its class, or whether the answer was correct."""
         content = await body_of(request, service.settings, service.bodies)
         values = object_of(content, frozenset(FEEDBACK_KEYS))
-        found = feedback_of(service, values)
+        found = await service.beside(feedback_of, service, values)
         return json_response(
             {"id": found.id, "correct": found.correct, "tested": found.tested, "repeated": found.repeated,
              "sentence": found.sentence}
@@ -73,10 +68,23 @@ def _reset_route(router: APIRouter, service: Service) -> None:
                 422, f"`alarm` is workload or harm, and `reason` says why; got {alarm!r} and {reason!r}."
             )
         served = service.guard(text_of(values, "guard"))
-        found = alarms_of(served.alarms)
-        served.alarms.reset(alarm, reason)
+        found = await service.beside(_put_back, served.alarms, alarm, reason)
         service.log.write("alarm reset", guard=served.loaded.name, alarm=alarm, reason=reason)
-        return json_response(plain(found.status().plain))
+        return json_response(found)
+
+
+def _state_of(watched: GuardAlarms) -> dict[str, Any]:
+    found = alarms_of(watched)
+    status = plain(found.status().plain)
+    watched.fresh = True  # what is overdue counted now, and may have raised an alarm that is to be told of
+    pending = [{"id": each.id, "probability": each.probability} for each in found.pending(PENDING)]
+    return {**status, "pending": pending}
+
+
+def _put_back(watched: GuardAlarms, alarm: str, reason: str) -> dict[str, Any]:
+    found = alarms_of(watched)
+    watched.reset(alarm, reason)
+    return plain(found.status().plain)
 
 
 FEEDBACK_KEYS = ("id", "guard", "label", "correct")

@@ -138,6 +138,10 @@ class Service:
             return work(*given)
         return await asyncio.get_running_loop().run_in_executor(self.pool, work, *given)
 
+    async def beside(self, work: Callable[..., Made], *given: Any) -> Made:
+        """What work gives that waits for a disk or another thread, in a thread of its own: the event loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(None, work, *given)
+
     def alarms_of(self, name: str | None = None) -> Sequence[GuardAlarms]:
         """The alarms of all guards, or of a name, in service first; then of those that they took the place of.
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from demur.errors import InputError, missing_extra
-from demur.files import write_atomically, write_json
+from demur.files import remove, write_atomically, write_json
 from demur.signals import AnySignal
 from demur.signals.plain_values import Contents, signal_from_plain, signal_to_plain
 
@@ -49,7 +49,7 @@ def save_signals(path: Path | str, signals: Mapping[str, AnySignal]) -> str:
     write_json(folder / FILE, content)
     for left in (*folder.glob(f"{TENSORS}-*.safetensors"), *folder.glob(f"{ESTIMATORS}-*.skops")):
         if left.name not in files:
-            left.unlink(missing_ok=True)
+            remove(left)
     return stored_sha256(folder)
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests import tiny
 
 from demur.analysis import analyse
+from demur.analysis.acceptance import judge_gates
+from demur.analysis.compare_runs import compare
 from demur.analysis.csv_tables import table_files
 from demur.analysis.guard_shapes import ATTACKERS
 from demur.analysis.robustness.accepted_distances import accepted_wrong_distances, accepted_wrong_found, wrong_distances
@@ -24,6 +26,7 @@ from demur.errors import RunError
 from demur.files import read_json
 from demur.pipeline.plan.plan_tables import GuardAttackPlan, ProofPlan, Signals
 from demur.report import render
+from demur.report.comparison_page import comparison_page
 from demur.report.first_screen import FirstScreen
 
 IMAGES, SIZES = 60, (0.04, 0.08)
@@ -467,3 +470,51 @@ def test_what_attackers_of_the_guard_broke_is_not_proven(folder, changed):
 def test_facts_of_another_shape_are_refused(changed, edit, words):
     with pytest.raises(RunError, match=words):
         analyse(changed(edit))
+
+
+@pytest.mark.parametrize("measure", ["found", "robust"])
+def test_a_gate_is_about_what_who_knows_the_guard_found_at_the_size_of_the_headline(results, found, measure):
+    size = next(size for size in found.sizes if size.eps == found.eps)
+    value = getattr(size, measure)
+    key = f"guard_attack.{measure}"
+    (row,) = judge_gates({key: f"<= {value.high + 0.001:.6f}"}, results)
+    assert (row.value, row.outcome) == (value, "pass")
+    assert judge_gates({key: f"<= {value.low - 0.001:.6f}"}, results)[0].outcome == "fail"
+    failed = next(check for check in results.checks if check.bears_on == "the guard under attack")
+    checks = tuple(check.model_copy(update={"state": "fail"}) if check == failed else check for check in results.checks)
+    (void,) = judge_gates({key: "<= 1"}, results.model_copy(update={"checks": checks}))
+    assert void.outcome == "inconclusive"
+    assert failed.name in void.sentence
+
+
+def test_a_gate_about_a_guard_that_was_not_attacked_says_why(results, found):
+    for attacked in (None, found.model_copy(update={"sizes": (), "eps": None, "reason": "no gradients"})):
+        (row,) = judge_gates({"guard_attack.found": "<= 0.5"}, results.model_copy(update={"guard_attack": attacked}))
+        assert row.outcome == "inconclusive"
+        assert ("no gradients" if attacked else "there is none") in row.sentence
+
+
+def test_guards_of_several_runs_are_compared_on_the_images_that_they_share(folder, found, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(folder, other)
+    labels = dict(Run(folder).rows("clean").select("sample_id", "label").iter_rows())
+    facts = read_json(other / "facts/guard_attack_1.json")
+    for each in facts["attackers"].values():
+        each["predicted"] = [labels[name] for name in facts["sample_ids"]]
+    (other / "facts/guard_attack_1.json").write_text(json.dumps(facts))
+    told = compare([folder, tiny.reseal(other)])
+    phases = {each.title: each for each in told.phases if each.kind == "guard"}
+    kinds = ("accepted and wrong", "right and answered")
+    assert list(phases) == [f"Guard: {kind} up to {eps} (L∞)" for eps in ("0.04", "0.08") for kind in kinds]
+    broken, stand = (
+        phases["Guard: accepted and wrong up to 0.08 (L∞)"],
+        phases["Guard: right and answered up to 0.08 (L∞)"],
+    )
+    size = found.sizes[1]
+    assert broken.n == IMAGES
+    assert broken.cell("A").value.value == pytest.approx(size.found.value)
+    assert stand.cell("A").value.value == pytest.approx(size.robust.value)
+    assert broken.cell("B").value.value < size.found.value
+    assert broken.difference("B").outcome == "better"
+    assert broken.sentence.endswith("can only find more. A: 6 steps, 1 restarts; B: 6 steps, 1 restarts")
+    assert "The guard, attacked by who knows it" in comparison_page(told)

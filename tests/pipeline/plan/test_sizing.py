@@ -130,7 +130,7 @@ def test_only_signals_that_the_guard_may_have_count_in_the_cost_of_its_attacks(s
 
     others = 'signals.use=["label_change_rate"]'
     chosen, named = cost(others), cost(others, "signals.certify=msp")
-    assert chosen - named == LITE * 100 * (400 + 30 * 20) * needs_of(build("signal", "label_change_rate")).passes
+    assert chosen - named == LITE * 100 * (80 + 30 * 20) * needs_of(build("signal", "label_change_rate")).passes
 
 
 def test_attacks_on_the_guard_are_counted(source):
@@ -140,7 +140,7 @@ def test_attacks_on_the_guard_are_counted(source):
 
     none, once = cost(images=0), cost(images=10)
     assert once > none
-    assert once - none == 10 * (400 + 30 * 20)
+    assert once - none == 10 * (80 + 30 * 20)
     assert cost(images=10, steps=40) - once == 10 * 30 * 20
     assert cost(images=10, restarts=3) - once == 2 * 10 * 30 * 20
     assert cost(images=10, eps=[0.1, 0.2]) - none == 2 * (once - none)

@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 from tests import every_section, tiny
 
-from demur.pipeline.run import crew as crews
 from demur.pipeline.run.crew import Crew, Helper, cores
 from demur.pipeline.run.effort import Effort
+from demur.pipeline.run.helper import READY
+from demur.pipeline.run.measured_shard import MeasuredShard
 from demur.pipeline.run.resources import Resources
 
 SMALL = {"conditions": ("clean", "fgsm(eps=0.1)", "gaussian_noise(severity=[1, 4])"), "attacked": 60}
@@ -31,18 +32,17 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def helpers(monkeypatch):
     """The helpers that audits start, which are given every shard as long as one of them lives."""
-    started, start, taken = [], Helper.of, Crew._taken
+    started, start, taken = [], Helper.of, Crew.taken
 
-    def noted(threads):
-        started.append(start(threads))
+    def noted(nursery):
+        started.append(start(nursery))
         return started[-1]
 
     def left_to_helpers(crew):
-        busy = any(attendant.is_alive() for attendant in crew._attendants)
-        return None if busy else taken(crew)
+        return None if crew._serving else taken(crew)
 
     monkeypatch.setattr(Helper, "of", noted)
-    monkeypatch.setattr(Crew, "_taken", left_to_helpers)
+    monkeypatch.setattr(Crew, "taken", left_to_helpers)
     return started
 
 
@@ -61,7 +61,7 @@ def answers(monkeypatch):
 def test_a_helper_measures_the_same_bytes(whole, helpers, tmp_path, monkeypatch):
     found = answers(monkeypatch)
     assert tiny.hashes(audit(tmp_path / "run")) == whole
-    assert [what[0] for what, answer in found[1:] if isinstance(answer, crews.MeasuredShard)] == [
+    assert [what.name for what, answer in found[1:] if isinstance(answer, MeasuredShard)] == [
         "c000-s0001", "c001-s0000", "c002-s0000", "c002-s0001", "c003-s0000", "c003-s0001",
     ]  # fmt: skip
     assert all(helper.process.poll() is not None for helper in helpers), "it outlives its audit"
@@ -74,17 +74,18 @@ def test_sections_and_failed_rows_are_the_same_from_a_helper(helpers, tmp_path):
     assert tiny.hashes(two) == tiny.hashes(one)
 
 
-def test_what_a_killed_helper_was_at_is_measured_here(whole, helpers, tmp_path, monkeypatch):
+def test_what_a_killed_helper_was_at_is_measured_by_the_next(whole, helpers, tmp_path, monkeypatch):
     ask = Helper.ask
 
     def killed(helper, what):
-        if what[0] == "c002-s0000":
+        if getattr(what, "name", "") == "c002-s0000" and len(helpers) == 1:
             os.kill(helper.process.pid, signal.SIGKILL)
         return ask(helper, what)
 
     monkeypatch.setattr(Helper, "ask", killed)
     assert tiny.hashes(audit(tmp_path / "run")) == whole
     assert helpers[0].process.returncode == -signal.SIGKILL
+    assert len(helpers) == 2
 
 
 def test_an_interruption_ends_helpers_and_the_same_command_goes_on(whole, helpers, tmp_path, monkeypatch):
@@ -121,7 +122,8 @@ def test_what_a_helper_cannot_measure_is_measured_here(whole, helpers, tmp_path,
     found = answers(monkeypatch)
     model = tiny.BoundClassifier(Fleeting().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
     folder = tiny.run(tmp_path / "run", tiny.source(700), model, resources=TWO, **SMALL)
-    assert [str(answer).partition(" ")[0] for _, answer in found] == ["ready", *["KeyboardInterrupt"] * 6]
+    assert found[0][1] == READY
+    assert [answer.why.partition(" ")[0] for _, answer in found[1:]] == ["KeyboardInterrupt"] * 6
     ours, theirs = tiny.hashes(folder), whole
     assert {name: ours[name] for name in ours if name.startswith("records")} == {
         name: theirs[name] for name in theirs if name.startswith("records")
@@ -130,7 +132,8 @@ def test_what_a_helper_cannot_measure_is_measured_here(whole, helpers, tmp_path,
 
 def test_a_helper_ends_with_the_process_that_started_it():
     code = (
-        "import os, signal, sys; from demur.pipeline.run.crew import Helper; helper = Helper.of(1); "
+        "import os, signal, sys; from demur.pipeline.run.crew import Helper; "
+        "from demur.pipeline.run.nursery import Nursery; helper = Helper.of(Nursery(1)); "
         "print(helper.process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -1,14 +1,18 @@
 import fcntl
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests import tiny
 
+from demur.data import build_index
 from demur.errors import InputError, RunError
 from demur.files import read_json, write_json
 from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.run.planned import Planned
 from demur.pipeline.run.run_writer import RunWriter, open_run
 from demur.records import JOURNAL, shard_entries
 
@@ -162,6 +166,8 @@ def test_a_run_that_an_earlier_version_stopped_goes_on(tmp_path, monkeypatch):
 def test_shards_of_another_size_are_measured_again(tmp_path, monkeypatch):
     """An earlier version may have had more rows in a shard of large images."""
     folder, _ = stopped(tmp_path, monkeypatch)
-    writer = RunWriter(folder)
-    assert writer.intact({"c000-s0000": 512, "c000-s0001": 8}) == {"c000-s0000", "c000-s0001"}
-    assert writer.intact({"c000-s0000": 64, "c000-s0001": 8}) == {"c000-s0001"}
+    writer, index = RunWriter(folder), build_index(tiny.source(520))
+    sizes = {"c000-s0000": np.arange(512), "c000-s0001": np.arange(512, 520)}
+    found = {name: Planned(condition="clean", rows=rows, index=index) for name, rows in sizes.items()}
+    assert writer.intact(found) == {"c000-s0000", "c000-s0001"}
+    assert writer.intact(found | {"c000-s0000": replace(found["c000-s0000"], rows=np.arange(64))}) == {"c000-s0001"}

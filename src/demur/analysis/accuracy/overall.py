@@ -13,6 +13,7 @@ from demur.analysis.accuracy.confusions import Answer, wrong_answers
 from demur.analysis.guard_parts import guard_parts
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import is_fooled, is_sized
+from demur.analysis.row_design import alike
 from demur.analysis.run_folder import Flags, Run, independent_rows, share
 from demur.metrics.binomial import clopper_pearson, proportion
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
@@ -100,12 +101,12 @@ def condition_rows(run: Run) -> tuple[ConditionRow, ...]:
 
 
 def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
-    rows = run.rows(entry["name"])
+    rows = run.drawn(entry["name"])
     return ConditionRow(
         condition=entry["name"],
         family=entry["family"],
         kind=entry["kind"],
-        sentence=entry["sentence"],
+        sentence=entry["sentence"] + _sampling(entry, len(rows)),
         severity=entry["severity"],
         n=len(rows),
         accuracy=share(~is_fooled(rows, entry), rows),
@@ -115,28 +116,39 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
     )
 
 
+def _sampling(entry: Mapping[str, Any], rows: int) -> str:
+    """How many images of rare strata are among those of a condition, where its shares are weighted for that."""
+    design = entry.get("design")
+    if design is None:
+        return ""
+    more = max(0, rows - design["alike"])
+    return f" ({more:,} of {rows:,} images are more of rare {design['strata']}s; shares are weighted)"
+
+
 def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the guard makes of a condition; undefined where the points kept are not all of the size it is judged at."""
     if run.guard is None or is_sized(entry):
         return dict.fromkeys(("answers", "wrong_answers", "coverage", "risk", "holds"))
-    return _guarded(run, run.guard, run.rows(entry["name"], "test"), sized=entry.get("keep") != "nearest")
+    return _guarded(run, run.guard, run.drawn(entry["name"], "test"), sized=entry.get("keep") != "nearest")
 
 
 def _guarded(run: Run, guard: CertifiedPolicy, test: pl.DataFrame, *, sized: bool) -> dict[str, Any]:
     """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
-    `holds` compares the intervals of the shares that the guarantee is about with what was guaranteed. It is null below
-    20 answers, and where an attack searches for the nearest point, for there no size of change was fixed.
+    What is counted are rows that were drawn alike, as those are that the guarantee was made on. `holds` compares the
+    intervals of the shares that the guarantee is about with what was guaranteed. It is null below 20 answers, and where
+    an attack searches for the nearest point, for there no size of change was fixed.
     """
     answered = run.accepts(guard, test)
-    accepted, units = test.filter(answered), independent_rows(test)
+    accepted, counted = test.filter(answered), alike(test)
+    units = independent_rows(counted)
     given = units.filter(run.accepts(guard, units))
     return {
         "answers": len(given),
         "wrong_answers": int(wrong(given).sum()),
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
-        "holds": judged(guard_parts(run, guard, test)) if sized else None,
+        "holds": judged(guard_parts(run, guard, counted)) if sized else None,
     }
 
 
@@ -237,7 +249,7 @@ def corruption_map(run: Run, known: Mapping[str, Quantity] | None = None) -> Cor
     cells: dict[str, dict[int, Quantity]] = {}
     for entry in run.conditions("corruption"):
         if entry["severity"] in SEVERITIES:
-            own = known[entry["name"]] if known else accuracy(run.rows(entry["name"]))
+            own = known[entry["name"]] if known else accuracy(run.drawn(entry["name"]))
             cells.setdefault(entry["family"], {})[int(entry["severity"])] = own
     if len(cells) < FEWEST:
         return None

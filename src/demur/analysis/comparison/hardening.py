@@ -13,6 +13,7 @@ Answer: TypeAlias = Literal["yes", "at a price", "mixed", "not beyond noise", "n
 _BEARINGS: dict[Kind, Bearing] = {
     "attack": "attacks",
     "worst case": "attacks",
+    "guard": "the guard under attack",
     "proven": "attacks",
     "corruption": "corruptions",
 }

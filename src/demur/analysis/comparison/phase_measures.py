@@ -24,7 +24,7 @@ from demur.metrics.ranking import Floats, risk_at_coverage
 from demur.metrics.swapped_ranks import swap_test
 from demur.records import groups, wrong
 
-Kind: TypeAlias = Literal["clean", "attack", "worst case", "proven", "smoothed", "corruption", "selective"]
+Kind: TypeAlias = Literal["clean", "attack", "worst case", "guard", "proven", "smoothed", "corruption", "selective"]
 
 LEVEL = 0.05
 COVERAGES = (0.9, 0.7)

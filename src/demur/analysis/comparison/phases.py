@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from demur.analysis.comparison.guarded_measures import guarded_measures
 from demur.analysis.comparison.joined_runs import Runs
 from demur.analysis.comparison.phase_measures import LEVEL, Kind, Measure, measures
 from demur.analysis.comparison.proven_measures import proven_measures
@@ -68,7 +69,7 @@ class Phase(Table):
 def phases(runs: Runs) -> tuple[Phase, ...]:
     """Every phase that at least two runs have; differences are corrected for the number of all of them."""
     first, order = next(iter(runs)), get_args(Kind)
-    every = (*measures(runs), *proven_measures(runs), *smoothed_measures(runs))
+    every = (*measures(runs), *guarded_measures(runs), *proven_measures(runs), *smoothed_measures(runs))
     found = sorted(every, key=lambda each: order.index(each.facts["kind"]))
     several = sum(len(measure.seconds(first)) for measure in found)
     return tuple(_phase(measure, first, several) for measure in found)

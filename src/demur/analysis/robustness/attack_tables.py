@@ -9,9 +9,11 @@ import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.least_distances import edge, minimal_perturbation
+from demur.analysis.row_design import design_of
 from demur.analysis.run_folder import Flags, Floats, Run, share
 from demur.metrics.estimate import Estimate
 from demur.metrics.quantiles import median
+from demur.metrics.stratified import Design, design_median
 from demur.records import PASSES, groups, wrong
 
 
@@ -54,11 +56,14 @@ def display_name(name: str) -> str:
     return name.upper().replace("_", "-")
 
 
-def median_perturbation(distances: Floats, unit: np.ndarray[Any, Any] | None) -> Estimate:
-    """The median of changes, undefined where most images were never fooled."""
+def median_perturbation(distances: Floats, unit: np.ndarray[Any, Any] | None, design: Design | None = None) -> Estimate:
+    """The median of changes, undefined where most images were never fooled.
+
+    `design` says how the images were drawn, None where all stand for equally many.
+    """
     if not len(distances):
         return Estimate.undefined("no images")
-    found = median(distances, unit)
+    found = median(distances, unit) if design is None else design_median(distances, design, unit)
     if np.isinf(found.value):
         return Estimate.undefined("most images were never flipped", n=found.n, unit=found.unit)
     if np.isinf(found.high):
@@ -67,7 +72,7 @@ def median_perturbation(distances: Floats, unit: np.ndarray[Any, Any] | None) ->
 
 
 def _attack(run: Run, entry: Mapping[str, Any]) -> AttackRow:
-    rows = run.rows(entry["name"])
+    rows = run.drawn(entry["name"])
     right, fooled = _attackable(run, rows), is_fooled(rows, entry)
     return AttackRow(
         condition=entry["name"],
@@ -121,11 +126,12 @@ def _change(rows: pl.DataFrame, right: Flags, entry: Mapping[str, Any]) -> Estim
         return Estimate.undefined("such changes have no size")
     if entry["keep"] == "nearest":
         aimed = rows.filter(pl.col("target").is_not_null()) if "target" in rows.columns else rows
-        return median_perturbation(minimal_perturbation(aimed), groups(aimed))
+        return median_perturbation(minimal_perturbation(aimed), groups(aimed), design_of(aimed))
     fooled = rows.filter(wrong(rows) & right)
     if fooled.is_empty():
         return Estimate.undefined("no image was fooled")
-    return median_perturbation(fooled[f"distance.{entry['norm']}"].to_numpy().astype(np.float64), groups(fooled))
+    distances = fooled[f"distance.{entry['norm']}"].to_numpy().astype(np.float64)
+    return median_perturbation(distances, groups(fooled), design_of(fooled))
 
 
 def stage_names(rows: pl.DataFrame) -> list[str]:

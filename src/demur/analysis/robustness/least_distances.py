@@ -45,13 +45,13 @@ def least_distances(run: Run, norm: str, rows: pl.DataFrame, among: Collection[s
     """
     entries = (*run.conditions("attack"), *run.conditions("epsilon"))
     counted = [entry for entry in entries if among is None or entry["name"] in among]
-    return _least(run, rows, ((run.rows(entry["name"]), _bounds(run, entry, norm)) for entry in counted))
+    return _least(run, rows, ((run.drawn(entry["name"]), _bounds(run, entry, norm)) for entry in counted))
 
 
 def search_distances(run: Run, norm: str, rows: pl.DataFrame) -> Floats:
     """The same by the searches for minimal perturbations alone, without the attacks of a fixed size beside them."""
     entries = (entry for entry in attack_searches(run) if entry["norm"] == norm)
-    return _least(run, rows, ((found := run.rows(entry["name"]), _search(found)) for entry in entries))
+    return _least(run, rows, ((found := run.drawn(entry["name"]), _search(found)) for entry in entries))
 
 
 def attack_searches(run: Run) -> Iterator[Mapping[str, Any]]:
@@ -79,7 +79,7 @@ def _bounds(run: Run, entry: Mapping[str, Any], norm: str) -> Floats:
 
     A point at the edge may be measured beyond it by the rounding that the ball allows.
     """
-    rows = run.rows(entry["name"])
+    rows = run.drawn(entry["name"])
     column = f"distance.{norm}"
     if column not in rows.columns:
         return np.full(len(rows), np.inf)

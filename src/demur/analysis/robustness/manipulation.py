@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+import polars as pl
+
 from demur.analysis.attack_knowledge import Knowledge, knowledge_of
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import display_name, median_perturbation, stage_names
 from demur.analysis.robustness.guarded_rows import guarded_rows
 from demur.analysis.robustness.least_distances import attack_searches, edge, least_distances
+from demur.analysis.row_design import alike, design_of
 from demur.analysis.run_folder import Floats, Run, share
 from demur.metrics.estimate import Estimate
 from demur.records import PASSES, groups, wrong
@@ -42,21 +45,22 @@ def manipulation(run: Run) -> Manipulation | None:
     worst = [entry for entry in bounded if entry["keep"] == "worst"]
     bounded = worst or bounded
     eps = bounded[0]["severity"] if bounded else None
-    rows = run.rows((bounded or attacks)[0]["name"])
+    rows = run.drawn((bounded or attacks)[0]["name"])
+    counted = alike(rows)
     distances = least_distances(run, norm, rows)
     searches = dict(found for entry in attacks for found in searches_of(run, entry))
     return Manipulation(
         norm=norm,
-        median_distance=Quantity.of(_median_distance(run, norm, distances)),
+        median_distance=Quantity.of(_median_distance(run, norm, distances, rows)),
         eps=eps,
-        attacked_samples=len(rows),
-        wrong_answers=int((run.accepts(run.guard, rows) & wrong(rows)).sum()) if run.guard and worst else None,
+        attacked_samples=len(counted),
+        wrong_answers=int((run.accepts(run.guard, counted) & wrong(counted)).sum()) if run.guard and worst else None,
         robust_accuracy=None if eps is None else share(distances > edge(eps), rows),
-        sentence=_knowledge(run, searches, len(rows)) + _unfollowed(run),
+        sentence=_knowledge(run, searches, len(counted), len(rows) - len(counted)) + _unfollowed(run),
     )
 
 
-def _knowledge(run: Run, searches: Mapping[str, Knowledge], images: int) -> str:
+def _knowledge(run: Run, searches: Mapping[str, Knowledge], images: int, more: int) -> str:
     """What each attacker knew, and of how many images; those who were aimed at the guard have a table of their own."""
     guarded = "only the attackers of the guard knew it" if guarded_rows(run) else "none knew the guard"
     knew = [
@@ -67,7 +71,8 @@ def _knowledge(run: Run, searches: Mapping[str, Knowledge], images: int) -> str:
     lead = f"{', '.join(knew)}; {guarded}" if knew else "No attack made a pass"
     if knew and "knew the whole model" not in searches.values():
         lead += "; what one who has the model would find is not known"
-    return f"{lead}. {images:,} test images, chosen by hash; a stronger search can only find more."
+    rare = f", and {more:,} more of rare strata, each weighted for what it stands for" if more else ""
+    return f"{lead}. {images:,} test images, chosen by hash{rare}; a stronger search can only find more."
 
 
 def _unfollowed(run: Run) -> str:
@@ -99,9 +104,9 @@ def searches_of(run: Run, entry: Mapping[str, Any]) -> Iterator[tuple[str, Knowl
         yield display_name(entry["family"]), knowledge_of(facts)
 
 
-def _median_distance(run: Run, norm: str, distances: Floats) -> Estimate:
+def _median_distance(run: Run, norm: str, distances: Floats, rows: pl.DataFrame) -> Estimate:
     """Images that are wrong already need no change; those that nothing flipped lie above every cap."""
     search = next((entry for entry in attack_searches(run) if entry["norm"] == norm), None)
     if search is None:
         return Estimate.undefined("the plan has no attack that looks for the minimal perturbation")
-    return median_perturbation(distances, groups(run.rows(search["name"])))
+    return median_perturbation(distances, groups(rows), design_of(rows))

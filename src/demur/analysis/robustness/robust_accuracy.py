@@ -9,6 +9,7 @@ import polars as pl
 from demur.analysis.quantity import Quantity, Table
 from demur.analysis.robustness.attack_tables import median_perturbation, stage_names
 from demur.analysis.robustness.least_distances import attack_searches, edge, is_unlimited, least_distances
+from demur.analysis.row_design import design_of
 from demur.analysis.run_folder import Floats, Run, share
 from demur.metrics.estimate import Estimate
 from demur.records import PASSES, groups
@@ -84,7 +85,7 @@ def robustness(run: Run) -> tuple[Robustness, ...]:
 
 
 def _robustness(run: Run, entry: Mapping[str, Any]) -> Robustness:
-    rows, eps, norm = run.rows(entry["name"]), entry["severity"] or None, entry["norm"]
+    rows, eps, norm = run.drawn(entry["name"]), entry["severity"] or None, entry["norm"]
     distances = least_distances(run, norm, rows)
     complete = any(search["norm"] == norm for search in attack_searches(run))
     return Robustness(
@@ -108,7 +109,7 @@ def _robustness(run: Run, entry: Mapping[str, Any]) -> Robustness:
 
 def _curve(run: Run, entry: Mapping[str, Any], distances: Floats) -> tuple[SizePoint, ...]:
     """Sizes from none to where nearly nothing stands, those at which attacks were run among them."""
-    rows = run.rows(entry["name"])
+    rows = run.drawn(entry["name"])
     of_norm = [each for each in run.conditions("attack") if each["norm"] == entry["norm"] and each["severity"]]
     sized = {each["severity"]: False for each in of_norm}
     sized |= {each["severity"]: True for each in of_norm if each["attack"]["stages"]}
@@ -135,7 +136,7 @@ def _class(
 
 def _middle(distances: Floats, rows: pl.DataFrame, *, complete: bool) -> Quantity:
     none = Estimate.undefined("minimal perturbations were not searched for")
-    return Quantity.of(median_perturbation(distances, groups(rows)) if complete else none)
+    return Quantity.of(median_perturbation(distances, groups(rows), design_of(rows)) if complete else none)
 
 
 def _standing(distances: Floats, eps: float, rows: pl.DataFrame) -> Quantity:

@@ -92,13 +92,14 @@ def _knowledge(facts: Mapping[str, Any]) -> Knowledge:
 def _of_signal(target: Target, entry: Mapping[str, Any], threshold: float | None, several: int) -> Detection:
     name, part = entry["name"], target.held_back if "bank" in entry else target
     positives = int(part.positive.sum())
+    counted = part.alike
     above = None if threshold is None else _above(target.held_back, name, threshold)
     return Detection(
         signal=name,
         positives=positives,
         negatives=len(part.rows) - positives,
         auroc=part.quantity(part.rankings[name].area),
-        fpr95=part.quantity(fpr95_interval(score(part.rows, name), part.positive, part.units)),
+        fpr95=part.quantity(fpr95_interval(score(counted.rows, name), counted.positive, counted.units)),
         abstention=None if above is None else share(*above[0]),
         clean_abstention=None if above is None else share(*above[1]),
         blind=above is not None and is_below(*(share(*rows, several) for rows in above)),

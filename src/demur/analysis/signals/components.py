@@ -59,7 +59,7 @@ def _rows(target: Target, entry: Mapping[str, Any]) -> Iterator[PartRow]:
             component_kind=entry["made_of"],
             target=target.name,
             part=name,
-            auroc=part.quantity(auroc_interval(uncertainty, part.positive, part.units)),
+            auroc=part.quantity(auroc_interval(uncertainty, part.positive, part.units, part.weights)),
         )
 
 
@@ -82,7 +82,7 @@ def rocs(run: Run) -> tuple[Roc, ...]:
     parted = [entry for entry in run.facts["signals"] if entry.get("made_of") == "squeezers"]
     return tuple(
         Roc(signal=entry["name"], target=target.name, part=name, points=_points(uncertainty, target))
-        for target in _targets(run, parted)
+        for target in (each.alike for each in _targets(run, parted))
         if target.positive.any() and not target.positive.all()
         for entry in parted
         for name, uncertainty in _lines(target.rows, entry)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Quantity, Table
+from demur.analysis.row_design import design_of
 from demur.analysis.run_folder import Run, score, share
 from demur.metrics import failure_table
 from demur.policies import CERTIFIED_POLICIES, Policy
@@ -60,9 +61,9 @@ def untouched(policy: Policy, entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _policy_row(run: Run, name: str, condition: str, splits: tuple[str, ...]) -> PolicyRow:
-    everything = run.rows(condition)
+    everything = run.drawn(condition)
     rows = everything.filter(pl.col("split").is_in(splits))
-    found = failure_table(run.accepts(run.policies[name], rows), wrong(rows), groups(rows))
+    found = failure_table(run.accepts(run.policies[name], rows), wrong(rows), groups(rows), design_of(rows))
     numbers = {key: Quantity.of(estimate) for key, estimate in vars(found).items()}
     have = tuple(split for split in splits if split in set(rows["split"]))
     return PolicyRow(policy=name, condition=condition, splits=have, n=len(rows), **numbers)
@@ -98,7 +99,7 @@ def rejections(run: Run) -> tuple[Rejection, ...]:
 
 
 def _rejection(run: Run, signal: str, clean: float, threshold: float) -> Rejection:
-    tests = {entry["name"]: run.rows(entry["name"], "test") for entry in run.conditions()}
+    tests = {entry["name"]: run.drawn(entry["name"], "test") for entry in run.conditions()}
     return Rejection(
         signal=signal,
         clean_rate=clean,

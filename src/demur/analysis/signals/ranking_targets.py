@@ -15,7 +15,7 @@ from demur.metrics import Estimate
 from demur.metrics.delong import Kinds, Ranking
 from demur.metrics.paired import critical_value
 from demur.metrics.units import unit_codes
-from demur.records import groups, wrong
+from demur.records import ALIKE, DESIGN, STANDS_FOR, groups, wrong
 
 _SIGNAL = "signal."
 TargetName: TypeAlias = Literal["error", "attack", "attack_oblivious", "shift", "unknown"]
@@ -40,6 +40,21 @@ class Target:
         """Rows that no signal was fitted on and no policy chosen by."""
         return np.asarray((self.rows["split"] == "test").to_numpy(), bool)
 
+    @property
+    def weights(self) -> Floats | None:
+        """For how many rows each stands; None where all stand for equally many."""
+        if STANDS_FOR not in self.rows.columns:
+            return None
+        return np.asarray(self.rows[STANDS_FOR].fill_null(1.0).to_numpy(), np.float64)
+
+    @cached_property
+    def alike(self) -> "Target":
+        """Its rows that were drawn alike, for what cannot be told of rows that stand for more than others."""
+        if ALIKE not in self.rows.columns:
+            return self
+        found = self.only(self.rows[ALIKE].fill_null(True).to_numpy())  # noqa: FBT003 - a value
+        return replace(found, rows=found.rows.drop(DESIGN, strict=False))
+
     @cached_property
     def held_back(self) -> "Target":
         """Its test rows, which fitted signals are scored on."""
@@ -48,7 +63,7 @@ class Target:
     @cached_property
     def rankings(self) -> Mapping[str, Ranking]:
         """Its rows by each signal, put in order once, when that is first asked for."""
-        kinds = Kinds.of(self.positive, self.units)
+        kinds = Kinds.of(self.positive, self.units, self.weights)
         names = [column.removeprefix(_SIGNAL) for column in self.rows.columns if column.startswith(_SIGNAL)]
         return {name: kinds.ranked(score(self.rows, name)) for name in names}
 
@@ -67,7 +82,7 @@ def targets(run: Run) -> Iterator[Target]:
         found = run.conditions("attack", keep)
         if found:
             yield attack_target(run, name, found[0]["name"])
-    corrupted = [run.rows(entry["name"], "test") for entry in run.conditions("corruption")]
+    corrupted = [run.drawn(entry["name"], "test") for entry in run.conditions("corruption")]
     if corrupted:
         yield _against_clean("shift", pl.concat(corrupted, how="diagonal"), run.rows("clean", "test"))
     for entry in run.conditions("unknown"):
@@ -76,15 +91,16 @@ def targets(run: Run) -> Iterator[Target]:
 
 def attack_target(run: Run, name: TargetName, condition: str) -> Target:
     """Rows that were right and are now wrong, against all images of the attack as they were."""
-    attacked = run.rows(condition)
-    clean = run.rows("clean").join(attacked.select("sample_id"), on="sample_id", how="semi")
+    attacked = run.drawn(condition)
+    drawn = attacked.select("sample_id", *(name for name in DESIGN if name in attacked.columns))
+    clean = run.rows("clean").join(drawn, on="sample_id", maintain_order="left")
     right = clean.filter(~pl.Series(wrong(clean))).select("sample_id")
     flipped = attacked.filter(pl.Series(wrong(attacked))).join(right, on="sample_id", how="semi")
     return _against_clean(name, flipped, clean)
 
 
 def _against_clean(name: TargetName, positive: pl.DataFrame, clean: pl.DataFrame) -> Target:
-    scored = pl.col(r"^(sample_id|split|group|signal\..*|part\..*)$")
+    scored = pl.col(r"^(sample_id|split|group|signal\..*|part\..*|design\..*)$")
     rows = pl.concat([positive.select(scored), clean.select(scored)], how="diagonal")
     flags = np.arange(len(rows)) < len(positive)
     units = groups(rows)

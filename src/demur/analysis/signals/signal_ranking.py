@@ -122,8 +122,8 @@ def _row(
     areas: Mapping[str, Estimate],
 ) -> TargetRow:
     name, part = entry["name"], _scored(target, entry)
-    uncertainty, positive = score(part.rows, name), part.positive
-    found = _metrics(part, uncertainty, risk)
+    positive = part.positive
+    found = _metrics(part.alike, name, risk)
     gain = gains.get(name)
     told = corrected.get(name)
     return TargetRow(
@@ -152,9 +152,9 @@ def _is_usable(refused: Estimate) -> bool | None:
 _RESAMPLED = ("augrc", "aurc", "eaurc", "aupr", "fpr95", "coverage_at_risk")
 
 
-def _metrics(target: Target, uncertainty: Floats, risk: float) -> Mapping[str, Estimate]:
+def _metrics(target: Target, signal: str, risk: float) -> Mapping[str, Estimate]:
     """AUGRC, (E-)AURC and coverage at risk speak of answers, so of the error target only."""
-    ours = uncertainty, target.positive, target.units
+    ours = score(target.rows, signal), target.positive, target.units
     found = {"fpr95": fpr95_interval(*ours)}
     if target.name == "shift":
         return found

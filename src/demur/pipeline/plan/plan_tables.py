@@ -71,11 +71,17 @@ class GuardPlan(Section):
 class Conditions(Section):
     """What the classifier is put through. Attacks use the `attacked` test images with the smallest hashes.
 
-    `surrogate` is the address of a similar model without defence: points that fool it are tried on this one.
+    Corruptions use the `corrupted` images with the smallest hashes, all by default. With `strata`, which is `label`,
+    `group` or a column of the metadata, both samples have at least so many more rows as make `least` (30 by default) of
+    each stratum in each split; what is told of them is weighted. `surrogate` is the address of a similar model without
+    defence: points that fool it are tried on this one.
     """
 
     use: Names = Field(default=(), strict=False)
     attacked: int = Field(default=1000, ge=1, lt=INT64)
+    corrupted: int | None = Field(default=None, ge=1, lt=INT64)
+    strata: str | None = Field(default=None, min_length=1)
+    least: int | None = Field(default=None, ge=2, lt=INT64)
     surrogate: str | None = None
 
 

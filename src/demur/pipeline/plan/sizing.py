@@ -18,10 +18,12 @@ BUDGET = 2_500_000_000_000
 _TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
 _TRIAL = 25
 _TRIED = 48
-_GUARD, _GUARD_STEP = 400, 30
+_GUARD, _GUARD_STEP = 80, 30
 _NORMS = 40
 _BOUND = 2
 _PREFLIGHT = 512
+
+CHECKS = "checks of model and data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +52,28 @@ class Effort:
         """Multiply-adds of a plan, at most; a backward pass costs about as much as a forward."""
         attacked = min(plan.conditions.attacked, self.attackable)
         passes = sum(self._passes(each, plan, attacked) for each in conditions)
+        return round((passes + sum(self.other_passes(plan, conditions).values())) * self.multiply_adds)
+
+    def other_passes(self, plan: Plan, conditions: Sequence[Condition]) -> dict[str, float]:
+        """Passes of what is no row of a condition, at most, by what it is; nothing where the plan does without."""
+        attacked = min(plan.conditions.attacked, self.attackable)
         longest = max((_steps(each) for each in conditions if _is_plain(each)), default=0)
-        if any(each.kind == "attack" for each in conditions):
-            passes += min(attacked, _TRIED) * (_TRIAL + 2 * (1 + 2 * longest))
-        passes += _NORMS * min(plan.lipschitz.images or 0, self.rows) + 2 * min(self.rows, _PREFLIGHT)
-        passes += _bounds(plan, conditions) * min(plan.proof.images or 0, attacked)
-        if given := plan.smoothing:
-            passes += (given.selection + given.samples) * min(given.images, attacked)
-        return round((passes + self._guarded(plan)) * self.multiply_adds)
+        tried = min(attacked, _TRIED) if any(each.kind == "attack" for each in conditions) else 0
+        smoothing = plan.smoothing
+        found = {
+            CHECKS: 2.0 * min(self.rows, _PREFLIGHT),
+            "trials of the measurement": float(tried * (_TRIAL + 2 * (1 + 2 * longest))),
+            "norms": float(_NORMS * min(plan.lipschitz.images or 0, self.rows)),
+            "proofs": float(_bounds(plan, conditions) * min(plan.proof.images or 0, attacked)),
+            "smoothing": 0.0
+            if smoothing is None
+            else float((smoothing.selection + smoothing.samples) * min(smoothing.images, attacked)),
+            "attacks on the guard": self._guarded(plan),
+        }
+        return {name: passes for name, passes in found.items() if passes}
 
     def _guarded(self, plan: Plan) -> float:
-        """Passes of the attacks on the guard at all of their sizes: of searches for the least change, and of steps."""
+        """Passes of the attacks on the guard at all of their sizes: of a search for the least change, and of steps."""
         given = plan.guard_attack
         own = (_GUARD + _GUARD_STEP * given.steps * given.restarts) * max(1, len(given.eps))
         return min(given.images or 0, self.attackable) * own * (1 + self.guard_passes)
@@ -74,6 +87,8 @@ class Effort:
                 return min(plan.epsilon.images, self.rows) * own
             case "epsilon" | "map" | "intervention":
                 return min(plan.attribution.images, self.rows) * own
+            case "corruption":
+                return min(plan.conditions.corrupted or self.rows, self.rows) * (own + self.passes)
             case _:
                 return self.rows * (own + self.passes)
 

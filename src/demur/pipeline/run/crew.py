@@ -1,40 +1,40 @@
 """Processes that help to measure: each has the job, is told the name of a shard and sends back its bytes.
 
-Only this process writes. A shard that a helper could not measure, because something failed or it was killed, is
-measured here, where it goes well or is told of as it would be without helpers. Helpers are started anew rather than
-forked, for threads do not survive a fork, and by a command of their own rather than by `multiprocessing`, which would
-run the user's script again.
+They are the engine of one machine. This process measures beside them, but never what a process died of: that a new
+helper is given.
 """
 
-import json
 import math
-import multiprocessing.connection as channels
 import os
 import pickle
-import subprocess
+import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any
+
+import torch
 
 from demur.data.kept_images import KeptImages
 from demur.pipeline.job import Job, Shard
-from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.engine import Arrival, Died, Failed, Work
+from demur.pipeline.run.helper import READY, Measuring
+from demur.pipeline.run.nursery import Child, Nursery
 
-Arrival: TypeAlias = tuple[Shard, MeasuredShard | None]
+_DYING = 10.0
+"""Seconds that a process may take to end once its end of the pipe is closed; it may be writing its core."""
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+_STARTS = 3
+"""Helpers that end before they have the job, one after the other, until no more are tried."""
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from demur.pipeline.run.helper import serve; serve(int(sys.argv[1]))"
-)
-
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
+"""Signals that end a process for what it did itself."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -62,22 +62,19 @@ def _quota(cgroups: Path) -> float | None:
 class Helper:
     """A process that measures, and the way to it."""
 
-    process: subprocess.Popen[bytes]
-    channel: "channels.Connection[Any, Any]"
+    process: Child
+    channel: "Connection[Any, Any]"
 
     @classmethod
-    def of(cls, threads: int) -> "Helper":
-        """Start one that uses so many threads."""
-        ours, theirs = channels.Pipe()
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
-        words = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)]
-        process = subprocess.Popen(  # noqa: S603 - this interpreter and a line of this file
-            words, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
-        )
-        theirs.close()
-        return cls(process, ours)
+    def of(cls, nursery: Nursery) -> "Helper":
+        """Start one.
 
-    def ask(self, what: object) -> object:
+        Raises:
+            OSError: the machine starts no process.
+        """
+        return cls(*nursery.child())
+
+    def ask(self, what: object) -> Any:
         """Send it something and wait for its answer; None where it ended."""
         try:
             self.channel.send(what)
@@ -89,21 +86,46 @@ class Helper:
         """End it now; what it was at is lost."""
         self.process.kill()
         self.process.wait()
+        with suppress(OSError):
+            self.channel.close()
+
+    def death(self) -> Died:
+        """Why one that gave no answer ended."""
+        status = self.process.wait(_DYING)
+        if status is None:  # it lives, and what it says is not to be understood
+            self.end()
+        return death_of(status)
+
+
+def death_of(status: int | None) -> Died:
+    """What is told of a process that ended with a status while it measured; None of one that lived and was mute."""
+    if status is None:
+        return Died(why="gave no answer that could be read", may_be_rows=True)
+    if status >= 0:
+        return Died(why=f"ended with status {status}", may_be_rows=True, crashed=True)
+    killed = -status == signal.SIGKILL
+    name = signal.Signals(-status).name + (", as for want of memory" if killed else "")
+    return Died(why=f"ended by {name}", may_be_rows=True, crashed=-status in CRASHES)
 
 
 class Crew:
     """This process and its helpers, of which there are none until some are started.
 
     Used as a context: at its end, or at an error, every helper is gone.
+
+    Args:
+        threads: of each helper; by default as many as this process uses.
     """
 
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
+    def __init__(self, threads: int | None = None) -> None:
+        self._nursery = Nursery(threads or torch.get_num_threads())
         self._tasks: deque[Shard] = deque()
         self._arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self._turn = threading.Condition()
-        self._helpers: list[Helper] = []
+        self._helpers: set[Helper] = set()
         self._attendants: list[threading.Thread] = []
+        self._aside: deque[Shard] = deque()
+        self._serving = 0
         self._closed = False
 
     def __enter__(self) -> "Crew":
@@ -113,87 +135,102 @@ class Crew:
         with self._turn:
             self._closed = True
             self._turn.notify_all()
-        for helper in self._helpers:
+            left = list(self._helpers)
+        for helper in left:
             helper.end()
         for attendant in self._attendants:
             attendant.join()
-        for helper in self._helpers:
-            with suppress(OSError):
-                helper.channel.close()
+        self._nursery.close()
 
     @property
     def processes(self) -> int:
         """How many measure, this one among them."""
-        return 1 + len(self._helpers)
+        return 1 + self._serving
 
-    def start(self, job: Job, helpers: int) -> None:
-        """Start so many helpers; each takes part as soon as it has the job.
+    def start(self, job: Job, tasks: int) -> None:
+        """Start so many helpers; each takes part as soon as it has the job, and is replaced if it dies.
 
         Raises:
             InputError: the job cannot be sent to another process.
         """
-        sent = pickle.dumps(replace(job, surrogate=None, kept=KeptImages(job.kept.budget // max(1, helpers))))
-        for _ in range(helpers):
-            helper = Helper.of(self._threads)
-            attendant = threading.Thread(target=self._attend, args=(helper, sent), daemon=True)
-            self._helpers.append(helper)
+        duty = pickle.dumps(Measuring(sent(job, tasks)))
+        for _ in range(tasks):
+            attendant = threading.Thread(target=self._attend, args=(duty,), daemon=True)
             self._attendants.append(attendant)
+            self._serving += 1
             attendant.start()
 
-    def measured(
-        self,
-        tasks: Sequence[Shard],
-        own: Callable[[Shard], MeasuredShard],
-        beside: Sequence[Callable[[], None]] = (),
-    ) -> Iterator[tuple[Shard, MeasuredShard]]:
-        """Every shard as soon as it is measured, in whatever order.
-
-        Args:
-            tasks: the shards.
-            own: measures one here.
-            beside: what is done here first, step by step, while helpers measure.
-        """
+    def give(self, task: Shard, *, aside: bool = False) -> None:
+        """Queue a shard or a piece of one; `aside` for helpers alone, which come to it first."""
         with self._turn:
-            self._tasks.extend(tasks)
+            (self._aside if aside else self._tasks).append(task)
             self._turn.notify_all()
-        left = len(tasks)
-        for step in beside:
-            step()
-            for other, found in self._arrived(wait=False):
-                yield other, found or own(other)
-                left -= 1
-        while left:
-            task = self._taken()
-            if task is not None:
-                yield task, own(task)
-                left -= 1
-            for other, found in self._arrived(wait=task is None):
-                yield other, found or own(other)
-                left -= 1
+            self._give_up_without_helpers()
 
-    def _taken(self) -> Shard | None:
+    def taken(self) -> Shard | None:
+        """A shard for this process."""
         with self._turn:
             return self._tasks.popleft() if self._tasks else None
 
-    def _arrived(self, *, wait: bool) -> Iterator[Arrival]:
+    def arrived(self, *, wait: bool) -> Iterator[Arrival]:
+        """What became of shards that helpers were given."""
         with suppress(Empty):
             while True:
                 yield self._arrivals.get(block=wait)
                 wait = False
 
-    def _attend(self, helper: Helper, job: bytes) -> None:
+    def _attend(self, duty: bytes) -> None:
+        """Give helpers one shard after the other; whoever dies is followed by another, unless it cannot even start."""
+        vain = 0
+        while vain < _STARTS and (helper := self._started()) is not None:
+            ready = helper.ask((self._nursery.threads, duty)) == READY
+            vain = 0 if ready else vain + 1
+            if ready:
+                self._attend_one(helper)
+            self._left(helper)
+        with self._turn:
+            self._serving -= 1
+            self._give_up_without_helpers()
+
+    def _started(self) -> Helper | None:
+        """A new helper; none where this ends or the machine starts no process."""
+        with self._turn:
+            if self._closed:
+                return None
+            try:
+                helper = Helper.of(self._nursery)
+            except OSError:
+                return None
+            self._helpers.add(helper)
+            return helper
+
+    def _left(self, helper: Helper) -> None:
+        with self._turn:
+            self._helpers.discard(helper)
+        helper.end()
+
+    def _attend_one(self, helper: Helper) -> None:
         """Give a helper one shard after the other, for as long as it answers."""
-        if helper.ask((self._threads, job)) is None:
-            return
         while (task := self._next()) is not None:
-            found = helper.ask((task.name, dict(task.lost)))
-            self._arrivals.put((task, found if isinstance(found, MeasuredShard) else None))
+            found = helper.ask(Work.of(task))
             if found is None:
+                self._arrivals.put((task, Failed(why="interrupted") if self._closed else helper.death()))
                 return
+            self._arrivals.put((task, found))
 
     def _next(self) -> Shard | None:
         """The next shard, as soon as there is one; None at the end."""
         with self._turn:
-            while not self._tasks and not self._closed:
+            while not self._aside and not self._tasks and not self._closed:
                 self._turn.wait()
-            return None if self._closed else self._tasks.popleft()
+            return None if self._closed else (self._aside or self._tasks).popleft()
+
+    def _give_up_without_helpers(self) -> None:
+        """What is for helpers alone has failed once there are none, and can be none."""
+        while self._aside and not self._serving:
+            self._arrivals.put((self._aside.popleft(), Failed(why="no other process could be started to measure it")))
+
+
+def sent(job: Job, processes: int) -> Job:
+    """The job as other processes have it: each keeps its share of images."""
+    return replace(job, surrogate=None, kept=KeptImages(job.kept.budget // max(1, processes)))

@@ -1,17 +1,24 @@
 """The work of an audit while it is done: who measures its shards, what is written, what is told of it."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 
 from demur.errors import InputError
 from demur.pipeline.job import Job, Shard
-from demur.pipeline.run.crew import Crew, cores
+from demur.pipeline.run.crew import cores
+from demur.pipeline.run.engine import Died, Failed, Outcome
+from demur.pipeline.run.engines import engine_of
 from demur.pipeline.run.forecast import Forecast
 from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.planned_effort import write_planned
 from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.retries import Retries
 from demur.pipeline.run.run_writer import RunWriter
+
+_TICK = 0.02
+"""Seconds between two looks while something waits to be tried again."""
 
 
 class Progress(Protocol):
@@ -28,38 +35,89 @@ class Progress(Protocol):
 
 
 class Effort:
-    """Measures the shards of a job and writes each as soon as it is there; helpers start once they are worth it.
+    """Measures the shards of a job and writes each as soon as it is there; workers start once they are worth it.
 
-    Used as a context: at its end no helper is left.
+    Used as a context: at its end no worker is left.
     """
 
     def __init__(self, job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
         self._job, self._folder, self._progress, self._resources = job, folder, progress, resources
-        self._crew, self._forecast = Crew(resources.threads or 1), Forecast()
+        self._engine, self._forecast = engine_of(resources, folder.path), Forecast()
+        self._retries = Retries(job)
         self._left: dict[str, Shard] = {}
+        self._open: set[str] = set()
+        self._work: tuple[Shard, ...] = ()
         self._decided = False
 
     def __enter__(self) -> "Effort":
+        self._engine.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._crew.__exit__(*error)
+        self._engine.__exit__(*error)
 
     def begin(self, work: Sequence[Shard], missing: Sequence[Shard]) -> None:
         """Tell of the whole work, and of what an earlier run did of it."""
-        self._left = {task.name: task for task in missing}
+        self._work, self._left = tuple(work), {task.name: task for task in missing}
         self._progress.start(sum(task.cost for task in work))
         for task in work:
             if task.name not in self._left:
                 self._progress.advance(task.cost, task.condition.sentence, math.inf)
 
     def measure(self, tasks: Sequence[Shard], beside: Sequence[Callable[[], None]] = ()) -> None:
-        """Measure shards, in whatever order, and write them; `beside` is done here first, step by step."""
-        for task, found in self._crew.measured(tasks, partial(MeasuredShard.of, self._job), beside):
-            self._keep(task, found)
-            if not self._decided:
-                self._decided = True
-                self._start_helpers()
+        """Measure shards, in whatever order, and write them; `beside` is done here first, step by step.
+
+        Raises:
+            RunError: processes died of a shard again and again, and of no row of it.
+            ModelError: the model fails on most rows of a shard.
+        """
+        self._open = {task.name for task in tasks}
+        self._give(tasks)
+        for step in beside:
+            step()
+            self._go_on(wait=False)
+        while self._open:
+            task = self._engine.taken()
+            if task is not None:
+                self._keep(task, self._own(task))
+            self._go_on(wait=task is None)
+
+    def _give(self, tasks: Sequence[Shard]) -> None:
+        """Hand out shards; those that processes may die of to others, where there can be any."""
+        aside = {task.name for task in tasks if self._is_deadly(task)}
+        if tasks and not self._decided and (aside or self._resources.engine != "local"):
+            self._decided = True
+            wanted = len(self._left) if self._resources.engine != "local" else max(1, self._resources.workers or 1)
+            aside = aside if self._start(wanted, needed=True) else set()
+        for task in tasks:
+            self._engine.give(task, aside=task.name in aside)
+
+    def _is_deadly(self, task: Shard) -> bool:
+        """Whether a process died of it, or of some shard of this run as a model can make it die."""
+        flight = self._folder.flight
+        return flight is not None and (flight.careful or (flight.death is not None and flight.death.what == task.name))
+
+    def _own(self, task: Shard) -> MeasuredShard:
+        with self._folder.at(task.name):
+            return MeasuredShard.of(self._job, task)
+
+    def _go_on(self, *, wait: bool) -> None:
+        """Keep what arrived, and give again what is to be tried again."""
+        for task in self._retries.due():
+            self._engine.give(task, aside=True)
+        for task, found in self._engine.arrived(wait=wait and not self._retries.waiting):
+            whole = self._settled(task, found)
+            if whole is not None:
+                self._keep(*whole)
+        if wait and self._retries.waiting:
+            time.sleep(_TICK)
+
+    def _settled(self, task: Shard, found: Outcome) -> tuple[Shard, MeasuredShard] | None:
+        """The shard as a whole, as soon as it is there; what nobody else could measure is measured here."""
+        if isinstance(found, Died):
+            self._folder.log("a process died", what=task.name, why=found.why, rows=len(task.rows))
+            return self._retries.died(task, found)
+        return self._retries.measured(task, self._own(task) if isinstance(found, Failed) else found)
 
     def _keep(self, task: Shard, found: MeasuredShard) -> None:
         self._folder.add(task.name, task.condition.name, found.encoded)
@@ -67,19 +125,32 @@ class Effort:
             what = "the model failed and was run again"
             self._folder.log(what, what=task.name, why=found.why, rows=found.failed)
         self._folder.time(task.name, found.seconds, found.cpu)
+        if not self._decided:
+            write_planned(self._folder, self._work, task, found)
         self._forecast.note(task, found.seconds)
         del self._left[task.name]
-        left = self._forecast.left(self._left.values(), self._crew.processes)
+        self._open.discard(task.name)
+        left = self._forecast.left(self._left.values(), self._engine.processes)
         self._progress.advance(task.cost, task.condition.sentence, left)
+        if not self._decided:
+            self._decided = True
+            self._start_helpers()
 
     def _start_helpers(self) -> None:
         """As many as were named, or as the work that is left is worth by the shard that was measured first."""
         worth = self._resources.processes_for(self._forecast.seconds(self._left.values()), cores())
         helpers = min(worth, len(self._left)) - 1
-        if helpers <= 0:
-            return
+        if helpers > 0:
+            self._start(helpers, needed=(self._resources.workers or 1) > 1)
+
+    def _start(self, workers: int, *, needed: bool) -> bool:
+        """Start workers; whether there can be any."""
         try:
-            self._crew.start(self._job, helpers)
+            self._engine.start(self._job, workers)
         except InputError as error:
-            if (self._resources.workers or 1) > 1:
+            if self._resources.engine != "local":
+                raise
+            if needed:
                 self._progress.say(f"one process measures: {error}")
+            return False
+        return True

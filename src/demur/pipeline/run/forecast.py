@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from demur.pipeline.job import Shard
 
-_EARLY = 0.3
+EARLY = 0.3
 """Share of the passes that an attack may take which most take: rows that fell are left alone."""
 
 _TELLING = 0.5
@@ -47,7 +47,7 @@ class Forecast:
         if kind[1] and not steps:
             return task.cost * kind[0] / kind[1], True
         seconds = task.cost * every[0] / every[1] if every[1] else 0.0
-        return seconds * (_EARLY if steps and task.condition.keep != "worst" else 1), False
+        return seconds * (EARLY if steps and task.condition.keep != "worst" else 1), False
 
 
 def _keys(task: Shard) -> tuple[str, str, str]:

@@ -1,17 +1,22 @@
-"""What a helper process does: it has a job, and measures the shards that it is told of until nobody asks any more."""
+"""What a worker process does: it has a duty, such as a job to measure, and answers until nobody asks any more."""
 
 import os
 import pickle
 import signal
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from demur.foreign import blamed, reason
 from demur.pipeline.job import Job, Shard, shards
+from demur.pipeline.run.engine import Failed, Work
 from demur.pipeline.run.measured_shard import MeasuredShard
 
 READY = "ready"
@@ -19,8 +24,30 @@ READY = "ready"
 _EVERY = 0.5
 
 
+class Duty(Protocol):
+    """What a helper process is there for; it travels to it pickled."""
+
+    def __call__(self, asked: Any) -> object:
+        """The answer to what is asked."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The duty to measure shards of a job: `Work` in, the shard or why it failed out."""
+
+    job: Job
+
+    def __call__(self, asked: Work) -> MeasuredShard | Failed:
+        """What became of a shard."""
+        return answer(self.job, self._tasks, asked)
+
+    @cached_property
+    def _tasks(self) -> Mapping[str, Shard]:
+        return {task.name: task for task in shards(self.job)}
+
+
 def serve(descriptor: int) -> None:
-    """Answer at a pipe: to threads and a job with `READY`, to a name and lost rows with the shard, or with the error.
+    """Answer at a pipe: to threads and a duty with `READY`, and then what the duty answers to each question.
 
     An interruption from the terminal is left to the process that asks, which then ends this one.
     """
@@ -30,22 +57,30 @@ def serve(descriptor: int) -> None:
     try:
         threads, dumped = channel.recv()
         torch.set_num_threads(threads)
-        job = pickle.loads(dumped)  # noqa: S301 - of the process that started this one
-        tasks = {task.name: task for task in shards(job)}
+        duty: Duty = pickle.loads(dumped)  # noqa: S301 - of the process that started this one
         channel.send(READY)
         while True:
-            name, lost = channel.recv()
-            channel.send(_answer(job, tasks[name].without(lost)))
+            channel.send(duty(channel.recv()))
     except (EOFError, OSError):
         return
 
 
-def _answer(job: Job, task: Shard) -> MeasuredShard | str:
+def answer(job: Job, tasks: Mapping[str, Shard], work: Work) -> MeasuredShard | Failed:
+    """Measure a shard, wherever this is, or tell why that failed.
+
+    Args:
+        job: this process's own copy.
+        tasks: its planned shards, by name.
+        work: which of them, and of which rows.
+    """
+    task = tasks[work.name]
+    if work.rows is not None:
+        task = task.of_rows(np.array(work.rows, dtype=np.int64))
     try:
         with blamed():
-            return MeasuredShard.of(job, task)
+            return MeasuredShard.of(job, task.without(work.lost))
     except BaseException as error:  # noqa: BLE001 - the process that asks measures it again, and tells what it meets
-        return reason(error)
+        return Failed(why=reason(error))
 
 
 def _end_with(parent: int) -> None:

@@ -1,30 +1,28 @@
 """An audit from plan to records: the loop over conditions and shards."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import polars as pl
-import torch
 
 from demur.classifier import BoundClassifier
 from demur.containment import contained
 from demur.data import Source
-from demur.data.kept_images import KeptImages
 from demur.files import read_json
 from demur.foreign import blamed
+from demur.pipeline.drawn_rows import attacked_rows
 from demur.pipeline.halving import excluding, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
-from demur.pipeline.job import Job, Shard, attacked_rows, attacked_tune_rows, shards
+from demur.pipeline.job import Job, Shard, attacked_tune_rows, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
+from demur.pipeline.run.begun import begun_run, say_harm
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
+from demur.pipeline.run.crashes import deadly_rows
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.extra_facts import (
     curve_facts,
@@ -43,42 +41,24 @@ from demur.pipeline.run.fitting import (
     fitted_signals,
     prices,
     seconds_per_image,
-    try_signals,
     without_copies,
 )
 from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
-from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.picture_sheets import picture_facts
-from demur.pipeline.run.prepare import StandIns, prepared_job
+from demur.pipeline.run.planned import planned
+from demur.pipeline.run.planned_effort import write_spent
+from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_metadata import write_metadata
-from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, fault_log, open_run, try_folder
+from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, try_folder
 from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.run.smoothing_facts import smoothing_facts
 from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
-from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
 from demur.records import LOGIT, read
-from demur.registry.regular_files import MIB
 from demur.signals import Fittable
-
-
-def default_folder(plan: Plan) -> Path:
-    """`runs/<model>-<data>-<plan8>`: the same plan finds its folder again."""
-    parts = [
-        re.sub(r"[^a-z0-9]+", "_", _stem(text).lower()).strip("_") for text in (plan.model.address, plan.data.address)
-    ]
-    return Path("runs") / f"{parts[0]}-{parts[1]}-{plan.sha256[:8]}"
-
-
-def _stem(address: str) -> str:
-    """The telling part of an address: an architecture's or a file's name."""
-    scheme, _, rest = address.partition("?")[0].partition(":")
-    place = rest.partition("@")[0]
-    return ((Path(place).stem if "/" in place or "." in place else place) or scheme)[:80]
 
 
 def run_plan(
@@ -110,45 +90,22 @@ def run_plan(
 def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources) -> Path:
     began = time.monotonic()
     with begun_run(plan, out, progress, others, resources) as (job, folder, checks, notes):
-        if not folder.is_finished({task.name: len(task.rows) for task in shards(job)}):
+        if not folder.is_finished(planned(job, shards(job))):
             say_harm(folder, progress, notes)
             folder.write_json("facts/preflight.json", checks)
             _note_preprocessing(job, folder, progress)
             _measure(job, folder, progress, resources)
+            write_spent(folder)
             folder.log("finished", seconds=round(time.monotonic() - began, 1))
             folder.finish()
     return folder.path
-
-
-Begun: TypeAlias = tuple[Job, RunWriter, list[dict[str, Any]], list[str]]
-"""A job, its folder, what was found of the model beforehand, and what differs from the run that is continued."""
-
-
-@contextmanager
-def begun_run(
-    plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources
-) -> Iterator[Begun]:
-    """The job of a plan and its folder, locked, which belongs to this plan, this model and these images."""
-    if resources.threads is not None:
-        torch.set_num_threads(resources.threads)
-    kept = KeptImages(resources.image_memory * MIB)
-    job = prepared_job(plan, others, progress.say, lambda resolved: try_folder(out or default_folder(resolved)), kept)
-    for note in job.classifier.notes:
-        progress.say(note)
-    progress.say("checking the model and the data")
-    checks, job = _preflight(job)
-    with open_run(out or default_folder(job.plan), job.plan) as folder, fault_log(folder):
-        notes = [*write_metadata(job, folder), *check_answers(job, folder)]
-        for sentence in notes:
-            progress.say(sentence)
-        yield job, folder, checks, notes
 
 
 def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resources) -> None:
     """Everything that is not there yet: clean shards, what is fixed by them, then the others and what is no row."""
     folder.log("started")
     work = list(shards(job))
-    done = folder.intact({task.name: len(task.rows) for task in work})
+    done = folder.intact(planned(job, work))
     missing = [task for task in work if task.name not in done]
     folder.reopen(task.name for task in missing)
     fitted = job
@@ -163,6 +120,9 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         clean = clean.drop([name for name in clean.columns if name.startswith(LOGIT)])  # as many as there are classes
         lost = lost_rows(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
+        if folder.is_careful:
+            effort.measure(rest)
+            rest, lost = [], {**lost, **deadly_rows(job, folder)}
         answered = excluding(job, lost)
         guarded = excluding(fitted, lost)
         effort.measure(rest, list(_facts_beside_rows(job, answered, guarded, folder, progress)))
@@ -188,29 +148,6 @@ def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
     if job.index.group_count is None:
         bursts = partial(neighbour_facts, job.source, job.index)
         _note(folder, "neighbours", progress, "looking for bursts", lambda: bursts(printed()))
-
-
-def say_harm(folder: RunWriter, progress: Progress, notes: Sequence[str]) -> None:
-    """What is measured again although it was measured once, and what else the log should keep."""
-    if folder.harmed:
-        folder.log("files were changed since they were written", files=list(folder.harmed))
-        progress.say(f"changed since they were written, and worked out anew: {', '.join(folder.harmed)}")
-    for sentence in notes:
-        folder.log("goes on otherwise than it began", note=sentence)
-
-
-def _preflight(job: Job) -> tuple[list[dict[str, Any]], Job]:
-    """Refuse what cannot be measured before anything is; what was found of the model, and the job with a surrogate."""
-    checks = preflight_checks(job)
-    without_failures(job, job.index.readable[: job.plan.batch], lambda job, _rows: try_signals(job), _silent)
-    try_attacks(job.conditions, job.classifier)
-    try_maps(job)
-    job = with_map_layers(job)
-    return checks, replace(job, surrogate=surrogate_of(job.plan.conditions.surrogate, job.classifier, job.scored))
-
-
-def _silent(_why: str, _lost: Mapping[int, str]) -> None:
-    """Rows on which the model fails are told of where they are measured."""
 
 
 def _note(folder: RunWriter, name: str, progress: Progress, what: str, facts: Callable[[], object]) -> None:
@@ -303,14 +240,16 @@ def fit_first(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Prog
     for sentence in prices(job.signals, scored, len(job.index.rows_of("fit"))):
         progress.say(sentence)
     again = partial(_tell_failure, folder)
-    fitted = without_failures(
-        job, fit_rows(job.index), lambda job, _rows: fitted_signals(job, folder).fitted, partial(again, "fit")
-    )
+    with folder.at("fitting signals"):
+        fitted = without_failures(
+            job, fit_rows(job.index), lambda job, _rows: fitted_signals(job, folder).fitted, partial(again, "fit")
+        )
     job = replace(job, fitted=fitted)
     if job.fitted:
         folder.write_json("facts/signals.json", fit_facts(job))
     first = job.index.readable[: job.plan.batch]
-    timing = without_failures(job, first, lambda job, _rows: seconds_per_image(job), partial(again, "timing"))
+    with folder.at("timing signals"):
+        timing = without_failures(job, first, lambda job, _rows: seconds_per_image(job), partial(again, "timing"))
     folder.write_json("timings/signals.json", timing)
     return job
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from demur import seal
 from demur.errors import InputError, RunError
-from demur.files import read_json
+from demur.files import fetched, read_json
 from demur.pipeline.job import shard_rows
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import read_plan
@@ -143,7 +143,7 @@ def _adopt(
         )
     new = {name: entry for name, entry in entries.items() if planned.get(name) == entry["rows"] and name not in have}
     for name, entry in new.items():
-        contents = {file: (part / file).read_bytes() for file, _ in seal.shard_files(entry)}
+        contents = {file: fetched(part / file).read_bytes() for file, _ in seal.shard_files(entry)}
         if any(seal.sha256_of(contents[file]) != sha256 for file, sha256 in seal.shard_files(entry)):
             raise seal.changed(part, f"records/{name}.parquet")
         folder.adopt(entry, contents)

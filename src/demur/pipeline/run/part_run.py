@@ -18,9 +18,12 @@ from demur.foreign import blamed
 from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.run.begun import begun_run
+from demur.pipeline.run.crashes import as_frozen
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.fitting import stored_signals
-from demur.pipeline.run.loop import begun_run, fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.planned import planned
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
@@ -105,18 +108,17 @@ def measure_part(
     ):
         _claim(folder, part, None if frozen is None else frozen_sha256(frozen))
         folder.write_json("facts/preflight.json", checks)
-        work = list(shards(job))
         if frozen is None:
-            own = [task for task in work if task.condition == CLEAN]
+            own = [task for task in shards(job) if task.condition == CLEAN]
         else:
-            job, own = _after_freeze(job, folder, frozen, [task for task in work if task.condition != CLEAN])
+            job, own = _after_freeze(job, folder, frozen)
         mine = part.share(own)
         _measure(job, folder, mine, progress, used)
     return PartDone(folder=out, part=part, own=len(mine), all=len(own), frozen=frozen is not None)
 
 
 def _measure(job: Job, folder: RunWriter, mine: list[Shard], progress: Progress, resources: Resources) -> None:
-    done = folder.intact({task.name: len(task.rows) for task in mine})
+    done = folder.intact(planned(job, mine))
     missing = [task for task in mine if task.name not in done]
     if not missing:
         return
@@ -128,7 +130,7 @@ def _measure(job: Job, folder: RunWriter, mine: list[Shard], progress: Progress,
         effort.measure(missing)
 
 
-def _after_freeze(job: Job, folder: RunWriter, frozen: Path, rest: list[Shard]) -> tuple[Job, list[Shard]]:
+def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[Shard]]:
     """The job with the signals that were fitted, and the shards without rows on which the model failed as they are.
 
     Raises:
@@ -136,8 +138,10 @@ def _after_freeze(job: Job, folder: RunWriter, frozen: Path, rest: list[Shard]) 
         InputError: its fitted signals are not as they were written.
     """
     check_same_run(RunWriter(frozen), read_json(frozen / METADATA), read_json(folder.path / METADATA))
-    lost = lost_rows(job, read(frozen, CLEAN.name))
-    return replace(job, fitted=stored_signals(job, frozen / "fitted") or {}), [task.without(lost) for task in rest]
+    job, deadly = as_frozen(job, frozen)
+    lost = {**lost_rows(job, read(frozen, CLEAN.name)), **deadly}
+    rest = [task.without(lost) for task in shards(job) if task.condition != CLEAN]
+    return replace(job, fitted=stored_signals(job, frozen / "fitted") or {}), rest
 
 
 def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
@@ -199,7 +203,7 @@ def freeze_run(
         begun_run(plan, run, progress, others, used) as (job, folder, checks, _notes),
     ):
         work = list(shards(job))
-        clean = {task.name: len(task.rows) for task in work if task.condition == CLEAN}
+        clean = planned(job, [task for task in work if task.condition == CLEAN])
         missing = sorted(set(clean) - folder.intact(clean))
         if missing:
             raise RunError(
@@ -211,4 +215,4 @@ def freeze_run(
         progress.say("fitting policies")
         with folder.timed("policies"):
             freeze_policies(fitted, folder, read(folder.path, CLEAN.name))
-    return sum(clean.values()), frozen_sha256(run)
+    return sum(len(each.rows) for each in clean.values()), frozen_sha256(run)

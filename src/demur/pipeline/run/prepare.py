@@ -1,6 +1,7 @@
 """From a plan to its job: the images, the model and the guard that it names, or objects that stand in for them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from demur.data.relabelled import as_opened, under_classes
 from demur.data.unknown_images import unknown_images
 from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
+from demur.pipeline.drawn_rows import check_strata
 from demur.pipeline.job import Job
 from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
@@ -82,7 +84,7 @@ def prepared_job(
     plan: Plan,
     others: StandIns,
     say: Callable[[str], None],
-    check_place: Callable[[Plan], None] = lambda _plan: None,
+    reading: Callable[[Plan, Source], AbstractContextManager[object]] = lambda _plan, _source: nullcontext(),
     kept: KeptImages | None = None,
 ) -> Job:
     """The job of a plan, before anything is asked of the model.
@@ -91,7 +93,8 @@ def prepared_job(
         plan: as it was read.
         others: what stands in for what it names.
         say: told what is being done.
-        check_place: called with the resolved plan before images are read, such as to refuse a folder.
+        reading: called with the resolved plan and the images before these are read, such as to refuse a folder; what
+            it gives is entered while they are read.
         kept: where the images that are read now are kept; by default some are.
 
     Raises:
@@ -107,15 +110,16 @@ def prepared_job(
     source = under_classes(source, classifier.classes, plan.model.address)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     setup = _setup(plan if guard is None else _guarded(plan, guard), source, classifier, say)
-    check_place(setup.plan)
-    unknown = _unknown(plan, source, others.unknown)
-    say("reading the images")
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
-    index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
+    with reading(setup.plan, source):
+        unknown = _unknown(plan, source, others.unknown)
+        say("reading the images")
+        index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
     if guard is not None:
         index = _all_test(index)
     check_sites(setup.policies, index)
+    check_strata(index, plan.conditions.strata, plan.conditions.least)
     lines = preprocessing_lines(address, classifier, as_opened(source))
     strangers = _unknown_images(plan, unknown, index, classifier)
     parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}

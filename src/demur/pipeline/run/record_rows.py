@@ -64,7 +64,8 @@ def measure_corruption(job: Job, condition: Condition, rows: IndexRows) -> pl.Da
     """Images under a corruption."""
     assert condition.corruption is not None
     (x, y), keys = job.load(rows), job.keys(rows, condition.name)
-    return record_table(condition, identity(job, rows), y.cpu(), scores_of(job, condition.corruption(x, keys), keys))
+    shown = scores_of(job, condition.corruption(x, keys), keys)
+    return record_table(condition, identity(job, rows, condition), y.cpu(), shown)
 
 
 def measure_attack(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFrame:
@@ -72,7 +73,7 @@ def measure_attack(job: Job, condition: Condition, rows: IndexRows) -> pl.DataFr
     (x, y), keys = job.load(rows), job.keys(rows, condition.name)
     found = run_attack(condition, job.classifier, x, y, keys, batch=job.plan.batch)
     shown = scores_of(job, found.x, keys, found.logits.cpu())
-    return record_table(condition, identity(job, rows), y.cpu(), shown, found)
+    return record_table(condition, identity(job, rows, condition), y.cpu(), shown, found)
 
 
 def run_attack(
@@ -200,7 +201,7 @@ def _blank(shard: pl.DataFrame) -> pl.DataFrame:
 
 def failure_table(job: Job, condition: Condition, rows: IndexRows, reason: str) -> pl.DataFrame:
     """Rows on which the model failed: the reason, and nothing measured."""
-    known, count = identity(job, rows), len(rows)
+    known, count = identity(job, rows, condition), len(rows)
     unreadable = [error is not None for error in known["error"]]
     columns: dict[str, object] = {
         **known,
@@ -220,9 +221,9 @@ def failure_table(job: Job, condition: Condition, rows: IndexRows, reason: str) 
     )
 
 
-def identity(job: Job, rows: IndexRows) -> dict[str, list[object]]:
-    """What the record says of rows whatever is measured on them."""
-    index = job.index
+def identity(job: Job, rows: IndexRows, condition: Condition | None = None) -> dict[str, list[object]]:
+    """What the record says of rows whatever is measured on them; of a condition also how they were drawn for it."""
+    index, drawn = job.index, None if condition is None else job.drawn(condition)
     return {
         "sample_id": [index.sample_ids[row] for row in rows],
         "split": [index.splits[row] for row in rows],
@@ -230,6 +231,7 @@ def identity(job: Job, rows: IndexRows) -> dict[str, list[object]]:
         "group": [index.groups[row] for row in rows],
         "error": [index.errors[row] for row in rows],
         **_metadata(index, rows),
+        **({} if drawn is None else drawn.of(rows)),
     }
 
 

@@ -1,11 +1,14 @@
-"""What an audit may use of a machine: processes, threads, memory for images. No part of a plan, and of no result."""
+"""What an audit may use: an engine, processes, threads, memory. No part of a plan, and of no result."""
 
+import math
 import os
 from dataclasses import dataclass, replace
 
 from demur.data.kept_images import BUDGET
-from demur.errors import InputError
+from demur.errors import InputError, unknown
 from demur.registry.regular_files import MIB
+
+ENGINES = ("local", "ray")
 
 _WORTH = 15.0
 """Seconds of work for which one more process is started, which takes about four to be of use."""
@@ -23,24 +26,54 @@ class Resources:
         threads: threads of the model in each process; by default one where there may be several processes, so that
             rows do not depend on how many there are, and else what torch takes.
         image_memory: megabytes of decoded images that are kept.
+        engine: "local" for processes of this machine, "ray" for tasks of a Ray cluster.
+        address: where the cluster is, such as "auto"; by default one is started on this machine.
+        gpus: GPUs that a task of a cluster needs, parts of one among them.
+        memory: MiB that a task of a cluster needs, by which it is placed.
     """
 
     workers: int | None = None
     threads: int | None = None
     image_memory: int = BUDGET // MIB
+    engine: str = "local"
+    address: str | None = None
+    gpus: float = 0.0
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
             ("workers", self.workers, 1),
             ("threads", self.threads, 1),
             ("image_memory", self.image_memory, 0),
+            ("gpus_per_task", self.gpus, 0),
+            ("memory_per_task", self.memory, 1),
         ):
-            if value is not None and value < least:
+            if value is not None and not (value >= least and math.isfinite(value)):
                 raise InputError(f"`{name}` must be at least {least}; got {value}.")
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
+        cluster = {"address": self.address, "gpus_per_task": self.gpus or None, "memory_per_task": self.memory}
+        given = [name for name, value in cluster.items() if value is not None]
+        if self.engine == "local" and given:
+            raise InputError(
+                f"`{given[0]}` is about the tasks of a cluster, and this audit runs in processes of this machine. Name "
+                "the engine ray, or leave it out."
+            )
+
+    def with_engine(self, engine: str, address: str | None, gpus: float, memory: int | None) -> "Resources":
+        """The same with another engine.
+
+        Raises:
+            InputError: it does not fit what is said of its tasks.
+        """
+        return replace(self, engine=engine, address=address, gpus=gpus, memory=memory)
 
     def settled(self, *, alone: bool) -> "Resources":
         """The same for a job that stays in this process, or for one of which every process may have a copy."""
-        if alone and self.workers in {None, 1}:
+        if alone and self.workers in {None, 1} and self.engine == "local":
             return replace(self, workers=1)
         return replace(self, threads=self.threads or 1)
 

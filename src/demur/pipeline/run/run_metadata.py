@@ -15,7 +15,7 @@ from demur.attribution.localisation import LOCALISATIONS
 from demur.data import UnknownImages
 from demur.errors import RunError
 from demur.files import json_bytes, read_json
-from demur.pipeline.job import Job, attacked_rows
+from demur.pipeline.job import Job
 from demur.pipeline.plan.condition_titles import title_facts
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.fitting import signal_facts
@@ -107,7 +107,7 @@ def _check_layers(folder: RunWriter, before: Mapping[str, str], now: Mapping[str
 
 def _facts(job: Job) -> dict[str, Any]:
     plan, model, index = job.plan, job.classifier, job.index
-    attacked = any(condition.kind == "attack" for condition in job.conditions)
+    attacked = next((len(job.rows(each)) for each in job.conditions if each.kind == "attack"), 0)
     values = math.prod(model.input_shape)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -131,7 +131,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "duplicates": index.duplicates,
         "excluded": index.excluded,
         "groups": index.group_count,
-        "attacked": len(attacked_rows(index, plan.conditions.attacked)) if attacked else 0,
+        "attacked": attacked,
         "conditions": [_condition_facts(each, job, values) for each in job.conditions],
         "flags": [asdict(flag) for flag in FLAGS],
         "signals": [signal_facts(name, signal, index) for name, signal in job.signals.items()],
@@ -189,9 +189,18 @@ def _condition_facts(condition: Condition, job: Job, values: int) -> Mapping[str
         **title_facts(condition),
         "attack": None if condition.attack is None else {**asdict(condition.attack.facts), "series": condition.series},
         "rows": len(job.rows(condition)),
+        **_if_any("design", _design(condition, job)),
         **_layer_facts(job, condition),
         **_section_facts(condition, values),
     }
+
+
+def _design(condition: Condition, job: Job) -> Mapping[str, Any] | None:
+    """How the rows of a condition were drawn, where that was not alike."""
+    drawn = job.drawn(condition)
+    if drawn is None or not drawn.columns:
+        return None
+    return {"strata": job.plan.conditions.strata, "alike": drawn.alike, "of": drawn.population}
 
 
 def _layer_facts(job: Job, condition: Condition) -> Mapping[str, str]:

@@ -4,8 +4,8 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from demur.files import (
     json_bytes,
     locked,
     read_json,
+    remove,
     whole_lines,
     write_atomically,
     write_json,
 )
 from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.run.flight import Flight
+from demur.pipeline.run.placed_shard import PlacedShard
+from demur.pipeline.run.planned import Planned
 from demur.records import JOURNAL, EncodedShard
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
@@ -57,10 +61,12 @@ class RunWriter:
     Attributes:
         path: the folder.
         harmed: files that were changed since they were written, found when the folder was opened.
+        flight: where it is kept what is being measured; None where nobody needs to know.
     """
 
     path: Path
     harmed: tuple[str, ...] = ()
+    flight: Flight | None = field(default=None, compare=False)
 
     def shards(self) -> dict[str, Mapping[str, Any]]:
         """What the manifest holds and the disk confirms: a shard whose bytes changed is measured again."""
@@ -78,7 +84,7 @@ class RunWriter:
     def _journal(self) -> Path:
         return self.path / JOURNAL
 
-    def add(self, name: str, condition: str, shard: EncodedShard) -> None:
+    def add(self, name: str, condition: str, shard: EncodedShard | PlacedShard) -> None:
         """Write the parts of its scores, then a shard, then the line that names it: what is there already stays."""
         if not (self.path / seal.MANIFEST).exists():
             write_json(self.path / seal.MANIFEST, [])
@@ -116,11 +122,15 @@ class RunWriter:
         """Write a file of JSON, and vouch for it."""
         self.write({name: json_bytes(content)})
 
-    def intact(self, planned: Mapping[str, int]) -> frozenset[str]:
-        """Those of the planned shards, by name and rows, that are there as they were written."""
-        return frozenset(name for name, entry in self.shards().items() if planned.get(name) == entry["rows"])
+    def intact(self, planned: Mapping[str, Planned]) -> frozenset[str]:
+        """Those of the planned shards that are there as they were written, of the images and the condition planned."""
+        return frozenset(
+            name
+            for name, entry in self.shards().items()
+            if name in planned and planned[name].is_in(self.path, name, entry["condition"], entry["rows"])
+        )
 
-    def is_finished(self, planned: Mapping[str, int]) -> bool:
+    def is_finished(self, planned: Mapping[str, Planned]) -> bool:
         """Whether nothing is left to do: every planned shard and every file is there as it was written."""
         return not self.harmed and self.has(seal.MANIFEST) and self.intact(planned) == set(planned)
 
@@ -138,7 +148,7 @@ class RunWriter:
         done = self.shards()
         write_json(self.path / seal.MANIFEST, [done[name] for name in sorted(done)])
         seal.seal_file(self.path, seal.MANIFEST)
-        self._journal.unlink(missing_ok=True)
+        remove(self._journal)
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl."""
@@ -148,11 +158,23 @@ class RunWriter:
         whole = f"{json.dumps(checked_line(line), sort_keys=True)}\n"
         seal.replace_sealed(self.path, file.name, before + whole.encode())
 
+    @property
+    def is_careful(self) -> bool:
+        """Whether shards are measured in other processes only, and first."""
+        return self.flight is not None and self.flight.careful
+
+    @contextmanager
+    def at(self, what: str) -> Iterator[None]:
+        """Inside, the next process could tell what this one died at."""
+        with nullcontext() if self.flight is None else self.flight.at(what):
+            yield
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Note how long what is done inside takes this process."""
+        """Note how long what is done inside takes this process, and that it is at it."""
         begun, spent = time.monotonic(), time.process_time()
-        yield
+        with self.at(name):
+            yield
         self.time(name, time.monotonic() - begun, time.process_time() - spent)
 
     def time(self, name: str, seconds: float, cpu: float) -> None:
@@ -204,13 +226,22 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
         RunError: another process writes into it, or it belongs to another plan or a training.
     """
     with locked(path):
-        seal.refuse_foreign(path, "plan.toml")
-        _sweep(path)
-        _mend_journal(path / JOURNAL)
-        seal.begin(path)
-        harmed = _mended(path)
-        _claim(path, plan)
-        yield RunWriter(path, harmed)
+        yield opened(path, plan)
+
+
+def opened(path: Path, plan: Plan, flight: Flight | None = None) -> RunWriter:
+    """The folder of a plan, which is locked already.
+
+    Raises:
+        RunError: it belongs to another plan or a training.
+    """
+    seal.refuse_foreign(path, "plan.toml")
+    _sweep(path)
+    _mend_journal(path / JOURNAL)
+    seal.begin(path)
+    harmed = _mended(path)
+    _claim(path, plan)
+    return RunWriter(path, harmed, flight)
 
 
 def _mend_journal(journal: Path) -> None:

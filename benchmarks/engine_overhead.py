@@ -1,0 +1,143 @@
+"""What Ray costs over processes of this machine: the same shards by two workers of either, in turn.
+
+    python benchmarks/engine_overhead.py [--quick] [--seconds 30] [--rounds 3]
+
+Four shards of 512 Fashion-MNIST images under PGD, with as many steps as make a shard take so many seconds. Workers have
+the job and have measured a shard each before a clock starts; how long that takes is told beside. Rounds of the engines
+alternate, and the overhead is the median over rounds of the time of Ray over that of the round of processes before it.
+`between` is what a round takes beyond the longer of what its two workers spent measuring: what the engine itself costs,
+also where others use the machine. The last line is JSON.
+"""
+
+import argparse
+import importlib.util
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from demur.pipeline.job import Job, Shard, shards
+from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.begun import begun_run
+from demur.pipeline.run.engine import Engine
+from demur.pipeline.run.engines import engine_of
+from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.prepare import StandIns
+from demur.pipeline.run.resources import Resources
+
+WORKERS = 2
+TRIED = 20
+"""Steps of the shard that tells how many a shard needs."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, rows: int) -> None: ...
+
+    def advance(self, rows: int, what: str, left: float | None = None) -> None: ...
+
+    def say(self, what: str) -> None: ...
+
+
+@contextmanager
+def job_of(steps: int, folder: Path) -> Iterator[tuple[Job, list[Shard]]]:
+    """A job with five shards under attacks of so many steps on every image, whatever falls first."""
+    sizes = [0.010, 0.011, 0.012, 0.013, 0.014]
+    use = ["clean", f"pgd(eps={sizes}, keep='worst', steps={steps})"]
+    plan = read_plan(None, (), {"conditions.use": use, "conditions.attacked": 512})
+    with begun_run(plan, folder, Silent(), StandIns(), Resources(workers=1, threads=1)) as (job, *_):
+        yield job, [task for task in shards(job) if task.condition.attack is not None]
+
+
+def measure(engine: Engine, tasks: list[Shard], out: Path) -> tuple[float, float]:
+    """Seconds until every shard is measured and written, and those beyond what the busier worker spent measuring."""
+    began, found = time.monotonic(), list[MeasuredShard]()
+    for task in tasks:
+        engine.give(task, aside=True)
+    while len(found) < len(tasks):
+        for task, outcome in engine.arrived(wait=True):
+            if not isinstance(outcome, MeasuredShard):
+                raise SystemExit(f"{task.name}: {outcome}")
+            outcome.encoded.write(out, task.name)
+            found.append(outcome)
+    wall = time.monotonic() - began
+    return wall, wall - max(sum(each) for each in _by_worker([one.seconds for one in found]))
+
+
+def _by_worker(seconds: list[float]) -> Iterator[list[float]]:
+    """The shards of either worker, which take the next as they come."""
+    loads: list[list[float]] = [[] for _ in range(WORKERS)]
+    for each in seconds:
+        min(loads, key=sum).append(each)
+    return iter(loads)
+
+
+def warm(resources: Resources, job: Job, tasks: list[Shard], out: Path) -> tuple[Engine, float]:
+    """An engine whose workers have the job and have measured a shard each, and how long that took."""
+    began = time.monotonic()
+    engine = engine_of(resources, out)
+    engine.__enter__()
+    engine.start(job, WORKERS)
+    measure(engine, [replace(task, rows=task.rows[:8], piece=True) for task in tasks[:WORKERS]], out)
+    return engine, time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="shards of 3 seconds, two rounds")
+    parser.add_argument("--seconds", type=float, default=30.0, help="that a shard takes")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    if not importlib.util.find_spec("ray"):
+        print("Ray is not installed: nothing to compare. See: make test-scale")
+        print(json.dumps({"ray": None}))
+        return
+    torch.set_num_threads(1)
+    seconds, rounds = (3.0, 2) if given.quick else (given.seconds, given.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        with job_of(TRIED, out / "tried") as (job, tasks):
+            MeasuredShard.of(job, tasks[0])
+            tried = MeasuredShard.of(job, tasks[0]).seconds
+        with job_of(max(1, round(TRIED * seconds / tried)), out / "run") as (job, tasks):
+            print(json.dumps(compared(job, tasks[1:], out / "run", rounds)))
+
+
+def compared(job: Job, tasks: list[Shard], out: Path, rounds: int) -> dict[str, object]:
+    """Both engines in turn."""
+    engines, started, wall, between = {}, {}, {"local": [], "ray": []}, {"local": [], "ray": []}
+    try:
+        for name in wall:
+            found = Resources(workers=WORKERS, threads=1, engine=name)
+            engines[name], started[name] = warm(found, job, tasks, out)
+        for _ in range(rounds):
+            for name, engine in engines.items():
+                whole, beyond = measure(engine, tasks, out)
+                wall[name].append(whole)
+                between[name].append(beyond)
+                print(
+                    f"{name}: {len(tasks)} shards in {whole:.2f} s, {beyond:.2f} s of them between shards", flush=True
+                )
+    finally:
+        for engine in engines.values():
+            engine.__exit__(None, None, None)
+    ratios = [ray / local - 1 for local, ray in zip(wall["local"], wall["ray"], strict=True)]
+    return {
+        "shard_seconds": round(statistics.median(wall["local"]) * WORKERS / len(tasks), 2),
+        "local_seconds": [round(each, 2) for each in wall["local"]],
+        "ray_seconds": [round(each, 2) for each in wall["ray"]],
+        "between_seconds": {name: round(statistics.median(each), 3) for name, each in between.items()},
+        "start_seconds": {name: round(each, 1) for name, each in started.items()},
+        "overhead": round(statistics.median(ratios), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What an audit expected to take, once its first shard was measured, beside what it took."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from demur.analysis.quantity import Table
+from demur.analysis.run_folder import Run
+from demur.records import shard_entries
+from demur.seal import shard_files
+
+PLANNED, SPENT, TIMES = "timings/planned.json", "timings/spent.json", "timings/times.jsonl"
+
+
+class EffortRow(Table):
+    """One kind of condition: its rows, and passes, seconds of the processor and bytes on disk, planned and spent."""
+
+    kind: str
+    rows: int
+    planned_passes: int
+    passes: int
+    planned_seconds: float
+    seconds: float
+    planned_bytes: int
+    bytes: int
+
+
+class Effort(Table):
+    """All kinds; `others` are seconds of the processor of what is no row, which no plan is made of.
+
+    `memory` is the most that a process held, in bytes; `planned_memory` what it held after the first shard. Both are
+    null where that was not kept.
+    """
+
+    rows: tuple[EffortRow, ...]
+    others: float
+    planned_memory: int | None
+    memory: int | None
+
+
+def effort(run: Run) -> Effort | None:
+    """The table; None where the audit kept no plan, as one that was merged of parts and earlier ones."""
+    planned, spent = run.optional_file(PLANNED), run.optional_file(SPENT)
+    if planned is None:
+        return None
+    kinds = [entry["kind"] for entry in run.facts["conditions"]]
+    seconds, sizes = _seconds(run.path), dict(_sizes(run.path))
+    return Effort(
+        rows=tuple(
+            EffortRow(
+                kind=kind,
+                rows=int(told["rows"]),
+                planned_passes=int(told["passes"]),
+                passes=_passes(run, kind),
+                planned_seconds=told["seconds"],
+                seconds=sum(spent for number, spent in seconds.items() if _kind(number, kinds) == kind),
+                planned_bytes=int(told["bytes"]),
+                bytes=sum(size for shard, size in sizes.items() if _kind(shard.partition("-")[0], kinds) == kind),
+            )
+            for kind, told in planned["kinds"].items()
+        ),
+        others=sum(spent for name, spent in seconds.items() if _kind(name, kinds) is None),
+        planned_memory=planned["memory"],
+        memory=None if spent is None else spent["memory"],
+    )
+
+
+def _kind(name: str, kinds: list[str]) -> str | None:
+    """The kind of the condition whose number a shard's name begins with; None of what is no shard."""
+    number = name.removeprefix("c")
+    known = name.startswith("c") and number.isdecimal() and int(number) < len(kinds)
+    return kinds[int(number)] if known else None
+
+
+def _passes(run: Run, kind: str) -> int:
+    tables = (run.drawn(entry["name"]) for entry in run.facts["conditions"] if entry["kind"] == kind)
+    return sum(int(table["forwards"].sum()) + int(table["backwards"].sum()) for table in tables)
+
+
+def _seconds(run: Path) -> dict[str, float]:
+    """Seconds of the processor by condition, `c003`, and by step; what was done again counts each time."""
+    found: dict[str, float] = {}
+    path = run / TIMES
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
+        if not line.endswith("}"):  # cut off when the audit was killed
+            continue
+        entry = json.loads(line)
+        name = str(entry["name"]).partition("-s")[0]
+        found[name] = found.get(name, 0.0) + float(entry["cpu"])
+    return found
+
+
+def _sizes(run: Path) -> Iterator[tuple[str, int]]:
+    """Bytes of each shard, its parts with it."""
+    for entry in shard_entries(run):
+        yield entry["shard"], sum((run / name).stat().st_size for name, _ in shard_files(entry))

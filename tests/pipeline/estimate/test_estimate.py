@@ -1,0 +1,122 @@
+"""What a plan is expected to take: passes and bytes near those of the audit, sharing out, prices, refusals."""
+
+import json
+
+import pytest
+from tests import tiny
+
+from demur.cli.estimate_command import estimate_words, refuse_without_estimate
+from demur.errors import InputError
+from demur.pipeline.estimate.estimate import READING, REPORT, Machines, Stage, _on, estimate
+from demur.pipeline.estimate.probe import stands_for
+from demur.pipeline.plan.conditions import conditions
+from demur.pipeline.run.prepare import StandIns
+from demur.records import read, shard_entries
+
+
+@pytest.fixture(scope="module")
+def said():
+    return []
+
+
+@pytest.fixture(scope="module")
+def expected(said):
+    given = StandIns(source=tiny.source(), classifier=tiny.classifier())
+    return estimate(tiny.plan(), Machines(workers=2, price=0.5), said.append, given)
+
+
+def stage(found, name):
+    return next(each for each in found.stages if each.name == name)
+
+
+def spent(run, kind):
+    """Rows, passes and bytes of the conditions of a kind in a finished run."""
+    facts = json.loads((run / "run.json").read_text())["conditions"]
+    names = [entry["name"] for entry in facts if entry["kind"] == kind]
+    tables = [read(run, name) for name in names]
+    passes = sum(int(table["forwards"].sum()) + int(table["backwards"].sum()) for table in tables)
+    shards = [entry["shard"] for entry in shard_entries(run) if entry["condition"] in names]
+    size = sum((run / "records" / f"{shard}.parquet").stat().st_size for shard in shards)
+    return sum(map(len, tables)), passes, size
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("clean", 1.01), ("corruption", 1.01), ("attack", 1.5)])
+def test_rows_passes_and_bytes_are_near_those_of_the_audit(expected, finished, kind, factor):
+    rows, passes, size = spent(finished, kind)
+    found = stage(expected, kind)
+    assert found.rows == rows
+    assert passes / factor <= found.passes <= passes * factor
+    assert size / 1.3 <= found.bytes <= size * 1.3
+
+
+def test_every_stage_has_its_seconds_and_the_whole_is_their_sum(expected):
+    assert all(each.seconds > 0 for each in expected.stages)
+    assert expected.processor_hours * 3600 == pytest.approx(sum(each.seconds for each in expected.stages))
+    assert expected.passes == sum(each.passes for each in expected.stages)
+    assert expected.hours < expected.processor_hours
+    assert expected.cost == pytest.approx(0.5 * expected.hours)
+    assert expected.memory > 10**8
+    assert expected.not_counted
+
+
+def test_what_is_tried_is_told(expected, said):
+    assert "reading the images" in said
+    tried = [text for text in said if text.startswith("trying ")]
+    severities = [text for text in tried if "gaussian_noise" in text]
+    assert len(severities) == 1
+    assert any("keep='worst'" in text for text in tried)
+
+
+def test_the_table_has_every_stage_and_what_is_not_counted(expected):
+    words = estimate_words(expected)
+    assert all(each.name in words for each in expected.stages)
+    assert "On 1 machine with 2 processes: " in words
+    assert "Cost: " in words
+    assert expected.not_counted[0] in words
+    assert json.loads(json.dumps(expected.facts))["passes"] == expected.passes
+
+
+def stages():
+    alone = [Stage(name=name, rows=0, passes=0, seconds=10, bytes=0) for name in (READING, "checks of model and data")]
+    last = Stage(name=REPORT, rows=0, passes=0, seconds=20, bytes=5)
+    trials = Stage(name="trials of the measurement", rows=0, passes=0, seconds=60, bytes=0)
+    shared = [
+        Stage(name=name, rows=9, passes=1, seconds=seconds, bytes=7, shared=True)
+        for name, seconds in (("clean", 600), ("attack", 3000))
+    ]
+    return [*alone, *shared, trials, last]
+
+
+def test_one_machine_shares_shards_and_does_the_rest_beside_them():
+    found = _on(Machines(workers=4), stages(), None, 1.0)
+    assert found.hours * 3600 == pytest.approx(10 + 10 + 20 + 150 + (3000 + 60) / 4)
+    assert found.processor_hours * 3600 == pytest.approx(3700)
+    assert found.bytes == 19
+    assert found.cost is None
+
+
+def test_many_machines_read_all_images_twice_and_are_paid_while_they_measure():
+    found = _on(Machines(workers=2, machines=5, price=3.6), stages(), None, 1.0)
+    parts, alone = 3600 / 10 + 40, 100
+    assert found.hours * 3600 == pytest.approx(parts + alone)
+    assert found.cost == pytest.approx((5 * parts + alone) / 1000)
+    assert found.processor_hours * 3600 == pytest.approx(3700 + 5 * 40)
+
+
+def test_severities_of_a_corruption_stand_for_each_other_and_attacks_for_themselves():
+    found = conditions(["low_light(severity=[1, 2])", "pgd(eps=[0.1, 0.2])"], tiny.SHAPE)
+    assert len({stands_for(each) for each in found}) == 1 + 1 + 2
+
+
+@pytest.mark.parametrize("given", [{"machines": 0}, {"workers": 0}, {"price": -1.0}, {"price": float("nan")}])
+def test_numbers_that_cannot_be_are_refused(given):
+    with pytest.raises(InputError, match="must be"):
+        Machines(**given)
+
+
+@pytest.mark.parametrize(("option", "name"), [({"json": True}, "--json"), ({"price": 0.5}, "--price-per-hour")])
+def test_what_only_an_estimate_counts_with_is_refused_without_one(option, name):
+    with pytest.raises(InputError, match=name):
+        refuse_without_estimate(estimate=False, **option)
+    refuse_without_estimate(estimate=True, **option)
+    refuse_without_estimate(estimate=False, machines=False, price=None)
