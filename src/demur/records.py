@@ -254,7 +254,7 @@ def read(run: Path, condition: str | None = None, prefix_left_out: str | None = 
 
 def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
     """Some columns of one shard by its name, whatever the manifest says of it."""
-    return pl.read_parquet(run / "records" / f"{name}.parquet", columns=list(columns))
+    return pl.read_parquet(fetched(run / "records" / f"{name}.parquet"), columns=list(columns))
 
 
 def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
@@ -273,12 +273,28 @@ def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None
 
 def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
     """`sample_id` and the parts of scores under a condition, in planned order; None unless every shard has them."""
-    entries = [entry for entry in shard_entries(run) if entry["condition"] == condition]
+    return read_parts_of(run, [entry for entry in shard_entries(run) if entry["condition"] == condition])
+
+
+def read_parts_of(run: Path, entries: Sequence[Mapping[str, Any]]) -> pl.DataFrame | None:
+    """The same of some shards."""
     paths = [run / "parts" / f"{entry['shard']}.parquet" for entry in entries]
     named = all("check" not in entry or "parts" in entry for entry in entries)  # earlier manifests name no parts
     if not paths or not named or not all(fetched(path).exists() for path in paths):
         return None
     return pl.concat([_read_table(path) for path in paths])
+
+
+def read_with_parts(run: Path, condition: str, prefix_left_out: str | None = None) -> pl.DataFrame:
+    """The rows of a condition, with the parts of their scores where they were kept and are of the same rows."""
+    table, parts = read(run, condition, prefix_left_out), read_parts(run, condition)
+    return table if parts is None else with_parts(table, parts)
+
+
+def with_parts(table: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
+    """Rows beside the parts of their scores; alone where these are of other rows."""
+    same = parts["sample_id"].equals(table["sample_id"])
+    return table.hstack(parts.drop("sample_id")) if same else table
 
 
 def _read_table(path: Path, prefix_left_out: str | None = None) -> pl.DataFrame:

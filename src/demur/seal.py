@@ -26,6 +26,9 @@ JOURNALS = ("log.jsonl", "opened.jsonl")
 
 Seal: TypeAlias = Mapping[str, list[str]]
 
+AGGREGATES = "aggregates/"
+"""What was counted of the records, which stands until these change."""
+
 _DERIVED = frozenset({"results.json", "report.html", "junit.xml", "summary.md"})
 
 
@@ -53,7 +56,7 @@ def refuse_foreign(path: Path, own: str) -> None:
 
 def is_derived(name: str) -> bool:
     """Whether a file is worked out of the others, and written anew by each report."""
-    return name in _DERIVED or name.startswith(("tables/", "figures/"))
+    return name in _DERIVED or name.startswith(("tables/", "figures/", AGGREGATES))
 
 
 def begin(run: Path) -> None:

@@ -52,5 +52,7 @@ def test_what_is_wrong_is_told_by_its_address(demur, objects):
     assert (found.status, found.err.startswith("demur: s3://bucket/none is not a run folder")) == (2, True)
     found = demur("report", "s3://bucket")
     assert (found.status, "is s3://BUCKET/NAME or gs://BUCKET/NAME" in found.err) == (2, True)
+    found = demur("train", "simple_cnn", "fashion", "--out", "s3://bucket/net")
+    assert (found.status, "Only run folders may lie there" in found.err) == (2, True)
     found = demur("merge", "s3://bucket/parts/*", "--out", "s3://bucket/run")
     assert (found.status, "s3://bucket/parts/* names no folder" in found.err) == (2, True)

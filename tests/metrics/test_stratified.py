@@ -192,3 +192,18 @@ def test_a_failure_table_knows_the_weights():
     own = how.weights[~accepted]
     assert found.precision.value == pytest.approx(own @ wrong[~accepted] / own.sum())
     assert failure_table(accepted, wrong).accuracy == proportion(~wrong)
+
+
+@pytest.mark.parametrize(
+    ("alike", "common", "rare"), [(1000, 0.0015, 0.02), (1000, 0.002, 0.1), (2000, 0.001, 0.02), (700, 0.003, 0.02)]
+)
+def test_a_heavy_stratum_in_which_nothing_was_seen_is_not_taken_to_be_without_spread(alike, common, rare):
+    """One stratum of 99 % and a hundred rare ones of a million images, of which 30 each are drawn."""
+    rng, found, own = np.random.default_rng(8), [], round(0.99 * alike)
+    strata = np.repeat(np.arange(101), [own, *[30] * 100])
+    how = design(np.repeat([990_000 / own, 100 / 30], [own, 3000]), strata)
+    for _ in range(DRAWS):
+        found.append(design_share(rng.random(len(strata)) < np.where(strata == 0, common, rare), how))
+    low, high = held(found, 0.99 * common + 0.01 * rare)
+    assert low <= 0.03
+    assert high <= 0.03

@@ -133,6 +133,7 @@ def test_shares_are_weighted_by_hand(runs):
     (row,) = (row for row in results.conditions if row.condition == PGD)
     assert row.accuracy.value == pytest.approx(float(weights @ right / weights.sum()))
     assert row.accuracy.n == len(table)
+    assert f"({len(table) - 40} of {len(table)} images are more of rare labels; shares are weighted)" in row.sentence
     assert abs(row.accuracy.value - right.mean()) > 0.01
 
 

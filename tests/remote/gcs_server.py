@@ -1,12 +1,13 @@
-"""A server of objects with the XML interface of Google Cloud Storage, as its documentation has it: generations and all."""
+"""A server of objects with the XML interface of Google Cloud Storage, as its documentation has it, with generations."""
 
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LIST = """<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>1</KeyCount>{}</ListBucketResult>"""
-ONE = "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{}</ETag><Size>{}</Size></Contents>"
+LIST = "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>1</KeyCount>{}</ListBucketResult>"
+DAY = "<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+ONE = f"<Contents><Key>{{}}</Key>{DAY}<ETag>{{}}</ETag><Size>{{}}</Size></Contents>"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -23,7 +24,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, body=b"", number=None, content=b""):
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body or content)))
+        length = len(content) if self.command == "HEAD" else len(body)
+        self.send_header("Content-Length", str(length))
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         if number is not None:
             self.send_header("ETag", tag(content))
@@ -41,11 +43,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             self.server.count += 1
             self.server.held[self.key] = (self.server.count, content)
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.send_header("ETag", tag(content))
-            self.send_header("x-goog-generation", str(self.server.count))
-            self.end_headers()
+            return self.answer(200, b"", self.server.count, content)
 
     def do_GET(self):
         query = parse_qs(urlsplit(self.path).query)
@@ -59,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         number, content = self.server.held[self.key]
         return self.answer(200, content, number, content)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - http.server calls it so
 
     def do_DELETE(self):
         there = self.server.held.pop(self.key, None)

@@ -2,12 +2,14 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
 from demur.errors import InputError, RunError
 from demur.remote.lease import Lease, lease_period
-from demur.remote.objects import Objects, Version
+from demur.remote.objects import ConflictError, Objects, Version
 
 KEY = "runs/first/lease.json"
 
@@ -85,6 +87,29 @@ def test_a_holder_that_nobody_replaced_goes_on_after_any_time(lease):
     time.sleep(0.5)
     own.confirm()
     assert own.is_held
+
+
+class Slow(Objects):
+    """A store that takes its time, and knows what it refused."""
+
+    refused: ClassVar[list[bytes]] = []
+
+    def put(self, key, content, after):
+        time.sleep(0.005)
+        try:
+            return super().put(key, content, after)
+        except ConflictError:
+            self.refused.append(content)
+            raise
+
+
+def test_many_who_ask_at_once_are_not_taken_for_others(lease, objects):
+    own = lease(30, Slow("s3://bucket", objects.store))
+    own.acquire()
+    Slow.refused.clear()  # those that try the store
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: own._renew(), range(64)))
+    assert (Slow.refused, own.is_held) == ([], True)
 
 
 class Careless(Objects):

@@ -33,7 +33,7 @@ def failing(monkeypatch):
 
 
 def passing(count):
-    text = "Generic S3 error: Error performing PUT x in 1s, after 4 retries - Server returned non-2xx status code: 503 Slow"
+    text = "Generic S3 error: Error performing PUT x, after 4 retries - Server returned non-2xx status code: 503 Slow"
     return [GenericError(text)] * count
 
 
@@ -85,9 +85,7 @@ def test_an_answer_that_was_lost_is_no_conflict_with_oneself(objects, failing):
 
 def test_patience_ends_with_what_stays_and_what_to_do(objects, failing):
     failing("put", *passing(50))
-    with pytest.raises(
-        RunError, match=r"s3://bucket: cannot write a: .+ for 0 s \(.*503 Slow.*the same command continues"
-    ):
+    with pytest.raises(RunError, match=r"s3://bucket: cannot write a: .+ for 0 s \(.*503 Slow.*same command continues"):
         objects.put("a", b"one", None)
 
 
@@ -148,5 +146,5 @@ def test_without_obstore_the_install_line_is_told(monkeypatch):
 
 def test_settings_that_cannot_be_used_are_told(monkeypatch):
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", "nothing.json")
-    with pytest.raises(InputError, match="gs://bucket/run cannot be opened: .*Correct the settings of the store"):
+    with pytest.raises(InputError, match=r"gs://bucket/run cannot be opened: .*Correct the settings of the store"):
         open_objects(RemoteFolder.of("gs://bucket/run"))

@@ -24,7 +24,7 @@ def row(kind, **changes):
 def table(**changes):
     facts = {
         "rows": (row("clean"), row("attack", rows=1000, seconds=2.25)),
-        "beside": 30.5,
+        "others": 30.5,
         "planned_memory": 410_000_000,
         "memory": 795_000_000,
     }

@@ -18,6 +18,9 @@ from demur.analysis.accuracy.slices import slices, worst_slice
 from demur.analysis.accuracy.team_cost import team
 from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
+from demur.analysis.aggregates.counted_results import with_counts
+from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.kept_aggregates import chosen_counts
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
 from demur.analysis.effort_table import effort
@@ -64,12 +67,18 @@ def analyse(path: Path | str) -> Results:
         RunError: the folder holds no finished run.
     """
     with working_folder(path) as folder:
-        results = shortened(tables_of(open_run(folder)))
+        run = open_run(folder)
+        counted = chosen_counts(run, keep=False)
+        results = shortened(tables_of(run if counted is None else counted.run, counted))
         return results.model_copy(update={"label_access": label_access(openings(folder))}).of_folder(folder)
 
 
-def tables_of(run: Run) -> Results:
+def tables_of(run: Run, counted: CountedRun | None = None) -> Results:
     """The same without what is said of the opening of labels, and with every class however many there are.
+
+    Args:
+        run: the run.
+        counted: what was counted of all its rows, where the run holds a sample of them.
 
     Raises:
         RunError: the policies of the plan are not all there.
@@ -86,6 +95,8 @@ def tables_of(run: Run) -> Results:
     results = results.model_copy(update={**_optional_tables(run, plan), "figures": _figures(run, results)})
     reported = results.manipulation.eps if results.manipulation else None
     results = results.model_copy(update={"guard_attack": guard_attack(run, reported)})
+    if counted is not None:
+        results = with_counts(counted, results, plan.get("purpose", {}))
     gates = judge_gates(plan.get("gates", {}), results)
     results = results.model_copy(update={"breaks": what_breaks(results)})
     step = by_the_gates(gates) if results.state in {"issued", "undeclared"} else None

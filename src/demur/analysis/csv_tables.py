@@ -43,9 +43,9 @@ def csv_tables(results: Results) -> dict[str, pl.DataFrame]:
     return {f"{name}.csv": _frame(lines) for name, lines in found.items() if lines}
 
 
-def table_files(run: Run, results: Results) -> dict[str, bytes]:
-    """Every table as a file of `tables/` in a run folder, by its name."""
-    tables = {**csv_tables(results), **dict(image_tables(run))}
+def table_files(run: Run, results: Results, counted: Mapping[str, pl.DataFrame] | None = None) -> dict[str, bytes]:
+    """Every table as a file of `tables/` in a run folder, by its name; those that were `counted` in place of others."""
+    tables = {**csv_tables(results), **dict(image_tables(run)), **(counted or {})}
     return {f"{FOLDER}/{name}": csv_bytes(table) for name, table in tables.items()}
 
 

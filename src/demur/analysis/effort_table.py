@@ -26,14 +26,14 @@ class EffortRow(Table):
 
 
 class Effort(Table):
-    """All kinds; `beside` are seconds of the processor of what is no row, which no plan is made of.
+    """All kinds; `others` are seconds of the processor of what is no row, which no plan is made of.
 
     `memory` is the most that a process held, in bytes; `planned_memory` what it held after the first shard. Both are
     null where that was not kept.
     """
 
     rows: tuple[EffortRow, ...]
-    beside: float
+    others: float
     planned_memory: int | None
     memory: int | None
 
@@ -59,7 +59,7 @@ def effort(run: Run) -> Effort | None:
             )
             for kind, told in planned["kinds"].items()
         ),
-        beside=sum(spent for name, spent in seconds.items() if _kind(name, kinds) is None),
+        others=sum(spent for name, spent in seconds.items() if _kind(name, kinds) is None),
         planned_memory=planned["memory"],
         memory=None if spent is None else spent["memory"],
     )

@@ -105,6 +105,23 @@ class ConditionTitle(Table):
     points: str | None = None
 
 
+class Aggregates(Table):
+    """How results of more rows than are held came about: counted over all of them, or worked out on a sample.
+
+    Of `rows` rows of `images` clean images, `sampled` clean ones and as many corrupted ones of each condition as
+    `sampled_corrupted` says (null without corruptions) are the sample; each table has its own `n`. Scores were counted
+    on a grid of the relative `resolution`; `slack` says how far each kind of number read off it may be from that of the
+    rows themselves.
+    """
+
+    rows: int
+    images: int
+    sampled: int
+    sampled_corrupted: int | None
+    resolution: float
+    slack: dict[str, float]
+
+
 class Results(Table):
     """Everything the report may show.
 
@@ -182,6 +199,7 @@ class Results(Table):
     overhead: Overhead | None = None
     masking: Masking | None = None
     effort: Effort | None = Field(default=None, exclude=True)
+    aggregates: Aggregates | None = Field(default=None, exclude_if=lambda found: found is None)
 
     _folder: Path | None = PrivateAttr(default=None)
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.analysis.row_design import alike, share_of
+from demur.analysis.row_sample import MeasuredRows, RowSample
 from demur.errors import RunError
 from demur.files import read_json
 from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
-from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_parts, shard_entries, wrong
+from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_with_parts, shard_entries, wrong
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -76,19 +77,6 @@ def _no_run(path: Path) -> RunError:
 _GO_ON = "Run the audit to its end; the same command continues."
 
 
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """Rows of a condition, parted by split when that is first asked for."""
-
-    every: pl.DataFrame
-
-    @cached_property
-    def by_split(self) -> Mapping[str, pl.DataFrame]:
-        """The rows of each split there is, in order."""
-        parts = self.every.partition_by("split", maintain_order=True)
-        return {str(part["split"][0]): part for part in parts}
-
-
 @dataclass(frozen=True)
 class Run:
     """Everything an audit left behind; `conditions` and `signals` are the facts the audit wrote about them."""
@@ -96,6 +84,8 @@ class Run:
     path: Path
     files: frozenset[str] | None = None
     """Those that the audit wrote; others are not read. None: whatever is there."""
+    sample: RowSample | None = None
+    """What stands for all rows, where there are too many of them."""
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -138,11 +128,15 @@ class Run:
     @cached_property
     def _tables(self) -> Mapping[str, pl.DataFrame]:
         """The rows of every condition without their logits, which are as many columns as there are classes."""
+        if self.sample is not None:
+            return self.sample.tables
         tables = {}
         for entry in self.facts["conditions"]:
             name = entry["name"]
             tables[name] = (
-                _with_parts(self.path, name) if self.planned_rows[name] else read(self.path, "clean", LOGIT).clear()
+                read_with_parts(self.path, name, LOGIT)
+                if self.planned_rows[name]
+                else read(self.path, "clean", LOGIT).clear()
             )
         return tables
 
@@ -158,16 +152,17 @@ class Run:
     def drawn(self, condition: str, split: str | None = None) -> pl.DataFrame:
         """The same with all rows that were measured; where some stand for more than others they say so."""
         found = self._measured[condition]
-        return found.every if split is None else found.by_split.get(split, found.every.clear())
+        return found.every if split is None else found.of(split)
 
     @cached_property
-    def _measured(self) -> Mapping[str, "_Measured"]:
+    def _measured(self) -> Mapping[str, MeasuredRows]:
         """The rows that could be measured of every condition."""
         found = {}
         for name, table in self._tables.items():
-            lost = self._lost[1 if name in self._forward else 0]
-            rows = table.filter(pl.col("error").is_null())
-            found[name] = _Measured(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
+            lost = self.lost(name)
+            whole = table["error"].null_count() == len(table)  # then they are not held twice
+            rows = table if whole else table.filter(pl.col("error").is_null())
+            found[name] = MeasuredRows(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
         return found
 
     @property
@@ -188,6 +183,10 @@ class Run:
             entry["name"] for entry in self.facts["conditions"] if entry["kind"] in {"clean", "corruption"}
         )
 
+    def lost(self, condition: str) -> list[str]:
+        """The images that take no part under a condition, for the model failed on them under another."""
+        return self._lost[1 if condition in self._forward else 0]
+
     @cached_property
     def _lost(self) -> tuple[list[str], list[str]]:
         """The images on which the model failed: under any condition, and clean or corrupted."""
@@ -203,10 +202,12 @@ class Run:
 
     def planned(self, condition: str) -> int:
         """How many rows a condition has, those that failed among them."""
-        return len(self._tables[condition])
+        return self.sample.effort_of(condition, "rows") if self.sample else len(self._tables[condition])
 
     def rebatched(self, condition: str) -> int:
         """How many rows of a condition were measured in another batch than planned."""
+        if self.sample is not None:
+            return self.sample.effort_of(condition, "rebatched")
         rows = self._tables[condition]
         return rows.filter(pl.col("error").is_null())[BATCH_SIZE].count() if BATCH_SIZE in rows.columns else 0
 
@@ -218,6 +219,8 @@ class Run:
     @cached_property
     def passes(self) -> tuple[int, int]:
         """All forwards and backwards made."""
+        if self.sample is not None:
+            return self.sample.passes
         sums = [
             table.select(pl.col("forwards").sum(), pl.col("backwards").sum()).row(0) for table in self._tables.values()
         ]
@@ -281,7 +284,8 @@ class Run:
     @cached_property
     def logits(self) -> Floats:
         """Of the clean rows, (rows, classes); without a column where none were kept."""
-        table, kept = read(self.path, "clean"), self.rows("clean")["sample_id"].to_list()
+        table = read(self.path, "clean") if self.sample is None else self.sample.logits
+        kept = self.rows("clean")["sample_id"].to_list()
         names = [name for name in (f"{LOGIT}{k}" for k in range(len(self.classes))) if name in table.columns]
         return table.filter(pl.col("sample_id").is_in(kept)).select(names).to_numpy()
 
@@ -302,16 +306,10 @@ class Run:
         return rows[name] if name in rows.columns else pl.Series(name, [None] * len(rows), dtype=pl.String())
 
 
-def _with_parts(path: Path, condition: str) -> pl.DataFrame:
-    """The rows of a condition, with the parts of their scores where they were kept and are of the same rows."""
-    table, parts = read(path, condition, LOGIT), read_parts(path, condition)
-    if parts is None or not parts["sample_id"].equals(table["sample_id"]):
-        return table
-    return table.hstack(parts.drop("sample_id"))
-
-
 def independent_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """One image of each group, chosen by its id alone as the certificate does; all rows where none has a group."""
+    if groups(rows) is None:
+        return rows
     every = np.arange(len(rows), dtype=np.float64)
     ids = rows["sample_id"].to_list()
     one = Calibration(scores=every, wrong=wrong(rows), groups=groups(rows), ids=ids).one_per_group()

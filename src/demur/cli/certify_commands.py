@@ -12,7 +12,7 @@ import typer
 from demur.cli.run_folders import RunFolder
 from demur.errors import InputError
 from demur.registry import build
-from demur.remote import shown
+from demur.remote import addressed
 
 if TYPE_CHECKING:
     from demur.pipeline.table.answers import Answers
@@ -144,7 +144,7 @@ def _words(answers: "Answers", found: "TableCertificate", report: Path | None) -
         else "Nothing is guaranteed. `demur labels` says how many labels a risk needs."
     )
     if report is not None:
-        yield shown(f"Report: {report}")
+        yield addressed(f"Report: {report}")
 
 
 def labels(

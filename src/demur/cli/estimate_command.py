@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demur.cli.settings import progress_display, results_alone
+from demur.errors import InputError
 
 if TYPE_CHECKING:
     from demur.pipeline.estimate.estimate import Estimate, Machines
@@ -17,6 +18,20 @@ Estimated = Annotated[
 Counted = Annotated[int, typer.Option(help="With --estimate: machines that share the work out.")]
 Price = Annotated[float | None, typer.Option(help="With --estimate: what one machine costs an hour.")]
 AsJson = Annotated[bool, typer.Option("--json", help="With --estimate: print JSON instead of a table.")]
+
+
+_OPTIONS = {"machines": "--machines", "workers": "--workers", "price": "--price-per-hour", "json": "--json"}
+
+
+def refuse_without_estimate(*, estimate: bool, **options: object) -> None:
+    """Refuse what only an estimate counts with.
+
+    Raises:
+        InputError: an option was given, and no estimate was asked for.
+    """
+    name = next((_OPTIONS[key] for key, value in options.items() if value), None)
+    if name is not None and not estimate:
+        raise InputError(f"{name} of demur plan says what an estimate counts with. Add --estimate, or leave it out.")
 
 
 def print_estimate(chosen: "Plan", on: "Machines", *, as_json: bool) -> None:
@@ -32,7 +47,7 @@ def print_estimate(chosen: "Plan", on: "Machines", *, as_json: bool) -> None:
 
 
 def estimate_words(found: "Estimate") -> str:
-    """The stages in a table, then what they come to.
+    """The stages in a table, then the whole on the machines.
 
     Sizes are powers of ten; times are of one processor, but for the last.
     """
@@ -89,7 +104,7 @@ def _size(size: float) -> str:
     """Bytes as people say them.
 
     >>> _size(0), _size(1234), _size(5.6e9)
-    ('—', '1.2 kB', '5.6 GB')
+    ('—', '1.23 kB', '5.6 GB')
     """
     if not size:
         return "—"

@@ -23,7 +23,7 @@ from demur.cli.settings import (
     refuse_beside,
 )
 from demur.errors import InputError, legible
-from demur.remote import shown
+from demur.remote import addressed
 
 if TYPE_CHECKING:
     from demur.guard import Decision, Guard
@@ -115,7 +115,8 @@ def _fit(named: "Plan", run: Path | None, out: Path, choices: "GuardChoices", de
         guard_of_run(run, out, choices)
         guard = Guard.load(out)
     print("\n".join(guard_words(guard, verify_files(out))))
-    print(f"{HASHES}\nReport: {shown(str(run / 'report.html'))}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
+    page = addressed(str(run / "report.html"))
+    print(f"{HASHES}\nReport: {page}\nGuard: {out}\nNext: demur guard predict {out} IMAGES…")
 
 
 def show(

@@ -19,7 +19,7 @@ from demur.cli.settings import (
     status,
 )
 from demur.errors import InputError
-from demur.remote import shown
+from demur.remote import addressed
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
@@ -55,7 +55,7 @@ def audit_part(
     with progress_display() as progress:
         done = measure_part(chosen, part, place, progress, frozen=frozen, others=StandIns(device=device), resources=use)
     kind = "other" if done.frozen else "clean"
-    print(shown(f"Part {part}: {done.own} of {done.all} {kind} shards measured, in {done.folder}"))
+    print(addressed(f"Part {part}: {done.own} of {done.all} {kind} shards measured, in {done.folder}"))
     print("Next, with every part there: demur merge PART… --out RUN")
 
 
@@ -88,13 +88,13 @@ def merge(
     use = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     found = merge_parts(parts, out)
     for note in found.notes:
-        print(shown(note), file=sys.stderr)
-    print(shown(f"Merged {found.added} shards into {out}; {found.there} were there already."), file=sys.stderr)
+        print(addressed(note), file=sys.stderr)
+    print(addressed(f"Merged {found.added} shards into {out}; {found.there} were there already."), file=sys.stderr)
     if not found.whole:
-        print(shown(_missing(found)))
+        print(addressed(_missing(found)))
         raise typer.Exit(3 if found.missing_clean or found.frozen else 0)
     words, code = _finished(out, device, use)
-    print((out / "results.json").read_text("utf-8") if json else shown(words))
+    print((out / "results.json").read_text("utf-8") if json else addressed(words))
     raise typer.Exit(code)
 
 
@@ -141,4 +141,4 @@ def freeze(
     with progress_display() as progress:
         rows, sha256 = freeze_run(run, progress, others=StandIns(device=device), resources=use)
     print(f"Frozen on {rows:,} clean rows: {sha256}")
-    print(shown(f"Next, every part again: demur audit … --shard i/N --frozen {run}"))
+    print(addressed(f"Next, every part again: demur audit … --shard i/N --frozen {run}"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate
+from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate, refuse_without_estimate
 from demur.cli.part_commands import Frozen, Shard, audit_part
 from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
@@ -39,11 +39,19 @@ from demur.cli.settings import (
 from demur.cli.shard_scripts import ScriptFormat, shard_script
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
-from demur.remote import shown
+from demur.remote import addressed
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
     from demur.pipeline.run.resources import Resources
+
+
+class ReportRows(StrEnum):
+    """Which rows a report holds."""
+
+    AUTO = "auto"
+    ALL = "all"
+    COUNTED = "counted"
 
 
 class FigureFormat(StrEnum):
@@ -101,7 +109,7 @@ def audit(
     if shard is not None or frozen is not None:
         return audit_part(chosen, shard, frozen, out, device, resources)
     folder, words, code = _audited(chosen, out, device, resources)
-    print((folder / "results.json").read_text("utf-8") if json else shown(words))
+    print((folder / "results.json").read_text("utf-8") if json else addressed(words))
     raise typer.Exit(code)
 
 
@@ -125,17 +133,20 @@ def report(
     figures: Annotated[
         FigureFormat | None, typer.Option(help="Write every figure as a file of this format to figures/, too.")
     ] = None,
+    rows: Annotated[
+        ReportRows, typer.Option(help="Hold all rows, or count them and hold a sample; auto: by their number.")
+    ] = ReportRows.AUTO,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Rebuild results.json, report.html, junit.xml and summary.md from the records of a run."""
     from demur.analysis import write_results
     from demur.report import write, write_figures
 
-    results = write_results(run)
+    results = write_results(run, rows=rows.value)
     page = write(run, results)
     files = [] if figures is None else write_figures(run, results, figures.value)
     also = f"\nFigures: {len(files) - 1} files in {run / 'figures'}" if files else ""
-    words = shown(f"{page.words}\nReport: {page.path}{also}")
+    words = addressed(f"{page.words}\nReport: {page.path}{also}")
     print((run / "results.json").read_text("utf-8") if json else words)
     raise typer.Exit(status(results))
 
@@ -165,6 +176,7 @@ def plan(
 ) -> None:
     """Print the resolved plan as TOML, every default written out; its parts as commands; or what it will take."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
+    refuse_without_estimate(estimate=estimate, machines=machines > 1, workers=workers, price=price_per_hour, json=json)
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
     elif estimate:

@@ -6,7 +6,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+from demur.errors import InputError
 from demur.remote import is_remote, matching_folders, working_folder
+from demur.remote.addresses import RemoteFolder
 
 
 class RunFolder:
@@ -15,9 +17,20 @@ class RunFolder:
 
 @contextmanager
 def local_folders(work: Callable[..., None], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of a command, those that name run folders in an object store as copies of them."""
+    """The options of a command, those that name run folders in an object store as copies of them.
+
+    Raises:
+        InputError: another option names something there.
+    """
+    named = _named(work)
+    for name, value in options.items():
+        if name not in named and isinstance(value, Path) and is_remote(value):
+            raise InputError(
+                f"--{name.replace('_', '-')} names something on this machine; got the address of an object store, "
+                f"{RemoteFolder.of(value)}. Only run folders may lie there."
+            )
     with ExitStack() as stack:
-        yield {**options, **{name: _local(options[name], stack) for name in _named(work) if options.get(name)}}
+        yield {**options, **{name: _local(options[name], stack) for name in named if options.get(name)}}
 
 
 def _named(work: Callable[..., None]) -> list[str]:

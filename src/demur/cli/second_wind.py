@@ -42,9 +42,9 @@ def take_second_wind() -> None:
     if sys.argv[1:2] not in [[each] for each in _COMMANDS] or not _may_fork():
         return
     tries, parent = 0, os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_TOLD, signal.SIGCHLD})
     while True:
         begun = time.monotonic()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_TOLD, signal.SIGCHLD})
         child = os.fork()
         if not child:
             _end_with(parent)

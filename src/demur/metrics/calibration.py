@@ -85,7 +85,28 @@ def ece_interval(
         value = ece(stated, correct, bins=bins)
         reason = f"no 95 % interval from {counted(units, unit)}, only from {FEWEST}" if units else "no images"
         return Estimate(value=value, low=math.nan, high=math.nan, n=units, unit=unit, reason=reason)
-    surplus, noise = _bin_noise(stated, correct, codes, units, bins)
+    surplus, covariance = _bin_sums(stated, correct, codes, units, bins)
+    return _ece_estimate(surplus, _bin_noise(covariance, units), units, unit)
+
+
+def ece_of_sums(n: int, surplus: Floats, squares: Floats) -> Estimate:
+    """As `ece_interval`, of independent rows of which only sums are known, by bin of the confidence.
+
+    Args:
+        n: how many rows there are.
+        surplus: Σ (right − confidence) of each bin.
+        squares: Σ (right − confidence)² of each bin.
+    """
+    share = surplus / max(1, n)
+    if n < FEWEST:
+        reason = f"no 95 % interval from {counted(n, 'image')}, only from {FEWEST}" if n else "no images"
+        value = float(np.abs(share).sum()) if n else math.nan
+        return Estimate(value=value, low=math.nan, high=math.nan, n=n, unit="image", reason=reason)
+    covariance = (np.diag(squares) / n**2 - np.outer(share, share) / n) * n / (n - 1)
+    return _ece_estimate(share, _bin_noise(covariance, n), n, "image")
+
+
+def _ece_estimate(surplus: Floats, noise: Floats, units: int, unit: Unit) -> Estimate:
     signs, value = np.sign(surplus), float(np.abs(surplus).sum())
     sure = np.abs(surplus) > _SURE * noise.std(axis=0)
     excess = (noise * signs)[:, sure].sum(axis=1) + np.abs(noise[:, ~sure]).sum(axis=1)
@@ -93,18 +114,21 @@ def ece_interval(
     return Estimate(value=value, low=float(max(0.0, low)), high=float(min(1.0, high)), n=units, unit=unit)
 
 
-def _bin_noise(
-    stated: Floats, correct: Floats, codes: NDArray[np.intp], units: int, bins: int
-) -> tuple[Floats, Floats]:
-    """What each bin adds to the error, with its sign, and 2,000 draws of the noise in it, wide as few units ask for."""
+def _bin_sums(stated: Floats, correct: Floats, codes: NDArray[np.intp], units: int, bins: int) -> tuple[Floats, Floats]:
+    """What each bin adds to the error, with its sign, and the covariance of that over units."""
     place, n = _bins(stated, bins), len(stated)
     sums = np.bincount(codes * bins + place, correct - stated, minlength=units * bins).reshape(units, bins) / n
     surplus = sums.sum(axis=0)
     off = sums - np.outer(np.bincount(codes, minlength=units) / n, surplus)
+    return surplus, off.T @ off * units / (units - 1)
+
+
+def _bin_noise(covariance: Floats, units: int) -> Floats:
+    """2,000 draws of the noise in each bin, wide as few units ask for."""
     wider = float(stdtrit(units - 1, 0.975) / ndtri(0.975))
-    value, axes = np.linalg.eigh(off.T @ off * units / (units - 1))
-    draws = np.random.default_rng(0).standard_normal((_DRAWS, bins))
-    return surplus, wider * (draws * np.sqrt(np.maximum(value, 0.0))) @ axes.T
+    value, axes = np.linalg.eigh(covariance)
+    draws = np.random.default_rng(0).standard_normal((_DRAWS, len(covariance)))
+    return wider * (draws * np.sqrt(np.maximum(value, 0.0))) @ axes.T
 
 
 def _bins(confidence: Floats, bins: int) -> NDArray[np.intp]:

@@ -185,10 +185,13 @@ def eaurc_of(steps: Steps) -> Value:
     return steps.value(np.maximum(np.atleast_1d(aurc_of(steps)) - least, 0.0))
 
 
+_LONGEST_TABLE = 10_000_000
+
+
 def _harmonic(counts: Floats) -> Floats:
-    """H_k = Σ 1/j for j ≤ k; fractional counts take the smooth extension."""
+    """H_k = Σ 1/j for j ≤ k; fractional counts, and those that a table would be long for, take the smooth extension."""
     whole = np.rint(counts)
-    if not np.array_equal(whole, counts):
+    if not np.array_equal(whole, counts) or whole.max(initial=0) > _LONGEST_TABLE:
         return digamma(counts + 1) - digamma(1.0)
     table = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, 1 + int(whole.max(initial=0))))])
     return table[whole.astype(np.intp)]

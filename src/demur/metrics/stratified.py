@@ -93,7 +93,11 @@ def design_share(
 
 
 def _share_and_size(flags: Flags, design: Design, groups: NDArray[Any] | None) -> tuple[float, float]:
-    """The weighted share, and the number of images drawn alike that would tell as much; never more than there are."""
+    """The weighted share, and the number of images drawn alike that would tell as much.
+
+    Never more than Kish's: that strata differ could tell more, but a heavy stratum in which nothing was flagged by
+    chance looks as if it had no spread at all, and the interval would miss the truth far too often.
+    """
     share = float(design.weights @ flags / design.weights.sum())
     if flags.all() or not flags.any():  # no spread was seen, so nothing is known but the weights
         units = len(flags) if groups is None else len(unit_codes(groups)[0])
@@ -104,7 +108,7 @@ def _share_and_size(flags: Flags, design: Design, groups: NDArray[Any] | None) -
     size = share * (1 - share) / variance
     units = len(flags) if groups is None else len(unit_codes(groups)[0])
     few = (stdtrit(max(len(flags) - 1, 1), 0.975) / stdtrit(max(units - 1, 1), 0.975)) ** 2
-    return share, min(float(len(flags)), size * float(few))
+    return share, min(design.size, size * float(few))
 
 
 def design_median(values: ArrayLike, design: Design, groups: NDArray[Any] | None = None) -> Estimate:

@@ -145,3 +145,22 @@ def _columns(
         number[places], drawn[places], weight[places] = at, len(own), len(strata[name]) / max(1, len(own))
     alike = np.array([int(row) in first for row in rows])
     return {STANDS_FOR: weight, ALIKE: alike, STRATUM: number, DRAWN: drawn}
+
+
+def attacked_rows(index: Index, count: int) -> IndexRows:
+    """The readable test rows with the smallest content hashes, in the order of the source; of all without any."""
+    return drawn_rows(index, attackable(index), Draw(count)).rows
+
+
+@lru_cache(maxsize=4)
+def attackable(index: Index) -> tuple[int, ...]:
+    """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
+    test = index.rows_of("test").tolist()
+    return tuple(test or (row for row in index.readable.tolist() if index.splits[row] != "fit"))
+
+
+def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
+    """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
+    first = by_hash(index, attackable(index))[:attacked]
+    others = by_hash(index, set(index.readable.tolist()) - set(first))
+    return np.array(sorted([*first, *others][:count]), dtype=np.int64)

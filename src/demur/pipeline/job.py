@@ -4,7 +4,7 @@ import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import or_
 from typing import Any
 
@@ -16,12 +16,12 @@ from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
 from demur.classifier.placement import on_device
-from demur.data import Index, Row, Source, UnknownImages
+from demur.data import Index, Source, UnknownImages
 from demur.data.kept_images import KeptImages
-from demur.data.source import check_shape
-from demur.errors import DataError, InputError, ModelError
+from demur.data.source import still_there
+from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
-from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, by_hash, drawn_rows
+from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, attackable, by_hash, drawn_rows, section_rows
 from demur.pipeline.drawn_rows import IndexRows as IndexRows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
@@ -150,7 +150,7 @@ class Job:
         least = USUAL_LEAST if plan.least is None else plan.least
         match condition.kind:
             case "attack":
-                return drawn_rows(self.index, _attackable(self.index), Draw(plan.attacked, plan.strata, least))
+                return drawn_rows(self.index, attackable(self.index), Draw(plan.attacked, plan.strata, least))
             case "corruption" if plan.corrupted is not None:
                 return drawn_rows(self.index, None, Draw(plan.corrupted, plan.strata, least))
             case _:
@@ -192,21 +192,11 @@ class Job:
         absent = sorted({*self.kept.fill(images, positions)} - {*unreadable})
         images[unreadable] = 0.5
         for at, found in zip(absent, self.source.read([positions[at] for at in absent]), strict=True):
-            images[at] = image = self._image(found)
+            images[at] = image = still_there(found, self.source.input_shape)
             self.kept.keep(positions[at], image)
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device
         return images.clamp_(0, 1).to(device), labels.to(device)  # rounding may have left the range
-
-    def _image(self, found: Row) -> Tensor:
-        """What has gone since the run began must not be measured as if it were grey."""
-        shape = self.source.input_shape
-        if found.image is None or found.image.shape != shape:
-            raise DataError(
-                f"image {found.sample_id!r} could be read when this run began and cannot be read any more: "
-                f"{check_shape(found, shape).error}. Bring it back, and the same command continues."
-            )
-        return found.image
 
     def marks(self, rows: Sequence[int] | IndexRows) -> tuple[Tensor, Flags]:
         """Where the data say the object is, (rows, height, width), and which images have such a mark."""
@@ -329,26 +319,7 @@ def shards(job: Job) -> Iterator[Shard]:
             yield Shard(f"c{number:03d}-s{shard:04d}", condition, rows[start : start + most], passes)
 
 
-def attacked_rows(index: Index, count: int) -> IndexRows:
-    """The readable test rows with the smallest content hashes, in the order of the source; of all without any."""
-    return drawn_rows(index, _attackable(index), Draw(count)).rows
-
-
 def attacked_tune_rows(job: Job) -> IndexRows:
     """The tune rows that thresholds against attacks are fitted on: as many as are attacked, by hash, in order."""
     tune = by_hash(job.index, job.index.rows_of("tune"))
     return np.array(sorted(tune[: job.plan.conditions.attacked]), dtype=np.int64)
-
-
-@lru_cache(maxsize=4)
-def _attackable(index: Index) -> tuple[int, ...]:
-    """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
-    test = index.rows_of("test").tolist()
-    return tuple(test or (row for row in index.readable.tolist() if index.splits[row] != "fit"))
-
-
-def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
-    """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
-    first = by_hash(index, _attackable(index))[:attacked]
-    others = by_hash(index, set(index.readable.tolist()) - set(first))
-    return np.array(sorted([*first, *others][:count]), dtype=np.int64)

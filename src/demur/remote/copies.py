@@ -59,7 +59,7 @@ def working_folder(address: Path | str) -> Iterator[Path]:
             with mirrored(copy.root, copy):
                 yield copy.folder
         except DemurError as error:
-            error.args = (shown(str(error)),)
+            error.args = (addressed(str(error)),)
             raise
         finally:
             del _OPEN[str(remote)]
@@ -82,7 +82,7 @@ def matching_folders(address: Path | str) -> list[str]:
     return found
 
 
-def shown(text: str) -> str:
+def addressed(text: str) -> str:
     """A text in which folders of the cache are called by the addresses they are copies of."""
     for folder, address in _SHOWN.items():
         text = text.replace(folder, address)

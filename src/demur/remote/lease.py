@@ -53,7 +53,7 @@ class Lease:
     key: str
     period: float = field(default_factory=lease_period)
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _held: Version | None = None
+    _version: Version | None = None
     _renewed: float = 0.0
     _count: int = 0
     _turn: threading.RLock = field(default_factory=threading.RLock)
@@ -63,7 +63,7 @@ class Lease:
     @property
     def is_held(self) -> bool:
         """Whether this process has it, as far as it knows."""
-        return self._held is not None
+        return self._version is not None
 
     @property
     def was_held(self) -> bool:
@@ -106,10 +106,9 @@ class Lease:
         return True
 
     def _put(self, after: Version | None) -> None:
-        with self._turn:
-            began = time.monotonic()
-            self._held = self.objects.put(self.key, self._content(), after)
-            self._renewed = began
+        began = time.monotonic()
+        self._version = self.objects.put(self.key, self._content(), after)
+        self._renewed = began
 
     def _content(self) -> bytes:
         """Another one each time: some stores tell objects apart by their content alone."""
@@ -124,7 +123,7 @@ class Lease:
                 self.objects.put(self.key, b"{}\n", after)
             except ConflictError:
                 continue
-            self._held = None
+            self._version = None
             self.objects.delete([self.key])
             raise InputError(
                 f"{self.objects.address}: this store does not keep to conditional writes (If-None-Match, If-Match), so "
@@ -133,7 +132,7 @@ class Lease:
 
     def _another(self) -> Version:
         """Not the lease as it is, told in the way in which the store tells it."""
-        number = None if self._held is None else self._held.version
+        number = None if self._version is None else self._version.version
         return Version('"0123456789abcdef0123456789abcdef"', None if number is None else "2" if number == "1" else "1")
 
     def confirm(self, *, anew: bool = False) -> None:
@@ -145,16 +144,18 @@ class Lease:
         with self._turn:
             if anew or time.monotonic() - self._renewed > self.period / 2:
                 self._renew()
-            if self._held is None:
+            if self._version is None:
                 raise RunError(self._lost())
 
     def _renew(self) -> None:
-        if self._held is None:
-            return
-        try:
-            self._put(self._held)
-        except ConflictError:
-            self._held = None
+        """One at a time: the thread that renews it and a write that asks would else each refuse the other."""
+        with self._turn:
+            if self._version is None:
+                return
+            try:
+                self._put(self._version)
+            except ConflictError:
+                self._version = None
 
     def _keep(self) -> None:
         """Renew it three times a period; what fails is tried again, and told by the next write."""
@@ -170,11 +171,11 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         with self._turn:
-            if self._held is not None:
+            if self._version is not None:
                 self._renew()
-            if self._held is not None and time.monotonic() - self._renewed < self.period / 2:
+            if self._version is not None and time.monotonic() - self._renewed < self.period / 2:
                 self.objects.delete([self.key])
-            self._held = None
+            self._version = None
 
     def _busy(self) -> str:
         found = self.objects.get(self.key)

@@ -84,7 +84,7 @@ class Objects:
             found = obstore.get(self.store, key)
             return bytes(found.bytes()), Version.of(found.meta)
 
-        return self._known(f"read {key}", work)
+        return self._found(f"read {key}", work)
 
     def version(self, key: str) -> Version | None:
         """Which object is there; None where there is none."""
@@ -94,7 +94,7 @@ class Objects:
 
             return Version.of(obstore.head(self.store, key))
 
-        return self._known(f"find {key}", work)
+        return self._found(f"find {key}", work)
 
     def list(self, prefix: str) -> dict[str, Version]:
         """Every object under a prefix, by the rest of its key."""
@@ -160,14 +160,14 @@ class Objects:
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are gone are no error."""
         for key in sorted(keys):
-            self._known(f"remove {key}", partial(self._delete, key))
+            self._found(f"remove {key}", partial(self._delete, key))
 
     def _delete(self, key: str) -> None:
         import obstore
 
         obstore.delete(self.store, key)
 
-    def _known(self, what: str, work: Callable[[], Found]) -> Found | None:
+    def _found(self, what: str, work: Callable[[], Found]) -> Found | None:
         try:
             return self._patient(what, work)
         except FileNotFoundError as error:

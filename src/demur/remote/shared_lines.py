@@ -33,21 +33,21 @@ class SharedLines:
     objects: Objects
     prefix: str
     root: Path
-    _known: dict[int, bytes] = field(default_factory=dict)
+    _numbered: dict[int, bytes] = field(default_factory=dict)
     _first: bytes | None = None
 
     def pull(self) -> None:
         """Copy what others have noted."""
         names = self.objects.list(f"{self.prefix}{FOLDER}/")
-        new = [number for number in map(_number, names) if number and number not in self._known]
+        new = [number for number in map(_number, names) if number and number not in self._numbered]
         ids = [name for name in names if name.endswith(".ids") and not (self.root / FOLDER / name).exists()]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            self._known.update(zip(new, pool.map(self._line, new), strict=True))
+            self._numbered.update(zip(new, pool.map(self._line, new), strict=True))
             for name, content in zip(ids, pool.map(lambda name: self._content(f"{FOLDER}/{name}"), ids), strict=True):
                 write_here(self.root / FOLDER / name, content)
         if self._first is None:  # of a file that was copied there by other means
             self._first = "".join(f"{line}\n" for line in self._content(FILE).decode().splitlines()).encode()
-        lines = b"".join([self._first, *(self._known[number] for number in sorted(self._known))])
+        lines = b"".join([self._first, *(self._numbered[number] for number in sorted(self._numbered))])
         if lines:
             write_here(self.root / FILE, lines)
 
@@ -66,12 +66,12 @@ class SharedLines:
         content = f"{line}\n".encode()
         while True:
             self.pull()
-            number = max(self._known, default=0) + 1
+            number = max(self._numbered, default=0) + 1
             try:
                 self.objects.put(self._key(number), content, None)
             except ConflictError:  # another line came first
                 continue
-            self._known[number] = content
+            self._numbered[number] = content
             return self.pull()
 
     def keep_ids(self, name: str, content: bytes) -> None:

@@ -33,7 +33,10 @@ SHARDS = "shards/"
 LAZY = ("records/", "parts/")
 """What is fetched file by file as it is asked for."""
 
-_ELSEWHERE = frozenset({LEASE, "lock"})
+OWN = frozenset({"lock", "at.json", "crash.txt"})
+"""What is of this machine alone: its lock, and what a process here died of."""
+
+_ELSEWHERE = OWN | {LEASE}
 _AT_ONCE = 16
 _FLUSH = 60.0
 """Seconds between two copies of a file that grows by lines and is outside every guarantee."""

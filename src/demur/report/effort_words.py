@@ -53,7 +53,7 @@ def effort_lines(found: Effort) -> Iterator[EffortLine]:
             (bytes_words(sum(row.planned_bytes for row in rows)), bytes_words(sum(row.bytes for row in rows))),
         ),
     )
-    yield EffortLine("What is no row", DASH, ((DASH, DASH), (DASH, seconds_words(found.beside)), (DASH, DASH)))
+    yield EffortLine("What is no row", DASH, ((DASH, DASH), (DASH, seconds_words(found.others)), (DASH, DASH)))
 
 
 def effort_memory(found: Effort) -> str:

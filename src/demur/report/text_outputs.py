@@ -238,6 +238,8 @@ def _paragraphs(first: FirstScreen) -> Iterator[str]:
     yield f"Not covered: {_listed(tuple(item.partition(':')[0] for item in first.out_of_scope))}"
     yield f"Void when: {_listed(first.void_when)}"
     yield f"Measurement: {f'{first.unreadable}; ' if first.unreadable else ''}{first.trust.sentence}"
+    if first.counted:
+        yield first.counted
     yield from _optional_tables(first)
     yield f"Next: {first.next_step}"
 

@@ -83,6 +83,8 @@ class Made:
     def rows(self, name):
         return self.tables[name]
 
+    drawn = rows
+
 
 FIRST = [True, False, False, False]
 

@@ -19,7 +19,7 @@ from demur.classifier import BoundClassifier
 from demur.cli.comparison_words import compare_words
 from demur.errors import InputError, RunError
 from demur.files import read_json
-from demur.pipeline.job import attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.plan.plan_tables import SmoothingPlan
 from demur.pipeline.run import smoothing_facts

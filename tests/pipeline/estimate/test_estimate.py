@@ -5,7 +5,7 @@ import json
 import pytest
 from tests import tiny
 
-from demur.cli.estimate_command import estimate_words
+from demur.cli.estimate_command import estimate_words, refuse_without_estimate
 from demur.errors import InputError
 from demur.pipeline.estimate.estimate import READING, REPORT, Machines, Stage, _on, estimate
 from demur.pipeline.estimate.probe import stands_for
@@ -112,3 +112,11 @@ def test_severities_of_a_corruption_stand_for_each_other_and_attacks_for_themsel
 def test_numbers_that_cannot_be_are_refused(given):
     with pytest.raises(InputError, match="must be"):
         Machines(**given)
+
+
+@pytest.mark.parametrize(("option", "name"), [({"json": True}, "--json"), ({"price": 0.5}, "--price-per-hour")])
+def test_what_only_an_estimate_counts_with_is_refused_without_one(option, name):
+    with pytest.raises(InputError, match=name):
+        refuse_without_estimate(estimate=False, **option)
+    refuse_without_estimate(estimate=True, **option)
+    refuse_without_estimate(estimate=False, machines=False, price=None)

@@ -18,7 +18,7 @@ from demur.attribution.occlusion import OccludedBy, enlarge, has_both_parts, obj
 from demur.data import build_index
 from demur.errors import InputError, ModelError, UnknownNameError
 from demur.files import read_json
-from demur.pipeline.job import attacked_rows, section_rows
+from demur.pipeline.drawn_rows import attacked_rows, section_rows
 from demur.pipeline.plan.plan_file import OCCLUSIONS, Plan, read_plan
 from demur.pipeline.plan.plan_tables import AttributionPlan, EpsilonPlan
 from demur.pipeline.plan.resolve import resolve

@@ -12,7 +12,7 @@ from demur.corruptions.noises import GaussianNoise
 from demur.data import build_index
 from demur.errors import DataError, InputError, ModelError, RunError, UnknownNameError
 from demur.files import read_json
-from demur.pipeline.job import attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.plan_tables import ModelPlan, Policies, Signals

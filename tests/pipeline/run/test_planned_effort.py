@@ -33,7 +33,7 @@ def test_seconds_and_bytes_are_those_of_the_shards(finished):
     effort = analyse(finished).effort
     measured = sum(line["cpu"] for line in lines if line["name"] in shards)
     assert abs(sum(row.seconds for row in effort.rows) - measured) < 1e-6
-    assert abs(effort.beside - sum(line["cpu"] for line in lines) + measured) < 1e-6
+    assert abs(effort.others - sum(line["cpu"] for line in lines) + measured) < 1e-6
     assert sum(row.bytes for row in effort.rows) == sum(
         path.stat().st_size for path in (finished / "records").glob("*.parquet")
     )

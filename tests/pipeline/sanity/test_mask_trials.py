@@ -5,7 +5,7 @@ from tests import tiny
 from tests.pipeline.sanity.test_trials import changed, eighths, job, tried
 
 from demur.classifier import BoundClassifier
-from demur.pipeline.job import attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.sanity.attack_trials import lead_of
 from demur.pipeline.sanity.mask_trials import mask_of

@@ -10,7 +10,8 @@ from tests import tiny
 from demur.classifier import BoundClassifier
 from demur.data import build_index
 from demur.files import read_json, write_json
-from demur.pipeline.job import Job, attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
+from demur.pipeline.job import Job
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.sanity import sample_size, trials

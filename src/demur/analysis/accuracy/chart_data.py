@@ -70,7 +70,8 @@ class GalleryImage(Table):
     thumb: str | None
 
 
-_BINS = 40
+BINS = 40
+"""Of a histogram of scores."""
 
 
 def curves(run: Run) -> tuple[RiskCoverage, ...]:
@@ -79,17 +80,18 @@ def curves(run: Run) -> tuple[RiskCoverage, ...]:
     return (
         ()
         if test.is_empty()
-        else tuple(_curve(name, risk_coverage(score(test, name), wrong(test))) for name in run.signals)
+        else tuple(risk_coverage_table(name, risk_coverage(score(test, name), wrong(test))) for name in run.signals)
     )
 
 
 def oracle_curve(run: Run) -> RiskCoverage | None:
     """The curve of a signal that knows every error; None where there is no test row."""
     test = run.rows("clean", "test")
-    return None if test.is_empty() else _curve("oracle", oracle(wrong(test)))
+    return None if test.is_empty() else risk_coverage_table("oracle", oracle(wrong(test)))
 
 
-def _curve(name: str, curve: Measured) -> RiskCoverage:
+def risk_coverage_table(name: str, curve: Measured) -> RiskCoverage:
+    """A curve as a table."""
     points = zip(curve.threshold, curve.coverage, curve.risk, strict=True)
     return RiskCoverage(
         signal=name,
@@ -116,7 +118,7 @@ def _histogram(
     }
     everything = np.concatenate(list(parts.values()))
     low, high = np.percentile(everything, [0.5, 99.5]) if len(everything) else (0.0, 1.0)
-    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     counts = {key: np.histogram(values.clip(edges[0], edges[-1]), edges)[0] for key, values in parts.items()}
     return Histogram(
         signal=name,

@@ -106,7 +106,7 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
         condition=entry["name"],
         family=entry["family"],
         kind=entry["kind"],
-        sentence=entry["sentence"],
+        sentence=entry["sentence"] + _sampling(entry, len(rows)),
         severity=entry["severity"],
         n=len(rows),
         accuracy=share(~is_fooled(rows, entry), rows),
@@ -114,6 +114,15 @@ def _condition(run: Run, entry: Mapping[str, Any]) -> ConditionRow:
         backwards=int(rows["backwards"].sum()),
         **_at_threshold(run, entry),
     )
+
+
+def _sampling(entry: Mapping[str, Any], rows: int) -> str:
+    """How many images of rare strata are among those of a condition, where its shares are weighted for that."""
+    design = entry.get("design")
+    if design is None:
+        return ""
+    more = max(0, rows - design["alike"])
+    return f" ({more:,} of {rows:,} images are more of rare {design['strata']}s; shares are weighted)"
 
 
 def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,12 +239,18 @@ FEWEST = 4
 _IMAGENET = 1000
 
 
-def corruption_map(run: Run) -> CorruptionMap | None:
-    """The map; None where fewer than four families of corruption ran at a severity."""
+def corruption_map(run: Run, known: Mapping[str, Quantity] | None = None) -> CorruptionMap | None:
+    """The map; None where fewer than four families of corruption ran at a severity.
+
+    Args:
+        run: the run.
+        known: the accuracy under each condition, where it was worked out already.
+    """
     cells: dict[str, dict[int, Quantity]] = {}
     for entry in run.conditions("corruption"):
         if entry["severity"] in SEVERITIES:
-            cells.setdefault(entry["family"], {})[int(entry["severity"])] = accuracy(run.drawn(entry["name"]))
+            own = known[entry["name"]] if known else accuracy(run.drawn(entry["name"]))
+            cells.setdefault(entry["family"], {})[int(entry["severity"])] = own
     if len(cells) < FEWEST:
         return None
     original, pictures = _pictures(run)
@@ -252,10 +267,12 @@ def corruption_map(run: Run) -> CorruptionMap | None:
         mean=float(np.mean([cell.value for found in cells.values() for cell in found.values()])),
         original=original,
         mean_corruption_error=mean_corruption_error(errors) if errors else None,
-        relative_corruption_error=(
-            relative_corruption_error(errors, float(wrong(run.rows("clean")).mean())) if errors else None
-        ),
+        relative_corruption_error=(relative_corruption_error(errors, _clean_error(run, known)) if errors else None),
     )
+
+
+def _clean_error(run: Run, known: Mapping[str, Quantity] | None) -> float:
+    return 1 - known["clean"].value if known else float(wrong(run.rows("clean")).mean())
 
 
 def _errors(run: Run, cells: Mapping[str, Mapping[int, Quantity]]) -> dict[str, list[float]]:

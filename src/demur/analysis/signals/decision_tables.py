@@ -48,12 +48,12 @@ def policy_rows(run: Run) -> tuple[PolicyRow, ...]:
     entries = {entry["name"]: entry for entry in run.policy_facts}
     rows = list[PolicyRow]()
     for name, policy in run.policies.items():
-        splits = _untouched(policy, entries[name])
+        splits = untouched(policy, entries[name])
         rows.extend(_policy_row(run, name, entry["name"], splits) for entry in run.conditions())
     return tuple(rows)
 
 
-def _untouched(policy: Policy, entry: Mapping[str, Any]) -> tuple[str, ...]:
+def untouched(policy: Policy, entry: Mapping[str, Any]) -> tuple[str, ...]:
     """The splits that had no part in a policy: the test rows, without a certificate those for certifying too."""
     if isinstance(policy, CERTIFIED_POLICIES):
         return ("test",)

@@ -240,20 +240,27 @@ def guarantee_checks(run: Run) -> Iterator[Check]:
         return
     if not run.has_test_rows:
         yield Check(
-            name="unseen images confirm the guarantee",
+            name=CONFIRMATION,
             bears_on="guarantee",
             state="warn",
             sentence="No untouched images are left to confirm the guarantee: all labels were needed to make it",
         )
         return
-    parts = guard_parts(run, run.guard, run.rows("clean", "test"))
-    of_group = ", one image of each group" if run.guard.certificate.unit == "group" else ""
+    yield confirmation(run.guard, guard_parts(run, run.guard, run.rows("clean", "test")))
+
+
+CONFIRMATION = "unseen images confirm the guarantee"
+
+
+def confirmation(guard: CertifiedPolicy, parts: tuple[Part, ...]) -> Check:
+    """Whether the shares that a guarantee is about, counted on the test split, are what was guaranteed."""
+    of_group = ", one image of each group" if guard.certificate.unit == "group" else ""
     worst = min(parts, key=_luck)
-    yield Check(
-        name="unseen images confirm the guarantee",
+    return Check(
+        name=CONFIRMATION,
         bears_on="guarantee",
         state=_confirmed(parts),
-        sentence=f"Wrong among the answered images of the untouched test split{_subject(run.guard, worst)}{of_group}",
+        sentence=f"Wrong among the answered images of the untouched test split{_subject(guard, worst)}{of_group}",
         count=worst.errors,
         of=worst.of,
     )

@@ -147,10 +147,10 @@ def estimate(plan: Plan, on: Machines, say: Callable[[str], None], others: Stand
     trying, found = timed(job.classifier.device, lambda: probe(job, say))
     stages = [
         Stage(name=READING, rows=0, passes=0, seconds=reading, bytes=0),
-        Stage(name=CHECKS, rows=0, passes=_effort(job).beside(job.plan, ())[CHECKS], seconds=checking, bytes=0),
+        Stage(name=CHECKS, rows=0, passes=_effort(job).other_passes(job.plan, ())[CHECKS], seconds=checking, bytes=0),
         *([Stage(name=FITTING, rows=0, passes=0, seconds=fitting, bytes=0)] if fitting else ()),
         *_of_conditions(job, found),
-        *_beside(job, found),
+        *_other_stages(job, found),
         Stage(name=SIMILAR, rows=0, passes=0, seconds=_similar(job, say), bytes=0),
     ]
     rows = sum(stage.rows for stage in stages)
@@ -200,10 +200,10 @@ def _effort(job: Job) -> Effort:
     return Effort(multiply_adds=1, rows=len(job.index), passes=job.needs.passes, guard_passes=signals)
 
 
-def _beside(job: Job, found: Probe) -> Iterator[Stage]:
+def _other_stages(job: Job, found: Probe) -> Iterator[Stage]:
     """What is no row of a condition, by its passes and what one takes in a search."""
     rate = per_pass(found.probed)
-    for name, passes in _effort(job).beside(job.plan, job.conditions).items():
+    for name, passes in _effort(job).other_passes(job.plan, job.conditions).items():
         if name != CHECKS:
             yield Stage(name=name, rows=0, passes=passes, seconds=passes * rate, bytes=0)
 
@@ -229,12 +229,12 @@ def _similarity(job: Job, size: int) -> None:
 
 
 def _memory(job: Job, found: Probe) -> int | None:
-    """Bytes of one process: what it held while it tried, and the images of a whole shard."""
-    if found.peak is None:
+    """Bytes of one process: what whole batches take it beyond model and data, and the images of a whole shard."""
+    if any(each.beyond is None for each in found.probed):
         return None
-    tried = max((each.images for each in found.probed), default=0)
-    more = max(0, min(len(job.index), shard_rows(job.source.input_shape)) - tried)
-    return found.peak + round(_COPIES * more * 4 * math.prod(job.source.input_shape))
+    shard = min(len(job.index), shard_rows(job.source.input_shape))
+    most = max((each.memory(min(job.plan.batch, shard)) for each in found.probed), default=0.0)
+    return round(most + _COPIES * shard * 4 * math.prod(job.source.input_shape))
 
 
 def _on(on: Machines, stages: Sequence[Stage], memory: int | None, spent: float) -> Estimate:

@@ -33,6 +33,8 @@ class Probed:
         passes: forwards and backwards.
         shard_bytes: of a shard without rows, as far as can be told.
         row_bytes: of each row.
+        base: bytes of memory that the process held before; None where this machine does not tell.
+        beyond: bytes that it held at most beyond these.
     """
 
     condition: str
@@ -42,15 +44,19 @@ class Probed:
     passes: float
     shard_bytes: float
     row_bytes: float
+    base: int | None
+    beyond: int | None
+
+    def memory(self, images: int) -> float:
+        """Bytes that a process would hold of so many images at once, those of the model and the data among them."""
+        return (self.base or 0) + (self.beyond or 0) * max(1.0, images / self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """All conditions that were tried, and the memory that the process held: `peak` while it tried, `held` before."""
+    """All conditions that were tried."""
 
     probed: tuple[Probed, ...]
-    held: int | None
-    peak: int | None
 
     def of(self, condition: Condition) -> Probed:
         """What was measured of a condition, or of the one that stands for it."""
@@ -70,16 +76,9 @@ def probe(job: Job, say: Callable[[str], None]) -> Probe:
         job: with its signals fitted.
         say: told what is being tried.
     """
-    found, device = list[Probed](), job.classifier.device
     if job.conditions:
         _tried(job, job.conditions[0], _some(job.rows(job.conditions[0]), FEWEST))  # the first passes are slower
-
-    def work() -> None:
-        found.extend(_all(job, say))
-
-    peak, beyond = peak_memory(device, work)
-    held = None if peak is None or beyond is None else peak - beyond
-    return Probe(probed=tuple(found), held=held, peak=peak)
+    return Probe(probed=tuple(_all(job, say)))
 
 
 def _all(job: Job, say: Callable[[str], None]) -> Iterator[Probed]:
@@ -100,8 +99,13 @@ def _some(rows: IndexRows, count: int) -> IndexRows:
 
 
 def _tried(job: Job, condition: Condition, rows: IndexRows) -> Probed:
-    own = job.on_images_of(condition)
-    spent, table = timed(job.classifier.device, lambda: MEASURES[condition.kind](own, condition, rows))
+    own, device, kept = job.on_images_of(condition), job.classifier.device, list[tuple[float, pl.DataFrame]]()
+
+    def work() -> None:
+        kept.append(timed(device, lambda: MEASURES[condition.kind](own, condition, rows)))
+
+    peak, beyond = peak_memory(device, work)
+    spent, table = kept[0]
     half = max(1, len(table) // 2)
     whole, part = (EncodedShard.of(rows, "probe").size for rows in (table, table[:half]))
     per_row = (whole - part) / (len(table) - half) if len(table) > half else whole / len(table)
@@ -113,6 +117,8 @@ def _tried(job: Job, condition: Condition, rows: IndexRows) -> Probed:
         passes=float(table.select(pl.col("forwards").sum() + pl.col("backwards").sum()).item()),
         shard_bytes=max(0.0, whole - per_row * len(table)),
         row_bytes=per_row,
+        base=None if peak is None or beyond is None else peak - beyond,
+        beyond=beyond,
     )
 
 

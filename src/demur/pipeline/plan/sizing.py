@@ -52,9 +52,9 @@ class Effort:
         """Multiply-adds of a plan, at most; a backward pass costs about as much as a forward."""
         attacked = min(plan.conditions.attacked, self.attackable)
         passes = sum(self._passes(each, plan, attacked) for each in conditions)
-        return round((passes + sum(self.beside(plan, conditions).values())) * self.multiply_adds)
+        return round((passes + sum(self.other_passes(plan, conditions).values())) * self.multiply_adds)
 
-    def beside(self, plan: Plan, conditions: Sequence[Condition]) -> dict[str, float]:
+    def other_passes(self, plan: Plan, conditions: Sequence[Condition]) -> dict[str, float]:
         """Passes of what is no row of a condition, at most, by what it is; nothing where the plan does without."""
         attacked = min(plan.conditions.attacked, self.attackable)
         longest = max((_steps(each) for each in conditions if _is_plain(each)), default=0)

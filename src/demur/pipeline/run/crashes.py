@@ -9,7 +9,7 @@ import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,17 @@ def deadly_rows(job: Job, folder: RunWriter) -> dict[int, str]:
     return found
 
 
+def as_frozen(job: Job, run: Path) -> tuple[Job, dict[int, str]]:
+    """The job with the unreadable rows of a frozen run folder, and those that only the job has, which are left out.
+
+    So every part plans the same shards, whichever processes died of it.
+    """
+    known = known_crashes(job, run)
+    own = {row: error for row, error in enumerate(job.index.errors) if error is not None and error.startswith(DIED)}
+    errors = tuple(known.get(row, None if row in own else error) for row, error in enumerate(job.index.errors))
+    return replace(job, index=replace(job.index, errors=errors)), {row: own[row] for row in own if row not in known}
+
+
 def keep_crashes(job: Job, folder: RunWriter) -> None:
     """Write down which images are not asked about, by their ids, where there are any."""
     found = {
@@ -113,7 +124,8 @@ def _unmeasured(job: Job, path: Path) -> IndexRows:
     done = set[str]()
     for name, entry in RunWriter(path).shards().items():
         if entry["condition"] == CLEAN.name:
-            done |= set(read_shard(path, name, ["sample_id"])["sample_id"])
+            table = read_shard(path, name, ["sample_id", "error"])
+            done |= set(table.filter(pl.col("error").is_null())["sample_id"])
     return np.array([row for row in job.index.readable if job.index.sample_ids[row] not in done], dtype=np.int64)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from demur.attacks.guarded.attackers import attack_confidence, attack_guard, force_abstention
 from demur.attacks.guarded.guard_points import GuardAttackOutcome
 from demur.attacks.guarded.guarded_classifier import GuardedClassifier
-from demur.pipeline.job import Job, attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
+from demur.pipeline.job import Job
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, load_policy
 from demur.policies.site_certificate import Sited
 from demur.randomness import Keys

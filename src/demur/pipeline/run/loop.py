@@ -14,9 +14,10 @@ from demur.containment import contained
 from demur.data import Source
 from demur.files import read_json
 from demur.foreign import blamed
+from demur.pipeline.drawn_rows import attacked_rows
 from demur.pipeline.halving import excluding, without_failures
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
-from demur.pipeline.job import Job, Shard, attacked_rows, attacked_tune_rows, shards
+from demur.pipeline.job import Job, Shard, attacked_tune_rows, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.begun import begun_run, say_harm
@@ -56,7 +57,7 @@ from demur.pipeline.run.smoothing_facts import smoothing_facts
 from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
-from demur.records import read
+from demur.records import LOGIT, read
 from demur.signals import Fittable
 
 
@@ -116,6 +117,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         clean = read(folder.path, CLEAN.name)
         with folder.timed("policies"):
             freeze_policies(fitted, folder, clean)
+        clean = clean.drop([name for name in clean.columns if name.startswith(LOGIT)])  # as many as there are classes
         lost = lost_rows(job, clean)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         if folder.is_careful:

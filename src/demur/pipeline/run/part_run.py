@@ -19,6 +19,7 @@ from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.begun import begun_run
+from demur.pipeline.run.crashes import as_frozen
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.fitting import stored_signals
 from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
@@ -107,11 +108,10 @@ def measure_part(
     ):
         _claim(folder, part, None if frozen is None else frozen_sha256(frozen))
         folder.write_json("facts/preflight.json", checks)
-        work = list(shards(job))
         if frozen is None:
-            own = [task for task in work if task.condition == CLEAN]
+            own = [task for task in shards(job) if task.condition == CLEAN]
         else:
-            job, own = _after_freeze(job, folder, frozen, [task for task in work if task.condition != CLEAN])
+            job, own = _after_freeze(job, folder, frozen)
         mine = part.share(own)
         _measure(job, folder, mine, progress, used)
     return PartDone(folder=out, part=part, own=len(mine), all=len(own), frozen=frozen is not None)
@@ -130,7 +130,7 @@ def _measure(job: Job, folder: RunWriter, mine: list[Shard], progress: Progress,
         effort.measure(missing)
 
 
-def _after_freeze(job: Job, folder: RunWriter, frozen: Path, rest: list[Shard]) -> tuple[Job, list[Shard]]:
+def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[Shard]]:
     """The job with the signals that were fitted, and the shards without rows on which the model failed as they are.
 
     Raises:
@@ -138,8 +138,10 @@ def _after_freeze(job: Job, folder: RunWriter, frozen: Path, rest: list[Shard]) 
         InputError: its fitted signals are not as they were written.
     """
     check_same_run(RunWriter(frozen), read_json(frozen / METADATA), read_json(folder.path / METADATA))
-    lost = lost_rows(job, read(frozen, CLEAN.name))
-    return replace(job, fitted=stored_signals(job, frozen / "fitted") or {}), [task.without(lost) for task in rest]
+    job, deadly = as_frozen(job, frozen)
+    lost = {**lost_rows(job, read(frozen, CLEAN.name)), **deadly}
+    rest = [task.without(lost) for task in shards(job) if task.condition != CLEAN]
+    return replace(job, fitted=stored_signals(job, frozen / "fitted") or {}), rest
 
 
 def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:

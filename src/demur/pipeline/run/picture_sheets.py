@@ -23,7 +23,7 @@ from demur.pipeline.run.picture_choice import (
 )
 from demur.pipeline.run.record_rows import run_attack
 from demur.pipeline.run.run_writer import RunWriter
-from demur.records import read
+from demur.records import LOGIT, read
 from demur.shapes import Images
 
 _COLUMNS, _ROWS = 16, 16
@@ -40,7 +40,7 @@ def picture_facts(job: Job, folder: RunWriter) -> dict[str, Any]:
     `changed` its images as the condition left them, from the place `first` on. `first` is null where making them again
     would take more than 50 passes for each; then only what the images were before is on the sheets.
     """
-    clean = read(folder.path, CLEAN.name)
+    clean = read(folder.path, CLEAN.name, LOGIT)
     order = by_contents(job.index.contents, job.index.sample_ids)
     kept = [job.index.sample_ids[row] for row in clean_choice(clean, order)]
     chosen, foreign = list(_changed(job, folder, clean)), list(_unknown(job, folder))
@@ -72,7 +72,7 @@ def _changed(job: Job, folder: RunWriter, clean: pl.DataFrame) -> Iterator[Chang
     conditions = [each for each in job.scored if each.kind in {"attack", "corruption"}]
     each = pictures_each(len(conditions))
     for condition in conditions if each else ():
-        rows = read(folder.path, condition.name)
+        rows = read(folder.path, condition.name, LOGIT)
         names = changed_choice(clean, rows, each)
         if names:
             spent = rows.filter(pl.col("sample_id").is_in(names)).select(pl.col("forwards") + pl.col("backwards"))
@@ -81,7 +81,7 @@ def _changed(job: Job, folder: RunWriter, clean: pl.DataFrame) -> Iterator[Chang
 
 def _unknown(job: Job, folder: RunWriter) -> Iterator[ChangedImages]:
     for each in (each for each in job.scored if each.kind == "unknown"):
-        names = answered_choice(read(folder.path, each.name), pictures_each(1))
+        names = answered_choice(read(folder.path, each.name, LOGIT), pictures_each(1))
         yield ChangedImages(condition=each, sample_ids=names, passes=0.0)
 
 

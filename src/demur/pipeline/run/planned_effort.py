@@ -27,11 +27,11 @@ def write_planned(folder: RunWriter, work: Sequence[Shard], first: Shard, found:
         return
     rate, size = found.cpu / max(1, first.cost), found.encoded.size / max(1, found.encoded.rows)
     kinds = dict.fromkeys(task.condition.kind for task in work)
-    told = {kind: _told([task for task in work if task.condition.kind == kind], rate, size) for kind in kinds}
-    folder.write_json(PLANNED, {"kinds": told, "memory": peak_memory()})
+    expected = {kind: _expected([task for task in work if task.condition.kind == kind], rate, size) for kind in kinds}
+    folder.write_json(PLANNED, {"kinds": expected, "memory": peak_memory()})
 
 
-def _told(tasks: Sequence[Shard], rate: float, size: float) -> dict[str, float]:
+def _expected(tasks: Sequence[Shard], rate: float, size: float) -> dict[str, float]:
     """What shards of one kind take, by seconds of a pass and bytes of a row."""
     passes, rows = sum(map(_passes, tasks)), sum(len(task.rows) for task in tasks)
     return {"rows": rows, "passes": round(passes), "seconds": round(passes * rate, 3), "bytes": round(size * rows)}

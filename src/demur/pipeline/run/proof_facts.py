@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from demur.pipeline.job import Job, attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
+from demur.pipeline.job import Job
 from demur.proofs import Bounds, NoBoundError, bounds, proven_radii
 from demur.shapes import Images, Labels, Scores
 

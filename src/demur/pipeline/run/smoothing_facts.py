@@ -5,7 +5,8 @@ from typing import Any
 
 from demur.foreign import is_of_the_model, is_out_of_memory
 from demur.foreign import reason as reason_of
-from demur.pipeline.job import Job, attacked_rows
+from demur.pipeline.drawn_rows import attacked_rows
+from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_tables import SmoothingPlan
 from demur.proofs import SmoothedVotes, Smoothing
 from demur.shapes import Images

@@ -14,7 +14,7 @@ from demur.pipeline.run.guarantee_fits import readable_rows
 from demur.pipeline.run.record_rows import measure_attack
 from demur.policies import TuneFitted, dump_policy
 from demur.policies.policy import Scores
-from demur.records import ALIKE, read, wrong
+from demur.records import ALIKE, LOGIT, read, wrong
 
 
 def fit_on_clean(policy: TuneFitted, clean: pl.DataFrame) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _corrupted(job: Job, tune: pl.DataFrame, folder: Path) -> pl.DataFrame | str
     names = _corruptions(job)
     if not names:
         return "The plan has no corruption, so nothing shows how high a signal is on corrupted images. Add one."
-    rows = pl.concat([_alike(readable_rows(read(folder, name), "tune")) for name in names], how="diagonal")
+    rows = pl.concat([_alike(readable_rows(read(folder, name, LOGIT), "tune")) for name in names], how="diagonal")
     return rows.filter(pl.col("sample_id").is_in(tune["sample_id"].to_list()))
 
 

@@ -1,0 +1,212 @@
+"""One pass over the shards of a run, some at a time: what is counted of every row, in memory that does not grow.
+
+Counted exactly, by condition, split, label and answer: rows, those that a policy answers, passes. Scores are counted on
+a grid (`metrics.score_grid`). Of clean rows the sums go along that calibration is made of.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from demur.analysis.robustness.attack_tables import is_fooled
+from demur.analysis.run_folder import Run
+from demur.errors import RunError
+from demur.metrics.calibration_sums import CalibrationSums
+from demur.metrics.score_grid import grid_cells
+from demur.policies import Sited
+from demur.records import BATCH_SIZE, COLUMNS, LOGIT, PASSES, STAGED, STANDS_FOR, wrong
+
+BATCH_ROWS = 32_768
+"""Rows that are read together."""
+
+_COMPACT = 200_000
+"""Lines of counts that are kept before equal ones are added up."""
+
+ACCEPTED = "accepts."
+"""Columns that begin so say whether a policy answers."""
+
+_OWN = ("sample_id", "split", "label", "group", "condition", "predicted", "forwards", "backwards", "error")
+
+
+@dataclass
+class Tally:
+    """Lines of counts, added up now and then."""
+
+    keys: Sequence[str]
+    lines: list[pl.DataFrame] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, counted: pl.DataFrame) -> None:
+        """Some more lines, with a `count` each."""
+        self.lines.append(counted)
+        self.size += counted.height
+        if self.size > _COMPACT:
+            before = self.table()
+            self.lines, self.size = [before], 0
+
+    def table(self) -> pl.DataFrame:
+        """One line for each key, in their order."""
+        return pl.concat(self.lines).group_by(self.keys).agg(pl.col("count").sum()).sort(self.keys)
+
+
+@dataclass(frozen=True)
+class ShardCounts:
+    """What one pass counted.
+
+    Attributes:
+        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured.
+        grid: `condition signal split wrong cell count` of the same rows.
+        effort: `condition rows forwards backwards rebatched` of all rows, and the passes of those that take part.
+        calibration: the sums of clean rows; None where no logits were kept.
+    """
+
+    rows: pl.DataFrame
+    grid: pl.DataFrame
+    effort: pl.DataFrame
+    calibration: CalibrationSums | None
+
+
+def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
+    """Count the rows of every condition that has labels; which images failed is known of the run already.
+
+    Raises:
+        RunError: a shard cannot be read, or is not what the manifest says.
+    """
+    sums = CalibrationSums.empty() if _has_logits(run, entries) else None
+    parts = [_count(run, entries, entry, sums if entry["kind"] == "clean" else None) for entry in run.conditions()]
+    return ShardCounts(
+        rows=pl.concat(part.rows for part in parts),
+        grid=pl.concat(part.grid for part in parts),
+        effort=pl.concat(part.effort for part in parts),
+        calibration=next((part.calibration for part in parts if part.calibration), None),
+    )
+
+
+def _count(
+    run: Run, entries: Sequence[Mapping[str, Any]], entry: Mapping[str, Any], sums: CalibrationSums | None
+) -> ShardCounts:
+    """The rows of one condition; with the sums of calibration where some are given to begin with."""
+    rows = Tally(("split", "label", "predicted", "fooled", *(f"{ACCEPTED}{name}" for name in run.policies)))
+    grids = {signal: Tally(("split", "wrong", "cell")) for signal in run.signals}
+    spent = np.zeros(len(_EFFORT), np.int64)
+    for table in batches(run, entries, entry, logits=sums is not None):
+        found = _taking_part(run, entry["name"], table)
+        spent += _spent(table, found)
+        rows.add(_counted(run, entry, found))
+        failed = pl.Series(wrong(found), dtype=pl.Boolean)
+        for signal, grid in grids.items():
+            grid.add(_on_grid(found, failed, signal))
+        if sums is not None:
+            sums = sums.plus(found.select(pl.col(f"^{LOGIT}.*$")).to_numpy(), found["label"].to_numpy())
+    conditions = pl.Enum([each["name"] for each in run.conditions()])
+    name, signals = pl.lit(entry["name"], dtype=conditions).alias("condition"), pl.Enum(run.signals)
+    named = [
+        grid.table().select(name, pl.lit(signal, dtype=signals).alias("signal"), "split", "wrong", "cell", "count")
+        for signal, grid in grids.items()
+    ]
+    effort = pl.DataFrame([(entry["name"], *map(int, spent))], schema=["condition", *_EFFORT], orient="row")
+    return ShardCounts(rows.table().select(name, pl.all()), pl.concat(named), effort, sums)
+
+
+def _taking_part(run: Run, condition: str, table: pl.DataFrame) -> pl.DataFrame:
+    lost = run.lost(condition)
+    found = table.filter(pl.col("error").is_null())
+    return found.filter(~pl.col("sample_id").is_in(lost)) if lost else found
+
+
+def batches(
+    run: Run, entries: Sequence[Mapping[str, Any]], condition: Mapping[str, Any], *, logits: bool = False
+) -> Iterator[pl.DataFrame]:
+    """The rows of a condition, some shards at a time, with the columns that are counted."""
+    schema = _schema(run, condition, logits=logits)
+    for some in together([entry for entry in entries if entry["condition"] == condition["name"]], BATCH_ROWS):
+        yield read_shards(run.path, some, schema)
+
+
+def read_shards(path: Path, entries: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    """Some columns of some shards of one condition; those that a shard lacks are null."""
+    files = [path / "records" / f"{entry['shard']}.parquet" for entry in entries]
+    try:
+        scan = pl.scan_parquet(files, schema=schema, missing_columns="insert", extra_columns="ignore", glob=False)
+        table = scan.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RunError(
+            f"{path / 'records'}: one of {files[0].name} to {files[-1].name} cannot be read ({error}). Run the same "
+            "audit again; it measures the shard anew."
+        ) from None
+    named, planned = set(table["condition"].unique()), sum(entry["rows"] for entry in entries)
+    if len(table) != planned or named - {entry["condition"] for entry in entries}:
+        raise RunError(
+            f"{files[0].name} to {files[-1].name} must have {planned} rows of {entries[0]['condition']!r}, as "
+            f"manifest.json says; they have {len(table)} of {', '.join(map(repr, sorted(named)[:2]))}. Run the same "
+            "audit again."
+        )
+    return table
+
+
+def together(entries: Sequence[Mapping[str, Any]], rows: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Shards in their order, as many as have so many rows."""
+    some, size = list[Mapping[str, Any]](), 0
+    for entry in entries:
+        some.append(entry)
+        size += entry["rows"]
+        if size >= rows:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _schema(run: Run, condition: Mapping[str, Any], *, logits: bool) -> dict[str, Any]:
+    """The columns that are counted; of an attack all but what its stages cost, for how it is judged depends on them."""
+    names = COLUMNS if condition["kind"] == "attack" else {name: COLUMNS[name] for name in _OWN}
+    staged = {name: kind for name, kind in STAGED.items() if not name.startswith(PASSES)}
+    found: dict[str, Any] = {**names, **(staged if condition["kind"] == "attack" else {BATCH_SIZE: pl.Int32()})}
+    found |= {f"signal.{name}": pl.Float64() for name in run.signals}
+    return found | ({f"{LOGIT}{k}": pl.Float32() for k in range(len(run.classes))} if logits else {})
+
+
+def _has_logits(run: Run, entries: Sequence[Mapping[str, Any]]) -> bool:
+    first = next(entry for entry in entries if entry["condition"] == "clean")
+    names = pl.read_parquet_schema(run.path / "records" / f"{first['shard']}.parquet")
+    return all(f"{LOGIT}{k}" in names for k in range(len(run.classes)))
+
+
+def refusal(run: Run, entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the rows of a run cannot be told by counts; None where they can."""
+    if run.facts["groups"] is not None:
+        return "its images come in groups, and counts do not know which go together"
+    if any(isinstance(policy, Sited) for policy in run.policies.values()):
+        return "it has a policy with thresholds of their own for each site, which counts do not know"
+    first = {entry["condition"]: entry["shard"] for entry in reversed(entries)}
+    if any(STANDS_FOR in pl.read_parquet_schema(run.path / "records" / f"{shard}.parquet") for shard in first.values()):
+        return "its rows stand for unequal numbers of images, by their design weights"
+    return None
+
+
+_EFFORT = ("rows", "forwards", "backwards", "rebatched", "kept_forwards", "kept_backwards")
+
+
+def _spent(table: pl.DataFrame, kept: pl.DataFrame) -> Any:
+    """The numbers of `_EFFORT`: of all rows, and of those that take part the passes."""
+    passes = [int(each[name].sum()) for each in (table, kept) for name in ("forwards", "backwards")]
+    rebatched = table.filter(pl.col("error").is_null())[BATCH_SIZE].count()
+    return np.array([len(table), *passes[:2], rebatched, *passes[2:]], np.int64)
+
+
+def _counted(run: Run, entry: Mapping[str, Any], found: pl.DataFrame) -> pl.DataFrame:
+    accepted = {f"{ACCEPTED}{name}": pl.Series(run.accepts(policy, found)) for name, policy in run.policies.items()}
+    told = found.select("split", "label", "predicted").with_columns(
+        fooled=pl.Series(is_fooled(found, entry), dtype=pl.Boolean), **accepted
+    )
+    return told.group_by(told.columns).agg(count=pl.len().cast(pl.Int64))
+
+
+def _on_grid(found: pl.DataFrame, failed: pl.Series, signal: str) -> pl.DataFrame:
+    cells = pl.Series(grid_cells(found[f"signal.{signal}"].to_numpy()), dtype=pl.Int32)
+    told = found.select("split").with_columns(wrong=failed, cell=cells)
+    return told.group_by("split", "wrong", "cell").agg(count=pl.len().cast(pl.Int64))
