@@ -11,6 +11,7 @@ _SMALL = 100 * 2**20
 def two_nodes(cores: int) -> Iterator[str]:
     """The address of a cluster: a head that measures nothing, and two nodes with so many processors each."""
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"})
+    os.environ["RAY_worker_niceness"] = "0"  # as workers of this machine are
     from ray.cluster_utils import Cluster
 
     given = {"object_store_memory": _SMALL}
