@@ -90,8 +90,10 @@ def test_an_image_that_ends_processes_costs_one_row(ray, tmp_path):
     whole = tiny.run(tmp_path / "ray", tiny.source(150), deadly(), resources=ray, **given)
     rows = read(whole)
     failed = rows.filter(rows["error"].is_not_null())
-    assert failed["sample_id"].to_list() == ["37"]
-    assert failed["error"][0] == "the process that measured it ended by SIGSEGV"
+    assert failed.select("sample_id", "condition", "error").rows() == [
+        ("000037", condition, "the process that measured it ended by SIGSEGV")
+        for condition in ("clean", "gaussian_noise(severity=1)")  # which begins with the image as it is
+    ]
 
 
 @pytest.mark.parametrize("kind", ["workers", "leader"])
