@@ -20,8 +20,9 @@ _BOOT = (
     "from demur.pipeline.run.ray_broker import serve; serve(int(sys.argv[1]))"
 )
 
-_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
-"""Nothing is reported to anybody; and a busy machine may take more than half a minute to start a node."""
+_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180", "RAY_worker_niceness": "0"}
+"""Nothing is reported to anybody; and on a busy machine a node may take more than half a minute to start, and workers,
+which Ray makes nice by 15, would get nothing."""
 
 _KEPT = 64
 """What is taken in ahead of whoever asks; the rest stays in Ray, which has disks for it."""
