@@ -10,8 +10,8 @@ from demur.pipeline.run.run_writer import RunWriter
 
 TOOL = Path(__file__).parents[2] / "tools" / "hops.py"
 AT_MOST = {"clean": 14, "pgd": 22}
-"""Records and the files below them are two since a guard writes files without tables; decoded images are one more, as are
-which rows are drawn, and the one place where files of folders that lie elsewhere are asked for."""
+"""Records and the files below them are two since a guard writes files without tables; decoded images are one more.
+So are which rows are drawn, and the one place where files of folders that lie elsewhere are asked for."""
 
 
 @pytest.fixture(scope="module")
