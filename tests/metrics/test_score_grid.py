@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from demur.metrics import ranking
-from demur.metrics.delong import auroc_interval, counted_auroc
+from demur.metrics.counted_auroc import counted_auroc
+from demur.metrics.delong import auroc_interval
 from demur.metrics.score_grid import RESOLUTION, GridCounts, cell_ends, grid_cells
 
 METRICS = ("auroc", "fpr95", "aupr", "augrc", "aurc", "eaurc")

@@ -119,7 +119,7 @@ class Broker:
     waiting: deque[tuple[int, bytes]] = field(default_factory=deque)
     open: dict[Any, int] = field(default_factory=dict)
     room: tuple[int, int] = (-1, 0)
-    looked: float = -_EVERY
+    last_look: float = -_EVERY
     closed: bool = False
 
     def run(self) -> None:
@@ -165,9 +165,9 @@ class Broker:
     def _look(self) -> None:
         """Tell how many tasks the cluster has room for, and on how many nodes; give up where there is none for long."""
         now = time.monotonic()
-        if now - self.looked < _EVERY:
+        if now - self.last_look < _EVERY:
             return
-        self.looked, nodes = now, _nodes()
+        self.last_look, nodes = now, _nodes()
         rooms = [found for node in nodes if (found := self.need.room(node))]
         room = sum(rooms)
         if self.room != (room, len(rooms)):

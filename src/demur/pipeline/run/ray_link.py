@@ -61,11 +61,11 @@ class RayLink:
         self._ear.start()
 
     def send(self, what: object) -> None:
-        """Send something; what cannot be sent is told of by `told`."""
+        """Send something; what cannot be sent is told of by `message`."""
         with suppress(OSError):
             self._channel.send(what)
 
-    def told(self, *, wait: bool = True) -> tuple[Any, ...] | None:
+    def message(self, *, wait: bool = True) -> tuple[Any, ...] | None:
         """The next that it tells, nothing where there is none yet; None once it has ended."""
         try:
             found = self._heard.get(block=wait)

@@ -106,7 +106,7 @@ def measure(post: Post, opening: Callable[[], Sequence[bytes]], work: bytes) -> 
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not _CHILDREN or _CHILDREN[0].key != (post.key, devices):
         _end_child()
-        why = _opened(Child(post, devices), opening())
+        why = _opening_failure(Child(post, devices), opening())
         if why is not None:
             _VAIN.append(min(_LONGEST, _FIRST * 2 ** len(_VAIN)))
             time.sleep(_VAIN[-1])
@@ -120,7 +120,7 @@ def measure(post: Post, opening: Callable[[], Sequence[bytes]], work: bytes) -> 
     return "died", status
 
 
-def _opened(child: Child, opening: Sequence[bytes]) -> Told | None:
+def _opening_failure(child: Child, opening: Sequence[bytes]) -> Told | None:
     """Keep a process that has the job; why it has none."""
     _CHILDREN.append(child)
     for asked in opening:
