@@ -30,11 +30,9 @@ from numpy.typing import NDArray
 
 from demur.errors import RunError
 from demur.files import fetched, read_json, whole_lines, write_atomically
+from demur.seal import JOURNAL
 
 SCHEMA_VERSION = 1
-
-JOURNAL = "shards.jsonl"
-"""Where an audit that runs lists its shards, a line each; the manifest of a finished one has them."""
 
 FORMULA = r"^'*[=+\-@\t\r\n]"
 """What a spreadsheet takes for a formula, and what would be one without the apostrophes before it."""

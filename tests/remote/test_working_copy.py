@@ -7,7 +7,7 @@ import sys
 import pytest
 from tests import tiny
 
-from demur import records, seal
+from demur import seal
 from demur.analysis import analyse
 from demur.errors import InputError, RunError
 from demur.files import append_line, checked_line, locked, mirrored, remove, write_atomically
@@ -46,7 +46,6 @@ def kill(copy):
 
 
 def test_the_names_are_those_of_a_local_folder():
-    assert records.JOURNAL == working_copy.JOURNAL
     assert (FILE, FOLDER) == (OPENED, ".opened")
     assert {flight.AT, flight.CRASH, "lock"} == working_copy.OWN
 
@@ -114,6 +113,29 @@ def test_a_line_of_the_journal_is_an_object_for_each_shard(machine, objects):
         RunWriter(second.folder).finish()
     assert list(objects.list("runs/first/shards/")) == []
     assert json.loads(objects.get("runs/first/manifest.json")[0]) == [found["c000-s0000"], found["c000-s0001"]]
+
+
+def test_shards_are_removed_many_at_a_time_while_the_lease_is_held(machine, objects, monkeypatch):
+    import obstore
+
+    asked, held, delete = [], [], obstore.delete
+    monkeypatch.setattr(obstore, "delete", lambda store, keys: (asked.append(keys), delete(store, keys)))
+    monkeypatch.setattr(working_copy, "BATCH", 4)
+    copy = machine("first")
+    with mirrored(copy.root, copy):
+        for number in range(10):
+            adopted(copy, f"c000-s{number:04d}", b"rows")
+        objects.delete(["runs/first/shards/c000-s0002.json"])  # of a request whose answer was lost
+        asked.clear()
+        monkeypatch.setattr(copy.lease, "confirm", lambda: held.append(len(asked)))
+        copy.remove(copy.folder / "shards.jsonl")
+    assert [keys for keys in asked if isinstance(keys, list)] == [
+        [f"runs/first/shards/c000-s{number:04d}.json" for number in some]
+        for some in (range(4), range(4, 8), range(8, 10))
+    ]
+    assert held[0] == 0
+    assert len(held) == 3
+    assert list(objects.list("runs/first/shards/")) == []
 
 
 def test_a_journal_that_was_brought_there_by_other_means_counts_too(machine, objects):

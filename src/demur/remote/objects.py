@@ -9,7 +9,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,6 +20,9 @@ from demur.remote.addresses import RemoteFolder
 
 PATIENCE = 300.0
 """Seconds for which a request is tried again."""
+
+BATCH = 1000
+"""Objects that one request removes at most, as S3 has it."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 _PASSING = frozenset({"408", "409", "425", "429"})
@@ -59,6 +62,11 @@ class Version:
         """The condition that the object is still this one; a value that is not known must be left out."""
         known = {"e_tag": self.e_tag, "version": self.version}
         return {key: value for key, value in known.items() if value is not None}
+
+
+def batched(items: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Items in order, so many at a time."""
+    return (tuple(items[start : start + size]) for start in range(0, len(items), size))
 
 
 @dataclass(frozen=True)
@@ -158,14 +166,18 @@ class Objects:
         return found
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are gone are no error."""
-        for key in sorted(keys):
-            self._found(f"remove {key}", partial(self._delete, key))
+        """Remove objects, so many at a time as a request may name; those that are gone are no error."""
+        for some in batched(sorted(keys), BATCH):
+            what = f"remove {some[0]}" + (f" and {len(some) - 1} more" if len(some) > 1 else "")
+            if self._found(what, partial(self._delete, some)) is None and len(some) > 1:  # one was gone before its turn
+                for key in some:
+                    self._found(f"remove {key}", partial(self._delete, (key,)))
 
-    def _delete(self, key: str) -> None:
+    def _delete(self, keys: tuple[str, ...]) -> bool:
         import obstore
 
-        obstore.delete(self.store, key)
+        obstore.delete(self.store, keys[0] if len(keys) == 1 else list(keys))
+        return True
 
     def _found(self, what: str, work: Callable[[], Found]) -> Found | None:
         try:

@@ -23,12 +23,11 @@ from demur.remote.addresses import RemoteFolder
 from demur.remote.copy_index import Copied, CopyIndex
 from demur.remote.lease import FILE as LEASE
 from demur.remote.lease import Lease
-from demur.remote.objects import ConflictError, Objects, Version
+from demur.remote.objects import BATCH, ConflictError, Objects, Version, batched
 from demur.remote.shared_lines import FOLDER as OPENED
 from demur.remote.shared_lines import SharedLines
-from demur.seal import sha256_of
+from demur.seal import JOURNAL, sha256_of
 
-JOURNAL = "shards.jsonl"
 SHARDS = "shards/"
 LAZY = ("records/", "parts/")
 """What is fetched file by file as it is asked for."""
@@ -58,6 +57,8 @@ class WorkingCopy(Mirror):
     root: Path
     index: CopyIndex
     _there: dict[str, Version] = field(default_factory=dict)
+    _ordered: list[str] = field(default_factory=list)
+    _places: dict[str, int] = field(default_factory=dict)
     _checked: set[str] = field(default_factory=set)
     _fetched: str = ""
     _grown: set[str] = field(default_factory=set)
@@ -75,6 +76,10 @@ class WorkingCopy(Mirror):
     def pull(self) -> None:
         """Make the copy what is there: whatever else was here goes, and records come when they are asked for."""
         self._there = self._listed()
+        self._ordered = sorted(
+            (each for each in self._there if each.startswith(LAZY)), key=lambda each: Path(each).name
+        )
+        self._places = {name: place for place, name in enumerate(self._ordered)}
         self._checked.clear()
         files = {name for name in self._there if not name.startswith(SHARDS) and name != JOURNAL}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -137,10 +142,12 @@ class WorkingCopy(Mirror):
 
     def _ahead(self, name: str) -> list[str]:
         """A file of records, and those after it where the one before it was the last to be fetched."""
-        ordered = sorted((each for each in self._there if each.startswith(LAZY)), key=lambda each: Path(each).name)
-        place = ordered.index(name)
-        several = self._fetched == ordered[place - 1] and place
-        found = [each for each in ordered[place : place + _AT_ONCE] if not self._is_copied(each)] if several else [name]
+        place = self._places.get(name, 0)
+        if not place or self._fetched != self._ordered[place - 1]:
+            self._fetched = name
+            return [name]
+        after = self._ordered[place : place + _AT_ONCE]
+        found = [each for each in after if each in self._there and not self._is_copied(each)]
         self._fetched = found[-1]
         return found
 
@@ -201,11 +208,11 @@ class WorkingCopy(Mirror):
         if name is None:
             return
         gone = [each for each in self._there if each == name or (name == JOURNAL and each.startswith(SHARDS))]
-        if gone:
+        for some in batched(gone, BATCH):
             self._hold()
-            self.objects.delete(f"{self.remote.prefix}{each}" for each in gone)
-        for each in gone:
-            del self._there[each]
+            self.objects.delete(f"{self.remote.prefix}{each}" for each in some)
+            for each in some:
+                del self._there[each]
 
     def _put(self, name: str, content: bytes) -> None:
         """Put an object over the one that was seen last, or whichever there is while the lease is still this one's.

@@ -7,10 +7,10 @@ import pytest
 from tests import tiny
 
 from demur import seal
-from demur.files import checked_line
+from demur.files import checked_line, read_json
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.run_writer import RunWriter
-from demur.records import JOURNAL
+from demur.seal import JOURNAL
 
 PLAN = {"conditions": ("clean", "low_light(severity=1)", "low_light(severity=2)"), "checks": {"preprocessing": 0}}
 
@@ -85,3 +85,11 @@ def test_one_malformed_row_does_not_end_the_resume_and_costs_nothing_else(whole,
     audit(folder)
     assert measured == ["c002-s0000", "c002-s0001"]
     assert tiny.hashes(folder) == whole
+
+
+def test_a_finished_run_that_still_has_some_of_its_journal_loses_it(tmp_path):
+    folder = tiny.run(tmp_path / "run", conditions=("clean",))
+    before = tiny.hashes(folder)
+    (folder / JOURNAL).write_text(f"{json.dumps(read_json(folder / 'manifest.json')[0])}\n")
+    assert tiny.hashes(tiny.run(folder, conditions=("clean",))) == before
+    assert not (folder / JOURNAL).exists()

@@ -98,6 +98,8 @@ def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, res
             write_spent(folder)
             folder.log("finished", seconds=round(time.monotonic() - began, 1))
             folder.finish()
+        else:
+            folder.end_journal()  # a process that was killed while it finished may have left some of it
     return folder.path
 
 

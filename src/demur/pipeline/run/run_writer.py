@@ -30,7 +30,8 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.placed_shard import PlacedShard
 from demur.pipeline.run.planned import Planned
-from demur.records import JOURNAL, EncodedShard
+from demur.records import EncodedShard
+from demur.seal import JOURNAL
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
 _SHEETS = "facts/pictures.json"
@@ -107,11 +108,12 @@ class RunWriter:
         for each in json_lines(part / TIMES):
             if each.get("name") in told - timed:
                 append_line(self.path / TIMES, json.dumps(each))
-        known = {_event(line) for line in whole_lines(self.path / "log.jsonl")}
-        for line in whole_lines(part / "log.jsonl"):
-            event = json.loads(line)
-            if event.get("what") in told and {"why", "rows"} <= set(event) and _event(line) not in known:
-                self.log(event["event"], **{key: event[key] for key in ("what", "why", "rows")})
+        keys = ("event", "what", "why", "rows")
+        known = [[event.get(key) for key in keys] for event in json_lines(self.path / "log.jsonl")]
+        for event in map(json.loads, whole_lines(part / "log.jsonl")):
+            found = [event.get(key) for key in keys]
+            if event.get("what") in told and None not in found and found not in known:
+                self.log(**dict(zip(keys, found, strict=True)))
 
     def has(self, name: str) -> bool:
         """Whether a file is there as this run wrote it; one that is not sealed is from elsewhere, or half a step."""
@@ -151,7 +153,12 @@ class RunWriter:
         done = self.shards()
         write_json(self.path / seal.MANIFEST, [done[name] for name in sorted(done)])
         seal.seal_file(self.path, seal.MANIFEST)
-        remove(self._journal)
+        self.end_journal()
+
+    def end_journal(self) -> None:
+        """Remove the journal of a run that is finished: the manifest has its lines."""
+        if self._journal.exists():
+            remove(self._journal)
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl."""
@@ -184,12 +191,6 @@ class RunWriter:
         """Note how long something took, and of the processor, outside every identity guarantee."""
         line = {"name": name, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
         append_line(self.path / TIMES, json.dumps(line))
-
-
-def _event(line: str) -> tuple[str, ...]:
-    """What an event of a log is about, whenever it was noted."""
-    event = json.loads(line)
-    return tuple(str(event.get(key)) for key in ("event", "what", "why", "rows"))
 
 
 def _of_policies(sealed: Iterable[str]) -> list[str]:
