@@ -19,6 +19,9 @@ from typing import Any, Protocol
 
 from demur.errors import InputError, RunError, legible
 
+JOURNAL = "shards.jsonl"
+"""Where an audit that runs lists its shards, a line each; the manifest of a finished one has them."""
+
 WAITS = (0.2, 1.0, 3.0)
 """Seconds between tries to write on a disk that is full."""
 

@@ -29,8 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.files import fetched, read_json, whole_lines, write_atomically
-from demur.seal import JOURNAL
+from demur.files import JOURNAL, fetched, read_json, whole_lines, write_atomically
 
 SCHEMA_VERSION = 1
 

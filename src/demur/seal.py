@@ -22,9 +22,6 @@ from demur.files import fetched, read_json, write_atomically, write_json
 
 FILE = "seal.json"
 MANIFEST = "manifest.json"
-JOURNAL = "shards.jsonl"
-"""Where an audit that runs lists its shards, a line each; the manifest of a finished one has them."""
-
 JOURNALS = ("log.jsonl", "opened.jsonl")
 
 Seal: TypeAlias = Mapping[str, list[str]]

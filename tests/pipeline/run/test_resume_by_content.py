@@ -7,10 +7,9 @@ import pytest
 from tests import tiny
 
 from demur import seal
-from demur.files import checked_line, read_json
+from demur.files import JOURNAL, checked_line, read_json
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.run_writer import RunWriter
-from demur.seal import JOURNAL
 
 PLAN = {"conditions": ("clean", "low_light(severity=1)", "low_light(severity=2)"), "checks": {"preprocessing": 0}}
 

@@ -10,12 +10,11 @@ from tests import tiny
 
 from demur.data import build_index
 from demur.errors import InputError, RunError
-from demur.files import read_json, write_json
+from demur.files import JOURNAL, read_json, write_json
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.planned import Planned
 from demur.pipeline.run.run_writer import RunWriter, open_run
 from demur.records import shard_entries
-from demur.seal import JOURNAL
 
 
 def open_and_close(path, plan):

@@ -13,6 +13,7 @@ from typing import Any
 from demur import seal
 from demur.errors import DemurError, InputError, RunError
 from demur.files import (
+    JOURNAL,
     append_line,
     checked_line,
     is_whole,
@@ -31,7 +32,6 @@ from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.placed_shard import PlacedShard
 from demur.pipeline.run.planned import Planned
 from demur.records import EncodedShard
-from demur.seal import JOURNAL
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
 _SHEETS = "facts/pictures.json"
