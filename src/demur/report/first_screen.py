@@ -30,7 +30,7 @@ from demur.report.condition_lines import (
     unknown_line,
     worst_slice_line,
 )
-from demur.report.counted_words import counted_line
+from demur.report.counted_words import counted_line, counted_sentences
 from demur.report.manipulation_lines import is_judged, manipulation_line, manipulations, mask_line
 from demur.report.phrases import count, model_name, plain_name, plural
 from demur.report.state_words import Verdict, guarantee_holds, reportable, verdict
@@ -123,6 +123,7 @@ class FirstScreen:
     stricter: str | None
     unreadable: str | None
     counted: str | None
+    counted_details: tuple[str, ...]
     gates: GateTally | None
     next_step: str
 
@@ -158,6 +159,7 @@ class FirstScreen:
             stricter=stricter(results),
             unreadable=_unreadable(results.provenance),
             counted=counted_line(results),
+            counted_details=counted_sentences(results),
             gates=GateTally.of(results),
             next_step=results.next_step,
         )

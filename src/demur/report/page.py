@@ -36,7 +36,6 @@ from demur.report.charts.score_charts import first_signal
 from demur.report.class_map_lines import profile_lines, silent_sentence
 from demur.report.condition_bands import bands
 from demur.report.condition_lines import other
-from demur.report.counted_words import counted_sentences
 from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.detection_lines import blind_sentences, detection_blocks, fusion_sentence, point_advice
 from demur.report.effort_words import effort_lines, effort_memory
@@ -160,7 +159,6 @@ FILTERS |= {
         search_name_words,
         count_sentence,
         condition_lever,
-        counted_sentences,
         step_lines,
         team_name,
         team_sentence,

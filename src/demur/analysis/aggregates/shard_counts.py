@@ -18,7 +18,7 @@ from demur.errors import RunError
 from demur.metrics.calibration_sums import CalibrationSums
 from demur.metrics.score_grid import grid_cells
 from demur.policies import Sited
-from demur.records import BATCH_SIZE, COLUMNS, LOGIT, PASSES, STAGED, wrong
+from demur.records import BATCH_SIZE, COLUMNS, LOGIT, PASSES, STAGED, STANDS_FOR, wrong
 
 BATCH_ROWS = 32_768
 """Rows that are read together."""
@@ -28,12 +28,6 @@ _COMPACT = 200_000
 
 ACCEPTED = "accepts."
 """Columns that begin so say whether a policy answers."""
-
-WEIGHTS = "design.weight"
-"""Where rows stand for unequal numbers of images counting them is not enough."""
-
-MEASURED = frozenset({"clean", "attack", "corruption"})
-"""Kinds of conditions with labels and scores; the others are of few images, and read whole."""
 
 _OWN = ("sample_id", "split", "label", "group", "condition", "predicted", "forwards", "backwards", "error")
 
@@ -189,7 +183,7 @@ def refusal(run: Run, entries: Sequence[Mapping[str, Any]]) -> str | None:
     if any(isinstance(policy, Sited) for policy in run.policies.values()):
         return "it has a policy with thresholds of their own for each site, which counts do not know"
     first = {entry["condition"]: entry["shard"] for entry in reversed(entries)}
-    if any(WEIGHTS in pl.read_parquet_schema(run.path / "records" / f"{shard}.parquet") for shard in first.values()):
+    if any(STANDS_FOR in pl.read_parquet_schema(run.path / "records" / f"{shard}.parquet") for shard in first.values()):
         return "its rows stand for unequal numbers of images, by their design weights"
     return None
 
