@@ -24,7 +24,7 @@ def counted_sentences(results: Results) -> tuple[str, ...]:
         "conditions and classes, confusions, policies, the guarantee and what it is under each condition, calibration."
     )
     read_off = (
-        f"Read off scores that were counted on a grid of {100 * found.resolution:.1g} %: histograms, risk-coverage "
+        f"Read off scores that were counted in at most {count(found.cells)} cells: histograms, risk-coverage "
         "curves (exact at each of their points), and rankings of errors and of shift. Of the rows themselves they "
         f"differ by at most: {_slack(found)}."
     )
