@@ -22,7 +22,7 @@ from demur.cli import main
 from demur.errors import RunError
 from demur.files import json_bytes
 from demur.metrics import score_grid
-from demur.records import shard_entries
+from demur.records import read, shard_entries
 from demur.seal import write_sealed
 
 CLASSES = tuple(f"kind {k}" for k in range(5))
@@ -136,6 +136,16 @@ def test_what_is_counted_is_what_the_rows_say_to_the_digit(held, counted, name):
         own, theirs = ([check for check in found if check["name"] in same] for found in (own, theirs))
         assert len(own) == 2
     assert own == theirs
+
+
+def test_passes_are_those_of_all_rows(folder, held, counted):
+    passes = {row.kind: row.passes for row in counted.effort.rows}
+    assert passes == {row.kind: row.passes for row in held.effort.rows}
+    spent = dict.fromkeys(passes, 0)
+    for entry in json.loads((folder / "run.json").read_bytes())["conditions"]:
+        rows = read(folder, entry["name"])
+        spent[entry["kind"]] += int(rows["forwards"].sum() + rows["backwards"].sum())
+    assert passes == spent
 
 
 def test_the_guarantee_is_told_of_all_test_rows(held, counted):
