@@ -13,8 +13,9 @@ from demur.analysis import analyse
 from demur.analysis.run_folder import open_run
 from demur.data import build_index, from_tensors
 from demur.errors import InputError, UnknownNameError
-from demur.pipeline.drawn_rows import Draw, by_hash, check_strata, drawn_rows
+from demur.pipeline.drawn_rows import Draw, by_hash, check_strata, drawn_rows, growth
 from demur.pipeline.plan.plan_tables import Conditions
+from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.records import ALIKE, DESIGN, DRAWN, STANDS_FOR, STRATUM, read, wrong
 
 SHARES = (0.8, 0.16, 0.04)
@@ -92,6 +93,38 @@ def test_metadata_and_groups_make_strata_too():
         found = drawn_rows(of, None, Draw(10, name, 2))
         kept = {(of.splits[row], values[row]) for row in found.rows}
         assert kept == {(of.splits[row], values[row]) for row in of.readable}
+
+
+def test_a_sample_that_strata_make_much_larger_is_told_and_one_of_all_images_refused(index):
+    quiet, larger, whole = Draw(150, "label", 12), Draw(5, "label", 6), Draw(5, "label", 10**6)
+    assert growth(drawn_rows(index, None, quiet), quiet, "conditions.attacked") is None
+    found = drawn_rows(index, None, larger)
+    assert 10 < len(found.rows) < found.population
+    said = growth(found, larger, "conditions.attacked")
+    assert said == (
+        f"strata make a sample larger: `conditions.attacked` asks for 5, and 6 of each 'label' in each split are "
+        f"{len(found.rows)} of {found.population} images"
+    )
+    with pytest.raises(
+        InputError, match=rf"leaves no sample: .*asks for 5.*`conditions\.attacked = {found.population}`"
+    ):
+        growth(drawn_rows(index, None, whole), whole, "conditions.attacked")
+    assert growth(drawn_rows(index, None, Draw(5)), Draw(5), "conditions.attacked") is None
+
+
+def test_an_audit_says_so_and_refuses(tmp_path):
+    said = []
+    given, own = (
+        StandIns(source=uneven(), classifier=tiny.classifier()),
+        Conditions(use=USE, attacked=4, strata="label"),
+    )
+    few, all_ = (
+        tiny.plan().model_copy(update={"conditions": own.model_copy(update={"least": least})}) for least in (4, 10_000)
+    )
+    prepared_job(few, given, said.append)
+    assert any("`conditions.attacked` asks for 4" in sentence for sentence in said)
+    with pytest.raises(InputError, match="leaves no sample"):
+        prepared_job(all_, given, said.append)
 
 
 def test_strata_that_nobody_knows_are_refused_with_those_there_are(index):
