@@ -5,14 +5,16 @@
 ResNet-20 on 2,000 CIFAR-10 images, as they are, under PGD and under three corruptions, with every signal of logits; the
 images and weights of DEMUR_SHARED, and with --quick the shipped classifier on 600 Fashion-MNIST images. Compared are
 the plan, what was run, the manifest, records, facts and pictures as they are; and results, report and tables as they
-are written of copies in which the times of every run are those of the first. Ray is left out where it is not installed.
-The last line is JSON, and the exit status 1 where anything differs.
+are written of copies in which the times of every run are those of the first, but for the moment at which that is. Every
+run is in a folder of its own, for results tell how often labels were opened beside them. Ray is left out where it is
+not installed. The last line is JSON, and the exit status 1 where anything differs.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +37,7 @@ from demur.pipeline.run.resources import Resources
 ROOMS = ("plan.toml", "run.json", "manifest.json", "records/*", "parts/*", "facts/*", "thumbs/*")
 DERIVED = ("results.json", "report.html", "summary.md", "junit.xml", "tables/*")
 TIMES = ("timings/*.json", "log.jsonl")
+MOMENT = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}( UTC|:[0-9.]+[+]00:00)")
 
 
 class Silent:
@@ -96,12 +99,13 @@ def files(run: Path, rooms: tuple[str, ...]) -> dict[str, bytes]:
 
 def derived(run: Path, times: Path) -> dict[str, bytes]:
     """What is worked out of a copy of a run that took the times of another."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copytree(run, Path(folder) / "run", symlinks=True)
-        seal.write_sealed(copy, files(times, TIMES))
-        shutil.copyfile(times / "timings/times.jsonl", copy / "timings/times.jsonl")
-        demur.report.write(copy, demur.analysis.write_results(copy, by="audit"))
-        return files(copy, DERIVED)
+    place = times.with_name("compared")  # one path for all, which results have, and a ledger of openings of its own
+    shutil.rmtree(place, ignore_errors=True)
+    copy = shutil.copytree(run, place / "run")
+    seal.write_sealed(copy, files(times, TIMES))
+    shutil.copyfile(times / "timings/times.jsonl", copy / "timings/times.jsonl")
+    demur.report.write(copy, demur.analysis.write_results(copy, by="audit"))
+    return {name: MOMENT.sub(b"a moment", content) for name, content in files(copy, DERIVED).items()}
 
 
 def main() -> None:
@@ -121,7 +125,7 @@ def main() -> None:
         ways["Ray on two nodes"] = lambda run: on_ray(of, run)
     runs, seconds = {}, {}
     for name, way in ways.items():
-        began, runs[name] = time.monotonic(), out / name.replace(" ", "-")
+        began, runs[name] = time.monotonic(), out / name.replace(" ", "-") / "run"
         way(runs[name])
         seconds[name] = round(time.monotonic() - began, 1)
         print(f"{name}: {seconds[name]} s", flush=True)

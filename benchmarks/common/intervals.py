@@ -27,7 +27,7 @@ from demur.metrics import (
 )
 from demur.metrics.binomial import proportion, weighted_share
 from demur.metrics.calibration import ece_interval
-from demur.metrics.delong import Kinds, _Placements, auroc_gain, auroc_interval
+from demur.metrics.delong import Kinds, Placements, auroc_gain, auroc_interval
 from demur.metrics.estimate import Estimate
 from demur.metrics.failure_table import failure_table
 from demur.metrics.jackknife import Jackknife, mean_interval
@@ -78,7 +78,7 @@ def true(metric: Callable[..., Any], *names: str) -> Callable[[Rows], float]:
 
 def logit_delong(rows: Rows, units: Any) -> Estimate:
     """DeLong's interval on the logit scale."""
-    found = _Placements.of(rows["score"], Kinds.of(rows["wrong"], units))
+    found = Placements.of(rows["score"], Kinds.of(rows["wrong"], units))
     slope = found.value * (1 - found.value)
     if not slope:
         return Estimate.undefined("perfect")
@@ -198,7 +198,7 @@ def _of_size(law: Callable[..., Rows]) -> Law:
 
 def _gain_before(rows: Rows, units: Any) -> Estimate:
     """DeLong's with the normal quantile."""
-    found, other = (_Placements.of(rows[name], Kinds.of(rows["wrong"], units)) for name in ("score", "other"))
+    found, other = (Placements.of(rows[name], Kinds.of(rows["wrong"], units)) for name in ("score", "other"))
     less = found.less(other)
     half = float(ndtri(0.975)) * np.sqrt(np.square(less.above + less.below).sum())
     return Estimate(value=less.value, low=less.value - half, high=less.value + half, n=len(rows["score"]))

@@ -25,6 +25,7 @@ TEXTS = {
     *(
         "attack",
         "colour",
+        "{endpoint} {remote}",
         "direction",
         "dropout",
         "elastic_transform corners",

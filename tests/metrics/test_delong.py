@@ -7,7 +7,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from demur.metrics import Resampler, auroc
-from demur.metrics.delong import Kinds, _pairs_within, _Placements, auroc_gain, auroc_interval, gain_influence
+from demur.metrics.delong import Kinds, Placements, _pairs_within, auroc_gain, auroc_interval, gain_influence
 
 
 def rows(n=600, seed=0, ties=False):
@@ -98,7 +98,7 @@ def test_pairs_within_a_group_are_left_out_of_the_interval():
     kept = groups[:, None] != groups[None]
     wins = uncertainty[:, None] > uncertainty[None]
     across = wins[(positive[:, None] & ~positive[None]) & kept].mean()
-    assert _Placements.of(uncertainty.astype(float), Kinds.of(positive, groups)).across == pytest.approx(
+    assert Placements.of(uncertainty.astype(float), Kinds.of(positive, groups)).across == pytest.approx(
         across, abs=1e-12
     )
     assert across == pytest.approx(0.5)

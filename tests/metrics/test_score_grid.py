@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from demur.metrics import ranking
-from demur.metrics.delong import auroc_interval, counted_auroc
+from demur.metrics.counted_auroc import counted_auroc
+from demur.metrics.delong import auroc_interval
 from demur.metrics.score_grid import GridCounts, grid_cells, score_ends
 
 METRICS = ("auroc", "fpr95", "aupr", "augrc", "aurc", "eaurc")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # else workers are nice by 15, and a busy machine forgets them
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine starts a node in more than 30 seconds
 
 CORES = 2

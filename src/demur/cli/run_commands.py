@@ -41,6 +41,7 @@ from demur.cli.settings import (
     Workers,
     read,
     refuse_beside,
+    resources_of,
     results_alone,
     status,
 )
@@ -70,16 +71,19 @@ class FigureFormat(StrEnum):
     PDF = "pdf"
 
 
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Run folder, here or s3://…; by default runs/<model>-<data>-<plan>."),
+    RunFolder(),
+]
+
+
 def audit(
     model: Model = None,
     data: Data = None,
     plan: PlanFile = None,
     set_: Settings = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Run folder, here or s3://…; by default runs/<model>-<data>-<plan>."),
-        RunFolder(),
-    ] = None,
+    out: Out = None,
     limit: Limit = None,
     risk: Risk = None,
     coverage: Coverage = None,
@@ -110,13 +114,14 @@ def audit(
     if guard is not None:
         refuse_beside("--guard", "the policy of a guard", risk=risk, coverage=coverage, attack_signal=attack_signal)
         chosen = chosen.with_guard(guard)
-    from demur.pipeline.run.resources import Resources
-
-    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
-    resources = own.with_engine(engine, address, gpus_per_task, memory_per_task)
+    use = resources_of(workers, threads, image_memory, engine, address, gpus_per_task, memory_per_task)
     if shard is not None or frozen is not None:
-        return audit_part(chosen, shard, frozen, out, device, resources)
-    folder, words, code = _audited(chosen, out, device, resources)
+        return audit_part(chosen, shard, frozen, out, device, use)
+    return _print_audit(chosen, out, device, use, json=json)
+
+
+def _print_audit(chosen: "Plan", out: Path | None, device: str | None, use: "Resources", *, json: bool) -> None:
+    folder, words, code = _audited(chosen, out, device, use)
     print((folder / "results.json").read_text("utf-8") if json else addressed(words))
     raise typer.Exit(code)
 

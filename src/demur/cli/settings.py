@@ -16,6 +16,7 @@ from demur.errors import InputError
 
 if TYPE_CHECKING:
     from demur.pipeline.plan.plan_file import Plan
+    from demur.pipeline.run.resources import Resources
 
 Model = Annotated[
     str | None, typer.Argument(help="Model address, such as fashion or zoo:resnet20@w.safetensors?mean=…&std=…")
@@ -90,6 +91,26 @@ MemoryPerTask = Annotated[
 GuardFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold.")
 ]
+
+
+def resources_of(
+    workers: int | None,
+    threads: int | None,
+    image_memory: int,
+    engine: str,
+    address: str | None,
+    gpus: float,
+    memory: int | None,
+) -> "Resources":
+    """What a command line lets an audit use.
+
+    Raises:
+        InputError: something that does not fit the engine.
+    """
+    from demur.pipeline.run.resources import Resources
+
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    return own.with_engine(engine, address, gpus, memory)
 
 
 def refuse_beside(option: str, what: str, **others: object) -> None:

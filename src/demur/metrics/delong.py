@@ -155,7 +155,7 @@ class Ranking:
         value = self._placements.value
         if self.kinds.reason:
             return self._bare(value)
-        low, high = _score_interval(self._placements)
+        low, high = score_interval(self._placements)
         return self._between(value, min(low, value), max(high, value))
 
     def gain(self, baseline: "Ranking") -> Estimate:
@@ -178,8 +178,8 @@ class Ranking:
         return (above + below) * (ours.quantile / _NORMAL)
 
     @cached_property
-    def _placements(self) -> "_Placements":
-        return _Placements.of(self.uncertainty, self.kinds)
+    def _placements(self) -> "Placements":
+        return Placements.of(self.uncertainty, self.kinds)
 
     def _between(self, value: float, low: float, high: float) -> Estimate:
         return Estimate(value=value, low=low, high=high, n=self.kinds.size, unit=self.kinds.unit)
@@ -189,7 +189,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, eq=False)
-class _Placements:
+class Placements:
     """What each unit adds to the error of an AUROC, by its positive and by its negative rows.
 
     Attributes:
@@ -209,7 +209,7 @@ class _Placements:
     rows: tuple[float, float]
 
     @classmethod
-    def of(cls, uncertainty: Floats, kinds: Kinds) -> "_Placements":
+    def of(cls, uncertainty: Floats, kinds: Kinds) -> "Placements":
         positive, codes = kinds.positive, kinds.codes
         placement = np.empty(len(uncertainty))
         placement[positive] = _below(*_of_kind(uncertainty, kinds, ~positive), uncertainty[positive])
@@ -246,45 +246,10 @@ class _Placements:
         above, below = self.scaled
         return float(np.square(above + below).sum())
 
-    def less(self, other: "_Placements") -> "_Placements":
+    def less(self, other: "Placements") -> "Placements":
         """Of the difference of two values on the same rows."""
         value, across = self.value - other.value, self.across - other.across
-        return _Placements(value, across, self.above - other.above, self.below - other.below, self.masses, self.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class _CountedPlacements(_Placements):
-    """Of rows counted by score, every row a unit: rows that add the same are one entry, as long as their squares."""
-
-    @classmethod
-    def of_counts(cls, positive: Floats, negative: Floats) -> "_CountedPlacements":
-        """From the rows of either kind at each score, ascending."""
-        totals = positive.sum(), negative.sum()
-        placed = (np.cumsum(negative) - negative / 2) / totals[1]
-        others = 1 - (np.cumsum(positive) - positive / 2) / totals[0]
-        value, none = float(placed @ positive / totals[0]), np.zeros(len(positive))
-        above = (placed - value) / totals[0] * np.sqrt(positive)
-        below = (others - value) / totals[1] * np.sqrt(negative)
-        rows = float(round(totals[0])), float(round(totals[1]))
-        return cls(value, value, np.append(above, none), np.append(none, below), np.array([[n] for n in rows]), rows)
-
-    @property
-    def sizes(self) -> tuple[float, float]:
-        """The rows of either kind."""
-        return self.rows
-
-
-def counted_auroc(positive: Floats, negative: Floats) -> Estimate:
-    """As `auroc_interval`, of independent rows of which only the numbers at each score, ascending, are known."""
-    rows, others = round(float(positive.sum())), round(float(negative.sum()))
-    if not (rows and others):
-        return Estimate.undefined("undefined here: all rows are of one kind", n=rows + others)
-    found = _CountedPlacements.of_counts(positive, negative)
-    if min(rows, others) < FEWEST:
-        reason = f"no interval: only {counted(min(rows, others), 'image')} of one kind, fewer than {FEWEST}"
-        return Estimate(value=found.value, low=math.nan, high=math.nan, n=rows + others, reason=reason)
-    low, high = _score_interval(found)
-    return Estimate(value=found.value, low=min(low, found.value), high=max(high, found.value), n=rows + others)
+        return Placements(value, across, self.above - other.above, self.below - other.below, self.masses, self.rows)
 
 
 def _across(value: float, uncertainty: Floats, kinds: Kinds) -> float:
@@ -313,7 +278,7 @@ def _pairs_within(uncertainty: Floats, kinds: Kinds) -> float:
     return float((own * twice)[~negative].sum()) / 2
 
 
-def _score_interval(placements: _Placements) -> tuple[float, float]:
+def score_interval(placements: Placements) -> tuple[float, float]:
     """All AUROCs from which the one seen is no further than the quantile times the standard error there."""
     seen, (rows, others) = placements.across, placements.rows
     usual = _binormal_variance(seen, rows, others)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma
 
-from demur.metrics.delong import counted_auroc
+from demur.metrics.counted_auroc import counted_auroc
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import (
     CAUGHT,

@@ -34,7 +34,7 @@ class Told:
     def send(self, what):
         self.sent.append(what)
 
-    def told(self, *, wait=True):
+    def message(self, *, wait=True):
         return self.telling.pop(0) if self.telling else ()
 
     def last_words(self):

@@ -25,7 +25,7 @@ from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
-from demur.pipeline.run.run_writer import RunWriter, fault_log, opened, try_folder
+from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
 
@@ -76,7 +76,7 @@ def begun_run(
 def _taken(path: Path, stack: ExitStack) -> Flight:
     """Lock a folder, until the stack is left, and see what the process before died of."""
     try_folder(path)
-    stack.enter_context(_held(path))
+    stack.enter_context(_lock_on(path))
     flight = Flight(path)
     stack.enter_context(flight.watched())
     return flight
@@ -89,7 +89,7 @@ def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, s
     progress.say(_CHECKING)
     with flight.at(_CHECKING):
         checks, job = checked_job(job)
-    folder = opened(flight.folder, job.plan, flight)
+    folder = folder_of(flight.folder, job.plan, flight)
     stack.enter_context(fault_log(folder))
     keep_crashes(job, folder)
     with flight.at(_CHECKING):
@@ -100,7 +100,7 @@ def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, s
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _lock_on(path: Path) -> Iterator[None]:
     """A folder, locked; where it was made for this and an error comes before anything is in it, it goes again.
 
     Raises:

@@ -58,7 +58,7 @@ def without_crashes(job: Job, flight: Flight, say: Callable[[str], object], thre
     say(f"the process before this one {death.how} at the step {death.what!r}; looking for an image that causes it")
     rows = _unmeasured(job, path)
     try:
-        found = _searched(job, rows, threads or torch.get_num_threads())
+        found = _deadly_rows_among(job, rows, threads or torch.get_num_threads())
     except InputError as error:
         say(f"cannot look for it: {error}")
         return job
@@ -191,7 +191,7 @@ def refuse_deadly_files(source: Source, flight: Flight, say: Callable[[str], obj
     )
 
 
-def _searched(job: Job, rows: IndexRows, threads: int) -> Mapping[int, str]:
+def _deadly_rows_among(job: Job, rows: IndexRows, threads: int) -> Mapping[int, str]:
     """Those of some rows that end every process that is asked about them alone, and how."""
     deadly = deadly_parts(Asking(sent(job, 1)), batches(job, rows), threads)
     return {int(row): f"{DIED}{death.why}" for row, death in deadly}

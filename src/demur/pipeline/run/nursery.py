@@ -85,7 +85,7 @@ class Nursery:
         ours, theirs = Pipe()
         try:
             with self._turn:
-                (pid,) = _ONE.unpack(self._asked(0, theirs.fileno(), _ONE.size))
+                (pid,) = _ONE.unpack(self._answer(0, theirs.fileno(), _ONE.size))
                 self._statuses.pop(pid, None)  # of one that had the number before
         finally:
             theirs.close()
@@ -96,7 +96,7 @@ class Nursery:
         with self._turn:
             if pid not in self._statuses:
                 try:
-                    ended, status = _TWO.unpack(self._asked(pid, None, _TWO.size))
+                    ended, status = _TWO.unpack(self._answer(pid, None, _TWO.size))
                 except OSError:
                     ended, status = pid, -signal.SIGKILL
                 if not ended:
@@ -109,7 +109,7 @@ class Nursery:
         with self._turn:
             self._end()
 
-    def _asked(self, number: int, handle: int | None, size: int) -> bytes:
+    def _answer(self, number: int, handle: int | None, size: int) -> bytes:
         """Ask the process, which is started for a helper if it is not there."""
         if handle is not None and (self._process is None or self._process.poll() is not None):
             self._start()

@@ -111,7 +111,7 @@ class Broker:
     waiting: deque[tuple[int, bytes]] = field(default_factory=deque)
     open: dict[Any, int] = field(default_factory=dict)
     room: int = -1
-    looked: float = -_EVERY
+    last_look: float = -_EVERY
     closed: bool = False
 
     def run(self) -> None:
@@ -159,9 +159,9 @@ class Broker:
         import ray
 
         now = time.monotonic()
-        if now - self.looked < _EVERY:
+        if now - self.last_look < _EVERY:
             return
-        self.looked = now
+        self.last_look = now
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         room = sum(map(self.need.room, nodes))
         if room != self.room:

@@ -63,7 +63,7 @@ class RayEngine:
         self._join()
 
     def _join(self) -> None:
-        told = self._link.told()
+        told = self._link.message()
         if told == ("joined",):
             return
         why = self._link.last_words() if told is None else told[1]
@@ -125,7 +125,7 @@ class RayEngine:
             RunError: the cluster is gone, has no room for a task, or cannot open the job.
         """
         wait = wait and bool(self._open)
-        while (told := self._link.told(wait=wait)) != ():
+        while (told := self._link.message(wait=wait)) != ():
             arrival = self._understood(told)
             if arrival is not None:
                 wait = False

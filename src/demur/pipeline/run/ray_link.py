@@ -20,8 +20,9 @@ _BOOT = (
     "from demur.pipeline.run.ray_broker import serve; serve(int(sys.argv[1]))"
 )
 
-_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
-"""Nothing is reported to anybody; and a busy machine may take more than half a minute to start a node."""
+_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180", "RAY_worker_niceness": "0"}
+"""Nothing is reported to anybody; and on a busy machine a node may take more than half a minute to start, and workers,
+which Ray makes nice by 15, would get nothing."""
 
 _KEPT = 64
 """What is taken in ahead of whoever asks; the rest stays in Ray, which has disks for it."""
@@ -58,11 +59,11 @@ class RayLink:
         self._ear.start()
 
     def send(self, what: object) -> None:
-        """Send something; what cannot be sent is told of by `told`."""
+        """Send something; what cannot be sent is told of by `message`."""
         with suppress(OSError):
             self._channel.send(what)
 
-    def told(self, *, wait: bool = True) -> tuple[Any, ...] | None:
+    def message(self, *, wait: bool = True) -> tuple[Any, ...] | None:
         """The next that it tells, nothing where there is none yet; None once it has ended."""
         try:
             found = self._heard.get(block=wait)

@@ -109,7 +109,7 @@ def measure(post: Post, opening: Callable[[], Sequence[bytes]], work: bytes) -> 
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not _CHILDREN or _CHILDREN[0].key != (post.key, devices):
         _end_child()
-        why = _opened(Child(post, devices), opening())
+        why = _opening_failure(Child(post, devices), opening())
         if why is not None:
             return why
     found = _CHILDREN[0].ask(work)
@@ -120,7 +120,7 @@ def measure(post: Post, opening: Callable[[], Sequence[bytes]], work: bytes) -> 
     return "died", status
 
 
-def _opened(child: Child, opening: Sequence[bytes]) -> Told | None:
+def _opening_failure(child: Child, opening: Sequence[bytes]) -> Told | None:
     """Keep a process that has the job; why it has none."""
     _CHILDREN.append(child)
     for asked in opening:

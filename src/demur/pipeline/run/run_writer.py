@@ -226,10 +226,10 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
         RunError: another process writes into it, or it belongs to another plan or a training.
     """
     with locked(path):
-        yield opened(path, plan)
+        yield folder_of(path, plan)
 
 
-def opened(path: Path, plan: Plan, flight: Flight | None = None) -> RunWriter:
+def folder_of(path: Path, plan: Plan, flight: Flight | None = None) -> RunWriter:
     """The folder of a plan, which is locked already.
 
     Raises:
