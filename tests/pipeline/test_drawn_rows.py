@@ -10,6 +10,8 @@ from tests import tiny
 from tests.analysis import factory_runs
 
 from demur.analysis import analyse
+from demur.analysis.accuracy import overall
+from demur.analysis.row_design import counted_by
 from demur.analysis.run_folder import open_run
 from demur.data import build_index, from_tensors
 from demur.errors import InputError, UnknownNameError
@@ -166,7 +168,8 @@ def test_shares_are_weighted_by_hand(runs):
     (row,) = (row for row in results.conditions if row.condition == PGD)
     assert row.accuracy.value == pytest.approx(float(weights @ right / weights.sum()))
     assert row.accuracy.n == len(table)
-    assert f"({len(table) - 40} of {len(table)} images are more of rare labels; shares are weighted)" in row.sentence
+    said = f"({len(table) - 40} of {len(table)} images are more of rare labels; shares are of all of them, weighted; "
+    assert f"{said}wrong answers are counted among those drawn alike)" in row.sentence
     assert abs(row.accuracy.value - right.mean()) > 0.01
 
 
@@ -202,6 +205,26 @@ def test_who_does_not_know_of_weights_meets_rows_drawn_alike(runs):
     assert set(rows["sample_id"]) == set(drawn.filter(pl.col(ALIKE))["sample_id"])
     entry = next(each for each in run.facts["conditions"] if each["name"] == PGD)
     assert entry["design"] == {"strata": "label", "alike": 40, "of": run.facts["splits"]["test"]}
+
+
+def test_what_is_told_of_each_class_counts_all_rows_of_a_class_that_stand_for_equally_many(runs):
+    run = open_run(runs[1])
+    drawn = run.drawn(PGD, "test")
+    by_label, by_split = (counted_by(drawn, column) for column in ("label", "split"))
+    assert set(by_label["sample_id"]) == set(drawn["sample_id"]) > set(by_split["sample_id"])
+    assert by_split.sort("sample_id").equals(run.rows(PGD, "test").sort("sample_id"))
+    assert by_label.columns == by_split.columns
+    clean = run.rows("clean")
+    assert counted_by(clean, "label") is clean
+
+
+def test_a_guarantee_of_each_class_is_judged_by_these_rows(runs, monkeypatch):
+    run, seen = open_run(runs[1]), []
+    monkeypatch.setattr(overall, "ClassThreshold", type(run.guard))
+    monkeypatch.setattr(overall, "guard_parts", lambda _run, _guard, rows: seen.append(len(rows)) or ())
+    monkeypatch.setattr(overall, "judged", lambda _parts: None)
+    overall.condition_rows(run)
+    assert len(run.drawn(PGD, "test")) in seen
 
 
 def test_corruptions_on_a_sample_alike_need_no_weights(tmp_path):

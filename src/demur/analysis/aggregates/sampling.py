@@ -14,10 +14,10 @@ from demur.records import LOGIT, read_parts_of, with_parts
 
 Entries = Sequence[Mapping[str, Any]]
 
-CLEAN_ROWS, CORRUPTED_ROWS, OWN_ROWS = 500_000, 200_000, 20_000
+CLEAN_ROWS, CORRUPTED_ROWS, OWN_ROWS = 100_000, 200_000, 20_000
 """Rows of clean images that are kept, of corrupted ones in all, and of each condition that is of images of its own."""
 
-CLEAN_LOGITS = 50_000_000
+CLEAN_LOGITS = 20_000_000
 """Fewer clean rows are kept where they have more logits than this."""
 
 _SPAN = 2**64
