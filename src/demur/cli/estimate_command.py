@@ -44,7 +44,7 @@ def refuse_without_estimate(*, estimate: bool, **options: object) -> None:
         raise InputError(f"{name} of demur plan says what an estimate counts with. Add --estimate, or leave it out.")
 
 
-def print_estimate(chosen: "Plan", on: "Machines", *, device: str | None, as_json: bool) -> None:
+def print_estimate(chosen: "Plan", on: "Machines", device: str | None, *, as_json: bool) -> None:
     """Try the plan, and print what it will take."""
     import torch
 

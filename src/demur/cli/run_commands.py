@@ -197,8 +197,7 @@ def plan(
     elif estimate:
         from demur.pipeline.estimate.estimate import Machines
 
-        on = Machines(machines=machines, workers=workers, price=price_per_hour)
-        print_estimate(chosen, on, device=device, as_json=json)
+        print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), device, as_json=json)
     else:
         _print_plan(chosen)
 

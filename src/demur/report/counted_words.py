@@ -30,8 +30,8 @@ def counted_sentences(results: Results) -> tuple[str, ...]:
     )
     sampled = (
         f"Everything else is of a sample of {_images(found)}, chosen by a hash of their ids: differences between "
-        "signals and whether a signal is of use, attacks, label quality, slices, pictures. Each table says of how many "
-        "it is."
+        "signals and whether a signal is of use, attacks, label quality, slices, pictures, and of a guarantee what a "
+        "second threshold withholds and the statement about the average loss. Each table says of how many it is."
     )
     return exact, read_off, sampled
 

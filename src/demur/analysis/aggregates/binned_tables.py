@@ -108,14 +108,14 @@ def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> Targe
         of = {name: counts.metrics[name] for name in ("auroc", "fpr95")}
     else:
         return target
-    told = {name: _told(grid, row.name, name, found, getattr(target, name), counts.n) for name, found in of.items()}
+    told = {name: _number(grid, row.name, name, found, getattr(target, name), counts.n) for name, found in of.items()}
     if target.target == "error" and told["auroc"] is not target.auroc:
         told["auroc"] = Quantity.of(counts.auroc())
     sizes = {"positives": int(counts.positive.sum()), "negatives": int(counts.negative.sum())}
     return target.model_copy(update=sizes | told)
 
 
-def _told(grid: Grid, signal: str, name: str, found: Binned, sampled: Quantity, n: int) -> Quantity:
+def _number(grid: Grid, signal: str, name: str, found: Binned, sampled: Quantity, n: int) -> Quantity:
     """A number of all rows, as unsure as that of the sample and by what cells hide; the sample's if that is surer.
 
     All rows are surer than some of them, so the width of the sample's interval is more than enough; and of the sample
