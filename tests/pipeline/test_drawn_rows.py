@@ -10,11 +10,14 @@ from tests import tiny
 from tests.analysis import factory_runs
 
 from demur.analysis import analyse
+from demur.analysis.accuracy import overall
+from demur.analysis.row_design import counted_by
 from demur.analysis.run_folder import open_run
 from demur.data import build_index, from_tensors
 from demur.errors import InputError, UnknownNameError
-from demur.pipeline.drawn_rows import Draw, by_hash, check_strata, drawn_rows
+from demur.pipeline.drawn_rows import Draw, by_hash, check_strata, drawn_rows, growth
 from demur.pipeline.plan.plan_tables import Conditions
+from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.records import ALIKE, DESIGN, DRAWN, STANDS_FOR, STRATUM, read, wrong
 
 SHARES = (0.8, 0.16, 0.04)
@@ -94,6 +97,38 @@ def test_metadata_and_groups_make_strata_too():
         assert kept == {(of.splits[row], values[row]) for row in of.readable}
 
 
+def test_a_sample_that_strata_make_much_larger_is_told_and_one_of_all_images_refused(index):
+    quiet, larger, whole = Draw(150, "label", 12), Draw(5, "label", 6), Draw(5, "label", 10**6)
+    assert growth(drawn_rows(index, None, quiet), quiet, "conditions.attacked") is None
+    found = drawn_rows(index, None, larger)
+    assert 10 < len(found.rows) < found.population
+    said = growth(found, larger, "conditions.attacked")
+    assert said == (
+        f"strata make a sample larger: `conditions.attacked` asks for 5, and 6 of each 'label' in each split are "
+        f"{len(found.rows)} of {found.population} images"
+    )
+    with pytest.raises(
+        InputError, match=rf"leaves no sample: .*asks for 5.*`conditions\.attacked = {found.population}`"
+    ):
+        growth(drawn_rows(index, None, whole), whole, "conditions.attacked")
+    assert growth(drawn_rows(index, None, Draw(5)), Draw(5), "conditions.attacked") is None
+
+
+def test_an_audit_says_so_and_refuses(tmp_path):
+    said = []
+    given, own = (
+        StandIns(source=uneven(), classifier=tiny.classifier()),
+        Conditions(use=USE, attacked=4, strata="label"),
+    )
+    few, all_ = (
+        tiny.plan().model_copy(update={"conditions": own.model_copy(update={"least": least})}) for least in (4, 10_000)
+    )
+    prepared_job(few, given, said.append)
+    assert any("`conditions.attacked` asks for 4" in sentence for sentence in said)
+    with pytest.raises(InputError, match="leaves no sample"):
+        prepared_job(all_, given, said.append)
+
+
 def test_strata_that_nobody_knows_are_refused_with_those_there_are(index):
     with pytest.raises(UnknownNameError, match="label"):
         check_strata(index, "lable", None)
@@ -133,7 +168,8 @@ def test_shares_are_weighted_by_hand(runs):
     (row,) = (row for row in results.conditions if row.condition == PGD)
     assert row.accuracy.value == pytest.approx(float(weights @ right / weights.sum()))
     assert row.accuracy.n == len(table)
-    assert f"({len(table) - 40} of {len(table)} images are more of rare labels; shares are weighted)" in row.sentence
+    said = f"({len(table) - 40} of {len(table)} images are more of rare labels; shares are of all of them, weighted; "
+    assert f"{said}wrong answers are counted among those drawn alike)" in row.sentence
     assert abs(row.accuracy.value - right.mean()) > 0.01
 
 
@@ -169,6 +205,26 @@ def test_who_does_not_know_of_weights_meets_rows_drawn_alike(runs):
     assert set(rows["sample_id"]) == set(drawn.filter(pl.col(ALIKE))["sample_id"])
     entry = next(each for each in run.facts["conditions"] if each["name"] == PGD)
     assert entry["design"] == {"strata": "label", "alike": 40, "of": run.facts["splits"]["test"]}
+
+
+def test_what_is_told_of_each_class_counts_all_rows_of_a_class_that_stand_for_equally_many(runs):
+    run = open_run(runs[1])
+    drawn = run.drawn(PGD, "test")
+    by_label, by_split = (counted_by(drawn, column) for column in ("label", "split"))
+    assert set(by_label["sample_id"]) == set(drawn["sample_id"]) > set(by_split["sample_id"])
+    assert by_split.sort("sample_id").equals(run.rows(PGD, "test").sort("sample_id"))
+    assert by_label.columns == by_split.columns
+    clean = run.rows("clean")
+    assert counted_by(clean, "label") is clean
+
+
+def test_a_guarantee_of_each_class_is_judged_by_these_rows(runs, monkeypatch):
+    run, seen = open_run(runs[1]), []
+    monkeypatch.setattr(overall, "ClassThreshold", type(run.guard))
+    monkeypatch.setattr(overall, "guard_parts", lambda _run, _guard, rows: seen.append(len(rows)) or ())
+    monkeypatch.setattr(overall, "judged", lambda _parts: None)
+    overall.condition_rows(run)
+    assert len(run.drawn(PGD, "test")) in seen
 
 
 def test_corruptions_on_a_sample_alike_need_no_weights(tmp_path):

@@ -12,8 +12,9 @@ COUNTED = Aggregates(
     images=5_000_000,
     sampled=19_858,
     sampled_corrupted=10_038,
-    resolution=2**-9,
+    cells=4_983,
     slack={"AUROC": 0.000401, "AURC": 0.0},
+    signal_slack={},
 )
 
 
@@ -34,10 +35,10 @@ def test_the_short_of_it_names_rows_and_sample():
         assert counted_line(results(sampled_corrupted=corrupted)) == f"{said}19,858 images."
 
 
-def test_the_bounds_are_rounded_up_and_the_resolution_is_said():
+def test_the_bounds_are_rounded_up_and_the_cells_are_said():
     exact, read_off, sampled = counted_sentences(results())
     assert exact.startswith("100,020,000, more than are held at once")
-    assert "on a grid of 0.2 %" in read_off
+    assert "in at most 4,983 cells" in read_off
     assert read_off.endswith("differ by at most: AUROC 0.00041, AURC 0.")
     assert "19,858 clean images and 10,038 under each corruption, chosen by a hash" in sampled
     assert counted_sentences(results(slack={}))[1].endswith("at most: nothing.")

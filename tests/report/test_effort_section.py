@@ -44,7 +44,7 @@ def test_each_kind_says_what_was_planned_and_spent_and_so_does_the_whole():
     assert "Attacks 1,000 41,000 39,321 2 min 34 s 2.2 s 950 kB 1.23 MB" in text
     assert "All rows 11,000 82,000 78,642 5 min 8 s 1 min 3 s 1.9 MB 2.47 MB" in text
     assert "What is no row — — — — 30 s — —" in text
-    assert "held at most 795 MB; after the first shard it had held 410 MB." in text
+    assert "The leading process held at most 795 MB; after the first shard it had held 410 MB." in text
 
 
 def test_without_a_plan_there_is_no_section_and_without_memory_no_sentence():

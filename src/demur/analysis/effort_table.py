@@ -28,8 +28,8 @@ class EffortRow(Table):
 class Effort(Table):
     """All kinds; `others` are seconds of the processor of what is no row, which no plan is made of.
 
-    `memory` is the most that a process held, in bytes; `planned_memory` what it held after the first shard. Both are
-    null where that was not kept.
+    `memory` is the most that the leading process held, in bytes; `planned_memory` what it had held after the first
+    shard. Both are null where that was not kept.
     """
 
     rows: tuple[EffortRow, ...]
@@ -73,8 +73,8 @@ def _kind(name: str, kinds: list[str]) -> str | None:
 
 
 def _passes(run: Run, kind: str) -> int:
-    tables = (run.drawn(entry["name"]) for entry in run.facts["conditions"] if entry["kind"] == kind)
-    return sum(int(table["forwards"].sum()) + int(table["backwards"].sum()) for table in tables)
+    """Of all rows, those too that take part in no result."""
+    return sum(sum(run.passes_of(entry["name"])) for entry in run.facts["conditions"] if entry["kind"] == kind)
 
 
 def _seconds(run: Path) -> dict[str, float]:

@@ -110,16 +110,17 @@ class Aggregates(Table):
 
     Of `rows` rows of `images` clean images, `sampled` clean ones and as many corrupted ones of each condition as
     `sampled_corrupted` says (null without corruptions) are the sample; each table has its own `n`. Scores were counted
-    on a grid of the relative `resolution`; `slack` says how far each kind of number read off it may be from that of the
-    rows themselves.
+    in at most so many `cells` by signal; `slack` says how far each kind of number read off them may be from that of the
+    rows themselves, and `signal_slack` how far by signal.
     """
 
     rows: int
     images: int
     sampled: int
     sampled_corrupted: int | None
-    resolution: float
+    cells: int
     slack: dict[str, float]
+    signal_slack: dict[str, dict[str, float]]
 
 
 class Results(Table):

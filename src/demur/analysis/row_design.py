@@ -31,6 +31,19 @@ def weights_of(rows: pl.DataFrame) -> Floats | None:
     return None if design is None else design.weights
 
 
+def counted_by(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Rows to count for each value of a column by itself, without what they say of how they were drawn.
+
+    Of a value whose rows all stand for equally many these are all of them, else those drawn alike.
+    """
+    if ALIKE not in rows.columns or rows.is_empty():
+        return alike(rows)
+    parts = (
+        part if design_of(part) is None else alike(part) for part in rows.partition_by(column, maintain_order=True)
+    )
+    return pl.concat([part.drop(DESIGN, strict=False) for part in parts])
+
+
 def alike(rows: pl.DataFrame) -> pl.DataFrame:
     """Of rows that say how they were drawn those drawn alike, without what they say of it."""
     return rows.filter(pl.col(ALIKE)).drop(DESIGN) if ALIKE in rows.columns else rows

@@ -24,11 +24,6 @@ class RowSample:
         """One count of a condition."""
         return int(self.effort.filter(pl.col("condition") == condition)[column].sum())
 
-    @property
-    def passes(self) -> tuple[int, int]:
-        """All forwards and backwards made."""
-        return int(self.effort["forwards"].sum()), int(self.effort["backwards"].sum())
-
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRows:

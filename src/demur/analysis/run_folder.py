@@ -219,12 +219,15 @@ class Run:
     @cached_property
     def passes(self) -> tuple[int, int]:
         """All forwards and backwards made."""
+        forwards, backwards = zip(*map(self.passes_of, self._tables), strict=True)
+        return sum(forwards), sum(backwards)
+
+    def passes_of(self, condition: str) -> tuple[int, int]:
+        """Forwards and backwards of all rows of a condition, those that failed among them."""
         if self.sample is not None:
-            return self.sample.passes
-        sums = [
-            table.select(pl.col("forwards").sum(), pl.col("backwards").sum()).row(0) for table in self._tables.values()
-        ]
-        return sum(int(forward) for forward, _ in sums), sum(int(backward) for _, backward in sums)
+            return self.sample.effort_of(condition, "forwards"), self.sample.effort_of(condition, "backwards")
+        rows = self._tables[condition]
+        return int(rows["forwards"].sum()), int(rows["backwards"].sum())
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -16,11 +16,21 @@ Estimated = Annotated[
     bool, typer.Option("--estimate", help="Print instead what it will take, by trying a few images of each condition.")
 ]
 Counted = Annotated[int, typer.Option(help="With --estimate: machines that share the work out.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="With --estimate: where the model runs, such as cuda, as in the audit; by default the CPU."),
+]
 Price = Annotated[float | None, typer.Option(help="With --estimate: what one machine costs an hour.")]
 AsJson = Annotated[bool, typer.Option("--json", help="With --estimate: print JSON instead of a table.")]
 
 
-_OPTIONS = {"machines": "--machines", "workers": "--workers", "price": "--price-per-hour", "json": "--json"}
+_OPTIONS = {
+    "machines": "--machines",
+    "workers": "--workers",
+    "device": "--device",
+    "price": "--price-per-hour",
+    "json": "--json",
+}
 
 
 def refuse_without_estimate(*, estimate: bool, **options: object) -> None:
@@ -34,15 +44,16 @@ def refuse_without_estimate(*, estimate: bool, **options: object) -> None:
         raise InputError(f"{name} of demur plan says what an estimate counts with. Add --estimate, or leave it out.")
 
 
-def print_estimate(chosen: "Plan", on: "Machines", *, as_json: bool) -> None:
+def print_estimate(chosen: "Plan", on: "Machines", device: str | None, *, as_json: bool) -> None:
     """Try the plan, and print what it will take."""
     import torch
 
     from demur.pipeline.estimate.estimate import estimate
+    from demur.pipeline.run.prepare import StandIns
 
     torch.set_num_threads(1)  # as in each process of an audit
     with results_alone(), progress_display() as progress:
-        found = estimate(chosen, on, progress.say)
+        found = estimate(chosen, on, progress.say, StandIns(device=device))
     print(json.dumps(found.facts, indent=1) if as_json else estimate_words(found))
 
 
@@ -58,7 +69,8 @@ def estimate_words(found: "Estimate") -> str:
     seconds, all_rows = found.processor_hours * 3600, sum(stage.rows for stage in found.stages)
     total = ("in all", _count(all_rows), _count(found.passes), _time(seconds), _size(found.bytes))
     lines = [_line(row) for row in (("stage", "rows", "passes", "processor", "on disk"), *rows, total)]
-    memory = "not told by this machine" if found.memory is None else f"{_size(found.memory)} each process"
+    where = "" if found.device == "cpu" else f", of the memory of {found.device}"
+    memory = "not told by this machine" if found.memory is None else f"{_size(found.memory)} each process{where}"
     cost = [] if found.cost is None else [f"Cost: {found.cost:,.2f}"]
     return "\n".join(
         [
@@ -74,7 +86,8 @@ def estimate_words(found: "Estimate") -> str:
 
 def _machines(found: "Estimate") -> str:
     one = f"{found.workers} process{'' if found.workers == 1 else 'es'}"
-    return f"1 machine with {one}" if found.machines == 1 else f"{found.machines} machines with {one} each"
+    many = f"1 machine with {one}" if found.machines == 1 else f"{found.machines} machines with {one} each"
+    return f"{many}, the model on {'the CPU' if found.device == 'cpu' else found.device}"
 
 
 def _line(row: tuple[str, ...]) -> str:

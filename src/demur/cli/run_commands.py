@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demur.cli.estimate_command import AsJson, Counted, Estimated, Price, print_estimate, refuse_without_estimate
+from demur.cli.estimate_command import (
+    AsJson,
+    Counted,
+    Estimated,
+    Price,
+    print_estimate,
+    refuse_without_estimate,
+)
+from demur.cli.estimate_command import Device as EstimateDevice
 from demur.cli.part_commands import Frozen, Shard, audit_part
 from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
@@ -176,18 +184,20 @@ def plan(
     estimate: Estimated = False,
     machines: Counted = 1,
     workers: Workers = None,
+    device: EstimateDevice = None,
     price_per_hour: Price = None,
     json: AsJson = False,
 ) -> None:
     """Print the resolved plan as TOML, every default written out; its parts as commands; or what it will take."""
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
-    refuse_without_estimate(estimate=estimate, machines=machines > 1, workers=workers, price=price_per_hour, json=json)
+    counted = {"machines": machines > 1, "workers": workers, "device": device, "price": price_per_hour, "json": json}
+    refuse_without_estimate(estimate=estimate, **counted)
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
     elif estimate:
         from demur.pipeline.estimate.estimate import Machines
 
-        print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), as_json=json)
+        print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), device, as_json=json)
     else:
         _print_plan(chosen)
 

@@ -1,13 +1,14 @@
-"""Scores on a grid of fixed, relative resolution, counted: what a ranking of them is worth, and how surely.
+"""Scores counted in cells: what a ranking of them is worth, and how surely.
 
-A score keeps its sign, its exponent and nine bits of its fraction, so that neighbours on the grid differ by at most
-0.2 % and no range need be known beforehand. Counts on it add up, whatever the order and the number of parts. Within a
-cell the order of rows is lost: metrics take them as tied, and the two orders that are kindest and unkindest to the
-score bound what the rows themselves would have said.
+The ends of the cells are scores that some rows have, at about even shares of right answers, of wrong ones and of the
+rest, with the highest and the lowest of them one by one. So it does not matter where the scores lie and how far they
+spread. Counts add up, whatever the order and the number of parts. Within a cell the order of rows is lost: metrics take
+them as tied, and the two orders that are kindest and unkindest to the score bound what the rows would have said.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,32 +30,42 @@ from demur.metrics.ranking import (
     ratio,
 )
 
-_FRACTION, _KEPT = 52, 9
-_DROPPED = _FRACTION - _KEPT
-_SIGN = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+RIGHT, WRONG, REST = 2048, 1024, 1024
+"""How many ends of cells are scores of right answers, of wrong ones, and of all else, at even shares of each."""
 
-RESOLUTION = 2.0**-_KEPT
-"""The most by which two scores of one cell differ, as a share of the smaller one."""
-
-
-def grid_cells(scores: ArrayLike) -> NDArray[np.int32]:
-    """The cell of each score (rows,): whole numbers in the order of the scores."""
-    bits = (np.asarray(scores, np.float64) + 0.0).view(np.int64)  # -0.0 becomes 0.0
-    return ((bits ^ ((bits >> 63) & _SIGN)) >> _DROPPED).astype(np.int32)
+_ALONE = 256
+"""So many of the highest and of the lowest scores of each of these have cells of their own."""
 
 
-def cell_ends(cells: ArrayLike) -> Floats:
-    """The highest score of each cell: a threshold there parts cells and no rows of one."""
-    ordered = (np.asarray(cells, np.int64) << _DROPPED) | np.int64((1 << _DROPPED) - 1)
-    ends = (ordered ^ ((ordered >> 63) & _SIGN)).view(np.float64)
-    return np.where(ends == 0, np.nextafter(0.0, -1.0), ends)  # below zero: -0.0 would let zeros pass
+def score_ends(right: ArrayLike, wrong: ArrayLike, rest: ArrayLike) -> Floats:
+    """The highest score of each cell, ascending; the last is infinite. NaN and infinite scores are passed over."""
+    sides = ((right, RIGHT), (wrong, WRONG), (rest, REST))
+    return np.unique(
+        np.concatenate([*(_even(np.asarray(scores, np.float64), most) for scores, most in sides), [np.inf]])
+    )
+
+
+def _even(scores: Floats, most: int) -> Floats:
+    """Scores at even shares; one that many rows share is alone in its cell."""
+    ordered = np.sort(scores[np.isfinite(scores)]) + 0.0  # -0.0 becomes 0.0
+    if not len(ordered):
+        return ordered
+    picked = ordered[np.linspace(0, len(ordered) - 1, most).round().astype(np.intp)]
+    distinct, times = np.unique(picked, return_counts=True)
+    many = distinct[times > math.ceil(most / len(ordered))]
+    return np.concatenate([distinct, np.nextafter(many, -np.inf), ordered[:_ALONE], ordered[-_ALONE:]])
+
+
+def grid_cells(scores: ArrayLike, ends: Floats) -> NDArray[np.int32]:
+    """The cell of each score (rows,): the first whose end is not below it."""
+    return np.searchsorted(ends, np.asarray(scores, np.float64)).clip(max=len(ends) - 1).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
 class GridCounts:
-    """How many rows of either kind lie in each cell: (cells,) ascending, with `positive` and `negative` counts."""
+    """How many rows of either kind lie in each cell: its end, ascending, and `positive` and `negative` counts."""
 
-    cells: NDArray[np.int32]
+    ends: Floats
     positive: Floats
     negative: Floats
 
@@ -65,11 +76,11 @@ class GridCounts:
 
     def tied(self) -> Steps:
         """The rows of a cell accepted together."""
-        return _steps(cell_ends(self.cells), self.positive, self.negative)
+        return _steps(self.ends, self.positive, self.negative)
 
     def ordered(self, *, kindly: bool) -> Steps:
         """The rows of a cell one kind after the other: negative ones first is kindest to the score."""
-        ends, none = np.repeat(cell_ends(self.cells), 2), np.zeros(len(self.cells))
+        ends, none = np.repeat(self.ends, 2), np.zeros(len(self.ends))
         at = 1 if kindly else 0
         positive, negative = (
             np.stack((none, counts) if place else (counts, none), axis=1).ravel()
@@ -90,8 +101,9 @@ class GridCounts:
         return _binned(value, value, _most_coverage(self.ordered(kindly=True), risk))
 
     def auroc(self) -> Estimate:
-        """AUROC of rows that are independent of each other, with its 95 % interval."""
-        return counted_auroc(self.positive, self.negative)
+        """AUROC of rows that are independent of each other, with its 95 % interval, wider by what cells hide."""
+        found, slack = counted_auroc(self.positive, self.negative), self.metrics["auroc"].slack
+        return replace(found, low=max(0.0, found.low - slack), high=min(1.0, found.high + slack))
 
     def curve(self, points: int = 200) -> RiskCurve:
         """The risk-coverage curve at the ends of cells, where it is exact."""
@@ -102,7 +114,7 @@ class GridCounts:
     def quantile(self, share: float) -> float:
         """The end of the cell below or in which this share of all rows lies."""
         running = np.cumsum(self.positive + self.negative)
-        return float(cell_ends(self.cells)[np.searchsorted(running, share * running[-1]).clip(0, len(running) - 1)])
+        return float(self.ends[np.searchsorted(running, share * running[-1]).clip(0, len(running) - 1)])
 
 
 @dataclass(frozen=True)

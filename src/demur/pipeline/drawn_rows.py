@@ -110,6 +110,29 @@ def check_strata(index: Index, name: str | None, least: int | None) -> None:
         )
 
 
+def growth(drawn: DrawnRows, draw: Draw, field: str) -> str | None:
+    """What is to be said where strata make a sample more than twice what was asked; None where they do not.
+
+    Args:
+        drawn: the rows.
+        draw: how they were to be drawn.
+        field: of the plan, that says how many were asked for.
+
+    Raises:
+        InputError: the sample is no longer one, but all there are.
+    """
+    size = len(drawn.rows)
+    if draw.strata is None or size <= 2 * draw.count:
+        return None
+    why = f"{draw.least} of each {draw.strata!r} in each split are {size:,} of {drawn.population:,} images"
+    if size == drawn.population:
+        raise InputError(
+            f"`conditions.strata` leaves no sample: `{field}` asks for {draw.count:,}, and {why}. Name a column of "
+            f"fewer values, write a smaller `conditions.least`, or `{field} = {size}` to measure all."
+        )
+    return f"strata make a sample larger: `{field}` asks for {draw.count:,}, and {why}"
+
+
 def _values(index: Index, name: str) -> Sequence[object]:
     if name == LABEL:
         return index.labels.tolist()

@@ -21,7 +21,16 @@ from demur.data.kept_images import KeptImages
 from demur.data.source import still_there
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
-from demur.pipeline.drawn_rows import USUAL_LEAST, Draw, DrawnRows, attackable, by_hash, drawn_rows, section_rows
+from demur.pipeline.drawn_rows import (
+    USUAL_LEAST,
+    Draw,
+    DrawnRows,
+    attackable,
+    by_hash,
+    drawn_rows,
+    growth,
+    section_rows,
+)
 from demur.pipeline.drawn_rows import IndexRows as IndexRows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
@@ -146,15 +155,29 @@ class Job:
 
     def drawn(self, condition: Condition) -> DrawnRows | None:
         """How the rows of a condition were drawn; None where it has all, or as many as a section says."""
+        draw = self._draw(condition.kind)
+        if draw is None:
+            return None
+        return drawn_rows(self.index, attackable(self.index) if condition.kind == "attack" else None, draw)
+
+    def _draw(self, kind: str) -> Draw | None:
         plan = self.plan.conditions
-        least = USUAL_LEAST if plan.least is None else plan.least
-        match condition.kind:
-            case "attack":
-                return drawn_rows(self.index, attackable(self.index), Draw(plan.attacked, plan.strata, least))
-            case "corruption" if plan.corrupted is not None:
-                return drawn_rows(self.index, None, Draw(plan.corrupted, plan.strata, least))
-            case _:
-                return None
+        count = {"attack": plan.attacked, "corruption": plan.corrupted}.get(kind)
+        return None if count is None else Draw(count, plan.strata, USUAL_LEAST if plan.least is None else plan.least)
+
+    def growths(self) -> Iterator[str]:
+        """What is to be said of samples that strata make much larger.
+
+        Raises:
+            InputError: one of them has become all images.
+        """
+        first = {condition.kind: condition for condition in reversed(self.conditions)}
+        for kind, name in (("attack", "conditions.attacked"), ("corruption", "conditions.corrupted")):
+            draw = self._draw(kind)
+            found = self.drawn(first[kind]) if kind in first else None
+            said = None if found is None or draw is None else growth(found, draw, name)
+            if said is not None:
+                yield said
 
     def on_images_of(self, condition: Condition) -> "Job":
         """The job whose source and index are of the images that a condition is about."""

@@ -24,14 +24,14 @@ def counted_sentences(results: Results) -> tuple[str, ...]:
         "conditions and classes, confusions, policies, the guarantee and what it is under each condition, calibration."
     )
     read_off = (
-        f"Read off scores that were counted on a grid of {100 * found.resolution:.1g} %: histograms, risk-coverage "
+        f"Read off scores that were counted in at most {count(found.cells)} cells: histograms, risk-coverage "
         "curves (exact at each of their points), and rankings of errors and of shift. Of the rows themselves they "
         f"differ by at most: {_slack(found)}."
     )
     sampled = (
         f"Everything else is of a sample of {_images(found)}, chosen by a hash of their ids: differences between "
-        "signals and whether a signal is of use, attacks, label quality, slices, pictures. Each table says of how many "
-        "it is."
+        "signals and whether a signal is of use, attacks, label quality, slices, pictures, and of a guarantee what a "
+        "second threshold withholds and the statement about the average loss. Each table says of how many it is."
     )
     return exact, read_off, sampled
 

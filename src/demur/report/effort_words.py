@@ -57,11 +57,11 @@ def effort_lines(found: Effort) -> Iterator[EffortLine]:
 
 
 def effort_memory(found: Effort) -> str:
-    """The memory of the largest process, in a sentence; empty where it was not kept."""
+    """The memory of the leading process, in a sentence; empty where it was not kept."""
     if found.memory is None or found.planned_memory is None:
         return ""
     return (
-        f"A process held at most {bytes_words(found.memory)}; after the first shard it had held "
+        f"The leading process held at most {bytes_words(found.memory)}; after the first shard it had held "
         f"{bytes_words(found.planned_memory)}."
     )
 

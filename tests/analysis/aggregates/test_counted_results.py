@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -11,13 +12,17 @@ import torch
 
 import demur
 from demur.analysis import analyse, write_results
+from demur.analysis.acceptance import judge_gates
 from demur.analysis.aggregates import kept_aggregates, sampling
 from demur.analysis.aggregates.binned_tables import WORDS
-from demur.analysis.aggregates.shard_counts import batches
+from demur.analysis.aggregates.shard_counts import batch_rows, batches, count_shards
+from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import open_run
 from demur.cli import main
 from demur.errors import RunError
 from demur.files import json_bytes
+from demur.metrics import score_grid
+from demur.records import read, shard_entries
 from demur.seal import write_sealed
 
 CLASSES = tuple(f"kind {k}" for k in range(5))
@@ -97,10 +102,11 @@ def held(folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def counted(folder, tmp_path_factory):
-    """Of a sample of a fifth of the images."""
+    """Of a sample of a quarter of the clean images and a fifth of the corrupted ones."""
     run = shutil.copytree(folder, tmp_path_factory.mktemp("counted") / "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "FORWARD_ROWS", 6 * ROWS // 5)
+        patch.setattr(sampling, "CLEAN_ROWS", ROWS // 4)
+        patch.setattr(sampling, "CORRUPTED_ROWS", 5 * ROWS // 5)
         return write_results(run, rows="counted")
 
 
@@ -119,7 +125,7 @@ def test_the_audit_has_what_is_to_be_told(held, counted):
     assert len(held.corruption_map.rows) == 4
     found = counted.aggregates
     assert (found.rows, found.images) == (ROWS * 6 + 30, ROWS)
-    assert 0.15 * ROWS < found.sampled_corrupted < found.sampled < 0.32 * ROWS
+    assert 0.15 * ROWS < found.sampled_corrupted < 0.25 * ROWS < found.sampled < 0.35 * ROWS
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -130,6 +136,16 @@ def test_what_is_counted_is_what_the_rows_say_to_the_digit(held, counted, name):
         own, theirs = ([check for check in found if check["name"] in same] for found in (own, theirs))
         assert len(own) == 2
     assert own == theirs
+
+
+def test_passes_are_those_of_all_rows(folder, held, counted):
+    passes = {row.kind: row.passes for row in counted.effort.rows}
+    assert passes == {row.kind: row.passes for row in held.effort.rows}
+    spent = dict.fromkeys(passes, 0)
+    for entry in json.loads((folder / "run.json").read_bytes())["conditions"]:
+        rows = read(folder, entry["name"])
+        spent[entry["kind"]] += int(rows["forwards"].sum() + rows["backwards"].sum())
+    assert passes == spent
 
 
 def test_the_guarantee_is_told_of_all_test_rows(held, counted):
@@ -159,6 +175,45 @@ def test_the_interval_of_an_auroc_is_that_of_the_rows(held, counted):
         mine, other = (next(row for row in each.targets if row.target == "error") for each in (own, theirs))
         np.testing.assert_allclose((mine.auroc.low, mine.auroc.high), (other.auroc.low, other.auroc.high), atol=0.003)
         assert mine.auroc.n == other.auroc.n == ROWS - 1
+
+
+RANKED = {"error": ("fpr95", "aurc", "augrc", "aupr", "coverage_at_risk"), "shift": ("auroc", "fpr95")}
+
+
+def test_a_number_read_off_the_grid_is_as_unsure_as_that_of_the_sample_and_no_surer(held, counted):
+    for own, theirs in zip(counted.signals, held.signals, strict=True):
+        for mine, other in zip(own.targets, theirs.targets, strict=True):
+            for metric in RANKED.get(mine.target, ()):
+                told, whole = getattr(mine, metric), getattr(other, metric)
+                assert told.low <= whole.value <= told.high
+                assert whole.high - whole.low < told.high - told.low < 5 * (whole.high - whole.low)
+
+
+@pytest.mark.parametrize(
+    ("measure", "rule"),
+    [
+        ("fpr95", "<= {}"),
+        ("aurc", "<= {}"),
+        ("augrc", "<= {}"),
+        ("coverage_at_risk", ">= {}"),
+        ("shift_auroc", ">= {}"),
+    ],
+)
+def test_gates_on_rankings_are_decided_of_counted_rows(counted, measure, rule):
+    bars = (1.0, 0.0001) if rule == "<= {}" else (0.01, 0.9999)
+    outcomes = [judge_gates({f"signals.msp.{measure}": rule.format(bar)}, counted)[0].outcome for bar in bars]
+    assert outcomes == ["pass", "fail"]
+
+
+def test_where_cells_hide_more_than_the_sample_does_its_own_number_stands(copied, held, monkeypatch):
+    for name in ("RIGHT", "WRONG", "REST"):
+        monkeypatch.setattr(score_grid, name, 2)
+    monkeypatch.setattr(score_grid, "_ALONE", 1)
+    found = write_results(copied, rows="counted")
+    mine, other = (next(row for row in each.signals[0].targets if row.target == "error") for each in (found, held))
+    assert plain(mine.auroc) == plain(other.auroc)
+    assert plain(mine.fpr95) == plain(other.fpr95)
+    assert "AUROC" not in found.aggregates.slack
 
 
 def test_a_curve_is_exact_at_its_points(folder, counted):
@@ -246,6 +301,42 @@ def test_shards_that_are_not_what_the_manifest_says_are_named(folder):
     gone = [{**entry, "shard": entry["shard"].replace("c000", "c099")} for entry in entries]
     with pytest.raises(RunError, match=r"c099-s0000\.parquet .* cannot be read"):
         list(batches(run, gone, clean))
+
+
+def test_clean_rows_are_kept_however_many_corruptions_there_are(folder, monkeypatch):
+    monkeypatch.setattr(sampling, "CORRUPTED_ROWS", 100)
+    tables, logits = sampling.sample_tables(open_run(folder), shard_entries(folder))
+    assert len(tables["clean"]) == len(logits) == ROWS
+    corrupted = [
+        set(table["sample_id"]) for name, table in tables.items() if name.startswith(("gauss", "low", "contr"))
+    ]
+    assert len(corrupted) == 5
+    assert all(each == corrupted[0] for each in corrupted)
+    assert 5 < len(corrupted[0]) < 50
+    monkeypatch.setattr(sampling, "CLEAN_LOGITS", 200 * len(CLASSES))
+    tables, _ = sampling.sample_tables(open_run(folder), shard_entries(folder))
+    assert 150 < len(tables["clean"]) < 300
+    assert set(tables["clean"]["sample_id"]) >= corrupted[0] | set(
+        tables[next(n for n in tables if "pgd" in n)]["sample_id"]
+    )
+
+
+def test_a_condition_without_shards_is_counted_as_no_rows(folder):
+    run = replace(
+        open_run(folder),
+        sample=RowSample(*sampling.sample_tables(open_run(folder), shard_entries(folder)), pl.DataFrame()),
+    )
+    entries = shard_entries(folder)
+    name = next(entry["name"] for entry in run.conditions("corruption"))
+    every = count_shards(run, entries)
+    found = count_shards(run, [entry for entry in entries if entry["condition"] != name])
+    assert found.rows.equals(every.rows.filter(pl.col("condition") != name))
+    assert found.effort.filter(pl.col("condition") == name)["rows"].to_list() == [0]
+
+
+def test_fewer_rows_are_read_together_where_each_has_many_logits():
+    assert batch_rows(0) == batch_rows(10) > batch_rows(1_000) == 8_000
+    assert batch_rows(1_000_000) == 512
 
 
 def test_the_page_says_what_is_exact_and_what_is_of_a_sample(copied, monkeypatch):

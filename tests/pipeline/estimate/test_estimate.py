@@ -7,10 +7,11 @@ from tests import tiny
 
 from demur.cli.estimate_command import estimate_words, refuse_without_estimate
 from demur.errors import InputError
-from demur.pipeline.estimate.estimate import READING, REPORT, Machines, Stage, _on, estimate
+from demur.pipeline.estimate.estimate import FITTING, READING, REPORT, Machines, Stage, Trial, _on, estimate
 from demur.pipeline.estimate.probe import stands_for
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.run.prepare import StandIns
+from demur.pipeline.run.resources import Resources
 from demur.records import read, shard_entries
 
 
@@ -70,7 +71,7 @@ def test_what_is_tried_is_told(expected, said):
 def test_the_table_has_every_stage_and_what_is_not_counted(expected):
     words = estimate_words(expected)
     assert all(each.name in words for each in expected.stages)
-    assert "On 1 machine with 2 processes: " in words
+    assert "On 1 machine with 2 processes, the model on the CPU: " in words
     assert "Cost: " in words
     assert expected.not_counted[0] in words
     assert json.loads(json.dumps(expected.facts))["passes"] == expected.passes
@@ -88,7 +89,7 @@ def stages():
 
 
 def test_one_machine_shares_shards_and_does_the_rest_beside_them():
-    found = _on(Machines(workers=4), stages(), None, 1.0)
+    found = _on(Machines(workers=4), stages(), Trial())
     assert found.hours * 3600 == pytest.approx(10 + 10 + 20 + 150 + (3000 + 60) / 4)
     assert found.processor_hours * 3600 == pytest.approx(3700)
     assert found.bytes == 19
@@ -96,11 +97,26 @@ def test_one_machine_shares_shards_and_does_the_rest_beside_them():
 
 
 def test_many_machines_read_all_images_twice_and_are_paid_while_they_measure():
-    found = _on(Machines(workers=2, machines=5, price=3.6), stages(), None, 1.0)
+    found = _on(Machines(workers=2, machines=5, price=3.6), stages(), Trial())
     parts, alone = 3600 / 10 + 40, 100
     assert found.hours * 3600 == pytest.approx(parts + alone)
     assert found.cost == pytest.approx((5 * parts + alone) / 1000)
     assert found.processor_hours * 3600 == pytest.approx(3700 + 5 * 40)
+
+
+def test_signals_are_fitted_by_each_part_and_once_more_where_they_are_kept():
+    fitting = Stage(name=FITTING, rows=0, passes=0, seconds=500, bytes=0)
+    plain, fitted = (_on(Machines(workers=2, machines=5), of, Trial()) for of in (stages(), [*stages(), fitting]))
+    assert (fitted.hours - plain.hours) * 3600 == pytest.approx(2 * 500)
+    assert (fitted.processor_hours - plain.processor_hours) * 3600 == pytest.approx(6 * 500)
+
+
+def test_a_device_is_named_and_shared_by_no_processes():
+    given = Trial(memory=10**9, device="cuda", resources=Resources().settled(alone=True))
+    found = _on(Machines(), stages(), given)
+    assert (found.workers, found.facts["device"]) == (1, "cuda")
+    assert "with 1 process, the model on cuda: " in estimate_words(found)
+    assert "Memory: 1 GB each process, of the memory of cuda" in estimate_words(found)
 
 
 def test_severities_of_a_corruption_stand_for_each_other_and_attacks_for_themselves():
@@ -114,7 +130,10 @@ def test_numbers_that_cannot_be_are_refused(given):
         Machines(**given)
 
 
-@pytest.mark.parametrize(("option", "name"), [({"json": True}, "--json"), ({"price": 0.5}, "--price-per-hour")])
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [({"json": True}, "--json"), ({"price": 0.5}, "--price-per-hour"), ({"device": "cuda"}, "--device")],
+)
 def test_what_only_an_estimate_counts_with_is_refused_without_one(option, name):
     with pytest.raises(InputError, match=name):
         refuse_without_estimate(estimate=False, **option)

@@ -13,11 +13,11 @@ from demur.analysis.accuracy.confusions import Answer, wrong_answers
 from demur.analysis.guard_parts import guard_parts
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.attack_tables import is_fooled, is_sized
-from demur.analysis.row_design import alike
+from demur.analysis.row_design import alike, counted_by
 from demur.analysis.run_folder import Flags, Run, independent_rows, share
 from demur.metrics.binomial import clopper_pearson, proportion
 from demur.metrics.corruption_error import ALEXNET, mean_corruption_error, relative_corruption_error
-from demur.policies import CertifiedPolicy
+from demur.policies import CertifiedPolicy, ClassThreshold
 from demur.policies.keeping import FEWEST_ANSWERS, Keeping, judged
 from demur.records import groups, wrong
 
@@ -122,7 +122,10 @@ def _sampling(entry: Mapping[str, Any], rows: int) -> str:
     if design is None:
         return ""
     more = max(0, rows - design["alike"])
-    return f" ({more:,} of {rows:,} images are more of rare {design['strata']}s; shares are weighted)"
+    return (
+        f" ({more:,} of {rows:,} images are more of rare {design['strata']}s; shares are of all of them, weighted; "
+        "wrong answers are counted among those drawn alike)"
+    )
 
 
 def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,12 +138,14 @@ def _at_threshold(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
 def _guarded(run: Run, guard: CertifiedPolicy, test: pl.DataFrame, *, sized: bool) -> dict[str, Any]:
     """What the guard makes of test rows: counts by the unit of the guarantee, shares of all rows.
 
-    What is counted are rows that were drawn alike, as those are that the guarantee was made on. `holds` compares the
+    What is counted are rows that were drawn alike, as those are that the guarantee was made on; for a guarantee of each
+    class all rows of a class that stand for equally many. `holds` compares the
     intervals of the shares that the guarantee is about with what was guaranteed. It is null below 20 answers, and where
     an attack searches for the nearest point, for there no size of change was fixed.
     """
     answered = run.accepts(guard, test)
     accepted, counted = test.filter(answered), alike(test)
+    by_part = counted_by(test, "label") if isinstance(guard, ClassThreshold) else counted
     units = independent_rows(counted)
     given = units.filter(run.accepts(guard, units))
     return {
@@ -148,7 +153,7 @@ def _guarded(run: Run, guard: CertifiedPolicy, test: pl.DataFrame, *, sized: boo
         "wrong_answers": int(wrong(given).sum()),
         "coverage": share(answered, test),
         "risk": share(wrong(accepted), accepted),
-        "holds": judged(guard_parts(run, guard, counted)) if sized else None,
+        "holds": judged(guard_parts(run, guard, by_part)) if sized else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Tables that counts of scores on a grid tell to its resolution: rankings, curves, histograms, calibration."""
+"""Tables that counts of scores on a grid tell to the width of its cells: rankings, curves, histograms, calibration."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -19,11 +19,10 @@ from demur.analysis.quantity import Quantity
 from demur.analysis.signals.signal_ranking import SignalRow, TargetRow
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import RiskCurve, nearest
-from demur.metrics.score_grid import Binned, GridCounts, cell_ends
+from demur.metrics.score_grid import Binned, GridCounts
 
 _POINTS = 200
-_NO_INTERVAL = "no interval: read off a grid of scores"
-_TOGETHER = "no interval: rows of one image go together, which a grid of scores does not know"
+AT_RISK = "coverage at a risk"
 WORDS = {
     "auroc": "AUROC",
     "fpr95": "FPR@95",
@@ -31,17 +30,18 @@ WORDS = {
     "augrc": "AUGRC",
     "aurc": "AURC",
     "eaurc": "E-AURC",
+    "coverage_at_risk": AT_RISK,
 }
 """What the slack of each metric goes by."""
 
 
 class Grid:
-    """The scores of a run by signal, on the grid; `slack` keeps how far each kind of number may be from the rows'."""
+    """The scores of a run by signal, in cells; `slack` keeps how far a number may be off, by kind and signal."""
 
     def __init__(self, own: CountedRun) -> None:
         """Of a run that was counted."""
         self.own = own
-        self.slack = dict[str, float]()
+        self.slack = dict[str, dict[str, float]]()
 
     def lines(self, signal: str, conditions: Collection[str], splits: Collection[str] | None = None) -> pl.DataFrame:
         """The counts of a signal under some conditions."""
@@ -49,10 +49,26 @@ class Grid:
         found = self.own.counts.grid.filter(chosen)
         return found if splits is None else found.filter(pl.col("split").is_in(list(splits)))
 
-    def number(self, name: str, found: Binned) -> float:
-        """A number of the grid; how far it may be off is kept."""
-        self.slack[name] = max(self.slack.get(name, 0.0), found.slack if np.isfinite(found.slack) else 0.0)
+    def number(self, signal: str, name: str, found: Binned) -> float:
+        """A number of the grid that is told of a signal; how far it may be off is kept."""
+        own = self.slack.setdefault(name, {})
+        own[signal] = max(own.get(signal, 0.0), found.slack if np.isfinite(found.slack) else 0.0)
         return found.value
+
+    def ends(self, signal: str) -> Any:
+        """The highest score of each cell of a signal."""
+        return self.own.counts.ends.filter(pl.col("signal") == signal)["end"].to_numpy()
+
+    def counts(self, signal: str, positive: pl.DataFrame, negative: pl.DataFrame) -> GridCounts:
+        """Lines of counts against others."""
+        sides = (
+            table.group_by("cell").agg(pl.col("count").sum().alias(name))
+            for name, table in (("p", positive), ("n", negative))
+        )
+        first, second = sides
+        both = first.join(second, on="cell", how="full", coalesce=True).fill_null(0).sort("cell")
+        numbers = (both[name].to_numpy().astype(np.float64) for name in ("p", "n"))
+        return GridCounts(self.ends(signal)[both["cell"].to_numpy()], *numbers)
 
     @property
     def unfitted(self) -> list[str]:
@@ -62,27 +78,17 @@ class Grid:
     def errors(self, signal: str, splits: Collection[str] | None = None) -> GridCounts:
         """Wrong against right answers to clean images."""
         lines = self.lines(signal, ["clean"], splits)
-        return _pair(lines.filter("wrong"), lines.filter(~pl.col("wrong")))
+        return self.counts(signal, lines.filter("wrong"), lines.filter(~pl.col("wrong")))
 
     def shift(self, signal: str) -> GridCounts:
         """Corrupted against clean test images."""
         corrupted = [entry["name"] for entry in self.own.run.conditions("corruption")]
-        return _pair(self.lines(signal, corrupted, ["test"]), self.lines(signal, ["clean"], ["test"]))
-
-
-def _pair(positive: pl.DataFrame, negative: pl.DataFrame) -> GridCounts:
-    sides = (
-        table.group_by("cell").agg(pl.col("count").sum().alias(name))
-        for name, table in (("p", positive), ("n", negative))
-    )
-    first, second = sides
-    both = first.join(second, on="cell", how="full", coalesce=True).fill_null(0).sort("cell")
-    return GridCounts(both["cell"].to_numpy(), *(both[name].to_numpy().astype(np.float64) for name in ("p", "n")))
+        return self.counts(signal, self.lines(signal, corrupted, ["test"]), self.lines(signal, ["clean"], ["test"]))
 
 
 def attainable(grid: Grid, signal: str, risk: float) -> float:
     """The largest coverage at which so few answers were wrong."""
-    return grid.number("coverage at a risk", grid.errors(signal, grid.unfitted).coverage_at_risk(risk))
+    return grid.number(signal, AT_RISK, grid.errors(signal, grid.unfitted).coverage_at_risk(risk))
 
 
 def signal_rows(grid: Grid, sampled: tuple[SignalRow, ...], risk: float) -> tuple[SignalRow, ...]:
@@ -96,32 +102,36 @@ def signal_rows(grid: Grid, sampled: tuple[SignalRow, ...], risk: float) -> tupl
 def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> TargetRow:
     if target.target == "error":
         counts = grid.errors(row.name, None if row.fit_images is None else ["test"])
-        return target.model_copy(update=_of_errors(grid, counts, risk))
-    if target.target == "shift":
+        of = {**counts.metrics, "coverage_at_risk": counts.coverage_at_risk(risk)}
+    elif target.target == "shift":
         counts = grid.shift(row.name)
-        shown = {name: grid.number(WORDS[name], counts.metrics[name]) for name in ("auroc", "fpr95")}
-        images = _sizes(counts)["negatives"]
-        return target.model_copy(
-            update=_sizes(counts) | {name: _bare(value, images, _TOGETHER) for name, value in shown.items()}
-        )
-    return target
+        of = {name: counts.metrics[name] for name in ("auroc", "fpr95")}
+    else:
+        return target
+    told = {name: _number(grid, row.name, name, found, getattr(target, name), counts.n) for name, found in of.items()}
+    if target.target == "error" and told["auroc"] is not target.auroc:
+        told["auroc"] = Quantity.of(counts.auroc())
+    sizes = {"positives": int(counts.positive.sum()), "negatives": int(counts.negative.sum())}
+    return target.model_copy(update=sizes | told)
 
 
-def _of_errors(grid: Grid, counts: GridCounts, risk: float) -> dict[str, Any]:
-    found = {name: _bare(grid.number(word, counts.metrics[name]), counts.n) for name, word in WORDS.items()}
-    answered = grid.number("coverage at a risk", counts.coverage_at_risk(risk))
-    shares = {"auroc": Quantity.of(counts.auroc()), "coverage_at_risk": _bare(answered, counts.n)}
-    return _sizes(counts) | found | shares
+def _number(grid: Grid, signal: str, name: str, found: Binned, sampled: Quantity, n: int) -> Quantity:
+    """A number of all rows, as unsure as that of the sample and by what cells hide; the sample's if that is surer.
 
-
-def _sizes(counts: GridCounts) -> dict[str, int]:
-    return {"positives": int(counts.positive.sum()), "negatives": int(counts.negative.sum())}
-
-
-def _bare(value: float, n: int, reason: str = _NO_INTERVAL) -> Quantity:
-    if np.isnan(value):
+    All rows are surer than some of them, so the width of the sample's interval is more than enough; and of the sample
+    it is known which rows go together.
+    """
+    if np.isnan(found.value):
         return Quantity.of(Estimate.undefined("undefined here: no right or no wrong answers", n=n))
-    return Quantity(value=value, low=np.nan, high=np.nan, n=n, reason=reason)
+    if found.slack > (sampled.high - sampled.low) / 2:
+        return sampled
+    value = grid.number(signal, WORDS[name], found)
+    low, high = (
+        value - (sampled.value - sampled.low) - found.slack,
+        value + (sampled.high - sampled.value) + found.slack,
+    )
+    low, high = np.clip([low, high], 0.0, 1.0)
+    return Quantity(value=value, low=low, high=high, n=n, unit=sampled.unit, reason=sampled.reason)
 
 
 def curves(grid: Grid) -> tuple[RiskCoverage, ...]:
@@ -139,7 +149,7 @@ def all_steps(grid: Grid) -> Iterator[pl.DataFrame]:
         yield pl.DataFrame(
             {
                 "signal": [name] * len(answers),
-                "threshold": cell_ends(counts.cells),
+                "threshold": counts.ends,
                 "coverage": answers / counts.n,
                 "risk": errors / answers,
                 "answers": answers.astype(np.int64),
@@ -181,17 +191,20 @@ def histograms(grid: Grid) -> tuple[Histogram, ...]:
             "corrupted": grid.lines(name, corrupted, ["test"]),
             "attacked": grid.lines(name, attacked),
         }
-        found.append(_histogram(name, parts))
+        found.append(_histogram(grid, name, parts))
     return tuple(found)
 
 
-def _histogram(name: str, parts: Mapping[str, pl.DataFrame]) -> Histogram:
-    pooled = pl.concat(parts.values())
-    everything = _pair(pooled, pooled.clear())
+def _histogram(grid: Grid, name: str, parts: Mapping[str, pl.DataFrame]) -> Histogram:
+    pooled, ends = pl.concat(parts.values()), grid.ends(name)
+    everything, known = grid.counts(name, pooled, pooled.clear()), ends[np.isfinite(ends)]
     low, high = (everything.quantile(q) for q in (0.005, 0.995)) if everything.n else (0.0, 1.0)
+    low, high = np.clip([low, high], known[0], known[-1]) if len(known) else (0.0, 1.0)
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     counts = {
-        key: np.histogram(cell_ends(own["cell"]).clip(edges[0], edges[-1]), edges, weights=own["count"].to_numpy())[0]
+        key: np.histogram(
+            ends[own["cell"].to_numpy()].clip(edges[0], edges[-1]), edges, weights=own["count"].to_numpy()
+        )[0]
         for key, own in parts.items()
     }
     return Histogram(

@@ -14,7 +14,6 @@ from demur.analysis.verdict.checks import CONFIRMATION, confirmation
 from demur.analysis.verdict.imbalance import is_uninformative, remedy_words
 from demur.analysis.verdict.verdict import next_step, out_of_scope, state
 from demur.analysis.verdict.verdict_tables import Check
-from demur.metrics.score_grid import RESOLUTION
 
 
 def with_counts(own: CountedRun, sampled: Results, purpose: Mapping[str, Any]) -> Results:
@@ -87,8 +86,9 @@ def _aggregates(own: CountedRun, grid: Grid) -> Aggregates:
         images=run.planned("clean"),
         sampled=len(sample.tables["clean"]),
         sampled_corrupted=corrupted,
-        resolution=RESOLUTION,
-        slack=grid.slack,
+        cells=max(len(grid.ends(name)) for name in run.signals),
+        slack={name: max(found.values()) for name, found in grid.slack.items()},
+        signal_slack=grid.slack,
     )
 
 

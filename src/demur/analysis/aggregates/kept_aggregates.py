@@ -1,7 +1,7 @@
 """What was counted and sampled of a run, kept in its folder as files that are worked out of the others.
 
 `aggregates/` has `facts.json` (of which manifest, by which version of these files), `rows.parquet`, `grid.parquet`,
-`effort.parquet`, `logits.parquet` and `sample-NNN.parquet`, one for each condition in its order.
+`ends.parquet`, `effort.parquet`, `logits.parquet` and `sample-NNN.parquet`, one for each condition in its order.
 """
 
 import io
@@ -32,8 +32,8 @@ MOST_ROWS = 2_000_000
 
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
-_VERSION = 1
-_COUNTS = ("rows", "grid", "effort")
+_VERSION = 2
+_COUNTS = ("rows", "grid", "ends", "effort")
 
 
 def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> CountedRun | None:
@@ -131,8 +131,8 @@ def _kept(run: Run) -> CountedRun:
     facts = json.loads((run.path / _FACTS).read_bytes())
     names = [entry["name"] for entry in run.facts["conditions"]]
     tables = {name: _read(run, f"sample-{at:03d}") for at, name in enumerate(names)}
-    rows, grid, effort = (_read(run, name) for name in _COUNTS)
-    counts = ShardCounts(rows, grid, effort, _sums(facts["calibration"]))
+    rows, grid, ends, effort = (_read(run, name) for name in _COUNTS)
+    counts = ShardCounts(rows, grid, ends, effort, _sums(facts["calibration"]))
     return _complete(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
 
 

@@ -1,7 +1,8 @@
 """One pass over the shards of a run, some at a time: what is counted of every row, in memory that does not grow.
 
-Counted exactly, by condition, split, label and answer: rows, those that a policy answers, passes. Scores are counted on
-a grid (`metrics.score_grid`). Of clean rows the sums go along that calibration is made of.
+Counted exactly, by condition, split, label and answer: rows, those that a policy answers, passes. Scores are counted in
+cells (`metrics.score_grid`), whose ends are taken from the rows of the sample. Of clean rows the sums go along that
+calibration is made of.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +17,17 @@ from demur.analysis.robustness.attack_tables import is_fooled
 from demur.analysis.run_folder import Run
 from demur.errors import RunError
 from demur.metrics.calibration_sums import CalibrationSums
-from demur.metrics.score_grid import grid_cells
+from demur.metrics.score_grid import grid_cells, score_ends
 from demur.policies import Sited
 from demur.records import BATCH_SIZE, COLUMNS, LOGIT, PASSES, STAGED, STANDS_FOR, wrong
 
-BATCH_ROWS = 32_768
-"""Rows that are read together."""
+_BATCH_ROWS, _BATCH_NUMBERS, _FEWEST_ROWS = 32_768, 8_000_000, 512
+
+
+def batch_rows(logits: int) -> int:
+    """How many rows are read together, where each has so many logits."""
+    return min(_BATCH_ROWS, max(_FEWEST_ROWS, _BATCH_NUMBERS // max(1, logits)))
+
 
 _COMPACT = 200_000
 """Lines of counts that are kept before equal ones are added up."""
@@ -59,10 +65,71 @@ class ShardCounts:
 
     Attributes:
         rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured.
-        grid: `condition signal split wrong cell count` of the same rows.
+        grid: `condition signal split wrong cell count` of the same rows, of corruptions those that are tested.
+        ends: `signal end`, the highest score of each cell in their order; of the last one the highest that was met.
         effort: `condition rows forwards backwards rebatched` of all rows, and the passes of those that take part.
         calibration: the sums of clean rows; None where no logits were kept.
     """
+
+    rows: pl.DataFrame
+    grid: pl.DataFrame
+    ends: pl.DataFrame
+    effort: pl.DataFrame
+    calibration: CalibrationSums | None
+
+
+def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
+    """Count the rows of every condition that has labels, of a run that has a sample; its scores tell the cells.
+
+    Raises:
+        RunError: a shard cannot be read, or is not what the manifest says.
+    """
+    sums = CalibrationSums.empty() if _has_logits(run, entries) else None
+    grids = {signal: ScoreGrid(score_ends(*_sampled(run, signal))) for signal in run.signals}
+    parts = [
+        _count(run, entries, entry, grids, sums if entry["kind"] == "clean" else None) for entry in run.conditions()
+    ]
+    signals = pl.Enum(run.signals)
+    return ShardCounts(
+        rows=pl.concat(part.rows for part in parts),
+        grid=pl.concat(part.grid for part in parts),
+        ends=pl.concat(grid.table(pl.lit(name, dtype=signals)) for name, grid in grids.items()),
+        effort=pl.concat(part.effort for part in parts),
+        calibration=next((part.calibration for part in parts if part.calibration), None),
+    )
+
+
+def _sampled(run: Run, signal: str) -> Iterator[Any]:
+    """The scores of right and wrong clean rows of the sample, and of all other conditions together."""
+    clean, name = run.rows("clean"), f"signal.{signal}"
+    failed = pl.Series(wrong(clean), dtype=pl.Boolean)
+    yield from (clean.filter(kind)[name].to_numpy() for kind in (~failed, failed))
+    others = (run.rows(entry["name"]) for entry in run.conditions() if entry["kind"] != "clean")
+    yield np.concatenate([np.zeros(0), *(rows[name].to_numpy() for rows in others)])
+
+
+@dataclass
+class ScoreGrid:
+    """The cells of the scores of a signal, and the highest score that was met."""
+
+    ends: Any
+    top: float = -np.inf
+
+    def cells(self, scores: Any) -> Any:
+        """The cell of each score."""
+        self.top = max(self.top, np.max(scores, initial=-np.inf))
+        return grid_cells(scores, self.ends)
+
+    def table(self, signal: Any) -> pl.DataFrame:
+        """The ends; that of the last cell is the highest score where some lie in it."""
+        below = self.ends[-2] if len(self.ends) > 1 else -np.inf
+        last = self.top if self.top > below else np.inf
+        return pl.DataFrame({"end": np.append(self.ends[:-1], last)}).select(signal.alias("signal"), "end")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was counted of one condition."""
 
     rows: pl.DataFrame
     grid: pl.DataFrame
@@ -70,46 +137,35 @@ class ShardCounts:
     calibration: CalibrationSums | None
 
 
-def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
-    """Count the rows of every condition that has labels; which images failed is known of the run already.
-
-    Raises:
-        RunError: a shard cannot be read, or is not what the manifest says.
-    """
-    sums = CalibrationSums.empty() if _has_logits(run, entries) else None
-    parts = [_count(run, entries, entry, sums if entry["kind"] == "clean" else None) for entry in run.conditions()]
-    return ShardCounts(
-        rows=pl.concat(part.rows for part in parts),
-        grid=pl.concat(part.grid for part in parts),
-        effort=pl.concat(part.effort for part in parts),
-        calibration=next((part.calibration for part in parts if part.calibration), None),
-    )
-
-
 def _count(
-    run: Run, entries: Sequence[Mapping[str, Any]], entry: Mapping[str, Any], sums: CalibrationSums | None
-) -> ShardCounts:
+    run: Run,
+    entries: Sequence[Mapping[str, Any]],
+    entry: Mapping[str, Any],
+    grids: Mapping[str, ScoreGrid],
+    sums: CalibrationSums | None,
+) -> _Part:
     """The rows of one condition; with the sums of calibration where some are given to begin with."""
     rows = Tally(("split", "label", "predicted", "fooled", *(f"{ACCEPTED}{name}" for name in run.policies)))
-    grids = {signal: Tally(("split", "wrong", "cell")) for signal in run.signals}
+    tallies = {signal: Tally(("split", "wrong", "cell")) for signal in grids}
     spent = np.zeros(len(_EFFORT), np.int64)
     for table in batches(run, entries, entry, logits=sums is not None):
         found = _taking_part(run, entry["name"], table)
         spent += _spent(table, found)
         rows.add(_counted(run, entry, found))
-        failed = pl.Series(wrong(found), dtype=pl.Boolean)
-        for signal, grid in grids.items():
-            grid.add(_on_grid(found, failed, signal))
+        ranked = found.filter(pl.col("split") == "test") if entry["kind"] == "corruption" else found
+        failed = pl.Series(wrong(ranked), dtype=pl.Boolean)
+        for signal, tally in tallies.items():
+            tally.add(_in_cells(ranked, failed, grids[signal].cells(ranked[f"signal.{signal}"].to_numpy())))
         if sums is not None:
             sums = sums.plus(found.select(pl.col(f"^{LOGIT}.*$")).to_numpy(), found["label"].to_numpy())
     conditions = pl.Enum([each["name"] for each in run.conditions()])
     name, signals = pl.lit(entry["name"], dtype=conditions).alias("condition"), pl.Enum(run.signals)
     named = [
-        grid.table().select(name, pl.lit(signal, dtype=signals).alias("signal"), "split", "wrong", "cell", "count")
-        for signal, grid in grids.items()
+        tally.table().select(name, pl.lit(signal, dtype=signals).alias("signal"), "split", "wrong", "cell", "count")
+        for signal, tally in tallies.items()
     ]
     effort = pl.DataFrame([(entry["name"], *map(int, spent))], schema=["condition", *_EFFORT], orient="row")
-    return ShardCounts(rows.table().select(name, pl.all()), pl.concat(named), effort, sums)
+    return _Part(rows.table().select(name, pl.all()), pl.concat(named), effort, sums)
 
 
 def _taking_part(run: Run, condition: str, table: pl.DataFrame) -> pl.DataFrame:
@@ -123,7 +179,10 @@ def batches(
 ) -> Iterator[pl.DataFrame]:
     """The rows of a condition, some shards at a time, with the columns that are counted."""
     schema = _schema(run, condition, logits=logits)
-    for some in together([entry for entry in entries if entry["condition"] == condition["name"]], BATCH_ROWS):
+    own = [entry for entry in entries if entry["condition"] == condition["name"]]
+    if not own:  # a condition of which nothing was drawn
+        yield pl.DataFrame(schema=schema)
+    for some in together(own, batch_rows(len(run.classes) if logits else 0)):
         yield read_shards(run.path, some, schema)
 
 
@@ -206,7 +265,6 @@ def _counted(run: Run, entry: Mapping[str, Any], found: pl.DataFrame) -> pl.Data
     return told.group_by(told.columns).agg(count=pl.len().cast(pl.Int64))
 
 
-def _on_grid(found: pl.DataFrame, failed: pl.Series, signal: str) -> pl.DataFrame:
-    cells = pl.Series(grid_cells(found[f"signal.{signal}"].to_numpy()), dtype=pl.Int32)
-    told = found.select("split").with_columns(wrong=failed, cell=cells)
+def _in_cells(found: pl.DataFrame, failed: pl.Series, cells: Any) -> pl.DataFrame:
+    told = found.select("split").with_columns(wrong=failed, cell=pl.Series(cells, dtype=pl.Int32))
     return told.group_by("split", "wrong", "cell").agg(count=pl.len().cast(pl.Int64))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -89,6 +89,16 @@ class Machines:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """The probe: memory of a process, what the probe took, the device, and what an audit of the same may use."""
+
+    memory: int | None = None
+    seconds: float = 0.0
+    device: str = "cpu"
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What a plan will take.
 
@@ -96,10 +106,11 @@ class Estimate:
         stages: in their order.
         hours: from begin to end.
         processor_hours: of one processor, in all.
-        memory: bytes that one process holds at most; None where this machine does not tell.
+        memory: bytes that one process holds at most, on a GPU those of its memory; None where that is not told.
         bytes: on disk.
         machines: that were counted with.
         workers: processes of each.
+        device: that the model was tried on.
         cost: of the machines, while they are needed; None without a price.
         probe_seconds: what the probe itself took.
         not_counted: what none of this holds.
@@ -112,6 +123,7 @@ class Estimate:
     bytes: float
     machines: int
     workers: int
+    device: str
     cost: float | None
     probe_seconds: float
     not_counted: tuple[str, ...] = NOT_COUNTED
@@ -134,7 +146,7 @@ def estimate(plan: Plan, on: Machines, say: Callable[[str], None], others: Stand
         plan: as it was given.
         on: the machines.
         say: told what is being done.
-        others: what stands in for what the plan names.
+        others: what stands in for what the plan names, and where the model runs.
 
     Raises:
         InputError: something that is named cannot be used, as an audit would say.
@@ -155,7 +167,8 @@ def estimate(plan: Plan, on: Machines, say: Callable[[str], None], others: Stand
     ]
     rows = sum(stage.rows for stage in stages)
     stages.append(Stage(name=REPORT, rows=0, passes=0, seconds=_REPORT + _REPORT_ROW * rows, bytes=_PAGES))
-    return _on(on, stages, _memory(job, found), reading + checking + trying)
+    trial = Trial(memory=_memory(job, found), seconds=reading + checking + trying, device=job.classifier.device.type)
+    return _on(on, stages, replace(trial, resources=Resources(workers=on.workers).settled(alone=given.in_memory)))
 
 
 def _fitted(job: Job, say: Callable[[str], None]) -> tuple[float, Job]:
@@ -237,15 +250,19 @@ def _memory(job: Job, found: Probe) -> int | None:
     return round(most + _COPIES * shard * 4 * math.prod(job.source.input_shape))
 
 
-def _on(on: Machines, stages: Sequence[Stage], memory: int | None, spent: float) -> Estimate:
-    """The estimate for some machines: shards are shared out, images are read by each part in both phases."""
+def _on(on: Machines, stages: Sequence[Stage], trial: Trial) -> Estimate:
+    """The estimate for some machines: shards are shared out, images are read by each part in both phases.
+
+    Signals are fitted by each part that measures clean shards, and once more where they are kept.
+    """
     by_name: Mapping[str, float] = {stage.name: stage.seconds for stage in stages}
     shared = sum(stage.seconds for stage in stages if stage.shared)
     alone = sum(stage.seconds for stage in stages if not stage.shared)
-    workers = on.workers or Resources().processes_for(shared, cores())
+    workers = on.workers or trial.resources.processes_for(shared, cores())
     many = on.machines > 1
     every = by_name[READING] + by_name[CHECKS]
-    parts = shared / (on.machines * workers) + (2 * every if many else 0.0)
+    again = 2 * every + by_name.get(FITTING, 0.0) if many else 0.0
+    parts = shared / (on.machines * workers) + again
     before_and_after = every + by_name[REPORT] + by_name.get(FITTING, 0.0)
     beside = alone - before_and_after
     if many:
@@ -257,11 +274,12 @@ def _on(on: Machines, stages: Sequence[Stage], memory: int | None, spent: float)
     return Estimate(
         stages=tuple(stages),
         hours=wall / 3600,
-        processor_hours=(shared + alone + (2 * every * on.machines if many else 0.0)) / 3600,
-        memory=memory,
+        processor_hours=(shared + alone + again * on.machines) / 3600,
+        memory=trial.memory,
         bytes=sum(stage.bytes for stage in stages),
         machines=on.machines,
         workers=workers,
+        device=trial.device,
         cost=None if on.price is None else paid / 3600 * on.price,
-        probe_seconds=spent,
+        probe_seconds=trial.seconds,
     )

@@ -4,6 +4,7 @@ import resource
 import sys
 from collections.abc import Sequence
 
+from demur.files import read_json
 from demur.pipeline.job import Shard
 from demur.pipeline.run.forecast import EARLY
 from demur.pipeline.run.measured_shard import MeasuredShard
@@ -43,11 +44,11 @@ def _passes(task: Shard) -> float:
 
 
 def write_spent(folder: RunWriter) -> None:
-    """Write `timings/spent.json`: the most that a process of this run held, those of an earlier start among them."""
-    folder.write_json(SPENT, {"memory": peak_memory()})
+    """Write `timings/spent.json`: the most that the leading process held, at an earlier start of the run or at this."""
+    before = read_json(folder.path / SPENT)["memory"] if folder.has(SPENT) else 0
+    folder.write_json(SPENT, {"memory": max(before, peak_memory())})
 
 
 def peak_memory() -> int:
-    """Bytes that this process, or one that it started and that has ended, held at most."""
-    own, others = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return int(max(own, others) * (1 if sys.platform == "darwin" else 1024))
+    """Bytes that this process held at most; those that it started are not counted."""
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))

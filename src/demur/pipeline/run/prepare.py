@@ -124,6 +124,8 @@ def prepared_job(
     strangers = _unknown_images(plan, unknown, index, classifier)
     parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}
     job = Job.of(setup, classifier, source, index, **parts)
+    for sentence in job.growths():
+        say(sentence)
     return job if guard is None else _with_guard(job, guard)
 
 
