@@ -223,6 +223,11 @@ def close_exits() -> None:
         setattr(module, name, _in_children(getattr(module, name), lambda *_arguments: None))
 
 
+def has_closed_exits() -> bool:
+    """Whether this process cannot end past Python any more, as once a command of it was done."""
+    return os._exit is not _EXIT
+
+
 def _raising(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     def refuse(*arguments: Any) -> None:
         raise SystemExit(f"{name}({', '.join(map(repr, arguments))})")

@@ -194,8 +194,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     try:
         os.fspath(path).encode()
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+        lock = _lock_file(path)
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
         raise InputError(
@@ -203,7 +202,7 @@ def locked(path: Path) -> Iterator[None]:
         ) from None
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock, path)
         except BlockingIOError:
             raise RunError(
                 f"another process is writing into {path}. Wait for it, or choose another folder with --out."
@@ -214,6 +213,22 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _lock_file(path: Path) -> int:
+    path.mkdir(parents=True, exist_ok=True)
+    return os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+
+
+def _take(lock: int, path: Path) -> None:
+    """Lock a file, which must be there still: one that another process removed meanwhile locks nobody out."""
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        there = os.path.samestat(os.fstat(lock), (path / "lock").stat())
+    except FileNotFoundError:
+        there = False
+    if not there:
+        raise BlockingIOError
 
 
 def _umask() -> int:

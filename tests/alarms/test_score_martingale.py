@@ -15,6 +15,8 @@ def test_classes_keep_the_order_of_scores_and_do_not_depend_on_the_data():
     assert len(np.unique(codes)) > 600
     assert codes_of(float("nan")) == CODES - 1 > codes_of(float("inf"))
     assert codes_of(scores[7:9]).tolist() == codes[7:9].tolist()
+    for nothing in (-0.0, 1e-300, -1e-300):
+        assert codes_of(nothing) == code_of(nothing) == codes_of(0.0) == code_of(0.0)
 
 
 def test_ranks_are_those_of_a_slow_count():

@@ -1,6 +1,7 @@
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+import numpy as np
 import pytest
 import torch
 from tests.training.bars import RECIPE, bars, same, small, training_images
@@ -216,7 +217,9 @@ def test_mixed_precision_learns_the_same_in_other_bits(made):
     assert not same(mixed, single)
     assert {value.dtype for value in mixed.values()} <= {torch.float32, torch.int64}
     assert told[-1].train_loss < 0.7 * told[0].train_loss
-    assert [row.train_loss for row in told] == pytest.approx([row.train_loss for row in exact], rel=0.1, abs=0.1)
+    losses, others = ([row.train_loss for row in rows] for rows in (told, exact))
+    assert losses == pytest.approx(others, rel=0.1, abs=0.25)  # of some steps on few images, which bits lead astray
+    assert np.mean(losses) == pytest.approx(np.mean(others), abs=0.05)
 
 
 def trained(recipe):

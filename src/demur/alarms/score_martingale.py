@@ -24,7 +24,7 @@ def codes_of(scores: ArrayLike) -> NDArray[np.int64]:
     [16511, 48768, 48773, 65535]
     """
     with np.errstate(over="ignore"):
-        bits = np.asarray(scores, np.float64).astype(np.float32)
+        bits = np.asarray(scores, np.float64).astype(np.float32) + np.float32(0)  # which is what -0 is, too
     raw = bits.view(np.uint32).astype(np.int64)
     ordered = np.where(raw & _SIGN, 0xFFFFFFFF - raw, raw | _SIGN) >> 16
     return np.where(np.isnan(bits), CODES - 1, ordered)
@@ -38,6 +38,7 @@ def code_of(score: float) -> int:
         (raw,) = struct.unpack("<I", struct.pack("<f", score))
     except OverflowError:  # numpy rounds it to infinity
         raw = 0xFF800000 if score < 0 else 0x7F800000
+    raw = 0 if raw == _SIGN else raw  # -0 is 0
     return (0xFFFFFFFF - raw if raw & _SIGN else raw | _SIGN) >> 16
 
 

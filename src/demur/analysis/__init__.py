@@ -7,6 +7,7 @@ from demur.analysis.aggregates.counted_results import counted_files
 from demur.analysis.aggregates.kept_aggregates import Rows, chosen_counts
 from demur.analysis.assemble import analyse, tables_of
 from demur.analysis.csv_tables import table_files
+from demur.analysis.effort_table import effort
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import Results
 from demur.analysis.run_folder import Run, open_run
@@ -30,7 +31,7 @@ def write_results(run: Path, by: str = "report", rows: Rows = "auto") -> Results
     sealed = read_seal(run) or {}
     stands = by == "audit" and _FILE in sealed
     if stands and not any(name == _FILE or name.startswith("tables/") for name in harmed(run)):
-        kept = _read(run)
+        kept = _read(run, rows)
         if kept is not None:
             return kept
     opened = open_run(run)
@@ -53,9 +54,12 @@ def _worked_out(run: Run, rows: Rows) -> tuple[Results, dict[str, bytes]]:
     return complete, table_files(counted.run, complete, counted_files(counted))
 
 
-def _read(run: Path) -> Results | None:
-    """What `results.json` holds; None where it is of another version."""
+def _read(run: Path, rows: Rows) -> Results | None:
+    """What `results.json` holds, and what was spent, which it does not; None where it is of another version."""
     try:
-        return Results.model_validate_json((run / _FILE).read_bytes())
+        found = Results.model_validate_json((run / _FILE).read_bytes())
     except ValueError:
         return None
+    opened = open_run(run)
+    counted = chosen_counts(opened, rows)
+    return found.model_copy(update={"effort": effort(opened if counted is None else counted.run)})

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 
 from demur.cli.settings import is_standard
+from demur.containment import has_closed_exits
 
 _COMMANDS = ("audit", "merge", "freeze")
 
@@ -66,7 +67,7 @@ def take_second_wind() -> None:
 
 def _may_fork() -> bool:
     """Whether this is a process of the command line, with nothing in it yet that a child could not take along."""
-    alone = threading.active_count() == 1 and "torch" not in sys.modules
+    alone = threading.active_count() == 1 and "torch" not in sys.modules and not has_closed_exits()
     return alone and sys.platform == "linux" and is_standard(sys.stdout)
 
 

@@ -10,7 +10,7 @@ from tests import tiny
 
 from demur.data import build_index
 from demur.errors import InputError, RunError
-from demur.files import JOURNAL, read_json, write_json
+from demur.files import JOURNAL, locked, read_json, write_json
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.planned import Planned
 from demur.pipeline.run.run_writer import RunWriter, open_run
@@ -171,3 +171,19 @@ def test_shards_of_another_size_are_measured_again(tmp_path, monkeypatch):
     found = {name: Planned(condition="clean", rows=rows, index=index) for name, rows in sizes.items()}
     assert writer.intact(found) == {"c000-s0000", "c000-s0001"}
     assert writer.intact(found | {"c000-s0000": replace(found["c000-s0000"], rows=np.arange(64))}) == {"c000-s0001"}
+
+
+def test_a_lock_whose_file_was_removed_locks_nobody_out_and_is_not_taken(tmp_path, monkeypatch):
+    """As where whoever was refused an empty folder removes what it made, while another waits at the door."""
+    take = fcntl.flock
+
+    def late(lock, how):
+        (tmp_path / "lock").unlink()
+        take(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(RunError, match="another process is writing into"), locked(tmp_path):
+        pass
+    monkeypatch.undo()
+    with locked(tmp_path):
+        assert (tmp_path / "lock").exists()

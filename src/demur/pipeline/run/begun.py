@@ -101,19 +101,20 @@ def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, s
 
 @contextmanager
 def _lock_on(path: Path) -> Iterator[None]:
-    """A folder, locked; where it was made for this and an error comes before anything is in it, it goes again.
+    """A folder, locked; where an error comes before anything is in it, what was made for this goes again.
 
     Raises:
         InputError: the folder cannot be written.
         RunError: another process writes into it.
     """
     missing = [each for each in (path, *path.parents) if not each.exists()]
+    had_lock = (path / "lock").exists()
     try:
         with locked(path):
             try:
                 yield
             except BaseException:
-                if missing and {each.name for each in path.iterdir()} == {"lock"}:
+                if not had_lock and {each.name for each in path.iterdir()} == {"lock"}:
                     (path / "lock").unlink()
                 raise
     except BaseException:
