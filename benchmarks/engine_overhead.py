@@ -1,4 +1,4 @@
-"""What Ray costs over processes of this machine: the same shards by two workers of either, in turn.
+"""What two workers gain over one, and what Ray costs over processes of this machine: the same shards, in turn.
 
     python benchmarks/engine_overhead.py [--quick] [--seconds 30] [--rounds 3]
 
@@ -6,7 +6,8 @@ Four shards of 512 Fashion-MNIST images under PGD, with as many steps as make a 
 the job and have measured a shard each before a clock starts; how long that takes is told beside. Rounds of the engines
 alternate, and the overhead is the median over rounds of the time of Ray over that of the round of processes before it.
 `between` is what a round takes beyond the longer of what its two workers spent measuring: what the engine itself costs,
-also where others use the machine. The last line is JSON.
+also where others use the machine. `speedup` is the time of one process over that of two local workers; without Ray
+that is all. The last line is JSON.
 """
 
 import argparse
@@ -95,10 +96,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="that a shard takes")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    if not importlib.util.find_spec("ray"):
-        print("Ray is not installed: nothing to compare. See: make test-scale")
-        print(json.dumps({"ray": None}))
-        return
+    names = ("local", "ray") if importlib.util.find_spec("ray") else ("local",)
+    if len(names) == 1:
+        print("Ray is not installed: two workers are compared with one alone. See: make test-scale")
     torch.set_num_threads(1)
     seconds, rounds = (3.0, 2) if given.quick else (given.seconds, given.rounds)
     with tempfile.TemporaryDirectory() as folder:
@@ -107,12 +107,22 @@ def main() -> None:
             MeasuredShard.of(job, tasks[0])
             tried = MeasuredShard.of(job, tasks[0]).seconds
         with job_of(max(1, round(TRIED * seconds / tried)), out / "run") as (job, tasks):
-            print(json.dumps(compared(job, tasks[1:], out / "run", rounds)))
+            print(json.dumps(compared(job, tasks[1:], out / "run", rounds, names)))
 
 
-def compared(job: Job, tasks: list[Shard], out: Path, rounds: int) -> dict[str, object]:
-    """Both engines in turn."""
-    engines, started, wall, between = {}, {}, {"local": [], "ray": []}, {"local": [], "ray": []}
+def alone(job: Job, tasks: list[Shard]) -> float:
+    """Seconds that one process takes of the shards."""
+    began = time.monotonic()
+    for task in tasks:
+        MeasuredShard.of(job, task)
+    return time.monotonic() - began
+
+
+def compared(job: Job, tasks: list[Shard], out: Path, rounds: int, names: tuple[str, ...]) -> dict[str, object]:
+    """The engines in turn, then one process."""
+    engines, started = {}, {}
+    wall: dict[str, list[float]] = {name: [] for name in names}
+    between: dict[str, list[float]] = {name: [] for name in names}
     try:
         for name in wall:
             found = Resources(workers=WORKERS, threads=1, engine=name)
@@ -128,14 +138,17 @@ def compared(job: Job, tasks: list[Shard], out: Path, rounds: int) -> dict[str, 
     finally:
         for engine in engines.values():
             engine.__exit__(None, None, None)
-    ratios = [ray / local - 1 for local, ray in zip(wall["local"], wall["ray"], strict=True)]
+    one, two = alone(job, tasks), statistics.median(wall["local"])
+    print(f"one process: {len(tasks)} shards in {one:.2f} s", flush=True)
+    ratios = [ray / local - 1 for local, ray in zip(wall["local"], wall.get("ray", ()), strict=False)]
     return {
-        "shard_seconds": round(statistics.median(wall["local"]) * WORKERS / len(tasks), 2),
-        "local_seconds": [round(each, 2) for each in wall["local"]],
-        "ray_seconds": [round(each, 2) for each in wall["ray"]],
+        "shard_seconds": round(one / len(tasks), 2),
+        "one_process_seconds": round(one, 2),
+        **{f"{name}_seconds": [round(each, 2) for each in found] for name, found in wall.items()},
+        "speedup": round(one / two, 3),
         "between_seconds": {name: round(statistics.median(each), 3) for name, each in between.items()},
         "start_seconds": {name: round(each, 1) for name, each in started.items()},
-        "overhead": round(statistics.median(ratios), 4),
+        "overhead": round(statistics.median(ratios), 4) if ratios else None,
     }
 
 
