@@ -223,6 +223,26 @@ def close_exits() -> None:
         setattr(module, name, _in_children(getattr(module, name), lambda *_arguments: None))
 
 
+_CRASHED = [False]
+
+
+def follow_crash() -> None:
+    """Tell this process that it goes on where another one crashed."""
+    _CRASHED[0] = True
+
+
+def follows_crash() -> bool:
+    """Whether this process goes on where another one crashed, so that what it does may end it, too."""
+    return _CRASHED[0]
+
+
+def how_it_ended(status: int) -> str:
+    """How a process ended, after its name, by its status or minus the signal that ended it."""
+    if status >= 0:
+        return f"ended with status {status}"
+    return f"ended by {signal.Signals(-status).name}{', as for want of memory' if -status == signal.SIGKILL else ''}"
+
+
 def has_closed_exits() -> bool:
     """Whether this process cannot end past Python any more, as once a command of it was done."""
     return os._exit is not _EXIT

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 
 from demur.cli.settings import is_standard
-from demur.containment import has_closed_exits
+from demur.containment import follow_crash, has_closed_exits
 
 _COMMANDS = ("audit", "merge", "freeze")
 
@@ -52,6 +52,8 @@ def take_second_wind() -> None:
         child = os.fork()
         if not child:
             _end_with(parent)
+            if tries:
+                follow_crash()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return
         status, told = _ended(child)

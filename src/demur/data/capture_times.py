@@ -27,7 +27,7 @@ def capture_times(source: Source, positions: Sequence[int]) -> NDArray[np.float6
 
 def _time_of(source: ImageListSource, position: int) -> float:
     try:
-        return capture_time(source.load(position))
+        return capture_time(source.picture(position))
     except OSError:
         return np.nan
 

@@ -1,11 +1,12 @@
 """Images listed one by one that a library decodes, and demur scales: the source behind DICOM files and torchvision."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from demur.data.image_list import Decode, usual_shape
-from demur.data.source import Row, by_address
+from demur.data.lost_images import Lost, by_address_without
+from demur.data.source import Row
 from demur.pictures.decode_rules import Rules
 
 
@@ -18,6 +19,7 @@ class DecodedListSource:
         decode: reads the image at a position.
         rules: how it becomes a tensor.
         values: how stored values became shades before, in words.
+        lost: positions whose images are never decoded, and why.
     """
 
     address: str
@@ -27,9 +29,10 @@ class DecodedListSource:
     decode: Decode
     rules: Rules
     values: str = ""
+    lost: Lost = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return by_address(self)
+        return by_address_without(self)
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -37,7 +40,9 @@ class DecodedListSource:
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:
-            yield self.listed[position].showing(*self.decode(position, self.input_shape[0], self.rules))
+            lost = self.lost.get(position)
+            found = self.decode(position, self.input_shape[0], self.rules) if lost is None else (None, lost)
+            yield self.listed[position].showing(*found)
 
 
 def decoded_list_source(
@@ -48,5 +53,5 @@ def decoded_list_source(
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape = usual_shape(address, len(listed), decode, rules)
-    return DecodedListSource(address, tuple(classes), shape, tuple(listed), decode, rules, values)
+    shape, lost = usual_shape(address, len(listed), decode, rules)
+    return DecodedListSource(address, tuple(classes), shape, tuple(listed), decode, rules, values, lost)

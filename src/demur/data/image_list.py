@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from demur.data.decoding import Decoded, open_picture
-from demur.data.source import Row, by_address
+from demur.data.lost_images import Lost, by_address_without, lost_when_opened
+from demur.data.source import Row
 from demur.errors import DataError
 from demur.pictures.decode_rules import Rules
 from demur.registry.regular_files import MIB, content_of, reason
@@ -59,6 +60,7 @@ class ImageListSource:
         load: reads the encoded image at a position.
         rules: how it becomes a tensor.
         marked: adds to a row that was read where its object is.
+        lost: positions whose images are never decoded, and why.
     """
 
     address: str
@@ -68,23 +70,29 @@ class ImageListSource:
     load: Load
     rules: Rules
     marked: Marked | None = None
+    lost: Lost = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return by_address(self)
+        return by_address_without(self)
 
     def __len__(self) -> int:
         return len(self.listed)
 
     def picture(self, position: int) -> bytes:
         """The encoded picture at a position; an `OSError` says why there is none."""
+        if position in self.lost:
+            raise OSError(self.lost[position])
         return self.load(position)
 
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:
-            image, error = _decode(self.load, position, self.input_shape[0], self.rules)
-            row = self.listed[position].showing(image, error)
+            row = self.listed[position].showing(*self._image(position))
             yield row if self.marked is None else self.marked(row)
+
+    def _image(self, position: int) -> Decoded:
+        lost = self.lost.get(position)
+        return _decode(self.load, position, self.input_shape[0], self.rules) if lost is None else (None, lost)
 
 
 def image_list_source(
@@ -100,8 +108,8 @@ def image_list_source(
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape = usual_shape(address, len(listed), partial(_decode, load), rules)
-    return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked)
+    shape, lost = usual_shape(address, len(listed), partial(_decode, load), rules)
+    return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked, lost)
 
 
 def _decode(load: Load, position: int, channels: int | None, rules: Rules) -> Decoded:
@@ -120,8 +128,10 @@ def _shape_of(answer: Decoded, rules: Rules) -> tuple[tuple[int, int, int] | Non
     return (channels, *(rules.size or (height, width))), None
 
 
-def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[int, int, int]:
+def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[tuple[int, int, int], Lost]:
     """The most common shape of a sample spread over the rows, so that one odd image does not decide for all.
+
+    Images that are known to end the process that decodes them take no part; returned beside it with those found here.
 
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
@@ -130,7 +140,11 @@ def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[
     drawn = rules
     if rules.size is not None:  # it is known then, however large it is
         drawn = replace(rules.of_masks, size=(1, 1), resize=None, crop=False)
-    answers = [_shape_of(decode(position, None, drawn), rules) for position in sample]
+    lost = lost_when_opened(sample, lambda position: decode(position, None, drawn))
+    answers = [
+        (None, lost[position]) if position in lost else _shape_of(decode(position, None, drawn), rules)
+        for position in sample
+    ]
     shapes = Counter(shape for shape, _ in answers if shape is not None)
     if not shapes:
         first = f"; the first says: {answers[0][1]}" if answers else ""
@@ -145,4 +159,4 @@ def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[
             f"{height}×{width}, fits {usual}. A classifier takes one size: write ?size=HEIGHTxWIDTH, with &crop=center "
             "to cut instead of stretching."
         )
-    return (channels, height, width)
+    return (channels, height, width), lost

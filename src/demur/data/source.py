@@ -123,10 +123,15 @@ def by_address(source: Source) -> tuple[Callable[[str, int], Source], tuple[str,
 
     A relative address leads there from the same folder only.
     """
-    return _reopen, (source.address, len(source))
+    return reopened, (source.address, len(source))
 
 
-def _reopen(address: str, rows: int) -> Source:
+def reopened(address: str, rows: int) -> Source:
+    """The source at an address, opened again.
+
+    Raises:
+        DataError: it has another number of rows now.
+    """
     source = open_data(address)
     if len(source) != rows:
         raise DataError(

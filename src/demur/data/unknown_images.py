@@ -13,7 +13,6 @@ from demur.pictures.decode_rules import DECODE_OPTIONS
 from demur.registry import Address
 
 _COLOURS = {1: "grey", 3: "rgb"}
-_PREFIX = "unknown:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +43,11 @@ def open_unknown(text: str, audited: Source) -> Source:
     address = Address.parse(text, "data")
     flat = {"flat": "true"} if is_flat(address) else {}
     return check_same_shape(_source_of(address, {**_rules(audited), **flat}, flat), audited)
+
+
+def unknown_id(name: str) -> str:
+    """The id of an image of none of the classes in a run, by its own: none of the audited ones has it."""
+    return f"unknown:{name}"
 
 
 def check_same_shape(found: Source, audited: Source) -> Source:
@@ -91,7 +95,7 @@ def unknown_images(source: Source, audited: Index, classes: tuple[str, ...], lim
     Raises:
         DataError: no readable image, pixels outside [0, 1], or an id that an audited image has too.
     """
-    index, labels = unlabelled_index(source, _PREFIX, limit)
+    index, labels = unlabelled_index(source, unknown_id(""), limit)
     twice = sorted(set(index.sample_ids) & set(audited.sample_ids))
     if twice:
         raise DataError(

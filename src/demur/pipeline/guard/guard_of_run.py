@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from importlib.metadata import version
 from operator import or_
 from pathlib import Path
@@ -33,8 +33,11 @@ from demur.guard.model_files import Embedding, write_model
 from demur.metrics.binomial import clopper_pearson
 from demur.openings import copy_looks
 from demur.pictures.decode_rules import Rules
+from demur.pipeline.halving import excluding
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.crashes import known_crashes
+from demur.pipeline.run.deadly_files import as_read_before
 from demur.pipeline.run.fitting import fit_signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, Tolerance, load_policy
@@ -143,7 +146,7 @@ def _job_of(run: Path, others: StandIns) -> Job:
             f"{run} audited the guard in {plan.guard.folder}, and its certificate is that guard's, not of these "
             "images. Take that folder, or certify it on new labels: demur guard certify."
         )
-    job = prepared_job(plan, others, lambda _sentence: None)
+    job = prepared_job(plan, others, lambda _sentence: None, partial(as_read_before, run))
     for what, before, now in (
         ("model", facts["model_sha256"], job.classifier.sha256),
         ("images", facts["data_sha256"], job.index.sha256),
@@ -153,7 +156,7 @@ def _job_of(run: Path, others: StandIns) -> Job:
                 f"{run} was made with other {what} than there are now (their hash differs), so its certificate is not "
                 f"about these. Bring the {what} back, or audit again."
             )
-    return job
+    return excluding(job, known_crashes(job, run))
 
 
 def _signals(run: Path, job: Job, names: Sequence[str]) -> dict[str, Signal]:

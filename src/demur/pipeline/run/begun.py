@@ -16,7 +16,8 @@ from demur.pipeline.halving import without_failures
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
-from demur.pipeline.run.crashes import READING, keep_crashes, refuse_deadly_files, without_crashes
+from demur.pipeline.run.crashes import READING, keep_crashes, without_crashes
+from demur.pipeline.run.deadly_files import without_deadly_files
 from demur.pipeline.run.effort import Progress
 from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
@@ -62,12 +63,12 @@ def begun_run(
     with ExitStack() as stack:
 
         @contextmanager
-        def reading(resolved: Plan, source: Source) -> Iterator[None]:
+        def reading(resolved: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
             flight = _taken(out or default_folder(resolved), stack)
             flights.append(flight)
-            refuse_deadly_files(source, flight, progress.say)
+            sources = without_deadly_files(sources, flight, progress.say)
             with flight.at(READING):
-                yield
+                yield sources
 
         job = prepared_job(plan, others, progress.say, reading, kept)
         yield _begun(job, flights[0], progress, resources, stack)

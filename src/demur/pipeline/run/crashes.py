@@ -8,7 +8,6 @@ on, with the reason. Nothing here is on the way of a run that goes well.
 import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +16,9 @@ import polars as pl
 import torch
 
 from demur.containment import contained
-from demur.data import Source
-from demur.errors import DataError, InputError, RunError
+from demur.data.index import Index
+from demur.data.lost_images import UNDECODED
+from demur.errors import InputError, RunError
 from demur.files import read_json
 from demur.foreign import blamed, reason
 from demur.pipeline.halving import MOST, ask, batches, excluding, mostly_failed
@@ -35,8 +35,6 @@ from demur.records import read_shard
 NAME = "facts/crashes.json"
 
 READING = "reading the images"
-
-_FILES, _NAMED = 256, 5
 
 _DEATHS = 100
 """Processes that may die of a search, about ten for each image that ends them."""
@@ -112,11 +110,18 @@ def keep_crashes(job: Job, folder: RunWriter) -> None:
     found = {
         name: error
         for name, error in zip(job.index.sample_ids, job.index.errors, strict=True)
-        if error is not None and error.startswith(DIED)
+        if error is not None and error.startswith((DIED, UNDECODED))
     }
+    if job.unknown is not None:
+        found |= _undecoded(job.unknown.index)
     if found and not (folder.has(NAME) and read_json(folder.path / NAME) == found):
         folder.log("images end the process that is asked about them", rows=len(found))
         folder.write_json(NAME, found)
+
+
+def _undecoded(index: Index) -> dict[str, str]:
+    pairs = zip(index.sample_ids, index.errors, strict=True)
+    return {name: error for name, error in pairs if error is not None and error.startswith(UNDECODED)}
 
 
 def _unmeasured(job: Job, path: Path) -> IndexRows:
@@ -143,52 +148,6 @@ class Asking:
         except BaseException as error:  # noqa: BLE001 - it is told where the rows are measured
             return reason(error)
         return ""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The duty to read images: positions in, nothing out."""
-
-    source: Source
-
-    def __call__(self, asked: IndexRows) -> str:
-        """Empty, as soon as they are read."""
-        with suppress(Exception):  # what it raises, it raises where the images are read, too
-            for _ in self.source.read(asked.tolist()):
-                pass
-        return ""
-
-
-def refuse_deadly_files(source: Source, flight: Flight, say: Callable[[str], object]) -> None:
-    """Where the process before this one died while it read images, look for those that end whoever reads them.
-
-    Raises:
-        DataError: there are some, or nobody knows what it died of.
-    """
-    death = flight.death
-    if death is None or death.what != READING or not death.suspicious:
-        return
-    say(f"the process before this one {death.how} while it read the images; looking for the one that causes it")
-    every = np.arange(len(source), dtype=np.int64)
-    parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
-    try:
-        found = dict(deadly_parts(Reading(source), parts, 1))
-    except (InputError, pickle.PicklingError, TypeError, AttributeError) as error:
-        say(f"cannot look for it: {error}")
-        return
-    flight.landed()
-    listed = getattr(source, "listed", None)
-    names = [f"{listed[at].sample_id!r}" if listed else f"at position {at}" for at in found]
-    if names:
-        raise DataError(
-            f"{len(names)} of {len(source)} images of {source.address} end the process that reads them "
-            f"({next(iter(found.values())).why}): {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}. "
-            "Take them out or write them anew; the same command then continues."
-        )
-    raise DataError(
-        f"the process before this one {death.how} while it read the images of {source.address}, and none of them ends "
-        "another alone. The same command tries again."
-    )
 
 
 def _deadly_rows_among(job: Job, rows: IndexRows, threads: int) -> Mapping[int, str]:

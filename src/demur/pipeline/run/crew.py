@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from demur.containment import how_it_ended
 from demur.data.kept_images import KeptImages
 from demur.pipeline.job import Job, Shard
 from demur.pipeline.run.engine import Arrival, Died, Failed, Work
@@ -99,11 +100,7 @@ def death_of(status: int | None) -> Died:
     """What is told of a process that ended with a status while it measured; None of one that lived and was mute."""
     if status is None:
         return Died(why="gave no answer that could be read", may_be_rows=True)
-    if status >= 0:
-        return Died(why=f"ended with status {status}", may_be_rows=True, crashed=True)
-    killed = -status == signal.SIGKILL
-    name = signal.Signals(-status).name + (", as for want of memory" if killed else "")
-    return Died(why=f"ended by {name}", may_be_rows=True, crashed=-status in CRASHES)
+    return Died(why=how_it_ended(status), may_be_rows=True, crashed=status >= 0 or -status in CRASHES)
 
 
 class Crew:

@@ -1,9 +1,10 @@
 """From a plan to its job: the images, the model and the guard that it names, or objects that stand in for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
@@ -29,6 +30,9 @@ from demur.pipeline.run.guarantee_fits import check_sites
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
 from demur.splits import Split
+
+Reading: TypeAlias = Callable[[Plan, Sequence[Source]], AbstractContextManager[Sequence[Source]]]
+"""What is entered while images are read: (resolved plan, images and unknown ones) → those to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +88,7 @@ def prepared_job(
     plan: Plan,
     others: StandIns,
     say: Callable[[str], None],
-    reading: Callable[[Plan, Source], AbstractContextManager[object]] = lambda _plan, _source: nullcontext(),
+    reading: Reading = lambda _plan, sources: nullcontext(sources),
     kept: KeptImages | None = None,
 ) -> Job:
     """The job of a plan, before anything is asked of the model.
@@ -93,8 +97,9 @@ def prepared_job(
         plan: as it was read.
         others: what stands in for what it names.
         say: told what is being done.
-        reading: called with the resolved plan and the images before these are read, such as to refuse a folder; what
-            it gives is entered while they are read.
+        reading: called with the resolved plan and the images, behind which are the unknown ones if there are any,
+            before they are read, such as to refuse a folder; what it gives is entered while they are, and they are
+            read from the sources it gives.
         kept: where the images that are read now are kept; by default some are.
 
     Raises:
@@ -112,16 +117,15 @@ def prepared_job(
     setup = _setup(plan if guard is None else _guarded(plan, guard), source, classifier, say)
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
-    with reading(setup.plan, source):
-        unknown = _unknown(plan, source, others.unknown)
+    with reading(setup.plan, [source, *_unknown(plan, source, others.unknown)]) as (source, *unknown):
         say("reading the images")
         index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
+        strangers = _unknown_images(plan, unknown, index, classifier)
     if guard is not None:
         index = _all_test(index)
     check_sites(setup.policies, index)
     check_strata(index, plan.conditions.strata, plan.conditions.least)
     lines = preprocessing_lines(address, classifier, as_opened(source))
-    strangers = _unknown_images(plan, unknown, index, classifier)
     parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}
     job = Job.of(setup, classifier, source, index, **parts)
     for sentence in job.growths():
@@ -189,14 +193,14 @@ def _classifier(plan: Plan, source: Source, others: StandIns) -> BoundClassifier
     return classifier if others.device is None else on_device(classifier, others.device)
 
 
-def _unknown(plan: Plan, source: Source, stand_in: Source | None) -> Source | None:
-    """The images of none of the classes that were given or that the plan names."""
+def _unknown(plan: Plan, source: Source, stand_in: Source | None) -> list[Source]:
+    """The images of none of the classes that were given or that the plan names, if so."""
     if plan.data.unknown is None:
-        return None
-    return open_unknown(plan.data.unknown, source) if stand_in is None else check_same_shape(stand_in, source)
+        return []
+    return [open_unknown(plan.data.unknown, source) if stand_in is None else check_same_shape(stand_in, source)]
 
 
 def _unknown_images(
-    plan: Plan, unknown: Source | None, index: Index, classifier: BoundClassifier
+    plan: Plan, unknown: Sequence[Source], index: Index, classifier: BoundClassifier
 ) -> UnknownImages | None:
-    return None if unknown is None else unknown_images(unknown, index, classifier.classes, plan.data.limit)
+    return unknown_images(unknown[0], index, classifier.classes, plan.data.limit) if unknown else None

@@ -1,0 +1,133 @@
+"""Images that end the process which decodes them, past anything Python could catch: rows with the reason from then on.
+
+Which they are is known from a process that died of them; none is decoded again, here or where the source travels to.
+Those that a source decodes while it is opened, to see its usual size, are tried in children where a process died.
+"""
+
+import os
+import struct
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+
+from demur.containment import follows_crash, how_it_ended
+from demur.data.relabelled import RelabelledSource
+from demur.data.source import Row, Source, reopened
+
+Lost: TypeAlias = Mapping[int, str]
+"""Positions whose images are never decoded, and why."""
+
+UNDECODED = "the process that decoded it "
+"""How the error of a row begins that no process survives which decodes it."""
+
+_NUMBER = struct.Struct("q")
+
+_KNOWN: ContextVar[Lost] = ContextVar("known")
+
+
+@runtime_checkable
+class ListedSource(Source, Protocol):
+    """A source whose rows are known before their images are decoded."""
+
+    @property
+    def listed(self) -> tuple[Row, ...]:
+        """The rows, their images not read yet."""
+
+    @property
+    def lost(self) -> Lost:
+        """Those whose images are never decoded."""
+
+
+def sample_ids(source: Source) -> tuple[str, ...] | None:
+    """The ids of a source's rows, where they are known before images are decoded."""
+    if isinstance(source, RelabelledSource):
+        return sample_ids(source.source)
+    return tuple(row.sample_id for row in source.listed) if isinstance(source, ListedSource) else None
+
+
+def without_images(source: Source, lost: Lost) -> Source:
+    """The source in which these images are not decoded but rows with the reason; it must be a listed one."""
+    if isinstance(source, RelabelledSource):
+        return replace(source, source=without_images(source.source, lost))
+    if not isinstance(source, ListedSource):
+        raise TypeError(f"{type(source).__name__} has no rows before its images are decoded")
+    return replace(source, lost={**source.lost, **lost})  # type: ignore[type-var]  # every listed source is a dataclass
+
+
+def by_address_without(source: ListedSource) -> tuple[Callable[[str, int, Lost], Source], tuple[str, int, Lost]]:
+    """How a listed source travels to another process, in the form of `__reduce__`: no lost image is decoded there."""
+    return _reopened_without, (source.address, len(source), dict(source.lost))
+
+
+def _reopened_without(address: str, rows: int, lost: Lost) -> Source:
+    with _never_decoding(lost):
+        return reopened(address, rows)
+
+
+@contextmanager
+def _never_decoding(lost: Lost) -> Iterator[None]:
+    """Inside, a source that is opened decodes none of these."""
+    token = _KNOWN.set(lost)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def lost_when_opened(positions: Sequence[int], decode: Callable[[int], object]) -> Lost:
+    """Images that are known to be lost, and, where a process died before this one, those of some positions that are.
+
+    Args:
+        positions: which are about to be decoded.
+        decode: decodes the one at a position.
+    """
+    known = _KNOWN.get({})
+    left = [position for position in positions if position not in known]
+    return {**known, **deadly_images(left, decode)} if follows_crash() else known
+
+
+def deadly_images(positions: Sequence[int], decode: Callable[[int], object]) -> dict[int, str]:
+    """Those of some positions whose image ends a child of this process twice, and how."""
+    found, deaths, left = dict[int, str](), Counter[int](), list(positions)
+    while left:
+        begun, status = _tried(left, decode)
+        if not status or not begun:
+            break
+        left = left[begun - 1 :]
+        deaths[left[0]] += 1
+        if deaths[left[0]] > 1:
+            found[left.pop(0)] = f"{UNDECODED}{how_it_ended(status)}"
+    return found
+
+
+def _tried(positions: Sequence[int], decode: Callable[[int], object]) -> tuple[int, int]:
+    """How many images a child began to decode, and how it ended, as a status."""
+    ours, theirs = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child decodes, in a single thread
+        pid = os.fork()
+    if not pid:
+        _decode_and_end(positions, decode, theirs)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as told:
+        begun = len(told.read()) // _NUMBER.size
+    return begun, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _decode_and_end(positions: Sequence[int], decode: Callable[[int], object], line: int) -> None:
+    status = 1
+    try:
+        torch.set_num_threads(1)  # the pools of the parent's threads are not here
+        for position in positions:
+            os.write(line, _NUMBER.pack(position))
+            with suppress(Exception):  # what it raises, it raises where the image is read, too
+                decode(position)
+        status = 0
+    finally:
+        os._exit(status)

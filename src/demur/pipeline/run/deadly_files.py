@@ -1,0 +1,110 @@
+"""Images that end the process which decodes them: found by helpers, told of by the run folder, decoded no more."""
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from demur.data import Source
+from demur.data.lost_images import UNDECODED, Lost, sample_ids, without_images
+from demur.data.unknown_images import unknown_id
+from demur.errors import DataError, InputError
+from demur.files import read_json
+from demur.pipeline.halving import MOST
+from demur.pipeline.job import IndexRows
+from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.run.crashes import NAME, READING, deadly_parts
+from demur.pipeline.run.flight import Death, Flight
+
+_FILES, _NAMED = 256, 5
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The duty to read images: positions in, nothing out."""
+
+    source: Source
+
+    def __call__(self, asked: IndexRows) -> str:
+        """Empty, as soon as they are read."""
+        with suppress(Exception):  # what it raises, it raises where the images are read, too
+            for _ in self.source.read(asked.tolist()):
+                pass
+        return ""
+
+
+@contextmanager
+def as_read_before(run: Path, _plan: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
+    """The images of a run and the unknown ones after them, without those of which it knows that they end processes."""
+    yield [_without(source, _lost_of(source, run, unknown=bool(at))) for at, source in enumerate(sources)]
+
+
+def without_deadly_files(sources: Sequence[Source], flight: Flight, say: Callable[[str], object]) -> Sequence[Source]:
+    """The images of a run and the unknown ones after them, without those that end whoever decodes them.
+
+    They are those that the run folder knows of and, where the process before this one died while it read images, those
+    that end others.
+
+    Raises:
+        DataError: nobody knows what it died of, most images end processes, or the data cannot be read without them.
+    """
+    known = [_lost_of(source, flight.folder, unknown=bool(at)) for at, source in enumerate(sources)]
+    sources = [_without(source, lost) for source, lost in zip(sources, known, strict=True)]
+    death = flight.death
+    if death is None or death.what != READING or not death.suspicious:
+        return sources
+    say(f"the process before this one {death.how} while it read the images; looking for the one that causes it")
+    try:
+        found = [_deadly(source) for source in sources]
+    except (InputError, pickle.PicklingError, TypeError, AttributeError) as error:
+        say(f"cannot look for it: {error}")
+        return sources
+    flight.landed()
+    _check(sources, found, death)
+    return [_without(source, lost) for source, lost in zip(sources, found, strict=True)]
+
+
+def _deadly(source: Source) -> Lost:
+    every = np.arange(len(source), dtype=np.int64)
+    parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
+    return {at: f"{UNDECODED}{death.why}" for at, death in deadly_parts(Reading(source), parts, 1)}
+
+
+def _lost_of(source: Source, folder: Path, *, unknown: bool) -> Lost:
+    ids = sample_ids(source) if (folder / NAME).exists() else None
+    if ids is None:
+        return {}
+    told = {name: why for name, why in read_json(folder / NAME).items() if why.startswith(UNDECODED)}
+    names = [unknown_id(name) for name in ids] if unknown else ids
+    return {at: told[name] for at, name in enumerate(names) if name in told}
+
+
+def _without(source: Source, lost: Lost) -> Source:
+    return without_images(source, lost) if lost else source
+
+
+def _check(sources: Sequence[Source], found: Sequence[Lost], death: Death) -> None:
+    """Refuse what leaves nothing to be told, or what cannot be left out.
+
+    Raises:
+        DataError: see above.
+    """
+    if not any(found):
+        addresses = " and ".join(source.address for source in sources)
+        raise DataError(
+            f"the process before this one {death.how} while it read the images of {addresses}, and none of them ends "
+            "another alone. The same command tries again."
+        )
+    for source, lost in zip(sources, found, strict=True):
+        ids = sample_ids(source)
+        if lost and (ids is None or len(lost) > MOST * len(source)):
+            names = [f"at position {at}" if ids is None else repr(ids[at]) for at in lost]
+            raise DataError(
+                f"{len(names)} of {len(source)} images of {source.address} end the process that decodes them "
+                f"({next(iter(lost.values())).removeprefix(UNDECODED)}): {', '.join(names[:_NAMED])}"
+                f"{', …' if len(names) > _NAMED else ''}. Take them out or write them anew; the same command then "
+                "continues."
+            )
