@@ -369,6 +369,23 @@ def test_an_image_that_goes_while_it_runs_is_not_measured_as_grey(demur, good, f
     assert not list((folder.parent / "run").glob("records/*"))
 
 
+def test_an_image_that_is_exchanged_while_it_runs_is_not_measured_as_the_first(
+    demur, good, folder, address, monkeypatch
+):
+    from demur.pipeline.run import begun
+
+    def knock(job):
+        own, other = (folder / job.index.sample_ids[row] for row in (5, 6))
+        own.write_bytes(other.read_bytes())
+        return []
+
+    monkeypatch.setattr(begun, "preflight_checks", knock)
+    said = demur("audit", good, address, *QUICK, "--out", "run", "--image-memory", "0")
+    assert said.status == 2
+    assert "is another one than when this run began: its pixels differ" in said.err
+    assert not list((folder.parent / "run").glob("records/*"))
+
+
 def test_copies_that_the_split_puts_on_both_sides_are_counted(demur, good, tmp_path):
     arrays, labels = pixels()
     twice = pl.DataFrame(

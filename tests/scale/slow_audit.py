@@ -21,7 +21,7 @@ class Net(tiny.Net):
     """The net of the patterns, which waits at every batch where it helps to measure."""
 
     def forward(self, x):
-        time.sleep(0.05 * (sys.argv[0] == "-c"))  # so helpers are started
+        time.sleep(0.1 * (sys.argv[0] == "-c"))  # so helpers are started
         return super().forward(x)
 
 

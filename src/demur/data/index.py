@@ -1,6 +1,5 @@
 """One pass through a source that fixes ids, labels, hashes and splits before anything is measured."""
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,12 +8,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.data.image_content import content_of, digest
 from demur.data.source import Box, Row, Source, check_shape
 from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
 _CHUNK = 4096
-_ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
 _LONGEST = 200
 
 NO_LABEL = -1
@@ -103,7 +102,7 @@ class Index:
         }
         if any(self.marks):
             parts["marks of objects"] = self.marks
-        return {name: _digest(json.dumps(values).encode()) for name, values in parts.items()}
+        return {name: digest(json.dumps(values).encode()) for name, values in parts.items()}
 
     @property
     def readable(self) -> NDArray[np.int64]:
@@ -193,7 +192,7 @@ def _index(seen: Sequence[_ScannedRow], kept: Sequence[_ScannedRow], splits: Seq
         contents=tuple(contents),
         splits=tuple(splits[one.position] for one in kept),
         errors=tuple(one.row.error for one in kept),
-        sha256=_digest("\n".join(sorted(f"{one.content} {one.row.label}" for one in kept)).encode()),
+        sha256=digest("\n".join(sorted(f"{one.content} {one.row.label}" for one in kept)).encode()),
         duplicates=len(contents) - len(set(contents)),
         own_splits=tuple(row.split for row in rows),
         meta={name: tuple(row.meta.get(name) for row in rows) for name in names},
@@ -238,7 +237,7 @@ def _scan(source: Source, progress: Progress | None, *, labelled: bool = True) -
                 _check_label(label, row.sample_id, source)
         whole = check_shape(row, source.input_shape)
         bare = replace(whole, image=None, mask=None)
-        seen.append(_ScannedRow(position, _content(whole), _marked(whole), bare))
+        seen.append(_ScannedRow(position, content_of(whole), _marked(whole), bare))
         if progress is not None and (position + 1) % _CHUNK == 0:
             progress(position + 1, len(source))
     return seen
@@ -252,24 +251,9 @@ def _check_label(label: int, sample_id: str, source: Source) -> None:
         )
 
 
-def _content(row: Row) -> str:
-    if row.image is None:
-        return _digest(f"unreadable\x1f{row.sample_id}".encode())
-    low, high = row.image.aminmax()
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        way_out = "They look like bytes: divide by 255." if high > 2 and low >= 0 else "Give them before normalisation."
-        raise DataError(
-            f"image {row.sample_id!r} has pixels from {float(low):g} to {float(high):g}; images must lie in [0, 1]. "
-            f"{way_out}"
-        )
-    inside = row.image if low >= 0 and high <= 1 else row.image.clamp(0, 1)
-    pixels = inside.contiguous().numpy()
-    return _digest(repr(pixels.shape).encode() + pixels.tobytes())
-
-
 def _marked(row: Row) -> str | None:
     mark = row.mark
-    return None if mark is None else _digest(mark.numpy().tobytes())
+    return None if mark is None else digest(mark.numpy().tobytes())
 
 
 def _check_set(seen: Sequence[_ScannedRow], source: Source) -> None:
@@ -318,9 +302,5 @@ def _leaks(kept: Sequence[_ScannedRow], seen: Sequence[_ScannedRow], splits: Seq
 
 def _smallest(kept: Sequence[_ScannedRow], limit: int) -> list[_ScannedRow]:
     """Chosen by a hash of its own, so that being kept says nothing about the split; in source order."""
-    ranked = sorted(kept, key=lambda one: (_digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
+    ranked = sorted(kept, key=lambda one: (digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
     return sorted(ranked[:limit], key=lambda one: one.position)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

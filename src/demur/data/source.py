@@ -149,20 +149,6 @@ def check_shape(row: Row, input_shape: tuple[int, int, int]) -> Row:
     return row.showing(None, f"size {found} in a set of {wanted} images")
 
 
-def still_there(row: Row, input_shape: tuple[int, int, int]) -> Tensor:
-    """The image of a row that could be read before: what has gone since must not be measured as if it were grey.
-
-    Raises:
-        DataError: it cannot be read any more.
-    """
-    if row.image is None or tuple(row.image.shape) != tuple(input_shape):
-        raise DataError(
-            f"image {row.sample_id!r} could be read when this run began and cannot be read any more: "
-            f"{check_shape(row, input_shape).error}. Bring it back, and the same command continues."
-        )
-    return row.image
-
-
 def location_of(address: Address) -> str:
     """The path of a data address; an `@` belongs to it, since data have no weights."""
     return f"{address.location}@{address.weights}" if address.weights else address.location

@@ -17,8 +17,8 @@ from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
 from demur.classifier.placement import on_device
 from demur.data import Index, Source, UnknownImages
+from demur.data.image_content import still_the_same
 from demur.data.kept_images import KeptImages
-from demur.data.source import still_there
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
 from demur.pipeline.drawn_rows import (
@@ -215,7 +215,7 @@ class Job:
         absent = sorted({*self.kept.fill(images, positions)} - {*unreadable})
         images[unreadable] = 0.5
         for at, found in zip(absent, self.source.read([positions[at] for at in absent]), strict=True):
-            images[at] = image = still_there(found, self.source.input_shape)
+            images[at] = image = still_the_same(found, self.source.input_shape, self.index.contents[int(rows[at])])
             self.kept.keep(positions[at], image)
         labels = torch.from_numpy(self.index.labels[np.asarray(rows)].astype("int64"))
         device = self.classifier.device

@@ -1,0 +1,54 @@
+"""What an image is known by: the hash of its decoded pixels, by which it is also known again."""
+
+import hashlib
+
+from torch import Tensor
+
+from demur.data.source import Row, check_shape
+from demur.errors import DataError
+
+_ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
+
+
+def content_of(row: Row) -> str:
+    """SHA-256 of the decoded pixels of a row and their shape; of its id where it could not be read.
+
+    Raises:
+        DataError: pixels lie outside [0, 1].
+    """
+    if row.image is None:
+        return digest(f"unreadable\x1f{row.sample_id}".encode())
+    low, high = row.image.aminmax()
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        way_out = "They look like bytes: divide by 255." if high > 2 and low >= 0 else "Give them before normalisation."
+        raise DataError(
+            f"image {row.sample_id!r} has pixels from {float(low):g} to {float(high):g}; images must lie in [0, 1]. "
+            f"{way_out}"
+        )
+    inside = row.image if low >= 0 and high <= 1 else row.image.clamp(0, 1)
+    pixels = inside.contiguous().numpy()
+    return digest(repr(pixels.shape).encode() + pixels.tobytes())
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def still_the_same(row: Row, input_shape: tuple[int, int, int], content: str) -> Tensor:
+    """The image of a row that was read before: what has gone or changed since must not be measured as if it had not.
+
+    Raises:
+        DataError: it cannot be read any more, or is another image.
+    """
+    if row.image is None or tuple(row.image.shape) != tuple(input_shape):
+        raise DataError(
+            f"image {row.sample_id!r} could be read when this run began and cannot be read any more: "
+            f"{check_shape(row, input_shape).error}. Bring it back, and the same command continues."
+        )
+    if content_of(row) != content:
+        raise DataError(
+            f"image {row.sample_id!r} is another one than when this run began: its pixels differ. Bring it back, and "
+            "the same command continues; for the image as it is now, begin a new run."
+        )
+    return row.image
