@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from demur.analysis.run_folder import mean_of, rows_with, values
+from demur.analysis.row_means import mean_of, rows_with, values
 from demur.metrics.class_ranking_test import class_ranks
 
 ROWS = pl.DataFrame(

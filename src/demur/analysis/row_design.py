@@ -46,4 +46,4 @@ def counted_by(rows: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def alike(rows: pl.DataFrame) -> pl.DataFrame:
     """Of rows that say how they were drawn those drawn alike, without what they say of it."""
-    return rows.filter(pl.col(ALIKE)).drop(DESIGN) if ALIKE in rows.columns else rows
+    return rows.filter(pl.col(ALIKE)).drop(DESIGN, strict=False) if ALIKE in rows.columns else rows

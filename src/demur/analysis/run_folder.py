@@ -17,10 +17,20 @@ from demur.analysis.row_design import alike, share_of
 from demur.analysis.row_sample import MeasuredRows, RowSample
 from demur.errors import RunError
 from demur.files import read_json
-from demur.metrics.jackknife import mean_interval
 from demur.metrics.label_noise import LabelNoise, label_noise
 from demur.policies import CERTIFIED_POLICIES, Calibration, CertifiedPolicy, Policy, Sited, decide, load_policy
-from demur.records import BATCH_SIZE, LOGIT, META, groups, read, read_with_parts, shard_entries, wrong
+from demur.records import (
+    ALIKE,
+    BATCH_SIZE,
+    LOGIT,
+    META,
+    STANDS_FOR,
+    groups,
+    read,
+    read_with_parts,
+    shard_entries,
+    wrong,
+)
 from demur.seal import FILE, MANIFEST, changed, verify, verify_shards
 
 Flags: TypeAlias = NDArray[np.bool_]
@@ -160,10 +170,27 @@ class Run:
         found = {}
         for name, table in self._tables.items():
             lost = self.lost(name)
+            table = table if STANDS_FOR in table.columns else alike(table)
             whole = table["error"].null_count() == len(table)  # then they are not held twice
             rows = table if whole else table.filter(pl.col("error").is_null())
             found[name] = MeasuredRows(rows.filter(~pl.col("sample_id").is_in(lost)) if lost else rows)
         return found
+
+    @cached_property
+    def weighted(self) -> frozenset[str]:
+        """The conditions of which more images of rare strata were drawn, so that rows have design weights."""
+        return frozenset(entry["name"] for entry in self.facts["conditions"] if entry.get("design"))
+
+    @cached_property
+    def every_clean(self) -> pl.DataFrame:
+        """Clean rows to look up what the model made of images of other conditions, as they are.
+
+        Where a run is sampled, images of rare strata are among them that `rows` leaves out, for they would be too many.
+        """
+        if self.sample is None or ALIKE not in self._tables["clean"].columns:
+            return self.rows("clean")
+        found = self._tables["clean"].filter(pl.col("error").is_null(), ~pl.col("sample_id").is_in(self.lost("clean")))
+        return found.drop(ALIKE)
 
     @property
     def has_test_rows(self) -> bool:
@@ -317,34 +344,3 @@ def independent_rows(rows: pl.DataFrame) -> pl.DataFrame:
     ids = rows["sample_id"].to_list()
     one = Calibration(scores=every, wrong=wrong(rows), groups=groups(rows), ids=ids).one_per_group()
     return rows[one.scores.astype(np.intp)]
-
-
-def values(rows: pl.DataFrame, column: str) -> Floats:
-    """A column in double precision, NaN where it was not measured; all NaN where no row has it."""
-    if column not in rows.columns:
-        return np.full(len(rows), np.nan)
-    return rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
-def rows_with(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
-    """The rows on which all these columns were measured."""
-    finite = np.ones(len(rows), bool)
-    for column in columns:
-        finite &= np.isfinite(values(rows, column))
-    return rows.filter(finite)
-
-
-def mean_of(rows: pl.DataFrame, column: str) -> Quantity:
-    """The mean of a column over the rows on which it was measured."""
-    known = rows_with(rows, column)
-    return mean_over(values(known, column), known)
-
-
-def mean_over(numbers: Floats, rows: pl.DataFrame) -> Quantity:
-    """The mean of a number per row, over images or whole groups; no interval below ten of them.
-
-    Of numbers that are 0 or 1 it is their share, which has an interval of its own.
-    """
-    if len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
-        return share(numbers > 0, rows)
-    return Quantity.of(mean_interval(numbers, groups(rows)))

@@ -80,10 +80,15 @@ class Grid:
         lines = self.lines(signal, ["clean"], splits)
         return self.counts(signal, lines.filter("wrong"), lines.filter(~pl.col("wrong")))
 
+    @property
+    def corrupted(self) -> list[str]:
+        """The conditions that are corruptions."""
+        return [entry["name"] for entry in self.own.run.conditions("corruption")]
+
     def shift(self, signal: str) -> GridCounts:
         """Corrupted against clean test images."""
-        corrupted = [entry["name"] for entry in self.own.run.conditions("corruption")]
-        return self.counts(signal, self.lines(signal, corrupted, ["test"]), self.lines(signal, ["clean"], ["test"]))
+        clean = self.lines(signal, ["clean"], ["test"])
+        return self.counts(signal, self.lines(signal, self.corrupted, ["test"]), clean)
 
 
 def attainable(grid: Grid, signal: str, risk: float) -> float:
@@ -103,7 +108,7 @@ def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> Targe
     if target.target == "error":
         counts = grid.errors(row.name, None if row.fit_images is None else ["test"])
         of = {**counts.metrics, "coverage_at_risk": counts.coverage_at_risk(risk)}
-    elif target.target == "shift":
+    elif target.target == "shift" and not grid.own.run.weighted.intersection(grid.corrupted):
         counts = grid.shift(row.name)
         of = {name: counts.metrics[name] for name in ("auroc", "fpr95")}
     else:
@@ -180,7 +185,6 @@ def _spread(n: int) -> Any:
 def histograms(grid: Grid) -> tuple[Histogram, ...]:
     """Scores by outcome, as of the rows; a cell that an edge parts is counted where its upper end lies."""
     run = grid.own.run
-    corrupted = [entry["name"] for entry in run.conditions("corruption")]
     attacked = [entry["name"] for entry in run.conditions("attack", "worst")]
     found = []
     for name in run.signals:
@@ -188,7 +192,7 @@ def histograms(grid: Grid) -> tuple[Histogram, ...]:
         parts = {
             "right": clean.filter(~pl.col("wrong")),
             "wrong": clean.filter("wrong"),
-            "corrupted": grid.lines(name, corrupted, ["test"]),
+            "corrupted": grid.lines(name, grid.corrupted, ["test"]),
             "attacked": grid.lines(name, attacked),
         }
         found.append(_histogram(grid, name, parts))

@@ -10,6 +10,7 @@ from demur.analysis.aggregates import binned_tables, counted_tables
 from demur.analysis.aggregates.binned_tables import Grid
 from demur.analysis.aggregates.counted_tables import CountedRun
 from demur.analysis.results import Aggregates, Results
+from demur.analysis.row_design import alike
 from demur.analysis.verdict.checks import CONFIRMATION, confirmation
 from demur.analysis.verdict.imbalance import is_uninformative, remedy_words
 from demur.analysis.verdict.verdict import next_step, out_of_scope, state
@@ -30,7 +31,7 @@ def with_counts(own: CountedRun, sampled: Results, purpose: Mapping[str, Any]) -
             "worst_class": worst_class(classes),
             "confusion": counted_tables.confusion(own),
             "confusions": counted_tables.confusions(own),
-            "policies": counted_tables.policy_rows(own),
+            "policies": counted_tables.policy_rows(own, sampled.policies),
             "corruption_map": corruption_map(own.run, told),
             "out_of_scope": out_of_scope(conditions, own.run),
             "random_risk": own.unfitted.share(pl.col("predicted") != pl.col("label")).value,
@@ -84,7 +85,7 @@ def _aggregates(own: CountedRun, grid: Grid) -> Aggregates:
     return Aggregates(
         rows=int(sample.effort["rows"].sum()),
         images=run.planned("clean"),
-        sampled=len(sample.tables["clean"]),
+        sampled=len(alike(sample.tables["clean"])),
         sampled_corrupted=corrupted,
         cells=max(len(grid.ends(name)) for name in run.signals),
         slack={name: max(found.values()) for name, found in grid.slack.items()},

@@ -98,9 +98,12 @@ def accuracy(rows: Counted) -> Quantity:
 
 
 def condition_rows(own: CountedRun, sampled: tuple[ConditionRow, ...]) -> tuple[ConditionRow, ...]:
-    """Every condition, over all of its rows."""
+    """Every condition, over all of its rows; of one with design weights these are in the sample."""
     entries = {entry["name"]: entry for entry in own.run.conditions()}
-    return tuple(row.model_copy(update=_condition(own, entries[row.condition])) for row in sampled)
+    return tuple(
+        row if row.condition in own.run.weighted else row.model_copy(update=_condition(own, entries[row.condition]))
+        for row in sampled
+    )
 
 
 def _condition(own: CountedRun, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,14 +220,14 @@ def _of_part(row: GuaranteePart, part: Part) -> GuaranteePart:
     return row.model_copy(update={"test_n": part.n, "test_answers": part.answers, "test_wrong": part.errors})
 
 
-def policy_rows(own: CountedRun) -> tuple[PolicyRow, ...]:
+def policy_rows(own: CountedRun, sampled: tuple[PolicyRow, ...]) -> tuple[PolicyRow, ...]:
     """Every issued policy under every condition, over the rows that had no part in it."""
     entries = {entry["name"]: entry for entry in own.run.policy_facts}
-    rows = list[PolicyRow]()
-    for name, policy in own.run.policies.items():
-        splits = untouched(policy, entries[name])
-        rows.extend(_policy_row(own, name, entry["name"], splits) for entry in own.run.conditions())
-    return tuple(rows)
+    splits = {name: untouched(policy, entries[name]) for name, policy in own.run.policies.items()}
+    return tuple(
+        row if row.condition in own.run.weighted else _policy_row(own, row.policy, row.condition, splits[row.policy])
+        for row in sampled
+    )
 
 
 def _policy_row(own: CountedRun, name: str, condition: str, splits: tuple[str, ...]) -> PolicyRow:

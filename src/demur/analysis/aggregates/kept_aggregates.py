@@ -32,7 +32,7 @@ MOST_ROWS = 2_000_000
 
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
-_VERSION = 2
+_VERSION = 3
 _COUNTS = ("rows", "grid", "ends", "effort")
 
 
@@ -44,7 +44,7 @@ def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> Counte
     """
     if rows == "all" or (rows == "auto" and sum(run.planned_rows.values()) <= MOST_ROWS):
         return None
-    why = refusal(run, shard_entries(run.path))
+    why = refusal(run)
     if why and rows == "counted":
         raise RunError(f"the rows of {run.path} cannot be counted: {why}. Ask for all rows instead: --rows all.")
     return None if why else counted_run(run, keep=keep)

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from demur.analysis.aggregates.shard_counts import batch_rows, read_shards, together
+from demur.analysis.row_design import alike
 from demur.analysis.run_folder import Run
-from demur.records import LOGIT, read_parts_of, with_parts
+from demur.records import ALIKE, LOGIT, read_parts_of, with_parts
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -29,19 +30,29 @@ def sample_tables(run: Run, entries: Entries) -> tuple[dict[str, pl.DataFrame], 
 
     Clean images are those of the sample and all that another condition keeps a row of, so that each row has its own
     clean one beside it. Corrupted images are the same under every corruption. All are chosen by their ids alone.
+    A condition whose rows are a sample already, with more of rare strata, keeps all of them; clean rows say then which
+    of them are no more than their share.
     """
     planned, kinds = run.planned_rows, {entry["name"]: entry["kind"] for entry in run.facts["conditions"]}
-    corrupted = [name for name, kind in kinds.items() if kind == "corruption"]
+    corrupted = [name for name, kind in kinds.items() if kind == "corruption" and name not in run.weighted]
     found = _corrupted(run, entries, corrupted, CORRUPTED_ROWS / max(1, sum(planned[name] for name in corrupted)))
+    found |= {name: _rows(run, entries, name, _by_hash(1.0)) for name in run.weighted}
     for name in (name for name in kinds if name not in found and name != "clean"):
         found[name] = _rows(run, entries, name, _by_hash(OWN_ROWS / max(1, planned[name])))
-    ids = [table["sample_id"] for name, table in found.items() if kinds[name] != "unknown"]
-    beside = pl.concat(ids).unique().implode() if ids else None
+    beside = [table for name, table in found.items() if kinds[name] != "unknown"]
+    every, fair = _ids(beside), _ids([alike(table) for table in beside])
     own = _by_hash(min(CLEAN_ROWS, CLEAN_LOGITS // max(1, len(run.classes))) / max(1, planned["clean"]))
-    clean = _rows(run, entries, "clean", lambda ids: own(ids) | _among(ids, beside), logits=True)
+    clean = _rows(run, entries, "clean", lambda ids: own(ids) | _among(ids, every), logits=True)
     names = [name for name in clean.columns if name.startswith(LOGIT)]
-    tables = {"clean": clean.drop(names)} | found
+    rows = clean.drop(names)
+    if run.weighted:
+        rows = rows.with_columns((own(rows["sample_id"]) | _among(rows["sample_id"], fair)).alias(ALIKE))
+    tables = {"clean": rows} | found
     return {name: tables[name] for name in kinds}, clean.select("sample_id", *names)
+
+
+def _ids(tables: Sequence[pl.DataFrame]) -> pl.Series | None:
+    return pl.concat(table["sample_id"] for table in tables).unique().implode() if tables else None
 
 
 def _corrupted(run: Run, entries: Entries, names: Sequence[str], share: float) -> dict[str, pl.DataFrame]:

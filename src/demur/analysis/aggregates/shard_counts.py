@@ -14,12 +14,13 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.robustness.attack_tables import is_fooled
+from demur.analysis.row_design import alike
 from demur.analysis.run_folder import Run
 from demur.errors import RunError
 from demur.metrics.calibration_sums import CalibrationSums
 from demur.metrics.score_grid import grid_cells, score_ends
 from demur.policies import Sited
-from demur.records import BATCH_SIZE, COLUMNS, LOGIT, PASSES, STAGED, STANDS_FOR, wrong
+from demur.records import BATCH_SIZE, COLUMNS, DESIGN, LOGIT, PASSES, STAGED, wrong
 
 _BATCH_ROWS, _BATCH_NUMBERS, _FEWEST_ROWS = 32_768, 8_000_000, 512
 
@@ -28,6 +29,9 @@ def batch_rows(logits: int) -> int:
     """How many rows are read together, where each has so many logits."""
     return min(_BATCH_ROWS, max(_FEWEST_ROWS, _BATCH_NUMBERS // max(1, logits)))
 
+
+MOST_WEIGHTED = 2_000_000
+"""Rows with design weights that are held, all of them, beside the counts of the others."""
 
 _COMPACT = 200_000
 """Lines of counts that are kept before equal ones are added up."""
@@ -64,7 +68,8 @@ class ShardCounts:
     """What one pass counted.
 
     Attributes:
-        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured.
+        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured; where
+            some have design weights, of those drawn alike.
         grid: `condition signal split wrong cell count` of the same rows, of corruptions those that are tested.
         ends: `signal end`, the highest score of each cell in their order; of the last one the highest that was met.
         effort: `condition rows forwards backwards rebatched` of all rows, and the passes of those that take part.
@@ -151,6 +156,7 @@ def _count(
     for table in batches(run, entries, entry, logits=sums is not None):
         found = _taking_part(run, entry["name"], table)
         spent += _spent(table, found)
+        found = alike(found)
         rows.add(_counted(run, entry, found))
         ranked = found.filter(pl.col("split") == "test") if entry["kind"] == "corruption" else found
         failed = pl.Series(wrong(ranked), dtype=pl.Boolean)
@@ -226,6 +232,7 @@ def _schema(run: Run, condition: Mapping[str, Any], *, logits: bool) -> dict[str
     staged = {name: kind for name, kind in STAGED.items() if not name.startswith(PASSES)}
     found: dict[str, Any] = {**names, **(staged if condition["kind"] == "attack" else {BATCH_SIZE: pl.Int32()})}
     found |= {f"signal.{name}": pl.Float64() for name in run.signals}
+    found |= DESIGN if condition["name"] in run.weighted else {}
     return found | ({f"{LOGIT}{k}": pl.Float32() for k in range(len(run.classes))} if logits else {})
 
 
@@ -235,15 +242,18 @@ def _has_logits(run: Run, entries: Sequence[Mapping[str, Any]]) -> bool:
     return all(f"{LOGIT}{k}" in names for k in range(len(run.classes)))
 
 
-def refusal(run: Run, entries: Sequence[Mapping[str, Any]]) -> str | None:
+def refusal(run: Run) -> str | None:
     """Why the rows of a run cannot be told by counts; None where they can."""
     if run.facts["groups"] is not None:
         return "its images come in groups, and counts do not know which go together"
     if any(isinstance(policy, Sited) for policy in run.policies.values()):
         return "it has a policy with thresholds of their own for each site, which counts do not know"
-    first = {entry["condition"]: entry["shard"] for entry in reversed(entries)}
-    if any(STANDS_FOR in pl.read_parquet_schema(run.path / "records" / f"{shard}.parquet") for shard in first.values()):
-        return "its rows stand for unequal numbers of images, by their design weights"
+    several = sum(run.planned_rows[name] for name in run.weighted)
+    if several > MOST_WEIGHTED:
+        return (
+            f"{several:,} of its rows stand for unequal numbers of images, by their design weights, and no more than "
+            f"{MOST_WEIGHTED:,} such rows are held beside the counts"
+        )
     return None
 
 

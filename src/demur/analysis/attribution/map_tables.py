@@ -9,7 +9,8 @@ import polars as pl
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.least_distances import attack_searches
 from demur.analysis.robustness.perturbation_curves import Entry, minimal_changes, section_searches
-from demur.analysis.run_folder import BASELINE, Run, mean_of, rows_with, score, share, values
+from demur.analysis.row_means import mean_of, rows_with, values
+from demur.analysis.run_folder import BASELINE, Run, score, share
 from demur.metrics.class_ranking_test import class_ranks
 from demur.metrics.delong import auroc_gain, auroc_interval
 from demur.metrics.jackknife import FEWEST

@@ -11,7 +11,8 @@ from demur.analysis.attribution.map_tables import MapRow, first_search, map_rows
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile, finite
 from demur.analysis.robustness.perturbation_curves import Entry, minimal_changes
-from demur.analysis.run_folder import Floats, Run, mean_of, mean_over, rows_with, share, values
+from demur.analysis.row_means import mean_of, mean_over, rows_with, values
+from demur.analysis.run_folder import Floats, Run, share
 from demur.metrics.class_ranking_test import class_ranks
 from demur.metrics.paired import Paired, differences, holm, mcnemar, paired, sign_effect
 from demur.metrics.quantiles import FEWEST

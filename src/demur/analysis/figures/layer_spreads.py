@@ -7,7 +7,8 @@ import polars as pl
 
 from demur.analysis.figures.entropy_tables import Spread, spread
 from demur.analysis.quantity import Table
-from demur.analysis.run_folder import Run, values
+from demur.analysis.row_means import values
+from demur.analysis.run_folder import Run
 from demur.records import PART
 
 _LAYERS, _CONDITIONS = 12, 8

@@ -7,7 +7,8 @@ import polars as pl
 
 from demur.analysis.robustness.guarded_rows import NORM, guarded_rows
 from demur.analysis.robustness.least_distances import edge, least_distances
-from demur.analysis.run_folder import Flags, Floats, Run, values
+from demur.analysis.row_means import values
+from demur.analysis.run_folder import Flags, Floats, Run
 from demur.records import wrong
 
 

@@ -97,7 +97,7 @@ def _attackable(run: Run, rows: pl.DataFrame) -> Flags:
     This is read off the clean rows: a targeted attack goes on where the answer is wrong already, and a random start may
     fool the model before the first step.
     """
-    clean = run.rows("clean").select("sample_id", before=pl.col("predicted") == pl.col("label"))
+    clean = run.every_clean.select("sample_id", before=pl.col("predicted") == pl.col("label"))
     right = rows.join(clean, on="sample_id", how="left", maintain_order="left")["before"]
     return (right & rows["target"].is_not_null()).to_numpy() if "target" in rows.columns else right.to_numpy()
 

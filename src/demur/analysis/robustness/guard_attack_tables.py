@@ -11,7 +11,8 @@ from demur.analysis.robustness.accepted_distances import accepted_wrong_distance
 from demur.analysis.robustness.censored_quantiles import CensoredQuantile, censored_quantile
 from demur.analysis.robustness.guarded_rows import UNAWARE, GuardedRows, guarded_rows
 from demur.analysis.robustness.least_distances import edge
-from demur.analysis.run_folder import Flags, Run, score, share, values
+from demur.analysis.row_means import values
+from demur.analysis.run_folder import Flags, Run, score, share
 from demur.metrics.delong import auroc_interval
 from demur.metrics.estimate import Estimate
 from demur.metrics.jackknife import mean_interval

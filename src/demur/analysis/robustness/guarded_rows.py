@@ -50,7 +50,7 @@ def guarded_rows(run: Run) -> tuple[GuardedRows, ...]:
 
 def _of_size(run: Run, facts: Mapping[str, Any]) -> GuardedRows:
     ids = facts["sample_ids"]
-    clean = _joined(run.rows("clean"), pl.DataFrame({_ID: ids}, schema={_ID: pl.String}), how="inner")
+    clean = _joined(run.every_clean, pl.DataFrame({_ID: ids}, schema={_ID: pl.String}), how="inner")
     identity = clean.select(_IDENTITY)
     return GuardedRows(
         eps=facts["eps"],

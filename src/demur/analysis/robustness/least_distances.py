@@ -63,7 +63,7 @@ def attack_searches(run: Run) -> Iterator[Mapping[str, Any]]:
 
 def _least(run: Run, rows: pl.DataFrame, found: Iterator[tuple[pl.DataFrame, Floats]]) -> Floats:
     """The smallest of several distances of the same images."""
-    clean = run.rows("clean")
+    clean = run.every_clean
     tables = [(clean, np.where(wrong(clean), 0.0, np.inf)), *found]
     ids = rows.select(_ID)
     least = np.full(len(rows), np.inf)

@@ -9,7 +9,8 @@ import polars as pl
 from demur.analysis.quantity import Number, Quantity, Table
 from demur.analysis.robustness.censored_quantiles import ROUNDING, CensoredQuantile, censored_quantile, ecdf, finite
 from demur.analysis.robustness.least_distances import attack_searches, minimal_perturbation
-from demur.analysis.run_folder import Run, mean_over, share
+from demur.analysis.row_means import mean_over
+from demur.analysis.run_folder import Run, share
 from demur.metrics.quantiles import median, weighted_quantile
 from demur.records import groups
 

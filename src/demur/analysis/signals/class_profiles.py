@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.quantity import Number, Quantity, Table
-from demur.analysis.run_folder import BASELINE, Flags, Floats, Run, mean_over, score, share, values
+from demur.analysis.row_means import mean_over, values
+from demur.analysis.run_folder import BASELINE, Flags, Floats, Run, score, share
 from demur.analysis.signals.attack_detection import is_below
 from demur.metrics.delong import auroc_interval
 from demur.records import PART, groups, wrong

@@ -93,7 +93,7 @@ def attack_target(run: Run, name: TargetName, condition: str) -> Target:
     """Rows that were right and are now wrong, against all images of the attack as they were."""
     attacked = run.drawn(condition)
     drawn = attacked.select("sample_id", *(name for name in DESIGN if name in attacked.columns))
-    clean = run.rows("clean").join(drawn, on="sample_id", maintain_order="left")
+    clean = run.every_clean.join(drawn, on="sample_id", maintain_order="left")
     right = clean.filter(~pl.Series(wrong(clean))).select("sample_id")
     flipped = attacked.filter(pl.Series(wrong(attacked))).join(right, on="sample_id", how="semi")
     return _against_clean(name, flipped, clean)

@@ -10,7 +10,8 @@ from demur.analysis.guard_parts import guard_parts
 from demur.analysis.robustness.attack_tables import display_name
 from demur.analysis.robustness.least_distances import attack_searches
 from demur.analysis.robustness.perturbation_curves import Entry, is_direction, minimal_changes, section_searches
-from demur.analysis.run_folder import Run, values
+from demur.analysis.row_means import values
+from demur.analysis.run_folder import Run
 from demur.analysis.verdict.attack_checks import attack_checks
 from demur.analysis.verdict.burst_checks import bursts
 from demur.analysis.verdict.guard_attack_checks import guard_attack_checks

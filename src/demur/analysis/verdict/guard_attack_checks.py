@@ -9,7 +9,8 @@ from demur.analysis.robustness.accepted_distances import wrong_distances
 from demur.analysis.robustness.guard_attack_tables import detections, reached, stands
 from demur.analysis.robustness.guarded_rows import UNAWARE, GuardedRows, guarded_rows
 from demur.analysis.robustness.least_distances import edge
-from demur.analysis.run_folder import Run, score, share, values
+from demur.analysis.row_means import values
+from demur.analysis.run_folder import Run, score, share
 from demur.analysis.verdict.verdict_tables import Check, State, sure_level
 from demur.metrics.rank_correlation import rank_correlation
 from demur.records import wrong
