@@ -6,8 +6,9 @@ Four shards of 512 Fashion-MNIST images under PGD, with as many steps as make a 
 the job and have measured a shard each before a clock starts; how long that takes is told beside. Rounds of the engines
 alternate, and the overhead is the median over rounds of the time of Ray over that of the round of processes before it.
 `between` is what a round takes beyond the longer of what its two workers spent measuring: what the engine itself costs,
-also where others use the machine. `speedup` is the time of one process over that of two local workers; without Ray
-that is all. The last line is JSON.
+also where others use the machine. `speedup` is the time of one process over that of two local workers, the median over
+rounds; `of_cores` is what two workers could gain here at most: twice what a shard takes while the other worker waits,
+over what it takes while both measure. Without Ray that is all. The last line is JSON.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -57,8 +58,26 @@ def job_of(steps: int, folder: Path) -> Iterator[tuple[Job, list[Shard]]]:
         yield job, [task for task in shards(job) if task.condition.attack is not None]
 
 
-def measure(engine: Engine, tasks: list[Shard], out: Path) -> tuple[float, float]:
-    """Seconds until every shard is measured and written, and those beyond what the busier worker spent measuring."""
+@dataclass(frozen=True)
+class Round:
+    """What some shards took.
+
+    Attributes:
+        wall: seconds until every one is measured and written.
+        shards: seconds that each took of its worker.
+    """
+
+    wall: float
+    shards: list[float]
+
+    @property
+    def between(self) -> float:
+        """Seconds beyond what the busier worker spent measuring."""
+        return self.wall - max(sum(each) for each in _by_worker(self.shards))
+
+
+def measure(engine: Engine, tasks: list[Shard], out: Path) -> Round:
+    """Have shards measured and written."""
     began, found = time.monotonic(), list[MeasuredShard]()
     for task in tasks:
         engine.give(task, aside=True)
@@ -68,8 +87,7 @@ def measure(engine: Engine, tasks: list[Shard], out: Path) -> tuple[float, float
                 raise SystemExit(f"{task.name}: {outcome}")
             outcome.encoded.write(out, task.name)
             found.append(outcome)
-    wall = time.monotonic() - began
-    return wall, wall - max(sum(each) for each in _by_worker([one.seconds for one in found]))
+    return Round(time.monotonic() - began, [one.seconds for one in found])
 
 
 def _by_worker(seconds: list[float]) -> Iterator[list[float]]:
@@ -119,37 +137,45 @@ def alone(job: Job, tasks: list[Shard]) -> float:
 
 
 def compared(job: Job, tasks: list[Shard], out: Path, rounds: int, names: tuple[str, ...]) -> dict[str, object]:
-    """The engines in turn, then one process."""
-    engines, started = {}, {}
-    wall: dict[str, list[float]] = {name: [] for name in names}
-    between: dict[str, list[float]] = {name: [] for name in names}
+    """The engines in turn, and one process beside them."""
+    engines, started, one, waiting = {}, {}, list[float](), list[float]()
+    found_of: dict[str, list[Round]] = {name: [] for name in names}
     try:
-        for name in wall:
+        for name in names:
             found = Resources(workers=WORKERS, threads=1, engine=name)
             engines[name], started[name] = warm(found, job, tasks, out)
         for _ in range(rounds):
             for name, engine in engines.items():
-                whole, beyond = measure(engine, tasks, out)
-                wall[name].append(whole)
-                between[name].append(beyond)
-                print(
-                    f"{name}: {len(tasks)} shards in {whole:.2f} s, {beyond:.2f} s of them between shards", flush=True
-                )
+                own = measure(engine, tasks, out)
+                found_of[name].append(own)
+                said = f"{len(tasks)} shards in {own.wall:.2f} s, {own.between:.2f} s of them between shards"
+                print(f"{name}: {said}", flush=True)
+            waiting.append(measure(engines["local"], tasks[:1], out).shards[0])
+            one.append(alone(job, tasks))
+            print(f"one process: {len(tasks)} shards in {one[-1]:.2f} s", flush=True)
     finally:
         for engine in engines.values():
             engine.__exit__(None, None, None)
-    one, two = alone(job, tasks), statistics.median(wall["local"])
-    print(f"one process: {len(tasks)} shards in {one:.2f} s", flush=True)
-    ratios = [ray / local - 1 for local, ray in zip(wall["local"], wall.get("ray", ()), strict=False)]
+    pairs = [*zip(found_of["local"], found_of.get("ray", ()), strict=False)]
     return {
-        "shard_seconds": round(one / len(tasks), 2),
-        "one_process_seconds": round(one, 2),
-        **{f"{name}_seconds": [round(each, 2) for each in found] for name, found in wall.items()},
-        "speedup": round(one / two, 3),
-        "between_seconds": {name: round(statistics.median(each), 3) for name, each in between.items()},
+        "shard_seconds": round(statistics.median(one) / len(tasks), 2),
+        "one_process_seconds": [round(each, 2) for each in one],
+        **{f"{name}_seconds": [round(each.wall, 2) for each in rounds_] for name, rounds_ in found_of.items()},
+        "speedup": round(_median(each / own.wall for each, own in zip(one, found_of["local"], strict=True)), 3),
+        "of_cores": round(
+            _median(
+                2 * each / statistics.mean(own.shards) for each, own in zip(waiting, found_of["local"], strict=True)
+            ),
+            3,
+        ),
+        "between_seconds": {name: round(_median(each.between for each in own), 3) for name, own in found_of.items()},
         "start_seconds": {name: round(each, 1) for name, each in started.items()},
-        "overhead": round(statistics.median(ratios), 4) if ratios else None,
+        "overhead": round(_median(ray.wall / own.wall - 1 for own, ray in pairs), 4) if pairs else None,
     }
+
+
+def _median(numbers: Iterator[float]) -> float:
+    return statistics.median(numbers)
 
 
 if __name__ == "__main__":
