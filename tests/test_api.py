@@ -77,6 +77,25 @@ def test_every_shape_of_model_and_data_is_the_same_audit(net, images, results, t
         assert found.state == results.state
 
 
+class Augmented(torch.utils.data.Dataset):
+    """Images that are another one each time, as those of a training set."""
+
+    def __init__(self, images):
+        self.images, self.labels = images
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, at):
+        return (self.images[at] + 0.01 * torch.rand(())).clamp(0, 1), int(self.labels[at])
+
+
+def test_a_data_set_that_augments_is_told_and_not_measured(net, images, tmp_path):
+    with pytest.raises(DataError, match="changes images at random, as to augment them, cannot be audited"):
+        audited(net, Augmented(images), tmp_path / "run")
+    assert not [*(tmp_path / "run" / "records").glob("*")]
+
+
 def test_results_know_their_folder_and_open_their_report(results, monkeypatch):
     shown = []
     monkeypatch.setattr(webbrowser, "open", shown.append)
