@@ -1,8 +1,11 @@
 """Ray measures the bytes of one process on two nodes, whatever is lost; what cannot be used is told in a sentence."""
 
+import contextlib
 import os
 import signal
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ import torch
 pytest.importorskip("ray")
 
 from demur.classifier import BoundClassifier
+from demur.errors import DataError
 from demur.files import read_json
 from demur.pipeline.run import ray_engine
 from demur.pipeline.run.placed_shard import PlacedShard, SharedFolder
@@ -107,3 +111,40 @@ def test_an_audit_that_loses_a_part_ends_as_if_nothing_had_been(kind, nodes, tmp
 def test_twenty_audits_end_as_if_nothing_had_been(kind, nodes, tmp_path):
     whole = tiny.hashes(slow_audit.run(tmp_path / "undisturbed"))
     assert chaos.runs(kind, 20, 0, tmp_path, nodes, whole) == 20
+
+
+@dataclass(frozen=True)
+class AbsentSource:
+    """Images that cannot be read on whichever node asks first."""
+
+    source: object
+    marker: Path
+
+    address = property(lambda self: self.source.address)
+    classes = property(lambda self: self.source.classes)
+    input_shape = property(lambda self: self.source.input_shape)
+
+    def __len__(self):
+        return len(self.source)
+
+    def read(self, positions):
+        node = os.environ.get("RAY_RAYLET_PID") if sys.argv[0] == "-c" else None
+        if node is not None:
+            with contextlib.suppress(FileExistsError), self.marker.open("x") as file:
+                file.write(node)
+            if self.marker.read_text() == node:
+                with self.marker.with_suffix(".vain").open("a") as file:
+                    file.write("vain\n")
+                raise DataError("no such share")
+        return self.source.read(positions)
+
+
+def test_a_node_that_cannot_read_the_images_costs_no_row_and_little_time(ray, tmp_path):
+    source = tiny.source(150)
+    given = {"conditions": ("clean", "gaussian_noise(severity=1)"), "attacked": 40}
+    whole = tiny.run(tmp_path / "whole", source, tiny.classifier(), **given)
+    absent = AbsentSource(source, tmp_path / "marker")
+    found = tiny.run(tmp_path / "ray", absent, tiny.classifier(), resources=ray, **given)
+    assert tiny.hashes(found) == tiny.hashes(whole)
+    vain = (tmp_path / "marker.vain").read_text().count("vain")
+    assert 1 <= vain <= 2, "each shard at most once, and the two that there are"

@@ -62,7 +62,7 @@ def task(rows=3):
 
 def outcome(engine, *answer, rows=3, node="a"):
     engine.give(task(rows))
-    number, _ = engine._link.sent[-1]
+    number, *_ = engine._link.sent[-1]
     engine._link.telling.append(("told", number, (*answer, node)))
     ((_, found),) = engine.arrived(wait=True)
     return found
@@ -296,3 +296,22 @@ def test_ray_on_this_machine_answers_nobody_who_lacks_a_drawn_token():
     assert len(own["RAY_AUTH_TOKEN"]) == 64
     assert own["RAY_AUTH_TOKEN"] != environment(needs[0])["RAY_AUTH_TOKEN"]
     assert "RAY_AUTH_TOKEN" not in other
+
+
+def test_a_task_is_kept_from_nodes_on_which_it_or_its_job_was_in_vain(engine):
+    def given(own):
+        engine.give(own)
+        return engine._link.sent[-1][2]
+
+    first, other = task(), replace(task(), name="c001-s0001")
+    assert given(first) == []
+    engine._link.telling += [("room", 4, 3), ("told", 1, ("answer", pickle.dumps(Failed(why="a full disk")), "b"))]
+    assert len([*engine.arrived(wait=True)]) == 1
+    assert given(first) == ["b"]
+    assert given(other) == []
+    engine._link.telling.append(("told", 2, ("unopened", "no data", "a")))
+    assert len([*engine.arrived(wait=True)]) == 1
+    assert given(other) == ["a"]
+    engine._link.telling.append(("told", 3, ("answer", pickle.dumps(Failed(why="an error")), "a")))
+    assert len([*engine.arrived(wait=True)]) == 1
+    assert given(task(2)) == [], "a node that opened the job since is as good as any"

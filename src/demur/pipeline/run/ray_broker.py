@@ -5,6 +5,7 @@ that befalls this process, whose end an audit tells in a sentence. Nothing here 
 """
 
 import pickle
+import random
 import threading
 import time
 from collections import deque
@@ -71,7 +72,7 @@ def serve(descriptor: int) -> None:
         return
     import ray
 
-    channel.send(("joined", max(map(need.room, _nodes()), default=0)))
+    channel.send(("joined", max(map(need.room, _nodes().values()), default=0)))
 
     with suppress(EOFError, OSError):
         Broker(need, channel).run()
@@ -98,11 +99,11 @@ def _joined(need: Need) -> str:
     return ""
 
 
-def _nodes() -> list[dict[str, float]]:
-    """What each node has."""
+def _nodes() -> dict[str, dict[str, float]]:
+    """What each node has, by the name that Ray has for it."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
 def _first_line(error: BaseException) -> str:
@@ -116,7 +117,7 @@ class Broker:
 
     need: Need
     channel: "Connection[Any, Any]"
-    waiting: deque[tuple[int, bytes]] = field(default_factory=deque)
+    waiting: deque[tuple[int, bytes, Sequence[str]]] = field(default_factory=deque)
     open: dict[Any, int] = field(default_factory=dict)
     room: tuple[int, int] = (-1, 0)
     last_look: float = -_EVERY
@@ -146,8 +147,13 @@ class Broker:
 
     def _submit(self) -> None:
         while self.waiting and len(self.open) < self.need.most:
-            number, work = self.waiting.popleft()
-            self.open[self._send(work)] = number
+            number, work, vain = self.waiting.popleft()
+            self.open[self._send(work, self._elsewhere(vain))] = number
+
+    def _elsewhere(self, vain: Sequence[str]) -> str | None:
+        """A node with room for a task that is none of those on which one was in vain; None to leave it to Ray."""
+        found = [name for name, node in _nodes().items() if name not in vain and self.need.room(node)] if vain else []
+        return random.choice(found) if found else None  # noqa: S311 - only to spread tasks
 
     def _hand_on(self) -> None:
         """What became of tasks, as soon as one is done."""
@@ -167,7 +173,7 @@ class Broker:
         now = time.monotonic()
         if now - self.last_look < _EVERY:
             return
-        self.last_look, nodes = now, _nodes()
+        self.last_look, nodes = now, [*_nodes().values()]
         rooms = [found for node in nodes if (found := self.need.room(node))]
         room = sum(rooms)
         if self.room != (room, len(rooms)):
@@ -188,9 +194,10 @@ def _no_room(need: Need, nodes: Sequence[dict[str, float]]) -> str:
     )
 
 
-def _submission(need: Need, post: Post, opening: Any) -> Callable[[bytes], Any]:
-    """What submits a task; the function travels as it is, so that a node without demur can say so."""
+def _submission(need: Need, post: Post, opening: Any) -> Callable[[bytes, str | None], Any]:
+    """What submits a task, to a node if one is named; the function travels so that a node without demur can say so."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def task(post: bytes, opening: Sequence[Any], work: bytes) -> tuple[str, Any, str]:
         import pickle
@@ -210,8 +217,13 @@ def _submission(need: Need, post: Post, opening: Any) -> Callable[[bytes], Any]:
     options = {"num_cpus": need.threads, "num_gpus": need.gpus, "max_retries": 0, "name": "demur shard"}
     if need.memory:
         options["memory"] = need.memory
-    remote = ray.remote(task).options(**options)
-    return lambda work: remote.remote(sent, [opening], work)
+    remote = ray.remote(task)
+
+    def submitted(work: bytes, node: str | None) -> Any:
+        where = "DEFAULT" if node is None else NodeAffinitySchedulingStrategy(node, soft=True)
+        return remote.options(**options, scheduling_strategy=where).remote(sent, [opening], work)
+
+    return submitted
 
 
 def _outcome(done: Any) -> tuple[str, Any, str]:

@@ -121,7 +121,8 @@ class RayEngine:
         """Queue a shard, or a piece of one."""
         self._given += 1
         self._open[self._given] = task
-        self._link.send((self._given, pickle.dumps(Work.of(task))))
+        vain = set(self._failed.get((task.name, task.rows.tobytes()), ()))
+        self._link.send((self._given, pickle.dumps(Work.of(task)), sorted(vain | self._unopened.keys())))
 
     def taken(self) -> Shard | None:
         """None: this process measures nothing itself."""
@@ -172,6 +173,7 @@ class RayEngine:
 
     def _answered(self, task: Shard, found: MeasuredShard | Failed, node: str) -> Outcome:
         self._opened = True
+        self._unopened.pop(node, None)
         if isinstance(found, Failed):
             return self._elsewhere(task, found, node)
         if found.encoded.rows != len(task.rows):
