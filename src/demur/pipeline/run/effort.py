@@ -98,7 +98,7 @@ class Effort:
         return flight is not None and (flight.careful or (flight.death is not None and flight.death.what == task.name))
 
     def _own(self, task: Shard) -> MeasuredShard:
-        with self._folder.at(task.name):
+        with self._folder.times.of_what_is_broken_off(task.name), self._folder.at(task.name):
             return MeasuredShard.of(self._job, task)
 
     def _go_on(self, *, wait: bool) -> None:
@@ -120,11 +120,11 @@ class Effort:
         return self._retries.measured(task, self._own(task) if isinstance(found, Failed) else found)
 
     def _keep(self, task: Shard, found: MeasuredShard) -> None:
+        self._folder.times.note(task.name, found.seconds, found.cpu)  # it was spent even if this is not kept
         self._folder.add(task.name, task.condition.name, found.encoded)
         if found.why:
             what = "the model failed and was run again"
             self._folder.log(what, what=task.name, why=found.why, rows=found.failed)
-        self._folder.time(task.name, found.seconds, found.cpu)
         if not self._expected:
             self._expected = True
             write_planned(self._folder, self._work, task, found)
