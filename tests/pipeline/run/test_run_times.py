@@ -62,7 +62,7 @@ def test_a_run_that_was_broken_off_counts_both_starts(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             tiny.run(run)
     first = lines(run)
-    assert [line["name"] for line in first][-1].startswith("c0")  # the shard at which it was broken off
+    assert first[-1]["name"] == "c007-s0000"  # of the corruption at which it was broken off
     tiny.run(run)
     found = lines(run)
     assert found[: len(first)] == first
@@ -184,12 +184,13 @@ def test_a_run_of_an_earlier_version_is_read(finished, tmp_path):
     """Without starts, and what its log says of time counts; lines that somebody wrote count nothing."""
     run = shutil.copytree(finished, tmp_path / "run")
     plain = [json.dumps({name: line[name] for name in ("name", "seconds", "cpu")}) for line in lines(run)]
-    odd = ['{"name": "x", "cpu": "soon"}', '{"cpu": 1e999, "name": "y"}', '{"start": "z", "since": NaN}', "{}"]
+    odd = ['{"name": "x", "cpu": "soon"}', '{"cpu": 1e999, "name": "y"}', '{"start": "z", "since": 1e999}', "{}"]
     (run / TIMES).write_text("\n".join([*plain, *odd[:2], odd[3]]))
     write_sealed(run, {SPENT: json_bytes({"memory": 7})})
     results, whole = analyse(run), analyse(finished)
     assert (results.effort.starts, results.effort.parts) == (None, None)
     assert results.effort.rows == whole.effort.rows
+    assert results.effort.others == pytest.approx(whole.effort.others)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert results.provenance.seconds == sum(line["seconds"] for line in log if line["event"] == "finished")
     (run / TIMES).write_text("\n".join(odd))
