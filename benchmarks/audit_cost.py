@@ -36,7 +36,7 @@ from demur.files import read_json
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_writer import TIMES
+from demur.pipeline.run.run_times import TIMES
 from demur.records import read
 
 BATCH = 128

@@ -35,7 +35,8 @@ from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_writer import TIMES, RunWriter
+from demur.pipeline.run.run_times import TIMES
+from demur.pipeline.run.run_writer import RunWriter
 from demur.records import EncodedShard, read
 
 STARTING = 30.0
@@ -130,8 +131,8 @@ def measured(run: Path, spent: float | None) -> Measured:
             others[line["name"]] = line["cpu"]
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     whole = spent or sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished")
-    first = others.pop("preprocessing", 0.0)
-    last = others.pop("pictures", 0.0) + others.pop("late_policies", 0.0)
+    first = sum(others.pop(name, 0.0) for name in ("beginning", "fitting signals", "timing signals", "preprocessing"))
+    last = sum(others.pop(name, 0.0) for name in ("pictures", "late_policies", "manifest"))
     return Measured(
         images=images,
         shards=found,

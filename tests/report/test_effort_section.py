@@ -2,7 +2,7 @@
 
 from demur.analysis.effort_table import Effort, EffortRow
 from demur.report import render
-from demur.report.effort_words import bytes_words, effort_memory, seconds_words
+from demur.report.effort_words import bytes_words, effort_memory, effort_starts, seconds_words
 from tests.report.example_results import run
 from tests.report.parsed_page import Page
 
@@ -50,6 +50,13 @@ def test_each_kind_says_what_was_planned_and_spent_and_so_does_the_whole():
 def test_without_a_plan_there_is_no_section_and_without_memory_no_sentence():
     assert section(None) == ""
     assert effort_memory(table(memory=None)) == ""
+
+
+def test_several_starts_are_told_and_parts_among_them():
+    said = "What was spent is the sum over 3 starts; one that was killed counts up to the last shard or step"
+    assert said in section(table(starts=3))
+    assert "the sum over 1,005 starts, those of 40 parts among them; one" in section(table(starts=1005, parts=40))
+    assert effort_starts(table()) == effort_starts(table(starts=1)) == ""
 
 
 def test_what_was_spent_is_no_part_of_the_results():

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from demur.analysis.aggregates.counted_tables import CountedRun
 from demur.analysis.aggregates.kept_aggregates import chosen_counts
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust
-from demur.analysis.effort_table import effort
+from demur.analysis.effort_table import effort, starts
 from demur.analysis.figures.figure_tables import FigureTables, figure_tables
 from demur.analysis.many_classes import shortened
 from demur.analysis.results import USUAL_RISK, ConditionTitle, Provenance, Results
@@ -254,7 +254,7 @@ def _provenance(run: Run) -> Provenance:
         plan_toml=(run.path / "plan.toml").read_text("utf-8"),
         attacked_samples=facts["attacked"],
         start_time=next(line["at"] for line in log if line["event"] == "started"),
-        seconds=sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished"),
+        seconds=_seconds(run, log),
         forwards=forwards,
         backwards=backwards,
         trial_passes=_trial_passes(run),
@@ -262,6 +262,12 @@ def _provenance(run: Run) -> Provenance:
         multiply_adds=facts.get("sizing", {}).get("multiply_adds"),
         left_out=tuple(facts.get("sizing", {}).get("left_out", ())),
     )
+
+
+def _seconds(run: Run, log: Sequence[dict[str, Any]]) -> float:
+    """How long all starts of a run took, those of parts among them; earlier versions told of those that finished."""
+    finished = sum(line.get("seconds", 0.0) for line in log if line["event"] == "finished")
+    return max(finished, sum(starts(run.path).values()))
 
 
 def _trial_passes(run: Run) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from demur.analysis.quantity import Table
 from demur.analysis.run_folder import Run
@@ -10,6 +11,9 @@ from demur.records import shard_entries
 from demur.seal import shard_files
 
 PLANNED, SPENT, TIMES = "timings/planned.json", "timings/spent.json", "timings/times.jsonl"
+
+_FOREVER = 1e10
+"""Seconds that nothing takes."""
 
 
 class EffortRow(Table):
@@ -28,18 +32,21 @@ class EffortRow(Table):
 class Effort(Table):
     """All kinds; `others` are seconds of the processor of what is no row, which no plan is made of.
 
-    `memory` is the most that the leading process held, in bytes; `planned_memory` what it had held after the first
-    shard. Both are null where that was not kept.
+    `memory` is the most that a leading process held, in bytes; `planned_memory` what it had held after the first
+    shard. Both are null where that was not kept. What was spent is the sum over `starts`, which are null of runs of
+    earlier versions; `parts` of a run that was merged had some of them.
     """
 
     rows: tuple[EffortRow, ...]
     others: float
     planned_memory: int | None
     memory: int | None
+    starts: int | None = None
+    parts: int | None = None
 
 
 def effort(run: Run) -> Effort | None:
-    """The table; None where the audit kept no plan, as one that was merged of parts and earlier ones."""
+    """The table; None where the audit kept no plan, as those of earlier versions and of parts that these measured."""
     planned, spent = run.optional_file(PLANNED), run.optional_file(SPENT)
     if planned is None:
         return None
@@ -62,7 +69,25 @@ def effort(run: Run) -> Effort | None:
         others=sum(spent for name, spent in seconds.items() if _kind(name, kinds) is None),
         planned_memory=planned["memory"],
         memory=None if spent is None else spent["memory"],
+        starts=len(starts(run.path)) or None,
+        parts=None if spent is None else spent.get("parts"),
     )
+
+
+def starts(run: Path) -> dict[str, float]:
+    """Seconds of each start of a run and of its parts, up to the last that is known of it; none of earlier versions."""
+    found: dict[str, float] = {}
+    for entry in json_lines(run / TIMES):
+        start, since = entry.get("start"), _number(entry, "since")
+        if isinstance(start, str):
+            found[start] = max(found.get(start, 0.0), since)
+    return found
+
+
+def _number(entry: dict[str, Any], name: str) -> float:
+    """A time that a line tells; 0 of one that tells none, for nothing vouches for these lines."""
+    value = entry.get(name)
+    return float(value) if isinstance(value, int | float) and 0 <= value < _FOREVER else 0.0
 
 
 def _kind(name: str, kinds: list[str]) -> str | None:
@@ -81,10 +106,8 @@ def _seconds(run: Path) -> dict[str, float]:
     """Seconds of the processor by condition, `c003`, and by step; what was done again counts each time."""
     found: dict[str, float] = {}
     for entry in json_lines(run / TIMES):
-        if not {"name", "cpu"} <= set(entry):
-            continue
-        name = str(entry["name"]).partition("-s")[0]
-        found[name] = found.get(name, 0.0) + float(entry["cpu"])
+        name = str(entry.get("name")).partition("-s")[0]
+        found[name] = found.get(name, 0.0) + _number(entry, "cpu")
     return found
 
 

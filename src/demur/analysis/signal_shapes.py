@@ -30,9 +30,10 @@ class PlannedShape(Shape):
 
 
 class SpentShape(Shape):
-    """`timings/spent.json`."""
+    """`timings/spent.json`; `parts` of a run that was merged."""
 
     memory: Count
+    parts: Count | None = None
 
 
 class TimingShape(Shape):

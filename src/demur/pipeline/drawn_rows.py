@@ -18,15 +18,11 @@ from numpy.typing import NDArray
 
 from demur.data import Index
 from demur.errors import InputError, unknown
+from demur.pipeline.plan.strata_bound import GROUP, LABEL, USUAL_LEAST
 from demur.records import ALIKE, DRAWN, STANDS_FOR, STRATUM
 
 IndexRows: TypeAlias = NDArray[np.int64]
 """Positions in the index."""
-
-LABEL, GROUP = "label", "group"
-
-USUAL_LEAST = 30
-"""Rows of each stratum where the plan does not say how many."""
 
 
 @dataclass(frozen=True)

@@ -15,27 +15,19 @@ from torch import Tensor
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.data import Index, Source, UnknownImages
 from demur.data.image_content import still_the_same
 from demur.data.kept_images import KeptImages
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
-from demur.pipeline.drawn_rows import (
-    USUAL_LEAST,
-    Draw,
-    DrawnRows,
-    attackable,
-    by_hash,
-    drawn_rows,
-    growth,
-    section_rows,
-)
+from demur.pipeline.drawn_rows import Draw, DrawnRows, attackable, by_hash, drawn_rows, growth, section_rows
 from demur.pipeline.drawn_rows import IndexRows as IndexRows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import AnyPolicy, Setup
 from demur.pipeline.plan.sizing import Sizing
+from demur.pipeline.plan.strata_bound import USUAL_LEAST
 from demur.policies import CertifiedPolicy
 from demur.randomness import Keys
 from demur.registry import Call

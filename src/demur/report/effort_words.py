@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from demur.analysis.effort_table import Effort
-from demur.report.phrases import DASH, count, duration
+from demur.report.phrases import DASH, count, duration, plural
 
 _KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -64,6 +64,22 @@ def effort_memory(found: Effort) -> str:
         f"The leading process held at most {bytes_words(found.memory)}; after the first shard it had held "
         f"{bytes_words(found.planned_memory)}."
     )
+
+
+def effort_starts(found: Effort) -> str:
+    """Over how many starts what was spent is the sum, in a sentence; empty of one, and where that is not known."""
+    if found.starts is None or found.starts < 2:
+        return ""
+    parts = "" if found.parts is None else f", those of {plural(found.parts, 'part')} among them"
+    return (
+        f"What was spent is the sum over {count(found.starts)} starts{parts}; one that was killed counts up to the "
+        "last shard or step that it noted."
+    )
+
+
+def effort_notes(found: Effort) -> list[str]:
+    """What is said below the table."""
+    return list(filter(None, (effort_starts(found), effort_memory(found))))
 
 
 def seconds_words(seconds: float) -> str:

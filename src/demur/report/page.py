@@ -38,7 +38,7 @@ from demur.report.condition_bands import bands
 from demur.report.condition_lines import other
 from demur.report.coverage_words import condition_lever, step_lines, team_name, team_sentence
 from demur.report.detection_lines import blind_sentences, detection_blocks, fusion_sentence, point_advice
-from demur.report.effort_words import effort_lines, effort_memory
+from demur.report.effort_words import effort_lines, effort_notes
 from demur.report.first_screen import FirstScreen
 from demur.report.glossary import GLOSSARY
 from demur.report.guard_attack_lines import attacker_lines, guard_parts_lines
@@ -141,7 +141,7 @@ FILTERS |= {
         detection_blocks,
         difference_interval,
         effort_lines,
-        effort_memory,
+        effort_notes,
         fusion_sentence,
         guard_parts_lines,
         overhead_groups,

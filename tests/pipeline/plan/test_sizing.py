@@ -164,7 +164,7 @@ def test_proofs_are_counted_at_every_size_and_halving_and_left_out_with_norms(so
     named = found.plan.model_copy(
         update={"proof": found.plan.proof.model_copy(update={"eps": (0.1,), "images": 10**6})}
     )
-    assert effort.of(named, found.conditions) - effort.of(without, found.conditions) == 7 * 1000 * 2 * (1 + 1 + 12)
+    assert effort.of(named, found.conditions) - effort.of(without, found.conditions) == 7 * 4000 * 2 * (1 + 1 + 12)
     assert "proofs" in resolve(Plan(), source, multiply_adds=10**9).sizing.left_out
     assert resolve(read_plan(None, ['conditions.use=["clean"]']), source).plan.proof.images == 0
     assert resolve(Plan(), source, gradients=False).plan.proof.images == 0

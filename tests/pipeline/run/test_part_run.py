@@ -21,7 +21,8 @@ from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts, planned_shards
 from demur.pipeline.run.part_run import Part, freeze_run, frozen_sha256, measure_part
 from demur.pipeline.run.prepare import StandIns
-from demur.pipeline.run.run_writer import TIMES, RunWriter
+from demur.pipeline.run.run_times import TIMES
+from demur.pipeline.run.run_writer import RunWriter
 from demur.records import shard_entries
 
 
@@ -319,7 +320,7 @@ def test_what_parts_note_is_taken_over_once_even_if_a_merge_was_killed_or_a_line
         whole = file.read()
         file.seek(0)
         file.write('{"name": "c0' + whole + '[1]\n"c"}\n{"seconds": 1}\n')
-    lines = [line for line in whole.splitlines() if '"c000-' in line][1:]
+    lines = whole.splitlines()[1:]
     run = tmp_path / "run"
     with monkeypatch.context() as killed:
         killed.setattr(RunWriter, "adopt_lines", lambda *_: None)
@@ -332,3 +333,14 @@ def test_what_parts_note_is_taken_over_once_even_if_a_merge_was_killed_or_a_line
         assert [(each["what"], each["rows"]) for each in events if each["event"] == "a process died"] == [
             ("c000-s0000", 3)
         ]
+
+
+def test_of_times_of_an_earlier_version_those_of_shards_are_taken_over(tmp_path):
+    (part,) = (done.folder for done in phase(tmp_path, 1))
+    lines = [json.loads(line) for line in (part / TIMES).read_text().splitlines()]
+    plain = [json.dumps({name: line[name] for name in ("name", "seconds", "cpu")}) for line in lines]
+    (part / TIMES).write_text("".join(f"{line}\n" for line in plain))
+    for _ in range(2):
+        merge_parts([part], tmp_path / "run")
+        found = (tmp_path / "run" / TIMES).read_text().splitlines()
+        assert found == [line for line in plain if '"c000-' in line]

@@ -89,9 +89,8 @@ def resolve(
     if plan.conditions.use or multiply_adds < LARGE:
         return found
     needs = reduce(or_, map(needs_of, found.signals.values()), LOGITS)
-    rows = min(len(source), plan.data.limit or len(source))
     of_guard = guard_passes(found.plan, found.signals, map(second_signal, found.policies.values()))
-    effort = Effort(multiply_adds=multiply_adds, rows=rows, passes=needs.passes, guard_passes=of_guard)
+    effort = Effort.before(source, found.plan, multiply_adds=multiply_adds, passes=needs.passes, guard_passes=of_guard)
     left = dict[str, str]()
     usual = effort.of(found.plan, found.conditions)
     for change in smaller(plan):

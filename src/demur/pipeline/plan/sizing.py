@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
+from demur.data import Source
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
+from demur.pipeline.plan.strata_bound import DRAWN_ALIKE, StrataBound, listed_test_rows
 from demur.proofs import HALVINGS
 from demur.registry import call_of
+from demur.splits import SHARES, shares_of
 
 LARGE = 200_000_000
 """Multiply-adds of one image from which on the usual plan is made smaller."""
@@ -15,7 +19,6 @@ LARGE = 200_000_000
 BUDGET = 2_500_000_000_000
 """Multiply-adds that the usual plan may take of a large model: minutes on two cores."""
 
-_TESTED, _FEW, _UNSPLIT = 0.3, 600, 3_000
 _TRIAL = 25
 _TRIED = 48
 _GUARD, _GUARD_STEP = 80, 30
@@ -35,23 +38,54 @@ class Effort:
         rows: how many images there are.
         passes: of one image, for the signals.
         guard_passes: of one image, for those of the guard.
+        strata: what strata may make of samples; by default rows are drawn alike.
+        test_rows: how many rows are in the test split, where that is known; else as many as usual splits have.
     """
 
-    multiply_adds: int
     rows: int
+    multiply_adds: int = 1
     passes: float = 0.0
     guard_passes: float = 0.0
+    strata: StrataBound = DRAWN_ALIKE
+    test_rows: int | None = None
+
+    @classmethod
+    def before(cls, source: Source, plan: Plan, **known: Any) -> "Effort":
+        """What can be told of a plan before an image is read, and what else is `known` of its cost."""
+        rows = min(len(source), plan.data.limit or len(source))
+        tested = listed_test_rows(source)
+        return cls(rows=rows, strata=StrataBound.of(plan.conditions, source), test_rows=tested, **known)
 
     @property
     def attackable(self) -> int:
         """How many of the rows are attacked at most: those of the test split, or all where there is none."""
-        share = 1.0 if self.rows < _FEW else _TESTED if self.rows < _UNSPLIT else 0.4
-        return ceil(self.rows * share)
+        return min(self.rows, self._tested or self.rows)
+
+    @property
+    def _tested(self) -> int:
+        return ceil(self.rows * shares_of(self.rows)["test"]) if self.test_rows is None else self.test_rows
+
+    def attacked(self, plan: Plan) -> int:
+        """How many rows an attack is measured on at most, those that strata bring among them."""
+        splits = 1 if self._tested else 2  # tune and certify, where nothing is tested
+        return self.strata.most(plan.conditions.attacked, self.attackable, splits)
+
+    def corrupted(self, plan: Plan) -> int:
+        """The same of a corruption."""
+        asked = plan.conditions.corrupted
+        return self.rows if asked is None else self.strata.most(asked, self.rows, len(SHARES))
+
+    def growths(self, plan: Plan, conditions: Sequence[Condition]) -> Iterator[str]:
+        """What is to be said of samples that strata may make much larger, as far as that is known."""
+        kinds, asked = {condition.kind for condition in conditions}, plan.conditions
+        if "attack" in kinds:
+            yield from self.strata.growth("conditions.attacked", asked.attacked, self.attacked(plan), self.attackable)
+        if "corruption" in kinds and asked.corrupted is not None:
+            yield from self.strata.growth("conditions.corrupted", asked.corrupted, self.corrupted(plan), self.rows)
 
     def of(self, plan: Plan, conditions: Sequence[Condition]) -> int:
         """Multiply-adds of a plan, at most; a backward pass costs about as much as a forward."""
-        attacked = min(plan.conditions.attacked, self.attackable)
-        passes = sum(self._passes(each, plan, attacked) for each in conditions)
+        passes = sum(self._passes(each, plan) for each in conditions)
         return round((passes + sum(self.other_passes(plan, conditions).values())) * self.multiply_adds)
 
     def other_passes(self, plan: Plan, conditions: Sequence[Condition]) -> dict[str, float]:
@@ -64,7 +98,7 @@ class Effort:
             CHECKS: 2.0 * min(self.rows, _PREFLIGHT),
             "trials of the measurement": float(tried * (_TRIAL + 2 * (1 + 2 * longest))),
             "norms": float(_NORMS * min(plan.lipschitz.images or 0, self.rows)),
-            "proofs": float(_bounds(plan, conditions) * min(plan.proof.images or 0, attacked)),
+            "proofs": float(_bounds(plan, conditions) * min(plan.proof.images or 0, self.attackable)),
             "smoothing": 0.0
             if smoothing is None
             else float((smoothing.selection + smoothing.samples) * min(smoothing.images, attacked)),
@@ -78,17 +112,17 @@ class Effort:
         own = (_GUARD + _GUARD_STEP * given.steps * given.restarts) * max(1, len(given.eps))
         return min(given.images or 0, self.attackable) * own * (1 + self.guard_passes)
 
-    def _passes(self, condition: Condition, plan: Plan, attacked: int) -> float:
+    def _passes(self, condition: Condition, plan: Plan) -> float:
         own = 1 + 2 * (_steps(condition) + (0 if condition.map is None else condition.map.gradients))
         match condition.kind:
             case "attack":
-                return attacked * (own + self.passes)
+                return self.attacked(plan) * (own + self.passes)
             case "epsilon" if condition.region is None:
                 return min(plan.epsilon.images, self.rows) * own
             case "epsilon" | "map" | "intervention":
                 return min(plan.attribution.images, self.rows) * own
             case "corruption":
-                return min(plan.conditions.corrupted or self.rows, self.rows) * (own + self.passes)
+                return self.corrupted(plan) * (own + self.passes)
             case _:
                 return self.rows * (own + self.passes)
 

@@ -26,6 +26,7 @@ from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
+from demur.pipeline.run.run_times import Start
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
@@ -59,7 +60,7 @@ def begun_run(
     check_engine(resources)
     if resources.threads is not None:
         torch.set_num_threads(resources.threads)
-    kept, flights = KeptImages(resources.image_memory * MIB), list[Flight]()
+    start, kept, flights = Start.now(), KeptImages(resources.image_memory * MIB), list[Flight]()
     with ExitStack() as stack:
 
         @contextmanager
@@ -71,7 +72,7 @@ def begun_run(
                 yield sources
 
         job = prepared_job(plan, others, progress.say, reading, kept)
-        yield _begun(job, flights[0], progress, resources, stack)
+        yield _begun(job, flights[0], progress, resources, start, stack)
 
 
 def _taken(path: Path, stack: ExitStack) -> Flight:
@@ -83,14 +84,14 @@ def _taken(path: Path, stack: ExitStack) -> Flight:
     return flight
 
 
-def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, stack: ExitStack) -> Begun:
+def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, start: Start, stack: ExitStack) -> Begun:
     for note in job.classifier.notes:
         progress.say(note)
     job = without_crashes(job, flight, progress.say, resources.threads)
     progress.say(_CHECKING)
     with flight.at(_CHECKING):
         checks, job = checked_job(job)
-    folder = folder_of(flight.folder, job.plan, flight)
+    folder = folder_of(flight.folder, job.plan, flight, start)
     stack.enter_context(fault_log(folder))
     keep_crashes(job, folder)
     with flight.at(_CHECKING):

@@ -44,7 +44,7 @@ class Effort:
         self._job, self._folder, self._progress, self._resources = job, folder, progress, resources
         self._engine, self._forecast = engine_of(resources, folder.path), Forecast()
         self._retries = Retries(job)
-        self._left: dict[str, Shard] = {}
+        self._left: set[str] = set()
         self._open: set[str] = set()
         self._work: tuple[Shard, ...] = ()
         self._started, self._decided, self._expected = 0, False, False
@@ -58,7 +58,7 @@ class Effort:
 
     def begin(self, work: Sequence[Shard], missing: Sequence[Shard]) -> None:
         """Tell of the whole work, and of what an earlier run did of it."""
-        self._work, self._left = tuple(work), {task.name: task for task in missing}
+        self._work, self._left, self._forecast = tuple(work), {task.name for task in missing}, Forecast(missing)
         self._progress.start(sum(task.cost for task in work))
         for task in work:
             if task.name not in self._left:
@@ -98,7 +98,7 @@ class Effort:
         return flight is not None and (flight.careful or (flight.death is not None and flight.death.what == task.name))
 
     def _own(self, task: Shard) -> MeasuredShard:
-        with self._folder.at(task.name):
+        with self._folder.times.of_what_is_broken_off(task.name), self._folder.at(task.name):
             return MeasuredShard.of(self._job, task)
 
     def _go_on(self, *, wait: bool) -> None:
@@ -120,18 +120,18 @@ class Effort:
         return self._retries.measured(task, self._own(task) if isinstance(found, Failed) else found)
 
     def _keep(self, task: Shard, found: MeasuredShard) -> None:
+        self._folder.times.note(task.name, found.seconds, found.cpu)  # it was spent even if this is not kept
         self._folder.add(task.name, task.condition.name, found.encoded)
         if found.why:
             what = "the model failed and was run again"
             self._folder.log(what, what=task.name, why=found.why, rows=found.failed)
-        self._folder.time(task.name, found.seconds, found.cpu)
         if not self._expected:
             self._expected = True
             write_planned(self._folder, self._work, task, found)
         self._forecast.note(task, found.seconds)
-        del self._left[task.name]
+        self._left.remove(task.name)
         self._open.discard(task.name)
-        left = self._forecast.left(self._left.values(), self._engine.processes)
+        left = self._forecast.left(self._engine.processes)
         self._progress.advance(task.cost, task.condition.sentence, left)
         if not self._decided:
             self._decided = True
@@ -139,7 +139,7 @@ class Effort:
 
     def _start_helpers(self) -> None:
         """As many as were named, or as the work that is left is worth by the shard that was measured first."""
-        worth = self._resources.processes_for(self._forecast.seconds(self._left.values()), cores())
+        worth = self._resources.processes_for(self._forecast.seconds(), cores())
         here = 0 if self._folder.is_careful else 1
         helpers = min(worth, len(self._left)) - here - self._started
         if helpers > 0:

@@ -1,6 +1,5 @@
 """An audit from plan to records: the loop over conditions and shards."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -47,7 +46,7 @@ from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.planned import planned
-from demur.pipeline.run.planned_effort import write_spent
+from demur.pipeline.run.planned_effort import write_planned_of_parts, write_spent
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
@@ -88,16 +87,17 @@ def run_plan(
 
 
 def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources) -> Path:
-    began = time.monotonic()
     with begun_run(plan, out, progress, others, resources) as (job, folder, checks, notes):
         if not folder.is_finished(planned(job, shards(job))):
             say_harm(folder, progress, notes)
             folder.write_json("facts/preflight.json", checks)
+            folder.times.note_beginning()
             _note_preprocessing(job, folder, progress)
             _measure(job, folder, progress, resources)
             write_spent(folder)
-            folder.log("finished", seconds=round(time.monotonic() - began, 1))
-            folder.finish()
+            folder.log("finished", seconds=round(folder.start.seconds, 1))
+            with folder.times.of("manifest"):
+                folder.finish()
         else:
             folder.end_journal()  # a process that was killed while it finished may have left some of it
     return folder.path
@@ -115,6 +115,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         fitted = fit_first(job, folder, work, progress)
     with Effort(fitted, folder, progress, resources) as effort:
         effort.begin(work, missing)
+        write_planned_of_parts(folder, work)
         effort.measure([task for task in missing if task.condition == CLEAN])
         clean = read(folder.path, CLEAN.name)
         with folder.timed("policies"):
@@ -242,7 +243,7 @@ def fit_first(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Prog
     for sentence in prices(job.signals, scored, len(job.index.rows_of("fit"))):
         progress.say(sentence)
     again = partial(_tell_failure, folder)
-    with folder.at("fitting signals"):
+    with folder.timed("fitting signals"):
         fitted = without_failures(
             job, fit_rows(job.index), lambda job, _rows: fitted_signals(job, folder).fitted, partial(again, "fit")
         )
@@ -250,7 +251,7 @@ def fit_first(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Prog
     if job.fitted:
         folder.write_json("facts/signals.json", fit_facts(job))
     first = job.index.readable[: job.plan.batch]
-    with folder.at("timing signals"):
+    with folder.timed("timing signals"):
         timing = without_failures(job, first, lambda job, _rows: seconds_per_image(job), partial(again, "timing"))
     folder.write_json("timings/signals.json", timing)
     return job

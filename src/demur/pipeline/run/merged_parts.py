@@ -16,6 +16,7 @@ from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
 from demur.pipeline.run.part_run import PART, frozen_sha256
+from demur.pipeline.run.planned_effort import adopt_effort
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run, other_versions
 from demur.pipeline.run.run_writer import RunWriter, open_run, try_folder
@@ -71,6 +72,8 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
         added = there = 0
         for part in parts:
             own, twice = _adopt(folder, part, planned, have, frozen)
+            if (part / PART).exists():
+                adopt_effort(folder, part, read_json(part / PART)["part"])
             added, there = added + own, there + twice
         if frozen is None:
             _take_crashes(folder, parts)

@@ -24,6 +24,7 @@ from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.fitting import stored_signals
 from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
 from demur.pipeline.run.planned import planned
+from demur.pipeline.run.planned_effort import write_spent
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
@@ -107,6 +108,7 @@ def measure_part(
         begun_run(plan, out, progress, others, used) as (job, folder, checks, _notes),
     ):
         _claim(folder, part, None if frozen is None else frozen_sha256(frozen))
+        folder.times.note_beginning()
         folder.write_json("facts/preflight.json", checks)
         if frozen is None:
             own = [task for task in shards(job) if task.condition == CLEAN]
@@ -128,6 +130,7 @@ def _measure(job: Job, folder: RunWriter, mine: list[Shard], progress: Progress,
     with Effort(job, folder, progress, resources) as effort:
         effort.begin(mine, missing)
         effort.measure(missing)
+    write_spent(folder)
 
 
 def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[Shard]]:
@@ -211,6 +214,7 @@ def freeze_run(
                 "`demur audit … --shard i/N`, and merge them first."
             )
         folder.write_json("facts/preflight.json", checks)
+        folder.times.note_beginning()
         fitted = fit_first(job, folder, work, progress)
         progress.say("fitting policies")
         with folder.timed("policies"):

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.classifier.devices import on_device
 from demur.classifier.multiply_adds import multiply_adds
-from demur.classifier.placement import on_device
 from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
@@ -24,6 +24,7 @@ from demur.pipeline.pairing import open_data_for
 from demur.pipeline.plan.guarantee_names import uncertified
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.resolve import Setup, check_batch, resolve
+from demur.pipeline.plan.sizing import Effort
 from demur.pipeline.preflight import has_maps
 from demur.pipeline.preprocessing_lines import preprocessing_lines
 from demur.pipeline.run.guarantee_fits import check_sites
@@ -158,9 +159,12 @@ def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
         source = under_classes(source, classifier.classes, plan.model.address)
     except InputError as error:
         note = f"the model cannot be used as it is, and the plan below is that of any small one: {error}"
-        return resolve(plan, source).plan, (note,)
-    notes: list[str] = []
-    return _setup(plan, source, classifier, notes.append).plan, tuple(notes)
+        setup, notes = resolve(plan, source), [note]
+    else:
+        notes = []
+        setup = _setup(plan, source, classifier, notes.append)
+    growths = Effort.before(source, setup.plan).growths(setup.plan, setup.conditions)
+    return setup.plan, (*notes, *growths)
 
 
 def _setup(plan: Plan, source: Source, classifier: BoundClassifier, say: Callable[[str], None]) -> Setup:

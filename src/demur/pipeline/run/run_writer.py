@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.placed_shard import PlacedShard
 from demur.pipeline.run.planned import Planned
+from demur.pipeline.run.run_times import RunTimes, Start
 from demur.records import EncodedShard
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
@@ -50,9 +50,6 @@ _GUARD_ATTACK = "facts/guard_attack.json"
 LATE_POLICIES = "facts/late_policies.json"
 """Policies that were fitted on attacked or corrupted tune images, once these were measured."""
 
-TIMES = "timings/times.jsonl"
-"""How long each shard and each step took, a line each; of what was done again there are several."""
-
 _KEPT = ("plan.toml", "run.json")
 
 
@@ -64,11 +61,13 @@ class RunWriter:
         path: the folder.
         harmed: files that were changed since they were written, found when the folder was opened.
         flight: where it is kept what is being measured; None where nobody needs to know.
+        start: of the run, by whoever writes.
     """
 
     path: Path
     harmed: tuple[str, ...] = ()
     flight: Flight | None = field(default=None, compare=False)
+    start: Start = field(default_factory=Start.now, compare=False)
 
     def shards(self) -> dict[str, Mapping[str, Any]]:
         """What the manifest holds and the disk confirms: a shard whose bytes changed is measured again."""
@@ -102,12 +101,9 @@ class RunWriter:
         append_line(self._journal, json.dumps(entry, sort_keys=True))
 
     def adopt_lines(self, part: Path, names: Iterable[str]) -> None:
-        """Take over what another folder notes of shards, if it is not there yet: how long they took, what failed."""
+        """Take over what another folder notes, if it is not there yet: how long it took, what failed of some shards."""
         told = set(names)
-        timed = {str(each.get("name")) for each in json_lines(self.path / TIMES)}
-        for each in json_lines(part / TIMES):
-            if each.get("name") in told - timed:
-                append_line(self.path / TIMES, json.dumps(each))
+        self.times.adopt(part, told)
         keys = ("event", "what", "why", "rows")
         known = [[event.get(key) for key in keys] for event in json_lines(self.path / "log.jsonl")]
         for event in map(json.loads, whole_lines(part / "log.jsonl")):
@@ -179,18 +175,16 @@ class RunWriter:
         with nullcontext() if self.flight is None else self.flight.at(what):
             yield
 
+    @property
+    def times(self) -> RunTimes:
+        """Where it is noted how long everything takes, outside every identity guarantee."""
+        return RunTimes(self.path, self.start)
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Note how long what is done inside takes this process, and that it is at it."""
-        begun, spent = time.monotonic(), time.process_time()
-        with self.at(name):
+        with self.times.of(name), self.at(name):
             yield
-        self.time(name, time.monotonic() - begun, time.process_time() - spent)
-
-    def time(self, name: str, seconds: float, cpu: float) -> None:
-        """Note how long something took, and of the processor, outside every identity guarantee."""
-        line = {"name": name, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
-        append_line(self.path / TIMES, json.dumps(line))
 
 
 def _of_policies(sealed: Iterable[str]) -> list[str]:
@@ -239,8 +233,8 @@ def open_run(path: Path, plan: Plan) -> Iterator[RunWriter]:
         yield folder_of(path, plan)
 
 
-def folder_of(path: Path, plan: Plan, flight: Flight | None = None) -> RunWriter:
-    """The folder of a plan, which is locked already.
+def folder_of(path: Path, plan: Plan, flight: Flight | None = None, start: Start | None = None) -> RunWriter:
+    """The folder of a plan, which is locked already, for a start that began before or begins now.
 
     Raises:
         RunError: it belongs to another plan or a training.
@@ -251,7 +245,7 @@ def folder_of(path: Path, plan: Plan, flight: Flight | None = None) -> RunWriter
     seal.begin(path)
     harmed = _mended(path)
     _claim(path, plan)
-    return RunWriter(path, harmed, flight)
+    return RunWriter(path, harmed, flight, start or Start.now())
 
 
 def _mend_journal(journal: Path) -> None:

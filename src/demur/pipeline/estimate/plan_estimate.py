@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from demur.errors import InputError
+from demur.pipeline.drawn_rows import attackable
 from demur.pipeline.estimate.probe import Probe, per_pass, probe, timed
 from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
 from demur.pipeline.job import Job, shard_rows
@@ -210,7 +211,8 @@ def _stage(condition: Condition, rows: int, most: int, found: Probe) -> Stage:
 
 def _effort(job: Job) -> Effort:
     signals = guard_passes(job.plan, job.signals, map(second_signal, job.policies.values()))
-    return Effort(multiply_adds=1, rows=len(job.index), passes=job.needs.passes, guard_passes=signals)
+    tested = len(attackable(job.index))
+    return Effort(rows=len(job.index), passes=job.needs.passes, guard_passes=signals, test_rows=tested)
 
 
 def _other_stages(job: Job, found: Probe) -> Iterator[Stage]:
