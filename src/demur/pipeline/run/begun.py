@@ -27,6 +27,7 @@ from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
+from demur.pipeline.run.shared_scan import SharedScan
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
 
@@ -64,17 +65,17 @@ def begun_run(
 
         @contextmanager
         def reading(resolved: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
-            flight = _taken(out or default_folder(resolved), stack)
+            flight = run_lock(out or default_folder(resolved), stack)
             flights.append(flight)
             sources = without_deadly_files(sources, flight, progress.say)
             with flight.at(READING):
                 yield sources
 
-        job = prepared_job(plan, others, progress.say, reading, kept)
+        job = prepared_job(plan, others, progress.say, reading, kept, SharedScan(resources, progress.say))
         yield _begun(job, flights[0], progress, resources, stack)
 
 
-def _taken(path: Path, stack: ExitStack) -> Flight:
+def run_lock(path: Path, stack: ExitStack) -> Flight:
     """Lock a folder, until the stack is left, and see what the process before died of."""
     try_folder(path)
     stack.enter_context(_lock_on(path))
