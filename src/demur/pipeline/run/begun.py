@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from demur.data import Source
+from demur.data.index_files import StoredScan
 from demur.data.kept_images import KeptImages
 from demur.files import locked
 from demur.pipeline.halving import without_failures
@@ -71,7 +72,8 @@ def begun_run(
             with flight.at(READING):
                 yield sources
 
-        job = prepared_job(plan, others, progress.say, reading, kept, SharedScan(resources, progress.say))
+        scanner = SharedScan(resources, progress.say) if resources.index is None else StoredScan(resources.index)
+        job = prepared_job(plan, others, progress.say, reading, kept, scanner)
         yield _begun(job, flights[0], progress, resources, stack)
 
 
