@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from demur.data import build_index
+from demur.data.image_content import digest
 from demur.data.index_files import StoredScan, is_written, write_scan
 from demur.data.lost_images import UNDECODED
 from demur.data.relabelled import RelabelledSource
@@ -168,21 +169,29 @@ def torn(path):
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def with_its_hash(path):
+    told = path.with_suffix(".json")
+    told.write_text(json.dumps({**json.loads(told.read_text()), "sha256": digest(path.read_bytes())}))
+
+
 def other_rows(path):
     pl.DataFrame({"sample_id": ["a"]}).write_parquet(path)
-    told = path.with_suffix(".json")
-    from demur.data.image_content import digest
+    with_its_hash(path)
 
-    told.write_text(json.dumps({**json.loads(told.read_text()), "sha256": digest(path.read_bytes())}))
+
+def fewer_rows(path):
+    pl.read_parquet(path)[:-1].write_parquet(path)
+    with_its_hash(path)
+
+
+def unsealed(path):
+    pl.read_parquet(path).with_columns(pl.lit("torn").alias("error")).write_parquet(path)
 
 
 def other_cells(column):
     def change(path):
         pl.read_parquet(path).with_columns(column).write_parquet(path)
-        told = path.with_suffix(".json")
-        from demur.data.image_content import digest
-
-        told.write_text(json.dumps({**json.loads(told.read_text()), "sha256": digest(path.read_bytes())}))
+        with_its_hash(path)
 
     return change
 
@@ -197,6 +206,8 @@ DAMAGE = {
         json.dumps({**json.loads(path.with_suffix(".json").read_text()), "start": "0"})
     ),
     "other columns": other_rows,
+    "fewer rows": fewer_rows,
+    "without a new hash": unsealed,
     "no meta data": other_cells(pl.lit("[1]").alias("meta")),
     "no JSON in a cell": other_cells(pl.lit("{").alias("meta")),
     "no split": other_cells(pl.lit("mine").alias("split")),

@@ -1,6 +1,7 @@
 """Images are read by several processes as by one: the same rows, the same errors, and what dies costs nothing."""
 
 import os
+import pickle
 import signal
 import threading
 from contextlib import contextmanager
@@ -130,6 +131,11 @@ def test_images_that_are_read_here_are_kept(asked):
     found = three()(KeepingSource(Bytes(), kept))
     assert [one.row.sample_id for one in found] == [f"{at}" for at in range(ROWS)]
     assert sorted(at for at in range(ROWS) if at in kept) == list(range(8))
+
+
+def test_other_processes_keep_no_images():
+    here = shared_scan.Scanning(KeepingSource(Images(), KeptImages()), labelled=True)
+    assert pickle.loads(shared_scan._duty(here)).source == Images()
 
 
 class Bytes:
