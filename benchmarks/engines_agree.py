@@ -29,6 +29,7 @@ import demur.report
 from common.ray_nodes import two_nodes
 from demur import seal
 from demur.pipeline.plan.plan_file import Plan, read_plan
+from demur.pipeline.run.index_run import write_index
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts
 from demur.pipeline.run.part_run import Part, freeze_run, measure_part
@@ -77,11 +78,14 @@ def plan(*, quick: bool) -> Plan:
     )
 
 
-def in_parts(of: Plan, out: Path, count: int) -> None:
-    """Both phases of an audit in parts, one after the other."""
+def in_parts(of: Plan, out: Path, count: int, *, indexed: bool = False) -> None:
+    """Both phases of an audit in parts, one after the other; by an index in as many parts, where one is made."""
     parts = [Part(number=each, count=count) for each in range(1, count + 1)]
     folders = [out.with_name(f"{out.name}-part-{part.number}") for part in parts]
-    one = Resources(workers=1, threads=1)
+    index = out.with_name("index") if indexed else None
+    one = Resources(workers=1, threads=1, index=index)
+    for part in parts if index is not None else ():
+        write_index(of, part, index, Silent(), resources=Resources(workers=1, threads=1))
     for frozen in (None, out):
         for part, folder in zip(parts, folders, strict=True):
             measure_part(of, part, folder, Silent(), frozen=frozen, resources=one)
@@ -120,6 +124,7 @@ def main() -> None:
         "one process": lambda run: run_plan(of, run, Silent(), resources=Resources(workers=1, threads=1)),
         "two processes": lambda run: run_plan(of, run, Silent(), resources=Resources(workers=2, threads=1)),
         f"{given.parts} part(s)": lambda run: in_parts(of, run, given.parts),
+        f"{given.parts} part(s) by an index": lambda run: in_parts(of, run, given.parts, indexed=True),
     }
     if importlib.util.find_spec("ray"):
         ways["Ray on two nodes"] = lambda run: on_ray(of, run)

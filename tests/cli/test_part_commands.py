@@ -66,11 +66,13 @@ def test_the_script_has_the_plan_as_it_was_given(demur):
         "demur plan fashion fashion --limit 600 --set 'conditions.use=[\"fgsm(eps=2/255)\"]' "
         "--set guard_attack.images=0 > shards.toml"
     )
-    assert "demur audit --plan shards.toml --shard 3/3 --out parts/3 --frozen run" in lines
-    assert len(found.out.splitlines()) == 7 + 3 + 3
+    assert lines[2] == "demur index --plan shards.toml --shard 1/3 --out index"
+    assert "demur audit --plan shards.toml --index index --shard 3/3 --out parts/3 --frozen run" in lines
+    assert lines[-1] == "demur merge parts/* --out run --index index"
+    assert len(found.out.splitlines()) == 8 + 3 + 3 + 3
 
 
-def test_the_slurm_script_is_a_shell_script_of_four_jobs_in_order(demur, tmp_path):
+def test_the_slurm_script_is_a_shell_script_of_five_jobs_in_order(demur, tmp_path):
     said = demur("plan", "fashion", "fashion", *QUICK, "--shards", "2", "--as", "slurm").out
     (tmp_path / "bin").mkdir()
     for name, body in (("sbatch", 'echo "$@" >> jobs; wc -l < jobs'), ("demur", 'echo "$@"')):
@@ -81,21 +83,60 @@ def test_the_slurm_script_is_a_shell_script_of_four_jobs_in_order(demur, tmp_pat
     environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
     subprocess.run(["sh", "script.sh"], cwd=tmp_path, env=environment, check=True, capture_output=True)
     jobs = (tmp_path / "jobs").read_text().splitlines()
-    assert len(jobs) == 4
+    assert len(jobs) == 5
     assert "--array=1-2" in jobs[0]
-    assert [f"afterok:{number}" in job for number, job in enumerate(jobs)] == [False, True, True, True]
-    assert "$SLURM_ARRAY_TASK_ID/2 --out parts/$SLURM_ARRAY_TASK_ID --frozen run" in jobs[2]
+    assert "demur index --plan shards.toml --shard $SLURM_ARRAY_TASK_ID/2 --out index" in jobs[0]
+    assert [f"afterok:{number}" in job for number, job in enumerate(jobs)] == [False, True, True, True, True]
+    assert "$SLURM_ARRAY_TASK_ID/2 --out parts/$SLURM_ARRAY_TASK_ID --frozen run" in jobs[3]
 
 
 def test_the_kubernetes_jobs_are_indexed(demur):
     said = demur("plan", "fashion", "fashion", *QUICK, "--shards", "5", "--as", "kubernetes").out
     jobs = list(yaml.safe_load_all(said))
-    assert [job["metadata"]["name"] for job in jobs] == ["demur-clean", "demur-freeze", "demur-others", "demur-merge"]
-    assert [job["spec"]["completions"] for job in jobs] == [5, 1, 5, 1]
-    command = jobs[2]["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    names = ["demur-index", "demur-clean", "demur-freeze", "demur-others", "demur-merge"]
+    assert [job["metadata"]["name"] for job in jobs] == names
+    assert [job["spec"]["completions"] for job in jobs] == [5, 5, 1, 5, 1]
+    command = jobs[3]["spec"]["template"]["spec"]["containers"][0]["command"][-1]
     line = command.replace("demur audit", "echo")
     answer = subprocess.run(["sh", "-c", line], env={"JOB_COMPLETION_INDEX": "4"}, capture_output=True, text=True)
-    assert answer.stdout == "--plan shards.toml --shard 5/5 --out parts/5 --frozen run\n"
+    assert answer.stdout == "--plan shards.toml --index index --shard 5/5 --out parts/5 --frozen run\n"
+
+
+def test_the_index_is_made_once_and_read_by_every_command(demur, parts, good, data, monkeypatch):
+    found = [demur("index", good, data, "--shard", f"{i}/2", "--out", "index") for i in (1, 2)]
+    assert [each.status for each in found] == [0, 0]
+    said = "Part 2/2: 200 of 400 images read, in index/2-of-2"
+    assert found[1].out == f"{said}\nNext, once every part is there: demur audit … --index index\n"
+    again = demur("index", good, data, "--shard", "2/2", "--out", "index")
+    assert "0 of 400 images read; 200 were there already" in again.out
+    monkeypatch.setattr("demur.pipeline.run.shared_scan.SharedScan.__call__", None)
+    use = ("--index", "index")
+    assert [each.status for each in parts(*use)] == [0, 0]
+    assert demur("merge", "parts/1", "parts/2", "--out", "run", *use).status == 0
+    assert demur("freeze", "run", *use).status == 0
+    assert [each.status for each in parts("--frozen", "run", *use)] == [0, 0]
+    found = demur("merge", "parts/1", "parts/2", "--out", "run", *use)
+    assert found.out.endswith("Report: run/report.html\n")
+    single = demur("audit", "--plan", "run/plan.toml", "--out", "run", *use)
+    assert single.status == found.status
+
+
+def test_what_is_wrong_with_an_index_is_said(demur, good, data):
+    found = demur("audit", good, data, "--index", "nothing")
+    assert (found.status, "there is no index in nothing. Make one" in found.err) == (2, True)
+    found = demur("index", good, data, "--out", "index", "--shard", "3/2")
+    assert (found.status, "from 1/N to N/N; got 3/2" in found.err) == (2, True)
+    assert demur("index", good, data, "--out", "index").status == 0
+    Path("index/1-of-1/images.parquet").write_bytes(b"garbage")
+    found = demur("audit", good, data, "--index", "index")
+    assert (found.status, "is not as `demur index` wrote it. Delete" in found.err) == (2, True)
+    found = demur("audit", "fashion", "fashion", "--index", "index")
+    assert (found.status, "is of other images than these: address parquet:" in found.err) == (2, True)
+    Path("taken").write_text("a file")
+    found = demur("index", good, data, "--out", "taken")
+    assert (found.status, "cannot write the folder taken/1-of-1" in found.err) == (2, True)
+    found = demur("audit", good, data, "--index", "s3://bucket/index")
+    assert (found.status, "--index names something on this machine" in found.err) == (2, True)
 
 
 @pytest.mark.slow

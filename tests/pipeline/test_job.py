@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import pickle
 from collections import Counter
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
-from demur.data import build_index, from_tensors, open_data
+from demur.data import Source, build_index, from_tensors, open_data
 from demur.errors import DataError, InputError, ModelError
 from demur.pipeline.job import Job, shard_rows, shards
 from demur.pipeline.plan.plan_file import read_plan
@@ -153,3 +154,30 @@ def test_shards_hold_as_many_rows_as_their_images_allow(data, monkeypatch):
     small = [shard for shard in shards(whole) if shard.condition.name == "clean"]
     assert {len(shard.rows) for shard in small[:-1]} == {32}
     assert np.concatenate([shard.rows for shard in small]).tolist() == list(range(len(whole.index)))
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """The patterns, each with its object marked up to a column."""
+
+    column: int
+    whole: Source = field(default_factory=lambda: tiny.source(30))
+    address: str = "marked"
+    classes: tuple[str, ...] = tiny.CLASSES
+    input_shape: tuple[int, int, int] = tiny.SHAPE
+
+    def __len__(self):
+        return len(self.whole)
+
+    def read(self, positions):
+        for row in self.whole.read(positions):
+            yield replace(row, box=(0, 0, self.column, 8))
+
+
+def test_a_mark_that_was_exchanged_since_the_images_were_read_is_named():
+    source = Marked(3)
+    job = Job.of(resolve(tiny.plan(), source), tiny.classifier(), source, build_index(source))
+    assert job.marks([2, 5])[0].sum() == 2 * 3 * 8
+    for column in (4, 0):
+        with pytest.raises(DataError, match=r"the object of image '000002' is marked otherwise than .* new index"):
+            replace(job, source=Marked(column)).marks([2, 5])

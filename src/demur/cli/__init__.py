@@ -26,6 +26,7 @@ from demur.cli.bench_command import bench
 from demur.cli.certify_commands import certify, labels
 from demur.cli.compare_command import PageCommand, compare
 from demur.cli.explain_command import explain
+from demur.cli.index_command import index
 from demur.cli.matrix_command import matrix
 from demur.cli.monitor_command import monitor
 from demur.cli.part_commands import freeze, merge
@@ -106,6 +107,7 @@ for _name, _work in (
     ("compare", compare),
     ("merge", merge),
     ("freeze", freeze),
+    ("index", index),
     ("plan", plan),
     ("list", list_names),
 ):

@@ -12,6 +12,7 @@ from demur.cli.settings import (
     EngineName,
     GpusPerTask,
     ImageMemory,
+    IndexFolder,
     MemoryPerTask,
     Threads,
     Workers,
@@ -74,6 +75,7 @@ def merge(
     address: EngineAddress = None,
     gpus_per_task: GpusPerTask = 0.0,
     memory_per_task: MemoryPerTask = None,
+    index: IndexFolder = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Put the parts of an audit into one run folder. What no part has is named; of a whole run the report is written.
@@ -84,7 +86,7 @@ def merge(
     from demur.pipeline.run.merged_parts import merge_parts
     from demur.pipeline.run.resources import Resources
 
-    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory, index=index)
     use = own.with_engine(engine, address, gpus_per_task, memory_per_task)
     found = merge_parts(parts, out)
     for note in found.notes:
@@ -131,13 +133,14 @@ def freeze(
     workers: Workers = None,
     threads: Threads = None,
     image_memory: ImageMemory = 512,
+    index: IndexFolder = None,
 ) -> None:
     """Fix what the clean shards decide: fitted signals, thresholds and certificates; before any other is measured."""
     from demur.pipeline.run.part_run import freeze_run
     from demur.pipeline.run.prepare import StandIns
     from demur.pipeline.run.resources import Resources
 
-    use = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    use = Resources(workers=workers, threads=threads, image_memory=image_memory, index=index)
     with progress_display() as progress:
         rows, sha256 = freeze_run(run, progress, others=StandIns(device=device), resources=use)
     print(f"Frozen on {rows:,} clean rows: {sha256}")

@@ -28,6 +28,7 @@ from demur.cli.settings import (
     GpusPerTask,
     GuardFolder,
     ImageMemory,
+    IndexFolder,
     Limit,
     MemoryPerTask,
     Model,
@@ -103,6 +104,7 @@ def audit(
     memory_per_task: MemoryPerTask = None,
     shard: Shard = None,
     frozen: Frozen = None,
+    index: IndexFolder = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of words.")] = False,
 ) -> None:
     """Audit a classifier on labelled images. Without arguments: the shipped classifier on Fashion-MNIST.
@@ -111,13 +113,19 @@ def audit(
     2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
     """
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
-    if guard is not None:
-        refuse_beside("--guard", "the policy of a guard", risk=risk, coverage=coverage, attack_signal=attack_signal)
-        chosen = chosen.with_guard(guard)
-    use = resources_of(workers, threads, image_memory, engine, address, gpus_per_task, memory_per_task)
+    chosen = _guarded(chosen, guard, risk=risk, coverage=coverage, attack_signal=attack_signal)
+    use = resources_of(workers, threads, image_memory, engine, address, gpus_per_task, memory_per_task, index)
     if shard is not None or frozen is not None:
         return audit_part(chosen, shard, frozen, out, device, use)
     return _print_audit(chosen, out, device, use, json=json)
+
+
+def _guarded(chosen: "Plan", guard: Path | None, **others: object) -> "Plan":
+    """The plan with the guard that is audited, if one is, beside which nothing chooses another policy."""
+    if guard is None:
+        return chosen
+    refuse_beside("--guard", "the policy of a guard", **others)
+    return chosen.with_guard(guard)
 
 
 def _print_audit(chosen: "Plan", out: Path | None, device: str | None, use: "Resources", *, json: bool) -> None:

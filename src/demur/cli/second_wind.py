@@ -15,7 +15,7 @@ from contextlib import suppress
 from demur.cli.settings import is_standard
 from demur.containment import follow_crash, has_closed_exits
 
-_COMMANDS = ("audit", "merge", "freeze")
+_COMMANDS = ("audit", "merge", "freeze", "index")
 
 _CRASHES = frozenset({
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGKILL,

@@ -88,6 +88,12 @@ MemoryPerTask = Annotated[
 ]
 
 
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option("--index", metavar="DIR", help="What `demur index` kept of the images: they are not decoded for it."),
+]
+
+
 GuardFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Audit this guard of the model instead of certifying a threshold.")
 ]
@@ -101,6 +107,7 @@ def resources_of(
     address: str | None,
     gpus: float,
     memory: int | None,
+    index: Path | None,
 ) -> "Resources":
     """What a command line lets an audit use.
 
@@ -109,7 +116,7 @@ def resources_of(
     """
     from demur.pipeline.run.resources import Resources
 
-    own = Resources(workers=workers, threads=threads, image_memory=image_memory)
+    own = Resources(workers=workers, threads=threads, image_memory=image_memory, index=index)
     return own.with_engine(engine, address, gpus, memory)
 
 

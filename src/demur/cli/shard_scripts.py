@@ -51,57 +51,66 @@ def _of_the_plan(arguments: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-_PART = "demur audit --plan shards.toml --shard {part} --out parts/{name}"
+_INDEX = "demur index --plan shards.toml --shard {part} --out index"
+_PART = "demur audit --plan shards.toml --index index --shard {part} --out parts/{name}"
+_MERGE = "demur merge parts/* --out run --index index"
+_FREEZE = f"{_MERGE} && demur freeze run --index index"
 
 
 def _commands(plan: str, count: int) -> str:
-    def phase(more: str) -> list[str]:
-        return [_PART.format(part=f"{i}/{count}", name=i) + more for i in range(1, count + 1)]
+    def phase(command: str, more: str = "") -> list[str]:
+        return [command.format(part=f"{i}/{count}", name=i) + more for i in range(1, count + 1)]
 
     return "\n".join(
         [
             f"{plan} > shards.toml",
             "# in any order, on any machines that share this folder; the same command again continues",
-            *phase(""),
+            *phase(_INDEX),
+            "# once all of these have ended, in any order",
+            *phase(_PART),
             "# once all of these have ended",
-            "demur merge parts/* --out run && demur freeze run",
+            _FREEZE,
             "# in any order",
-            *phase(" --frozen run"),
+            *phase(_PART, " --frozen run"),
             "# once all of these have ended",
-            "demur merge parts/* --out run",
+            _MERGE,
             "",
         ]
     )
 
 
 def _slurm(plan: str, count: int) -> str:
-    part = _PART.format(part=f"$SLURM_ARRAY_TASK_ID/{count}", name="$SLURM_ARRAY_TASK_ID")
+    here = {"part": f"$SLURM_ARRAY_TASK_ID/{count}", "name": "$SLURM_ARRAY_TASK_ID"}
+    part = _PART.format(**here)
     return f"""\
 #!/bin/sh
-# Four jobs, each after the one before; give every sbatch the time, memory and partition that it needs.
+# Five jobs, each after the one before; give every sbatch the time, memory and partition that it needs.
 set -eu
 {plan} > shards.toml
-clean=$(sbatch --parsable --array=1-{count} --cpus-per-task=1 --wrap='{part}')
-frozen=$(sbatch --parsable --dependency=afterok:$clean --wrap='demur merge parts/* --out run && demur freeze run')
+index=$(sbatch --parsable --array=1-{count} --cpus-per-task=1 --wrap='{_INDEX.format(**here)}')
+clean=$(sbatch --parsable --dependency=afterok:$index --array=1-{count} --cpus-per-task=1 \\
+  --wrap='{part}')
+frozen=$(sbatch --parsable --dependency=afterok:$clean --wrap='{_FREEZE}')
 others=$(sbatch --parsable --dependency=afterok:$frozen --array=1-{count} --cpus-per-task=1 \\
   --wrap='{part} --frozen run')
-sbatch --dependency=afterok:$others --wrap='demur merge parts/* --out run'
+sbatch --dependency=afterok:$others --wrap='{_MERGE}'
 """
 
 
 def _kubernetes(plan: str, count: int) -> str:
-    part = _PART.format(part=f"$((JOB_COMPLETION_INDEX + 1))/{count}", name="$((JOB_COMPLETION_INDEX + 1))")
-    merge = "demur merge parts/* --out run"
+    here = {"part": f"$((JOB_COMPLETION_INDEX + 1))/{count}", "name": "$((JOB_COMPLETION_INDEX + 1))"}
+    part = _PART.format(**here)
     head = f"""\
 # Write the plan onto the shared volume first: {plan} > shards.toml
 # Then apply these jobs one after the other, each once the one before is complete: kubectl wait
 # --for=condition=complete job/NAME. Put your image, your volume and resources in the marked places.
 """
     jobs = (
+        _job("demur-index", _INDEX.format(**here), count),
         _job("demur-clean", part, count),
-        _job("demur-freeze", f"{merge} && demur freeze run", 1),
+        _job("demur-freeze", _FREEZE, 1),
         _job("demur-others", f"{part} --frozen run", count),
-        _job("demur-merge", merge, 1),
+        _job("demur-merge", _MERGE, 1),
     )
     return head + "---\n".join(jobs)
 
@@ -131,21 +140,24 @@ spec:
 
 
 def _make(plan: str, count: int) -> str:
-    part = _PART.format(part=f"$*/{count}", name="$*")
+    here = {"part": f"$*/{count}", "name": "$*"}
+    part, merge = _PART.format(**here), _MERGE.replace("parts/*", "$(PARTS:%=parts/%)")
     return f"""\
 # make -j PROCESSES; again after any stop.
 PARTS := $(shell seq {count})
 run/report.html: $(PARTS:%=parts/%.others)
-\tdemur merge $(PARTS:%=parts/%) --out run
+\t{merge}
 parts/%.others: run/facts/policies.json
 \t{part} --frozen run && touch $@
 run/facts/policies.json: $(PARTS:%=parts/%.clean)
-\tdemur merge $(PARTS:%=parts/%) --out run && demur freeze run
-parts/%.clean: shards.toml
+\t{merge} && demur freeze run --index index
+parts/%.clean: $(PARTS:%=index/%.made)
 \t{part} && touch $@
+index/%.made: shards.toml
+\t{_INDEX.format(**here)} && touch $@
 shards.toml:
 \t{plan.replace("$", "$$")} > $@.new && mv $@.new $@
-.PRECIOUS: parts/%.clean parts/%.others
+.PRECIOUS: index/%.made parts/%.clean parts/%.others
 """
 
 

@@ -30,6 +30,12 @@ def content_of(row: Row) -> str:
     return digest(repr(pixels.shape).encode() + pixels.tobytes())
 
 
+def mark_of(row: Row) -> str | None:
+    """SHA-256 of the pixels that the object of a row covers, None where they are not known."""
+    mark = row.mark
+    return None if mark is None else digest(mark.numpy().tobytes())
+
+
 def digest(content: bytes) -> str:
     """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
@@ -49,7 +55,22 @@ def still_the_same(row: Row, input_shape: tuple[int, int, int], content: str) ->
     if content_of(row) != content:
         raise DataError(
             f"image {row.sample_id!r} is another one than when this run began: its pixels differ. Bring it back, and "
-            "the same command continues; for the image as it is now, begin a new run. A data set that changes images "
-            "at random, as to augment them, cannot be audited: leave that out."
+            "the same command continues; for the image as it is now, begin a new run, with a new index if it has one. A "
+            "data set that changes images at random, as to augment them, cannot be audited: leave that out."
         )
     return row.image
+
+
+def still_marked(row: Row, mark: str | None) -> Tensor:
+    """The pixels of the object, bool (height, width), of a row that was read before and had some.
+
+    Raises:
+        DataError: they are others now.
+    """
+    if row.mark is None or mark_of(row) != mark:
+        raise DataError(
+            f"the object of image {row.sample_id!r} is marked otherwise than when this run began. Bring its mask "
+            "back, and the same command continues; for the one as it is now, begin a new run, with a new index if it "
+            "has one."
+        )
+    return row.mark

@@ -1,26 +1,23 @@
 """One pass through a source that fixes ids, labels, hashes and splits before anything is measured."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.image_content import content_of, digest
-from demur.data.source import Box, Row, Source, check_shape
+from demur.data.image_content import digest
+from demur.data.scan import Progress, ScannedRow, Scanner, scan
+from demur.data.source import Box, Source
 from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
-_CHUNK = 4096
 _LONGEST = 200
 
 NO_LABEL = -1
 """The label of an image of none of the classes, which no comparison may read; the record has null."""
-
-Progress = Callable[[int, int], None]
-"""Called now and then with (rows seen, rows in all)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +111,6 @@ class Index:
         return np.array([row for row, own in enumerate(self.splits) if own == split], dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class _ScannedRow:
-    position: int
-    content: str
-    mark: str | None
-    row: Row
-
-
 def build_index(
     source: Source,
     *,
@@ -129,6 +118,7 @@ def build_index(
     progress: Progress | None = None,
     exclude: Collection[str] = (),
     held_out: bool = False,
+    scanner: Scanner | None = None,
 ) -> Index:
     """Read every row once and fix what it serves.
 
@@ -138,6 +128,7 @@ def build_index(
         progress: called now and then.
         exclude: contents, as in `Index.contents`, that take no part; those a model was trained on.
         held_out: leave out the rows that the user's own split trains on.
+        scanner: finds the rows; by default they are read here, one after the other, and progress is called.
 
     Raises:
         DataError: no rows, a single class, a label that is no class, repeated ids, pixels outside [0, 1], or a group
@@ -146,7 +137,7 @@ def build_index(
     if limit is not None and limit < 1:
         raise DataError(f"`limit` must be at least 1; got {limit}.")
     _check_source(source)
-    seen = _scan(source, progress)
+    seen = (scanner or partial(scan, progress=progress))(source)
     _check_set(seen, source)
     _check_groups(seen)
     kept = [one for one in seen if one.content not in exclude]
@@ -176,11 +167,11 @@ def _check_source(source: Source) -> None:
             )
 
 
-def _trains(one: _ScannedRow) -> bool:
+def _trains(one: ScannedRow) -> bool:
     return one.row.split == "train"
 
 
-def _index(seen: Sequence[_ScannedRow], kept: Sequence[_ScannedRow], splits: Sequence[Split]) -> Index:
+def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Sequence[Split]) -> Index:
     contents = [one.content for one in kept]
     rows = [one.row for one in kept]
     names = dict.fromkeys(name for row in rows for name in row.meta)
@@ -204,13 +195,16 @@ def _index(seen: Sequence[_ScannedRow], kept: Sequence[_ScannedRow], splits: Seq
     )
 
 
-def unlabelled_index(source: Source, prefix: str, limit: int | None = None) -> tuple[Index, NDArray[np.int64]]:
+def unlabelled_index(
+    source: Source, prefix: str, limit: int | None = None, scanner: Scanner = scan
+) -> tuple[Index, NDArray[np.int64]]:
     """Read every row once, whatever its label and split say: all are of the test split and without a label.
 
     Args:
         source: the set.
         prefix: put before each id, so that it is none of another set.
         limit: keep only so many rows, those with the smallest content hashes.
+        scanner: finds the rows; by default they are read here.
 
     Returns the index, and the labels that it leaves out.
 
@@ -218,7 +212,7 @@ def unlabelled_index(source: Source, prefix: str, limit: int | None = None) -> t
         DataError: no readable row, repeated ids, or pixels outside [0, 1].
     """
     _check_source(source)
-    seen = _scan(source, None, labelled=False)
+    seen = scanner(source, labelled=False)
     _check_readable(seen, source)
     kept = seen if limit is None else _smallest(seen, limit)
     bare = [
@@ -229,34 +223,7 @@ def unlabelled_index(source: Source, prefix: str, limit: int | None = None) -> t
     return _index(bare, bare, ["test"] * len(source)), labels
 
 
-def _scan(source: Source, progress: Progress | None, *, labelled: bool = True) -> list[_ScannedRow]:
-    seen = []
-    for position, row in enumerate(source.read(range(len(source)))):
-        if labelled:
-            for label in (row.label, row.label if row.label2 is None else row.label2):
-                _check_label(label, row.sample_id, source)
-        whole = check_shape(row, source.input_shape)
-        bare = replace(whole, image=None, mask=None)
-        seen.append(_ScannedRow(position, content_of(whole), _marked(whole), bare))
-        if progress is not None and (position + 1) % _CHUNK == 0:
-            progress(position + 1, len(source))
-    return seen
-
-
-def _check_label(label: int, sample_id: str, source: Source) -> None:
-    if not 0 <= label < len(source.classes):
-        raise DataError(
-            f"image {sample_id!r} has label {label}; the {len(source.classes)} classes of {source.address} "
-            f"are numbered 0 to {len(source.classes) - 1}. Correct the labels or name all the classes."
-        )
-
-
-def _marked(row: Row) -> str | None:
-    mark = row.mark
-    return None if mark is None else digest(mark.numpy().tobytes())
-
-
-def _check_set(seen: Sequence[_ScannedRow], source: Source) -> None:
+def _check_set(seen: Sequence[ScannedRow], source: Source) -> None:
     _check_readable(seen, source)
     labels = [one.row.label for one in seen if one.row.error is None]
     if len(set(labels)) == 1:
@@ -266,7 +233,7 @@ def _check_set(seen: Sequence[_ScannedRow], source: Source) -> None:
         )
 
 
-def _check_readable(seen: Sequence[_ScannedRow], source: Source) -> None:
+def _check_readable(seen: Sequence[ScannedRow], source: Source) -> None:
     if all(one.row.error is not None for one in seen):
         reason = f"; the first of {len(seen)} says: {seen[0].row.error}" if seen else ""
         raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
@@ -274,7 +241,7 @@ def _check_readable(seen: Sequence[_ScannedRow], source: Source) -> None:
         raise DataError(f"{source.address} gives the same id to several images; ids must be unique.")
 
 
-def _check_groups(seen: Sequence[_ScannedRow]) -> None:
+def _check_groups(seen: Sequence[ScannedRow]) -> None:
     """A group is a unit of independence: parts of one on both sides of a split would know of each other."""
     parts: dict[str, str | None] = {}
     for one in seen:
@@ -287,20 +254,20 @@ def _check_groups(seen: Sequence[_ScannedRow]) -> None:
             )
 
 
-def _splits_of(seen: Sequence[_ScannedRow], rows: int) -> list[Split]:
+def _splits_of(seen: Sequence[ScannedRow], rows: int) -> list[Split]:
     """The split of every row of the source, kept or not, so that leaving rows out moves no other."""
     units = unit_hashes([one.content for one in seen], [one.row.group for one in seen])
     return assign_splits([one.row.split for one in seen], units, rows)
 
 
-def _leaks(kept: Sequence[_ScannedRow], seen: Sequence[_ScannedRow], splits: Sequence[Split]) -> int:
+def _leaks(kept: Sequence[ScannedRow], seen: Sequence[ScannedRow], splits: Sequence[Split]) -> int:
     serves: dict[str, set[Split]] = {}
     for one in seen:
         serves.setdefault(one.content, set()).add(splits[one.position])
     return sum(splits[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)
 
 
-def _smallest(kept: Sequence[_ScannedRow], limit: int) -> list[_ScannedRow]:
+def _smallest(kept: Sequence[ScannedRow], limit: int) -> list[ScannedRow]:
     """Chosen by a hash of its own, so that being kept says nothing about the split; in source order."""
     ranked = sorted(kept, key=lambda one: (digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
     return sorted(ranked[:limit], key=lambda one: one.position)

@@ -8,7 +8,7 @@ import os
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -44,11 +44,18 @@ class ListedSource(Source, Protocol):
         """Those whose images are never decoded."""
 
 
+def listing(source: Source) -> Iterable[Row] | None:
+    """A source's rows without images, where they are known before these are decoded."""
+    if isinstance(source, RelabelledSource):
+        rows = listing(source.source)
+        return None if rows is None else map(source.under_these, rows)
+    return source.listed if isinstance(source, ListedSource) else None
+
+
 def sample_ids(source: Source) -> tuple[str, ...] | None:
     """The ids of a source's rows, where they are known before images are decoded."""
-    if isinstance(source, RelabelledSource):
-        return sample_ids(source.source)
-    return tuple(row.sample_id for row in source.listed) if isinstance(source, ListedSource) else None
+    rows = listing(source)
+    return None if rows is None else tuple(row.sample_id for row in rows)
 
 
 def without_images(source: Source, lost: Lost) -> Source:
@@ -58,6 +65,12 @@ def without_images(source: Source, lost: Lost) -> Source:
     if not isinstance(source, ListedSource):
         raise TypeError(f"{type(source).__name__} has no rows before its images are decoded")
     return replace(source, lost={**source.lost, **lost})  # type: ignore[type-var]  # every listed source is a dataclass
+
+
+def without_undecoded(source: Source, positions: Iterable[int], errors: Iterable[str | None]) -> Source:
+    """The source in which those images are not decoded of which the errors of an index say that they end processes."""
+    found = {int(at): why for at, why in zip(positions, errors, strict=True) if why and why.startswith(UNDECODED)}
+    return without_images(source, found) if found and listing(source) is not None else source
 
 
 def by_address_without(source: ListedSource) -> tuple[Callable[[str, int, Lost], Source], tuple[str, int, Lost]]:

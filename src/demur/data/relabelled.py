@@ -34,9 +34,16 @@ class RelabelledSource:
 
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions."""
-        for row in self.source.read(positions):
-            second = None if row.label2 is None else self._place(row.label2, row.sample_id)
-            yield replace(row, label=self._place(row.label, row.sample_id), label2=second)
+        return map(self.under_these, self.source.read(positions))
+
+    def under_these(self, row: Row) -> Row:
+        """A row of the source with its labels among these classes.
+
+        Raises:
+            DataError: one is no class of the source.
+        """
+        second = None if row.label2 is None else self._place(row.label2, row.sample_id)
+        return replace(row, label=self._place(row.label, row.sample_id), label2=second)
 
     def _place(self, label: int, sample_id: str) -> int:
         if not 0 <= label < len(self.places):

@@ -7,6 +7,8 @@ import numpy as np
 
 from demur.data.image_folder import is_flat
 from demur.data.index import Index, unlabelled_index
+from demur.data.lost_images import without_undecoded
+from demur.data.scan import Scanner, scan
 from demur.data.source import Source, open_data
 from demur.errors import AddressError, DataError
 from demur.pictures.decode_rules import DECODE_OPTIONS
@@ -83,7 +85,9 @@ def _source_of(address: Address, *defaults: Mapping[str, str]) -> Source:
     return _source_of(address, *others)
 
 
-def unknown_images(source: Source, audited: Index, classes: tuple[str, ...], limit: int | None = None) -> UnknownImages:
+def unknown_images(
+    source: Source, audited: Index, classes: tuple[str, ...], limit: int | None = None, scanner: Scanner = scan
+) -> UnknownImages:
     """One pass through the images that fixes ids and hashes.
 
     Args:
@@ -91,11 +95,12 @@ def unknown_images(source: Source, audited: Index, classes: tuple[str, ...], lim
         audited: those of known classes, whose ids must differ.
         classes: the model's class names.
         limit: keep only so many, those with the smallest content hashes.
+        scanner: finds the rows; by default they are read here.
 
     Raises:
         DataError: no readable image, pixels outside [0, 1], or an id that an audited image has too.
     """
-    index, labels = unlabelled_index(source, unknown_id(""), limit)
+    index, labels = unlabelled_index(source, unknown_id(""), limit, scanner)
     twice = sorted(set(index.sample_ids) & set(audited.sample_ids))
     if twice:
         raise DataError(
@@ -103,6 +108,7 @@ def unknown_images(source: Source, audited: Index, classes: tuple[str, ...], lim
         )
     names = {_plain(name) for name in classes}
     shared = {k: name for k, name in enumerate(source.classes) if _plain(name) in names}
+    source = without_undecoded(source, index.positions, index.errors)
     return UnknownImages(source, index, tuple(shared.values()), int(np.isin(labels, list(shared)).sum()))
 
 

@@ -17,7 +17,7 @@ from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
 from demur.classifier.devices import on_device
 from demur.data import Index, Source, UnknownImages
-from demur.data.image_content import still_the_same
+from demur.data.image_content import still_marked, still_the_same
 from demur.data.kept_images import KeptImages
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
@@ -219,8 +219,7 @@ class Job:
         marked = [at for at, row in enumerate(rows) if self.index.marks and self.index.marks[row] is not None]
         found = self.source.read([int(self.index.positions[rows[at]]) for at in marked])
         for at, row in zip(marked, found, strict=True):
-            if row.mark is not None:
-                masks[at] = row.mark
+            masks[at] = still_marked(row, self.index.marks[rows[at]])
         return masks.to(self.classifier.device), masks.flatten(1).any(dim=1).to(self.classifier.device)
 
     def keys(self, rows: Sequence[int] | IndexRows, name: str) -> Keys:

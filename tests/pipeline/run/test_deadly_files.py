@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from tests import tiny
 
 from demur.data import open_data
-from demur.data.lost_images import UNDECODED, deadly_images, without_images
+from demur.data.lost_images import UNDECODED, deadly_images, without_images, without_undecoded
 from demur.data.relabelled import RelabelledSource
 from demur.errors import DataError
 from demur.pipeline.run import deadly_files
@@ -208,7 +208,7 @@ def spoil(name, how):
         picture.save(place, pnginfo=comment)
 
 
-def demur(*words):
+def demur(*words, status=UNDECLARED):
     """A command in a process of its own, whose decoder has a fault, as have those that it starts."""
     Path("path").mkdir(exist_ok=True)
     Path("path/sitecustomize.py").write_text(DECODER)
@@ -223,7 +223,7 @@ def demur(*words):
         timeout=240,
         check=False,
     )
-    assert done.returncode == UNDECLARED, done.stderr[-3000:]
+    assert done.returncode == status, done.stderr[-3000:]
     return done.stderr
 
 
@@ -246,3 +246,36 @@ def test_a_deadly_file_costs_a_row_whether_or_not_it_is_decoded_when_the_folder_
     before = tiny.hashes(Path("run"))
     demur("audit", "--plan", "plan.toml", "--out", "run", "--workers", workers)
     assert tiny.hashes(Path("run")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_deadly_file_is_a_row_of_the_index_and_whoever_reads_it_meets_none(folder, workers):
+    bad = names(folder)[58]  # which is not decoded when the folder is opened
+    spoil(bad, "segfault")
+    for part in ("1/2", "2/2"):
+        said = demur("index", "--plan", "plan.toml", "--shard", part, "--out", "index", "--workers", workers, status=0)
+        assert (said.count("ended by SIGSEGV") >= 2) == (part == "2/2")
+    said = demur("audit", "--plan", "plan.toml", "--out", "run", "--index", "index", "--workers", workers)
+    assert "ended by" not in said
+    why = {bad: f"{UNDECODED}ended by SIGSEGV"}
+    assert json.loads(Path("run", NAME).read_text()) == why
+    found = read(Path("run"), "low_light(severity=3)").filter(pl.col("error").is_not_null())
+    assert dict(zip(found["sample_id"], found["error"], strict=True)) == why
+
+
+def test_a_source_knows_which_images_an_index_tells_of(folder):
+    errors_of = [None, f"{UNDECODED}ended by SIGSEGV", "torn file"]
+    found = without_undecoded(folder, [0, 7, 8], errors_of)
+    assert errors(found) == {names(folder)[7]: errors_of[1]}
+    assert without_undecoded(folder, [0, 7], [None, "torn file"]) is folder
+    images = tiny.source(20)
+    assert without_undecoded(images, [7], errors_of[1:2]) is images
+
+
+def test_of_a_part_only_its_share_is_searched(folder, flight, monkeypatch):
+    asked = []
+    monkeypatch.setattr(deadly_files, "deadly_parts", lambda _duty, parts, _threads: asked.extend(parts) or iter([]))
+    with pytest.raises(DataError, match="none of them ends another alone"):
+        without_deadly_files([folder], flight, print, lambda rows: range(rows // 3, rows // 2))
+    assert [at for part in asked for at in part] == list(range(30, 45))

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from demur.data import Source
+from demur.data.index_files import StoredScan
 from demur.data.kept_images import KeptImages
 from demur.files import locked
 from demur.pipeline.halving import without_failures
@@ -28,6 +29,7 @@ from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_times import Start
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
+from demur.pipeline.run.shared_scan import SharedScan
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
 
@@ -65,17 +67,18 @@ def begun_run(
 
         @contextmanager
         def reading(resolved: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
-            flight = _taken(out or default_folder(resolved), stack)
+            flight = run_lock(out or default_folder(resolved), stack)
             flights.append(flight)
             sources = without_deadly_files(sources, flight, progress.say)
             with flight.at(READING):
                 yield sources
 
-        job = prepared_job(plan, others, progress.say, reading, kept)
+        scanner = SharedScan(resources, progress.say) if resources.index is None else StoredScan(resources.index)
+        job = prepared_job(plan, others, progress.say, reading, kept, scanner)
         yield _begun(job, flights[0], progress, resources, start, stack)
 
 
-def _taken(path: Path, stack: ExitStack) -> Flight:
+def run_lock(path: Path, stack: ExitStack) -> Flight:
     """Lock a folder, until the stack is left, and see what the process before died of."""
     try_folder(path)
     stack.enter_context(_lock_on(path))

@@ -42,11 +42,16 @@ def as_read_before(run: Path, _plan: Plan, sources: Sequence[Source]) -> Iterato
     yield [_without(source, _lost_of(source, run, unknown=bool(at))) for at, source in enumerate(sources)]
 
 
-def without_deadly_files(sources: Sequence[Source], flight: Flight, say: Callable[[str], object]) -> Sequence[Source]:
+def without_deadly_files(
+    sources: Sequence[Source],
+    flight: Flight,
+    say: Callable[[str], object],
+    share: Callable[[int], range] = range,
+) -> Sequence[Source]:
     """The images of a run and the unknown ones after them, without those that end whoever decodes them.
 
     They are those that the run folder knows of and, where the process before this one died while it read images, those
-    that end others.
+    that end others: of `share`, the positions that are read of so many.
 
     Raises:
         DataError: nobody knows what it died of, most images end processes, or the data cannot be read without them.
@@ -58,7 +63,7 @@ def without_deadly_files(sources: Sequence[Source], flight: Flight, say: Callabl
         return sources
     say(f"the process before this one {death.how} while it read the images; looking for the one that causes it")
     try:
-        found = [_deadly(source) for source in sources]
+        found = [_deadly(source, share(len(source))) for source in sources]
     except (InputError, pickle.PicklingError, TypeError, AttributeError) as error:
         say(f"cannot look for it: {error}")
         return sources
@@ -67,8 +72,8 @@ def without_deadly_files(sources: Sequence[Source], flight: Flight, say: Callabl
     return [_without(source, lost) for source, lost in zip(sources, found, strict=True)]
 
 
-def _deadly(source: Source) -> Lost:
-    every = np.arange(len(source), dtype=np.int64)
+def _deadly(source: Source, positions: range) -> Lost:
+    every = np.array(positions, dtype=np.int64)
     parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
     return {at: f"{UNDECODED}{death.why}" for at, death in deadly_parts(Reading(source), parts, 1)}
 

@@ -11,10 +11,12 @@ from demur.classifier import BoundClassifier
 from demur.classifier.devices import on_device
 from demur.classifier.multiply_adds import multiply_adds
 from demur.containment import contained
-from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
+from demur.data import Source, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.lost_images import without_undecoded
 from demur.data.relabelled import as_opened, under_classes
+from demur.data.scan import Scanner, scan
 from demur.data.unknown_images import unknown_images
 from demur.errors import InputError, ModelError
 from demur.guard.guard_folder import guard_facts, model_place, read_built_on, read_guard
@@ -91,6 +93,7 @@ def prepared_job(
     say: Callable[[str], None],
     reading: Reading = lambda _plan, sources: nullcontext(sources),
     kept: KeptImages | None = None,
+    scanner: Scanner = scan,
 ) -> Job:
     """The job of a plan, before anything is asked of the model.
 
@@ -102,36 +105,47 @@ def prepared_job(
             before they are read, such as to refuse a folder; what it gives is entered while they are, and they are
             read from the sources it gives.
         kept: where the images that are read now are kept; by default some are.
+        scanner: finds the rows of the images; by default they are read here, one after the other.
 
     Raises:
         InputError: something that is named cannot be used.
     """
-    address = None if others.classifier is not None else plan.model.address
-    source = others.source
-    if source is None:  # one without rows is false
-        source = open_data_for(address, plan.data.address)
-        plan = plan.with_data(source.address)
-    check_batch(plan, source)
-    classifier = _classifier(plan, source, others)
-    source = under_classes(source, classifier.classes, plan.model.address)
+    plan, source, classifier = images_and_model(plan, others)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     setup = _setup(plan if guard is None else _guarded(plan, guard), source, classifier, say)
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
-    with reading(setup.plan, [source, *_unknown(plan, source, others.unknown)]) as (source, *unknown):
+    with reading(setup.plan, [source, *unknown_source(plan, source, others)]) as (source, *unknown):
         say("reading the images")
-        index = build_index(KeepingSource(source, kept), limit=plan.data.limit, exclude=learned, held_out=True)
-        strangers = _unknown_images(plan, unknown, index, classifier)
-    if guard is not None:
-        index = _all_test(index)
+        limit, keeping = plan.data.limit, KeepingSource(source, kept)
+        index = build_index(keeping, limit=limit, exclude=learned, held_out=True, scanner=scanner)
+        found = [unknown_images(each, index, classifier.classes, limit, scanner) for each in unknown]
+    source = without_undecoded(source, index.positions, index.errors)
+    index = index if guard is None else _all_test(index)
     check_sites(setup.policies, index)
     check_strata(index, plan.conditions.strata, plan.conditions.least)
+    address = None if others.classifier is not None else plan.model.address
     lines = preprocessing_lines(address, classifier, as_opened(source))
-    parts = {"model": address, "unknown": strangers, "kept": kept, "preprocessing": lines}
+    parts = {"model": address, "unknown": next(iter(found), None), "kept": kept, "preprocessing": lines}
     job = Job.of(setup, classifier, source, index, **parts)
     for sentence in job.growths():
         say(sentence)
     return job if guard is None else _with_guard(job, guard)
+
+
+def images_and_model(plan: Plan, others: StandIns) -> tuple[Plan, Source, BoundClassifier]:
+    """The plan with the address of its images as they are opened, these under the classes of the model, and the model.
+
+    Raises:
+        InputError: something that is named cannot be used.
+    """
+    source = others.source
+    if source is None:  # one without rows is false
+        source = open_data_for(None if others.classifier is not None else plan.model.address, plan.data.address)
+        plan = plan.with_data(source.address)
+    check_batch(plan, source)
+    classifier = _classifier(plan, source, others)
+    return plan, under_classes(source, classifier.classes, plan.model.address), classifier
 
 
 def _bears(plan: Plan, classifier: BoundClassifier) -> dict[str, bool]:
@@ -197,14 +211,9 @@ def _classifier(plan: Plan, source: Source, others: StandIns) -> BoundClassifier
     return classifier if others.device is None else on_device(classifier, others.device)
 
 
-def _unknown(plan: Plan, source: Source, stand_in: Source | None) -> list[Source]:
+def unknown_source(plan: Plan, source: Source, others: StandIns) -> list[Source]:
     """The images of none of the classes that were given or that the plan names, if so."""
     if plan.data.unknown is None:
         return []
+    stand_in = others.unknown
     return [open_unknown(plan.data.unknown, source) if stand_in is None else check_same_shape(stand_in, source)]
-
-
-def _unknown_images(
-    plan: Plan, unknown: Sequence[Source], index: Index, classifier: BoundClassifier
-) -> UnknownImages | None:
-    return unknown_images(unknown[0], index, classifier.classes, plan.data.limit) if unknown else None

@@ -1,8 +1,9 @@
-"""What an audit may use: an engine, processes, threads, memory. No part of a plan, and of no result."""
+"""What an audit may use: an engine, processes, threads, memory, an index. No part of a plan, and of no result."""
 
 import math
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from demur.data.kept_images import BUDGET
 from demur.errors import InputError, unknown
@@ -30,6 +31,7 @@ class Resources:
         address: where the cluster is, such as "auto"; by default one is started on this machine.
         gpus: GPUs that a task of a cluster needs, parts of one among them.
         memory: MiB that a task of a cluster needs, by which it is placed.
+        index: a folder that has what is to be known of the images, so that they need not be decoded for it.
     """
 
     workers: int | None = None
@@ -39,6 +41,7 @@ class Resources:
     address: str | None = None
     gpus: float = 0.0
     memory: int | None = None
+    index: Path | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
