@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def _body(node: ast.FunctionDef) -> int:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOM)))
 def test_a_file_is_small_and_finished(path):
     assert not complaints(path.read_text(), prints="cli" in path.relative_to(ROOM).parts)
+
+
+def test_a_file_name_stands_once():
+    names = Counter(path.name for path in FILES if path.name != "__init__.py")
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_the_median_file_is_short():

@@ -7,9 +7,9 @@ from dataclasses import replace
 from obstore.store import MemoryStore
 
 from demur.remote import copies
-from demur.remote.addresses import RemoteFolder
 from demur.remote.copy_index import CopyIndex
 from demur.remote.objects import Objects
+from demur.remote.remote_folder import RemoteFolder
 from demur.remote.working_copy import WorkingCopy
 
 ADDRESS = "s3://bucket/runs/first"

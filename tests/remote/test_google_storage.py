@@ -12,9 +12,9 @@ from tests.remote.gcs_server import Server
 from demur.errors import RunError
 from demur.files import locked
 from demur.remote import working_folder
-from demur.remote.addresses import RemoteFolder
 from demur.remote.copy_index import CopyIndex
 from demur.remote.objects import ConflictError, Version, open_objects
+from demur.remote.remote_folder import RemoteFolder
 from demur.remote.working_copy import WorkingCopy
 
 ADDRESS = "gs://bucket/runs/first"

@@ -7,9 +7,9 @@ import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
 
 from demur.errors import AddressError, InputError, MissingExtraError, RunError
-from demur.remote.addresses import RemoteFolder, is_remote
 from demur.remote.copies import matching_folders
 from demur.remote.objects import ConflictError, Version, open_objects
+from demur.remote.remote_folder import RemoteFolder, is_remote
 
 
 @pytest.fixture

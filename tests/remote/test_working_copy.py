@@ -15,8 +15,8 @@ from demur.openings import FILE as OPENED
 from demur.pipeline.run import flight
 from demur.pipeline.run.run_writer import RunWriter
 from demur.remote import addressed, copies, working_copy, working_folder
-from demur.remote.addresses import RemoteFolder
 from demur.remote.objects import Objects
+from demur.remote.remote_folder import RemoteFolder
 from demur.remote.shared_lines import FILE, FOLDER
 
 ADDRESS = "s3://bucket/runs/first"

@@ -23,8 +23,8 @@ from demur.analysis import analyse, write_results
 from demur.cli import main
 from demur.errors import InputError, RunError
 from demur.remote import working_folder
-from demur.remote.addresses import RemoteFolder
 from demur.remote.objects import open_objects
+from demur.remote.remote_folder import RemoteFolder
 from demur.report import write
 
 ADDRESS = "s3://bucket/runs/first"

@@ -9,7 +9,7 @@ from demur.cli.settings import progress_display, results_alone
 from demur.errors import InputError
 
 if TYPE_CHECKING:
-    from demur.pipeline.estimate.estimate import Estimate, Machines
+    from demur.pipeline.estimate.plan_estimate import Estimate, Machines
     from demur.pipeline.plan.plan_file import Plan
 
 Estimated = Annotated[
@@ -48,7 +48,7 @@ def print_estimate(chosen: "Plan", on: "Machines", device: str | None, *, as_jso
     """Try the plan, and print what it will take."""
     import torch
 
-    from demur.pipeline.estimate.estimate import estimate
+    from demur.pipeline.estimate.plan_estimate import estimate
     from demur.pipeline.run.prepare import StandIns
 
     torch.set_num_threads(1)  # as in each process of an audit

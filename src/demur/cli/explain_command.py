@@ -49,7 +49,7 @@ def explain(
     from demur.adapters.declarations import declared
     from demur.attribution.explain_model import open_model
     from demur.attribution.explain_run import TABLE, explain_pictures, find_pictures
-    from demur.classifier.placement import on_device
+    from demur.classifier.devices import on_device
     from demur.cli.settings import progress_display
     from demur.pipeline.run.run_writer import try_folder
 

@@ -195,7 +195,7 @@ def plan(
     if shards is not None:
         print(shard_script(sys.argv[2:], shards, as_), end="")
     elif estimate:
-        from demur.pipeline.estimate.estimate import Machines
+        from demur.pipeline.estimate.plan_estimate import Machines
 
         print_estimate(chosen, Machines(machines=machines, workers=workers, price=price_per_hour), device, as_json=json)
     else:

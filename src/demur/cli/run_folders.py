@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from demur.errors import InputError
 from demur.remote import is_remote, matching_folders, working_folder
-from demur.remote.addresses import RemoteFolder
+from demur.remote.remote_folder import RemoteFolder
 
 
 class RunFolder:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from demur.classifier import BoundClassifier
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.errors import DataError, InputError, ModelError
 from demur.evidence import Evidence, scores_of
 from demur.guard.card import Card

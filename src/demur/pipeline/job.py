@@ -15,7 +15,7 @@ from torch import Tensor
 from demur.adapters import load_model
 from demur.attribution import AttributionMap
 from demur.classifier import BoundClassifier
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.data import Index, Source, UnknownImages
 from demur.data.image_content import still_the_same
 from demur.data.kept_images import KeptImages

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from demur.errors import DemurError, InputError
 from demur.files import mirrored
-from demur.remote.addresses import RemoteFolder, is_remote
 from demur.remote.copy_index import CopyIndex
 from demur.remote.lease import FILE as LEASE
 from demur.remote.objects import open_objects
+from demur.remote.remote_folder import RemoteFolder, is_remote
 from demur.remote.working_copy import WorkingCopy
 
 CACHE = "DEMUR_CACHE"

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from demur.errors import InputError, RunError, brief, missing_extra
-from demur.remote.addresses import RemoteFolder
+from demur.remote.remote_folder import RemoteFolder
 
 PATIENCE = 300.0
 """Seconds for which a request is tried again."""

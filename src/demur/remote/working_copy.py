@@ -19,11 +19,11 @@ from pathlib import Path
 
 from demur.errors import DemurError, InputError, RunError
 from demur.files import JOURNAL, Mirror, write_here
-from demur.remote.addresses import RemoteFolder
 from demur.remote.copy_index import Copied, CopyIndex
 from demur.remote.lease import FILE as LEASE
 from demur.remote.lease import Lease
 from demur.remote.objects import BATCH, ConflictError, Objects, Version, batched
+from demur.remote.remote_folder import RemoteFolder
 from demur.remote.shared_lines import FOLDER as OPENED
 from demur.remote.shared_lines import SharedLines
 from demur.seal import sha256_of

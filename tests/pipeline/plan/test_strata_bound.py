@@ -14,7 +14,7 @@ from demur.data.lost_images import ListedSource
 from demur.data.relabelled import under_classes
 from demur.data.source import UNREAD
 from demur.pipeline.drawn_rows import Draw, attackable, drawn_rows
-from demur.pipeline.estimate.estimate import Machines, estimate
+from demur.pipeline.estimate.plan_estimate import Machines, estimate
 from demur.pipeline.plan.plan_file import Plan, read_plan
 from demur.pipeline.plan.plan_tables import Conditions
 from demur.pipeline.plan.resolve import resolve

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from demur.analysis.aggregates.counted_tables import CountedRun
-from demur.analysis.aggregates.sampling import sample_tables
+from demur.analysis.aggregates.image_sample import sample_tables
 from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards, refusal
 from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import Run

@@ -8,7 +8,7 @@ import torch
 
 from demur.attribution.explain_model import open_model
 from demur.classifier import BoundClassifier
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.errors import InputError
 from demur.evidence import Evidence
 from demur.pipeline.job import Job

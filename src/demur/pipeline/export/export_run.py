@@ -14,7 +14,7 @@ import numpy as np
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.data import Index, Source, build_index
 from demur.data.relabelled import under_classes
 from demur.errors import InputError, ModelError

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
+from demur.classifier.devices import on_device
 from demur.classifier.multiply_adds import multiply_adds
-from demur.classifier.placement import on_device
 from demur.containment import contained
 from demur.data import Source, UnknownImages, build_index, check_same_shape, open_unknown
 from demur.data.index import Index

@@ -13,7 +13,7 @@ from demur.attacks.noise import Noise
 from demur.attacks.pgd import PGD
 from demur.attacks.square import Square
 from demur.classifier import BoundClassifier
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.errors import InputError
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.sanity.trial_sample import Finding, TrialSample, with_fields, with_larger_eps

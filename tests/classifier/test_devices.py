@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from demur.classifier.placement import on_device
+from demur.classifier.devices import on_device
 from demur.errors import InputError
 
 

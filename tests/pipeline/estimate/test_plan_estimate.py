@@ -7,7 +7,7 @@ from tests import tiny
 
 from demur.cli.estimate_command import estimate_words, refuse_without_estimate
 from demur.errors import InputError
-from demur.pipeline.estimate.estimate import FITTING, READING, REPORT, Machines, Stage, Trial, _on, estimate
+from demur.pipeline.estimate.plan_estimate import FITTING, READING, REPORT, Machines, Stage, Trial, _on, estimate
 from demur.pipeline.estimate.probe import stands_for
 from demur.pipeline.plan.conditions import conditions
 from demur.pipeline.run.prepare import StandIns
