@@ -13,7 +13,7 @@ import torch
 import demur
 from demur.analysis import analyse, write_results
 from demur.analysis.acceptance import judge_gates
-from demur.analysis.aggregates import kept_aggregates, sampling
+from demur.analysis.aggregates import image_sample, kept_aggregates
 from demur.analysis.aggregates.binned_tables import WORDS
 from demur.analysis.aggregates.shard_counts import batch_rows, batches, count_shards
 from demur.analysis.row_sample import RowSample
@@ -105,8 +105,8 @@ def counted(folder, tmp_path_factory):
     """Of a sample of a quarter of the clean images and a fifth of the corrupted ones."""
     run = shutil.copytree(folder, tmp_path_factory.mktemp("counted") / "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "CLEAN_ROWS", ROWS // 4)
-        patch.setattr(sampling, "CORRUPTED_ROWS", 5 * ROWS // 5)
+        patch.setattr(image_sample, "CLEAN_ROWS", ROWS // 4)
+        patch.setattr(image_sample, "CORRUPTED_ROWS", 5 * ROWS // 5)
         return write_results(run, rows="counted")
 
 
@@ -304,8 +304,8 @@ def test_shards_that_are_not_what_the_manifest_says_are_named(folder):
 
 
 def test_clean_rows_are_kept_however_many_corruptions_there_are(folder, monkeypatch):
-    monkeypatch.setattr(sampling, "CORRUPTED_ROWS", 100)
-    tables, logits = sampling.sample_tables(open_run(folder), shard_entries(folder))
+    monkeypatch.setattr(image_sample, "CORRUPTED_ROWS", 100)
+    tables, logits = image_sample.sample_tables(open_run(folder), shard_entries(folder))
     assert len(tables["clean"]) == len(logits) == ROWS
     corrupted = [
         set(table["sample_id"]) for name, table in tables.items() if name.startswith(("gauss", "low", "contr"))
@@ -313,8 +313,8 @@ def test_clean_rows_are_kept_however_many_corruptions_there_are(folder, monkeypa
     assert len(corrupted) == 5
     assert all(each == corrupted[0] for each in corrupted)
     assert 5 < len(corrupted[0]) < 50
-    monkeypatch.setattr(sampling, "CLEAN_LOGITS", 200 * len(CLASSES))
-    tables, _ = sampling.sample_tables(open_run(folder), shard_entries(folder))
+    monkeypatch.setattr(image_sample, "CLEAN_LOGITS", 200 * len(CLASSES))
+    tables, _ = image_sample.sample_tables(open_run(folder), shard_entries(folder))
     assert 150 < len(tables["clean"]) < 300
     assert set(tables["clean"]["sample_id"]) >= corrupted[0] | set(
         tables[next(n for n in tables if "pgd" in n)]["sample_id"]
@@ -324,7 +324,7 @@ def test_clean_rows_are_kept_however_many_corruptions_there_are(folder, monkeypa
 def test_a_condition_without_shards_is_counted_as_no_rows(folder):
     run = replace(
         open_run(folder),
-        sample=RowSample(*sampling.sample_tables(open_run(folder), shard_entries(folder)), pl.DataFrame()),
+        sample=RowSample(*image_sample.sample_tables(open_run(folder), shard_entries(folder)), pl.DataFrame()),
     )
     entries = shard_entries(folder)
     name = next(entry["name"] for entry in run.conditions("corruption"))
