@@ -55,8 +55,8 @@ def still_the_same(row: Row, input_shape: tuple[int, int, int], content: str) ->
     if content_of(row) != content:
         raise DataError(
             f"image {row.sample_id!r} is another one than when this run began: its pixels differ. Bring it back, and "
-            "the same command continues; for the image as it is now, begin a new run, with a new index if it has one. A "
-            "data set that changes images at random, as to augment them, cannot be audited: leave that out."
+            "the same command continues; for the image as it is now, begin a new run, with a new index if it has one. "
+            "A data set that changes images at random, as to augment them, cannot be audited: leave that out."
         )
     return row.image
 

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.data.compact import Digests, Texts
 from demur.data.image_content import digest
 from demur.data.scan import Progress, ScannedRow, Scanner, scan
 from demur.data.source import Box, Source
@@ -46,10 +47,10 @@ class Index:
     """
 
     positions: NDArray[np.int64]
-    sample_ids: tuple[str, ...]
+    sample_ids: Sequence[str]
     labels: NDArray[np.int64]
     groups: tuple[str | None, ...]
-    contents: tuple[str, ...]
+    contents: Sequence[str]
     splits: tuple[Split, ...]
     errors: tuple[str | None, ...]
     sha256: str
@@ -87,8 +88,8 @@ class Index:
     def rows_sha256(self) -> dict[str, str]:
         """Hashes of what is known of the rows, in their order: two indices with the same ones hold the same records."""
         parts = {
-            "ids": self.sample_ids,
-            "images": self.contents,
+            "ids": [*self.sample_ids],
+            "images": [*self.contents],
             "labels": self.labels.tolist(),
             "splits": self.splits,
             "groups": self.groups,
@@ -177,10 +178,10 @@ def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Seque
     names = dict.fromkeys(name for row in rows for name in row.meta)
     return Index(
         positions=np.array([one.position for one in kept], dtype=np.int64),
-        sample_ids=tuple(row.sample_id for row in rows),
+        sample_ids=Texts.of(row.sample_id for row in rows),
         labels=np.array([row.label for row in rows], dtype=np.int64),
         groups=tuple(row.group for row in rows),
-        contents=tuple(contents),
+        contents=Digests.of(contents),
         splits=tuple(splits[one.position] for one in kept),
         errors=tuple(one.row.error for one in kept),
         sha256=digest("\n".join(sorted(f"{one.content} {one.row.label}" for one in kept)).encode()),

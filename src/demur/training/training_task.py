@@ -61,7 +61,7 @@ def split(index: Index) -> TrainingSplit:
             "there are no images to learn from: the data's own split calls all of them held out. Name the images to "
             "learn from 'train', or leave the split out and 60 % are set aside for training."
         )
-    seen = {index.contents[row] for row in np.flatnonzero(learned)}
+    seen = {index.contents[row] for row in np.flatnonzero(learned).tolist()}
     others = np.array([content not in seen for content in index.contents])
     held_out = others & np.array([name != "train" for name in index.own_splits])
     splits = assign_splits(index.own_splits, units, int(held_out.sum()))

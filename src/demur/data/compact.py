@@ -1,0 +1,103 @@
+"""Sequences of texts and of hashes that take little more memory than what they say, for sets of millions of images."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEX = 64
+
+
+class Texts(Sequence[str]):
+    """Texts that lie one behind the other in one piece of memory.
+
+    Args:
+        content: all of them, encoded.
+        ends: where each ends in it.
+    """
+
+    __slots__ = ("_content", "_ends")
+
+    def __init__(self, content: bytes, ends: NDArray[np.int64]) -> None:
+        self._content, self._ends = content, ends
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Texts":
+        """These texts; names of files that are no text among them."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        return cls(b"".join(encoded), np.cumsum([len(each) for each in encoded], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        if isinstance(place, slice):
+            return tuple(self[at] for at in range(*place.indices(len(self))))
+        at = range(len(self))[place]
+        return self._text(int(self._ends[at - 1]) if at else 0, int(self._ends[at]))
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in self._ends.tolist():
+            yield self._text(start, end)
+            start = end
+
+    def _text(self, start: int, end: int) -> str:
+        return self._content[start:end].decode("utf-8", "surrogatepass")
+
+    def __eq__(self, other: object) -> bool:
+        return _are_equal(self, other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any sequence that is compared by what is in it
+
+
+class Digests(Sequence[str]):
+    """SHA-256 hashes, held as bytes and given as hexadecimal digits.
+
+    Args:
+        content: uint8 (hashes, 32).
+    """
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: NDArray[np.uint8]) -> None:
+        self._content = content
+
+    @classmethod
+    def of(cls, digests: Iterable[str]) -> "Digests":
+        """These hashes, of 64 hexadecimal digits each."""
+        found = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
+        return cls(found.reshape(-1, _HEX // 2))
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        if isinstance(place, slice):
+            return tuple(Digests(self._content[place]))
+        return self._content[place].tobytes().hex()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _HEX):
+            digits = self._content[start : start + _HEX].tobytes().hex()
+            yield from (digits[at : at + _HEX] for at in range(0, len(digits), _HEX))
+
+    def __eq__(self, other: object) -> bool:
+        return _are_equal(self, other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any sequence that is compared by what is in it
+
+
+def _are_equal(own: Sequence[str], other: Any) -> bool:
+    if not isinstance(other, (tuple, list, Texts, Digests)):
+        return NotImplemented
+    return len(own) == len(other) and all(a == b for a, b in zip(own, other, strict=True))

@@ -1,0 +1,58 @@
+"""Compact sequences are what a tuple of the same is, in a fraction of its memory."""
+
+import hashlib
+import pickle
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demur.data.compact import Digests, Texts
+
+TEXTS = st.lists(st.text(st.characters(exclude_categories=()), max_size=6), max_size=8)
+HASHES = st.lists(st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"), max_size=140)
+
+
+def check(found, plain):
+    assert len(found) == len(plain)
+    assert tuple(found) == tuple(found[at] for at in range(len(plain))) == plain
+    assert tuple(found[at] for at in range(-len(plain), 0)) == plain
+    assert found == plain
+    assert found == list(plain)
+    assert found != (*plain, "more")
+    assert not plain or found != ("other", *plain[1:])
+    assert found != 3
+    for part in (slice(None, 2), slice(1, None), slice(None, None, -1), slice(5, 3)):
+        assert found[part] == plain[part]
+    again = pickle.loads(pickle.dumps(found))
+    assert again == found
+    assert tuple(again) == plain
+    for beyond in (len(plain), -len(plain) - 1):
+        with pytest.raises(IndexError):
+            found[beyond]
+
+
+@given(TEXTS)
+def test_texts_are_those_that_were_given(texts):
+    check(Texts.of(texts), tuple(texts))
+
+
+@given(HASHES)
+def test_hashes_are_those_that_were_given(hashes):
+    check(Digests.of(hashes), tuple(hashes))
+
+
+def memory(make):
+    tracemalloc.start()
+    kept = make()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return size / len(kept)
+
+
+def test_they_take_little_more_than_what_they_say():
+    hashes = [hashlib.sha256(bytes([at % 256, at // 256])).hexdigest() for at in range(20_000)]
+    names = [f"class_{at % 7}/{at:08d}.jpeg" for at in range(20_000)]
+    assert memory(lambda: Digests.of(hashes)) < 40
+    assert memory(lambda: Texts.of(names)) < 21 + 8 + 4
