@@ -1,10 +1,12 @@
 import hashlib
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
 from demur.data import build_index, from_tensors
+from demur.data.image_content import Contents
 from demur.data.source import Row
 from demur.errors import DataError
 
@@ -148,3 +150,19 @@ def test_unusable_sets_are_refused(source, says):
 def test_a_limit_of_nothing_is_refused():
     with pytest.raises(DataError, match="at least 1; got 0"):
         build_index(source_of(images_of(4)), limit=0)
+
+
+def test_contents_are_read_as_text_and_kept_as_bytes():
+    texts = tuple(hashlib.sha256(f"{number}".encode()).hexdigest() for number in range(300))
+    kept = Contents(texts)
+    assert (tuple(kept), len(kept), kept[7], kept[np.int64(7)], kept[-1]) == (texts, 300, texts[7], texts[7], texts[-1])
+    assert (kept[3:9], kept[::-50], kept[300:]) == (texts[3:9], texts[::-50], ())
+    assert texts[5] in kept
+    assert kept.index(texts[5]) == 5
+    with pytest.raises(IndexError):
+        kept[300]
+    again = pickle.loads(pickle.dumps(kept))
+    assert (again, hash(again)) == (kept, hash(kept))
+    assert kept not in (Contents(texts[:-1]), texts)
+    assert len(pickle.dumps(kept)) < 34 * 300
+    assert len(Contents(())) == 0

@@ -1,6 +1,8 @@
 """What an image is known by: the hash of its decoded pixels, by which it is also known again."""
 
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import SupportsIndex, overload
 
 from torch import Tensor
 
@@ -8,6 +10,46 @@ from demur.data.source import Row, check_shape
 from demur.errors import DataError
 
 _ROUNDING = 1e-6  # how far resizing may push a pixel out of [0, 1]
+
+_SIZE = 32  # bytes of a hash
+
+
+class Contents(Sequence[str]):
+    """Hashes of rows, kept as 32 bytes each instead of 113 as text; they are read as text.
+
+    Args:
+        hashes: SHA-256 in hexadecimal digits, row by row.
+    """
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, hashes: Iterable[str]) -> None:
+        packed = bytearray()
+        for each in hashes:
+            packed += bytes.fromhex(each)
+        self._packed = bytes(packed)
+
+    def __len__(self) -> int:
+        return len(self._packed) // _SIZE
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._packed[at : at + _SIZE].hex() for at in range(0, len(self._packed), _SIZE))
+
+    @overload
+    def __getitem__(self, row: SupportsIndex) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, row: SupportsIndex | slice) -> str | tuple[str, ...]:
+        rows = range(len(self))[row]
+        if isinstance(rows, range):
+            return tuple(self[each] for each in rows)
+        return self._packed[rows * _SIZE : (rows + 1) * _SIZE].hex()
+
+    def __eq__(self, other: object) -> bool:
+        return self._packed == other._packed if isinstance(other, Contents) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._packed)
 
 
 def content_of(row: Row) -> str:

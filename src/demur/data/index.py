@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.image_content import digest
+from demur.data.image_content import Contents, digest
 from demur.data.scan import Progress, ScannedRow, Scanner, scan
 from demur.data.source import Box, Source
 from demur.errors import DataError, brief, legible
@@ -50,7 +50,7 @@ class Index:
     sample_ids: tuple[str, ...]
     labels: NDArray[np.int64]
     groups: tuple[str | None, ...]
-    contents: tuple[str, ...]
+    contents: Contents
     splits: tuple[Split, ...]
     errors: tuple[str | None, ...]
     sha256: str
@@ -89,7 +89,7 @@ class Index:
         """Hashes of what is known of the rows, in their order: two indices with the same ones hold the same records."""
         parts = {
             "ids": self.sample_ids,
-            "images": self.contents,
+            "images": list(self.contents),
             "labels": self.labels.tolist(),
             "splits": self.splits,
             "groups": self.groups,
@@ -173,7 +173,6 @@ def _trains(one: ScannedRow) -> bool:
 
 
 def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Sequence[Split]) -> Index:
-    contents = [one.content for one in kept]
     rows = [one.row for one in kept]
     names = dict.fromkeys(name for row in rows for name in row.meta)
     return Index(
@@ -181,11 +180,11 @@ def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Seque
         sample_ids=tuple(row.sample_id for row in rows),
         labels=np.array([row.label for row in rows], dtype=np.int64),
         groups=tuple(row.group for row in rows),
-        contents=tuple(contents),
+        contents=Contents(one.content for one in kept),
         splits=tuple(splits[one.position] for one in kept),
         errors=tuple(one.row.error for one in kept),
         sha256=_sha256(kept),
-        duplicates=len(contents) - len(set(contents)),
+        duplicates=len(kept) - len({one.content for one in kept}),
         own_splits=tuple(row.split for row in rows),
         meta={name: tuple(row.meta.get(name) for row in rows) for name in names},
         labels2=tuple(row.label2 for row in rows),
