@@ -104,15 +104,12 @@ def _split(own: OwnSplit | None, unit: str, rows: int) -> Split:
 def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> list[str]:
     """For each row the hash of its unit: the smallest one of its groups' names or, without groups, its content's."""
     units = _units(contents, groups)
-    own = [
-        _salted("group", group) if group is not None else _salted("content", content)
-        for content, group in zip(contents, groups, strict=True)
-    ]
-    smallest: dict[tuple[int, bool], str] = {}
-    for unit, group, value in zip(units, groups, own, strict=True):
-        key = (unit, group is not None)
-        smallest[key] = min(value, smallest.get(key, value))
-    return [smallest.get((unit, True)) or smallest[unit, False] for unit in units]
+    named, plain = ([""] * (max(units, default=-1) + 1) for _ in range(2))
+    for unit, content, group in zip(units, contents, groups, strict=True):
+        smallest = plain if group is None else named
+        value = _salted("content", content) if group is None else _salted("group", group)
+        smallest[unit] = min(value, smallest[unit] or value)
+    return [named[unit] or plain[unit] for unit in units]
 
 
 def _units(contents: Sequence[str], groups: Sequence[str | None]) -> list[int]:
@@ -120,18 +117,21 @@ def _units(contents: Sequence[str], groups: Sequence[str | None]) -> list[int]:
     from scipy.sparse import coo_matrix  # a guard never needs it, and takes long to import it
     from scipy.sparse.csgraph import connected_components
 
-    names: dict[tuple[str, str], int] = {}
-    links = [(row, _number(names, ("content", content))) for row, content in enumerate(contents)]
-    links += [(row, _number(names, ("group", group))) for row, group in enumerate(groups) if group is not None]
-    rows, shared = np.array(links, dtype=np.int64).reshape(-1, 2).T
-    size = len(contents) + len(names)
-    graph = coo_matrix((np.ones(len(links), dtype=np.int8), (rows, shared + len(contents))), shape=(size, size))
+    rows = len(contents)
+    grouped = np.array([row for row, group in enumerate(groups) if group is not None], dtype=np.int64)
+    own = _numbers(contents)
+    shared = _numbers([group for group in groups if group is not None]) + rows
+    ends = np.concatenate([np.arange(rows), grouped]), np.concatenate([own, shared]) + rows
+    graph = coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(3 * rows, 3 * rows))
     components: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return [int(component) for component in components[: len(contents)]]
+    found: list[int] = np.unique(components[:rows], return_inverse=True)[1].tolist()
+    return found
 
 
-def _number(names: dict[tuple[str, str], int], name: tuple[str, str]) -> int:
-    return names.setdefault(name, len(names))
+def _numbers(texts: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each text, the same for the same one, less than how many there are."""
+    numbers: dict[str, int] = {}
+    return np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
 
 
 def _salted(kind: str, text: str) -> str:

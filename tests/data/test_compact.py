@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +57,10 @@ def test_they_take_little_more_than_what_they_say():
     names = [f"class_{at % 7}/{at:08d}.jpeg" for at in range(20_000)]
     assert memory(lambda: Digests.of(hashes)) < 40
     assert memory(lambda: Texts.of(names)) < 21 + 8 + 4
+
+
+def test_numbers_of_numpy_lead_to_them():
+    hashes = [hashlib.sha256(bytes([at])).hexdigest() for at in range(9)]
+    for found in (Digests.of(hashes), Texts.of(hashes)):
+        assert found[np.int64(7)] == hashes[7]
+        assert found.index(hashes[5]) == 5

@@ -1,5 +1,6 @@
 """Sequences of texts and of hashes that take little more memory than what they say, for sets of millions of images."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -25,8 +26,11 @@ class Texts(Sequence[str]):
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Texts":
         """These texts; names of files that are no text among them."""
-        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        return cls(b"".join(encoded), np.cumsum([len(each) for each in encoded], dtype=np.int64))
+        content, ends = bytearray(), array("q")
+        for text in texts:
+            content += text.encode("utf-8", "surrogatepass")
+            ends.append(len(content))
+        return cls(bytes(content), np.array(ends, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -71,8 +75,10 @@ class Digests(Sequence[str]):
     @classmethod
     def of(cls, digests: Iterable[str]) -> "Digests":
         """These hashes, of 64 hexadecimal digits each."""
-        found = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8)
-        return cls(found.reshape(-1, _HEX // 2))
+        content = bytearray()
+        for each in digests:
+            content += bytes.fromhex(each)
+        return cls(np.frombuffer(bytes(content), np.uint8).reshape(-1, _HEX // 2))
 
     def __len__(self) -> int:
         return len(self._content)

@@ -1,5 +1,6 @@
 """One pass through a source that fixes ids, labels, hashes and splits before anything is measured."""
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -173,7 +174,6 @@ def _trains(one: ScannedRow) -> bool:
 
 
 def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Sequence[Split]) -> Index:
-    contents = [one.content for one in kept]
     rows = [one.row for one in kept]
     names = dict.fromkeys(name for row in rows for name in row.meta)
     return Index(
@@ -181,11 +181,11 @@ def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Seque
         sample_ids=Texts.of(row.sample_id for row in rows),
         labels=np.array([row.label for row in rows], dtype=np.int64),
         groups=tuple(row.group for row in rows),
-        contents=Digests.of(contents),
+        contents=Digests.of(one.content for one in kept),
         splits=tuple(splits[one.position] for one in kept),
         errors=tuple(one.row.error for one in kept),
-        sha256=digest("\n".join(sorted(f"{one.content} {one.row.label}" for one in kept)).encode()),
-        duplicates=len(contents) - len(set(contents)),
+        sha256=_sha256(kept),
+        duplicates=len(kept) - len({one.content for one in kept}),
         own_splits=tuple(row.split for row in rows),
         meta={name: tuple(row.meta.get(name) for row in rows) for name in names},
         labels2=tuple(row.label2 for row in rows),
@@ -194,6 +194,14 @@ def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Seque
         marks=tuple(one.mark for one in kept),
         leaks=_leaks(kept, seen, splits),
     )
+
+
+def _sha256(kept: Sequence[ScannedRow]) -> str:
+    """Hash of the set of (content, label), line by line, so that no text of all of them is in memory."""
+    found = hashlib.sha256()
+    for number, line in enumerate(sorted(f"{one.content} {one.row.label}" for one in kept)):
+        found.update(f"\n{line}".encode() if number else line.encode())
+    return found.hexdigest()
 
 
 def unlabelled_index(
@@ -262,10 +270,9 @@ def _splits_of(seen: Sequence[ScannedRow], rows: int) -> list[Split]:
 
 
 def _leaks(kept: Sequence[ScannedRow], seen: Sequence[ScannedRow], splits: Sequence[Split]) -> int:
-    serves: dict[str, set[Split]] = {}
-    for one in seen:
-        serves.setdefault(one.content, set()).add(splits[one.position])
-    return sum(splits[one.position] != "train" and len(serves[one.content]) > 1 for one in kept)
+    first: dict[str, Split] = {}
+    torn = {one.content for one in seen if first.setdefault(one.content, splits[one.position]) != splits[one.position]}
+    return sum(splits[one.position] != "train" and one.content in torn for one in kept)
 
 
 def _smallest(kept: Sequence[ScannedRow], limit: int) -> list[ScannedRow]:
