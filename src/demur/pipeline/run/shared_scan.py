@@ -28,8 +28,8 @@ _ROWS = 64
 _ALONE = 2.0
 """Seconds after which this process sees how long the rest would take."""
 
-_WORTH = 8.0
-"""Seconds of work for which processes are started, which take about four to be of use."""
+_WORTH = 20.0
+"""Seconds of work for which processes are started, which take four to eight to be of use."""
 
 _EVERY = 10.0
 """Seconds between two sentences on how far it is."""
