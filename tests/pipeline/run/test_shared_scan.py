@@ -133,6 +133,13 @@ def test_images_that_are_read_here_are_kept(asked):
     assert sorted(at for at in range(ROWS) if at in kept) == list(range(8))
 
 
+@pytest.mark.parametrize(("engine", "processes"), [("local", 40), ("ray", 2)])
+def test_tasks_of_a_cluster_are_no_processes_of_this_machine(monkeypatch, engine, processes):
+    monkeypatch.setattr(shared_scan, "cores", lambda: 2)
+    found = SharedScan(Resources(workers=40, engine=engine), print)
+    assert (found._processes(10_000), found._processes(1)) == (processes, 1)
+
+
 def test_other_processes_keep_no_images():
     here = shared_scan.Scanning(KeepingSource(Images(), KeptImages()), labelled=True)
     assert pickle.loads(shared_scan._duty(here)).source == Images()

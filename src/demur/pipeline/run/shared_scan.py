@@ -28,8 +28,8 @@ _ROWS = 64
 _ALONE = 2.0
 """Seconds after which this process sees how long the rest would take."""
 
-_WORTH = 8.0
-"""Seconds of work for which processes are started, which take about four to be of use."""
+_WORTH = 20.0
+"""Seconds of work for which processes are started, which take four to eight to be of use."""
 
 _EVERY = 10.0
 """Seconds between two sentences on how far it is."""
@@ -88,12 +88,19 @@ class SharedScan:
         """The parts of the rest, in order, read here and by as many helpers as are worth it."""
         here = Scanning(source, labelled)
         parts = _Parts(here, [rest[start : start + _ROWS] for start in range(0, len(rest), _ROWS)])
-        helpers = self.resources.processes_for(seconds, cores()) - 1 if seconds >= _WORTH else 0
+        helpers = self._processes(seconds) - 1
         duty = _duty(here) if helpers > 0 else None
         with ExitStack() as stack:
             if duty is not None:
                 stack.enter_context(_helping(parts, duty, helpers, self.resources.threads or torch.get_num_threads()))
             yield parts.in_order()
+
+    def _processes(self, seconds: float) -> int:
+        """How many read; those of a cluster are elsewhere, so that their number says nothing of this machine."""
+        if seconds < _WORTH:
+            return 1
+        wanted = self.resources.processes_for(seconds, cores())
+        return wanted if self.resources.engine == "local" else min(wanted, cores())
 
 
 def _duty(here: Scanning) -> bytes | None:
