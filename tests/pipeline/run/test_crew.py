@@ -15,6 +15,7 @@ from demur.pipeline.run.crew import Crew, Helper, cores
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.helper import READY
 from demur.pipeline.run.measured_shard import MeasuredShard
+from demur.pipeline.run.own_process import environment
 from demur.pipeline.run.resources import Resources
 
 SMALL = {"conditions": ("clean", "fgsm(eps=0.1)", "gaussian_noise(severity=[1, 4])"), "attacked": 60}
@@ -156,6 +157,16 @@ def test_the_end_of_a_child_of_an_earlier_nursery_is_told_as_that_of_a_killed_on
     with subprocess.Popen([sys.executable, "-c", ""]) as other:
         other.wait()
     assert nursery._ended(other.pid) == (other.pid, -signal.SIGKILL)
+
+
+def test_a_helper_starts_no_helpers(monkeypatch):
+    """Its duty may be defined in a script without a guard, which it then runs as it imports it."""
+    for name, value in environment(1).items():
+        monkeypatch.setenv(name, value)
+    own = nursery.Nursery(1)
+    with pytest.raises(OSError, match="helps another starts none"):
+        own.child()
+    own.close()
 
 
 def test_helpers_are_started_where_they_are_worth_it():

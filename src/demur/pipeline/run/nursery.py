@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-from demur.pipeline.run.own_process import command, environment
+from demur.pipeline.run.own_process import command, environment, is_helping
 
 _ONE, _TWO = struct.Struct("q"), struct.Struct("qq")
 
@@ -121,6 +121,8 @@ class Nursery:
         return found
 
     def _start(self) -> None:
+        if is_helping():
+            raise OSError("a process that helps another starts none")
         self._end()
         ours, theirs = socket.socketpair()
         words = command("demur.pipeline.run.nursery.tend", theirs.fileno(), sys.path)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 DYING = 10.0
 """Seconds that a process may take to end once its end of the pipe is closed; it may be writing its core."""
 
+_HELPING = "DEMUR_HELPING"
+
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
@@ -25,5 +27,10 @@ def command(serve: str, descriptor: int, paths: Sequence[str]) -> list[str]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """That of this process, for libraries that start so many threads."""
-    return {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
+    """That of this process, for libraries that start so many threads; `is_helping` there."""
+    return {**os.environ, **dict.fromkeys(_THREADS, str(threads)), _HELPING: "1"}
+
+
+def is_helping() -> bool:
+    """Whether this process helps another: it starts no more, whatever the modules do that its duty is defined in."""
+    return _HELPING in os.environ
