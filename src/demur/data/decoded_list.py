@@ -53,5 +53,5 @@ def decoded_list_source(
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape, lost = usual_shape(address, len(listed), decode, rules)
+    shape, lost = usual_shape(address, listed, decode, rules)
     return DecodedListSource(address, tuple(classes), shape, tuple(listed), decode, rules, values, lost)

@@ -108,7 +108,7 @@ def image_list_source(
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape, lost = usual_shape(address, len(listed), partial(_decode, load), rules)
+    shape, lost = usual_shape(address, listed, partial(_decode, load), rules)
     return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked, lost)
 
 
@@ -128,7 +128,7 @@ def _shape_of(answer: Decoded, rules: Rules) -> tuple[tuple[int, int, int] | Non
     return (channels, *(rules.size or (height, width))), None
 
 
-def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[tuple[int, int, int], Lost]:
+def usual_shape(address: str, listed: Sequence[Row], decode: Decode, rules: Rules) -> tuple[tuple[int, int, int], Lost]:
     """The most common shape of a sample spread over the rows, so that one odd image does not decide for all.
 
     Images that are known to end the process that decodes them take no part; returned beside it with those found here.
@@ -136,11 +136,11 @@ def usual_shape(address: str, rows: int, decode: Decode, rules: Rules) -> tuple[
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    sample = sorted({place * rows // _SAMPLE for place in range(_SAMPLE)}) if rows else []
+    sample = sorted({place * len(listed) // _SAMPLE for place in range(_SAMPLE)}) if listed else []
     drawn = rules
     if rules.size is not None:  # it is known then, however large it is
         drawn = replace(rules.of_masks, size=(1, 1), resize=None, crop=False)
-    lost = lost_when_opened(sample, lambda position: decode(position, None, drawn))
+    lost = lost_when_opened(listed, sample, lambda position: decode(position, None, drawn))
     answers = [
         (None, lost[position]) if position in lost else _shape_of(decode(position, None, drawn), rules)
         for position in sample

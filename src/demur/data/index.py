@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from demur.data.compact import Digests, Texts
 from demur.data.image_content import digest
+from demur.data.lost_images import UNDECODED
 from demur.data.scan import Progress, ScannedRow, Scanner, scan
 from demur.data.source import Box, Source
 from demur.errors import DataError, brief, legible
@@ -45,6 +46,7 @@ class Index:
         leaks: held-out rows whose content the user's own split also put elsewhere.
         excluded: rows left out because their content was to be excluded.
         learned: position → content of the rows left out because a model was or is trained on them.
+        undecoded: position → why, of images of the source that end whoever decodes them, whether they take part or not.
     """
 
     positions: NDArray[np.int64]
@@ -65,6 +67,7 @@ class Index:
     leaks: int = 0
     excluded: int = 0
     learned: Mapping[int, str] = field(default_factory=dict)
+    undecoded: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -193,6 +196,9 @@ def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Seque
         boxes=tuple(row.box for row in rows),
         marks=tuple(one.mark for one in kept),
         leaks=_leaks(kept, seen, splits),
+        undecoded={
+            one.position: one.row.error for one in seen if one.row.error and one.row.error.startswith(UNDECODED)
+        },
     )
 
 

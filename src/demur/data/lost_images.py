@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -28,7 +28,15 @@ UNDECODED = "the process that decoded it "
 
 _NUMBER = struct.Struct("q")
 
-_KNOWN: ContextVar[Lost] = ContextVar("known")
+_LOST_IDS: ContextVar[Mapping[str, str]] = ContextVar("lost_ids")
+
+
+@dataclass(frozen=True)
+class LostIds:
+    """Images that are not to be decoded, by id and why: of a set, and of the images of none of its classes."""
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -67,49 +75,55 @@ def without_images(source: Source, lost: Lost) -> Source:
     return replace(source, lost={**source.lost, **lost})  # type: ignore[type-var]  # every listed source is a dataclass
 
 
-def without_undecoded(source: Source, positions: Iterable[int], errors: Iterable[str | None]) -> Source:
-    """The source in which those images are not decoded of which the errors of an index say that they end processes."""
-    found = {int(at): why for at, why in zip(positions, errors, strict=True) if why and why.startswith(UNDECODED)}
-    return without_images(source, found) if found and listing(source) is not None else source
+def without_undecoded(source: Source, undecoded: Lost) -> Source:
+    """The source in which those images are not decoded that an index knows to end processes, if it is a listed one."""
+    return without_images(source, undecoded) if undecoded and listing(source) is not None else source
 
 
-def by_address_without(source: ListedSource) -> tuple[Callable[[str, int, Lost], Source], tuple[str, int, Lost]]:
+Travelling: TypeAlias = tuple[str, int, Mapping[str, str]]
+"""What is sent of a source: its address, how many rows it has, and the ids of lost images with the reason."""
+
+
+def by_address_without(source: ListedSource) -> tuple[Callable[[str, int, Mapping[str, str]], Source], Travelling]:
     """How a listed source travels to another process, in the form of `__reduce__`: no lost image is decoded there."""
-    return _reopened_without, (source.address, len(source), dict(source.lost))
+    lost = {source.listed[at].sample_id: why for at, why in source.lost.items()}
+    return _open_without, (source.address, len(source), lost)
 
 
-def _reopened_without(address: str, rows: int, lost: Lost) -> Source:
-    with _never_decoding(lost):
+def _open_without(address: str, rows: int, lost: Mapping[str, str]) -> Source:
+    with never_decoding(lost):
         return reopened(address, rows)
 
 
 @contextmanager
-def _never_decoding(lost: Lost) -> Iterator[None]:
-    """Inside, a source that is opened decodes none of these."""
-    token = _KNOWN.set(lost)
+def never_decoding(lost: Mapping[str, str]) -> Iterator[None]:
+    """Inside, a source that is opened decodes none of these images, known by their ids."""
+    token = _LOST_IDS.set(lost)
     try:
         yield
     finally:
-        _KNOWN.reset(token)
+        _LOST_IDS.reset(token)
 
 
-def lost_when_opened(positions: Sequence[int], decode: Callable[[int], object]) -> Lost:
-    """Images that are known to be lost, and, where a process died before this one, those of some positions that are.
+def lost_when_opened(listed: Sequence[Row], sample: Sequence[int], decode: Callable[[int], object]) -> Lost:
+    """Images that are known to be lost, and, where a process died before this one, those of a sample that are.
 
     Args:
-        positions: which are about to be decoded.
+        listed: the rows of a source that is being opened.
+        sample: the positions that are about to be decoded.
         decode: decodes the one at a position.
     """
-    known = _KNOWN.get({})
-    left = [position for position in positions if position not in known]
-    return {**known, **deadly_images(left, decode)} if follows_crash() else known
+    ids = _LOST_IDS.get({})
+    lost = {at: ids[row.sample_id] for at, row in enumerate(listed) if row.sample_id in ids} if ids else {}
+    left = [position for position in sample if position not in lost]
+    return {**lost, **deadly_images(left, decode)} if follows_crash() else lost
 
 
 def deadly_images(positions: Sequence[int], decode: Callable[[int], object]) -> dict[int, str]:
     """Those of some positions whose image ends a child of this process twice, and how."""
     found, deaths, left = dict[int, str](), Counter[int](), list(positions)
     while left:
-        begun, status = _tried(left, decode)
+        begun, status = _attempt(left, decode)
         if not status or not begun:
             break
         left = left[begun - 1 :]
@@ -119,7 +133,7 @@ def deadly_images(positions: Sequence[int], decode: Callable[[int], object]) -> 
     return found
 
 
-def _tried(positions: Sequence[int], decode: Callable[[int], object]) -> tuple[int, int]:
+def _attempt(positions: Sequence[int], decode: Callable[[int], object]) -> tuple[int, int]:
     """How many images a child began to decode, and how it ended, as a status."""
     ours, theirs = os.pipe()
     with warnings.catch_warnings():

@@ -108,7 +108,7 @@ def unknown_images(
         )
     names = {_plain(name) for name in classes}
     shared = {k: name for k, name in enumerate(source.classes) if _plain(name) in names}
-    source = without_undecoded(source, index.positions, index.errors)
+    source = without_undecoded(source, index.undecoded)
     return UnknownImages(source, index, tuple(shared.values()), int(np.isin(labels, list(shared)).sum()))
 
 

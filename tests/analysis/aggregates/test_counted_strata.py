@@ -10,7 +10,7 @@ from tests.analysis.aggregates.test_counted_results import CLASSES, Net, pattern
 
 import demur
 from demur.analysis import write_results
-from demur.analysis.aggregates import kept_aggregates, sampling, shard_counts
+from demur.analysis.aggregates import image_sample, kept_aggregates, shard_counts
 from demur.analysis.run_folder import open_run
 from demur.errors import RunError
 from demur.records import shard_entries
@@ -47,7 +47,7 @@ def held(folder, tmp_path_factory):
 
 @pytest.fixture
 def counted(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "CLEAN_ROWS", 90)
+    monkeypatch.setattr(image_sample, "CLEAN_ROWS", 90)
     return write_results(shutil.copytree(folder, tmp_path / "run"), rows="counted")
 
 
@@ -82,7 +82,7 @@ def test_what_is_counted_and_what_is_weighted_are_what_all_rows_say(held, counte
 
 
 def test_clean_rows_of_the_sample_are_no_more_than_the_share_of_their_class(folder, monkeypatch):
-    monkeypatch.setattr(sampling, "CLEAN_ROWS", 90)
+    monkeypatch.setattr(image_sample, "CLEAN_ROWS", 90)
     run = open_run(folder)
     found = kept_aggregates.counted_run(run, keep=False).run
     clean, every = found.rows("clean"), found.every_clean
@@ -114,7 +114,7 @@ def test_more_weighted_rows_than_can_be_held_are_refused(folder, monkeypatch):
 
 
 def test_the_passes_of_weighted_conditions_are_counted_once(folder, monkeypatch):
-    monkeypatch.setattr(sampling, "CLEAN_ROWS", 90)
+    monkeypatch.setattr(image_sample, "CLEAN_ROWS", 90)
     run = open_run(folder)
     found = kept_aggregates.counted_run(run, keep=False).run
     for entry in run.facts["conditions"]:

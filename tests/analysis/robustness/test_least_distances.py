@@ -29,6 +29,10 @@ class Made:
     def optional_facts(self, name):
         return None
 
+    @property
+    def every_clean(self):
+        return self.rows("clean")
+
     def _add(self, name, entry, distances, order=None, **columns):
         fooled = np.isfinite(distances)
         labels = np.arange(len(self.ids)) % 2

@@ -14,15 +14,16 @@ import pytest
 from PIL import Image, PngImagePlugin
 from tests import tiny
 
-from demur.data import open_data
-from demur.data.lost_images import UNDECODED, deadly_images, without_images, without_undecoded
+from demur.data import build_index, open_data
+from demur.data.lost_images import UNDECODED, LostIds, deadly_images, without_images, without_undecoded
 from demur.data.relabelled import RelabelledSource
 from demur.errors import DataError
-from demur.pipeline.run import deadly_files
+from demur.pipeline.run import crashes, deadly_files
 from demur.pipeline.run.crashes import NAME, READING
-from demur.pipeline.run.deadly_files import as_read_before, without_deadly_files
+from demur.pipeline.run.deadly_files import as_read_before, lost_ids, without_deadly_files
 from demur.pipeline.run.engine import Died
 from demur.pipeline.run.flight import Flight
+from demur.pipeline.run.helper import READY
 from demur.records import read
 
 DECODER = """
@@ -171,6 +172,13 @@ def test_images_that_end_readers_are_rows_and_known_from_then_on(folder, flight,
         assert errors(read_again) == told
 
 
+@pytest.mark.parametrize("content", ["", "{", "null", "[1]", '{"a": 1}', "\xff"])
+def test_of_a_damaged_file_nothing_is_known(tmp_path, content):
+    (tmp_path / "facts").mkdir()
+    (tmp_path / NAME).write_text(content, "latin-1")
+    assert lost_ids(tmp_path) == lost_ids(tmp_path / "nowhere") == LostIds()
+
+
 def test_unknown_images_are_told_apart_from_the_audited_ones(folder, flight):
     first = names(folder)[0]
     flight.landed()
@@ -182,7 +190,7 @@ def test_unknown_images_are_told_apart_from_the_audited_ones(folder, flight):
 
 @pytest.mark.parametrize(
     ("positions", "words"),
-    [((), "none of them ends another alone"), (range(60), r"60 of 90 images of folder:images end the process")],
+    [((), "none of them ends another alone"), (range(60), r"46 or more of 90 images of folder:images end the process")],
 )
 def test_where_no_image_or_most_images_end_readers_there_is_nothing_to_tell(
     folder, flight, monkeypatch, positions, words
@@ -190,6 +198,36 @@ def test_where_no_image_or_most_images_end_readers_there_is_nothing_to_tell(
     monkeypatch.setattr(deadly_files, "deadly_parts", Falling(*positions))
     with pytest.raises(DataError, match=words):
         without_deadly_files([folder], flight, print)
+
+
+def test_as_many_images_as_there_are_are_found_however_many_processes_that_takes(folder, flight, monkeypatch):
+    """Some ten processes die for each; only many in vain end the search."""
+    sizes = []
+
+    class Dying:
+        def __init__(self, _nursery):
+            pass
+
+        @classmethod
+        def of(cls, nursery):
+            return cls(nursery)
+
+        def ask(self, asked):
+            if isinstance(asked, tuple):
+                return READY
+            sizes.append(len(asked))
+            return None if {7, 20, 33, 41, 55, 60, 71, 72, 73, 74, 75, 76, 80, 88} & set(asked.tolist()) else ""
+
+        def death(self):
+            return Died(why="ended by SIGSEGV", may_be_rows=True)
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(crashes, "Helper", Dying)
+    (source,) = without_deadly_files([folder], flight, print)
+    assert len(errors(source)) == 14
+    assert len(sizes) > 100
 
 
 def test_images_in_memory_that_end_readers_are_named(flight, monkeypatch):
@@ -244,8 +282,21 @@ def test_a_deadly_file_costs_a_row_whether_or_not_it_is_decoded_when_the_folder_
         assert dict(zip(lost["sample_id"], lost["error"], strict=True)) == {opened: why, other: why}
     assert json.loads(Path("run", NAME).read_text()) == {opened: why, other: why}
     before = tiny.hashes(Path("run"))
-    demur("audit", "--plan", "plan.toml", "--out", "run", "--workers", workers)
+    said = demur("audit", "--plan", "plan.toml", "--out", "run", "--workers", workers)
+    assert "ended by" not in said, "what is known is not decoded again, nor where the folder is opened"
     assert tiny.hashes(Path("run")) == before
+
+
+@pytest.mark.slow
+def test_a_deadly_file_that_takes_no_part_is_known_from_then_on(folder):
+    bad = next(name for name in names(folder) if name not in set(build_index(folder, limit=40).sample_ids))
+    spoil(bad, "segfault")
+    words = ("audit", "--plan", "plan.toml", "--out", "run", "--set", "data.limit=20")
+    said = demur(*words)
+    assert "ended by SIGSEGV" in said
+    assert bad not in set(read(Path("run"), "clean")["sample_id"])
+    assert json.loads(Path("run", NAME).read_text()) == {bad: f"{UNDECODED}ended by SIGSEGV"}
+    assert "ended by" not in demur(*words)
 
 
 @pytest.mark.slow
@@ -265,12 +316,13 @@ def test_a_deadly_file_is_a_row_of_the_index_and_whoever_reads_it_meets_none(fol
 
 
 def test_a_source_knows_which_images_an_index_tells_of(folder):
-    errors_of = [None, f"{UNDECODED}ended by SIGSEGV", "torn file"]
-    found = without_undecoded(folder, [0, 7, 8], errors_of)
-    assert errors(found) == {names(folder)[7]: errors_of[1]}
-    assert without_undecoded(folder, [0, 7], [None, "torn file"]) is folder
+    lost = without_images(folder, {7: f"{UNDECODED}ended by SIGSEGV", 8: "torn file"})
+    index = build_index(lost, limit=20)
+    assert index.undecoded == {7: f"{UNDECODED}ended by SIGSEGV"}, "whether it takes part or not"
+    assert errors(without_undecoded(folder, index.undecoded)) == {names(folder)[7]: index.undecoded[7]}
+    assert without_undecoded(folder, {}) is folder
     images = tiny.source(20)
-    assert without_undecoded(images, [7], errors_of[1:2]) is images
+    assert without_undecoded(images, index.undecoded) is images
 
 
 def test_of_a_part_only_its_share_is_searched(folder, flight, monkeypatch):

@@ -37,7 +37,7 @@ from demur.pipeline.halving import excluding
 from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import known_crashes
-from demur.pipeline.run.deadly_files import as_read_before
+from demur.pipeline.run.deadly_files import as_read_before, lost_ids
 from demur.pipeline.run.fitting import fit_signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, Tolerance, load_policy
@@ -146,7 +146,7 @@ def _job_of(run: Path, others: StandIns) -> Job:
             f"{run} audited the guard in {plan.guard.folder}, and its certificate is that guard's, not of these "
             "images. Take that folder, or certify it on new labels: demur guard certify."
         )
-    job = prepared_job(plan, others, lambda _sentence: None, partial(as_read_before, run))
+    job = prepared_job(plan, others, lambda _sentence: None, partial(as_read_before, run), lost=lost_ids(run))
     for what, before, now in (
         ("model", facts["model_sha256"], job.classifier.sha256),
         ("images", facts["data_sha256"], job.index.sha256),

@@ -18,7 +18,7 @@ from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.preflight import preflight_checks, try_attacks, try_maps, with_map_layers
 from demur.pipeline.run.crashes import READING, keep_crashes, without_crashes
-from demur.pipeline.run.deadly_files import without_deadly_files
+from demur.pipeline.run.deadly_files import lost_ids, without_deadly_files
 from demur.pipeline.run.effort import Progress
 from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
@@ -74,7 +74,8 @@ def begun_run(
                 yield sources
 
         scanner = SharedScan(resources, progress.say) if resources.index is None else StoredScan(resources.index)
-        job = prepared_job(plan, others, progress.say, reading, kept, scanner)
+        lost = None if out is None else lost_ids(out)
+        job = prepared_job(plan, others, progress.say, reading, kept, scanner, lost)
         yield _begun(job, flights[0], progress, resources, start, stack)
 
 

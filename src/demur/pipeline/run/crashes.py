@@ -16,8 +16,10 @@ import polars as pl
 import torch
 
 from demur.containment import contained
+from demur.data import Source
 from demur.data.index import Index
-from demur.data.lost_images import UNDECODED
+from demur.data.lost_images import sample_ids
+from demur.data.unknown_images import unknown_id
 from demur.errors import InputError, RunError
 from demur.files import read_json
 from demur.foreign import blamed, reason
@@ -37,7 +39,7 @@ NAME = "facts/crashes.json"
 READING = "reading the images"
 
 _DEATHS = 100
-"""Processes that may die of a search, about ten for each image that ends them."""
+"""Processes that may die one after the other in a search, before an image is found; it takes about ten."""
 
 
 def without_crashes(job: Job, flight: Flight, say: Callable[[str], object], threads: int | None) -> Job:
@@ -110,18 +112,21 @@ def keep_crashes(job: Job, folder: RunWriter) -> None:
     found = {
         name: error
         for name, error in zip(job.index.sample_ids, job.index.errors, strict=True)
-        if error is not None and error.startswith((DIED, UNDECODED))
+        if error is not None and error.startswith(DIED)
     }
+    found |= _undecoded(job.source, job.index)
     if job.unknown is not None:
-        found |= _undecoded(job.unknown.index)
+        lost = _undecoded(job.unknown.source, job.unknown.index)
+        found |= {unknown_id(name): why for name, why in lost.items()}
     if found and not (folder.has(NAME) and read_json(folder.path / NAME) == found):
         folder.log("images end the process that is asked about them", rows=len(found))
         folder.write_json(NAME, found)
 
 
-def _undecoded(index: Index) -> dict[str, str]:
-    pairs = zip(index.sample_ids, index.errors, strict=True)
-    return {name: error for name, error in pairs if error is not None and error.startswith(UNDECODED)}
+def _undecoded(source: Source, index: Index) -> dict[str, str]:
+    """Images that end whoever decodes them, whether they take part or not, by their own ids."""
+    ids = sample_ids(source) if index.undecoded else None
+    return {} if ids is None else {ids[at]: why for at, why in index.undecoded.items()}
 
 
 def _unmeasured(job: Job, path: Path) -> IndexRows:
@@ -164,7 +169,7 @@ def deadly_parts(duty: Duty, parts: list[IndexRows], threads: int) -> Iterator[t
         RunError: too many processes died.
     """
     dumped, nursery, helper = pickle.dumps(duty), Nursery(threads), None
-    left, deaths = deque(parts), Counter[bytes]()
+    left, deaths, vain = deque(parts), Counter[bytes](), 0
     try:
         while left:
             helper = helper or _ready(nursery, dumped)
@@ -179,7 +184,9 @@ def deadly_parts(duty: Duty, parts: list[IndexRows], threads: int) -> Iterator[t
                 left.appendleft(part)
             else:
                 yield int(part[0]), death
-            _check(deaths.total(), death)
+                vain = -1
+            vain += 1
+            _check(vain, death)
     finally:
         if helper is not None:
             helper.end()
@@ -189,8 +196,8 @@ def deadly_parts(duty: Duty, parts: list[IndexRows], threads: int) -> Iterator[t
 def _check(deaths: int, death: Died) -> None:
     if deaths > _DEATHS:
         raise RunError(
-            f"{deaths} processes died one after the other when they were asked about images: the last one {death.why}. "
-            "Correct the model; the same command then tries again."
+            f"{deaths} processes died one after the other when they were asked about images, and none of them of a "
+            f"single one: the last one {death.why}. Correct the model or the images; the same command then tries again."
         )
 
 

@@ -1,5 +1,6 @@
 """Images that end the process which decodes them: found by helpers, told of by the run folder, decoded no more."""
 
+import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from demur.data import Source
-from demur.data.lost_images import UNDECODED, Lost, sample_ids, without_images
+from demur.data.lost_images import UNDECODED, Lost, LostIds, sample_ids, without_images
 from demur.data.unknown_images import unknown_id
 from demur.errors import DataError, InputError
-from demur.files import read_json
 from demur.pipeline.halving import MOST
 from demur.pipeline.job import IndexRows
 from demur.pipeline.plan.plan_file import Plan
@@ -20,6 +20,9 @@ from demur.pipeline.run.crashes import NAME, READING, deadly_parts
 from demur.pipeline.run.flight import Death, Flight
 
 _FILES, _NAMED = 256, 5
+
+_FEW, _MANY = 4, 1_000
+"""Images that are looked for at least, however many most are, and at most; each takes about ten processes."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,25 @@ class Reading:
         return ""
 
 
+def lost_ids(run: Path) -> LostIds:
+    """The images of a run of which its folder says that they end whoever decodes them.
+
+    It is asked before the folder is locked and mended: of a damaged file nothing is known.
+    """
+    try:
+        found = json.loads((run / NAME).read_bytes())
+        every = {name: why for name, why in found.items() if why.startswith(UNDECODED)}
+    except (OSError, ValueError, AttributeError):
+        return LostIds()
+    mark = unknown_id("")
+    unknown = {name.removeprefix(mark): why for name, why in every.items() if name.startswith(mark)}
+    return LostIds({name: why for name, why in every.items() if not name.startswith(mark)}, unknown)
+
+
 @contextmanager
 def as_read_before(run: Path, _plan: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
     """The images of a run and the unknown ones after them, without those of which it knows that they end processes."""
-    yield [_without(source, _lost_of(source, run, unknown=bool(at))) for at, source in enumerate(sources)]
+    yield _without_lost(sources, run)
 
 
 def without_deadly_files(
@@ -56,8 +74,7 @@ def without_deadly_files(
     Raises:
         DataError: nobody knows what it died of, most images end processes, or the data cannot be read without them.
     """
-    known = [_lost_of(source, flight.folder, unknown=bool(at)) for at, source in enumerate(sources)]
-    sources = [_without(source, lost) for source, lost in zip(sources, known, strict=True)]
+    sources = _without_lost(sources, flight.folder)
     death = flight.death
     if death is None or death.what != READING or not death.suspicious:
         return sources
@@ -75,16 +92,20 @@ def without_deadly_files(
 def _deadly(source: Source, positions: range) -> Lost:
     every = np.array(positions, dtype=np.int64)
     parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
-    return {at: f"{UNDECODED}{death.why}" for at, death in deadly_parts(Reading(source), parts, 1)}
+    found = dict[int, str]()
+    for at, death in deadly_parts(Reading(source), parts, 1):
+        found[at] = f"{UNDECODED}{death.why}"
+        if len(found) > max(MOST * len(source), _FEW) or len(found) > _MANY:
+            break  # there is nothing to tell of the others, or no end to it
+    return found
 
 
-def _lost_of(source: Source, folder: Path, *, unknown: bool) -> Lost:
-    ids = sample_ids(source) if (folder / NAME).exists() else None
-    if ids is None:
-        return {}
-    told = {name: why for name, why in read_json(folder / NAME).items() if why.startswith(UNDECODED)}
-    names = [unknown_id(name) for name in ids] if unknown else ids
-    return {at: told[name] for at, name in enumerate(names) if name in told}
+def _without_lost(sources: Sequence[Source], run: Path) -> Sequence[Source]:
+    lost = lost_ids(run)
+    return [
+        _without(source, {at: told[name] for at, name in enumerate(sample_ids(source) or ()) if name in told})
+        for source, told in zip(sources, (lost.images, lost.unknown), strict=False)
+    ]
 
 
 def _without(source: Source, lost: Lost) -> Source:
@@ -105,10 +126,10 @@ def _check(sources: Sequence[Source], found: Sequence[Lost], death: Death) -> No
         )
     for source, lost in zip(sources, found, strict=True):
         ids = sample_ids(source)
-        if lost and (ids is None or len(lost) > MOST * len(source)):
+        if lost and (ids is None or len(lost) > min(MOST * len(source), _MANY)):
             names = [f"at position {at}" if ids is None else repr(ids[at]) for at in lost]
             raise DataError(
-                f"{len(names)} of {len(source)} images of {source.address} end the process that decodes them "
+                f"{len(names)} or more of {len(source)} images of {source.address} end the process that decodes them "
                 f"({next(iter(lost.values())).removeprefix(UNDECODED)}): {', '.join(names[:_NAMED])}"
                 f"{', …' if len(names) > _NAMED else ''}. Take them out or write them anew; the same command then "
                 "continues."

@@ -8,6 +8,7 @@ import torch
 
 from demur.containment import contained
 from demur.data.index_files import is_written, write_scan
+from demur.data.lost_images import LostIds
 from demur.foreign import blamed
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.begun import run_lock
@@ -57,8 +58,8 @@ def write_index(
         return range(rows * (part.number - 1) // part.count, rows * part.number // part.count)
 
     with blamed(), contained(), ExitStack() as stack:
-        plan, source, _ = images_and_model(plan, others)
-        sources, count = [source, *unknown_source(plan, source, others)], 0
+        plan, source, _ = images_and_model(plan, others, LostIds())
+        sources, count = [source, *unknown_source(plan, source, others, LostIds())], 0
         flight = run_lock(folder, stack)
         missing = [not is_written(folder, each, share(len(each)), labelled=not at) for at, each in enumerate(sources)]
         if any(missing):

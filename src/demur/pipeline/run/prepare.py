@@ -14,7 +14,7 @@ from demur.containment import contained
 from demur.data import Source, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
-from demur.data.lost_images import without_undecoded
+from demur.data.lost_images import LostIds, never_decoding, without_undecoded
 from demur.data.relabelled import as_opened, under_classes
 from demur.data.scan import Scanner, scan
 from demur.data.unknown_images import unknown_images
@@ -94,6 +94,7 @@ def prepared_job(
     reading: Reading = lambda _plan, sources: nullcontext(sources),
     kept: KeptImages | None = None,
     scanner: Scanner = scan,
+    lost: LostIds | None = None,
 ) -> Job:
     """The job of a plan, before anything is asked of the model.
 
@@ -106,21 +107,23 @@ def prepared_job(
             read from the sources it gives.
         kept: where the images that are read now are kept; by default some are.
         scanner: finds the rows of the images; by default they are read here, one after the other.
+        lost: images that are not to be decoded, not even where the data are opened.
 
     Raises:
         InputError: something that is named cannot be used.
     """
-    plan, source, classifier = images_and_model(plan, others)
+    lost = lost or LostIds()
+    plan, source, classifier = images_and_model(plan, others, lost)
     guard = None if plan.guard is None else AuditedGuard.read(Path(plan.guard.folder), plan.guard.sha256, classifier)
     setup = _setup(plan if guard is None else _guarded(plan, guard), source, classifier, say)
     learned = classifier.learned_from if guard is None else classifier.learned_from | guard.built_on
     kept = KeptImages() if kept is None else kept
-    with reading(setup.plan, [source, *unknown_source(plan, source, others)]) as (source, *unknown):
+    with reading(setup.plan, [source, *unknown_source(plan, source, others, lost)]) as (source, *unknown):
         say("reading the images")
         limit, keeping = plan.data.limit, KeepingSource(source, kept)
         index = build_index(keeping, limit=limit, exclude=learned, held_out=True, scanner=scanner)
         found = [unknown_images(each, index, classifier.classes, limit, scanner) for each in unknown]
-    source = without_undecoded(source, index.positions, index.errors)
+    source = without_undecoded(source, index.undecoded)
     index = index if guard is None else _all_test(index)
     check_sites(setup.policies, index)
     check_strata(index, plan.conditions.strata, plan.conditions.least)
@@ -133,7 +136,7 @@ def prepared_job(
     return job if guard is None else _with_guard(job, guard)
 
 
-def images_and_model(plan: Plan, others: StandIns) -> tuple[Plan, Source, BoundClassifier]:
+def images_and_model(plan: Plan, others: StandIns, lost: LostIds) -> tuple[Plan, Source, BoundClassifier]:
     """The plan with the address of its images as they are opened, these under the classes of the model, and the model.
 
     Raises:
@@ -141,7 +144,8 @@ def images_and_model(plan: Plan, others: StandIns) -> tuple[Plan, Source, BoundC
     """
     source = others.source
     if source is None:  # one without rows is false
-        source = open_data_for(None if others.classifier is not None else plan.model.address, plan.data.address)
+        with never_decoding(lost.images):
+            source = open_data_for(None if others.classifier is not None else plan.model.address, plan.data.address)
         plan = plan.with_data(source.address)
     check_batch(plan, source)
     classifier = _classifier(plan, source, others)
@@ -211,9 +215,10 @@ def _classifier(plan: Plan, source: Source, others: StandIns) -> BoundClassifier
     return classifier if others.device is None else on_device(classifier, others.device)
 
 
-def unknown_source(plan: Plan, source: Source, others: StandIns) -> list[Source]:
+def unknown_source(plan: Plan, source: Source, others: StandIns, lost: LostIds) -> list[Source]:
     """The images of none of the classes that were given or that the plan names, if so."""
     if plan.data.unknown is None:
         return []
     stand_in = others.unknown
-    return [open_unknown(plan.data.unknown, source) if stand_in is None else check_same_shape(stand_in, source)]
+    with never_decoding(lost.unknown):
+        return [open_unknown(plan.data.unknown, source) if stand_in is None else check_same_shape(stand_in, source)]
