@@ -30,6 +30,7 @@ from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_times import Start
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
 from demur.pipeline.run.shared_scan import SharedScan
+from demur.pipeline.run.struck_shards import shard_words, strike_faulty
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
 
@@ -98,7 +99,10 @@ def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, s
     stack.enter_context(fault_log(folder))
     keep_crashes(job, folder)
     with flight.at(_CHECKING):
-        notes = [*write_metadata(job, folder), *check_answers(job, folder)]
+        notes = write_metadata(job, folder)
+        for name, why in strike_faulty(folder).items():
+            progress.say(f"{shard_words(folder.path, name, why)}. It is measured anew")
+        notes += check_answers(job, folder)
     for sentence in notes:
         progress.say(sentence)
     return job, folder, checks, notes

@@ -30,6 +30,7 @@ from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
+from demur.pipeline.run.struck_shards import strike
 from demur.records import read
 
 PART = "facts/part.json"
@@ -150,9 +151,13 @@ def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[
 def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
     """A folder is one part, of one frozen folder, for good.
 
+    Where it is not known any more of which, shards that were measured after a freeze are measured anew.
+
     Raises:
         RunError: it is another.
     """
+    if not folder.has(PART):
+        strike(folder, [name for name, entry in folder.shards().items() if not _is_clean(entry["condition"])])
     before = read_json(folder.path / PART) if folder.has(PART) else {"part": str(part), "frozen": None}
     if before["part"] != str(part):
         raise RunError(
@@ -209,6 +214,7 @@ def freeze_run(
         clean = planned(job, [task for task in work if task.condition == CLEAN])
         missing = sorted(set(clean) - folder.intact(clean))
         if missing:
+            strike(folder, missing)  # what is there under their names is of other images: a merge would keep it
             raise RunError(
                 f"{run} lacks {len(missing)} of {len(clean)} clean shards, first {missing[0]}. Measure every part with "
                 "`demur audit … --shard i/N`, and merge them first."
