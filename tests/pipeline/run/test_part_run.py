@@ -198,6 +198,12 @@ class TestWhatMustNotBeMixed:
         with pytest.raises(RunError, match=r"of another plan than most parts; these lines differ: .*seed = 5"):
             merge_parts([one.folder, one.folder, two.folder], tmp_path / "run")
 
+    def test_a_plan_that_was_changed(self, tmp_path):
+        (one, two) = phase(tmp_path, 2)
+        (two.folder / "plan.toml").write_bytes(b"seed = 0 # \xff\n")
+        with pytest.raises(RunError, match=r"part2/plan\.toml is not the file that was written"):
+            merge_parts([one.folder, two.folder], tmp_path / "run")
+
     def test_a_shard_that_was_changed(self, tmp_path):
         (one,) = phase(tmp_path / "a", 1)
         run = merge_parts([one.folder], tmp_path / "whole").folder

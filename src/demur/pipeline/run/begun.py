@@ -26,6 +26,7 @@ from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.model_answers import check_answers
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.run_folders import refuse_others
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_times import Start
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
@@ -68,7 +69,9 @@ def begun_run(
 
         @contextmanager
         def reading(resolved: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
-            flight = run_lock(out or default_folder(resolved), stack)
+            place = out or default_folder(resolved)
+            refuse_others(place)
+            flight = run_lock(place, stack)
             flights.append(flight)
             sources = without_deadly_files(sources, flight, progress.say)
             with flight.at(READING):

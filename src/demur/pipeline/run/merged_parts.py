@@ -15,9 +15,10 @@ from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
-from demur.pipeline.run.part_run import PART, frozen_sha256
+from demur.pipeline.run.part_run import frozen_sha256
 from demur.pipeline.run.planned_effort import adopt_effort
 from demur.pipeline.run.row_contract import RowContract
+from demur.pipeline.run.run_folders import PART, is_run, refuse_others, refuse_part
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run, other_versions
 from demur.pipeline.run.run_writer import RunWriter, open_run, try_folder
@@ -66,6 +67,8 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
     plans = {_plan_of(part) for part in parts}
     if len(plans) > 1:
         raise RunError(_different(parts))
+    refuse_others(out)
+    refuse_part(out, "a merge into it")
     try_folder(out)
     with open_run(out, read_plan(parts[0] / "plan.toml", (), {})) as folder:
         notes = [note for part in parts for note in _met(folder, part)]
@@ -110,13 +113,19 @@ def _plan_of(part: Path) -> bytes:
             f"{part} is no part of an audit: it lacks plan.toml or {METADATA}. Name folders that "
             "`demur audit … --shard i/N --out DIR` wrote."
         )
+    if not RunWriter(part).has("plan.toml"):
+        raise seal.changed(part, "plan.toml")
     return (part / "plan.toml").read_bytes()
+
+
+def _text(plan: bytes) -> str:
+    return plan.decode("utf-8", "replace")
 
 
 def _different(parts: Sequence[Path]) -> str:
     common = Counter(_plan_of(part) for part in parts).most_common(1)[0][0]
     other = next(part for part in parts if _plan_of(part) != common)
-    lines = set(_plan_of(other).decode().splitlines()) ^ set(common.decode().splitlines())
+    lines = set(_text(_plan_of(other)).splitlines()) ^ set(_text(common).splitlines())
     return (
         f"{other} is of another plan than most parts; these lines differ: {'; '.join(sorted(lines)[:6])}. Parts of one "
         "audit have one plan: merge those."
@@ -166,6 +175,8 @@ def _entries(folder: RunWriter, part: Path, frozen: str | None) -> Mapping[str, 
         name: entry for name, entry in own.shards().items() if frozen is not None or entry["condition"] == CLEAN.name
     }
     late = any(entry["condition"] != CLEAN.name for entry in entries.values())
+    if late and is_run(part):
+        raise RunError(f"{part} is a run, and no part of one. Name folders that `demur audit … --shard i/N` wrote.")
     if late and not own.has(PART):
         raise RunError(
             f"{part} does not say after which freeze its shards were measured: {PART} is gone. Run that part again, by "

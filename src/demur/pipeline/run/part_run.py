@@ -27,14 +27,12 @@ from demur.pipeline.run.planned import planned
 from demur.pipeline.run.planned_effort import write_spent
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.run_folders import PART, refuse_part, refuse_run
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.struck_shards import strike
 from demur.records import read
-
-PART = "facts/part.json"
-"""Which part a folder is, and of which frozen folder its attacked and corrupted shards are."""
 
 _FROZEN = ("facts/policies.json", "facts/tolerances.json")
 
@@ -101,6 +99,7 @@ def measure_part(
         InputError: something given cannot be used; nothing was measured.
         RunError: the folder is another part or of another run, or the run is not frozen.
     """
+    refuse_run(out)
     others = others or StandIns()
     used = (resources or Resources()).settled(alone=others.in_memory)
     with (
@@ -202,6 +201,7 @@ def freeze_run(
     Raises:
         RunError: some clean shards are missing.
     """
+    refuse_part(run, "freezing it")
     plan = read_plan(run / "plan.toml", (), {})
     others = others or StandIns()
     used = (resources or Resources()).settled(alone=others.in_memory)
