@@ -24,9 +24,9 @@ from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
 from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.model_answers import check_answers
+from demur.pipeline.run.out_folders import refuse_others
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_folders import refuse_others
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_times import Start
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder

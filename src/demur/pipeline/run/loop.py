@@ -44,13 +44,13 @@ from demur.pipeline.run.fitting import (
 )
 from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
+from demur.pipeline.run.out_folders import refuse_others, refuse_part
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.planned import planned
 from demur.pipeline.run.planned_effort import write_planned_of_parts, write_spent
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_folders import refuse_others, refuse_part
 from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, try_folder
 from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.run.smoothing_facts import smoothing_facts

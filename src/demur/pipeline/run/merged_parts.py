@@ -15,10 +15,10 @@ from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
+from demur.pipeline.run.out_folders import PART, is_run, refuse_others, refuse_part
 from demur.pipeline.run.part_run import frozen_sha256
 from demur.pipeline.run.planned_effort import adopt_effort
 from demur.pipeline.run.row_contract import RowContract
-from demur.pipeline.run.run_folders import PART, is_run, refuse_others, refuse_part
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run, other_versions
 from demur.pipeline.run.run_writer import RunWriter, open_run, try_folder

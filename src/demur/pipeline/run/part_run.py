@@ -23,11 +23,11 @@ from demur.pipeline.run.crashes import as_frozen
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.fitting import stored_signals
 from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.out_folders import PART, refuse_part, refuse_run
 from demur.pipeline.run.planned import planned
 from demur.pipeline.run.planned_effort import write_spent
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_folders import PART, refuse_part, refuse_run
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter

@@ -14,7 +14,7 @@ import polars as pl
 
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.plan_tables import Conditions, DataPlan, ModelPlan, Policies, Signals
-from demur.pipeline.run.run_folders import refuse_others
+from demur.pipeline.run.out_folders import refuse_others
 from demur.pipeline.run.run_writer import open_run, try_folder
 from demur.pipeline.table.answers import Answers
 from demur.pipeline.table.columns import LOGIT, SIGNAL

@@ -7,9 +7,9 @@ from tests import tiny
 
 from demur.errors import InputError, RunError
 from demur.pipeline.run.merged_parts import merge_parts
+from demur.pipeline.run.out_folders import refuse_others
 from demur.pipeline.run.part_run import PART, Part, freeze_run, measure_part
 from demur.pipeline.run.prepare import StandIns
-from demur.pipeline.run.run_folders import refuse_others
 
 OTHERS = StandIns(source=tiny.source(), classifier=tiny.classifier())
 
