@@ -295,3 +295,47 @@ def test_an_edited_folder_is_mended_or_named(tmp_path, monkeypatch):
 def test_many_edits_of_every_kind_of_file(tmp_path, monkeypatch, first):
     edits = range(first, min(first + 30, FIRST + EDITS))
     check_edits(sections, edits, tmp_path, monkeypatch, at_most=0.4)
+
+
+LEFT = (
+    "tables/.confusion-pairs.csv.abcd1234",
+    ".report.html.abcd1234",
+    "figures/.a.svg.abcd1234",
+    ".results.json.abcd1234",
+)
+OTHERS = (
+    ".seal.json.abcd1234",
+    "records/.c000-s0000.parquet.abcd1234",
+    "tables/own.csv",
+    "tables/.own",
+    "facts/.x.json.abcd1234",
+)
+
+
+def test_what_a_killed_report_left_is_swept_and_nothing_of_an_audit(tmp_path):
+    for name in (*LEFT, *OTHERS):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    seal.sweep(tmp_path)
+    assert [name for name in LEFT if (tmp_path / name).exists()] == []
+    assert [name for name in OTHERS if not (tmp_path / name).exists()] == []
+
+
+def test_nothing_is_swept_where_folders_cannot_be_locked(tmp_path, monkeypatch):
+    """Then another report may be writing it."""
+    (tmp_path / ".report.html.abcd1234").touch()
+
+    def refused(*_given):
+        raise OSError
+
+    monkeypatch.setattr("demur.seal.fcntl.flock", refused)
+    seal.sweep(tmp_path)
+    assert (tmp_path / ".report.html.abcd1234").exists()
+
+
+def test_a_report_sweeps(tmp_path):
+    folder = tiny.run(tmp_path / "run", conditions=("clean",))
+    write_results(folder)
+    (folder / LEFT[0]).touch()
+    write_results(folder)
+    assert not (folder / LEFT[0]).exists()

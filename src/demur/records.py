@@ -19,7 +19,8 @@ A failed sample is a row with `error` set and everything measured null; where th
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,8 +251,14 @@ def read(run: Path, condition: str | None = None, prefix_left_out: str | None = 
 
 
 def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
-    """Some columns of one shard by its name, whatever the manifest says of it."""
-    return pl.read_parquet(fetched(run / "records" / f"{name}.parquet"), columns=list(columns))
+    """Some columns of one shard by its name, whatever the manifest says of it.
+
+    Raises:
+        RunError: the file is no shard, or lacks a column.
+    """
+    path = fetched(run / "records" / f"{name}.parquet")
+    with _readable(path):
+        return pl.read_parquet(path, columns=list(columns))
 
 
 def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
@@ -295,12 +302,18 @@ def with_parts(table: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read_table(path: Path, prefix_left_out: str | None = None) -> pl.DataFrame:
-    try:
+    with _readable(path):
         if prefix_left_out is None:
             return pl.read_parquet(path)
         names = [name for name in pl.read_parquet_schema(path) if not name.startswith(prefix_left_out)]
         return pl.read_parquet(path, columns=names)
-    except (pl.exceptions.PolarsError, OSError) as error:
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise RunError(
             f"{path} cannot be read ({error}). Run the same audit again; it measures the shard anew."
         ) from None

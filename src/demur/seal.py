@@ -30,6 +30,7 @@ AGGREGATES = "aggregates/"
 """What was counted of the records, which stands until these change."""
 
 _DERIVED = frozenset({"results.json", "report.html", "junit.xml", "summary.md"})
+_DERIVED_ROOMS = ("tables/", "figures/", AGGREGATES)
 
 
 _OWNERS: Mapping[str, str] = {
@@ -56,7 +57,7 @@ def refuse_foreign(path: Path, own: str) -> None:
 
 def is_derived(name: str) -> bool:
     """Whether a file is worked out of the others, and written anew by each report."""
-    return name in _DERIVED or name.startswith(("tables/", "figures/", AGGREGATES))
+    return name in _DERIVED or name.startswith(_DERIVED_ROOMS)
 
 
 def begin(run: Path) -> None:
@@ -169,14 +170,28 @@ def _update(run: Path, entries: Seal) -> None:
         _write(run, {**found, **entries})
 
 
+def sweep(run: Path) -> None:
+    """Remove what a killed report left half written; nothing where another process could be writing it just now."""
+    with _turn(run) as alone:
+        names = [(run, name) for name in _DERIVED] + [(run / room, "*") for room in _DERIVED_ROOMS]
+        for place, name in names if alone else ():
+            for left in place.glob(f".{name}.????????"):
+                left.unlink(missing_ok=True)
+
+
 @contextmanager
-def _turn(run: Path) -> Iterator[None]:
-    """One process at a time changes a seal: a report may be written while an audit runs."""
+def _turn(run: Path) -> Iterator[bool]:
+    """One process at a time changes a seal: a report may be written while an audit runs.
+
+    Whether no other one does; some network file systems lock no folders.
+    """
     folder = os.open(run, os.O_RDONLY)
+    alone = False
     try:
-        with suppress(OSError):  # some network file systems lock no folders
+        with suppress(OSError):
             fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
+            alone = True
+        yield alone
     finally:
         os.close(folder)
 

@@ -1,6 +1,7 @@
 """An audit in parts from the command line, and the scripts that `demur plan --shards` prints."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_the_script_has_the_plan_as_it_was_given(demur):
     assert lines[2] == "demur index --plan shards.toml --shard 1/3 --out index"
     assert "demur audit --plan shards.toml --index index --shard 3/3 --out parts/3 --frozen run" in lines
     assert lines[-1] == "demur merge parts/* --out run --index index"
-    assert len(found.out.splitlines()) == 8 + 3 + 3 + 3
+    assert len(found.out.splitlines()) == 9 + 3 + 3 + 3
 
 
 def test_the_slurm_script_is_a_shell_script_of_five_jobs_in_order(demur, tmp_path):
@@ -88,6 +89,94 @@ def test_the_slurm_script_is_a_shell_script_of_five_jobs_in_order(demur, tmp_pat
     assert "demur index --plan shards.toml --shard $SLURM_ARRAY_TASK_ID/2 --out index" in jobs[0]
     assert [f"afterok:{number}" in job for number, job in enumerate(jobs)] == [False, True, True, True, True]
     assert "$SLURM_ARRAY_TASK_ID/2 --out parts/$SLURM_ARRAY_TASK_ID --frozen run" in jobs[3]
+
+
+def test_a_script_is_not_printed_where_an_estimate_is_asked(demur, tmp_path):
+    given = ("plan", "fashion", "fashion", *QUICK)
+    for more in ((), ("--machines", "3", "--json")):
+        found = demur(*given, "--shards", "2", "--estimate", *more)
+        assert (found.status, found.out, "Ask one after the other" in found.err) == (2, "", True)
+    found = demur(*given, "--as", "make")
+    assert (found.status, found.out, "how many with --shards N" in found.err) == (2, "", True)
+
+
+MERGE = """#!/bin/sh
+echo "demur $@" >> calls
+case $1 in
+  merge) test $(grep -c "demur merge" calls) -lt $LAST && exit $FIRST
+         mkdir -p run; test $REPORT = 1 && touch run/report.html; exit $STATUS;;
+  freeze) mkdir -p run/facts; touch run/facts/policies.json;;
+  audit) mkdir -p parts;;
+  index) mkdir -p index;;
+esac
+"""
+
+
+@pytest.fixture
+def scripted(demur, tmp_path):
+    """What runs scripts with a `demur` that says what it is told: exit status by the number of the merge."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "demur").write_text(MERGE)
+    (tmp_path / "bin" / "demur").chmod(0o755)
+
+    def script(wanted):
+        return demur("plan", "fashion", "fashion", *QUICK, "--shards", "2", "--as", wanted).out
+
+    def steps(wanted):
+        """The steps of the last merge and of the freeze, as commands."""
+        if wanted == "kubernetes":
+            jobs = {job["metadata"]["name"]: job for job in yaml.safe_load_all(script(wanted))}
+            commands = [job["spec"]["template"]["spec"]["containers"][0]["command"][-1] for job in jobs.values()]
+            return dict(zip(jobs, commands, strict=True))
+        words = shlex.split(script(wanted), comments=True)
+        wraps = [word.removeprefix("--wrap=").rstrip(")") for word in words if "--wrap=" in word]
+        return {"demur-merge": wraps[-1], "demur-freeze": wraps[-3]}
+
+    def run(command, status, *, report=True, first=0, last=1):
+        told = {"STATUS": str(status), "REPORT": str(int(report)), "FIRST": str(first), "LAST": str(last)}
+        path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+        return subprocess.run(command, cwd=tmp_path, env={"PATH": path, **told}, capture_output=True, text=True)
+
+    return script, steps, run
+
+
+@pytest.mark.parametrize("wanted", ["slurm", "kubernetes"])
+def test_the_last_step_of_a_script_fails_only_where_the_run_is_not_whole(scripted, wanted, tmp_path):
+    _, steps, run = scripted
+    step = ["sh", "-c", steps(wanted)["demur-merge"]]
+    for status in (0, 1, 3):
+        found = run(step, status)
+        assert (found.returncode, f"exit status {status}." in found.stdout) == (0, True)
+        assert run(step, status, report=False).returncode == 1, "an old report, and shards are missing"
+    assert [run(step, status).returncode for status in (2, 70, 130)] == [2, 70, 130]
+
+
+@pytest.mark.parametrize("wanted", ["slurm", "kubernetes"])
+def test_a_freeze_that_was_stopped_goes_on(scripted, wanted, tmp_path):
+    _, steps, run = scripted
+    step = ["sh", "-c", steps(wanted)["demur-freeze"]]
+    for status in (0, 3):  # 3: it is frozen already, and the other shards are missing
+        assert run(step, status).returncode == 0
+        assert "demur freeze run --index index" in (tmp_path / "calls").read_text().splitlines()[-1]
+    assert run(step, 2).returncode != 0
+    assert "demur merge" in (tmp_path / "calls").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 2, 70])
+def test_make_takes_a_whole_run_for_done_whatever_its_verdict(scripted, status, tmp_path):
+    script, _, run = scripted
+    (tmp_path / "Makefile").write_text(script("make"))
+    found = run(["make"], status, last=2)
+    whole = status in {0, 1, 3}
+    assert (found.returncode == 0) == whole, found.stderr
+    assert (f"The verdict of the run is exit status {status}." in found.stdout) == whole
+    assert "demur merge parts/1 parts/2 --out run --index index" in (tmp_path / "calls").read_text()
+
+
+def test_make_fails_where_shards_are_missing(scripted, tmp_path):
+    script, _, run = scripted
+    (tmp_path / "Makefile").write_text(script("make"))
+    assert run(["make"], 3, report=False, last=2).returncode == 2
 
 
 def test_the_kubernetes_jobs_are_indexed(demur):

@@ -12,7 +12,7 @@ from demur.analysis.many_classes import shortened
 from demur.analysis.results import Results
 from demur.analysis.run_folder import Run, open_run
 from demur.openings import note, openings
-from demur.seal import AGGREGATES, harmed, is_derived, read_seal, unseal, write_sealed
+from demur.seal import AGGREGATES, harmed, is_derived, read_seal, sweep, unseal, write_sealed
 
 __all__ = ["Results", "Rows", "analyse", "write_results"]
 
@@ -35,6 +35,7 @@ def write_results(run: Path, by: str = "report", rows: Rows = "auto") -> Results
         if kept is not None:
             return kept
     opened = open_run(run)
+    sweep(run)
     complete, files = _worked_out(opened, rows)
     results = shortened(complete)
     access = openings(run) if stands else note(run, "test", by)

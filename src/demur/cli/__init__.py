@@ -34,7 +34,7 @@ from demur.cli.run_commands import audit, list_names, plan, report
 from demur.cli.run_folders import local_folders
 from demur.cli.second_wind import take_second_wind
 from demur.cli.serve_command import serve
-from demur.cli.settings import is_standard
+from demur.cli.settings import check_numbers, is_standard
 from demur.cli.train_command import train
 from demur.containment import close_exits, contained
 from demur.errors import DemurError, FaultError, is_absent_torch, legible, needing_torch
@@ -73,6 +73,7 @@ def _command(work: Callable[..., None]) -> Callable[..., None]:
     def command(*arguments: Any, **options: Any) -> None:
         with needing_torch(f"`demur {' '.join(sys.argv[1:2])}`"), contained():
             try:
+                check_numbers(options)
                 with blamed(), local_folders(work, options) as here:
                     work(*arguments, **here)
             except (DemurError, OSError, typer.Exit, KeyboardInterrupt):

@@ -1,6 +1,5 @@
 """`demur bench`: what an answer takes, the model alone and with each signal; a run folder may keep it."""
 
-import json as json_
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from demur.cli import strict_json as json_
 from demur.cli.run_folders import RunFolder
 from demur.cli.settings import Limit
 from demur.errors import InputError, brief
@@ -81,7 +81,7 @@ def bench(
             threads=threads,
         )
     lines = [*bench_words(found), *named.keep(found)]
-    print(json_.dumps(found, indent=1, allow_nan=False) if json else "\n".join(lines))
+    print(json_.dumps(found, indent=1) if json else "\n".join(lines))
     raise typer.Exit(int(bool(signals and found["left_out"])))
 
 

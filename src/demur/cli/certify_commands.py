@@ -1,6 +1,5 @@
 """`demur certify`, `demur labels`: a certificate from a bare table, and how many labels one needs; without torch."""
 
-import json as json_text
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from demur.cli import strict_json as json_text
 from demur.cli.run_folders import RunFolder
 from demur.errors import InputError
 from demur.registry import build

@@ -1,10 +1,10 @@
 """`demur plan --estimate`: what a plan will take, as a table or as JSON."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli import strict_json
 from demur.cli.settings import progress_display, results_alone
 from demur.errors import InputError
 
@@ -54,7 +54,7 @@ def print_estimate(chosen: "Plan", on: "Machines", device: str | None, *, as_jso
     torch.set_num_threads(1)  # as in each process of an audit
     with results_alone(), progress_display() as progress:
         found = estimate(chosen, on, progress.say, StandIns(device=device))
-    print(json.dumps(found.facts, indent=1) if as_json else estimate_words(found))
+    print(strict_json.dumps(found.facts, indent=1) if as_json else estimate_words(found))
 
 
 def estimate_words(found: "Estimate") -> str:

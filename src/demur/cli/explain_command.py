@@ -1,12 +1,12 @@
 """`demur explain`: attribution maps, as pictures and a table."""
 
-import json as json_
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from demur.cli import strict_json as json_
 from demur.errors import InputError
 
 Model = Annotated[

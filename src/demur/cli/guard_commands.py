@@ -1,6 +1,5 @@
 """`demur guard …`: fit, show, predict, certify, export, selftest, sign, verify."""
 
-import json as json_text
 import shutil
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli import strict_json as json_text
 from demur.cli.run_folders import RunFolder
 from demur.cli.settings import (
     AttackSignal,

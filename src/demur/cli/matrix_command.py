@@ -1,6 +1,5 @@
 """`demur matrix`: models × attacks × detectors, one cell each."""
 
-import json as json_
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from demur.cli import strict_json as json_
 from demur.cli.settings import Threads, Workers
 from demur.errors import InputError
 

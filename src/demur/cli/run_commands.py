@@ -200,8 +200,8 @@ def plan(
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     counted = {"machines": machines > 1, "workers": workers, "device": device, "price": price_per_hour, "json": json}
     refuse_without_estimate(estimate=estimate, **counted)
-    if shards is not None:
-        print(shard_script(sys.argv[2:], shards, as_), end="")
+    if script := shard_script(sys.argv[2:], shards, as_, estimate=estimate):
+        print(script, end="")
     elif estimate:
         from demur.pipeline.estimate.plan_estimate import Machines
 

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,20 @@ def resources_of(
 
     own = Resources(workers=workers, threads=threads, image_memory=image_memory, index=index)
     return own.with_engine(engine, address, gpus, memory)
+
+
+def check_numbers(options: Mapping[str, object]) -> None:
+    """Refuse whole numbers that no machine counts with, which Python alone does.
+
+    Raises:
+        InputError: an option is one; it is named.
+    """
+    for name, value in options.items():
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise InputError(
+                f"--{name.strip('_').replace('_', '-')} is a whole number between -2⁶³ and 2⁶³; got {value!s:.40}…, of "
+                f"{len(str(abs(value)))} digits."
+            )
 
 
 def refuse_beside(option: str, what: str, **others: object) -> None:

@@ -21,17 +21,28 @@ class ScriptFormat(StrEnum):
     MAKE = "make"
 
 
-def shard_script(arguments: Sequence[str], count: int, wanted: ScriptFormat) -> str:
-    """The commands that measure a plan in `count` parts.
+def shard_script(arguments: Sequence[str], count: int | None, wanted: ScriptFormat, *, estimate: bool = False) -> str:
+    """The commands that measure a plan in `count` parts, nothing where none is said.
 
     Args:
         arguments: those of `demur plan`; what asks for the script is left out of them.
         count: how many parts.
         wanted: what they are written for.
+        estimate: whether an estimate is asked for, too.
 
     Raises:
-        InputError: no such number of parts, or the plan is in the file that the script writes.
+        InputError: no such number of parts, none beside what runs them, an estimate beside them, or the plan is in the
+            file that the script writes.
     """
+    if count is None:
+        if wanted is not ScriptFormat.COMMANDS:
+            raise InputError(f"--as {wanted.value} says what runs the parts of a plan. Say how many with --shards N.")
+        return ""
+    if estimate:
+        raise InputError(
+            "--shards prints the commands of a plan in parts, --estimate what the plan will take; got both. Ask one "
+            "after the other: the estimate counts parts on other machines by --machines."
+        )
     most = _ARRAY if wanted is ScriptFormat.SLURM else _MOST
     if not 1 <= count <= most:
         raise InputError(f"--shards is a number of parts from 1 to {most:,} for --as {wanted.value}; got {count}.")
@@ -54,7 +65,21 @@ def _of_the_plan(arguments: Sequence[str]) -> Iterator[str]:
 _INDEX = "demur index --plan shards.toml --shard {part} --out index"
 _PART = "demur audit --plan shards.toml --index index --shard {part} --out parts/{name}"
 _MERGE = "demur merge parts/* --out run --index index"
-_FREEZE = f"{_MERGE} && demur freeze run --index index"
+_FROZEN = "demur freeze run --index index"
+_FREEZE = f"{_MERGE} || test $? -eq 3 && {_FROZEN}"
+"""Where a freeze was stopped, the merge before it says that shards are missing (3); what is, the freeze tells."""
+
+_WHOLE = (
+    "rm -f run/report.html; {merge}; status=$?; case $status in "
+    "0|1|3) echo The verdict of the run is exit status $status. && test -f run/report.html ;; *) exit $status ;; esac"
+)
+"""The last merge, as a step that fails only where the run is not whole; quoted nowhere, to stand within quotes."""
+
+_STATUSES = """\
+# The last step succeeds once the run is whole, whatever its verdict. It prints that as the exit status of the audit:
+# 0 guaranteed and all gates passed, 1 refused or failed, 3 nothing was asked or a gate is inconclusive. It fails where
+# the run is not whole: wrong input (2), a fault (70), a signal, or shards are missing.
+"""
 
 
 def _commands(plan: str, count: int) -> str:
@@ -72,7 +97,8 @@ def _commands(plan: str, count: int) -> str:
             _FREEZE,
             "# in any order",
             *phase(_PART, " --frozen run"),
-            "# once all of these have ended",
+            "# once all of these have ended; the exit status of a whole run is its verdict: 0 guaranteed and all gates",
+            "# passed, 1 refused or failed, 3 nothing was asked or a gate is inconclusive; whole has run/report.html",
             _MERGE,
             "",
         ]
@@ -85,7 +111,7 @@ def _slurm(plan: str, count: int) -> str:
     return f"""\
 #!/bin/sh
 # Five jobs, each after the one before; give every sbatch the time, memory and partition that it needs.
-set -eu
+{_STATUSES}set -eu
 {plan} > shards.toml
 index=$(sbatch --parsable --array=1-{count} --cpus-per-task=1 --wrap='{_INDEX.format(**here)}')
 clean=$(sbatch --parsable --dependency=afterok:$index --array=1-{count} --cpus-per-task=1 \\
@@ -93,7 +119,7 @@ clean=$(sbatch --parsable --dependency=afterok:$index --array=1-{count} --cpus-p
 frozen=$(sbatch --parsable --dependency=afterok:$clean --wrap='{_FREEZE}')
 others=$(sbatch --parsable --dependency=afterok:$frozen --array=1-{count} --cpus-per-task=1 \\
   --wrap='{part} --frozen run')
-sbatch --dependency=afterok:$others --wrap='{_MERGE}'
+sbatch --dependency=afterok:$others --wrap='{_WHOLE.format(merge=_MERGE)}'
 """
 
 
@@ -103,14 +129,15 @@ def _kubernetes(plan: str, count: int) -> str:
     head = f"""\
 # Write the plan onto the shared volume first: {plan} > shards.toml
 # Then apply these jobs one after the other, each once the one before is complete: kubectl wait
-# --for=condition=complete job/NAME. Put your image, your volume and resources in the marked places.
-"""
+# --for=condition=complete job/NAME (one that failed never is: kubectl describe job/NAME says why). Put your image,
+# your volume and resources in the marked places.
+{_STATUSES}"""
     jobs = (
         _job("demur-index", _INDEX.format(**here), count),
         _job("demur-clean", part, count),
         _job("demur-freeze", _FREEZE, 1),
         _job("demur-others", f"{part} --frozen run", count),
-        _job("demur-merge", _MERGE, 1),
+        _job("demur-merge", _WHOLE.format(merge=_MERGE), 1),
     )
     return head + "---\n".join(jobs)
 
@@ -141,16 +168,19 @@ spec:
 
 def _make(plan: str, count: int) -> str:
     here = {"part": f"$*/{count}", "name": "$*"}
-    part, merge = _PART.format(**here), _MERGE.replace("parts/*", "$(PARTS:%=parts/%)")
+    part, parts = _PART.format(**here), "$(PARTS:%=parts/%)"
+    whole, freeze = (
+        text.replace("$", "$$").replace("parts/*", parts) for text in (_WHOLE.format(merge=_MERGE), _FREEZE)
+    )
     return f"""\
 # make -j PROCESSES; again after any stop.
-PARTS := $(shell seq {count})
+{_STATUSES}PARTS := $(shell seq {count})
 run/report.html: $(PARTS:%=parts/%.others)
-\t{merge}
+\t@{whole}
 parts/%.others: run/facts/policies.json
 \t{part} --frozen run && touch $@
 run/facts/policies.json: $(PARTS:%=parts/%.clean)
-\t{merge} && demur freeze run --index index
+\t{freeze}
 parts/%.clean: $(PARTS:%=index/%.made)
 \t{part} && touch $@
 index/%.made: shards.toml

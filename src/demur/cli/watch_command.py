@@ -1,7 +1,6 @@
 """`demur guard watch`, `labels`, `reset`: alarms over a folder that fills, feedback as a table, an alarm put back."""
 
 import csv
-import json as json_text
 import math
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from demur.cli import strict_json as json_text
 from demur.errors import DemurError, InputError, legible
 
 if TYPE_CHECKING:

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.connection import Pipe
 
 import pytest
 from tests import every_section, tiny
@@ -15,7 +18,7 @@ from demur.pipeline.run.crew import Crew, Helper, cores
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.helper import READY
 from demur.pipeline.run.measured_shard import MeasuredShard
-from demur.pipeline.run.own_process import environment
+from demur.pipeline.run.own_process import command, environment
 from demur.pipeline.run.resources import Resources
 
 SMALL = {"conditions": ("clean", "fgsm(eps=0.1)", "gaussian_noise(severity=[1, 4])"), "attacked": 60}
@@ -219,3 +222,27 @@ def test_what_cannot_be_sent_is_measured_by_one_process_and_said(whole, tmp_path
     assert tiny.hashes(folder)["records/c003-s0001.parquet"] == whole["records/c003-s0001.parquet"]
     (sentence,) = (what for what in said if what.startswith("one process measures"))
     assert "the model of this job cannot be sent to another process" in sentence
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_what_starts_helpers_ends_quietly_with_whoever_asked(unread):
+    """Killed between the question and the answer, or with an answer that it has not read."""
+    ours, theirs = socket.socketpair()
+    near, far = Pipe()
+    words = command("demur.pipeline.run.nursery.tend", theirs.fileno(), sys.path)
+    process = subprocess.Popen(words, pass_fds=[theirs.fileno()], env=environment(1), stderr=subprocess.PIPE)
+    theirs.close()
+    if unread:
+        ours.sendall(struct.pack("q", 1 << 20))
+        while not ours.recv(1, socket.MSG_PEEK):
+            time.sleep(0.01)
+    else:
+        socket.send_fds(ours, [struct.pack("q", 0)], [far.fileno()])
+    ours.close()
+    far.close()
+    assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 0
+    if not unread:
+        assert near.poll(30), "the helper that it started has ended"
+        with pytest.raises((EOFError, OSError)):
+            near.recv()

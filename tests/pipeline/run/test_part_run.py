@@ -198,6 +198,12 @@ class TestWhatMustNotBeMixed:
         with pytest.raises(RunError, match=r"of another plan than most parts; these lines differ: .*seed = 5"):
             merge_parts([one.folder, one.folder, two.folder], tmp_path / "run")
 
+    def test_a_plan_that_was_changed(self, tmp_path):
+        (one, two) = phase(tmp_path, 2)
+        (two.folder / "plan.toml").write_bytes(b"seed = 0 # \xff\n")
+        with pytest.raises(RunError, match=r"part2/plan\.toml is not the file that was written"):
+            merge_parts([one.folder, two.folder], tmp_path / "run")
+
     def test_a_shard_that_was_changed(self, tmp_path):
         (one,) = phase(tmp_path / "a", 1)
         run = merge_parts([one.folder], tmp_path / "whole").folder
@@ -344,3 +350,18 @@ def test_of_times_of_an_earlier_version_those_of_shards_are_taken_over(tmp_path)
         merge_parts([part], tmp_path / "run")
         found = (tmp_path / "run" / TIMES).read_text().splitlines()
         assert found == [line for line in plain if '"c000-' in line]
+
+
+def test_a_part_that_lost_what_it_is_says_what_helps_and_measures_late_shards_anew(tmp_path, merged):
+    shutil.copytree(merged.parent / "part1", tmp_path / "part1")
+    shutil.copytree(merged, tmp_path / "run")
+    part, run = tmp_path / "part1", tmp_path / "run"
+    before = {entry["shard"] for entry in shard_entries(part)}
+    (part / "facts" / "part.json").unlink()
+    with pytest.raises(RunError, match=r"part\.json is gone\. Run that part again, .*--frozen .*run: it measures"):
+        merge_parts([part], run)
+    phase(tmp_path, 3, numbers=[1])
+    assert {entry["shard"] for entry in shard_entries(part)} == {name for name in before if name.startswith("c000-")}
+    phase(tmp_path, 3, numbers=[1], frozen=run)
+    assert {entry["shard"] for entry in shard_entries(part)} == before
+    assert merge_parts([part], run).there == len(before)

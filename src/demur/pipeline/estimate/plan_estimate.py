@@ -22,7 +22,7 @@ from demur.pipeline.run.begun import checked_job
 from demur.pipeline.run.crew import cores
 from demur.pipeline.run.fitting import fit_rows, fit_signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
-from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.resources import MOST, Resources
 from demur.signals import Fittable
 
 READING, FITTING, SIMILAR = "reading the images", "fitting signals", "near-duplicates"
@@ -83,10 +83,10 @@ class Machines:
 
     def __post_init__(self) -> None:
         for name, value in (("machines", self.machines), ("workers", self.workers)):
-            if value is not None and value < 1:
-                raise InputError(f"--{name} must be at least 1; got {value}.")
-        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
-            raise InputError(f"--price-per-hour must be a price, such as 0.35; got {self.price}.")
+            if value is not None and not 1 <= value <= MOST:
+                raise InputError(f"--{name} must be at least 1, and at most {MOST:,}; got {value!s:.40}.")
+        if self.price is not None and not 0 <= self.price <= MOST:
+            raise InputError(f"--price-per-hour must be a price from 0 to {MOST:,}, such as 0.35; got {self.price}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,12 +24,14 @@ from demur.pipeline.run.engines import check_engine
 from demur.pipeline.run.fitting import try_signals
 from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.model_answers import check_answers
+from demur.pipeline.run.out_folders import refuse_others
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import write_metadata
 from demur.pipeline.run.run_times import Start
 from demur.pipeline.run.run_writer import RunWriter, fault_log, folder_of, try_folder
 from demur.pipeline.run.shared_scan import SharedScan
+from demur.pipeline.run.struck_shards import shard_words, strike_faulty
 from demur.pipeline.sanity.attack_trials import surrogate_of
 from demur.registry.regular_files import MIB
 
@@ -67,7 +69,9 @@ def begun_run(
 
         @contextmanager
         def reading(resolved: Plan, sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
-            flight = run_lock(out or default_folder(resolved), stack)
+            place = out or default_folder(resolved)
+            refuse_others(place)
+            flight = run_lock(place, stack)
             flights.append(flight)
             sources = without_deadly_files(sources, flight, progress.say)
             with flight.at(READING):
@@ -99,7 +103,10 @@ def _begun(job: Job, flight: Flight, progress: Progress, resources: Resources, s
     stack.enter_context(fault_log(folder))
     keep_crashes(job, folder)
     with flight.at(_CHECKING):
-        notes = [*write_metadata(job, folder), *check_answers(job, folder)]
+        notes = write_metadata(job, folder)
+        for name, why in strike_faulty(folder).items():
+            progress.say(f"{shard_words(folder.path, name, why)}. It is measured anew")
+        notes += check_answers(job, folder)
     for sentence in notes:
         progress.say(sentence)
     return job, folder, checks, notes

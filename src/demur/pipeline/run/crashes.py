@@ -8,6 +8,7 @@ on, with the reason. Nothing here is on the way of a run that goes well.
 import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -134,8 +135,9 @@ def _unmeasured(job: Job, path: Path) -> IndexRows:
     done = set[str]()
     for name, entry in RunWriter(path).shards().items():
         if entry["condition"] == CLEAN.name:
-            table = read_shard(path, name, ["sample_id", "error"])
-            done |= set(table.filter(pl.col("error").is_null())["sample_id"])
+            with suppress(RunError):  # one that is no shard is measured again
+                table = read_shard(path, name, ["sample_id", "error"])
+                done |= set(table.filter(pl.col("error").is_null())["sample_id"])
     return np.array([row for row in job.index.readable if job.index.sample_ids[row] not in done], dtype=np.int64)
 
 

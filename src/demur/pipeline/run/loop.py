@@ -44,6 +44,7 @@ from demur.pipeline.run.fitting import (
 )
 from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
+from demur.pipeline.run.out_folders import refuse_others, refuse_part
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.planned import planned
 from demur.pipeline.run.planned_effort import write_planned_of_parts, write_spent
@@ -58,6 +59,8 @@ from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
 from demur.records import LOGIT, read
 from demur.signals import Fittable
+
+_WHOLE = "an audit without --shard"
 
 
 def run_plan(
@@ -80,6 +83,8 @@ def run_plan(
         RunError: the folder belongs to another run.
     """
     if out is not None:
+        refuse_others(out)
+        refuse_part(out, _WHOLE)
         try_folder(out)
     with blamed(), contained():
         others = StandIns(source=source, classifier=classifier, unknown=unknown, device=device)
@@ -88,6 +93,7 @@ def run_plan(
 
 def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources) -> Path:
     with begun_run(plan, out, progress, others, resources) as (job, folder, checks, notes):
+        refuse_part(folder.path, _WHOLE)
         if not folder.is_finished(planned(job, shards(job))):
             say_harm(folder, progress, notes)
             folder.write_json("facts/preflight.json", checks)

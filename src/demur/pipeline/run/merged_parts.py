@@ -15,11 +15,14 @@ from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
-from demur.pipeline.run.part_run import PART, frozen_sha256
+from demur.pipeline.run.out_folders import PART, is_run, refuse_others, refuse_part
+from demur.pipeline.run.part_run import frozen_sha256
 from demur.pipeline.run.planned_effort import adopt_effort
+from demur.pipeline.run.row_contract import RowContract
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run, other_versions
 from demur.pipeline.run.run_writer import RunWriter, open_run, try_folder
+from demur.pipeline.run.struck_shards import shard_words, strike_faulty
 from demur.records import read_shard
 
 
@@ -64,14 +67,19 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
     plans = {_plan_of(part) for part in parts}
     if len(plans) > 1:
         raise RunError(_different(parts))
+    refuse_others(out)
+    refuse_part(out, "a merge into it")
     try_folder(out)
     with open_run(out, read_plan(parts[0] / "plan.toml", (), {})) as folder:
         notes = [note for part in parts for note in _met(folder, part)]
-        frozen = frozen_sha256(out) if (out / "facts" / "policies.json").is_file() else None
+        notes += [f"{shard_words(out, name, why)}." for name, why in strike_faulty(folder).items()]
+        frozen = frozen_sha256(out) if folder.has("facts/policies.json") else None
         planned, have = planned_shards(read_json(out / METADATA)), folder.shards()
         added = there = 0
         for part in parts:
-            own, twice = _adopt(folder, part, planned, have, frozen)
+            entries, faults = _sound(folder, part, planned, have, frozen)
+            notes += faults
+            own, twice = _adopt(folder, part, entries, have)
             if (part / PART).exists():
                 adopt_effort(folder, part, read_json(part / PART)["part"])
             added, there = added + own, there + twice
@@ -105,13 +113,19 @@ def _plan_of(part: Path) -> bytes:
             f"{part} is no part of an audit: it lacks plan.toml or {METADATA}. Name folders that "
             "`demur audit … --shard i/N --out DIR` wrote."
         )
+    if not RunWriter(part).has("plan.toml"):
+        raise seal.changed(part, "plan.toml")
     return (part / "plan.toml").read_bytes()
+
+
+def _text(plan: bytes) -> str:
+    return plan.decode("utf-8", "replace")
 
 
 def _different(parts: Sequence[Path]) -> str:
     common = Counter(_plan_of(part) for part in parts).most_common(1)[0][0]
     other = next(part for part in parts if _plan_of(part) != common)
-    lines = set(_plan_of(other).decode().splitlines()) ^ set(common.decode().splitlines())
+    lines = set(_text(_plan_of(other)).splitlines()) ^ set(_text(common).splitlines())
     return (
         f"{other} is of another plan than most parts; these lines differ: {'; '.join(sorted(lines)[:6])}. Parts of one "
         "audit have one plan: merge those."
@@ -150,21 +164,51 @@ def _take_crashes(folder: RunWriter, parts: Sequence[Path]) -> None:
         folder.write_json(CRASHES, found)
 
 
-def _adopt(
-    folder: RunWriter, part: Path, planned: Mapping[str, int], have: dict[str, Mapping[str, Any]], frozen: str | None
-) -> tuple[int, int]:
-    """Take over the shards of a part: how many came, and how many were there."""
+def _entries(folder: RunWriter, part: Path, frozen: str | None) -> Mapping[str, Mapping[str, Any]]:
+    """The shards of a part that are taken: the clean ones, all others once the folder is frozen.
+
+    Raises:
+        RunError: they were measured after another freeze, or nobody can tell after which.
+    """
     own = RunWriter(part)
     entries = {
         name: entry for name, entry in own.shards().items() if frozen is not None or entry["condition"] == CLEAN.name
     }
     late = any(entry["condition"] != CLEAN.name for entry in entries.values())
-    if late and (not own.has(PART) or read_json(part / PART)["frozen"] != frozen):
+    if late and is_run(part):
+        raise RunError(f"{part} is a run, and no part of one. Name folders that `demur audit … --shard i/N` wrote.")
+    if late and not own.has(PART):
+        raise RunError(
+            f"{part} does not say after which freeze its shards were measured: {PART} is gone. Run that part again, by "
+            f"the same command with --frozen {folder.path}: it measures these anew. Then merge."
+        )
+    if late and read_json(part / PART)["frozen"] != frozen:
         raise RunError(
             f"{part} holds shards that were measured after another freeze than that of {folder.path}. Measure them "
             f"with --frozen {folder.path}, into another folder."
         )
-    new = {name: entry for name, entry in entries.items() if planned.get(name) == entry["rows"] and name not in have}
+    return entries
+
+
+def _sound(
+    folder: RunWriter, part: Path, planned: Mapping[str, int], have: Mapping[str, Any], frozen: str | None
+) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[str]]:
+    """The planned shards of a part that are there already or whose rows are sound, and what is wrong with others."""
+    contract = RowContract.of(read_json(folder.path / METADATA))
+    entries = {name: e for name, e in _entries(folder, part, frozen).items() if planned.get(name) == e["rows"]}
+    faults = {name: contract.fault(part, entry) for name, entry in entries.items() if name not in have}
+    return {name: entry for name, entry in entries.items() if faults.get(name) is None}, [
+        f"{shard_words(part, name, why)}. Run that part again, by the same command: it measures the shard anew."
+        for name, why in faults.items()
+        if why is not None
+    ]
+
+
+def _adopt(
+    folder: RunWriter, part: Path, entries: Mapping[str, Mapping[str, Any]], have: dict[str, Mapping[str, Any]]
+) -> tuple[int, int]:
+    """Take over shards of a part: how many came, and how many were there."""
+    new = {name: entry for name, entry in entries.items() if name not in have}
     for name, entry in new.items():
         contents = {file: fetched(part / file).read_bytes() for file, _ in seal.shard_files(entry)}
         if any(seal.sha256_of(contents[file]) != sha256 for file, sha256 in seal.shard_files(entry)):

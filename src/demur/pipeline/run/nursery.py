@@ -152,18 +152,31 @@ def tend(descriptor: int) -> None:
     warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
     line = socket.socket(fileno=descriptor)
     while True:
-        asked, handles, _, _ = socket.recv_fds(line, _ONE.size, 1)
+        try:
+            asked, handles, _, _ = socket.recv_fds(line, _ONE.size, 1)
+        except OSError:  # who asks was killed before it read the last answer
+            asked = b""
         if len(asked) < _ONE.size:
             os._exit(0)
         if not handles:
-            line.sendall(_TWO.pack(*_ended(*_ONE.unpack(asked))))
+            _tell(line, _TWO.pack(*_ended(*_ONE.unpack(asked))))
             continue
         pid = os.fork()
         if not pid:
             line.close()
             _served(serve, handles[0])
         os.close(handles[0])
-        line.sendall(_ONE.pack(pid))
+        _tell(line, _ONE.pack(pid), pid)
+
+
+def _tell(line: socket.socket, answer: bytes, pid: int | None = None) -> None:
+    """Answer; where who asked was killed meanwhile, this ends, and with it the helper that nobody knows of."""
+    try:
+        line.sendall(answer)
+    except OSError:
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        os._exit(0)
 
 
 def _served(serve: Any, handle: int) -> None:

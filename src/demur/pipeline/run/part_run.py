@@ -23,6 +23,7 @@ from demur.pipeline.run.crashes import as_frozen
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.fitting import stored_signals
 from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
+from demur.pipeline.run.out_folders import PART, refuse_part, refuse_run
 from demur.pipeline.run.planned import planned
 from demur.pipeline.run.planned_effort import write_spent
 from demur.pipeline.run.prepare import StandIns
@@ -30,10 +31,8 @@ from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
+from demur.pipeline.run.struck_shards import strike
 from demur.records import read
-
-PART = "facts/part.json"
-"""Which part a folder is, and of which frozen folder its attacked and corrupted shards are."""
 
 _FROZEN = ("facts/policies.json", "facts/tolerances.json")
 
@@ -100,6 +99,7 @@ def measure_part(
         InputError: something given cannot be used; nothing was measured.
         RunError: the folder is another part or of another run, or the run is not frozen.
     """
+    refuse_run(out)
     others = others or StandIns()
     used = (resources or Resources()).settled(alone=others.in_memory)
     with (
@@ -150,9 +150,13 @@ def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[
 def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
     """A folder is one part, of one frozen folder, for good.
 
+    Where it is not known any more of which, shards that were measured after a freeze are measured anew.
+
     Raises:
         RunError: it is another.
     """
+    if not folder.has(PART):
+        strike(folder, [name for name, entry in folder.shards().items() if not _is_clean(entry["condition"])])
     before = read_json(folder.path / PART) if folder.has(PART) else {"part": str(part), "frozen": None}
     if before["part"] != str(part):
         raise RunError(
@@ -197,6 +201,7 @@ def freeze_run(
     Raises:
         RunError: some clean shards are missing.
     """
+    refuse_part(run, "freezing it")
     plan = read_plan(run / "plan.toml", (), {})
     others = others or StandIns()
     used = (resources or Resources()).settled(alone=others.in_memory)
@@ -209,6 +214,7 @@ def freeze_run(
         clean = planned(job, [task for task in work if task.condition == CLEAN])
         missing = sorted(set(clean) - folder.intact(clean))
         if missing:
+            strike(folder, missing)  # what is there under their names is of other images: a merge would keep it
             raise RunError(
                 f"{run} lacks {len(missing)} of {len(clean)} clean shards, first {missing[0]}. Measure every part with "
                 "`demur audit … --shard i/N`, and merge them first."

@@ -13,6 +13,7 @@ from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
 from demur.data import Index
 from demur.data.index import NO_LABEL
+from demur.errors import ModelError
 from demur.evidence import Evidence
 from demur.pipeline.job import IndexRows, Job, finite
 from demur.pipeline.plan.conditions import Condition, target_classes
@@ -125,7 +126,23 @@ def scores_of(job: Job, x: Images, keys: Keys, logits: Logits | None = None) -> 
     """What the model answers to images and how every signal scores that, batch by batch."""
     signals = job.ready
     with torch.no_grad():
-        return ForwardScores.of([score_batch(signals, evidence) for evidence in job.evidence(x, keys, logits)])
+        batches = [score_batch(signals, evidence) for evidence in job.evidence(x, keys, logits)]
+    return _defined(ForwardScores.of(batches))
+
+
+def _defined(shown: ForwardScores) -> ForwardScores:
+    """Scores, all of which are numbers: infinity among them.
+
+    Raises:
+        ModelError: some are NaN.
+    """
+    for name, scores in shown.scores.items():
+        if scores.isnan().any():
+            raise ModelError(
+                f"a score must be a number; signal {name!r} gave NaN on {int(scores.isnan().sum())} of {len(scores)} "
+                "images. Correct the signal, or leave it out of the plan."
+            )
+    return shown
 
 
 def score_batch(signals: Mapping[str, Signal], evidence: Evidence) -> ForwardScores:

@@ -1,6 +1,5 @@
 """What an audit may use: an engine, processes, threads, memory, an index. No part of a plan, and of no result."""
 
-import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,9 @@ from demur.errors import InputError, unknown
 from demur.registry.regular_files import MIB
 
 ENGINES = ("local", "ray")
+
+MOST = 1_000_000_000
+"""What no number of processes, machines, threads, megabytes, or price of an hour is above."""
 
 _WORTH = 15.0
 """Seconds of work for which one more process is started, which takes about four to be of use."""
@@ -51,8 +53,8 @@ class Resources:
             ("gpus_per_task", self.gpus, 0),
             ("memory_per_task", self.memory, 1),
         ):
-            if value is not None and not (value >= least and math.isfinite(value)):
-                raise InputError(f"`{name}` must be at least {least}; got {value}.")
+            if value is not None and not least <= value <= MOST:
+                raise InputError(f"`{name}` must be at least {least}, and at most {MOST:,}; got {value!s:.40}.")
         self._check_engine()
 
     def _check_engine(self) -> None:

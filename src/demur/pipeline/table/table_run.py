@@ -14,6 +14,7 @@ import polars as pl
 
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.plan.plan_tables import Conditions, DataPlan, ModelPlan, Policies, Signals
+from demur.pipeline.run.out_folders import refuse_others
 from demur.pipeline.run.run_writer import open_run, try_folder
 from demur.pipeline.table.answers import Answers
 from demur.pipeline.table.columns import LOGIT, SIGNAL
@@ -45,6 +46,7 @@ def write_table_run(answers: Answers, found: TableCertificate, policy: str, tole
         InputError: the folder cannot be written.
         RunError: it belongs to another table or another policy.
     """
+    refuse_others(out)
     try_folder(out)
     plan = table_plan(answers, policy)
     splits = table_splits(answers)
