@@ -61,12 +61,20 @@ def is_derived(name: str) -> bool:
 
 def begin(run: Path) -> None:
     """Give a folder a seal, an empty one where its own cannot be read or is another's."""
-    try:
-        found = read_seal(run)
-    except RunError:
-        found = None
+    mend(run)
+    found = read_seal(run)
     if found is None or _is_foreign(run, found):
         _write(run, {})
+
+
+def mend(run: Path) -> bool:
+    """Put an empty seal in the place of one that cannot be read, which vouches for nothing; whether there was one."""
+    try:
+        read_seal(run)
+    except RunError:
+        _write(run, {})
+        return True
+    return False
 
 
 def _is_foreign(run: Path, found: Seal) -> bool:

@@ -9,13 +9,14 @@ from typing import Any
 from demur import seal
 from demur.errors import InputError, RunError
 from demur.files import fetched, read_json
-from demur.pipeline.job import shard_rows
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import NAME as CRASHES
+from demur.pipeline.run.frozen import frozen_sha256, is_clean, planned_shards
+from demur.pipeline.run.mending import POLICIES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
-from demur.pipeline.run.part_run import PART, frozen_sha256
+from demur.pipeline.run.part_run import PART
 from demur.pipeline.run.planned_effort import adopt_effort
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run, other_versions
@@ -67,36 +68,26 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
     try_folder(out)
     with open_run(out, read_plan(parts[0] / "plan.toml", (), {})) as folder:
         notes = [note for part in parts for note in _met(folder, part)]
-        frozen = frozen_sha256(out) if (out / "facts" / "policies.json").is_file() else None
         planned, have = planned_shards(read_json(out / METADATA)), folder.shards()
-        added = there = 0
+        clean = [_adopt(folder, part, _brought(part, clean=True), planned, have) for part in parts]
+        fixed = (out / POLICIES).is_file()
+        if not fixed or CRASHES in folder.harmed:
+            _take_crashes(folder, parts)
+        frozen = frozen_sha256(out) if fixed else None
+        late = [] if frozen is None else [_adopt_late(folder, part, planned, have, frozen) for part in parts]
         for part in parts:
-            own, twice = _adopt(folder, part, planned, have, frozen)
             if (part / PART).exists():
                 adopt_effort(folder, part, read_json(part / PART)["part"])
-            added, there = added + own, there + twice
-        if frozen is None:
-            _take_crashes(folder, parts)
         missing = [name for name in planned if name not in have]
-    clean = tuple(name for name in missing if name.startswith("c000-"))
     return Merged(
         folder=out,
-        added=added,
-        there=there,
-        missing_clean=clean,
-        missing=tuple(name for name in missing if name not in clean),
+        added=sum(added for added, _ in (*clean, *late)),
+        there=sum(there for _, there in (*clean, *late)),
+        missing_clean=tuple(name for name in missing if name.startswith("c000-")),
+        missing=tuple(name for name in missing if not name.startswith("c000-")),
         frozen=frozen is not None,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def planned_shards(facts: Mapping[str, Any]) -> dict[str, int]:
-    """The shards of a run by what `run.json` says of it, and the rows of each."""
-    most, found = shard_rows(facts["input_shape"]), dict[str, int]()
-    for number, condition in enumerate(facts["conditions"]):
-        for shard, start in enumerate(range(0, condition["rows"], most)):
-            found[f"c{number:03d}-s{shard:04d}"] = min(most, condition["rows"] - start)
-    return found
 
 
 def _plan_of(part: Path) -> bytes:
@@ -150,20 +141,39 @@ def _take_crashes(folder: RunWriter, parts: Sequence[Path]) -> None:
         folder.write_json(CRASHES, found)
 
 
-def _adopt(
-    folder: RunWriter, part: Path, planned: Mapping[str, int], have: dict[str, Mapping[str, Any]], frozen: str | None
+def _brought(part: Path, *, clean: bool) -> dict[str, Mapping[str, Any]]:
+    """The shards that a part has, the clean ones or the others."""
+    return {name: entry for name, entry in RunWriter(part).shards().items() if is_clean(entry) == clean}
+
+
+def _adopt_late(
+    folder: RunWriter, part: Path, planned: Mapping[str, int], have: dict[str, Mapping[str, Any]], frozen: str
 ) -> tuple[int, int]:
-    """Take over the shards of a part: how many came, and how many were there."""
-    own = RunWriter(part)
-    entries = {
-        name: entry for name, entry in own.shards().items() if frozen is not None or entry["condition"] == CLEAN.name
-    }
-    late = any(entry["condition"] != CLEAN.name for entry in entries.values())
-    if late and (not own.has(PART) or read_json(part / PART)["frozen"] != frozen):
+    """Take over the shards of a part that were measured after a freeze, which must be that of the folder."""
+    late = _brought(part, clean=False)
+    after = read_json(part / PART)["frozen"] if RunWriter(part).has(PART) else None
+    if late and after is None:
+        raise RunError(
+            f"{part} does not say after which freeze its shards were measured: {PART} was lost. Run this part again "
+            f"into the same folder, and it measures them anew: demur audit … --shard i/N --frozen {folder.path} --out "
+            f"{part}"
+        )
+    if late and after != frozen:
         raise RunError(
             f"{part} holds shards that were measured after another freeze than that of {folder.path}. Measure them "
             f"with --frozen {folder.path}, into another folder."
         )
+    return _adopt(folder, part, late, planned, have)
+
+
+def _adopt(
+    folder: RunWriter,
+    part: Path,
+    entries: Mapping[str, Mapping[str, Any]],
+    planned: Mapping[str, int],
+    have: dict[str, Mapping[str, Any]],
+) -> tuple[int, int]:
+    """Take over shards of a part: how many came, and how many were there."""
     new = {name: entry for name, entry in entries.items() if planned.get(name) == entry["rows"] and name not in have}
     for name, entry in new.items():
         contents = {file: fetched(part / file).read_bytes() for file, _ in seal.shard_files(entry)}
