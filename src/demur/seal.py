@@ -29,6 +29,9 @@ Seal: TypeAlias = Mapping[str, list[str]]
 AGGREGATES = "aggregates/"
 """What was counted of the records, which stands until these change."""
 
+_UNREAD = "fitted/"
+"""What is sealed for whoever goes on with a run or makes a guard of it; a report stands without."""
+
 _DERIVED = frozenset({"results.json", "report.html", "junit.xml", "summary.md"})
 
 
@@ -199,7 +202,7 @@ def verify(run: Path) -> Seal | None:
     if _has_promised(run) if found is None else _is_foreign(run, found):
         raise changed(run, FILE)
     for name, hashes in (found or {}).items():
-        if not is_derived(name) and file_sha256(run / name) not in hashes:
+        if not is_derived(name) and not name.startswith(_UNREAD) and file_sha256(run / name) not in hashes:
             raise changed(run, name)
     return found
 

@@ -71,6 +71,16 @@ def test_what_is_gone_from_a_frozen_folder_is_named_and_frozen_again_to_the_same
     assert merge_parts(parts_of(run), run).whole
 
 
+def test_signals_are_missed_even_where_the_seal_does_not_say_that_they_were_kept(run):
+    before = frozen_sha256(run)
+    seal.unseal(run, [ORIGIN])
+    damage(run / ORIGIN, "gone")
+    for work in (lambda: measure_again(run), lambda: merge_parts(parts_of(run), run)) * 2:
+        with pytest.raises(RunError, match=r"fitted/origin\.json is gone\. It is made anew by: demur freeze"):
+            work()
+    assert freeze(run) == before
+
+
 @pytest.mark.parametrize("how", ["gone", "null"])
 def test_policies_that_are_gone_are_frozen_again_to_the_same(run, how):
     before = frozen_sha256(run)

@@ -75,6 +75,11 @@ def test_thresholds_go_by_the_fitted_signal_even_where_nothing_else_is_left_to_d
     assert found["ways"] == ["alone", "in other batches", "in float64"]
 
 
+def test_a_report_needs_no_fitted_signals(copy):
+    shutil.rmtree(copy / "fitted")
+    assert seal.verify(copy)
+
+
 def test_a_seal_that_cannot_be_read_is_begun_anew(audited, copy):
     damage(copy / seal.FILE, "null")
     fitted(copy)

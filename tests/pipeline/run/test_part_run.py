@@ -18,6 +18,7 @@ from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run import run_writer
 from demur.pipeline.run.crashes import NAME as CRASHES
 from demur.pipeline.run.frozen import frozen_sha256, planned_shards
+from demur.pipeline.run.kept_signals import UNKEPT
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts
 from demur.pipeline.run.part_run import Part, freeze_run, measure_part
@@ -262,6 +263,7 @@ class TestFittedSignals:
         again = tmp_path / "again"
         shutil.copytree(run, tmp_path / "unkept", ignore=shutil.ignore_patterns("origin.json"))
         seal.unseal(tmp_path / "unkept", ["fitted/origin.json"])
+        RunWriter(tmp_path / "unkept").log(UNKEPT, why="no file can hold them")
         (done,) = phase(again, 2, frozen=tmp_path / "unkept", of=own, numbers=[1], others=others)
         (name,) = [entry["shard"] for entry in shard_entries(done.folder) if entry["condition"] != "clean"][:1]
         file = f"records/{name}.parquet"

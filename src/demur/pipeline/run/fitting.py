@@ -21,7 +21,7 @@ from demur.evidence import Evidence
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy, second_signal
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
-from demur.pipeline.run.kept_signals import ORIGIN, keep_signals, stored_signals
+from demur.pipeline.run.kept_signals import ORIGIN, UNKEPT, keep_signals, stored_signals
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
 from demur.pipeline.run.threshold_fits import fit_on_clean
@@ -204,7 +204,7 @@ def fitted_signals(job: Job, folder: RunWriter) -> Job:
     try:
         keep_signals(job, folder.path)
     except InputError as error:  # a signal of a plug-in may hold what no file can; it can be fitted again
-        folder.log("fitted signals were not kept", why=str(error))
+        folder.log(UNKEPT, why=str(error))
     return job
 
 

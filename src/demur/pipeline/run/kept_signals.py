@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from demur import seal
 from demur.errors import InputError, RunError
-from demur.files import json_bytes, read_json
+from demur.files import json_bytes, json_lines, read_json
 from demur.pipeline.job import Job
 from demur.signals import Fittable, Signal
 from demur.signals.store import FILE, load_signals, save_signals, stored_sha256
@@ -19,9 +19,19 @@ FOLDER = "fitted"
 ORIGIN = f"{FOLDER}/origin.json"
 
 
+FITS = "facts/signals.json"
+"""What fitted signals tell of their fitting; written whenever they are fitted, once they are kept."""
+
+UNKEPT = "fitted signals were not kept"
+"""What the log of a run says where no file can hold its signals."""
+
+
 def damaged_signals(run: Path) -> list[str]:
     """The files of the fitted signals of a run that are gone or were changed; none where none were kept."""
-    if ORIGIN not in (seal.read_seal(run) or {}):
+    sealed = seal.read_seal(run) or {}
+    if not (run / ORIGIN).exists() and ORIGIN not in sealed:
+        return [ORIGIN] if FITS in sealed and not _is_unkept(run) else []
+    if ORIGIN not in sealed:  # whoever kept them was killed before it vouched for them: who reads them compares
         return []
     if not seal.is_intact(run, ORIGIN):
         return [ORIGIN]
@@ -29,6 +39,10 @@ def damaged_signals(run: Path) -> list[str]:
         return [f"{FOLDER}/{FILE}"]
     files: Mapping[str, str] = read_json(run / FOLDER / FILE)["files"]
     return [f"{FOLDER}/{name}" for name, sha256 in files.items() if seal.file_sha256(run / FOLDER / name) != sha256]
+
+
+def _is_unkept(run: Path) -> bool:
+    return any(event.get("event") == UNKEPT for event in json_lines(run / "log.jsonl"))
 
 
 def keep_signals(job: Job, run: Path) -> None:

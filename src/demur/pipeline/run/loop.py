@@ -45,7 +45,8 @@ from demur.pipeline.run.fitting import (
 )
 from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
-from demur.pipeline.run.mending import FITS, FIXED, LATE_POLICIES, POLICIES, TOLERANCES, of_policies
+from demur.pipeline.run.kept_signals import FITS, damaged_signals
+from demur.pipeline.run.mending import FIXED, LATE_POLICIES, POLICIES, TOLERANCES, of_policies
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.planned import planned
 from demur.pipeline.run.planned_effort import write_planned_of_parts, write_spent
@@ -113,7 +114,8 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
     missing = [task for task in work if task.name not in done]
     folder.reopen(task.name for task in missing)
     fitted = job
-    if missing or not all(map(folder.has, (*FIXED, *_files_of_signals(job)))):
+    there = all(map(folder.has, (*FIXED, *_files_of_signals(job)))) and not damaged_signals(folder.path)
+    if missing or not there:
         fitted = fit_first(job, folder, work, progress)
     with Effort(fitted, folder, progress, resources) as effort:
         effort.begin(work, missing)

@@ -12,16 +12,13 @@ from typing import Any
 from demur import seal
 from demur.errors import RunError
 from demur.files import JOURNAL, read_json, whole_lines, write_atomically, write_json
-from demur.pipeline.run.kept_signals import FOLDER, ORIGIN, damaged_signals
+from demur.pipeline.run.kept_signals import ORIGIN, damaged_signals
 from demur.records import manifest_entries
 
 POLICIES, TOLERANCES = "facts/policies.json", "facts/tolerances.json"
 FIXED = (TOLERANCES, POLICIES)
 """What the clean shards fix: how far a score moves, and the thresholds and certificates that go by it. One is never
 fitted without the other."""
-
-FITS = "facts/signals.json"
-"""What fitted signals tell of their fitting; written whenever they are fitted."""
 
 LATE_POLICIES = "facts/late_policies.json"
 """Policies that were fitted on attacked or corrupted tune images, once these were measured."""
@@ -100,8 +97,6 @@ def _followers(found: Iterable[str], sealed: Iterable[str]) -> set[str]:
             again.add(_GUARD_ATTACK)
         if name in PICTURED or name.startswith("thumbs/"):
             again |= set(PICTURED)
-        if name.startswith(f"{FOLDER}/"):
-            again.add(FITS)
     return again
 
 
