@@ -83,16 +83,14 @@ def mend_files(run: Path) -> tuple[str, ...]:
         sealed = seal.read_seal(run) or {}
         derived = [name for name in sealed if seal.is_derived(name)]
         again = [name for name in found if name not in {*seal.JOURNALS, *_KEPT}]
-        seal.unseal(run, [*again, *_followers(found, sealed), *derived, seal.MANIFEST])
+        seal.unseal(run, [*again, *_followers(found), *derived, seal.MANIFEST])
     return tuple(found)
 
 
-def _followers(found: Iterable[str], sealed: Iterable[str]) -> set[str]:
-    """What is worked out again together with files that were changed."""
+def _followers(found: Iterable[str]) -> set[str]:
+    """What is worked out again together with files that were changed; whoever fits policies sees to what follows."""
     again = set[str]()
     for name in found:
-        if name in FIXED:
-            again |= {*FIXED, *of_policies(sealed)}
         if name.startswith("facts/guard_attack"):
             again.add(_GUARD_ATTACK)
         if name in PICTURED or name.startswith("thumbs/"):
