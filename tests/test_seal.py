@@ -118,7 +118,12 @@ def tried(work, folder):
         return error
 
 
-def check(audit, state, original, expected, other, rng, copy):
+def lost_of(folder, finished):
+    """What a finished run vouches for and a folder does not, but for what every report works out anew."""
+    return {name for name in seal.read_seal(finished) if not seal.is_derived(name)} - seal.read_seal(folder).keys()
+
+
+def check(audit, state, original, expected, other, rng, copy, finished):
     """One edit of a copy: named, or nothing moved; and after an audit nothing moved, or the audit named it."""
     shutil.copytree(original, copy)
     kind, names = edited(copy, other, rng)
@@ -137,6 +142,7 @@ def check(audit, state, original, expected, other, rng, copy):
         return "refused"
     assert without_times(numbers(copy)) == without_times(expected), said
     assert seal.harmed(copy) == [], said
+    assert lost_of(copy, finished) == set(), said
     shutil.rmtree(copy)
     return "mended"
 
@@ -151,7 +157,11 @@ def check_edits(audit, edits, tmp_path, monkeypatch, at_most):
     for number in edits:
         state = ("finished", "begun")[number % 2]
         rng = random.Random(number)
-        ends.append(check(audit, state, folders[state], expected, other, rng, tmp_path / "runs" / str(number)))
+        ends.append(
+            check(
+                audit, state, folders[state], expected, other, rng, tmp_path / "runs" / str(number), folders["finished"]
+            )
+        )
     assert ends.count("refused") <= at_most * len(edits), "an audit mends nearly everything"
 
 

@@ -30,7 +30,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from demur.errors import RunError
-from demur.files import JOURNAL, fetched, read_json, whole_lines, write_atomically
+from demur.files import JOURNAL, fetched, is_whole, read_json, whole_lines, write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -224,14 +224,35 @@ def write_shard(run: Path, name: str, table: pl.DataFrame) -> str:
     return EncodedShard.of(table, name).write(run, name)["sha256"]
 
 
-def shard_entries(run: Path) -> list[dict[str, Any]]:
-    """Every shard that is written, in planned order: by the manifest, and while an audit runs by its journal."""
-    listed = read_json(run / "manifest.json")
-    lines = whole_lines(run / JOURNAL)
-    if not lines:
-        return listed
-    newest = {entry["shard"]: entry for entry in [*listed, *map(json.loads, lines)]}
+def shard_entries(run: Path) -> list[Mapping[str, Any]]:
+    """Every shard that is written, in planned order: by the manifest, and while an audit runs by its journal.
+
+    Beside a journal a manifest may be gone or odd, as where it was damaged: the shards measured since stand there.
+
+    Raises:
+        RunError: there is neither a journal nor a manifest that lists shards.
+    """
+    lines = [json.loads(line) for line in whole_lines(run / JOURNAL)]
+    try:
+        listed = read_json(run / "manifest.json")
+    except RunError:
+        if not lines:
+            raise
+        listed = []
+    if not lines and not isinstance(listed, list):
+        raise RunError(f"{run / 'manifest.json'} lists no shards: it is another file. Run the same audit again.")
+    newest = {entry["shard"]: entry for entry in [*manifest_entries(listed), *lines]}
     return [newest[name] for name in sorted(newest)]
+
+
+def manifest_entries(listed: object) -> list[Mapping[str, Any]]:
+    """Those entries of what was read as a manifest that are as they were written."""
+    return [entry for entry in listed if is_entry(entry)] if isinstance(listed, list) else []
+
+
+def is_entry(entry: object) -> bool:
+    """Whether something is the entry of a shard, as it was written."""
+    return isinstance(entry, dict) and {"shard", "condition", "rows", "sha256"} <= set(entry) and is_whole(entry)
 
 
 def _parquet(table: pl.DataFrame) -> bytes:

@@ -29,6 +29,9 @@ Seal: TypeAlias = Mapping[str, list[str]]
 AGGREGATES = "aggregates/"
 """What was counted of the records, which stands until these change."""
 
+_UNREAD = "fitted/"
+"""What is sealed for whoever goes on with a run or makes a guard of it; a report stands without."""
+
 _DERIVED = frozenset({"results.json", "report.html", "junit.xml", "summary.md"})
 _DERIVED_ROOMS = ("tables/", "figures/", AGGREGATES)
 
@@ -62,12 +65,20 @@ def is_derived(name: str) -> bool:
 
 def begin(run: Path) -> None:
     """Give a folder a seal, an empty one where its own cannot be read or is another's."""
-    try:
-        found = read_seal(run)
-    except RunError:
-        found = None
+    mend(run)
+    found = read_seal(run)
     if found is None or _is_foreign(run, found):
         _write(run, {})
+
+
+def mend(run: Path) -> bool:
+    """Put an empty seal in the place of one that cannot be read, which vouches for nothing; whether there was one."""
+    try:
+        read_seal(run)
+    except RunError:
+        _write(run, {})
+        return True
+    return False
 
 
 def _is_foreign(run: Path, found: Seal) -> bool:
@@ -206,7 +217,7 @@ def verify(run: Path) -> Seal | None:
     if _has_promised(run) if found is None else _is_foreign(run, found):
         raise changed(run, FILE)
     for name, hashes in (found or {}).items():
-        if not is_derived(name) and file_sha256(run / name) not in hashes:
+        if not is_derived(name) and not name.startswith(_UNREAD) and file_sha256(run / name) not in hashes:
             raise changed(run, name)
     return found
 

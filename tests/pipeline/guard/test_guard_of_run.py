@@ -1,6 +1,7 @@
 """From a run to its guard: the same decisions row by row, the same certificate, and what stands in the way."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from tests import guarded, tiny
 
-from demur import fit_guard, open_data
+from demur import fit_guard, open_data, seal
 from demur.classifier import BoundClassifier
 from demur.data import build_index, from_tensors
 from demur.errors import InputError, RunError
@@ -215,8 +216,6 @@ class TestRefusals:
             guard_of_run(run, tmp_path / "g", GuardChoices(embedding="program"), others)
 
     def test_a_run_that_was_changed_is_refused(self, made, tmp_path):
-        import shutil
-
         run = shutil.copytree(made[0], tmp_path / "run")
         entries = read_json(run / "facts" / "policies.json")
         entries[0]["policy"]["certificate"]["threshold"] = 0.9
@@ -225,6 +224,22 @@ class TestRefusals:
             guard_of_run(
                 run, tmp_path / "g", GuardChoices(), StandIns(source=tiny.source(), classifier=tiny.classifier())
             )
+
+    @pytest.mark.parametrize("name", ["facts/tolerances.json", "facts/policies.json"])
+    def test_numbers_that_nothing_vouches_for_are_refused(self, made, tmp_path, name):
+        run = shutil.copytree(made[0], tmp_path / "run")
+        seal.unseal(run, [name])
+        others = StandIns(source=tiny.source(), classifier=tiny.classifier())
+        with pytest.raises(RunError, match=rf"{name} is not the file that was written .* Run the same audit again"):
+            guard_of_run(run, tmp_path / "g", GuardChoices(), others)
+
+    def test_fitted_signals_that_were_changed_are_refused(self, tmp_path):
+        plan = {"signals": Signals(use=("relative_u",), certify="relative_u"), "policies": ("certified(risk=0.1)",)}
+        run = tiny.run(tmp_path / "run", tiny.source(3000), conditions=("clean",), **plan)
+        others = StandIns(source=tiny.source(3000), classifier=tiny.classifier())
+        (run / "fitted" / "signals.json").write_text("{}")
+        with pytest.raises(RunError, match=r"fitted/signals\.json is not the file .* Run the same audit again"):
+            guard_of_run(run, tmp_path / "g", GuardChoices(), others)
 
     def test_a_day_that_is_none_and_a_place_that_is_taken_are_refused_first(self, made, tmp_path):
         others = StandIns(source=tiny.source(), classifier=tiny.classifier())

@@ -10,16 +10,18 @@ from tests import every_section, tiny
 
 from demur import seal
 from demur.classifier import BoundClassifier
-from demur.errors import DemurError, InputError, RunError
+from demur.errors import InputError, RunError
 from demur.files import read_json
 from demur.pipeline.job import DIED
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.plan.plan_tables import Signals
 from demur.pipeline.run import run_writer
 from demur.pipeline.run.crashes import NAME as CRASHES
+from demur.pipeline.run.frozen import frozen_sha256, planned_shards
+from demur.pipeline.run.kept_signals import UNKEPT
 from demur.pipeline.run.loop import run_plan
-from demur.pipeline.run.merged_parts import merge_parts, planned_shards
-from demur.pipeline.run.part_run import Part, freeze_run, frozen_sha256, measure_part
+from demur.pipeline.run.merged_parts import merge_parts
+from demur.pipeline.run.part_run import Part, freeze_run, measure_part
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.run_times import TIMES
 from demur.pipeline.run.run_writer import RunWriter
@@ -266,6 +268,8 @@ class TestFittedSignals:
         assert ended(run, others) == tiny.hashes(single)
         again = tmp_path / "again"
         shutil.copytree(run, tmp_path / "unkept", ignore=shutil.ignore_patterns("origin.json"))
+        seal.unseal(tmp_path / "unkept", ["fitted/origin.json"])
+        RunWriter(tmp_path / "unkept").log(UNKEPT, why="no file can hold them")
         (done,) = phase(again, 2, frozen=tmp_path / "unkept", of=own, numbers=[1], others=others)
         (name,) = [entry["shard"] for entry in shard_entries(done.folder) if entry["condition"] != "clean"][:1]
         file = f"records/{name}.parquet"
@@ -277,7 +281,7 @@ class TestFittedSignals:
         run = in_parts(tmp_path, 1, of=own, others=others)
         file = next(path for path in (run / "fitted").iterdir() if path.suffix == ".safetensors")
         file.write_bytes(file.read_bytes()[:-4] + b"1234")
-        with pytest.raises(DemurError, match="changed or is damaged"):
+        with pytest.raises(RunError, match=r"safetensors is not the file that was written. .*: demur freeze"):
             phase(tmp_path / "next", 2, frozen=run, of=own, numbers=[1], others=others)
 
 

@@ -39,6 +39,8 @@ from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import known_crashes
 from demur.pipeline.run.deadly_files import as_read_before, lost_ids
 from demur.pipeline.run.fitting import fit_signals
+from demur.pipeline.run.kept_signals import stored_signals
+from demur.pipeline.run.mending import FIXED, POLICIES, TOLERANCES
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, Tolerance, load_policy
 from demur.policies.by_site import GROUP
@@ -46,7 +48,6 @@ from demur.policies.certified_policies import void_when
 from demur.policies.keeping import LabelledScores, judged, parts_of
 from demur.records import META, groups, read, wrong
 from demur.signals import LOGITS, Fittable, Signal, needs_of
-from demur.signals.store import load_signals
 from demur.signals.temperature import calibrated
 
 GOLDEN = 32
@@ -54,9 +55,6 @@ GOLDEN = 32
 
 EMBEDDINGS: Mapping[str | None, Embedding] = {None: "none", "weights": "weights", "program": "program"}
 """What of a model can be put into the folder of its guard, as it is asked for."""
-
-KEPT = "fitted"
-"""The folder of a run that has its fitted signals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,7 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
         InputError: model or images are not those of the run, or the folder belongs to something else.
     """
     choices.check(out)
-    seal.verify(run)
+    _check_fixed(run)
     entry = _certified_entry(run)
     job = _job_of(run, others)
     policy, clean = load_policy(entry["policy"]), read(run, "clean")
@@ -127,9 +125,21 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
     )
 
 
+def _check_fixed(run: Path) -> None:
+    """Refuse a run that was changed, and one of which nothing vouches for the tolerances or the policies.
+
+    Raises:
+        RunError: the file is named.
+    """
+    sealed = seal.verify(run)
+    for name in FIXED:
+        if sealed is not None and name not in sealed:
+            raise seal.changed(run, name)
+
+
 def _certified_entry(run: Path) -> Mapping[str, Any]:
     """The first policy of a run that has a certificate."""
-    entries = read_json(run / "facts" / "policies.json")
+    entries = read_json(run / POLICIES)
     refusal = "Its plan asks for none: audit with --risk."
     for entry in entries:
         if isinstance(load_policy(entry["policy"]) if "policy" in entry else None, CERTIFIED_POLICIES):
@@ -164,13 +174,13 @@ def _signals(run: Path, job: Job, names: Sequence[str]) -> dict[str, Signal]:
     wanted = {name: job.signals[name] for name in names}
     if not any(isinstance(signal, Fittable) for signal in wanted.values()):
         return {name: signal for name, signal in wanted.items() if not isinstance(signal, Fittable)}
-    kept = load_signals(run / KEPT) if (run / KEPT / "origin.json").exists() else fit_signals(job).fitted
+    kept = stored_signals(job, run) or fit_signals(job).fitted
     fitted = {name: kept[name] if isinstance(signal, Fittable) else signal for name, signal in wanted.items()}
     return {name: signal for name, signal in fitted.items() if not isinstance(signal, Fittable)}
 
 
 def _tolerances(run: Path) -> dict[str, Tolerance]:
-    return {entry["name"]: Tolerance.load(entry["tolerance"]) for entry in read_json(run / "facts" / "tolerances.json")}
+    return {entry["name"]: Tolerance.load(entry["tolerance"]) for entry in read_json(run / TOLERANCES)}
 
 
 def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from demur import seal
 from demur.data import Source
 from demur.data.index_files import StoredScan
 from demur.data.kept_images import KeptImages
@@ -39,6 +40,10 @@ Begun: TypeAlias = tuple[Job, RunWriter, list[dict[str, Any]], list[str]]
 """A job, its folder, what was found of the model beforehand, and what differs from the run that is continued."""
 
 _CHECKING = "checking the model and the data"
+_UNSEALED = (
+    f"{seal.FILE} was changed since it was written and vouches for nothing any more: all but the records is worked out "
+    "anew"
+)
 
 
 def default_folder(plan: Plan) -> Path:
@@ -73,6 +78,8 @@ def begun_run(
             refuse_others(place)
             flight = run_lock(place, stack)
             flights.append(flight)
+            if seal.mend(flight.folder):
+                progress.say(_UNSEALED)
             sources = without_deadly_files(sources, flight, progress.say)
             with flight.at(READING):
                 yield sources

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from demur import seal
 from demur.data import Index
-from demur.errors import DemurError, InputError, RunError
+from demur.errors import DemurError, InputError
 from demur.evidence import Evidence
-from demur.files import read_json, write_json
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy, second_signal
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
+from demur.pipeline.run.kept_signals import ORIGIN, UNKEPT, keep_signals, stored_signals
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.score_tolerance import ScoreTolerance, measure_tolerance
 from demur.pipeline.run.threshold_fits import fit_on_clean
@@ -30,7 +30,6 @@ from demur.randomness import Keys
 from demur.records import groups, wrong
 from demur.shapes import Labels
 from demur.signals import LOGITS, AnySignal, Fittable, MadeOf, Signal, Telling, needs_of
-from demur.signals.store import load_signals, save_signals, stored_sha256
 from demur.splits import FEW, FEWEST
 
 
@@ -203,47 +202,22 @@ def fitted_signals(job: Job, folder: RunWriter) -> Job:
         return replace(job, fitted=kept)
     job = fit_signals(job)
     try:
-        sha256 = save_signals(folder.path / "fitted", job.fitted)
+        keep_signals(job, folder.path)
     except InputError as error:  # a signal of a plug-in may hold what no file can; it can be fitted again
-        folder.log("fitted signals were not kept", why=str(error))
-    else:
-        write_json(folder.path / "fitted" / "origin.json", {"sha256": sha256, **_origin(job)})
+        folder.log(UNKEPT, why=str(error))
     return job
-
-
-def _origin(job: Job) -> dict[str, Any]:
-    """What fitted signals follow from: others must not be taken for them."""
-    return {
-        "model_sha256": job.classifier.sha256,
-        "data_sha256": job.index.sha256,
-        "plan_sha256": job.plan.sha256,
-        "signals": [name for name, signal in job.signals.items() if isinstance(signal, Fittable)],
-    }
 
 
 def _kept_signals(job: Job, folder: RunWriter) -> dict[str, Signal] | None:
     """The signals in `fitted/`, if they are whole and of this model, these data and this plan."""
     try:
-        return stored_signals(job, folder.path / "fitted")
+        kept = stored_signals(job, folder.path)
     except DemurError as error:
         folder.log("signals are fitted again", why=str(error))
         return None
-
-
-def stored_signals(job: Job, path: Path) -> dict[str, Signal] | None:
-    """The fitted signals of a job in a folder; None where none were kept.
-
-    Raises:
-        RunError: they are of another model, other data or another plan.
-        InputError: a file of them was changed.
-    """
-    origin = path / "origin.json"
-    if not origin.exists():
-        return None
-    if read_json(origin) != {"sha256": stored_sha256(path), **_origin(job)}:
-        raise RunError(f"{path} holds other signals than this run has, by {origin.name}.")
-    found = load_signals(path)
-    return {name: cast("Signal", found[name]) for name in _origin(job)["signals"]}
+    if kept is not None and not folder.has(ORIGIN):  # whoever kept them was killed before it vouched for them
+        seal.seal_file(folder.path, ORIGIN)
+    return kept
 
 
 def signal_facts(name: str, signal: AnySignal, index: Index) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from demur import seal
 from demur.classifier import BoundClassifier
 from demur.containment import contained
 from demur.data import Source
@@ -44,6 +45,8 @@ from demur.pipeline.run.fitting import (
 )
 from demur.pipeline.run.guard_attack_facts import NAME as GUARD_ATTACK
 from demur.pipeline.run.guard_attack_facts import certified_policy, guard_attack_facts, guard_attack_sizes, no_attack
+from demur.pipeline.run.kept_signals import FITS, damaged_signals
+from demur.pipeline.run.mending import FIXED, LATE_POLICIES, POLICIES, TOLERANCES, of_policies
 from demur.pipeline.run.out_folders import refuse_others, refuse_part
 from demur.pipeline.run.picture_sheets import picture_facts
 from demur.pipeline.run.planned import planned
@@ -51,7 +54,7 @@ from demur.pipeline.run.planned_effort import write_planned_of_parts, write_spen
 from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.proof_facts import proof_facts
 from demur.pipeline.run.resources import Resources
-from demur.pipeline.run.run_writer import LATE_POLICIES, RunWriter, try_folder
+from demur.pipeline.run.run_writer import RunWriter, try_folder
 from demur.pipeline.run.severity_pictures import save_severity_pictures
 from demur.pipeline.run.smoothing_facts import smoothing_facts
 from demur.pipeline.run.threshold_fits import fit_late, waiting
@@ -117,7 +120,8 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
     missing = [task for task in work if task.name not in done]
     folder.reopen(task.name for task in missing)
     fitted = job
-    if missing or not all(map(folder.has, _files_of_signals(job))):
+    there = all(map(folder.has, (*FIXED, *_files_of_signals(job)))) and not damaged_signals(folder.path)
+    if missing or not there:
         fitted = fit_first(job, folder, work, progress)
     with Effort(fitted, folder, progress, resources) as effort:
         effort.begin(work, missing)
@@ -195,7 +199,7 @@ def _note_sections(job: Job, folder: RunWriter, progress: Progress) -> None:
 
 def _note_guard_attack(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What attackers of the guard find, size by size, so that a run that is stopped keeps the sizes it has."""
-    found = certified_policy(read_json(folder.path / "facts" / "policies.json"))
+    found = certified_policy(read_json(folder.path / POLICIES))
     if found is None or not job.plan.guard_attack.images or folder.has(f"facts/{GUARD_ATTACK}.json"):
         return
     name, policy = found
@@ -239,7 +243,7 @@ def lost_rows(job: Job, clean: pl.DataFrame) -> dict[int, str]:
 def _files_of_signals(job: Job) -> Iterator[str]:
     """What is written of signals: what fitting found, if one of them is fitted, and what each costs."""
     if any(isinstance(signal, Fittable) for signal in job.signals.values()):
-        yield "facts/signals.json"
+        yield FITS
     yield "timings/signals.json"
 
 
@@ -255,7 +259,7 @@ def fit_first(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Prog
         )
     job = replace(job, fitted=fitted)
     if job.fitted:
-        folder.write_json("facts/signals.json", fit_facts(job))
+        folder.write_json(FITS, fit_facts(job))
     first = job.index.readable[: job.plan.batch]
     with folder.timed("timing signals"):
         timing = without_failures(job, first, lambda job, _rows: seconds_per_image(job), partial(again, "timing"))
@@ -280,10 +284,11 @@ def _fit_late(job: Job, folder: RunWriter, progress: Progress, clean: pl.DataFra
 
 def freeze_policies(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
-    if not folder.has("facts/policies.json"):
+    if not all(map(folder.has, FIXED)):
+        seal.unseal(folder.path, [*FIXED, *of_policies(seal.read_seal(folder.path) or ())])
         chosen = choose_for_certificates(job, clean)
-        folder.write_json("facts/tolerances.json", [asdict(each) for each in chosen])
-        folder.write_json("facts/policies.json", fit_policies(job, clean, chosen, looks_of_policies(job, folder.path)))
+        folder.write_json(TOLERANCES, [asdict(each) for each in chosen])
+        folder.write_json(POLICIES, fit_policies(job, clean, chosen, looks_of_policies(job, folder.path)))
         folder.log("certify and test labels opened")
     keep_certify_rows(job, folder.path)
     if not folder.has("facts/gallery.json"):  # written last

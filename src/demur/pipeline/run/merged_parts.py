@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from demur import seal
 from demur.errors import InputError, RunError
 from demur.files import fetched, read_json
-from demur.pipeline.job import shard_rows
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.crashes import NAME as CRASHES
+from demur.pipeline.run.frozen import frozen_sha256, is_clean, planned_shards
+from demur.pipeline.run.mending import POLICIES
 from demur.pipeline.run.model_answers import NAME as ANSWERS
 from demur.pipeline.run.model_answers import compared_answers
 from demur.pipeline.run.out_folders import PART, is_run, refuse_others, refuse_part
-from demur.pipeline.run.part_run import frozen_sha256
 from demur.pipeline.run.planned_effort import adopt_effort
 from demur.pipeline.run.row_contract import RowContract
 from demur.pipeline.run.run_metadata import NAME as METADATA
@@ -72,39 +72,30 @@ def merge_parts(parts: Sequence[Path], out: Path) -> Merged:
     try_folder(out)
     with open_run(out, read_plan(parts[0] / "plan.toml", (), {})) as folder:
         notes = [note for part in parts for note in _met(folder, part)]
-        notes += [f"{shard_words(out, name, why)}." for name, why in strike_faulty(folder).items()]
-        frozen = frozen_sha256(out) if folder.has("facts/policies.json") else None
+        struck = strike_faulty(folder)
+        notes += [f"{shard_words(out, name, why)}." for name, why in struck.items()]
         planned, have = planned_shards(read_json(out / METADATA)), folder.shards()
-        added = there = 0
+        clean = [_adopt(folder, part, _brought(part, clean=True), planned, have) for part in parts]
+        fixed = (out / POLICIES).is_file() and not any(name.startswith("c000-") for name in struck)
+        if not fixed or CRASHES in folder.harmed:
+            _take_crashes(folder, parts)
+        frozen = frozen_sha256(out) if fixed else None
+        late = [] if frozen is None else [_adopt_late(folder, part, planned, have, frozen) for part in parts]
+        adopted = [*clean, *late]
+        notes += [fault for each in adopted for fault in each.faults]
         for part in parts:
-            entries, faults = _sound(folder, part, planned, have, frozen)
-            notes += faults
-            own, twice = _adopt(folder, part, entries, have)
             if (part / PART).exists():
                 adopt_effort(folder, part, read_json(part / PART)["part"])
-            added, there = added + own, there + twice
-        if frozen is None:
-            _take_crashes(folder, parts)
         missing = [name for name in planned if name not in have]
-    clean = tuple(name for name in missing if name.startswith("c000-"))
     return Merged(
         folder=out,
-        added=added,
-        there=there,
-        missing_clean=clean,
-        missing=tuple(name for name in missing if name not in clean),
+        added=sum(each.added for each in adopted),
+        there=sum(each.there for each in adopted),
+        missing_clean=tuple(name for name in missing if name.startswith("c000-")),
+        missing=tuple(name for name in missing if not name.startswith("c000-")),
         frozen=frozen is not None,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def planned_shards(facts: Mapping[str, Any]) -> dict[str, int]:
-    """The shards of a run by what `run.json` says of it, and the rows of each."""
-    most, found = shard_rows(facts["input_shape"]), dict[str, int]()
-    for number, condition in enumerate(facts["conditions"]):
-        for shard, start in enumerate(range(0, condition["rows"], most)):
-            found[f"c{number:03d}-s{shard:04d}"] = min(most, condition["rows"] - start)
-    return found
 
 
 def _plan_of(part: Path) -> bytes:
@@ -164,51 +155,53 @@ def _take_crashes(folder: RunWriter, parts: Sequence[Path]) -> None:
         folder.write_json(CRASHES, found)
 
 
-def _entries(folder: RunWriter, part: Path, frozen: str | None) -> Mapping[str, Mapping[str, Any]]:
-    """The shards of a part that are taken: the clean ones, all others once the folder is frozen.
+class _Adopted(NamedTuple):
+    """How many shards came of a part, how many were there, and what is wrong with others, a sentence each."""
 
-    Raises:
-        RunError: they were measured after another freeze, or nobody can tell after which.
-    """
-    own = RunWriter(part)
-    entries = {
-        name: entry for name, entry in own.shards().items() if frozen is not None or entry["condition"] == CLEAN.name
-    }
-    late = any(entry["condition"] != CLEAN.name for entry in entries.values())
+    added: int
+    there: int
+    faults: tuple[str, ...]
+
+
+def _brought(part: Path, *, clean: bool) -> dict[str, Mapping[str, Any]]:
+    """The shards that a part has, the clean ones or the others."""
+    return {name: entry for name, entry in RunWriter(part).shards().items() if is_clean(entry) == clean}
+
+
+def _adopt_late(
+    folder: RunWriter, part: Path, planned: Mapping[str, int], have: dict[str, Mapping[str, Any]], frozen: str
+) -> _Adopted:
+    """Take over the shards of a part that were measured after a freeze, which must be that of the folder."""
+    late = _brought(part, clean=False)
+    after = read_json(part / PART)["frozen"] if RunWriter(part).has(PART) else None
     if late and is_run(part):
         raise RunError(f"{part} is a run, and no part of one. Name folders that `demur audit … --shard i/N` wrote.")
-    if late and not own.has(PART):
+    if late and after is None:
         raise RunError(
-            f"{part} does not say after which freeze its shards were measured: {PART} is gone. Run that part again, by "
-            f"the same command with --frozen {folder.path}: it measures these anew. Then merge."
+            f"{part} does not say after which freeze its shards were measured: {PART} was lost. Run this part again "
+            f"into the same folder, and it measures them anew: demur audit … --shard i/N --frozen {folder.path} --out "
+            f"{part}"
         )
-    if late and read_json(part / PART)["frozen"] != frozen:
+    if late and after != frozen:
         raise RunError(
             f"{part} holds shards that were measured after another freeze than that of {folder.path}. Measure them "
             f"with --frozen {folder.path}, into another folder."
         )
-    return entries
-
-
-def _sound(
-    folder: RunWriter, part: Path, planned: Mapping[str, int], have: Mapping[str, Any], frozen: str | None
-) -> tuple[Mapping[str, Mapping[str, Any]], Sequence[str]]:
-    """The planned shards of a part that are there already or whose rows are sound, and what is wrong with others."""
-    contract = RowContract.of(read_json(folder.path / METADATA))
-    entries = {name: e for name, e in _entries(folder, part, frozen).items() if planned.get(name) == e["rows"]}
-    faults = {name: contract.fault(part, entry) for name, entry in entries.items() if name not in have}
-    return {name: entry for name, entry in entries.items() if faults.get(name) is None}, [
-        f"{shard_words(part, name, why)}. Run that part again, by the same command: it measures the shard anew."
-        for name, why in faults.items()
-        if why is not None
-    ]
+    return _adopt(folder, part, late, planned, have)
 
 
 def _adopt(
-    folder: RunWriter, part: Path, entries: Mapping[str, Mapping[str, Any]], have: dict[str, Mapping[str, Any]]
-) -> tuple[int, int]:
-    """Take over shards of a part: how many came, and how many were there."""
-    new = {name: entry for name, entry in entries.items() if name not in have}
+    folder: RunWriter,
+    part: Path,
+    entries: Mapping[str, Mapping[str, Any]],
+    planned: Mapping[str, int],
+    have: dict[str, Mapping[str, Any]],
+) -> _Adopted:
+    """Take over shards of a part whose rows are sound."""
+    contract = RowContract.of(read_json(folder.path / METADATA))
+    own = {name: entry for name, entry in entries.items() if planned.get(name) == entry["rows"]}
+    faults = {name: contract.fault(part, entry) for name, entry in own.items() if name not in have}
+    new = {name: own[name] for name, why in faults.items() if why is None}
     for name, entry in new.items():
         contents = {file: fetched(part / file).read_bytes() for file, _ in seal.shard_files(entry)}
         if any(seal.sha256_of(contents[file]) != sha256 for file, sha256 in seal.shard_files(entry)):
@@ -217,4 +210,12 @@ def _adopt(
         have[name] = entry
     same = [name for name, entry in entries.items() if name in have and have[name]["sha256"] == entry["sha256"]]
     folder.adopt_lines(part, same)  # of a call that was killed before it came to them, too
-    return len(new), len(entries) - len(new)
+    return _Adopted(
+        len(new),
+        len(entries) - len(faults),
+        tuple(
+            f"{shard_words(part, name, why)}. Run that part again, by the same command: it measures the shard anew."
+            for name, why in faults.items()
+            if why is not None
+        ),
+    )

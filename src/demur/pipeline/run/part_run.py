@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from demur import seal
 from demur.containment import contained
 from demur.errors import InputError, RunError
-from demur.files import json_bytes, read_json
+from demur.files import read_json
 from demur.foreign import blamed
 from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan, read_plan
-from demur.pipeline.run.begun import begun_run
+from demur.pipeline.run.begun import begun_run, say_harm
 from demur.pipeline.run.crashes import as_frozen
 from demur.pipeline.run.effort import Effort, Progress
-from demur.pipeline.run.fitting import stored_signals
+from demur.pipeline.run.frozen import frozen_sha256, is_clean
+from demur.pipeline.run.kept_signals import stored_signals
 from demur.pipeline.run.loop import fit_first, freeze_policies, lost_rows
 from demur.pipeline.run.out_folders import PART, refuse_part, refuse_run
 from demur.pipeline.run.planned import planned
@@ -33,8 +33,6 @@ from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.struck_shards import strike
 from demur.records import read
-
-_FROZEN = ("facts/policies.json", "facts/tolerances.json")
 
 Item = TypeVar("Item")
 
@@ -105,8 +103,9 @@ def measure_part(
     with (
         blamed(),
         contained(),
-        begun_run(plan, out, progress, others, used) as (job, folder, checks, _notes),
+        begun_run(plan, out, progress, others, used) as (job, folder, checks, notes),
     ):
+        say_harm(folder, progress, notes)
         _claim(folder, part, None if frozen is None else frozen_sha256(frozen))
         folder.times.note_beginning()
         folder.write_json("facts/preflight.json", checks)
@@ -144,7 +143,7 @@ def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[
     job, deadly = as_frozen(job, frozen)
     lost = {**lost_rows(job, read(frozen, CLEAN.name)), **deadly}
     rest = [task.without(lost) for task in shards(job) if task.condition != CLEAN]
-    return replace(job, fitted=stored_signals(job, frozen / "fitted") or {}), rest
+    return replace(job, fitted=stored_signals(job, frozen) or {}), rest
 
 
 def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
@@ -156,7 +155,7 @@ def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
         RunError: it is another.
     """
     if not folder.has(PART):
-        strike(folder, [name for name, entry in folder.shards().items() if not _is_clean(entry["condition"])])
+        strike(folder, [name for name, entry in folder.shards().items() if not is_clean(entry)])
     before = read_json(folder.path / PART) if folder.has(PART) else {"part": str(part), "frozen": None}
     if before["part"] != str(part):
         raise RunError(
@@ -167,28 +166,11 @@ def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
         raise RunError(
             f"{folder.path} holds shards that were measured after another freeze. Choose another folder with --out."
         )
+    late = [name for name, entry in folder.shards().items() if not is_clean(entry)]
+    if frozen is not None and before["frozen"] is None and late:
+        folder.log("measured again, since nothing says after which freeze they were", shards=len(late))
+        folder.forget(late)
     folder.write_json(PART, {"part": str(part), "frozen": frozen or before["frozen"]})
-
-
-def frozen_sha256(run: Path) -> str:
-    """The hash of what a run folder has fixed: its policies, its fitted signals and its clean shards.
-
-    Raises:
-        RunError: nothing is fixed in it yet, or it was changed since.
-    """
-    for name in _FROZEN:
-        if not (run / name).is_file():
-            raise RunError(f"{run} is not frozen: it lacks {name}. Merge the clean parts, then: demur freeze {run}")
-        if not seal.is_intact(run, name):
-            raise seal.changed(run, name)
-    origin = run / "fitted" / "origin.json"
-    clean = {name: entry["sha256"] for name, entry in RunWriter(run).shards().items() if _is_clean(entry["condition"])}
-    fixed = {name: seal.file_sha256(run / name) for name in (*_FROZEN, str(origin.relative_to(run)))}
-    return seal.sha256_of(json_bytes({**fixed, "clean": clean}))
-
-
-def _is_clean(condition: object) -> bool:
-    return condition == CLEAN.name
 
 
 def freeze_run(
@@ -208,8 +190,9 @@ def freeze_run(
     with (
         blamed(),
         contained(),
-        begun_run(plan, run, progress, others, used) as (job, folder, checks, _notes),
+        begun_run(plan, run, progress, others, used) as (job, folder, checks, notes),
     ):
+        say_harm(folder, progress, notes)
         work = list(shards(job))
         clean = planned(job, [task for task in work if task.condition == CLEAN])
         missing = sorted(set(clean) - folder.intact(clean))

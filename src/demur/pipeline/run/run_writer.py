@@ -15,7 +15,6 @@ from demur.files import (
     JOURNAL,
     append_line,
     checked_line,
-    is_whole,
     json_bytes,
     json_lines,
     locked,
@@ -28,29 +27,23 @@ from demur.files import (
 from demur.foreign import fault, foreign_error, is_foreign, reason, traceback_of
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.flight import Flight
+from demur.pipeline.run.mending import (
+    FIXED,
+    LATE_POLICIES,
+    PICTURED,
+    SHEETS,
+    is_there,
+    mend_files,
+    mend_journal,
+    mend_manifest,
+    of_policies,
+)
 from demur.pipeline.run.placed_shard import PlacedShard
 from demur.pipeline.run.planned import Planned
 from demur.pipeline.run.run_times import RunTimes, Start
-from demur.records import EncodedShard
+from demur.records import EncodedShard, is_entry, manifest_entries
 
 _ROOMS = ("records", "parts", "facts", "fitted", "thumbs", "timings", "tables", "opened")
-_SHEETS = "facts/pictures.json"
-_PICTURED = (
-    "facts/gallery.json",
-    "facts/suspects.json",
-    "facts/corruptions.json",
-    "facts/severities.json",
-    "facts/overlays.json",
-    _SHEETS,
-)
-_POLICIES = "facts/policies.json"
-_GUARD_ATTACK = "facts/guard_attack.json"
-"""Written once every size is there, so that none is left to measure where it is."""
-
-LATE_POLICIES = "facts/late_policies.json"
-"""Policies that were fitted on attacked or corrupted tune images, once these were measured."""
-
-_KEPT = ("plan.toml", "run.json")
 
 
 @dataclass(frozen=True)
@@ -75,11 +68,8 @@ class RunWriter:
             entries = read_json(self.path / seal.MANIFEST)
         except RunError:  # none yet, or one that was cut: then its shards are measured again
             entries = []
-        listed = [*(entries if isinstance(entries, list) else ()), *map(json.loads, whole_lines(self._journal))]
-        return {entry["shard"]: entry for entry in listed if _is_whole(entry) and self._intact(entry)}
-
-    def _intact(self, entry: Mapping[str, Any]) -> bool:
-        return all(seal.file_sha256(self.path / name) == sha256 for name, sha256 in seal.shard_files(entry))
+        listed = [*manifest_entries(entries), *map(json.loads, whole_lines(self._journal))]
+        return {entry["shard"]: entry for entry in listed if is_entry(entry) and is_there(self.path, entry)}
 
     @property
     def _journal(self) -> Path:
@@ -99,6 +89,13 @@ class RunWriter:
         for name, content in sorted(contents.items()):  # its parts, then its records
             write_atomically(self.path / name, content)
         append_line(self._journal, json.dumps(entry, sort_keys=True))
+
+    def forget(self, names: Iterable[str]) -> None:
+        """List some shards no more, so that they are measured again."""
+        gone = set(names)
+        seal.unseal(self.path, [seal.MANIFEST])
+        write_json(self.path / seal.MANIFEST, [each for name, each in self.shards().items() if name not in gone])
+        self.end_journal()
 
     def adopt_lines(self, part: Path, names: Iterable[str]) -> None:
         """Take over what another folder notes, if it is not there yet: how long it took, what failed of some shards."""
@@ -133,7 +130,8 @@ class RunWriter:
 
     def is_finished(self, planned: Mapping[str, Planned]) -> bool:
         """Whether nothing is left to do: every planned shard and every file is there as it was written."""
-        return not self.harmed and self.has(seal.MANIFEST) and self.intact(planned) == set(planned)
+        whole = not self.harmed and all(map(self.has, (*FIXED, seal.MANIFEST)))
+        return whole and self.intact(planned) == set(planned)
 
     def reopen(self, missing: Iterable[str]) -> None:
         """Vouch no more for what follows from shards that are still to be measured."""
@@ -141,8 +139,8 @@ class RunWriter:
         gone = [name for name in sealed if name == seal.MANIFEST or seal.is_derived(name)]
         missing = list(missing)
         first = any(name.startswith("c000-") for name in missing)
-        fitted = [_POLICIES, *_of_policies(sealed), *_PICTURED] if first else []
-        seal.unseal(self.path, [*gone, *fitted, *([_SHEETS, LATE_POLICIES] if missing else [])])
+        fitted = [*FIXED, *of_policies(sealed), *PICTURED] if first else []
+        seal.unseal(self.path, [*gone, *fitted, *([SHEETS, LATE_POLICIES] if missing else [])])
 
     def finish(self) -> None:
         """Write the manifest and vouch for it, and so for every shard: from now on the run can be read."""
@@ -187,15 +185,6 @@ class RunWriter:
             yield
 
 
-def _of_policies(sealed: Iterable[str]) -> list[str]:
-    """The files that follow from the policies: what attackers of a guard found."""
-    return [name for name in sealed if _is_of_guard_attack(name)]
-
-
-def _is_of_guard_attack(name: str) -> bool:
-    return name.startswith("facts/guard_attack")
-
-
 def try_folder(path: Path) -> None:
     """Write into a folder, now rather than after an hour; what this makes it takes away.
 
@@ -214,11 +203,6 @@ def try_folder(path: Path) -> None:
         raise InputError(
             f"cannot write the folder {path}: {error.strerror or error}. Choose another with --out DIR."
         ) from None
-
-
-def _is_whole(entry: Any) -> bool:
-    """Whether an entry of a manifest is as it was written, so that one that was changed is known before the end."""
-    return isinstance(entry, dict) and {"shard", "condition", "rows", "sha256"} <= set(entry) and is_whole(entry)
 
 
 @contextmanager
@@ -241,39 +225,12 @@ def folder_of(path: Path, plan: Plan, flight: Flight | None = None, start: Start
     """
     seal.refuse_foreign(path, "plan.toml")
     _sweep(path)
-    _mend_journal(path / JOURNAL)
+    mend_journal(path / JOURNAL)
     seal.begin(path)
-    harmed = _mended(path)
+    harmed = mend_files(path)
+    mend_manifest(path)
     _claim(path, plan)
     return RunWriter(path, harmed, flight, start or Start.now())
-
-
-def _mend_journal(journal: Path) -> None:
-    """Drop lines that are not whole, so that the next one does not follow upon half of one."""
-    if journal.is_file():
-        content = "".join(f"{line}\n" for line in whole_lines(journal)).encode()
-        if content != journal.read_bytes():
-            write_atomically(journal, content)
-
-
-def _mended(path: Path) -> tuple[str, ...]:
-    """The files that were changed since they were written; what they hold will be measured again.
-
-    Journals keep their whole lines. The plan and `run.json` stay sealed: only what they held may take their place.
-    """
-    found = [name for name in seal.harmed(path) if not seal.is_derived(name)]
-    for name in set(found) & set(seal.JOURNALS):
-        lines = "".join(f"{line}\n" for line in whole_lines(path / name))
-        seal.write_sealed(path, {name: lines.encode()})
-    pictures = _PICTURED if any(name in _PICTURED or name.startswith("thumbs/") for name in found) else ()
-    if found:
-        sealed = seal.read_seal(path) or {}
-        derived = [name for name in sealed if seal.is_derived(name)]
-        again = [name for name in found if name not in {*seal.JOURNALS, *_KEPT}]
-        again += _of_policies(sealed) if _POLICIES in found else []
-        again += [_GUARD_ATTACK] if any(map(_is_of_guard_attack, found)) else []
-        seal.unseal(path, [*again, *pictures, *derived, seal.MANIFEST])
-    return tuple(found)
 
 
 @contextmanager
