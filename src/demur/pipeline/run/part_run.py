@@ -31,7 +31,6 @@ from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
-from demur.pipeline.run.struck_shards import strike
 from demur.records import read
 
 Item = TypeVar("Item")
@@ -154,8 +153,6 @@ def _claim(folder: RunWriter, part: Part, frozen: str | None) -> None:
     Raises:
         RunError: it is another.
     """
-    if not folder.has(PART):
-        strike(folder, [name for name, entry in folder.shards().items() if not is_clean(entry)])
     before = read_json(folder.path / PART) if folder.has(PART) else {"part": str(part), "frozen": None}
     if before["part"] != str(part):
         raise RunError(
