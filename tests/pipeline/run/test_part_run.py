@@ -362,7 +362,7 @@ def test_a_part_that_lost_what_it_is_says_what_helps_and_measures_late_shards_an
     part, run = tmp_path / "part1", tmp_path / "run"
     before = {entry["shard"] for entry in shard_entries(part)}
     (part / "facts" / "part.json").unlink()
-    with pytest.raises(RunError, match=r"part\.json was lost\. Run this part again .*measures them anew: .*--frozen .*run"):
+    with pytest.raises(RunError, match=r"part\.json was lost\. Run this part again .*measures them anew"):
         merge_parts([part], run)
     phase(tmp_path, 3, numbers=[1], frozen=run)
     assert {entry["shard"] for entry in shard_entries(part)} == before

@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from demur.pipeline.run import engines, ray_engine, ray_task
 from demur.pipeline.run.engine import Died, Failed
 from demur.pipeline.run.measured_shard import MeasuredShard
 from demur.pipeline.run.prepare import StandIns, prepared_job
-from demur.pipeline.run.ray_broker import Need
+from demur.pipeline.run.ray_broker import Broker, Need
 from demur.pipeline.run.ray_engine import RayEngine
 from demur.pipeline.run.ray_link import environment
 from demur.pipeline.run.ray_task import Post, builds, measure
@@ -309,9 +310,18 @@ def test_a_task_is_kept_from_nodes_on_which_it_or_its_job_was_in_vain(engine):
     assert len([*engine.arrived(wait=True)]) == 1
     assert given(first) == ["b"]
     assert given(other) == []
-    engine._link.telling.append(("told", 2, ("unopened", "no data", "a")))
+    engine._link.telling.append(("told", 3, ("unopened", "no data", "a")))
     assert len([*engine.arrived(wait=True)]) == 1
     assert given(other) == ["a"]
-    engine._link.telling.append(("told", 3, ("answer", pickle.dumps(Failed(why="an error")), "a")))
-    assert len([*engine.arrived(wait=True)]) == 1
-    assert given(task(2)) == [], "a node that opened the job since is as good as any"
+    assert given(task(2)) == [], "another shard may find there what this one did not"
+
+
+def test_a_task_that_was_in_vain_goes_to_another_node_by_the_room_there(monkeypatch):
+    big, small = {"CPU": 60.0}, {"CPU": 3.0}
+    broker = Broker(Need(address=None, cores=None, most=9, threads=1, gpus=0, memory=0), None)
+    broker.nodes = {"a": big, "b": small, "c": {"CPU": 0.0}, "bad": big}
+    assert broker._elsewhere([]) is None
+    found = Counter(broker._elsewhere(["bad"]) for _ in range(300))
+    assert found.keys() <= {"a", "b"}
+    assert found["a"] > 200
+    assert broker._elsewhere(["a", "b", "bad"]) is None, "where nobody else has room Ray decides"

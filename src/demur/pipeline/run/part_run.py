@@ -31,6 +31,7 @@ from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
+from demur.pipeline.run.struck_shards import strike
 from demur.records import read
 
 Item = TypeVar("Item")

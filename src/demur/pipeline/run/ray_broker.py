@@ -120,6 +120,7 @@ class Broker:
     waiting: deque[tuple[int, bytes, Sequence[str]]] = field(default_factory=deque)
     open: dict[Any, int] = field(default_factory=dict)
     room: tuple[int, int] = (-1, 0)
+    nodes: dict[str, dict[str, float]] = field(default_factory=dict)
     last_look: float = -_EVERY
     closed: bool = False
 
@@ -151,9 +152,11 @@ class Broker:
             self.open[self._send(work, self._elsewhere(vain))] = number
 
     def _elsewhere(self, vain: Sequence[str]) -> str | None:
-        """A node with room for a task that is none of those on which one was in vain; None to leave it to Ray."""
-        found = [name for name, node in _nodes().items() if name not in vain and self.need.room(node)] if vain else []
-        return random.choice(found) if found else None  # noqa: S311 - only to spread tasks
+        """A node with room for a task that is none of those on which it was in vain; None to leave it to Ray."""
+        rooms = {name: self.need.room(node) for name, node in self.nodes.items() if name not in vain} if vain else {}
+        if not any(rooms.values()):
+            return None
+        return random.choices([*rooms], weights=[*rooms.values()])[0]  # noqa: S311 - only to spread tasks
 
     def _hand_on(self) -> None:
         """What became of tasks, as soon as one is done."""
@@ -173,7 +176,8 @@ class Broker:
         now = time.monotonic()
         if now - self.last_look < _EVERY:
             return
-        self.last_look, nodes = now, [*_nodes().values()]
+        self.last_look, self.nodes = now, _nodes()
+        nodes = [*self.nodes.values()]
         rooms = [found for node in nodes if (found := self.need.room(node))]
         room = sum(rooms)
         if self.room != (room, len(rooms)):

@@ -62,7 +62,8 @@ class RayEngine:
         self._where = "on this machine" if resources.address is None else f"at {resources.address!r}"
         self._open: dict[int, Shard] = {}
         self._given, self._room, self._nodes, self._beside, self._opened = 0, 0, 0, 0, False
-        self._unopened, self._failed = Counter[str](), defaultdict[tuple[str, bytes], list[str]](list)
+        self._unopened = Counter[str]()
+        self._failed, self._vain = (defaultdict[tuple[str, bytes], list[str]](list) for _ in range(2))
         self._gpus, self._most = resources.gpus, resources.workers or AHEAD
         self._ends = ExitStack()
         self._ends.callback(sweep, folder)
@@ -121,8 +122,8 @@ class RayEngine:
         """Queue a shard, or a piece of one."""
         self._given += 1
         self._open[self._given] = task
-        vain = set(self._failed.get((task.name, task.rows.tobytes()), ()))
-        self._link.send((self._given, pickle.dumps(Work.of(task)), sorted(vain | self._unopened.keys())))
+        vain = sorted(set(self._vain.get((task.name, task.rows.tobytes()), ())))
+        self._link.send((self._given, pickle.dumps(Work.of(task)), vain))
 
     def taken(self) -> Shard | None:
         """None: this process measures nothing itself."""
@@ -168,12 +169,12 @@ class RayEngine:
                 f"{_CONTINUES}"
             )
         if kind == "unopened":
+            self._vain[task.name, task.rows.tobytes()].append(node)
             return self._unreached(content, node)
         return _death(kind, content)
 
     def _answered(self, task: Shard, found: MeasuredShard | Failed, node: str) -> Outcome:
         self._opened = True
-        self._unopened.pop(node, None)
         if isinstance(found, Failed):
             return self._elsewhere(task, found, node)
         if found.encoded.rows != len(task.rows):
@@ -193,6 +194,7 @@ class RayEngine:
         """An error may be a node's own, such as a full disk: others are asked before this process is."""
         tried = self._failed[task.name, task.rows.tobytes()]
         tried.append(node)
+        self._vain[task.name, task.rows.tobytes()].append(node)
         several = len(set(tried)) > 1 or self._nodes < 2 or len(tried) >= 2 * _FAILURES
         if len(tried) >= _FAILURES and several:
             return found
