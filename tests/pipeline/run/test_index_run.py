@@ -12,7 +12,7 @@ from demur.data import build_index, from_tensors, open_data
 from demur.data.index_files import StoredScan
 from demur.errors import DataError, InputError, RunError
 from demur.pipeline.plan.plan_file import read_plan
-from demur.pipeline.run import index_run, shared_scan
+from demur.pipeline.run import deadly_files, index_run, shared_scan
 from demur.pipeline.run.begun import run_lock
 from demur.pipeline.run.crashes import READING
 from demur.pipeline.run.flight import Flight
@@ -162,6 +162,22 @@ def test_one_piece_that_is_damaged_is_read_again(tmp_path, monkeypatch):
     (done,) = indexed(tmp_path, 1, given(source=source))
     assert (done.read, source.seen) == (300, list(range(300, 600)))
     assert facts_of(tmp_path) == facts_of(None)
+
+
+def test_only_what_is_missing_is_searched_for_what_ends_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_run, "_ROWS", 300)
+    monkeypatch.setattr(shared_scan, "_ROWS", 100)
+    others = given(unknown=from_tensors(torch.rand(60, *tiny.SHAPE), torch.zeros(60, dtype=torch.long), classes=["x"]))
+    of = tiny.plan().model_copy(update={"data": tiny.plan().data.model_copy(update={"unknown": "digits"})})
+    indexed(tmp_path, 1, others, of)
+    for path in (tmp_path / "1-of-1").glob("images-000000300.*"):
+        path.unlink()
+    (tmp_path / "1-of-1" / "at.json").write_text('{"what": "reading the images", "times": 2}')
+    searched = []
+    monkeypatch.setattr(deadly_files, "deadly_parts", lambda _duty, parts, _threads: searched.extend(parts) or iter([]))
+    with pytest.raises(DataError, match="none of them ends another alone"):
+        indexed(tmp_path, 1, others, of)
+    assert [at for part in searched for at in part] == list(range(300, 600))
 
 
 def test_a_process_that_dies_after_a_piece_died_of_something_else_than_the_one_before(tmp_path, monkeypatch):

@@ -164,13 +164,15 @@ class _Parts:
 def _helping(parts: _Parts, duty: bytes, helpers: int, threads: int) -> Iterator[None]:
     """Inside, so many helpers read parts; after it, or at an error, all of them are gone."""
     nursery, living = Nursery(threads), set[Helper]()
-    turn = threading.Lock()
+    turn, closed = threading.Lock(), threading.Event()
 
     def attend() -> None:
-        with suppress(OSError):  # the machine starts no process
+        with suppress(OSError):  # the machine starts no process, or this is closed
             helper = Helper.of(nursery)
             with turn:
                 living.add(helper)
+            if closed.is_set():  # while it was started
+                helper.process.kill()
             _attend_one(helper, parts, duty, threads)
             with turn:
                 living.discard(helper)
@@ -182,11 +184,14 @@ def _helping(parts: _Parts, duty: bytes, helpers: int, threads: int) -> Iterator
     try:
         yield
     finally:
+        closed.set()
         parts.close()
         with turn:
             left = list(living)
         for helper in left:
             helper.process.kill()
+        if not left:
+            nursery.close()  # which may be about to start the first, and that takes long
         for attendant in attendants:
             attendant.join()
         nursery.close()
