@@ -65,7 +65,7 @@ def write_index(
         RunError: another process makes this part.
     """
     others = others or StandIns()
-    used = (resources or Resources()).settled(alone=others.in_memory)
+    used = (resources or Resources()).settled(alone=others.images_in_memory)
     if used.threads is not None:
         torch.set_num_threads(used.threads)
     folder = out / f"{part.number}-of-{part.count}"

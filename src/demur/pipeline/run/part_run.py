@@ -101,7 +101,7 @@ def measure_part(
         RunError: the folder is another part or of another run, or the run is not frozen.
     """
     others = others or StandIns()
-    used = (resources or Resources()).settled(alone=others.in_memory)
+    used = others.settled(resources)
     with (
         blamed(),
         contained(),
@@ -199,7 +199,7 @@ def freeze_run(
     """
     plan = read_plan(run / "plan.toml", (), {})
     others = others or StandIns()
-    used = (resources or Resources()).settled(alone=others.in_memory)
+    used = others.settled(resources)
     with (
         blamed(),
         contained(),
