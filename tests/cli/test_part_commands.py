@@ -216,9 +216,9 @@ def test_what_is_wrong_with_an_index_is_said(demur, good, data):
     found = demur("index", good, data, "--out", "index", "--shard", "3/2")
     assert (found.status, "from 1/N to N/N; got 3/2" in found.err) == (2, True)
     assert demur("index", good, data, "--out", "index").status == 0
-    Path("index/1-of-1/images.parquet").write_bytes(b"garbage")
+    Path("index/1-of-1/images-000000000.parquet").write_bytes(b"garbage")
     found = demur("audit", good, data, "--index", "index")
-    assert (found.status, "is not as `demur index` wrote it. Delete" in found.err) == (2, True)
+    assert (found.status, "is not as `demur index` wrote it. Make this part again" in found.err) == (2, True)
     found = demur("audit", "fashion", "fashion", "--index", "index")
     assert (found.status, "is of other images than these: address parquet:" in found.err) == (2, True)
     Path("taken").write_text("a file")

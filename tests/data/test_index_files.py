@@ -11,7 +11,7 @@ import torch
 
 from demur.data import build_index
 from demur.data.image_content import digest
-from demur.data.index_files import StoredScan, is_written, write_scan
+from demur.data.index_files import StoredScan, missing_rows, write_scan
 from demur.data.lost_images import UNDECODED
 from demur.data.relabelled import RelabelledSource
 from demur.data.scan import scan
@@ -146,7 +146,7 @@ def test_an_index_that_is_older_than_the_list_is_refused(tmp_path, change, words
     with pytest.raises(DataError, match=rf"is older than listed: of row 20 it has {words}\."):
         StoredScan(tmp_path)(undecoded(listed=tuple(listed)))
     with pytest.raises(DataError, match="is older than listed"):
-        is_written(tmp_path / "2-of-3", undecoded(listed=tuple(listed)), range(13, 26), labelled=True)
+        missing_rows(tmp_path / "2-of-3", undecoded(listed=tuple(listed)), range(13, 26), labelled=True)
 
 
 def test_a_box_that_is_read_with_the_image_is_no_difference(tmp_path):
@@ -217,19 +217,53 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_index_is_named_and_made_again(tmp_path, damage):
+def test_a_damaged_piece_is_named_and_read_again(tmp_path, damage):
     keep(tmp_path)
-    assert is_written(tmp_path / "2-of-3", undecoded(), range(13, 26), labelled=True)
-    damage(tmp_path / "2-of-3" / "images.parquet")
-    with pytest.raises(DataError, match=r"2-of-3/images\.\w+ is not as `demur index` wrote it\. Delete the folder"):
+    part = tmp_path / "2-of-3"
+    assert missing_rows(part, undecoded(), range(13, 26), labelled=True) == []
+    damage(part / "images-000000013.parquet")
+    with pytest.raises(
+        DataError, match=r"2-of-3/images-\d+\.\w+ is not as `demur index` wrote it\. Make this part again"
+    ):
         StoredScan(tmp_path)(undecoded())
-    assert not is_written(tmp_path / "2-of-3", undecoded(), range(13, 26), labelled=True)
-    assert not is_written(tmp_path / "1-of-3", undecoded(), range(14), labelled=True)
+    assert missing_rows(part, undecoded(), range(13, 26), labelled=True) == [range(13, 26)]
+    assert not list(part.iterdir())
+    assert missing_rows(tmp_path / "1-of-3", undecoded(), range(14), labelled=True) == [range(13, 14)]
+    assert missing_rows(tmp_path / "1-of-3", undecoded(), range(12), labelled=True) == [range(12)]
+
+
+def pieces(folder, *bounds):
+    rows = scan(Listed())
+    for start, stop in bounds:
+        write_scan(folder, Listed(), rows[start:stop], start, labelled=True)
+
+
+def test_a_part_of_several_pieces_lacks_what_is_between_them(tmp_path):
+    part = tmp_path / "1-of-1"
+    assert missing_rows(part, Listed(), range(ROWS), labelled=True) == [range(ROWS)]
+    pieces(part, (5, 9), (9, 10), (30, 38))
+    gaps = [range(5), range(10, 30), range(38, 40)]
+    assert missing_rows(part, Listed(), range(ROWS), labelled=True) == gaps
+    with pytest.raises(DataError, match=r"has 1 parts, .* the first 0 are there"):
+        StoredScan(tmp_path)(undecoded())
+    pieces(part, *((gap.start, gap.stop) for gap in gaps))
+    assert missing_rows(part, Listed(), range(ROWS), labelled=True) == []
+    assert facts(build_index(undecoded(), scanner=StoredScan(tmp_path))) == facts(build_index(Listed()))
+    pieces(part, (3, 6))  # as no pieces overlap that this command wrote
+    assert missing_rows(part, Listed(), range(ROWS), labelled=True) == []
+    assert facts(build_index(undecoded(), scanner=StoredScan(tmp_path))) == facts(build_index(Listed()))
+
+
+def test_a_part_without_rows_is_there_once_a_file_says_so(tmp_path):
+    part = tmp_path / "1-of-60"
+    assert missing_rows(part, Listed(), range(0), labelled=True) == [range(0)]
+    pieces(part, (0, 0))
+    assert missing_rows(part, Listed(), range(0), labelled=True) == []
 
 
 def test_a_label_that_is_no_class_is_the_sentence_of_a_pass(tmp_path):
     keep(tmp_path, parts=1)
-    other_cells(pl.lit(7, pl.Int64).alias("label"))(tmp_path / "1-of-1" / "images.parquet")
+    other_cells(pl.lit(7, pl.Int64).alias("label"))(tmp_path / "1-of-1" / "images-000000000.parquet")
     bare = tuple(replace(each, label=7) for each in Listed().listed)
     with pytest.raises(DataError, match="has label 7; the 3 classes of listed are numbered 0 to 2"):
         StoredScan(tmp_path)(undecoded(listed=bare))

@@ -1,8 +1,9 @@
 """What a pass through a source found, kept in files, so that others need not decode the images to know them.
 
-An index is a folder of parts, each a folder with some of the rows: `images.parquet` and, where there are images of none
-of the classes, `unknown.parquet`; beside each a `.json` says of which set and rows it is, and its hash. It is checked
-against what is known of the set before an image is decoded; each image that is read later, against its own hash.
+An index is a folder of parts, each a folder with some of the rows, in pieces: `images-START.parquet` and, where there
+are images of none of the classes, `unknown-START.parquet`; beside each a `.json` says of which set and rows it is, and
+its hash. It is checked against what is known of the set before an image is decoded; each image that is read later,
+against its own hash.
 """
 
 import io
@@ -10,9 +11,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import polars as pl
 
@@ -44,16 +44,16 @@ _SCHEMA: Mapping[str, pl.DataType] = {
 }
 
 
-def name_of(*, labelled: bool) -> str:
-    """What the files of a set are called: of images of the classes, or of none of them."""
+def _name_of(*, labelled: bool) -> str:
+    """How the names of the files of a set begin: of images of the classes, or of none of them."""
     return "images" if labelled else "unknown"
 
 
 def write_scan(folder: Path, source: Source, rows: Sequence[ScannedRow], start: int, *, labelled: bool) -> None:
-    """Write a part of an index.
+    """Write a piece of an index.
 
     Args:
-        folder: of the part.
+        folder: of the part it is of.
         source: the set.
         rows: some of its rows, one after the other.
         start: the position of the first.
@@ -62,7 +62,7 @@ def write_scan(folder: Path, source: Source, rows: Sequence[ScannedRow], start: 
     Raises:
         RunError: it cannot be written.
     """
-    file, buffer = folder / f"{name_of(labelled=labelled)}.parquet", io.BytesIO()
+    file, buffer = folder / f"{_name_of(labelled=labelled)}-{start:09d}.parquet", io.BytesIO()
     pl.DataFrame([_cells(one) for one in rows], schema=_SCHEMA, orient="row").write_parquet(buffer)
     write_atomically(file, buffer.getvalue())
     facts = {**_facts_of(source), "start": start, "stop": start + len(rows), "sha256": digest(buffer.getvalue())}
@@ -115,7 +115,7 @@ class StoredScan:
 
     def _parts(self, source: Source, *, labelled: bool) -> list[tuple[Path, Mapping[str, Any]]]:
         """The files with the rows of a set, in order, and what is said of each."""
-        paths = sorted(self.folder.glob(f"*/{name_of(labelled=labelled)}.json"))
+        paths = sorted(self.folder.glob(f"*/{_name_of(labelled=labelled)}-*.json"))
         if not paths:
             which = "" if labelled else " of the unknown images"
             raise DataError(f"there is no index{which} in {self.folder}. {_MAKE}")
@@ -130,9 +130,10 @@ class StoredScan:
             at = facts["stop"]
         if at != len(source) or any(facts["stop"] > at for _, facts in found):
             raise DataError(
-                f"the index in {self.folder} has {len(found)} parts, which are not all {len(source)} rows of "
-                f"{source.address}, each once: the first {at} are there. Make the other parts of the same N by "
-                "`demur index … --shard i/N`, or delete the folder and begin anew."
+                f"the index in {self.folder} has {len({path.parent for path, _ in found})} parts, which are not all "
+                f"{len(source)} rows of {source.address}, each once: the first {at} are there. Make the other parts "
+                "of the same N, and finish those that were broken off, by `demur index … --shard i/N`; or delete the "
+                "folder and begin anew."
             )
         return found
 
@@ -145,23 +146,46 @@ _WORDS = {
 _MAKE = "Make one into an empty folder, with the same plan: demur index --plan PLAN --out DIR."
 
 
-def is_written(folder: Path, source: Source, positions: range, *, labelled: bool) -> bool:
-    """Whether a part of an index is there and whole.
+def missing_rows(folder: Path, source: Source, positions: range, *, labelled: bool) -> list[range]:
+    """Which rows of a part of an index are to be read, in their order; pieces that are damaged are taken away.
+
+    Of a part without rows an empty range, as long as no file says so.
 
     Raises:
-        DataError: it is of another set, or older than what is known of its rows.
+        DataError: a piece is of another set, or older than what is known of its rows.
     """
-    path = folder / f"{name_of(labelled=labelled)}.parquet"
-    try:
-        facts = _facts_in(path.with_suffix(".json"))
-        rows = list(_rows_in(path, facts))
-    except DataError:
-        return False
-    _check_set(path, facts, source)
-    if (facts["start"], facts["stop"]) != (positions.start, positions.stop):
-        return False
-    _check_rows(folder, source, rows)
-    return True
+    pieces, damaged = _pieces(folder, source, labelled=labelled)
+    at, found, kept = positions.start, list[range](), list[list[ScannedRow]]()
+    for path, facts, rows in pieces:
+        if not at <= facts["start"] <= facts["stop"] <= positions.stop:
+            damaged.append(path)
+            continue
+        kept.append(rows)
+        found += [range(at, facts["start"])] if at < facts["start"] else []
+        at = facts["stop"]
+    _check_rows(folder, source, [row for rows in kept for row in rows])
+    for path in damaged:
+        path.with_suffix(".parquet").unlink(missing_ok=True)
+        path.unlink()
+    return found + ([range(at, positions.stop)] if at < positions.stop or not kept else [])
+
+
+_Piece: TypeAlias = tuple[Path, Mapping[str, Any], list[ScannedRow]]
+
+
+def _pieces(folder: Path, source: Source, *, labelled: bool) -> tuple[list[_Piece], list[Path]]:
+    """The pieces of a part that are whole, in order, and what is damaged: the files that tell of each."""
+    found, damaged = list[_Piece](), list[Path]()
+    for path in sorted(folder.glob(f"{_name_of(labelled=labelled)}-*.json")):
+        try:
+            facts = _facts_in(path)
+            rows = list(_rows_in(path.with_suffix(".parquet"), facts))
+        except DataError:
+            damaged.append(path)
+            continue
+        _check_set(path, facts, source)
+        found.append((path, facts, rows))
+    return sorted(found, key=lambda each: (each[1]["start"], each[1]["stop"])), damaged
 
 
 def _check_set(path: Path, facts: Mapping[str, Any], source: Source) -> None:
@@ -175,8 +199,11 @@ def _check_set(path: Path, facts: Mapping[str, Any], source: Source) -> None:
 
 def _check_rows(folder: Path, source: Source, found: Sequence[ScannedRow]) -> None:
     """What is known of rows before their images are decoded must be what the index says."""
-    start = found[0].position if found else 0
-    for one, row in zip(found, islice(listing(source) or (), start, None), strict=False):
+    known = enumerate(listing(source) or ())
+    for one in found:  # in their order, which may have gaps
+        row = next((row for at, row in known if at == one.position), None)
+        if row is None:
+            return
         differing = [name for name in _LISTED if getattr(one.row, name) != getattr(row, name)]
         differing += ["box"] if row.box is not None and row.box != one.row.box else []
         if differing:
@@ -200,7 +227,7 @@ def _facts_in(path: Path) -> Mapping[str, Any]:
 
 def _damaged(path: Path) -> DataError:
     return DataError(
-        f"{path} is not as `demur index` wrote it. Delete the folder {path.parent} and make this part again: demur "
+        f"{path} is not as `demur index` wrote it. Make this part again, of which only what is damaged is read: demur "
         "index … --shard i/N."
     )
 

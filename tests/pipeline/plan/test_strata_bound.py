@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import product
+from math import ceil, sqrt
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from demur.pipeline.plan.resolve import resolve
 from demur.pipeline.plan.sizing import Effort
 from demur.pipeline.plan.strata_bound import StrataBound, listed_test_rows
 from demur.pipeline.run.prepare import StandIns, prepared_job, written_out
+from demur.splits import shares_of
 
 PGD, DARK = "pgd(eps=0.1, steps=3)", "low_light(severity=3)"
 
@@ -84,7 +86,37 @@ def test_no_more_is_drawn_than_was_told(rows, splits):
         effort, draw = Effort.before(source, plan), Draw(count, name, least)
         attacked, corrupted = drawn_rows(index, attackable(index), draw), drawn_rows(index, None, draw)
         assert len(corrupted.rows) <= effort.corrupted(plan) <= rows
-        assert len(attacked.rows) <= effort.attacked(plan) * (1.15 if len(splits) == 1 else 1)  # shared out by hash
+        assert len(attacked.rows) <= effort.attacked(plan)
+
+
+@pytest.mark.parametrize(("rows", "limit"), [(3200, 500), (3200, 2000), (900, 500), (900, 100), (500, 100)])
+@pytest.mark.parametrize("source", [tiny.source, listed])
+def test_under_a_limit_splits_are_those_of_the_whole_set(rows, limit, source):
+    source = source(rows)
+    index, plan = build_index(source, limit=limit), read_plan(None, [f"data.limit={limit}"])
+    effort, tested = Effort.before(source, plan), len(attackable(index))
+    assert tested <= effort.attackable <= limit
+    expected = shares_of(rows)["test"] * limit
+    assert expected <= effort.attackable
+    if source.address != "listed" and expected:  # rows that are alone are shared out evenly
+        assert effort.attackable <= expected + 2 * limit**0.5 + 1
+
+
+def test_a_group_is_tested_as_a_whole_or_not_at_all():
+    grouped, alone = (
+        listed(3200),
+        replace(listed(3200), rows=tuple(replace(row, group=None) for row in listed(3200).rows)),
+    )
+    assert Effort.before(alone, Plan()).attackable == ceil(1280 + 4 * sqrt(0.4 * 0.6 * 3200))
+    sizes = Counter(row.group for row in grouped.rows).values()
+    assert Effort.before(grouped, Plan()).attackable == ceil(1280 + 4 * sqrt(0.24 * sum(size**2 for size in sizes)))
+    limited = read_plan(None, ["data.limit=100"])
+    assert Effort.before(grouped, limited).attackable == ceil(40 + 4 * sqrt(0.24 * 100 * 7))
+
+
+def test_rows_that_are_trained_on_count_for_no_share():
+    source = listed(700, splits=("test", "train"))  # 350 are held out: all of them may be attacked
+    assert Effort.before(source, Plan()).attackable == 700
 
 
 def test_the_bound_is_what_was_asked_and_the_least_of_each_stratum_that_the_data_list():
@@ -155,7 +187,7 @@ def test_what_is_said_is_the_bound_and_why_it_is_no_number():
     attack, corruption = told(listed(3200), *own, 'conditions.strata="label"')
     assert attack.startswith(
         "strata may make a sample larger: `conditions.attacked` asks for 20, and at least 10 of each 'label' in each "
-        "split may make it up to 60 of about 1,280 images. How many depends on the content of the images: demur plan "
+        "split may make it up to 60 of about 1,574 images. How many depends on the content of the images: demur plan "
         "--estimate reads them"
     )
     assert (
@@ -163,7 +195,7 @@ def test_what_is_said_is_the_bound_and_why_it_is_no_number():
         in corruption
     )
     (unknown,) = told(tiny.source(800), *own[:1], own[2], 'conditions.strata="site"')
-    assert "up to 240 of about 240 images" in unknown
+    assert "may make it all of about 292 images" in unknown
     assert "how many values 'site' has is not known before, either" in unknown
     assert told(listed(3200), "conditions.attacked=200", own[2], 'conditions.strata="label"') == []
 

@@ -13,12 +13,15 @@ from multiprocessing.connection import Pipe
 import pytest
 from tests import every_section, tiny
 
-from demur.pipeline.run import nursery
+from demur.errors import InputError
+from demur.pipeline.run import begun, nursery
 from demur.pipeline.run.crew import Crew, Helper, cores
 from demur.pipeline.run.effort import Effort
 from demur.pipeline.run.helper import READY
+from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.measured_shard import MeasuredShard
 from demur.pipeline.run.own_process import command, environment
+from demur.pipeline.run.prepare import StandIns
 from demur.pipeline.run.resources import Resources
 
 SMALL = {"conditions": ("clean", "fgsm(eps=0.1)", "gaussian_noise(severity=[1, 4])"), "attacked": 60}
@@ -210,6 +213,37 @@ def test_objects_in_memory_stay_in_one_process_unless_several_are_named():
     assert Resources().settled(alone=False) == Resources(threads=1)
     assert TWO.settled(alone=True) == Resources(workers=2, threads=1)
     assert Resources(threads=3).settled(alone=True) == Resources(workers=1, threads=3)
+
+
+@pytest.mark.parametrize(
+    ("others", "given", "measure", "read"),
+    [
+        (StandIns(device="cuda"), Resources(), 1, None),
+        (StandIns(device="cuda"), Resources(workers=1), 1, 1),
+        (StandIns(device="cuda"), Resources(workers=3), 3, 3),
+        (StandIns(classifier=tiny.classifier()), Resources(), 1, None),
+        (StandIns(classifier=tiny.classifier(), source=tiny.source(9)), Resources(), 1, 1),
+        (StandIns(device="cuda", unknown=tiny.source(9)), Resources(), 1, 1),
+        (StandIns(device="cpu"), Resources(), None, None),
+    ],
+)
+def test_images_that_are_files_are_read_by_several_although_one_process_has_the_model(others, given, measure, read):
+    used = others.settled(given)
+    assert (used.workers, used.for_reading.workers) == (measure, read)
+    assert used.for_reading.threads == (None if read == 1 else 1)
+
+
+def test_an_audit_on_a_gpu_reads_in_several_processes(tmp_path, monkeypatch):
+    found = []
+
+    def stopping(resources, _say):
+        found.append(resources)
+        raise InputError("enough")
+
+    monkeypatch.setattr(begun, "SharedScan", stopping)
+    with pytest.raises(InputError, match="enough"):
+        run_plan(tiny.plan(), tmp_path / "run", tiny.Quiet(), device="cuda")
+    assert [(each.workers, each.threads) for each in found] == [(None, 1)]
 
 
 def test_what_cannot_be_sent_is_measured_by_one_process_and_said(whole, tmp_path, monkeypatch):

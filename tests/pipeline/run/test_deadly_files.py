@@ -331,3 +331,16 @@ def test_of_a_part_only_its_share_is_searched(folder, flight, monkeypatch):
     with pytest.raises(DataError, match="none of them ends another alone"):
         without_deadly_files([folder], flight, print, lambda rows: range(rows // 3, rows // 2))
     assert [at for part in asked for at in part] == list(range(30, 45))
+
+
+def test_what_is_read_already_is_not_searched_and_most_is_of_the_share(folder, flight, monkeypatch):
+    asked, found = [], iter([iter([(at, Died(why="ended by SIGSEGV", may_be_rows=True)) for at in range(12, 20)])])
+
+    def searched(_duty, parts, _threads):
+        asked.extend(at for part in parts for at in part)
+        return next(found, iter([]))
+
+    monkeypatch.setattr(deadly_files, "deadly_parts", searched)
+    with pytest.raises(DataError, match="8 of 15 images of folder:images end the process"):
+        without_deadly_files([folder, folder], flight, print, lambda rows: range(rows // 6), [range(12, 20), []])
+    assert asked == [*range(12, 20)]

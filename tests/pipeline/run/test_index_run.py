@@ -8,10 +8,14 @@ import torch
 from PIL import Image
 from tests import tiny
 
-from demur.data import from_tensors, open_data
+from demur.data import build_index, from_tensors, open_data
+from demur.data.index_files import StoredScan
 from demur.errors import DataError, InputError, RunError
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run import deadly_files, index_run, shared_scan
 from demur.pipeline.run.begun import run_lock
+from demur.pipeline.run.crashes import READING
+from demur.pipeline.run.flight import Flight
 from demur.pipeline.run.index_run import write_index
 from demur.pipeline.run.loop import run_plan
 from demur.pipeline.run.merged_parts import merge_parts
@@ -42,7 +46,7 @@ def unread(monkeypatch):
     """From when it is called on, no pass through the images is made."""
 
     def begin():
-        monkeypatch.setattr(SharedScan, "__call__", None)
+        monkeypatch.setattr(SharedScan, "parts", None)
 
     return begin
 
@@ -85,13 +89,112 @@ def test_images_of_none_of_the_classes_are_in_it_too(tmp_path, unread):
 
 def test_what_is_there_is_not_read_again(tmp_path, unread):
     first = indexed(tmp_path, 2)
-    before = (first[0].folder / "images.parquet").read_bytes()
-    (first[1].folder / "images.parquet").unlink()
+    before = (first[0].folder / "images-000000000.parquet").read_bytes()
+    (first[1].folder / "images-000000600.parquet").unlink()
     again = indexed(tmp_path, 2)
     assert [each.read for each in again] == [0, 600]
-    assert (first[0].folder / "images.parquet").read_bytes() == before
+    assert (first[0].folder / "images-000000000.parquet").read_bytes() == before
     unread()
     assert [each.read for each in indexed(tmp_path, 2)] == [0, 0]
+
+
+class Stopping:
+    """Images of which one stops whoever reads it, until it lets go; it knows which were read."""
+
+    def __init__(self, at, error):
+        self.whole, self.at, self.error, self.seen = tiny.source(), at, error, []
+        self.address, self.classes, self.input_shape = self.whole.address, self.whole.classes, self.whole.input_shape
+
+    def __len__(self):
+        return len(self.whole)
+
+    def read(self, positions):
+        for position in positions:
+            if position == self.at:
+                raise self.error
+            self.seen.append(position)
+            yield from self.whole.read([position])
+
+
+def stops(folder):
+    """The rows at which the pieces of a part begin."""
+    return [int(path.stem.rpartition("-")[2]) for path in sorted((folder / "1-of-1").glob("images-*.parquet"))]
+
+
+@pytest.mark.parametrize(
+    ("error", "before", "after"),
+    [(KeyboardInterrupt(), [0, 300, 600, 900], [1000]), (DataError("torn"), [0, 300, 600], [900])],
+)
+def test_a_part_that_was_broken_off_goes_on_where_it_stopped(tmp_path, monkeypatch, error, before, after):
+    monkeypatch.setattr(index_run, "_ROWS", 300)
+    monkeypatch.setattr(shared_scan, "_ROWS", 100)
+    source = Stopping(1050, error)
+    others = given(source=source)
+    with pytest.raises(type(error)):
+        indexed(tmp_path / "index", 1, others)
+    assert stops(tmp_path / "index") == before
+    source.at, source.seen = None, []
+    (done,) = indexed(tmp_path / "index", 1, others)
+    assert source.seen == list(range(after[0], 1200))
+    assert (done.read, done.own) == (1200 - after[0], 1200)
+    assert stops(tmp_path / "index") == sorted({*before, *after})
+    assert facts_of(tmp_path / "index") == facts_of(None)
+
+
+def facts_of(folder):
+    found = build_index(tiny.source(), scanner=None if folder is None else StoredScan(folder))
+    return found.sha256, found.rows_sha256, found.splits
+
+
+def test_a_piece_is_written_after_some_time_whatever_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_run, "_SECONDS", 0.0)
+    monkeypatch.setattr(shared_scan, "_ROWS", 400)
+    indexed(tmp_path, 1)
+    assert stops(tmp_path) == [0, 400, 800]
+
+
+def test_one_piece_that_is_damaged_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_run, "_ROWS", 300)
+    monkeypatch.setattr(shared_scan, "_ROWS", 100)
+    indexed(tmp_path, 1)
+    (tmp_path / "1-of-1" / "images-000000300.parquet").write_bytes(b"torn")
+    source = Stopping(None, None)
+    (done,) = indexed(tmp_path, 1, given(source=source))
+    assert (done.read, source.seen) == (300, list(range(300, 600)))
+    assert facts_of(tmp_path) == facts_of(None)
+
+
+def test_only_what_is_missing_is_searched_for_what_ends_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_run, "_ROWS", 300)
+    monkeypatch.setattr(shared_scan, "_ROWS", 100)
+    others = given(unknown=from_tensors(torch.rand(60, *tiny.SHAPE), torch.zeros(60, dtype=torch.long), classes=["x"]))
+    of = tiny.plan().model_copy(update={"data": tiny.plan().data.model_copy(update={"unknown": "digits"})})
+    indexed(tmp_path, 1, others, of)
+    for path in (tmp_path / "1-of-1").glob("images-000000300.*"):
+        path.unlink()
+    (tmp_path / "1-of-1" / "at.json").write_text('{"what": "reading the images", "times": 2}')
+    searched = []
+    monkeypatch.setattr(deadly_files, "deadly_parts", lambda _duty, parts, _threads: searched.extend(parts) or iter([]))
+    with pytest.raises(DataError, match="none of them ends another alone"):
+        indexed(tmp_path, 1, others, of)
+    assert [at for part in searched for at in part] == list(range(300, 600))
+
+
+def test_a_process_that_dies_after_a_piece_died_of_something_else_than_the_one_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_run, "_ROWS", 300)
+    monkeypatch.setattr(shared_scan, "_ROWS", 100)
+    times, at = [], Flight.at
+
+    def noted(flight, what):
+        if what == READING:
+            times.append(0 if flight.death is None else flight.death.times)
+        return at(flight, what)
+
+    monkeypatch.setattr(Flight, "at", noted)
+    (tmp_path / "1-of-1").mkdir()
+    (tmp_path / "1-of-1" / "at.json").write_text('{"what": "reading the images", "times": 1}')
+    indexed(tmp_path, 1)
+    assert times == [1, 0, 0, 0, 0]
 
 
 def test_a_folder_of_other_images_is_not_overwritten(tmp_path):

@@ -3,7 +3,9 @@
 import os
 import pickle
 import signal
+import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
@@ -16,7 +18,7 @@ from demur.data import build_index
 from demur.data.kept_images import KeepingSource, KeptImages
 from demur.data.source import Row
 from demur.errors import DataError
-from demur.pipeline.run import shared_scan
+from demur.pipeline.run import nursery, shared_scan
 from demur.pipeline.run.crew import Helper
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.shared_scan import SharedScan
@@ -172,3 +174,62 @@ def test_some_positions_alone(asked):
     found = three()(Images(), positions=range(20, 57))
     assert [one.position for one in found] == list(range(20, 57))
     assert [one.row.sample_id for one in found] == [f"i{at}" for at in range(20, 57)]
+
+
+class Late:
+    """A helper that is there only when nobody needs it any more."""
+
+    def __init__(self, closed):
+        assert closed.wait(60)
+        self.killed, self.process = threading.Event(), self
+
+    def kill(self):
+        self.killed.set()
+
+    end = kill
+
+    def ask(self, _what):
+        assert self.killed.wait(5), "nobody told it"
+
+
+def test_a_helper_that_is_started_too_late_is_ended_at_once(monkeypatch):
+    closed, close = threading.Event(), shared_scan._Parts.close
+    late = []
+
+    def closing(parts):
+        close(parts)
+        threading.Timer(0.2, closed.set).start()
+
+    def started(_nursery):
+        late.append(Late(closed))
+        return late[0]
+
+    monkeypatch.setattr(shared_scan._Parts, "close", closing)
+    monkeypatch.setattr(Helper, "of", started)
+    parts = shared_scan._Parts(shared_scan.Scanning(Images(), labelled=True), [range(8)])
+    with pytest.raises(DataError, match="wrong"), shared_scan._helping(parts, b"", 1, 1):
+        raise DataError("wrong")
+    assert late[0].killed.is_set()
+
+
+def test_what_starts_helpers_ends_at_once_although_it_is_not_ready(monkeypatch):
+    monkeypatch.setattr(nursery, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    own, found = nursery.Nursery(1), []
+
+    def ask():
+        try:
+            own.child()
+        except OSError as error:
+            found.append(error)
+
+    asking, closing = threading.Thread(target=ask), threading.Thread(target=own.close)
+    asking.start()
+    while own._process is None:
+        time.sleep(0.01)
+    closing.start()
+    for each in (closing, asking):
+        each.join(60)
+        assert not each.is_alive()
+    assert len(found) == 1
+    with pytest.raises(OSError, match="at the end"):
+        own.child()

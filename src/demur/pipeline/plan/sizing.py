@@ -8,7 +8,7 @@ from typing import Any
 from demur.data import Source
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
-from demur.pipeline.plan.strata_bound import DRAWN_ALIKE, StrataBound, listed_test_rows
+from demur.pipeline.plan.strata_bound import DRAWN_ALIKE, StrataBound, hashed_test_rows, listed_test_rows
 from demur.proofs import HALVINGS
 from demur.registry import call_of
 from demur.splits import SHARES, shares_of
@@ -39,7 +39,8 @@ class Effort:
         passes: of one image, for the signals.
         guard_passes: of one image, for those of the guard.
         strata: what strata may make of samples; by default rows are drawn alike.
-        test_rows: how many rows are in the test split, where that is known; else as many as usual splits have.
+        test_rows: how many rows are in the test split, or about; by default as many as usual splits of a set of the
+            same size have.
     """
 
     rows: int
@@ -53,12 +54,16 @@ class Effort:
     def before(cls, source: Source, plan: Plan, **known: Any) -> "Effort":
         """What can be told of a plan before an image is read, and what else is `known` of its cost."""
         rows = min(len(source), plan.data.limit or len(source))
-        tested = listed_test_rows(source)
+        listed = listed_test_rows(source)
+        tested = hashed_test_rows(source, rows) if listed is None else listed
         return cls(rows=rows, strata=StrataBound.of(plan.conditions, source), test_rows=tested, **known)
 
     @property
     def attackable(self) -> int:
-        """How many of the rows are attacked at most: those of the test split, or all where there is none."""
+        """How many of the rows may be attacked: those of the test split, or all where there is none.
+
+        A bound where the user's own split says which they are, and where it is by hash, one that hardly ever fails.
+        """
         return min(self.rows, self._tested or self.rows)
 
     @property

@@ -5,13 +5,16 @@ there are, and of each stratum those that the data list, or how many classes the
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, sqrt
 
 from demur.data import Source
 from demur.data.lost_images import ListedSource
 from demur.data.relabelled import RelabelledSource
+from demur.data.source import Row
 from demur.pipeline.plan.plan_tables import Conditions
+from demur.splits import shares_of
 
 LABEL, GROUP = "label", "group"
 
@@ -54,14 +57,15 @@ class StrataBound:
             field: of the plan, that says how many are asked for.
             count: how many that is.
             most: how many it may become.
-            population: images they are drawn from, at most.
+            population: images they are drawn from, about.
         """
         if self.name is None or most <= 2 * count:
             return
         known = "" if self.sizes is not None else f"; how many values {self.name!r} has is not known before, either"
+        large = "all" if most == population else f"up to {most:,}"
         yield (
             f"strata may make a sample larger: `{field}` asks for {count:,}, and at least {self.least} of each "
-            f"{self.name!r} in each split may make it up to {most:,} of about {population:,} images. How many depends "
+            f"{self.name!r} in each split may make it {large} of about {population:,} images. How many depends "
             f"on the content of the images{known}: demur plan --estimate reads them, and says how many are measured."
         )
 
@@ -74,11 +78,30 @@ def listed_test_rows(source: Source) -> int | None:
 
     Rows of which it says nothing may be among them.
     """
-    if isinstance(source, RelabelledSource):
-        return listed_test_rows(source.source)
-    found = Counter(row.split for row in source.listed) if isinstance(source, ListedSource) else Counter()
+    found = Counter(row.split for row in _listed_rows(source))
     held_out = set(found) - {"train", None}
     return None if not held_out or set(found) - {"train"} in ({"test"}, {"val"}) else found["test"] + found[None]
+
+
+def hashed_test_rows(source: Source, rows: int) -> int:
+    """About how many of so many rows of a source are tested where splits are shared out by hash: hardly ever more.
+
+    It is what is expected and four standard deviations: as many as the shares of the whole set make of the rows that
+    are kept, groups as a whole. Images that the model learned from, or that equal others, are not known of here.
+    """
+    listed = _listed_rows(source)
+    share = shares_of(len(source) - sum(row.split == "train" for row in listed))["test"]
+    groups = Counter(row.group for row in listed if row.group is not None)
+    squares = sum(size**2 for size in groups.values()) + len(source) - groups.total()
+    squares = min(squares, rows * max(groups.values(), default=1))
+    return min(rows, ceil(rows * share + 4 * sqrt(share * (1 - share) * squares)))
+
+
+def _listed_rows(source: Source) -> Sequence[Row]:
+    """The rows of a source, as far as they are known before its images are; labels may be of other classes."""
+    if isinstance(source, RelabelledSource):
+        return _listed_rows(source.source)
+    return source.listed if isinstance(source, ListedSource) else ()
 
 
 def _sizes(source: Source, name: str) -> tuple[int, ...] | None:

@@ -84,7 +84,9 @@ def begun_run(
             with flight.at(READING):
                 yield sources
 
-        scanner = SharedScan(resources, progress.say) if resources.index is None else StoredScan(resources.index)
+        scanner = (
+            SharedScan(resources.for_reading, progress.say) if resources.index is None else StoredScan(resources.index)
+        )
         lost = None if out is None else lost_ids(out)
         job = prepared_job(plan, others, progress.say, reading, kept, scanner, lost)
         yield _begun(job, flights[0], progress, resources, start, stack)

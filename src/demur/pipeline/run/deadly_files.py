@@ -65,11 +65,12 @@ def without_deadly_files(
     flight: Flight,
     say: Callable[[str], object],
     share: Callable[[int], range] = range,
+    missing: Sequence[Sequence[int]] | None = None,
 ) -> Sequence[Source]:
     """The images of a run and the unknown ones after them, without those that end whoever decodes them.
 
     They are those that the run folder knows of and, where the process before this one died while it read images, those
-    that end others: of `share`, the positions that are read of so many.
+    that end others: of `share`, the positions that are read of so many, or of those of each source that are `missing`.
 
     Raises:
         DataError: nobody knows what it died of, most images end processes, or the data cannot be read without them.
@@ -78,24 +79,25 @@ def without_deadly_files(
     death = flight.death
     if death is None or death.what != READING or not death.suspicious:
         return sources
+    shares = [share(len(source)) for source in sources]
     say(f"the process before this one {death.how} while it read the images; looking for the one that causes it")
     try:
-        found = [_deadly(source, share(len(source))) for source in sources]
+        found = [_deadly(source, own) for source, own in zip(sources, missing or shares, strict=True)]
     except (InputError, pickle.PicklingError, TypeError, AttributeError) as error:
         say(f"cannot look for it: {error}")
         return sources
     flight.landed()
-    _check(sources, found, death)
+    _check(sources, found, death, [len(each) for each in shares])
     return [_without(source, lost) for source, lost in zip(sources, found, strict=True)]
 
 
-def _deadly(source: Source, positions: range) -> Lost:
+def _deadly(source: Source, positions: Sequence[int]) -> Lost:
     every = np.array(positions, dtype=np.int64)
     parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
     found = dict[int, str]()
     for at, death in deadly_parts(Reading(source), parts, 1):
         found[at] = f"{UNDECODED}{death.why}"
-        if len(found) > max(MOST * len(source), _FEW) or len(found) > _MANY:
+        if len(found) > max(MOST * len(positions), _FEW) or len(found) > _MANY:
             break  # there is nothing to tell of the others, or no end to it
     return found
 
@@ -112,8 +114,8 @@ def _without(source: Source, lost: Lost) -> Source:
     return without_images(source, lost) if lost else source
 
 
-def _check(sources: Sequence[Source], found: Sequence[Lost], death: Death) -> None:
-    """Refuse what leaves nothing to be told, or what cannot be left out.
+def _check(sources: Sequence[Source], found: Sequence[Lost], death: Death, rows: Sequence[int]) -> None:
+    """Refuse what leaves nothing to be told, or what cannot be left out of the rows that are read of each source.
 
     Raises:
         DataError: see above.
@@ -124,12 +126,12 @@ def _check(sources: Sequence[Source], found: Sequence[Lost], death: Death) -> No
             f"the process before this one {death.how} while it read the images of {addresses}, and none of them ends "
             "another alone. The same command tries again."
         )
-    for source, lost in zip(sources, found, strict=True):
+    for source, lost, own in zip(sources, found, rows, strict=True):
         ids = sample_ids(source)
-        if lost and (ids is None or len(lost) > min(MOST * len(source), _MANY)):
+        if lost and (ids is None or len(lost) > min(MOST * own, _MANY)):
             names = [f"at position {at}" if ids is None else repr(ids[at]) for at in lost]
             raise DataError(
-                f"{len(names)} or more of {len(source)} images of {source.address} end the process that decodes them "
+                f"{len(names)} or more of {own} images of {source.address} end the process that decodes them "
                 f"({next(iter(lost.values())).removeprefix(UNDECODED)}): {', '.join(names[:_NAMED])}"
                 f"{', …' if len(names) > _NAMED else ''}. Take them out or write them anew; the same command then "
                 "continues."

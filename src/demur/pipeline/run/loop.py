@@ -91,7 +91,7 @@ def run_plan(
         try_folder(out)
     with blamed(), contained():
         others = StandIns(source=source, classifier=classifier, unknown=unknown, device=device)
-        return _run(plan, out, progress, others, (resources or Resources()).settled(alone=others.in_memory))
+        return _run(plan, out, progress, others, others.settled(resources))
 
 
 def _run(plan: Plan, out: Path | None, progress: Progress, others: StandIns, resources: Resources) -> Path:

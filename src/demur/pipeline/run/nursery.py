@@ -69,6 +69,7 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._statuses: dict[int, int] = {}
+        self._closed = False
 
     def child(self) -> tuple[Child, "Connection[Any, Any]"]:
         """A new helper, and the way to it.
@@ -99,7 +100,10 @@ class Nursery:
             return self._statuses[pid]
 
     def close(self) -> None:
-        """End it, and every helper that is left with it."""
+        """End it, and every helper that is left with it; whoever waits for one gets none."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
         with self._turn:
             self._end()
 
@@ -131,6 +135,9 @@ class Nursery:
                 words, pass_fds=[theirs.fileno()], env=environment(self.threads), stdin=subprocess.DEVNULL
             )
         self._line = ours
+        if self._closed:
+            self._end()
+            raise OSError("no helper is started at the end")
 
     def _end(self) -> None:
         if self._line is not None:

@@ -99,7 +99,7 @@ def measure_part(
     """
     refuse_run(out)
     others = others or StandIns()
-    used = (resources or Resources()).settled(alone=others.in_memory)
+    used = others.settled(resources)
     with (
         blamed(),
         contained(),
@@ -184,7 +184,7 @@ def freeze_run(
     refuse_part(run, "freezing it")
     plan = read_plan(run / "plan.toml", (), {})
     others = others or StandIns()
-    used = (resources or Resources()).settled(alone=others.in_memory)
+    used = others.settled(resources)
     with (
         blamed(),
         contained(),

@@ -30,6 +30,7 @@ from demur.pipeline.plan.sizing import Effort
 from demur.pipeline.preflight import has_maps
 from demur.pipeline.preprocessing_lines import preprocessing_lines
 from demur.pipeline.run.guarantee_fits import check_sites
+from demur.pipeline.run.resources import Resources
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
 from demur.splits import Split
@@ -59,6 +60,15 @@ class StandIns:
         """Whether any is an object of this process, or on a device that processes would have to share."""
         given = (self.source, self.classifier, self.unknown)
         return any(each is not None for each in given) or self.device not in {None, "cpu"}
+
+    @property
+    def images_in_memory(self) -> bool:
+        """Whether the images are objects of this process, which it therefore reads alone."""
+        return self.source is not None or self.unknown is not None
+
+    def settled(self, resources: Resources | None) -> Resources:
+        """What may be used where these stand in."""
+        return (resources or Resources()).settled(alone=self.in_memory, reading_alone=self.images_in_memory)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ class Resources:
         gpus: GPUs that a task of a cluster needs, parts of one among them.
         memory: MiB that a task of a cluster needs, by which it is placed.
         index: a folder that has what is to be known of the images, so that they need not be decoded for it.
+        reading_shared: whether several processes may read images although one measures, such as beside a GPU.
     """
 
     workers: int | None = None
@@ -44,6 +45,7 @@ class Resources:
     gpus: float = 0.0
     memory: int | None = None
     index: Path | None = None
+    reading_shared: bool = False
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -76,11 +78,19 @@ class Resources:
         """
         return replace(self, engine=engine, address=address, gpus=gpus, memory=memory)
 
-    def settled(self, *, alone: bool) -> "Resources":
-        """The same for a job that stays in this process, or for one of which every process may have a copy."""
+    def settled(self, *, alone: bool, reading_alone: bool = True) -> "Resources":
+        """The same for a job that stays in this process, or for one of which every process may have a copy.
+
+        Where it stays, images that are no objects of this process are read by as many as pay, unless one is asked for.
+        """
         if alone and self.workers in {None, 1} and self.engine == "local":
-            return replace(self, workers=1)
+            return replace(self, workers=1, reading_shared=self.workers is None and not reading_alone)
         return replace(self, threads=self.threads or 1)
+
+    @property
+    def for_reading(self) -> "Resources":
+        """The same for the pass through the images before anything is measured."""
+        return replace(self, workers=None, threads=self.threads or 1) if self.reading_shared else self
 
     def processes_for(self, seconds: float, cores: int) -> int:
         """How many processes are worth their start for so much work."""

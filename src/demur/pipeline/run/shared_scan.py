@@ -8,7 +8,7 @@ process, and so is what follows a death.
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -70,16 +70,25 @@ class SharedScan:
             DataError: a label that is no class, or pixels outside [0, 1].
         """
         wanted = range(len(source)) if positions is None else positions
-        tell = _Pace(len(wanted), self.say)
-        found: list[ScannedRow] = []
-        while len(found) < len(wanted) and (len(found) < _ROWS or time.monotonic() - tell.began < _ALONE):
-            found += scan_of(source, wanted[len(found) : len(found) + _ROWS], labelled=labelled)
-        rest = wanted[len(found) :]
+        return [row for rows in self.parts(source, wanted, labelled=labelled) for row in rows]
+
+    def parts(self, source: Source, wanted: range, *, labelled: bool) -> Generator[Sequence[ScannedRow], None, None]:
+        """The same in parts, as they are read; whoever leaves early closes it.
+
+        Raises:
+            DataError: a label that is no class, or pixels outside [0, 1].
+        """
+        tell, done = _Pace(len(wanted), self.say), 0
+        while done < len(wanted) and (done < _ROWS or time.monotonic() - tell.began < _ALONE):
+            rows = list(scan_of(source, wanted[done : done + _ROWS], labelled=labelled))
+            done += len(rows)
+            yield rows
+        rest = wanted[done:]
         with self._shares(source, rest, tell.seconds(len(rest)), labelled=labelled) as parts:
-            for rows in parts:
-                found += rows
-                tell(len(found))
-        return found
+            for each in parts:
+                done += len(each)
+                tell(done)
+                yield each
 
     @contextmanager
     def _shares(
@@ -155,13 +164,15 @@ class _Parts:
 def _helping(parts: _Parts, duty: bytes, helpers: int, threads: int) -> Iterator[None]:
     """Inside, so many helpers read parts; after it, or at an error, all of them are gone."""
     nursery, living = Nursery(threads), set[Helper]()
-    turn = threading.Lock()
+    turn, closed = threading.Lock(), threading.Event()
 
     def attend() -> None:
-        with suppress(OSError):  # the machine starts no process
+        with suppress(OSError):  # the machine starts no process, or this is closed
             helper = Helper.of(nursery)
             with turn:
                 living.add(helper)
+            if closed.is_set():  # while it was started
+                helper.process.kill()
             _attend_one(helper, parts, duty, threads)
             with turn:
                 living.discard(helper)
@@ -173,11 +184,14 @@ def _helping(parts: _Parts, duty: bytes, helpers: int, threads: int) -> Iterator
     try:
         yield
     finally:
+        closed.set()
         parts.close()
         with turn:
             left = list(living)
         for helper in left:
             helper.process.kill()
+        if not left:
+            nursery.close()  # which may be about to start the first, and that takes long
         for attendant in attendants:
             attendant.join()
         nursery.close()
