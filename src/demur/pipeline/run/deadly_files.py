@@ -82,7 +82,10 @@ def without_deadly_files(
     shares = [share(len(source)) for source in sources]
     say(f"the process before this one {death.how} while it read the images; looking for the one that causes it")
     try:
-        found = [_deadly(source, own) for source, own in zip(sources, missing or shares, strict=True)]
+        found = [
+            _deadly(source, own, len(whole))
+            for source, own, whole in zip(sources, missing or shares, shares, strict=True)
+        ]
     except (InputError, pickle.PicklingError, TypeError, AttributeError) as error:
         say(f"cannot look for it: {error}")
         return sources
@@ -91,13 +94,14 @@ def without_deadly_files(
     return [_without(source, lost) for source, lost in zip(sources, found, strict=True)]
 
 
-def _deadly(source: Source, positions: Sequence[int]) -> Lost:
+def _deadly(source: Source, positions: Sequence[int], of: int) -> Lost:
+    """Those at some positions that end whoever decodes them, as long as they are not most `of` so many."""
     every = np.array(positions, dtype=np.int64)
     parts = [every[start : start + _FILES] for start in range(0, len(every), _FILES)]
     found = dict[int, str]()
     for at, death in deadly_parts(Reading(source), parts, 1):
         found[at] = f"{UNDECODED}{death.why}"
-        if len(found) > max(MOST * len(positions), _FEW) or len(found) > _MANY:
+        if len(found) > max(MOST * of, _FEW) or len(found) > _MANY:
             break  # there is nothing to tell of the others, or no end to it
     return found
 
