@@ -73,11 +73,11 @@ def begun_run(
             with flight.at(READING):
                 yield sources
 
-        scanner = (
-            SharedScan(resources.for_reading, progress.say) if resources.index is None else StoredScan(resources.index)
-        )
+        elsewhere: list[float] = []
+        shared = SharedScan(resources.for_reading, progress.say, elsewhere.append)
+        scanner = shared if resources.index is None else StoredScan(resources.index)
         job = prepared_job(plan, others, progress.say, reading, kept, scanner)
-        yield _begun(job, flights[0], progress, resources, start, stack)
+        yield _begun(job, flights[0], progress, resources, start.with_others(sum(elsewhere)), stack)
 
 
 def run_lock(path: Path, stack: ExitStack) -> Flight:
