@@ -236,7 +236,7 @@ def test_images_that_are_files_are_read_by_several_although_one_process_has_the_
 def test_an_audit_on_a_gpu_reads_in_several_processes(tmp_path, monkeypatch):
     found = []
 
-    def stopping(resources, _say):
+    def stopping(resources, *_told):
         found.append(resources)
         raise InputError("enough")
 

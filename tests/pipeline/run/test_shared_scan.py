@@ -1,5 +1,6 @@
 """Images are read by several processes as by one: the same rows, the same errors, and what dies costs nothing."""
 
+import json
 import os
 import pickle
 import signal
@@ -16,11 +17,13 @@ from tests import tiny
 
 from demur.data import build_index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.scan import scan_of
 from demur.data.source import Row
 from demur.errors import DataError
 from demur.pipeline.run import nursery, shared_scan
 from demur.pipeline.run.crew import Helper
 from demur.pipeline.run.resources import Resources
+from demur.pipeline.run.run_times import TIMES, RunTimes, Start
 from demur.pipeline.run.shared_scan import SharedScan
 
 ROWS = 90
@@ -93,7 +96,7 @@ def three(said=None):
 def test_rows_that_helpers_read_are_those_of_one_process(asked):
     source = Images()
     assert facts(build_index(source, scanner=three())) == facts(build_index(source))
-    assert sum(len(rows) for rows in asked if isinstance(rows, list)) == ROWS - 8
+    assert sum(len(found[0]) for found in asked if isinstance(found, tuple)) == ROWS - 8
     assert facts(build_index(source, limit=30, held_out=True, scanner=three())) == facts(
         build_index(source, limit=30, held_out=True)
     )
@@ -108,6 +111,35 @@ def test_the_first_error_is_that_of_one_process(asked, wrong):
         build_index(source, scanner=three())
     assert str(shared.value) == str(alone.value)
     assert asked
+
+
+def test_what_other_processes_use_of_the_processor_is_told_once_of_each(asked):
+    told = []
+    SharedScan(Resources(workers=3, threads=1), lambda _words: None, told.append)(Images())
+    seconds = [found[1] for found in asked if isinstance(found, tuple)]
+    assert len(told) == 2
+    assert max(told) == max(seconds) > 0
+    assert {*told} <= {0.0, *seconds}  # one that came too late has read nothing
+
+
+def test_the_beginning_of_a_run_holds_what_other_processes_used_for_it(tmp_path):
+    start = Start.now()
+    for name, own in (("one", start), ("more", start.with_others(5000.0))):
+        RunTimes(tmp_path / name, own).note_beginning()
+    alone, shared = (json.loads((tmp_path / name / TIMES).read_text())["cpu"] for name in ("one", "more"))
+    assert 5000 <= shared - alone < 5100
+
+
+def test_an_audit_tells_what_other_processes_used_to_read(tmp_path, monkeypatch):
+    def used(scan, source, *, labelled=True):
+        scan.spend(4000.0)
+        scan.spend(1000.0)
+        return list(scan_of(source, range(len(source)), labelled=labelled))
+
+    monkeypatch.setattr(SharedScan, "__call__", used)
+    run = tiny.run(tmp_path / "run", conditions=("clean",), policies=("rule(confidence=0.6)",))
+    (begun,) = (line for line in map(json.loads, (run / TIMES).read_text().splitlines()) if line["name"] == "beginning")
+    assert begun["cpu"] > 5000
 
 
 def test_what_a_helper_dies_of_is_read_here(asked):

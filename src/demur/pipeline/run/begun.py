@@ -84,12 +84,12 @@ def begun_run(
             with flight.at(READING):
                 yield sources
 
-        scanner = (
-            SharedScan(resources.for_reading, progress.say) if resources.index is None else StoredScan(resources.index)
-        )
+        elsewhere: list[float] = []
+        shared = SharedScan(resources.for_reading, progress.say, elsewhere.append)
+        scanner = shared if resources.index is None else StoredScan(resources.index)
         lost = None if out is None else lost_ids(out)
         job = prepared_job(plan, others, progress.say, reading, kept, scanner, lost)
-        yield _begun(job, flights[0], progress, resources, start, stack)
+        yield _begun(job, flights[0], progress, resources, start.with_others(sum(elsewhere)), stack)
 
 
 def run_lock(path: Path, stack: ExitStack) -> Flight:

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,7 +25,7 @@ class Start:
     Attributes:
         name: that no other start has.
         began: when, by the clock of this process.
-        spent: seconds of the processor that this process had used before.
+        spent: seconds of the processor that this process had used before, less what others used for it since.
     """
 
     name: str
@@ -36,6 +36,10 @@ class Start:
     def now(cls) -> "Start":
         """One that begins."""
         return cls(name=uuid4().hex[:16], began=time.monotonic(), spent=time.process_time())
+
+    def with_others(self, seconds: float) -> "Start":
+        """The same where other processes used so many seconds of the processor for it."""
+        return replace(self, spent=self.spent - seconds)
 
     @property
     def seconds(self) -> float:

@@ -37,16 +37,20 @@ _EVERY = 10.0
 
 @dataclass(frozen=True)
 class Scanning:
-    """The duty to read parts of a source: positions in; their rows out, or nothing where one cannot be taken."""
+    """The duty to read parts of a source: positions in; their rows out, or nothing where one cannot be taken.
+
+    Beside them the seconds of the processor that the process has used since it began.
+    """
 
     source: Source
     labelled: bool
 
-    def __call__(self, asked: range) -> Sequence[ScannedRow]:
-        """The rows at some positions."""
+    def __call__(self, asked: range) -> tuple[Sequence[ScannedRow], float]:
+        """The rows at some positions, and seconds."""
+        rows: Sequence[ScannedRow] = ()
         with suppress(Exception):  # what it raises, it raises where they are read in their turn, too
-            return list(scan_of(self.source, asked, labelled=self.labelled))
-        return ()
+            rows = list(scan_of(self.source, asked, labelled=self.labelled))
+        return rows, time.process_time()
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,12 @@ class SharedScan:
     Attributes:
         resources: how many processes there may be.
         say: told how far it is.
+        spend: told at the end, of each other process, how many seconds of the processor it used.
     """
 
     resources: Resources
     say: Callable[[str], object]
+    spend: Callable[[float], object] = float
 
     def __call__(
         self, source: Source, *, labelled: bool = True, positions: range | None = None
@@ -101,7 +107,9 @@ class SharedScan:
         duty = _duty(here) if helpers > 0 else None
         with ExitStack() as stack:
             if duty is not None:
-                stack.enter_context(_helping(parts, duty, helpers, self.resources.threads or torch.get_num_threads()))
+                threads = self.resources.threads or torch.get_num_threads()
+                stack.callback(lambda: [self.spend(seconds) for seconds in parts.seconds])
+                stack.enter_context(_helping(parts, duty, helpers, threads))
             yield parts.in_order()
 
     def _processes(self, seconds: float) -> int:
@@ -122,11 +130,12 @@ def _duty(here: Scanning) -> bytes | None:
 
 
 class _Parts:
-    """Parts to be read, shared out one after the other, and what became of them."""
+    """Parts to be read, shared out one after the other, what became of them, and what other processes used for it."""
 
     def __init__(self, here: Scanning, parts: Sequence[range]) -> None:
         self._here, self.parts = here, parts
         self._next, self._closed = 0, False
+        self.seconds: list[float] = []
         self._answers: dict[int, Sequence[ScannedRow]] = {}
         self._turn = threading.Condition()
 
@@ -153,7 +162,7 @@ class _Parts:
         """The rows of each part; this process reads meanwhile, as others do."""
         for number, positions in enumerate(self.parts):
             while number not in self._answers and (mine := self.take()) is not None:
-                self.put(mine, self._here(self.parts[mine]))
+                self.put(mine, self._here(self.parts[mine])[0])
             with self._turn:
                 self._turn.wait_for(lambda at=number: at in self._answers)  # type: ignore[misc]  # bound at once
                 rows = self._answers.pop(number)
@@ -201,14 +210,17 @@ def _attend_one(helper: Helper, parts: _Parts, duty: bytes, threads: int) -> Non
     """Give a helper one part after the other, for as long as it answers."""
     if helper.ask((threads, duty)) != READY:
         return
+    seconds = 0.0
     while (number := parts.take()) is not None:
-        rows = None
+        found = None
         try:
-            rows = helper.ask(parts.parts[number])
+            found = helper.ask(parts.parts[number])
         finally:
-            parts.put(number, rows or ())
-        if rows is None:
-            return
+            parts.put(number, found[0] if found else ())
+        if found is None:
+            break
+        seconds = found[1]
+    parts.seconds.append(seconds)
 
 
 class _Pace:
