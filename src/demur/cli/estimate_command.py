@@ -77,6 +77,7 @@ def estimate_words(found: "Estimate") -> str:
             *lines,
             "",
             f"On {_machines(found)}: {_time(found.hours * 3600)} from begin to end",
+            _reading(found),
             f"Memory: {memory}",
             *cost,
             f"The probe took {_time(found.probe_seconds)}. Not counted: {'; '.join(found.not_counted)}.",
@@ -88,6 +89,13 @@ def _machines(found: "Estimate") -> str:
     one = f"{found.workers} process{'' if found.workers == 1 else 'es'}"
     many = f"1 machine with {one}" if found.machines == 1 else f"{found.machines} machines with {one} each"
     return f"{many}, the model on {'the CPU' if found.device == 'cpu' else found.device}"
+
+
+def _reading(found: "Estimate") -> str:
+    by = "one process" if found.readers == 1 else f"{found.readers} processes"
+    if found.machines == 1:
+        return f"The images are read by {by}, unless an index is there: demur index"
+    return f"The images are read by {by} of each machine in both phases, and at the end; an index saves it: demur index"
 
 
 def _line(row: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """What a plan is expected to take: passes and bytes near those of the audit, sharing out, prices, refusals."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests import tiny
@@ -102,6 +103,21 @@ def test_many_machines_read_all_images_twice_and_are_paid_while_they_measure():
     assert found.hours * 3600 == pytest.approx(parts + alone)
     assert found.cost == pytest.approx((5 * parts + alone) / 1000)
     assert found.processor_hours * 3600 == pytest.approx(3700 + 5 * 40)
+
+
+@pytest.mark.parametrize(("machines", "passes"), [(1, 1), (5, 3)])
+def test_images_are_read_by_as_many_processes_as_an_audit_reads_them_with(machines, passes):
+    long = [replace(each, seconds=400) if each.name == READING else each for each in stages()]
+    on = Machines(workers=4, machines=machines)
+    one, four = (_on(on, long, Trial(resources=Resources(workers=each))) for each in (1, 4))
+    assert (one.readers, four.readers) == (1, 4)
+    assert (one.hours - four.hours) * 3600 == pytest.approx(passes * 300)
+    assert one.processor_hours == pytest.approx(four.processor_hours)
+    again = 2 * machines if machines > 1 else 0
+    assert (one.processor_hours - _on(on, stages(), Trial()).processor_hours) * 3600 == pytest.approx(390 * (1 + again))
+    assert "The images are read by 4 processes" in estimate_words(four)
+    assert ("of each machine in both phases" in estimate_words(four)) == (machines > 1)
+    assert "demur index" in estimate_words(one)
 
 
 def test_signals_are_fitted_by_each_part_and_once_more_where_they_are_kept():

@@ -24,7 +24,7 @@ from demur.pipeline.run import nursery, shared_scan
 from demur.pipeline.run.crew import Helper
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_times import TIMES, RunTimes, Start
-from demur.pipeline.run.shared_scan import SharedScan
+from demur.pipeline.run.shared_scan import SharedScan, readers
 
 ROWS = 90
 
@@ -117,9 +117,9 @@ def test_what_other_processes_use_of_the_processor_is_told_once_of_each(asked):
     told = []
     SharedScan(Resources(workers=3, threads=1), lambda _words: None, told.append)(Images())
     seconds = [found[1] for found in asked if isinstance(found, tuple)]
-    assert len(told) == 2
+    assert 1 <= len(told) <= 2  # one may never be ready
     assert max(told) == max(seconds) > 0
-    assert {*told} <= {0.0, *seconds}  # one that came too late has read nothing
+    assert {*told} <= {0.0, *seconds}  # or too late to read anything
 
 
 def test_the_beginning_of_a_run_holds_what_other_processes_used_for_it(tmp_path):
@@ -170,8 +170,8 @@ def test_images_that_are_read_here_are_kept(asked):
 @pytest.mark.parametrize(("engine", "processes"), [("local", 40), ("ray", 2)])
 def test_tasks_of_a_cluster_are_no_processes_of_this_machine(monkeypatch, engine, processes):
     monkeypatch.setattr(shared_scan, "cores", lambda: 2)
-    found = SharedScan(Resources(workers=40, engine=engine), print)
-    assert (found._processes(10_000), found._processes(1)) == (processes, 1)
+    found = Resources(workers=40, engine=engine)
+    assert (readers(found, 10_000), readers(found, 1)) == (processes, 1)
 
 
 def test_other_processes_keep_no_images():

@@ -23,6 +23,7 @@ from demur.pipeline.run.crew import cores
 from demur.pipeline.run.fitting import fit_rows, fit_signals
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.pipeline.run.resources import MOST, Resources
+from demur.pipeline.run.shared_scan import readers
 from demur.signals import Fittable
 
 READING, FITTING, SIMILAR = "reading the images", "fitting signals", "near-duplicates"
@@ -111,6 +112,7 @@ class Estimate:
         bytes: on disk.
         machines: that were counted with.
         workers: processes of each.
+        readers: processes of each that read the images before anything is measured.
         device: that the model was tried on.
         cost: of the machines, while they are needed; None without a price.
         probe_seconds: what the probe itself took.
@@ -124,6 +126,7 @@ class Estimate:
     bytes: float
     machines: int
     workers: int
+    readers: int
     device: str
     cost: float | None
     probe_seconds: float
@@ -169,7 +172,7 @@ def estimate(plan: Plan, on: Machines, say: Callable[[str], None], others: Stand
     rows = sum(stage.rows for stage in stages)
     stages.append(Stage(name=REPORT, rows=0, passes=0, seconds=_REPORT + _REPORT_ROW * rows, bytes=_PAGES))
     trial = Trial(memory=_memory(job, found), seconds=reading + checking + trying, device=job.classifier.device.type)
-    return _on(on, stages, replace(trial, resources=Resources(workers=on.workers).settled(alone=given.in_memory)))
+    return _on(on, stages, replace(trial, resources=given.settled(Resources(workers=on.workers))))
 
 
 def _fitted(job: Job, say: Callable[[str], None]) -> tuple[float, Job]:
@@ -255,14 +258,17 @@ def _memory(job: Job, found: Probe) -> int | None:
 def _on(on: Machines, stages: Sequence[Stage], trial: Trial) -> Estimate:
     """The estimate for some machines: shards are shared out, images are read by each part in both phases.
 
-    Signals are fitted by each part that measures clean shards, and once more where they are kept.
+    They are read by as many processes as pay. Signals are fitted by each part that measures clean shards, and once more
+    where they are kept.
     """
     by_name: Mapping[str, float] = {stage.name: stage.seconds for stage in stages}
     shared = sum(stage.seconds for stage in stages if stage.shared)
-    alone = sum(stage.seconds for stage in stages if not stage.shared)
     workers = on.workers or trial.resources.processes_for(shared, cores())
+    reading = readers(trial.resources.for_reading, by_name[READING])
     many = on.machines > 1
-    every = by_name[READING] + by_name[CHECKS]
+    saved = by_name[READING] * (1 - 1 / reading)
+    alone = sum(stage.seconds for stage in stages if not stage.shared) - saved
+    every = by_name[READING] + by_name[CHECKS] - saved
     again = 2 * every + by_name.get(FITTING, 0.0) if many else 0.0
     parts = shared / (on.machines * workers) + again
     before_and_after = every + by_name[REPORT] + by_name.get(FITTING, 0.0)
@@ -276,11 +282,12 @@ def _on(on: Machines, stages: Sequence[Stage], trial: Trial) -> Estimate:
     return Estimate(
         stages=tuple(stages),
         hours=wall / 3600,
-        processor_hours=(shared + alone + again * on.machines) / 3600,
+        processor_hours=(shared + alone + saved + (again + 2 * saved * many) * on.machines) / 3600,
         memory=trial.memory,
         bytes=sum(stage.bytes for stage in stages),
         machines=on.machines,
         workers=workers,
+        readers=reading,
         device=trial.device,
         cost=None if on.price is None else paid / 3600 * on.price,
         probe_seconds=trial.seconds,

@@ -103,7 +103,7 @@ class SharedScan:
         """The parts of the rest, in order, read here and by as many helpers as are worth it."""
         here = Scanning(source, labelled)
         parts = _Parts(here, [rest[start : start + _ROWS] for start in range(0, len(rest), _ROWS)])
-        helpers = self._processes(seconds) - 1
+        helpers = readers(self.resources, seconds) - 1
         duty = _duty(here) if helpers > 0 else None
         with ExitStack() as stack:
             if duty is not None:
@@ -112,12 +112,16 @@ class SharedScan:
                 stack.enter_context(_helping(parts, duty, helpers, threads))
             yield parts.in_order()
 
-    def _processes(self, seconds: float) -> int:
-        """How many read; those of a cluster are elsewhere, so that their number says nothing of this machine."""
-        if seconds < _WORTH:
-            return 1
-        wanted = self.resources.processes_for(seconds, cores())
-        return wanted if self.resources.engine == "local" else min(wanted, cores())
+
+def readers(resources: Resources, seconds: float) -> int:
+    """How many processes read images that take one so many seconds.
+
+    Those of a cluster are elsewhere, so that their number says nothing of this machine.
+    """
+    if seconds < _WORTH:
+        return 1
+    wanted = resources.processes_for(seconds, cores())
+    return wanted if resources.engine == "local" else min(wanted, cores())
 
 
 def _duty(here: Scanning) -> bytes | None:
