@@ -85,7 +85,7 @@ class TestAlike:
             prepared_job(read_plan(run / "plan.toml"), StandIns(source=source, classifier=model), str),
             model="module:x:y",
         )
-        monkeypatch.setattr("demur.pipeline.guard.guard_of_run.prepared_job", lambda *_given: job)
+        monkeypatch.setattr("demur.pipeline.guard.guard_of_run.prepared_job", lambda *_given, **_named: job)
         guard_of_run(run, tmp_path / "guard", GuardChoices(golden=6))
         guard = Guard.load(tmp_path / "guard")
         assert guard.policy.signals == ("msp", "knn(k=5)")
