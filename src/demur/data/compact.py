@@ -1,8 +1,9 @@
 """Sequences of texts and of hashes that take little more memory than what they say, for sets of millions of images."""
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,32 @@ from numpy.typing import NDArray
 _HEX = 64
 
 
-class Texts(Sequence[str]):
+class Compact(Sequence[str]):
+    """Texts that are made when they are asked for; it is equal to a tuple or a list of the same."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def at(self, place: int) -> str:
+        """The text at a place that there is."""
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        places = range(len(self))[place]
+        return tuple(map(self.at, places)) if isinstance(places, range) else self.at(places)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (tuple, list, Compact)):
+            return NotImplemented
+        return len(self) == len(other) and all(own == its for own, its in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # as of any sequence that is compared by what is in it
+
+
+class Texts(Compact):
     """Texts that lie one behind the other in one piece of memory.
 
     Args:
@@ -35,32 +61,21 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        if isinstance(place, slice):
-            return tuple(self[at] for at in range(*place.indices(len(self))))
-        at = range(len(self))[place]
-        return self._text(int(self._ends[at - 1]) if at else 0, int(self._ends[at]))
-
     def __iter__(self) -> Iterator[str]:
         start = 0
         for end in self._ends.tolist():
             yield self._text(start, end)
             start = end
 
+    def at(self, place: int) -> str:
+        """The text at a place that there is."""
+        return self._text(int(self._ends[place - 1]) if place else 0, int(self._ends[place]))
+
     def _text(self, start: int, end: int) -> str:
         return self._content[start:end].decode("utf-8", "surrogatepass")
 
-    def __eq__(self, other: object) -> bool:
-        return _are_equal(self, other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of any sequence that is compared by what is in it
-
-
-class Digests(Sequence[str]):
+class Digests(Compact):
     """SHA-256 hashes, held as bytes and given as hexadecimal digits.
 
     Args:
@@ -83,27 +98,11 @@ class Digests(Sequence[str]):
     def __len__(self) -> int:
         return len(self._content)
 
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        if isinstance(place, slice):
-            return tuple(Digests(self._content[place]))
-        return self._content[place].tobytes().hex()
-
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), _HEX):
             digits = self._content[start : start + _HEX].tobytes().hex()
             yield from (digits[at : at + _HEX] for at in range(0, len(digits), _HEX))
 
-    def __eq__(self, other: object) -> bool:
-        return _are_equal(self, other)
-
-    __hash__ = None  # type: ignore[assignment]  # as of any sequence that is compared by what is in it
-
-
-def _are_equal(own: Sequence[str], other: Any) -> bool:
-    if not isinstance(other, (tuple, list, Texts, Digests)):
-        return NotImplemented
-    return len(own) == len(other) and all(a == b for a, b in zip(own, other, strict=True))
+    def at(self, place: int) -> str:
+        """The hash at a place that there is."""
+        return self._content[place].tobytes().hex()
