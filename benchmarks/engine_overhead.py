@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from demur.containment import keep_freed_memory
 from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.plan.plan_file import read_plan
 from demur.pipeline.run.begun import begun_run
@@ -118,6 +119,7 @@ def main() -> None:
     if len(names) == 1:
         print("Ray is not installed: two workers are compared with one alone. See: make test-scale")
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command line and the workers do
     seconds, rounds = (3.0, 2) if given.quick else (given.seconds, given.rounds)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)

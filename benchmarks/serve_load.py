@@ -35,9 +35,9 @@ import numpy as np
 import torch
 
 import demur
+from demur.containment import keep_freed_memory
 from demur.guard import Guard
 from demur.guard.golden_vectors import as_file
-from demur.serve.http_server import keep_freed_memory
 
 CONNECTIONS = 64
 BOUNDARY = "demur-benchmark"

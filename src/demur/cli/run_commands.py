@@ -47,6 +47,7 @@ from demur.cli.settings import (
     status,
 )
 from demur.cli.shard_scripts import ScriptFormat, shard_script
+from demur.containment import keep_freed_memory
 from demur.errors import MissingExtraError, needing_torch, unknown
 from demur.registry import TABLES, description, names, plug_ins, refusal
 from demur.remote import addressed
@@ -112,6 +113,7 @@ def audit(
     Exit status: 0 guarantee issued, if asked for, and all gates passed; 1 refused, or the measurement or a gate failed;
     2 wrong input; 3 nothing was asked, or a gate is inconclusive; 130 interrupted, and the same command continues.
     """
+    keep_freed_memory()
     chosen = read(model, data, plan, set_, limit, risk, batch, seed, prevalence, coverage, unknown, attack_signal)
     chosen = _guarded(chosen, guard, risk=risk, coverage=coverage, attack_signal=attack_signal)
     use = resources_of(workers, threads, image_memory, engine, address, gpus_per_task, memory_per_task, index)

@@ -106,9 +106,10 @@ def _plan(**given: Any) -> "AlarmPlan":
 
 
 def _run(guards: Sequence[str], threads: int, host: str, port: int, *, device: str | None, **parts: Any) -> None:
+    from demur.containment import keep_freed_memory
     from demur.serve import Service
     from demur.serve import serve as run
-    from demur.serve.http_server import keep_freed_memory, listening
+    from demur.serve.http_server import listening
     from demur.serve.service_log import ServiceLog
 
     keep_freed_memory()

@@ -1,9 +1,7 @@
 """The process: a socket, an event loop, and an end in which every request that was accepted is answered."""
 
 import asyncio
-import ctypes
 import logging
-import platform
 import signal
 import socket
 from collections.abc import Callable
@@ -20,13 +18,11 @@ from demur.serve.bounded_connection import BoundedConnection
 from demur.serve.front_door import GRACE
 from demur.serve.service import Service
 from demur.serve.service_log import LogHandler
-from demur.serve.service_settings import MIB
 
 BACKLOG = 2048
 LAST = 0.3
 """Seconds in which those that were taken in last get their 503."""
 
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 IDLE = 75
 """Seconds after which a connection without a request is closed."""
 
@@ -49,18 +45,6 @@ def listening(host: str, port: int) -> socket.socket:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def keep_freed_memory() -> None:
-    """Let the memory of a batch serve the next one: glibc else gives it back, and faults it in again page by page.
-
-    Faults are a third of a pass of a small net over 64 images. Elsewhere than with glibc nothing happens.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_MMAP_THRESHOLD, 32 * MIB)
-    libc.mallopt(_TRIM_THRESHOLD, 256 * MIB)
 
 
 def serve(service: Service, place: socket.socket, ready: Callable[[], None] = lambda: None) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from demur.containment import keep_freed_memory
 from demur.foreign import blamed, reason
 from demur.pipeline.job import Job, Shard, shards
 from demur.pipeline.run.engine import Failed, Work
@@ -57,6 +58,7 @@ def serve(descriptor: int) -> None:
     try:
         threads, dumped = channel.recv()
         torch.set_num_threads(threads)
+        keep_freed_memory()
         duty: Duty = pickle.loads(dumped)  # noqa: S301 - of the process that started this one
         channel.send(READY)
         while True:
