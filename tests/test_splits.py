@@ -36,7 +36,7 @@ def test_a_role_does_not_depend_on_the_other_rows():
     contents = hashes(500)
     alone = [unit_hashes([content], [None])[0] for content in contents]
     assert unit_hashes(contents, [None] * 500) == alone
-    assert unit_hashes(contents[::-1], [None] * 500)[::-1] == alone
+    assert unit_hashes(contents[::-1], [None] * 500) == alone[::-1]
 
 
 def test_equal_contents_share_a_unit():
@@ -59,8 +59,8 @@ def test_duplicates_link_groups_and_rows_into_chains():
     units = unit_hashes(contents, groups)
     assert len(set(units[:5])) == 1
     assert units[5] != units[0]
-    assert units[0] == min(unit_hashes([a], ["p"]) + unit_hashes([a], ["q"]))
-    assert unit_hashes(contents[::-1], groups[::-1])[::-1] == units
+    assert units[0] == min(*unit_hashes([a], ["p"]), *unit_hashes([a], ["q"]))
+    assert unit_hashes(contents[::-1], groups[::-1]) == [*units][::-1]
 
 
 def test_chains_agree_with_a_slow_search():

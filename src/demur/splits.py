@@ -7,11 +7,13 @@ grows past 600 and 3,000 rows and gets other shares. A user's own split wins.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from itertools import accumulate
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.compact import Choices, Digests
 from demur.errors import DataError
 
 Split: TypeAlias = Literal["train", "fit", "tune", "certify", "test"]
@@ -83,56 +85,74 @@ def own_split(name: str | None, where: str) -> OwnSplit | None:
     return SPLIT_NAMES[text]
 
 
-def assign_splits(own: Sequence[OwnSplit | None], units: Sequence[str], rows: int) -> list[Split]:
+def assign_splits(own: Sequence[OwnSplit | None], units: Sequence[str], rows: int) -> Choices:
     """The split of each row of a set of so many held-out rows, from the user's split and the hash of its unit.
 
     A split that names one held-out part only, `test` or `val`, says which rows are held out and not what they serve:
     they are shared out by hash.
     """
-    alone = set(own) - {"train"} in ({"test"}, {"val"})
-    return [
-        _split(None if alone and name != "train" else name, unit, rows) for name, unit in zip(own, units, strict=True)
-    ]
+    said, prefixes = Choices.of(own), Digests.of(units).prefixes
+    names: list[Split] = ["train", *SHARES]
+    codes = np.zeros(len(said), np.uint8)
+    there = {name for name in (None, *SPLIT_NAMES.values()) if said.are(name).any()}
+    alone = there - {"train"} in ({"test"}, {"val"})
+    for name in there:
+        at = said.are(name)
+        if name is None or (alone and name != "train"):
+            codes[at] = _places_among(prefixes[at], rows, names, ("fit", "tune", "certify", "test"))
+        elif name == "val":
+            codes[at] = _places_among(prefixes[at], rows, names, ("tune", "certify"))
+        else:
+            codes[at] = names.index(name)
+    return Choices(codes + 1, names)
 
 
-def _split(own: OwnSplit | None, unit: str, rows: int) -> Split:
-    if own is None:
-        return split_of(unit, rows)
-    return split_of(unit, rows, among=("tune", "certify")) if own == "val" else own
+def _places_among(
+    prefixes: NDArray[np.uint64], rows: int, names: Sequence[Split], among: Sequence[Split]
+) -> NDArray[np.intp]:
+    """For each unit hash, of which the first 64 bits are given, where its split stands among all; as `split_of`."""
+    shares = {split: share for split, share in shares_of(rows).items() if split in among}
+    edges = np.array([*accumulate(shares.values())])
+    numbers = np.array([names.index(split) for split in (*shares, among[-1])])
+    return numbers[np.searchsorted(edges, prefixes / 2.0**64 * sum(shares.values()), side="right")]
 
 
-def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> list[str]:
+def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> Digests:
     """For each row the hash of its unit: the smallest one of its groups' names or, without groups, its content's."""
-    units = _units(contents, groups)
-    named, plain = ([""] * (max(units, default=-1) + 1) for _ in range(2))
-    for unit, content, group in zip(units, contents, groups, strict=True):
-        smallest = plain if group is None else named
-        value = _salted("content", content) if group is None else _salted("group", group)
-        smallest[unit] = min(value, smallest[unit] or value)
-    return [named[unit] or plain[unit] for unit in units]
+    hashes, named = Digests.of(contents), Choices.of(groups)
+    units = _units(hashes.ranks, named.codes)
+    smallest = np.zeros((int(units.max(initial=-1)) + 1, 32), np.uint8)
+    has = np.zeros(len(smallest), np.bool_)
+
+    def take(row: int, kind: str, text: str) -> None:
+        unit, found = units[row], hashlib.sha256(f"role\x1f{kind}\x1f{text}".encode()).digest()
+        if not has[unit] or found < smallest[unit].tobytes():
+            smallest[unit], has[unit] = np.frombuffer(found, np.uint8), True
+
+    for row in np.unique(named.codes, return_index=True)[1].tolist():  # the rows of a group are one unit
+        if named.codes[row]:
+            take(row, "group", named.at(row))
+    for row in np.flatnonzero(~has[units]).tolist():
+        take(row, "content", hashes.at(row))
+    return Digests(smallest[units])
 
 
-def _units(contents: Sequence[str], groups: Sequence[str | None]) -> list[int]:
-    """The number of each row's connected component, rows being linked through what they share."""
+def _units(contents: NDArray[np.int64], groups: NDArray[Any]) -> NDArray[np.int64]:
+    """The number of each row's connected component, rows being linked through what they share.
+
+    Args:
+        contents: a number for each content.
+        groups: a number for each group, 0 where a row is in none.
+    """
+    grouped = np.flatnonzero(groups)
+    if not len(grouped):
+        return contents
     from scipy.sparse import coo_matrix  # a guard never needs it, and takes long to import it
     from scipy.sparse.csgraph import connected_components
 
-    rows = len(contents)
-    grouped = np.array([row for row, group in enumerate(groups) if group is not None], dtype=np.int64)
-    own = _numbers(contents)
-    shared = _numbers([group for group in groups if group is not None]) + rows
-    ends = np.concatenate([np.arange(rows), grouped]), np.concatenate([own, shared]) + rows
-    graph = coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(3 * rows, 3 * rows))
+    size = int(contents.max()) + 1
+    ends = contents[grouped], groups[grouped].astype(np.int64) - 1 + size
+    nodes = size + int(groups.max())
+    graph = coo_matrix((np.ones(len(grouped), dtype=np.int8), ends), shape=(nodes, nodes))
     components: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    found: list[int] = np.unique(components[:rows], return_inverse=True)[1].tolist()
-    return found
-
-
-def _numbers(texts: Sequence[str]) -> NDArray[np.int64]:
-    """A number for each text, the same for the same one, less than how many there are."""
-    numbers: dict[str, int] = {}
-    return np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), dtype=np.int64, count=len(texts))
-
-
-def _salted(kind: str, text: str) -> str:
-    return hashlib.sha256(f"role\x1f{kind}\x1f{text}".encode()).hexdigest()
+    return components[contents].astype(np.int64)

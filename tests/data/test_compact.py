@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.data.compact import Digests, Texts
+from demur.compact import Digests, Texts
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=()), max_size=6), max_size=8)
 HASHES = st.lists(st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"), max_size=140)

@@ -40,7 +40,7 @@ def test_an_own_split_wins():
 @pytest.mark.parametrize("rows", [1000, 5000])
 def test_validation_images_tune_and_certify_in_the_usual_proportion(rows):
     shares = SHARES if rows >= 3000 else SHARES_OF_FEW
-    units = [f"{number * 2**64 // 10_000:016x}" for number in range(10_000)]
+    units = [f"{number * 2**64 // 10_000:016x}" + "0" * 48 for number in range(10_000)]
     found = Counter(assign_splits(["val", "test"] * 5000, units, rows))
     assert found["test"] == 5000
     assert found["tune"] / 5000 == pytest.approx(shares["tune"] / (shares["tune"] + shares["certify"]), abs=0.001)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demur.data.band_images import from_bands
+from demur.data.compact_rows import CompactRows
 from demur.data.decoding import Decoded, decode_picture
 from demur.data.source import Row, by_address
 from demur.errors import AddressError, DataError
@@ -36,7 +37,7 @@ class ArraySource:
     address: str
     classes: tuple[str, ...]
     input_shape: tuple[int, int, int]
-    listed: tuple[Row, ...]
+    listed: CompactRows
     fetch: Fetch
     rules: Rules
 
@@ -60,12 +61,12 @@ class ArraySource:
 
 
 def array_source(
-    address: str, classes: Sequence[str], shape: tuple[int, int, int], listed: Sequence[Row], fetch: Fetch, rules: Rules
+    address: str, classes: Sequence[str], shape: tuple[int, int, int], listed: Iterable[Row], fetch: Fetch, rules: Rules
 ) -> ArraySource:
     """A source over stored images of the shape (height, width, channels)."""
     height, width, channels = shape
     after = (rules.channels or channels, *(rules.size or (height, width)))
-    return ArraySource(address, tuple(classes), after, tuple(listed), fetch, rules)
+    return ArraySource(address, tuple(classes), after, CompactRows.of(listed), fetch, rules)
 
 
 def check_rules(address: str, dtype: np.dtype[Any], rules: Rules) -> None:

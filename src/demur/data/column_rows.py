@@ -1,10 +1,12 @@
 """Rows of a set whose columns say what is known of each image, and whose images lie elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from demur.class_names import class_list
+from demur.compact import Places, Texts
+from demur.data.compact_rows import CompactRows
 from demur.data.path_groups import grouped_by_path
 from demur.data.source import Row
 from demur.data.table_columns import Columns, Facts, Labels, columns_in, labels_of
@@ -21,15 +23,19 @@ class Listing:
         classes: the class names.
     """
 
-    names: tuple[str, ...]
-    rows: tuple[Row, ...]
+    names: Texts
+    rows: CompactRows
     classes: tuple[str, ...]
 
-    def only(self, positions: Sequence[int]) -> "Listing":
+    @classmethod
+    def of(cls, names: Iterable[str], rows: Iterable[Row], classes: tuple[str, ...]) -> "Listing":
+        """These; paths that are the ids are kept once."""
+        paths, listed = Texts.of(names), CompactRows.of(rows)
+        return cls(listed.sample_ids if listed.sample_ids == paths else paths, listed, classes)
+
+    def only(self, positions: Places) -> "Listing":
         """Those at some positions."""
-        return Listing(
-            tuple(self.names[at] for at in positions), tuple(self.rows[at] for at in positions), self.classes
-        )
+        return Listing.of(self.names.select(positions), self.rows.select(positions), self.classes)
 
 
 def column_rows(
@@ -40,7 +46,7 @@ def column_rows(
     where: str,
     declared: Sequence[str] = (),
     paths: Sequence[str] | None = None,
-) -> tuple[list[Row], Labels]:
+) -> tuple[CompactRows, Labels]:
     """A row for each id, its image not read yet, and how its label became a number.
 
     Args:
@@ -60,10 +66,10 @@ def column_rows(
     names = class_list(options["classes"]) if "classes" in options else declared
     labels = labels_of(cells[label], f"the column {label!r} of {where}", names, options)
     facts = Facts.of(read, cells, labels)
-    rows = [
+    rows: Iterable[Row] = (
         facts.row(at, legible(name), labels.number(cells[label][at], place), place)
         for at, (name, place) in enumerate((name, f"{where}, {legible(name)}") for name in ids)
-    ]
+    )
     if read.pattern is not None:
         rows = grouped_by_path(rows, read.pattern, ids if paths is None else paths, where)
-    return rows, labels
+    return CompactRows.of(rows), labels

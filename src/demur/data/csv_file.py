@@ -1,15 +1,16 @@
 """A CSV file that lists images: `csv:FILE` with the columns path, label and, if wanted, group, split, label2, … ."""
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from demur.class_names import class_list
 from demur.data.column_rows import Listing
+from demur.data.compact_rows import CompactRows
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
 from demur.data.path_groups import grouped_by_path
-from demur.data.source import path_of
+from demur.data.source import Row, path_of
 from demur.data.table_columns import (
     COLUMN_OPTIONS,
     Columns,
@@ -52,14 +53,15 @@ def listed_files(path: Path, root: Path, options: Mapping[str, str]) -> Listing:
     labels = labels_of(written, f"the column {label!r} of {path}", classes, options)
     facts = Facts.of(read, table.columns, labels)
     names = names_of(table, files, root)
-    rows = [
+    listed: Iterable[Row] = (
         facts.row(at, legible(name), labels.number(written[at], table.where(at)), table.where(at))
         for at, name in enumerate(names)
-    ]
+    )
     if read.pattern is not None:
-        rows = grouped_by_path(rows, read.pattern, names, str(path))
+        listed = grouped_by_path(listed, read.pattern, names, str(path))
+    rows = CompactRows.of(listed)
     kept = rows_in_split(rows, options.get("split"), str(path))
-    return Listing(tuple(names), tuple(rows), labels.classes).only(kept)
+    return Listing.of(names, rows, labels.classes).only(kept)
 
 
 def root_of(options: Mapping[str, str], beside: Path) -> Path:

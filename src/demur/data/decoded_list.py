@@ -1,9 +1,10 @@
 """Images listed one by one that a library decodes, and demur scales: the source behind DICOM files and torchvision."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from demur.data.compact_rows import CompactRows
 from demur.data.image_list import Decode, usual_shape
 from demur.data.lost_images import Lost, by_address_without
 from demur.data.source import Row
@@ -25,7 +26,7 @@ class DecodedListSource:
     address: str
     classes: tuple[str, ...]
     input_shape: tuple[int, int, int]
-    listed: tuple[Row, ...]
+    listed: CompactRows
     decode: Decode
     rules: Rules
     values: str = ""
@@ -46,12 +47,13 @@ class DecodedListSource:
 
 
 def decoded_list_source(
-    address: str, classes: Sequence[str], listed: Sequence[Row], decode: Decode, rules: Rules, values: str = ""
+    address: str, classes: Sequence[str], listed: Iterable[Row], decode: Decode, rules: Rules, values: str = ""
 ) -> DecodedListSource:
     """A source whose image shape is the usual one of a sample spread over the rows.
 
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape, lost = usual_shape(address, listed, decode, rules)
-    return DecodedListSource(address, tuple(classes), shape, tuple(listed), decode, rules, values, lost)
+    rows = CompactRows.of(listed)
+    shape, lost = usual_shape(address, rows, decode, rules)
+    return DecodedListSource(address, tuple(classes), shape, rows, decode, rules, values, lost)

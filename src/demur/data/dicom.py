@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demur.data.column_rows import Listing
+from demur.data.compact_rows import CompactRows
 from demur.data.csv_file import listed_files
 from demur.data.decoded_list import DecodedListSource, decoded_list_source
 from demur.data.decoding import Decoded, decode_picture, first_line
 from demur.data.image_folder import class_folders
 from demur.data.path_groups import is_pattern
-from demur.data.source import Row, path_of
+from demur.data.source import path_of
 from demur.data.table_columns import COLUMN_OPTIONS
 from demur.errors import AddressError, DataError, brief, missing_extra
 from demur.pictures.decode_rules import DECODE_OPTIONS, Rules
@@ -109,12 +110,12 @@ def _by_folder(root: Path, options: Mapping[str, str], group: str) -> Listing:
         if option in options and not (option == "group" and is_pattern(group)):
             raise AddressError(f"`{option}` names a column and needs a table. Write ?table=FILE.csv&{option}=….")
     found = class_folders(root, options)
-    return found.only([at for at, name in enumerate(found.names) if Path(name).name != "DICOMDIR"])
+    return found.only(np.flatnonzero([Path(name).name != "DICOMDIR" for name in found.names]))
 
 
-def _grouped(root: Path, found: Listing, tag: str) -> tuple[Row, ...]:
+def _grouped(root: Path, found: Listing, tag: str) -> CompactRows:
     """The rows with their groups; a group that the table of the set names wins."""
-    return tuple(
+    return CompactRows.of(
         row if row.group is not None else replace(row, group=_group(root / name, tag))
         for name, row in zip(found.names, found.rows, strict=True)
     )

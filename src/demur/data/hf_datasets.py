@@ -4,13 +4,15 @@ A folder is one that `save_to_disk` wrote, or one of Parquet or image files that
 encoded and are decoded by demur's own rules. Nothing is fetched unless the address says `download=yes`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from demur.compact import Texts
 from demur.data.column_rows import column_rows
+from demur.data.compact_rows import CompactRows
 from demur.data.image_list import ImageListSource, image_list_source
 from demur.data.source import Row, location_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, columns_in
@@ -61,20 +63,20 @@ def open_source(address: Address) -> ImageListSource:
     label = _label(dataset, options.get("label"), header, where)
     read = Columns.of(header, options, where)
     cells = {name: list(dataset[name]) for name in dict.fromkeys([label, *read.used])}
-    ids = [f"{split}/{at:06d}" for at in range(len(dataset))]
+    ids = Texts.of(f"{split}/{at:06d}" for at in range(len(dataset)))
     paths = _paths(dataset, image) if read.pattern else None
     names = tuple(map(str, getattr(dataset.features[label], "names", None) or ()))
     rows, labels = column_rows(cells, label, ids, options, where, names, paths)
-    held = rows if read.split else _with_split(rows, split, len(splits))
+    held: Iterable[Row] = rows if read.split else _with_split(rows, split, len(splits))
     return image_list_source(
         address.text, labels.classes, held, EncodedColumn(dataset, image), Rules.of(address.options)
     )
 
 
-def _with_split(rows: Sequence[Row], split: str, splits: int) -> list[Row]:
+def _with_split(rows: CompactRows, split: str, splits: int) -> Iterator[Row]:
     """The rows of a split among others are of that part; of a set that has a single one nothing is known."""
     own = SPLIT_NAMES.get(split.lower()) if splits > 1 else None
-    return [replace(row, split=own) for row in rows]
+    return (replace(row, split=own) for row in rows)
 
 
 def _splits(address: Address) -> dict[str, Any]:

@@ -6,13 +6,16 @@ are, `?group=REGEX` reads the groups off the paths.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from demur.class_names import class_list
+from demur.compact import GrowingTexts, Texts
 from demur.data.column_rows import Listing
+from demur.data.compact_rows import CompactRows
 from demur.data.csv_file import names_of
 from demur.data.image_list import Files, ImageListSource, image_list_source
 from demur.data.object_masks import MASK_OPTIONS, folders_of, marks_of
@@ -85,19 +88,23 @@ def class_folders(root: Path, options: Mapping[str, str], apart: frozenset[str] 
     """
     layouts(root, apart)
     kinds = _kinds(root, apart)
-    found = [(kind, name_below(path, root)) for kind in kinds for path in files_below(kind.folder, root, apart)]
-    declared = (
-        class_list(options["classes"]) if "classes" in options else _names(root, kinds, [kind for kind, _ in found])
-    )
+    names, own = GrowingTexts(), array("I")
+    for at, kind in enumerate(kinds):
+        for path in files_below(kind.folder, root, apart):
+            names.add(name_below(path, root))
+            own.append(at)
+    found, filled = names.finish(), [kinds[at] for at in sorted(set(own))]
+    declared = class_list(options["classes"]) if "classes" in options else _names(root, kinds, filled)
     labels = Labels(tuple(declared), numbered=False)
-    rows = [
-        Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in found
-    ]
-    rows = _with_metadata(rows, root, labels)
-    names = tuple(name for _, name in found)
+    told = ((kinds[at], name) for at, name in zip(own, found, strict=True))
+    listed = CompactRows.of(
+        Row(legible(name), None, labels.number(kind.name, name), split=kind.split, error=UNREAD) for kind, name in told
+    )
+    rows = _with_metadata(listed, root, labels)
     if "group" in options:
-        rows = grouped_by_path(rows, options["group"], names, str(root))
-    return Listing(names, tuple(rows), labels.classes).only(rows_in_split(rows, options.get("split"), str(root)))
+        rows = grouped_by_path(rows, options["group"], found, str(root))
+    listing = Listing.of(found, rows, labels.classes)
+    return listing.only(rows_in_split(listing.rows, options.get("split"), str(root)))
 
 
 def is_flat(address: Address) -> bool:
@@ -112,10 +119,9 @@ def _flat_source(address: Address) -> ImageListSource:
     if address.options["flat"] != "true":
         raise AddressError(f"`flat` must be true; got {brief(address.options['flat'])!r}. Leave it out otherwise.")
     root = path_of(address)
-    names = tuple(path for path in files_below(root, root) if Path(path).name != TABLE)
-    rows = [Row(legible(name_below(path, root)), None, 0, error=UNREAD) for path in names]
-    load = Files(root, tuple(name_below(path, root) for path in names))
-    return image_list_source(address.text, (NO_CLASS,), rows, load, Rules.of(address.options))
+    names = Texts.of(name_below(path, root) for path in files_below(root, root) if Path(path).name != TABLE)
+    rows = (Row(legible(name), None, 0, error=UNREAD) for name in names)
+    return image_list_source(address.text, (NO_CLASS,), rows, Files(root, names), Rules.of(address.options))
 
 
 def _kinds(root: Path, apart: Collection[str]) -> list[_Kind]:
@@ -152,9 +158,13 @@ def files_below(folder: Path, root: Path, apart: Collection[str] = ()) -> Iterat
         DataError: a link leads back up to a folder that it lies in, so that reading would never end.
     """
     above: tuple[_Place, ...] = () if folder == root else (_place(root),)
-    waiting: list[tuple[str, bool, tuple[_Place, ...]]] = [(os.fspath(folder), True, above)]
-    while waiting:
-        path, is_folder, above = waiting.pop()
+    levels = [(iter([(os.fspath(folder), True)]), above)]
+    while levels:
+        entries, above = levels[-1]
+        path, is_folder = next(entries, ("", False))
+        if not path:
+            levels.pop()
+            continue
         if is_folder and apart and os.path.realpath(path) in apart:
             continue
         inside = _inside(path) if is_folder else None
@@ -166,7 +176,7 @@ def files_below(folder: Path, root: Path, apart: Collection[str] = ()) -> Iterat
             raise DataError(
                 f"{path} leads back to a folder that it lies in, so that reading it would never end. Remove the link."
             )
-        waiting += [(entry.path, _is_folder(entry), (*above, here)) for entry in inside]
+        levels.append((inside, (*above, here)))
 
 
 def name_below(path: str, root: Path) -> str:
@@ -188,14 +198,18 @@ def _place(path: str | Path) -> _Place:
     return found.st_dev, found.st_ino
 
 
-def _inside(folder: str) -> list[os.DirEntry[str]] | None:
-    """What a folder holds but for clutter, last name first; None where it cannot be read."""
+def _inside(folder: str) -> Iterator[tuple[str, bool]] | None:
+    """What a folder holds but for clutter, by name, and whether it is a folder; None where it cannot be read."""
+    names, folders = list[str](), set[str]()
     try:
         with os.scandir(folder) as entries:
-            inside = [entry for entry in entries if not _is_clutter(entry.name)]
+            for entry in entries:
+                if not _is_clutter(entry.name):
+                    names.append(entry.name)
+                    folders.update([entry.name] if _is_folder(entry) else ())
     except OSError:
         return None
-    return sorted(inside, key=lambda entry: entry.name, reverse=True)
+    return ((os.path.join(folder, name), name in folders) for name in sorted(names))  # noqa: PTH118 - of many texts
 
 
 def _is_clutter(name: str) -> bool:
@@ -232,14 +246,14 @@ def _example(names: Sequence[str], empty: Sequence[str]) -> str:
     return f"?classes={filled} without {'it' if len(empty) == 1 else 'them'}, ?classes={whole} with"
 
 
-def _with_metadata(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]:
+def _with_metadata(rows: CompactRows, root: Path, labels: Labels) -> Iterable[Row]:
     """The rows with what `metadata.csv` says of them; its split wins over the folders'."""
     if not (root / TABLE).is_file():
-        return list(rows)
+        return rows
     table = read_table(root / TABLE)
     files = table.path_column()
     at = {legible(name): line for line, name in enumerate(names_of(table, files))}
-    missing = sorted(set(at) - {row.sample_id for row in rows})
+    missing = sorted(set(at).difference(rows.sample_ids))
     if missing:
         raise DataError(
             f"{table.where(at[missing[0]])}: there is no image {missing[0]!r} in {root} ({len(missing)} such lines). "
@@ -247,11 +261,11 @@ def _with_metadata(rows: Sequence[Row], root: Path, labels: Labels) -> list[Row]
         )
     others = [name for name in table.header if name not in {files, *_KNOWN} and not name.startswith("meta.")]
     facts = Facts.of(Columns.of(table.header, {}, str(table.path), meta=others), table.columns, labels)
-    lines = [at.get(row.sample_id) for row in rows]
-    return [
+    lines = (at.get(name) for name in rows.sample_ids)
+    return (
         row if line is None else _with_split(row, facts.row(line, row.sample_id, row.label, table.where(line)))
         for row, line in zip(rows, lines, strict=True)
-    ]
+    )
 
 
 def _with_split(row: Row, said: Row) -> Row:

@@ -1,12 +1,14 @@
 """Encoded images listed one by one and decoded as they are read: the source behind folders, CSV and Parquet files."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from demur.compact import Places
+from demur.data.compact_rows import CompactRows
 from demur.data.decoding import Decoded, open_picture
 from demur.data.lost_images import Lost, by_address_without, lost_when_opened
 from demur.data.source import Row
@@ -32,7 +34,7 @@ class Files:
     """Images in files of their own; called with a position, it reads one."""
 
     root: Path
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def __call__(self, position: int) -> bytes:
         """The bytes of a regular file."""
@@ -44,11 +46,11 @@ class Selection:
     """Some of the images that a load reads."""
 
     load: Load
-    positions: tuple[int, ...]
+    positions: Places
 
     def __call__(self, position: int) -> bytes:
         """The encoded image at a position among those picked."""
-        return self.load(self.positions[position])
+        return self.load(int(self.positions[position]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class ImageListSource:
     address: str
     classes: tuple[str, ...]
     input_shape: tuple[int, int, int]
-    listed: tuple[Row, ...]
+    listed: CompactRows
     load: Load
     rules: Rules
     marked: Marked | None = None
@@ -98,7 +100,7 @@ class ImageListSource:
 def image_list_source(
     address: str,
     classes: Sequence[str],
-    listed: Sequence[Row],
+    listed: Iterable[Row],
     load: Load,
     rules: Rules,
     marked: Marked | None = None,
@@ -108,8 +110,9 @@ def image_list_source(
     Raises:
         DataError: no image of the sample can be read, or no size is usual among them.
     """
-    shape, lost = usual_shape(address, listed, partial(_decode, load), rules)
-    return ImageListSource(address, tuple(classes), shape, tuple(listed), load, rules, marked, lost)
+    rows = CompactRows.of(listed)
+    shape, lost = usual_shape(address, rows, partial(_decode, load), rules)
+    return ImageListSource(address, tuple(classes), shape, rows, load, rules, marked, lost)
 
 
 def _decode(load: Load, position: int, channels: int | None, rules: Rules) -> Decoded:

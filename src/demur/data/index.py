@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data.compact import Digests, Texts
-from demur.data.image_content import digest
+from demur.compact import Choices, GrowingTexts, Keyed, Places, Texts, places_of
 from demur.data.lost_images import UNDECODED
-from demur.data.scan import Progress, ScannedRow, Scanner, scan
+from demur.data.scan import Progress, ScannedRows, Scanner, scan
 from demur.data.source import Box, Source
 from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
@@ -25,7 +25,7 @@ NO_LABEL = -1
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The rows that take part, in the order of the source; all arrays and tuples run over them.
+    """The rows that take part, in the order of the source; all arrays and sequences run over them.
 
     Attributes:
         positions: where each row lies in the source.
@@ -52,18 +52,18 @@ class Index:
     positions: NDArray[np.int64]
     sample_ids: Sequence[str]
     labels: NDArray[np.int64]
-    groups: tuple[str | None, ...]
+    groups: Sequence[str | None]
     contents: Sequence[str]
-    splits: tuple[Split, ...]
-    errors: tuple[str | None, ...]
+    splits: Sequence[Split]
+    errors: Sequence[str | None]
     sha256: str
     duplicates: int
-    own_splits: tuple[OwnSplit | None, ...] = ()
-    meta: Mapping[str, tuple[str | float | None, ...]] = field(default_factory=dict)
-    labels2: tuple[int | None, ...] = ()
-    weights: tuple[float | None, ...] = ()
-    boxes: tuple[Box | None, ...] = ()
-    marks: tuple[str | None, ...] = ()
+    own_splits: Sequence[OwnSplit | None] = ()
+    meta: Mapping[str, Sequence[str | float | None]] = field(default_factory=dict)
+    labels2: Sequence[int | None] = ()
+    weights: Sequence[float | None] = ()
+    boxes: Sequence[Box | None] = ()
+    marks: Sequence[str | None] = ()
     leaks: int = 0
     excluded: int = 0
     learned: Mapping[int, str] = field(default_factory=dict)
@@ -75,8 +75,8 @@ class Index:
     @property
     def group_count(self) -> int | None:
         """How many groups there are; None where no row names one."""
-        named = {group for group in self.groups if group is not None}
-        return len(named) or None
+        codes = Choices.of(self.groups).codes
+        return len(np.unique(codes[codes > 0])) or None
 
     @cached_property
     def has_labels2(self) -> bool:
@@ -91,29 +91,55 @@ class Index:
     @property
     def rows_sha256(self) -> dict[str, str]:
         """Hashes of what is known of the rows, in their order: two indices with the same ones hold the same records."""
-        parts = {
-            "ids": [*self.sample_ids],
-            "images": [*self.contents],
-            "labels": self.labels.tolist(),
-            "splits": self.splits,
-            "groups": self.groups,
-            "second labels": self.labels2,
-            "label weights": self.weights,
-            "meta data": sorted(self.meta.items()),
-            "training images": sorted(self.learned.values()),
+        parts: dict[str, Iterable[str]] = {
+            "ids": _json_list(self.sample_ids),
+            "images": _json_list(self.contents),
+            "labels": _json_list(map(int, self.labels)),
+            "splits": _json_list(self.splits),
+            "groups": _json_list(self.groups),
+            "second labels": _json_list(self.labels2),
+            "label weights": _json_list(self.weights),
+            "meta data": _json_of(sorted(self.meta.items())),
+            "training images": _json_list(sorted(self.learned.values())),
         }
         if any(self.marks):
-            parts["marks of objects"] = self.marks
-        return {name: digest(json.dumps(values).encode()) for name, values in parts.items()}
+            parts["marks of objects"] = _json_list(self.marks)
+        return {name: _sha256_of(pieces) for name, pieces in parts.items()}
 
     @property
     def readable(self) -> NDArray[np.int64]:
         """Where in this index the rows are whose images could be read."""
-        return np.array([row for row, error in enumerate(self.errors) if error is None], dtype=np.int64)
+        return places_of(self.errors, None)
 
     def rows_of(self, split: Split) -> NDArray[np.int64]:
         """Where in this index the rows of a split are."""
-        return np.array([row for row, own in enumerate(self.splits) if own == split], dtype=np.int64)
+        return places_of(self.splits, split)
+
+
+def _sha256_of(pieces: Iterable[str]) -> str:
+    """Hash of a text that is never in memory as a whole."""
+    found = hashlib.sha256()
+    for piece in pieces:
+        found.update(piece.encode())
+    return found.hexdigest()
+
+
+def _json_list(values: Iterable[Any]) -> Iterator[str]:
+    """Pieces of the JSON of a list, as `json.dumps` writes it."""
+    yield "["
+    for number, value in enumerate(values):
+        yield f", {json.dumps(value)}" if number else json.dumps(value)
+    yield "]"
+
+
+def _json_of(named: Iterable[tuple[str, Sequence[Any]]]) -> Iterator[str]:
+    """The same of a list of names, each with a list."""
+    yield "["
+    for number, (name, values) in enumerate(named):
+        yield f"{', ' if number else ''}[{json.dumps(name)}, "
+        yield from _json_list(values)
+        yield "]"
+    yield "]"
 
 
 def build_index(
@@ -145,19 +171,19 @@ def build_index(
     seen = (scanner or partial(scan, progress=progress))(source)
     _check_set(seen, source)
     _check_groups(seen)
-    kept = [one for one in seen if one.content not in exclude]
-    excluded = len(seen) - len(kept)
-    if held_out:
-        kept = [one for one in kept if not _trains(one)]
-    learned = {one.position: one.content for one in seen if one.content in exclude or (held_out and _trains(one))}
-    if not kept:
+    left = np.array([content in exclude for content in seen.contents], dtype=np.bool_)
+    excluded, trained = int(left.sum()), seen.rows.own_splits.are("train")
+    learned = np.flatnonzero(left | trained if held_out else left)
+    kept = np.flatnonzero(~(left | trained) if held_out else ~left)
+    if not len(kept):
         raise DataError(
             f"none of the {len(seen)} images of {source.address} is left: {excluded} were trained on by the model and "
             "the split calls the others training images. Give images that were held out."
         )
-    splits = _splits_of(seen, sum(not _trains(one) for one in kept))
-    found = _index(seen, kept if limit is None else _smallest(kept, limit), splits)
-    return replace(found, excluded=excluded, learned=learned)
+    units = unit_hashes(seen.contents, seen.rows.groups)
+    splits = assign_splits(seen.rows.own_splits, units, int((~trained[kept]).sum()))
+    found = _index(seen, kept if limit is None else _smallest(seen, kept, limit), splits)
+    return replace(found, excluded=excluded, learned=Keyed(seen.positions[learned], seen.contents.select(learned)))
 
 
 def _check_source(source: Source) -> None:
@@ -172,40 +198,45 @@ def _check_source(source: Source) -> None:
             )
 
 
-def _trains(one: ScannedRow) -> bool:
-    return one.row.split == "train"
-
-
-def _index(seen: Sequence[ScannedRow], kept: Sequence[ScannedRow], splits: Sequence[Split]) -> Index:
-    rows = [one.row for one in kept]
-    names = dict.fromkeys(name for row in rows for name in row.meta)
+def _index(seen: ScannedRows, kept: Places, splits: Choices) -> Index:
+    """The index of the rows at some places of those that were seen; there is a split for each of these."""
+    own = seen.select(kept)
+    facts = own.rows.facts
     return Index(
-        positions=np.array([one.position for one in kept], dtype=np.int64),
-        sample_ids=Texts.of(row.sample_id for row in rows),
-        labels=np.array([row.label for row in rows], dtype=np.int64),
-        groups=tuple(row.group for row in rows),
-        contents=Digests.of(one.content for one in kept),
-        splits=tuple(splits[one.position] for one in kept),
-        errors=tuple(one.row.error for one in kept),
-        sha256=_sha256(kept),
-        duplicates=len(kept) - len({one.content for one in kept}),
-        own_splits=tuple(row.split for row in rows),
-        meta={name: tuple(row.meta.get(name) for row in rows) for name in names},
-        labels2=tuple(row.label2 for row in rows),
-        weights=tuple(row.weight for row in rows),
-        boxes=tuple(row.box for row in rows),
-        marks=tuple(one.mark for one in kept),
-        leaks=_leaks(kept, seen, splits),
-        undecoded={
-            one.position: one.row.error for one in seen if one.row.error and one.row.error.startswith(UNDECODED)
-        },
+        positions=own.positions,
+        sample_ids=own.rows.sample_ids,
+        labels=own.rows.labels,
+        groups=own.rows.groups,
+        contents=own.contents,
+        splits=splits.select(kept),
+        errors=own.rows.errors,
+        sha256=_sha256(own),
+        duplicates=len(own) - len(np.unique(own.contents.ranks)),
+        own_splits=own.rows.own_splits,
+        meta=own.rows.said(),
+        labels2=facts["label2"],
+        weights=facts["weight"],
+        boxes=own.rows.boxes,
+        marks=own.marks,
+        leaks=_leaks(seen, kept, splits),
+        undecoded=_undecoded(seen),
     )
 
 
-def _sha256(kept: Sequence[ScannedRow]) -> str:
-    """Hash of the set of (content, label), line by line, so that no text of all of them is in memory."""
+def _undecoded(seen: ScannedRows) -> dict[int, str]:
+    """The position of each image that ends who decodes it, and how."""
+    errors = seen.rows.errors
+    found = [error for error in errors.choices if error.startswith(UNDECODED)]
+    return {int(seen.positions[place]): errors.at(place) for place in np.flatnonzero(errors.are(*found)).tolist()}
+
+
+def _sha256(kept: ScannedRows) -> str:
+    """Hash of the set of (content, label), in their order, line by line."""
+    labels, places = np.unique(kept.rows.labels, return_inverse=True)
+    as_text = np.argsort(np.argsort([str(label) for label in labels.tolist()]))
     found = hashlib.sha256()
-    for number, line in enumerate(sorted(f"{one.content} {one.row.label}" for one in kept)):
+    for number, row in enumerate(np.lexsort([as_text[places], kept.contents.ranks]).tolist()):
+        line = f"{kept.contents.at(row)} {kept.rows.labels[row]}"
         found.update(f"\n{line}".encode() if number else line.encode())
     return found.hexdigest()
 
@@ -229,59 +260,85 @@ def unlabelled_index(
     _check_source(source)
     seen = scanner(source, labelled=False)
     _check_readable(seen, source)
-    kept = seen if limit is None else _smallest(seen, limit)
-    bare = [
-        replace(one, row=replace(one.row, sample_id=f"{prefix}{one.row.sample_id}", label=NO_LABEL, label2=None))
-        for one in kept
-    ]
-    labels = np.array([one.row.label for one in kept], dtype=np.int64)
-    return _index(bare, bare, ["test"] * len(source)), labels
+    kept = seen if limit is None else seen.select(_smallest(seen, np.arange(len(seen)), limit))
+    names = GrowingTexts()
+    for name in kept.rows.sample_ids:
+        names.add(f"{prefix}{name}")
+    bare = replace(
+        kept.rows,
+        sample_ids=names.finish(),
+        labels=np.full(len(kept), NO_LABEL),
+        facts={**kept.rows.facts, "label2": Choices(np.zeros(len(kept), np.uint8), ())},
+    )
+    test = Choices(np.ones(len(kept), np.uint8), ("test",))
+    return _index(replace(kept, rows=bare), np.arange(len(kept)), test), kept.rows.labels
 
 
-def _check_set(seen: Sequence[ScannedRow], source: Source) -> None:
+def _check_set(seen: ScannedRows, source: Source) -> None:
     _check_readable(seen, source)
-    labels = [one.row.label for one in seen if one.row.error is None]
-    if len(set(labels)) == 1:
+    labels = seen.rows.labels[seen.rows.errors.are(None)]
+    if len(np.unique(labels)) == 1:
         raise DataError(
             f"all {len(labels)} images of {source.address} are of one class, {source.classes[labels[0]]!r}; an "
             "audit needs at least two. Check that the labels were read from the right place."
         )
 
 
-def _check_readable(seen: Sequence[ScannedRow], source: Source) -> None:
-    if all(one.row.error is not None for one in seen):
-        reason = f"; the first of {len(seen)} says: {seen[0].row.error}" if seen else ""
+def _check_readable(seen: ScannedRows, source: Source) -> None:
+    if not seen.rows.errors.are(None).any():
+        reason = f"; the first of {len(seen)} says: {seen.rows.errors[0]}" if len(seen) else ""
         raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
-    if len({one.row.sample_id for one in seen}) < len(seen):
+    if _any_twice(seen.rows.sample_ids):
         raise DataError(f"{source.address} gives the same id to several images; ids must be unique.")
 
 
-def _check_groups(seen: Sequence[ScannedRow]) -> None:
+def _any_twice(texts: Texts) -> bool:
+    """Whether a text is there twice; only texts that share a hash are compared."""
+    hashes = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts))
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    alike = np.unique(np.concatenate([order[same], order[same + 1]]))
+    return len({texts.at(place) for place in alike.tolist()}) < len(alike)
+
+
+def _check_groups(seen: ScannedRows) -> None:
     """A group is a unit of independence: parts of one on both sides of a split would know of each other."""
-    parts: dict[str, str | None] = {}
-    for one in seen:
-        group, split = one.row.group, one.row.split
-        if group is not None and parts.setdefault(group, split) != split:
-            ours, theirs = (name or "no split" for name in (parts[group], split))
-            raise DataError(
-                f"the split tears the group {group!r} apart: image {one.row.sample_id!r} is in {theirs!r}, others of "
-                f"the group are in {ours!r}. A group must lie in one part as a whole; move it, or correct the groups."
-            )
+    groups, own = seen.rows.groups, seen.rows.own_splits
+    first = np.zeros(len(groups.choices) + 1, np.int64)
+    codes, rows = np.unique(groups.codes, return_index=True)
+    first[codes] = rows
+    torn = np.flatnonzero((groups.codes > 0) & (own.codes != own.codes[first[groups.codes]]))
+    if len(torn):
+        row = int(torn[0])
+        ours, theirs = (own.at(place) or "no split" for place in (int(first[groups.codes[row]]), row))
+        raise DataError(
+            f"the split tears the group {groups.at(row)!r} apart: image {seen.rows.sample_ids.at(row)!r} is in "
+            f"{theirs!r}, others of the group are in {ours!r}. A group must lie in one part as a whole; move it, or "
+            "correct the groups."
+        )
 
 
-def _splits_of(seen: Sequence[ScannedRow], rows: int) -> list[Split]:
-    """The split of every row of the source, kept or not, so that leaving rows out moves no other."""
-    units = unit_hashes([one.content for one in seen], [one.row.group for one in seen])
-    return assign_splits([one.row.split for one in seen], units, rows)
+def _leaks(seen: ScannedRows, kept: Places, splits: Choices) -> int:
+    """How many kept rows that are held out have the content of a row of another split."""
+    contents = seen.contents.ranks
+    order = np.argsort(contents, kind="stable")
+    starts = np.flatnonzero(np.diff(contents[order], prepend=-1))
+    codes = splits.codes[order]
+    torn = np.minimum.reduceat(codes, starts) != np.maximum.reduceat(codes, starts)
+    return int((~splits.are("train")[kept] & torn[contents[kept]]).sum())
 
 
-def _leaks(kept: Sequence[ScannedRow], seen: Sequence[ScannedRow], splits: Sequence[Split]) -> int:
-    first: dict[str, Split] = {}
-    torn = {one.content for one in seen if first.setdefault(one.content, splits[one.position]) != splits[one.position]}
-    return sum(splits[one.position] != "train" and one.content in torn for one in kept)
+def _smallest(seen: ScannedRows, kept: Places, limit: int) -> Places:
+    """Those with the smallest hashes of their own, so that being kept says nothing about the split; in source order."""
+    if limit >= len(kept):
+        return kept
+    begins = (int.from_bytes(_limit_digest(seen, place)[:8], "big") for place in kept.tolist())
+    hashes = np.fromiter(begins, dtype=np.uint64, count=len(kept))
+    last = np.partition(hashes, limit - 1)[limit - 1]
+    sure, tied = kept[hashes < last], kept[hashes == last].tolist()
+    ranked = sorted(tied, key=lambda place: (_limit_digest(seen, place), seen.rows.sample_ids.at(place)))
+    return np.sort(np.concatenate([sure, np.array(ranked[: limit - len(sure)], dtype=np.int64)]))
 
 
-def _smallest(kept: Sequence[ScannedRow], limit: int) -> list[ScannedRow]:
-    """Chosen by a hash of its own, so that being kept says nothing about the split; in source order."""
-    ranked = sorted(kept, key=lambda one: (digest(f"limit\x1f{one.content}".encode()), one.row.sample_id))
-    return sorted(ranked[:limit], key=lambda one: one.position)
+def _limit_digest(seen: ScannedRows, place: int) -> bytes:
+    return hashlib.sha256(f"limit\x1f{seen.contents.at(place)}".encode()).digest()

@@ -8,9 +8,11 @@ against its own hash.
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -19,7 +21,7 @@ import polars as pl
 from demur.data.image_content import digest
 from demur.data.kept_images import KeepingSource
 from demur.data.lost_images import listing
-from demur.data.scan import ScannedRow, check_labels
+from demur.data.scan import ScannedRow, ScannedRows, check_labels
 from demur.data.source import Row, Source
 from demur.errors import DataError, brief
 from demur.files import json_bytes, write_atomically
@@ -98,20 +100,22 @@ class StoredScan:
 
     folder: Path
 
-    def __call__(self, source: Source, *, labelled: bool = True) -> list[ScannedRow]:
+    def __call__(self, source: Source, *, labelled: bool = True) -> ScannedRows:
         """The rows, in their order.
 
         Raises:
             DataError: the index is of another set, or not whole, or was changed.
         """
         source = source.source if isinstance(source, KeepingSource) else source
-        found = list[ScannedRow]()
-        for file, facts in self._parts(source, labelled=labelled):
-            found += _rows_in(file, facts)
-        _check_rows(self.folder, source, found)
-        for one in found if labelled else ():
-            check_labels(one.row, source)
-        return found
+        parts = self._parts(source, labelled=labelled)
+        rows = chain.from_iterable(_rows_in(file, facts) for file, facts in parts)
+        return ScannedRows.of(self._sound(rows, source, labelled=labelled))
+
+    def _sound(self, rows: Iterable[ScannedRow], source: Source, *, labelled: bool) -> Iterator[ScannedRow]:
+        for one in _same_rows(self.folder, source, rows):
+            if labelled:
+                check_labels(one.row, source)
+            yield one
 
     def _parts(self, source: Source, *, labelled: bool) -> list[tuple[Path, Mapping[str, Any]]]:
         """The files with the rows of a set, in order, and what is said of each."""
@@ -155,22 +159,23 @@ def missing_rows(folder: Path, source: Source, positions: range, *, labelled: bo
         DataError: a piece is of another set, or older than what is known of its rows.
     """
     pieces, damaged = _pieces(folder, source, labelled=labelled)
-    at, found, kept = positions.start, list[range](), list[list[ScannedRow]]()
-    for path, facts, rows in pieces:
+    at, found, kept = positions.start, list[range](), list[_Piece]()
+    for path, facts in pieces:
         if not at <= facts["start"] <= facts["stop"] <= positions.stop:
             damaged.append(path)
             continue
-        kept.append(rows)
+        kept.append((path, facts))
         found += [range(at, facts["start"])] if at < facts["start"] else []
         at = facts["stop"]
-    _check_rows(folder, source, [row for rows in kept for row in rows])
+    rows = chain.from_iterable(_rows_in(path.with_suffix(".parquet"), facts) for path, facts in kept)
+    deque(_same_rows(folder, source, rows), maxlen=0)
     for path in damaged:
         path.with_suffix(".parquet").unlink(missing_ok=True)
         path.unlink()
     return found + ([range(at, positions.stop)] if at < positions.stop or not kept else [])
 
 
-_Piece: TypeAlias = tuple[Path, Mapping[str, Any], list[ScannedRow]]
+_Piece: TypeAlias = tuple[Path, Mapping[str, Any]]
 
 
 def _pieces(folder: Path, source: Source, *, labelled: bool) -> tuple[list[_Piece], list[Path]]:
@@ -179,12 +184,12 @@ def _pieces(folder: Path, source: Source, *, labelled: bool) -> tuple[list[_Piec
     for path in sorted(folder.glob(f"{_name_of(labelled=labelled)}-*.json")):
         try:
             facts = _facts_in(path)
-            rows = list(_rows_in(path.with_suffix(".parquet"), facts))
+            deque(_rows_in(path.with_suffix(".parquet"), facts), maxlen=0)
         except DataError:
             damaged.append(path)
             continue
         _check_set(path, facts, source)
-        found.append((path, facts, rows))
+        found.append((path, facts))
     return sorted(found, key=lambda each: (each[1]["start"], each[1]["stop"])), damaged
 
 
@@ -197,21 +202,21 @@ def _check_set(path: Path, facts: Mapping[str, Any], source: Source) -> None:
             )
 
 
-def _check_rows(folder: Path, source: Source, found: Sequence[ScannedRow]) -> None:
-    """What is known of rows before their images are decoded must be what the index says."""
+def _same_rows(folder: Path, source: Source, found: Iterable[ScannedRow]) -> Iterator[ScannedRow]:
+    """The rows, of which all must be what is known of them before their images are decoded."""
     known = enumerate(listing(source) or ())
     for one in found:  # in their order, which may have gaps
         row = next((row for at, row in known if at == one.position), None)
-        if row is None:
-            return
-        differing = [name for name in _LISTED if getattr(one.row, name) != getattr(row, name)]
-        differing += ["box"] if row.box is not None and row.box != one.row.box else []
-        if differing:
+        differing = [] if row is None else [name for name in _LISTED if getattr(one.row, name) != getattr(row, name)]
+        if row is not None and row.box is not None and row.box != one.row.box:
+            differing.append("box")
+        if row is not None and differing:
             before, now = (brief(repr(getattr(each, differing[0]))) for each in (one.row, row))
             raise DataError(
                 f"the index in {folder} is older than {source.address}: of row {one.position} it has the "
                 f"{_WORDS.get(differing[0], differing[0])} {before}, and that is now {now}. {_MAKE}"
             )
+        yield one
 
 
 def _facts_in(path: Path) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
+from demur.compact import Texts
 from demur.containment import follows_crash, how_it_ended
 from demur.data.relabelled import RelabelledSource
 from demur.data.source import Row, Source, reopened
@@ -44,7 +45,7 @@ class ListedSource(Source, Protocol):
     """A source whose rows are known before their images are decoded."""
 
     @property
-    def listed(self) -> tuple[Row, ...]:
+    def listed(self) -> Sequence[Row]:
         """The rows, their images not read yet."""
 
     @property
@@ -60,10 +61,10 @@ def listing(source: Source) -> Iterable[Row] | None:
     return source.listed if isinstance(source, ListedSource) else None
 
 
-def sample_ids(source: Source) -> tuple[str, ...] | None:
+def sample_ids(source: Source) -> Sequence[str] | None:
     """The ids of a source's rows, where they are known before images are decoded."""
     rows = listing(source)
-    return None if rows is None else tuple(row.sample_id for row in rows)
+    return None if rows is None else Texts.of(row.sample_id for row in rows)
 
 
 def without_images(source: Source, lost: Lost) -> Source:

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.class_names import class_list
+from demur.compact import Places
 from demur.data.array_files import ArraySource, FileHandle, array_source, check_rules, keep_open
+from demur.data.compact_rows import CompactRows
 from demur.data.decoding import HOSTILE
 from demur.data.source import UNREAD, Row, path_of
 from demur.data.table_columns import Labels, labels_of, rows_in_split
@@ -176,11 +178,11 @@ class Pictures:
 
     images: StoredArray
     layout: str
-    places: tuple[int, ...]
+    places: Places
 
     def __call__(self, position: int) -> NDArray[Any]:
         """The image (height, width, channels) at a position among those picked."""
-        picture = self.images(self.places[position]).transpose(_AXES[self.layout])
+        picture = self.images(int(self.places[position])).transpose(_AXES[self.layout])
         return picture[..., np.newaxis] if picture.ndim == 2 else picture
 
     @property
@@ -203,8 +205,8 @@ def open_source(address: Address) -> ArraySource:
     check_rules(address.text, images.dtype, chosen)
     rows, labels = _rows(path, arrays, options)
     kept = rows_in_split(rows, options.get("split"), str(path))
-    pictures = Pictures(images, layout, tuple(kept))
-    return array_source(address.text, labels.classes, pictures.shape, [rows[at] for at in kept], pictures, chosen)
+    pictures = Pictures(images, layout, kept)
+    return array_source(address.text, labels.classes, pictures.shape, rows.select(kept), pictures, chosen)
 
 
 def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
@@ -230,7 +232,7 @@ def _layout(images: StoredArray, declared: str | None, path: Path) -> str:
     return possible[0]
 
 
-def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, str]) -> tuple[list[Row], Labels]:
+def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, str]) -> tuple[CompactRows, Labels]:
     count = len(arrays["images"])
     for name, array in arrays.items():
         if len(array) != count:
@@ -241,7 +243,7 @@ def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, s
     groups, splits = (
         _texts(arrays[name].whole(), name, path) if name in arrays else [None] * count for name in ("groups", "split")
     )
-    rows = [
+    rows = CompactRows.of(
         Row(
             f"{at:06d}",
             None,
@@ -251,7 +253,7 @@ def _rows(path: Path, arrays: Mapping[str, StoredArray], options: Mapping[str, s
             error=UNREAD,
         )
         for at, (label, group, split) in enumerate(zip(written, groups, splits, strict=True))
-    ]
+    )
     return rows, labels
 
 

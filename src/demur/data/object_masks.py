@@ -223,8 +223,11 @@ def marks_of(
                 f"the folder {folder} has no file for any of the {len(rows)} images; it must repeat their paths, so "
                 f"that {rows[0].sample_id} has {wanted}. Move the files, or leave `{option}` out."
             )
-    shown = {row.sample_id: name for row, name in zip(rows, pictures.names, strict=True) if row.sample_id != name}
-    return Marks(pictures.root, folders, classes, rules, shown) if folders else None
+    if not folders:
+        return None
+    ids = (row.sample_id for row in rows)
+    shown = {own: name for own, name in zip(ids, pictures.names, strict=True) if own != name}
+    return Marks(pictures.root, folders, classes, rules, shown)
 
 
 def _mask_path(folder: Path | None, name: str, suffixes: Sequence[str]) -> Path | None:

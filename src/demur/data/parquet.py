@@ -5,7 +5,7 @@ image can then be read at the same cost, and memory does not grow with their num
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import polars as pl
 
 from demur.class_names import class_list
 from demur.data.array_files import spool
+from demur.data.compact_rows import CompactRows
 from demur.data.image_list import ImageListSource, Selection, image_list_source
 from demur.data.path_groups import grouped_by_path
-from demur.data.source import path_of
+from demur.data.source import Row, path_of
 from demur.data.table_columns import COLUMN_OPTIONS, Columns, Facts, columns_in, labels_of, rows_in_split
 from demur.data.task_refusals import detection, multi_label, segmentation
 from demur.data.text_table import PATH_COLUMNS, check_header
@@ -47,15 +48,16 @@ def open_source(address: Address) -> ImageListSource:
     declared = class_list(options["classes"]) if "classes" in options else _schema_classes(path, label)
     labels = labels_of(cells[label], f"the column {label!r} of {path}", declared, options)
     facts = Facts.of(read, cells, labels)
-    rows = [
+    listed: Iterable[Row] = (
         facts.row(at, f"{at:06d}", labels.number(value, f"{path}, row {at}"), f"{path}, row {at}")
         for at, value in enumerate(cells[label])
-    ]
+    )
     if read.pattern is not None:
-        rows = grouped_by_path(rows, read.pattern, _paths(path, image, schema), str(path))
+        listed = grouped_by_path(listed, read.pattern, _paths(path, image, schema), str(path))
+    rows = CompactRows.of(listed)
     kept = rows_in_split(rows, options.get("split"), str(path))
-    load = Selection(spool(_contents(path, image, schema[image], len(rows))), tuple(kept))
-    return image_list_source(address.text, labels.classes, [rows[at] for at in kept], load, Rules.of(options))
+    load = Selection(spool(_contents(path, image, schema[image], len(rows))), kept)
+    return image_list_source(address.text, labels.classes, rows.select(kept), load, Rules.of(options))
 
 
 def _scan(path: Path) -> pl.LazyFrame:

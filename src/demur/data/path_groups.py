@@ -5,9 +5,12 @@ the root of the data, in Python's syntax; its first capture group is the group, 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from demur.compact import Choices
 from demur.data.source import Row
 from demur.errors import AddressError, DataError, brief, legible
 
@@ -23,7 +26,7 @@ def is_pattern(text: str) -> bool:
     return bool(_SPECIAL & set(text))
 
 
-def grouped_by_path(rows: Sequence[Row], pattern: str, paths: Sequence[str], where: str) -> list[Row]:
+def grouped_by_path(rows: Iterable[Row], pattern: str, paths: Sequence[str], where: str) -> Iterator[Row]:
     """The rows, each in the group that the pattern finds in its path.
 
     Raises:
@@ -37,15 +40,15 @@ def grouped_by_path(rows: Sequence[Row], pattern: str, paths: Sequence[str], whe
             rf"`group` must be a regular expression over paths; {brief(pattern)!r} is none: {error}. Write ?group="
             r"([^/]+)_[0-9]+ for names such as lot7_0001.png."
         ) from None
-    found = [_group(search(legible(path))) for path in paths]
-    missing = [path for path, group in zip(paths, found, strict=True) if not group]
-    if missing:
+    found = Choices.of(_group(search(legible(path))) for path in paths)
+    missing = np.flatnonzero(found.are(None, ""))
+    if len(missing):
         raise DataError(
             f"?group={brief(pattern)} must find the group of every image of {where}; it finds none in "
-            f"{brief(legible(missing[0]))!r} ({len(missing):,} of {len(found):,} such paths). Correct the pattern, "
-            "which is searched in paths relative to the root of the data."
+            f"{brief(legible(paths[int(missing[0])]))!r} ({len(missing):,} of {len(found):,} such paths). Correct the "
+            "pattern, which is searched in paths relative to the root of the data."
         )
-    return [replace(row, group=group) for row, group in zip(rows, found, strict=True)]
+    return (replace(row, group=group) for row, group in zip(rows, found, strict=True))
 
 
 def _group(match: re.Match[str] | None) -> str | None:

@@ -1,9 +1,14 @@
 """One pass through a source: what is known of each row and of its pixels, with the pixels left behind."""
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, overload
 
+import numpy as np
+
+from demur.compact import Compact, Digests, GrowingDigests, GrowingGaps, Places
+from demur.data.compact_rows import CompactRows, GrowingRows
 from demur.data.image_content import content_of, mark_of
 from demur.data.source import Row, Source, check_shape
 from demur.errors import DataError
@@ -31,25 +36,79 @@ class ScannedRow:
     row: Row
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class ScannedRows(Sequence[ScannedRow]):
+    """What a pass finds of all images, in columns; a row of it is made when it is asked for.
+
+    Attributes:
+        positions: where each lies in the source.
+        contents: SHA-256 of the pixels and their shape; of the id where they could not be read.
+        marks: SHA-256 of the pixels that the object covers, None where they are not known.
+        rows: everything else.
+    """
+
+    positions: Places
+    contents: Digests
+    marks: Compact[str | None]
+    rows: CompactRows
+
+    @classmethod
+    def of(cls, found: Iterable[ScannedRow]) -> "ScannedRows":
+        """These rows, as they come."""
+        positions, contents, rows = array("q"), GrowingDigests(), GrowingRows()
+        marks = GrowingGaps(GrowingDigests(), "00" * 32)
+        for one in found:
+            positions.append(one.position)
+            contents.add(one.content)
+            marks.add(one.mark)
+            rows.add(one.row)
+        return cls(np.array(positions, dtype=np.int64), contents.finish(), marks.finish(), rows.finish())
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, place: int) -> ScannedRow: ...
+    @overload
+    def __getitem__(self, place: slice) -> "ScannedRows": ...
+    def __getitem__(self, place: int | slice) -> "ScannedRow | ScannedRows":
+        places = range(len(self))[place]
+        return self.select(np.array(places, dtype=np.int64)) if isinstance(places, range) else self._at(places)
+
+    def __iter__(self) -> Iterator[ScannedRow]:
+        return map(self._at, range(len(self)))
+
+    def _at(self, place: int) -> ScannedRow:
+        content, mark = self.contents.at(place), self.marks.at(place)
+        return ScannedRow(int(self.positions[place]), content, mark, self.rows.at(place))
+
+    def select(self, places: Places) -> "ScannedRows":
+        """The rows at some places."""
+        contents, marks = self.contents.select(places), self.marks.select(places)
+        return ScannedRows(self.positions[places], contents, marks, self.rows.select(places))
+
+
 class Scanner(Protocol):
     """How all rows of a source are found, in order; no result depends on which."""
 
-    def __call__(self, source: Source, *, labelled: bool = True) -> Sequence[ScannedRow]:
+    def __call__(self, source: Source, *, labelled: bool = True) -> ScannedRows:
         """The rows; their labels are checked where they are `labelled`."""
 
 
-def scan(source: Source, *, labelled: bool = True, progress: Progress | None = None) -> list[ScannedRow]:
+def scan(source: Source, *, labelled: bool = True, progress: Progress | None = None) -> ScannedRows:
     """Read every row once, in this process.
 
     Raises:
         DataError: a label that is no class, or pixels outside [0, 1].
     """
-    found = []
-    for one in scan_of(source, range(len(source)), labelled=labelled):
-        found.append(one)
-        if progress is not None and len(found) % _CHUNK == 0:
-            progress(len(found), len(source))
-    return found
+
+    def told() -> Iterator[ScannedRow]:
+        for done, one in enumerate(scan_of(source, range(len(source)), labelled=labelled), 1):
+            yield one
+            if progress is not None and done % _CHUNK == 0:
+                progress(done, len(source))
+
+    return ScannedRows.of(told())
 
 
 def scan_of(source: Source, positions: Sequence[int], *, labelled: bool) -> Iterator[ScannedRow]:

@@ -9,6 +9,10 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
+from demur.compact import Places
+from demur.data.compact_rows import CompactRows
 from demur.data.path_groups import is_pattern
 from demur.data.source import UNREAD, Row
 from demur.data.task_refusals import dates, quantities, several_labels, too_many
@@ -264,18 +268,18 @@ def _weight(value: object, where: str) -> float | None:
     return number
 
 
-def rows_in_split(rows: Sequence[Row], split: str | None, where: str) -> list[int]:
+def rows_in_split(rows: CompactRows, split: str | None, where: str) -> Places:
     """Where the rows of a part are; without a name, all of them.
 
     Raises:
         DataError: no row is of that part.
     """
     if split is None or split == "all":
-        return list(range(len(rows)))
-    wanted = own_split(split, f"?split={split}")
-    kept = [at for at, row in enumerate(rows) if row.split == wanted]
-    if not kept:
-        there = ", ".join(sorted({row.split for row in rows if row.split})) or "no split"
+        return np.arange(len(rows))
+    wanted, own = own_split(split, f"?split={split}"), rows.own_splits
+    kept = np.flatnonzero(own.are(wanted))
+    if not len(kept):
+        there = ", ".join(sorted(filter(None, own.choices))) or "no split"
         raise DataError(
             f"{where} has no rows of the split {split!r}; it has {there}. Leave ?split= out to take all rows."
         )

@@ -51,10 +51,10 @@ def open_source(address: Address) -> DecodedListSource:
     names = class_list(options["classes"]) if "classes" in options else names_in(dataset, numbers)
     labels = Labels(tuple(names), numbered=True)
     own = SPLIT_NAMES.get("train" if split.startswith("train") else split)
-    rows = [
+    rows = (
         Row(f"{split or 'all'}/{at:06d}", None, labels.number(number, f"{name}, image {at}"), split=own, error=UNREAD)
         for at, number in enumerate(numbers)
-    ]
+    )
     return decoded_list_source(address.text, labels.classes, rows, partial(_decode, dataset), Rules.of(options))
 
 

@@ -56,7 +56,7 @@ class Members:
     """The image of each sample; called with a position, it reads one."""
 
     paths: tuple[Path, ...]
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     extensions: tuple[str, ...]
 
     def __call__(self, position: int) -> bytes:
@@ -86,8 +86,8 @@ def open_source(address: Address) -> ImageListSource:
         raise _unlabelled(label, cells, samples, paths)
     rows, labels = column_rows(cells, label, _ids(samples, paths), options, address.location)
     kept = rows_in_split(rows, options.get("split"), address.location)
-    load = Members(paths, tuple(samples[at] for at in kept), extensions)
-    return image_list_source(address.text, labels.classes, [rows[at] for at in kept], load, Rules.of(options))
+    load = Members(paths, tuple(samples[at] for at in kept.tolist()), extensions)
+    return image_list_source(address.text, labels.classes, rows.select(kept), load, Rules.of(options))
 
 
 def expanded(pattern: str) -> list[str]:

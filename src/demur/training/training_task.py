@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def learns(unit_hash: str) -> bool:
     return place < SHARE
 
 
-def _drawn(index: Index, units: list[str]) -> NDArray[np.bool_]:
+def _drawn(index: Index, units: Sequence[str]) -> NDArray[np.bool_]:
     """60 % of the units that no split of the user's holds out.
 
     Where it calls all rows the same, it tells none from the others: who asks to learn from such a set means its rows.

@@ -9,14 +9,15 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
 from demur.data import Source
 from demur.data.kept_images import KeepingSource
-from demur.data.scan import ScannedRow, scan_of
+from demur.data.scan import ScannedRow, ScannedRows, scan_of
 from demur.pipeline.run.crew import Helper, cores
 from demur.pipeline.run.helper import READY
 from demur.pipeline.run.nursery import Nursery
@@ -67,16 +68,15 @@ class SharedScan:
     say: Callable[[str], object]
     spend: Callable[[float], object] = float
 
-    def __call__(
-        self, source: Source, *, labelled: bool = True, positions: range | None = None
-    ) -> Sequence[ScannedRow]:
+    def __call__(self, source: Source, *, labelled: bool = True, positions: range | None = None) -> ScannedRows:
         """The rows at some positions, by default all, in their order.
 
         Raises:
             DataError: a label that is no class, or pixels outside [0, 1].
         """
         wanted = range(len(source)) if positions is None else positions
-        return [row for rows in self.parts(source, wanted, labelled=labelled) for row in rows]
+        with closing(self.parts(source, wanted, labelled=labelled)) as parts:
+            return ScannedRows.of(chain.from_iterable(parts))
 
     def parts(self, source: Source, wanted: range, *, labelled: bool) -> Generator[Sequence[ScannedRow], None, None]:
         """The same in parts, as they are read; whoever leaves early closes it.
