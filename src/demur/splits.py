@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact import Choices, Digests
+from demur.compact import Choices, Digests, numbers_in
 from demur.errors import DataError
 
 Split: TypeAlias = Literal["train", "fit", "tune", "certify", "test"]
@@ -129,10 +129,10 @@ def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> Digest
         if not has[unit] or found < smallest[unit].tobytes():
             smallest[unit], has[unit] = np.frombuffer(found, np.uint8), True
 
-    for row in np.unique(named.codes, return_index=True)[1].tolist():  # the rows of a group are one unit
+    for row in numbers_in(np.unique(named.codes, return_index=True)[1]):  # the rows of a group are one unit
         if named.codes[row]:
             take(row, "group", named.at(row))
-    for row in np.flatnonzero(~has[units]).tolist():
+    for row in numbers_in(np.flatnonzero(~has[units])):
         take(row, "content", hashes.at(row))
     return Digests(smallest[units])
 

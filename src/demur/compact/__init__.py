@@ -1,7 +1,7 @@
 """Sequences that take little more memory than what they say, for sets of millions of images."""
 
 from demur.compact.choices import Boxes, Choices, Gappy, Growing, GrowingBoxes, GrowingGaps, Keyed, Numbers, places_of
-from demur.compact.sequences import Compact, Digests, GrowingDigests, GrowingTexts, Places, Texts
+from demur.compact.sequences import Compact, Digests, GrowingDigests, GrowingTexts, Places, Texts, numbers_in
 
 __all__ = [
     "Boxes",
@@ -18,5 +18,6 @@ __all__ = [
     "Numbers",
     "Places",
     "Texts",
+    "numbers_in",
     "places_of",
 ]

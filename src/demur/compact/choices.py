@@ -2,17 +2,18 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact.sequences import Compact, Places, Texts, is_all
+from demur.compact.sequences import Compact, Places, Texts, is_all, numbers_in
 
 T_co = TypeVar("T_co", covariant=True)
 
 _MANY = 4096
-"""Choices from which on their texts lie in one piece of memory; items that are made together."""
+"""Choices from which on their texts lie in one piece of memory."""
 
 _SIDES = 4
 
@@ -46,8 +47,7 @@ class Choices(Compact[Any]):
         return len(self.codes)
 
     def __iter__(self) -> Iterator[Any]:
-        for start in range(0, len(self), _MANY):
-            yield from map(self._of, self.codes[start : start + _MANY].tolist())
+        return map(self._of, numbers_in(self.codes))
 
     def at(self, place: int) -> Any:
         """The item at a place that there is."""
@@ -66,7 +66,7 @@ class Choices(Compact[Any]):
             return Choices(codes, self.choices)
         numbers = np.zeros(len(self.choices) + 1, np.uint32)
         numbers[there] = np.arange(1, len(there) + 1)
-        return Choices(numbers[codes], tuple(self._of(code) for code in there.tolist()))
+        return Choices(numbers[codes], tuple(self._of(code) for code in numbers_in(there)))
 
     def without(self, item: Any) -> "Choices":
         """The same with None in place of an item."""
@@ -173,8 +173,7 @@ class Keyed(Mapping[int, T_co]):
         return len(self._numbers)
 
     def __iter__(self) -> Iterator[int]:
-        for start in range(0, len(self), _MANY):
-            yield from self._numbers[start : start + _MANY].tolist()
+        return numbers_in(self._numbers)
 
     def __getitem__(self, number: int) -> T_co:
         place = int(np.searchsorted(self._numbers, number))
@@ -188,6 +187,10 @@ class _GrowingChoices:
 
     def __init__(self) -> None:
         self._codes, self._choices, self._numbers = array("I"), list[Any](), dict[Any, int]()
+
+    def skip(self, count: int) -> None:
+        """So many times None."""
+        self._codes.extend(repeat(0, count))
 
     def add(self, item: Any) -> None:
         """One more."""
@@ -209,27 +212,45 @@ class Growing:
     """Items of one column while they come: numbers as such where all are floats or None, few choices otherwise."""
 
     def __init__(self) -> None:
-        self._values, self._choices = array("d"), _GrowingChoices()
-        self._plain = True
+        self._blank = 0
+        self._values: array[float] | None = None
+        self._choices: _GrowingChoices | None = None
 
     def add(self, item: Any) -> None:
         """One more."""
-        if self._plain:
-            if item is None or (type(item) is float and not np.isnan(item)):
-                self._values.append(np.nan if item is None else item)
-                return
-            self._plain = False
-            for value in Numbers(np.array(self._values)):
-                self._choices.add(value)
-            self._values = array("d")
-        self._choices.add(item)
+        if self._choices is not None:
+            self._choices.add(item)
+        elif type(item) is float and not np.isnan(item):
+            self._floats().append(item)
+        elif item is not None:
+            self._few().add(item)
+        elif self._values is not None:
+            self._values.append(np.nan)
+        else:
+            self._blank += 1
+
+    def _floats(self) -> "array[float]":
+        if self._values is None:
+            self._values = array("d", repeat(np.nan, self._blank))
+        return self._values
+
+    def _few(self) -> _GrowingChoices:
+        """From now on they are choices."""
+        self._choices = _GrowingChoices()
+        if self._values is None:
+            self._choices.skip(self._blank)
+        for value in Numbers(np.array(self._values or ())):
+            self._choices.add(value)
+        self._values = None
+        return self._choices
 
     def finish(self) -> Choices | Numbers:
         """All of them; none can be added after that."""
-        if not self._plain:
+        if self._choices is not None:
             return self._choices.finish()
-        values = np.array(self._values)
-        return Choices(np.zeros(len(values), np.uint8), ()) if np.isnan(values).all() else Numbers(values)
+        if self._values is not None:
+            return Numbers(np.array(self._values))
+        return Choices(np.zeros(self._blank, np.uint8), ())
 
 
 class Finishing(Protocol[T_co]):

@@ -81,10 +81,9 @@ class Texts(Compact[str]):
 
     def __iter__(self) -> Iterator[str]:
         start = 0
-        for at in range(0, len(self), _PART):
-            for end in self._ends[at : at + _PART].tolist():
-                yield self._text(start, end)
-                start = end
+        for end in numbers_in(self._ends):
+            yield self._text(start, end)
+            start = end
 
     def at(self, place: int) -> str:
         """The text at a place that there is."""
@@ -92,7 +91,15 @@ class Texts(Compact[str]):
 
     def select(self, places: Places) -> "Texts":
         """The texts at some places."""
-        return self if is_all(places, len(self)) else Texts.of(map(self.at, places.tolist()))
+        return self if is_all(places, len(self)) else Texts.of(map(self.at, numbers_in(places)))
+
+    def any_twice(self) -> bool:
+        """Whether one of them is there twice; only those that share a hash are compared."""
+        hashes = np.fromiter(map(hash, self), dtype=np.int64, count=len(self))
+        order = np.argsort(hashes, kind="stable")
+        same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+        alike = np.unique(np.concatenate([order[same], order[same + 1]]))
+        return len({self.at(place) for place in numbers_in(alike)}) < len(alike)
 
     def _text(self, start: int, end: int) -> str:
         return self._content[start:end].decode("utf-8", "surrogatepass")
@@ -198,6 +205,12 @@ class GrowingDigests:
     def finish(self) -> Digests:
         """All of them; none can be added after that."""
         return Digests(np.frombuffer(self._content, np.uint8).reshape(-1, _HEX // 2))
+
+
+def numbers_in(numbers: NDArray[Any]) -> Iterator[int]:
+    """Whole numbers of Python, of which only some are in memory at a time."""
+    for start in range(0, len(numbers), _PART):
+        yield from numbers[start : start + _PART].tolist()
 
 
 def is_all(places: Places, count: int) -> bool:

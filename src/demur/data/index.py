@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact import Choices, GrowingTexts, Keyed, Places, Texts, places_of
+from demur.compact import Choices, GrowingTexts, Keyed, Places, numbers_in, places_of
 from demur.data.lost_images import UNDECODED
 from demur.data.scan import Progress, ScannedRows, Scanner, scan
 from demur.data.source import Box, Source
@@ -180,8 +180,9 @@ def build_index(
             f"none of the {len(seen)} images of {source.address} is left: {excluded} were trained on by the model and "
             "the split calls the others training images. Give images that were held out."
         )
-    units = unit_hashes(seen.contents, seen.rows.groups)
-    splits = assign_splits(seen.rows.own_splits, units, int((~trained[kept]).sum()))
+    splits = assign_splits(
+        seen.rows.own_splits, unit_hashes(seen.contents, seen.rows.groups), int((~trained[kept]).sum())
+    )
     found = _index(seen, kept if limit is None else _smallest(seen, kept, limit), splits)
     return replace(found, excluded=excluded, learned=Keyed(seen.positions[learned], seen.contents.select(learned)))
 
@@ -235,7 +236,7 @@ def _sha256(kept: ScannedRows) -> str:
     labels, places = np.unique(kept.rows.labels, return_inverse=True)
     as_text = np.argsort(np.argsort([str(label) for label in labels.tolist()]))
     found = hashlib.sha256()
-    for number, row in enumerate(np.lexsort([as_text[places], kept.contents.ranks]).tolist()):
+    for number, row in enumerate(numbers_in(np.lexsort([as_text[places], kept.contents.ranks]))):
         line = f"{kept.contents.at(row)} {kept.rows.labels[row]}"
         found.update(f"\n{line}".encode() if number else line.encode())
     return found.hexdigest()
@@ -288,17 +289,8 @@ def _check_readable(seen: ScannedRows, source: Source) -> None:
     if not seen.rows.errors.are(None).any():
         reason = f"; the first of {len(seen)} says: {seen.rows.errors[0]}" if len(seen) else ""
         raise DataError(f"{source.address} has no readable image{reason}. Check the address and its options.")
-    if _any_twice(seen.rows.sample_ids):
+    if seen.rows.sample_ids.any_twice():
         raise DataError(f"{source.address} gives the same id to several images; ids must be unique.")
-
-
-def _any_twice(texts: Texts) -> bool:
-    """Whether a text is there twice; only texts that share a hash are compared."""
-    hashes = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts))
-    order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-    alike = np.unique(np.concatenate([order[same], order[same + 1]]))
-    return len({texts.at(place) for place in alike.tolist()}) < len(alike)
 
 
 def _check_groups(seen: ScannedRows) -> None:
@@ -332,7 +324,7 @@ def _smallest(seen: ScannedRows, kept: Places, limit: int) -> Places:
     """Those with the smallest hashes of their own, so that being kept says nothing about the split; in source order."""
     if limit >= len(kept):
         return kept
-    begins = (int.from_bytes(_limit_digest(seen, place)[:8], "big") for place in kept.tolist())
+    begins = (int.from_bytes(_limit_digest(seen, place)[:8], "big") for place in numbers_in(kept))
     hashes = np.fromiter(begins, dtype=np.uint64, count=len(kept))
     last = np.partition(hashes, limit - 1)[limit - 1]
     sure, tied = kept[hashes < last], kept[hashes == last].tolist()

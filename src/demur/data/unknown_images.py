@@ -101,7 +101,8 @@ def unknown_images(
         DataError: no readable image, pixels outside [0, 1], or an id that an audited image has too.
     """
     index, labels = unlabelled_index(source, unknown_id(""), limit, scanner)
-    twice = sorted(set(index.sample_ids) & set(audited.sample_ids))
+    own = set(index.sample_ids)
+    twice = sorted({name for name in audited.sample_ids if name in own})
     if twice:
         raise DataError(
             f"{source.address} has an unknown image {twice[0]!r}, and so have the audited images. Rename one of them."

@@ -9,11 +9,15 @@ import itertools
 import json
 import re
 import tarfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from demur.compact import Choices, Growing, GrowingTexts, Places, Texts, numbers_in
 from demur.data.column_rows import column_rows
 from demur.data.decoding import HOSTILE
 from demur.data.image_list import ImageListSource, image_list_source
@@ -32,6 +36,8 @@ _FIELDS = "json"
 _LABELS = ("cls", "label", "txt")
 _LARGEST_IMAGE, _LARGEST_TEXT = 256 * MIB, MIB
 _SHARDS, _MEMBERS = 10_000, 20_000_000
+_TOLD = 1_000
+"""Samples whose members are told of where none has a label."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +59,32 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """The image of each sample; called with a position, it reads one."""
+    """The image of each sample; called with a position, it reads one.
+
+    Attributes:
+        paths: the tar files.
+        places: int64 (samples, 3), the number of its file, where it begins and its size; −1 where there is none.
+        others: what members there are in its place.
+        extensions: those of images, the first that there is first.
+    """
 
     paths: tuple[Path, ...]
-    samples: Sequence[Sample]
+    places: NDArray[np.int64]
+    others: Choices
     extensions: tuple[str, ...]
 
     def __call__(self, position: int) -> bytes:
         """The encoded image at a position."""
-        sample = self.samples[position]
-        found = next((sample.members[name] for name in self.extensions if name in sample.members), None)
-        if found is None:
+        shard, start, size = self.places[position].tolist()
+        if start < 0:
             raise OSError(
-                f"the sample has no member .{' or .'.join(self.extensions[:3])}, only "
-                f"{', '.join(f'.{brief(legible(name))}' for name in sorted(sample.members)[:6])}"
+                f"the sample has no member .{' or .'.join(self.extensions[:3])}, only {self.others.at(position)}"
             )
-        return member_bytes(self.paths[sample.shard], found, _LARGEST_IMAGE)
+        return member_bytes(self.paths[shard], Member(start, size), _LARGEST_IMAGE)
+
+    def only(self, positions: Places) -> "Members":
+        """Those at some positions."""
+        return replace(self, places=self.places[positions], others=self.others.select(positions))
 
 
 def open_source(address: Address) -> ImageListSource:
@@ -76,18 +92,61 @@ def open_source(address: Address) -> ImageListSource:
     address.only(("image", "label", "classes", "split", *COLUMN_OPTIONS, *DECODE_OPTIONS))
     options = address.options
     paths = tuple(Path(name) for name in expanded(_pattern(address)))
-    samples = tuple(itertools.chain.from_iterable(_samples(path, at) for at, path in enumerate(paths)))
-    if not samples:
-        raise DataError(f"{address.location} holds no samples: its tar files have no members. Check the address.")
     extensions = _extensions(options.get("image"))
-    cells = _cells(samples, paths)
+    found = _Passed(paths, extensions)
+    for sample in itertools.chain.from_iterable(_samples(path, at) for at, path in enumerate(paths)):
+        found.add(sample)
+    if not found.count:
+        raise DataError(f"{address.location} holds no samples: its tar files have no members. Check the address.")
+    cells, members = found.cells(), found.members()
     label = options.get("label") or next((name for name in _LABELS if name in cells), "cls")
     if label not in cells:
-        raise _unlabelled(label, cells, samples, paths)
-    rows, labels = column_rows(cells, label, _ids(samples, paths), options, address.location)
+        raise _unlabelled(label, cells, found.there, paths)
+    rows, labels = column_rows(cells, label, _ids(found.keys.finish(), members), options, address.location)
     kept = rows_in_split(rows, options.get("split"), address.location)
-    load = Members(paths, tuple(samples[at] for at in kept.tolist()), extensions)
-    return image_list_source(address.text, labels.classes, rows.select(kept), load, Rules.of(options))
+    return image_list_source(address.text, labels.classes, rows.select(kept), members.only(kept), Rules.of(options))
+
+
+class _Passed:
+    """What is kept of samples that are passed one after the other.
+
+    Args:
+        paths: the tar files.
+        extensions: those of images.
+    """
+
+    def __init__(self, paths: tuple[Path, ...], extensions: tuple[str, ...]) -> None:
+        self._paths, self._extensions = paths, extensions
+        self.count, self.keys, self.there = 0, GrowingTexts(), set[str]()
+        self._places, self._others = array("q"), Growing()
+        self._facts = dict[str, list[object]]()
+
+    def add(self, sample: Sample) -> None:
+        """One more."""
+        image = next((sample.members[name] for name in self._extensions if name in sample.members), None)
+        self._places.extend((sample.shard, image.start, image.size) if image else (sample.shard, -1, 0))
+        others = ", ".join(f".{brief(legible(name))}" for name in sorted(sample.members)[:6])
+        self._others.add(None if image else others)
+        self.keys.add(sample.key)
+        for name, value in _facts_of(sample, self._paths[sample.shard]).items():
+            own = self._facts.setdefault(name, [])
+            own.extend(itertools.repeat(None, self.count - len(own)))
+            own.append(value)
+        self.there.update(sample.members if self.count < _TOLD else ())
+        self.count += 1
+
+    def members(self) -> Members:
+        """Where the images lie."""
+        places = np.array(self._places, dtype=np.int64).reshape(-1, 3)
+        return Members(self._paths, places, Choices.of(self._others.finish()), self._extensions)
+
+    def cells(self) -> dict[str, list[str | float | None]]:
+        """What the texts and the JSON objects of the samples say, as columns; once."""
+        found = dict[str, list[str | float | None]]()
+        for name in [*self._facts]:
+            own = self._facts.pop(name)
+            found[name] = numbers_or_text(itertools.chain(own, itertools.repeat(None, self.count - len(own))))
+        return found
 
 
 def expanded(pattern: str) -> list[str]:
@@ -186,10 +245,12 @@ def _extensions(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _ids(samples: Sequence[Sample], paths: Sequence[Path]) -> list[str]:
+def _ids(keys: Texts, members: Members) -> Texts:
     """The keys, behind the file's name where two files have the same key."""
-    repeated = max(Counter(sample.key for sample in samples).values()) > 1
-    return [f"{paths[sample.shard].stem}/{sample.key}" if repeated else sample.key for sample in samples]
+    if not keys.any_twice():
+        return keys
+    files = numbers_in(members.places[:, 0])
+    return Texts.of(f"{members.paths[file].stem}/{key}" for file, key in zip(files, keys, strict=True))
 
 
 def member_bytes(path: Path, member: Member, most: int) -> bytes:
@@ -206,13 +267,6 @@ def member_bytes(path: Path, member: Member, most: int) -> bytes:
     if len(content) < member.size:
         raise OSError("the file has become shorter since it was opened")
     return content
-
-
-def _cells(samples: Sequence[Sample], paths: Sequence[Path]) -> dict[str, list[str | float | None]]:
-    """What the texts and the JSON objects of the samples say, as columns."""
-    texts = [_facts_of(sample, paths[sample.shard]) for sample in samples]
-    names = dict.fromkeys(name for each in texts for name in each)
-    return {name: numbers_or_text(each.get(name) for each in texts) for name in names}
 
 
 def _facts_of(sample: Sample, path: Path) -> Mapping[str, object]:
@@ -239,8 +293,8 @@ def _fields(text: str) -> dict[str, object]:
     return {name: value for name, value in found.items() if isinstance(value, (str, int, float))}
 
 
-def _unlabelled(label: str, cells: Mapping[str, object], samples: Sequence[Sample], paths: Sequence[Path]) -> DataError:
-    extensions = sorted({f".{brief(legible(name))}" for sample in samples[:1000] for name in sample.members})
+def _unlabelled(label: str, cells: Mapping[str, object], there: Iterable[str], paths: Sequence[Path]) -> DataError:
+    extensions = sorted({f".{brief(legible(name))}" for name in there})
     return DataError(
         f"the samples of {paths[0]} have no label {brief(label)!r}: their members are "
         f"{', '.join(extensions[:12])}, of which .cls, .txt and the fields of .json are read "

@@ -10,7 +10,7 @@ from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.classifier.devices import on_device
 from demur.classifier.multiply_adds import multiply_adds
-from demur.containment import contained
+from demur.containment import contained, give_back_memory
 from demur.data import Source, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
 from demur.data.kept_images import KeepingSource, KeptImages
@@ -133,6 +133,7 @@ def prepared_job(
         limit, keeping = plan.data.limit, KeepingSource(source, kept)
         index = build_index(keeping, limit=limit, exclude=learned, held_out=True, scanner=scanner)
         found = [unknown_images(each, index, classifier.classes, limit, scanner) for each in unknown]
+        give_back_memory()
     source = without_undecoded(source, index.undecoded)
     index = index if guard is None else _all_test(index)
     check_sites(setup.policies, index)

@@ -64,3 +64,32 @@ def test_numbers_of_numpy_lead_to_them():
     for found in (Digests.of(hashes), Texts.of(hashes)):
         assert found[np.int64(7)] == hashes[7]
         assert found.index(hashes[5]) == 5
+
+
+def test_hashes_are_ordered_and_ranked_even_where_their_first_bits_are_the_same():
+    same = [f"{7:016x}{number:048x}" for number in (5, 3, 3, 9)]
+    texts = [f"{number * 2**250:064x}" for number in (40, 1, 40)] + same
+    found = Digests.of(texts)
+    assert [texts[place] for place in found.order] == sorted(texts)
+    assert found.ranks.tolist() == [sorted(set(texts)).index(text) for text in texts]
+
+
+@given(HASHES)
+def test_order_and_ranks_are_those_of_the_texts(hashes):
+    hashes = [*hashes, *hashes[::2]]
+    found = Digests.of(hashes)
+    assert [hashes[place] for place in found.order] == sorted(hashes)
+    assert found.ranks.tolist() == [sorted(set(hashes)).index(each) for each in hashes]
+
+
+@given(TEXTS)
+def test_texts_tell_whether_one_is_there_twice(texts):
+    assert Texts.of(texts).any_twice() == (len(set(texts)) < len(texts))
+
+
+def test_some_are_picked():
+    texts = ["a", "", "ä" * 9, "d"]
+    places = np.array([3, 0, 0, 2])
+    check(Texts.of(texts).select(places), ("d", "a", "a", "ä" * 9))
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    check(Digests.of(hashes).select(places), tuple(hashes[place] for place in places))
