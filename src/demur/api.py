@@ -60,6 +60,7 @@ def audit(
     guard: Path | str | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    index: Path | str | None = None,
     say: Say | None = None,
 ) -> Results:
     """Audit a classifier on labelled held-out images, and return what was found.
@@ -89,6 +90,7 @@ def audit(
         workers: processes that measure. By default as many as there are cores where model and data are addresses and
             that is faster; objects in memory are measured by this process alone.
         threads: threads of the model in each process; by default one, for objects in memory what torch uses.
+        index: a folder that `demur index` made of the same images, which are then not decoded to know them.
         say: called with a sentence whenever something else is being measured; by default nothing is said.
 
     Raises:
@@ -100,7 +102,7 @@ def audit(
     with blamed(), contained(), same_draws():
         named, others = _named(model, data, _read(plan, shipped=_is_shipped(model, data)), device, unknown)
         named = named if guard is None else named.with_guard(Path(guard))
-        resources = Resources(workers=workers, threads=threads)
+        resources = Resources(workers=workers, threads=threads, index=None if index is None else Path(index))
         return _audited(_aimed(named, risk, coverage, attack_signal), out, others, say or _silent, resources)
 
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from demur.adapters import load_model
 from demur.classifier import BoundClassifier
 from demur.classifier.devices import on_device
 from demur.classifier.multiply_adds import multiply_adds
+from demur.compact import Choices
 from demur.containment import contained, give_back_memory
 from demur.data import Source, build_index, check_same_shape, open_unknown
 from demur.data.index import Index
@@ -33,7 +36,6 @@ from demur.pipeline.run.guarantee_fits import check_sites
 from demur.pipeline.run.resources import Resources
 from demur.policies import CertifiedPolicy
 from demur.signals import Fittable, Signal
-from demur.splits import Split
 
 Reading: TypeAlias = Callable[[Plan, Sequence[Source]], AbstractContextManager[Sequence[Source]]]
 """What is entered while images are read: (resolved plan, images and unknown ones) → those to read."""
@@ -171,8 +173,7 @@ def _bears(plan: Plan, classifier: BoundClassifier) -> dict[str, bool]:
 
 def _all_test(index: Index) -> Index:
     """The index where nothing is placed or certified: every image may judge."""
-    every: list[Split] = ["test"] * len(index)
-    return replace(index, splits=tuple(every))
+    return replace(index, splits=Choices(np.ones(len(index), np.uint8), ("test",)))
 
 
 def written_out(plan: Plan) -> tuple[Plan, tuple[str, ...]]:
