@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from tests import tiny
 
+import demur
 from demur.data import build_index, from_tensors, open_data
 from demur.data.index_files import StoredScan
 from demur.errors import DataError, InputError, RunError
@@ -72,6 +73,17 @@ def test_parts_that_read_an_index_come_to_the_bytes_of_the_single_run(tmp_path, 
     assert [(each.read, each.own, each.all) for each in done] == [(400, 400, 1200)] * 3
     unread()
     assert in_parts(tmp_path, tmp_path / "index") == tiny.hashes(finished)
+
+
+def test_an_audit_in_python_reads_it_and_no_image_to_know_it(tmp_path, unread):
+    indexed(tmp_path / "index", 1)
+    unread()
+    found = demur.audit(
+        tiny.classifier(), tiny.source(), out=tmp_path / "run", plan=tiny.plan(), index=tmp_path / "index"
+    )
+    assert found.conditions[0].n == len(read(tmp_path / "run", "clean"))
+    with pytest.raises(DataError, match=r"there is no index in .*none"):
+        demur.audit(tiny.classifier(), tiny.source(), out=tmp_path / "other", plan=tiny.plan(), index=tmp_path / "none")
 
 
 def test_images_of_none_of_the_classes_are_in_it_too(tmp_path, unread):
