@@ -1,7 +1,7 @@
 """How an audit scales from 1 to 100 nodes: a simulation by measured times, with its serial parts and lost nodes.
 
     python benchmarks/scaling_simulation.py [--quick] [--run FOLDER] [--images N] [--attacked N] [--slots N]
-                                            [--slower FACTOR …] [--lives HOURS]
+                                            [--slower FACTOR …] [--lives HOURS] [--index]
 
 Tasks take what shards of their kind took of a processor in a run: `timings/times.jsonl` of a folder, or else of the
 shipped classifier on Fashion-MNIST, measured first. They are listed as the plan has them, and each goes to the first
@@ -11,7 +11,8 @@ phase, and what comes last after it. With `--lives` nodes are lost at random, by
 average, and others are started in their place; what they were at is measured again. Every shard takes the process that
 leads the run as long as it takes to take in and write one, measured here. Not simulated: a network or a file system
 that has no more to give. What grows with images is taken along the line through two audits of different size;
-`--slower` is for models of which a pass takes so many times as long. The last line is JSON.
+`--slower` is for models of which a pass takes so many times as long; with `--index` the images were read before, by
+`demur index`, as many at a time as there are slots. The last line is JSON.
 """
 
 import argparse
@@ -33,7 +34,9 @@ import demur.analysis
 import demur.report
 from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.index_run import write_index
 from demur.pipeline.run.loop import run_plan
+from demur.pipeline.run.part_run import Part
 from demur.pipeline.run.resources import Resources
 from demur.pipeline.run.run_times import TIMES
 from demur.pipeline.run.run_writer import RunWriter
@@ -163,7 +166,7 @@ def taking_in(run: Path, count: int = 200) -> float:
         began = time.monotonic()
         for at in range(count):
             writer.add(f"c000-s{at:04d}", "clean", shard)
-            writer.time(f"c000-s{at:04d}", 1.0, 1.0)
+            writer.times.note(f"c000-s{at:04d}", 1.0, 1.0)
         return (time.monotonic() - began) / count
 
 
@@ -245,21 +248,28 @@ def main() -> None:
     parser.add_argument("--attacked", type=int, default=20_000)
     parser.add_argument("--slots", type=int, default=8, help="tasks at once on each node")
     parser.add_argument("--slower", type=float, nargs="+", default=[1, 100], help="how much longer a pass takes")
+    parser.add_argument("--index", action="store_true", help="of audits that read an index")
     parser.add_argument("--lives", type=float, default=24.0, help="hours that a node lives, on average")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sizes = (200, 300, 600) if given.quick else (200, 300, 1500)  # the first is for what happens once
-        made = [measured(given.run, None)] if given.run else [_measured(Path(folder) / str(n), n) for n in sizes][1:]
+        if given.run:
+            made = [measured(given.run, None)]
+        else:
+            made = [_measured(Path(folder) / str(n), n, index=given.index) for n in sizes][1:]
     images, attacked = (given.images // 10, given.attacked // 10) if given.quick else (given.images, given.attacked)
     tables = [table(made, images, attacked, given.slots, slower, given.lives * 3600) for slower in given.slower]
     print(json.dumps({"images": images, "attacked": attacked, "slots": given.slots, "tables": tables}))
 
 
-def _measured(out: Path, images: int) -> Measured:
-    """An audit by one process, and what it took."""
-    began = time.process_time()
+def _measured(out: Path, images: int, *, index: bool) -> Measured:
+    """An audit by one process, and what it took; of an index without the time to make it."""
     plan = read_plan(None, (), {"data.limit": images, "conditions.attacked": images // 6})
-    run_plan(plan, out, Silent(), resources=Resources(workers=1, threads=1))
+    made = out.with_name(f"{out.name}.index") if index else None
+    if made is not None:
+        write_index(plan, Part(number=1, count=1), made, Silent())
+    began = time.process_time()
+    run_plan(plan, out, Silent(), resources=Resources(workers=1, threads=1, index=made))
     return measured(out, time.process_time() - began)
 
 

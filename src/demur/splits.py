@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact import Choices, Digests, numbers_in
+from demur.compact import Choices, Digests, choices_of, digests_of, numbers_in
 from demur.errors import DataError
 
 Split: TypeAlias = Literal["train", "fit", "tune", "certify", "test"]
@@ -91,7 +91,7 @@ def assign_splits(own: Sequence[OwnSplit | None], units: Sequence[str], rows: in
     A split that names one held-out part only, `test` or `val`, says which rows are held out and not what they serve:
     they are shared out by hash.
     """
-    said, prefixes = Choices.of(own), Digests.of(units).prefixes
+    said, prefixes = choices_of(own), digests_of(units).prefixes
     names: list[Split] = ["train", *SHARES]
     codes = np.zeros(len(said), np.uint8)
     there = {name for name in (None, *SPLIT_NAMES.values()) if said.are(name).any()}
@@ -119,7 +119,7 @@ def _places_among(
 
 def unit_hashes(contents: Sequence[str], groups: Sequence[str | None]) -> Digests:
     """For each row the hash of its unit: the smallest one of its groups' names or, without groups, its content's."""
-    hashes, named = Digests.of(contents), Choices.of(groups)
+    hashes, named = digests_of(contents), choices_of(groups)
     units = _units(hashes.ranks, named.codes)
     smallest = np.zeros((int(units.max(initial=-1)) + 1, 32), np.uint8)
     has = np.zeros(len(smallest), np.bool_)

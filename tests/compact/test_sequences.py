@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.compact import Digests, Texts
+from demur.compact import digests_of, texts_of
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=()), max_size=6), max_size=8)
 HASHES = st.lists(st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"), max_size=140)
@@ -36,12 +36,12 @@ def check(found, plain):
 
 @given(TEXTS)
 def test_texts_are_those_that_were_given(texts):
-    check(Texts.of(texts), tuple(texts))
+    check(texts_of(texts), tuple(texts))
 
 
 @given(HASHES)
 def test_hashes_are_those_that_were_given(hashes):
-    check(Digests.of(hashes), tuple(hashes))
+    check(digests_of(hashes), tuple(hashes))
 
 
 def memory(make):
@@ -55,13 +55,13 @@ def memory(make):
 def test_they_take_little_more_than_what_they_say():
     hashes = [hashlib.sha256(bytes([at % 256, at // 256])).hexdigest() for at in range(20_000)]
     names = [f"class_{at % 7}/{at:08d}.jpeg" for at in range(20_000)]
-    assert memory(lambda: Digests.of(hashes)) < 40
-    assert memory(lambda: Texts.of(names)) < 21 + 8 + 4
+    assert memory(lambda: digests_of(hashes)) < 40
+    assert memory(lambda: texts_of(names)) < 21 + 8 + 4
 
 
 def test_numbers_of_numpy_lead_to_them():
     hashes = [hashlib.sha256(bytes([at])).hexdigest() for at in range(9)]
-    for found in (Digests.of(hashes), Texts.of(hashes)):
+    for found in (digests_of(hashes), texts_of(hashes)):
         assert found[np.int64(7)] == hashes[7]
         assert found.index(hashes[5]) == 5
 
@@ -69,7 +69,7 @@ def test_numbers_of_numpy_lead_to_them():
 def test_hashes_are_ordered_and_ranked_even_where_their_first_bits_are_the_same():
     same = [f"{7:016x}{number:048x}" for number in (5, 3, 3, 9)]
     texts = [f"{number * 2**250:064x}" for number in (40, 1, 40)] + same
-    found = Digests.of(texts)
+    found = digests_of(texts)
     assert [texts[place] for place in found.order] == sorted(texts)
     assert found.ranks.tolist() == [sorted(set(texts)).index(text) for text in texts]
 
@@ -77,19 +77,19 @@ def test_hashes_are_ordered_and_ranked_even_where_their_first_bits_are_the_same(
 @given(HASHES)
 def test_order_and_ranks_are_those_of_the_texts(hashes):
     hashes = [*hashes, *hashes[::2]]
-    found = Digests.of(hashes)
+    found = digests_of(hashes)
     assert [hashes[place] for place in found.order] == sorted(hashes)
     assert found.ranks.tolist() == [sorted(set(hashes)).index(each) for each in hashes]
 
 
 @given(TEXTS)
 def test_texts_tell_whether_one_is_there_twice(texts):
-    assert Texts.of(texts).any_twice() == (len(set(texts)) < len(texts))
+    assert texts_of(texts).any_twice() == (len(set(texts)) < len(texts))
 
 
 def test_some_are_picked():
     texts = ["a", "", "ä" * 9, "d"]
     places = np.array([3, 0, 0, 2])
-    check(Texts.of(texts).select(places), ("d", "a", "a", "ä" * 9))
+    check(texts_of(texts).select(places), ("d", "a", "a", "ä" * 9))
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-    check(Digests.of(hashes).select(places), tuple(hashes[place] for place in places))
+    check(digests_of(hashes).select(places), tuple(hashes[place] for place in places))

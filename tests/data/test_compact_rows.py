@@ -46,7 +46,7 @@ def test_rows_are_those_that_were_given_without_their_images(rows):
     said = {
         name: [row.meta.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row.meta)
     }
-    assert repr({name: [*column] for name, column in found.said().items()}) == repr(said)
+    assert repr({name: [*column] for name, column in found.metadata().items()}) == repr(said)
     with pytest.raises(IndexError):
         found[len(rows)]
 

@@ -53,7 +53,14 @@ TEXTS = {
     ),
     *("dropout {name} {calls[name]}", "filters of {name}", "mutant {self.operator} {self.gamma:g}"),
     *("smooth_grad {copy}", "smoothing {stage} {block}", "waver {draw}", "{degrees:g}", "{draw} radius"),
-    *("\x1f", "fold\x1f{unit}", "role\x1f{kind}\x1f{text}", "train\x1f{unit_hash}", "unit\x1f{name}"),
+    *(
+        "\x1f",
+        "fold\x1f{unit}",
+        "limit\x1f{content}",
+        "role\x1f{kind}\x1f{text}",
+        "train\x1f{unit_hash}",
+        "unit\x1f{name}",
+    ),
     "{tag}\x1f{named}",
 }
 DRAWS = {"uniform", "normal", "seeds", "named", "random_point", "signs"}

@@ -1,7 +1,28 @@
 """Sequences that take little more memory than what they say, for sets of millions of images."""
 
-from demur.compact.choices import Boxes, Choices, Gappy, Growing, GrowingBoxes, GrowingGaps, Keyed, Numbers, places_of
-from demur.compact.sequences import Compact, Digests, GrowingDigests, GrowingTexts, Places, Texts, numbers_in
+from demur.compact.growing import (
+    Growing,
+    GrowingBoxes,
+    GrowingDigests,
+    GrowingGaps,
+    GrowingTexts,
+    choices_of,
+    digests_of,
+    texts_of,
+)
+from demur.compact.sequences import (
+    Boxes,
+    Choices,
+    Compact,
+    Digests,
+    Gappy,
+    Keyed,
+    Numbers,
+    Places,
+    Texts,
+    numbers_in,
+    places_of,
+)
 
 __all__ = [
     "Boxes",
@@ -18,6 +39,9 @@ __all__ = [
     "Numbers",
     "Places",
     "Texts",
+    "choices_of",
+    "digests_of",
     "numbers_in",
     "places_of",
+    "texts_of",
 ]

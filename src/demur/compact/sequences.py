@@ -1,8 +1,7 @@
-"""Sequences whose items are made when they are asked for: texts and hashes, and how these grow."""
+"""Sequences whose items are made when they are asked for: texts, hashes, one of few choices, numbers, boxes."""
 
 from abc import abstractmethod
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -63,18 +62,9 @@ class Texts(Compact[str]):
 
     __slots__ = ("_content", "_ends")
 
-    def __init__(self, content: Content, ends: NDArray[np.uint32] | NDArray[np.int64]) -> None:
-        self._content, self._ends = content, ends
-
-    @classmethod
-    def of(cls, texts: Iterable[str]) -> "Texts":
-        """These texts; names of files that are no text among them."""
-        if isinstance(texts, Texts):
-            return texts
-        growing = GrowingTexts()
-        for text in texts:
-            growing.add(text)
-        return growing.finish()
+    def __init__(self, content: Content, ends: NDArray[np.int64]) -> None:
+        self._content = content
+        self._ends: NDArray[Any] = ends.astype(np.uint32) if len(content) < _WIDE else ends
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -87,11 +77,20 @@ class Texts(Compact[str]):
 
     def at(self, place: int) -> str:
         """The text at a place that there is."""
-        return self._text(int(self._ends[place - 1]) if place else 0, int(self._ends[place]))
+        return self._text(*self._span(place))
+
+    def _span(self, place: int) -> tuple[int, int]:
+        return int(self._ends[place - 1]) if place else 0, int(self._ends[place])
 
     def select(self, places: Places) -> "Texts":
         """The texts at some places."""
-        return self if is_all(places, len(self)) else Texts.of(map(self.at, numbers_in(places)))
+        if is_all(places, len(self)):
+            return self
+        content, ends = bytearray(), np.empty(len(places), np.int64)
+        for at, place in enumerate(numbers_in(places)):
+            content += self._content[slice(*self._span(place))]
+            ends[at] = len(content)
+        return Texts(content, ends)
 
     def any_twice(self) -> bool:
         """Whether one of them is there twice; only those that share a hash are compared."""
@@ -116,16 +115,6 @@ class Digests(Compact[str]):
 
     def __init__(self, content: NDArray[np.uint8]) -> None:
         self.content = content
-
-    @classmethod
-    def of(cls, digests: Iterable[str]) -> "Digests":
-        """These hashes, of 64 hexadecimal digits each."""
-        if isinstance(digests, Digests):
-            return digests
-        growing = GrowingDigests()
-        for digest in digests:
-            growing.add(digest)
-        return growing.finish()
 
     def __len__(self) -> int:
         return len(self.content)
@@ -175,36 +164,159 @@ class Digests(Compact[str]):
         return ranks
 
 
-class GrowingTexts:
-    """Texts while they come, one after the other."""
+class Choices(Compact[Any]):
+    """Items of which many are the same.
 
-    def __init__(self) -> None:
-        self._content, self._ends = bytearray(), array("q")
+    Attributes:
+        codes: whole numbers (items,); 0 stands for None, k for the k-th choice.
+        choices: what there is.
+    """
 
-    def add(self, text: str) -> None:
-        """One more."""
-        self._content += text.encode("utf-8", "surrogatepass")
-        self._ends.append(len(self._content))
+    __slots__ = ("choices", "codes")
 
-    def finish(self) -> Texts:
-        """All of them; none can be added after that."""
-        ends = np.array(self._ends, dtype=np.int64)
-        return Texts(self._content, ends.astype(np.uint32) if len(self._content) < _WIDE else ends)
+    def __init__(self, codes: NDArray[Any], choices: Sequence[Any]) -> None:
+        self.codes: NDArray[Any] = codes.astype(np.min_scalar_type(len(choices)), copy=False)
+        self.choices = choices
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._of, numbers_in(self.codes))
+
+    def at(self, place: int) -> Any:
+        """The item at a place that there is."""
+        return self._of(int(self.codes[place]))
+
+    def _of(self, code: int) -> Any:
+        return self.choices[code - 1] if code else None
+
+    def select(self, places: Places) -> "Choices":
+        """The items at some places, of the choices that are still there."""
+        if is_all(places, len(self)):
+            return self
+        codes = self.codes[places]
+        there = np.unique(codes[codes > 0])
+        if len(there) == len(self.choices):
+            return Choices(codes, self.choices)
+        numbers = np.zeros(len(self.choices) + 1, np.uint32)
+        numbers[there] = np.arange(1, len(there) + 1)
+        if isinstance(self.choices, Texts):
+            return Choices(numbers[codes], self.choices.select(there.astype(np.int64) - 1))
+        return Choices(numbers[codes], tuple(map(self._of, there.tolist())))
+
+    def without(self, item: Any) -> "Choices":
+        """The same with None in place of an item."""
+        codes = self._codes_of(item)
+        return Choices(np.where(np.isin(self.codes, codes), 0, self.codes), self.choices) if codes else self
+
+    def are(self, *items: Any) -> NDArray[np.bool_]:
+        """Which are any of these items."""
+        return np.isin(self.codes, [code for item in items for code in self._codes_of(item)])
+
+    def _codes_of(self, item: Any) -> list[int]:
+        return [0] if item is None else [code for code, each in enumerate(self.choices, 1) if each == item]
 
 
-class GrowingDigests:
-    """Hashes while they come, one after the other."""
+class Numbers(Compact["float | None"]):
+    """Numbers, some of which are not known.
 
-    def __init__(self) -> None:
-        self._content = bytearray()
+    Args:
+        values: float64; NaN where one is not known.
+    """
 
-    def add(self, digest: str) -> None:
-        """One more, of 64 hexadecimal digits."""
-        self._content += bytes.fromhex(digest)
+    __slots__ = ("_values",)
 
-    def finish(self) -> Digests:
-        """All of them; none can be added after that."""
-        return Digests(np.frombuffer(self._content, np.uint8).reshape(-1, _HEX // 2))
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def at(self, place: int) -> float | None:
+        """The number at a place that there is."""
+        value = float(self._values[place])
+        return None if np.isnan(value) else value
+
+    def select(self, places: Places) -> "Numbers":
+        """The numbers at some places."""
+        return self if is_all(places, len(self)) else Numbers(self._values[places])
+
+
+class Boxes(Compact[tuple[int, int, int, int]]):
+    """Four whole numbers each.
+
+    Args:
+        sides: int64 (boxes, 4).
+    """
+
+    __slots__ = ("_sides",)
+
+    def __init__(self, sides: NDArray[np.int64]) -> None:
+        self._sides = sides
+
+    def __len__(self) -> int:
+        return len(self._sides)
+
+    def at(self, place: int) -> tuple[int, int, int, int]:
+        """The box at a place that there is."""
+        left, top, right, bottom = self._sides[place].tolist()
+        return left, top, right, bottom
+
+    def select(self, places: Places) -> "Boxes":
+        """The boxes at some places."""
+        return Boxes(self._sides[places])
+
+
+class Gappy(Compact["T_co | None"]):
+    """Items some of which are None.
+
+    Args:
+        items: all of them, with something in place of None.
+        there: which are none of these.
+    """
+
+    __slots__ = ("_items", "_there")
+
+    def __init__(self, items: Compact[T_co], there: NDArray[np.bool_]) -> None:
+        self._items, self._there = items, there
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def at(self, place: int) -> T_co | None:
+        """The item at a place that there is."""
+        return self._items.at(place) if self._there[place] else None
+
+    def select(self, places: Places) -> "Gappy[T_co]":
+        """The items at some places."""
+        return self if is_all(places, len(self)) else Gappy(self._items.select(places), self._there[places])
+
+
+class Keyed(Mapping[int, T_co]):
+    """Items by numbers, which rise.
+
+    Args:
+        numbers: of each item.
+        items: as many.
+    """
+
+    __slots__ = ("_items", "_numbers")
+
+    def __init__(self, numbers: Places, items: Compact[T_co]) -> None:
+        self._numbers, self._items = numbers, items
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        return numbers_in(self._numbers)
+
+    def __getitem__(self, number: int) -> T_co:
+        place = int(np.searchsorted(self._numbers, number))
+        if place == len(self) or self._numbers[place] != number:
+            raise KeyError(number)
+        return self._items.at(place)
 
 
 def numbers_in(numbers: NDArray[Any]) -> Iterator[int]:
@@ -216,3 +328,10 @@ def numbers_in(numbers: NDArray[Any]) -> Iterator[int]:
 def is_all(places: Places, count: int) -> bool:
     """Whether some places are all that there are, in their order."""
     return len(places) == count and bool((places == np.arange(count)).all())
+
+
+def places_of(items: Sequence[Any], item: object) -> Places:
+    """Where an item is in a sequence."""
+    if isinstance(items, Choices):
+        return np.flatnonzero(items.are(item))
+    return np.array([place for place, each in enumerate(items) if each == item], dtype=np.int64)

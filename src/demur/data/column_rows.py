@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demur.class_names import class_list
-from demur.compact import Places, Texts
+from demur.compact import Places, Texts, texts_of
 from demur.data.compact_rows import CompactRows
 from demur.data.path_groups import grouped_by_path
 from demur.data.source import Row
@@ -30,7 +30,7 @@ class Listing:
     @classmethod
     def of(cls, names: Iterable[str], rows: Iterable[Row], classes: tuple[str, ...]) -> "Listing":
         """These; paths that are the ids are kept once."""
-        paths, listed = Texts.of(names), CompactRows.of(rows)
+        paths, listed = texts_of(names), CompactRows.of(rows)
         return cls(listed.sample_ids if listed.sample_ids == paths else paths, listed, classes)
 
     def only(self, positions: Places) -> "Listing":

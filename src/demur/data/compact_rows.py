@@ -8,16 +8,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact import (
-    Choices,
-    Compact,
-    Growing,
-    GrowingBoxes,
-    GrowingGaps,
-    GrowingTexts,
-    Places,
-    Texts,
-)
+from demur.compact import Choices, Compact, Growing, GrowingBoxes, GrowingGaps, GrowingTexts, Places, Texts, choices_of
 from demur.data.source import Box, Row
 
 _UNSAID = ...
@@ -94,19 +85,19 @@ class CompactRows(Sequence[Row]):
     @property
     def groups(self) -> Choices:
         """The unit of independence of each row."""
-        return Choices.of(self.facts["group"])
+        return choices_of(self.facts["group"])
 
     @property
     def errors(self) -> Choices:
         """Why each could not be read."""
-        return Choices.of(self.facts["error"])
+        return choices_of(self.facts["error"])
 
     @property
     def own_splits(self) -> Choices:
         """What the user's own split calls each row."""
-        return Choices.of(self.facts["split"])
+        return choices_of(self.facts["split"])
 
-    def said(self) -> dict[str, Compact[str | float | None]]:
+    def metadata(self) -> dict[str, Compact[str | float | None]]:
         """What else is known of the rows, by the names that any of them has; None where nothing is said of one."""
         return {
             name: column.without(_UNSAID) if isinstance(column, Choices) else column

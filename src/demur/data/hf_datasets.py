@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from demur.compact import Texts
+from demur.compact import texts_of
 from demur.data.column_rows import column_rows
 from demur.data.compact_rows import CompactRows
 from demur.data.image_list import ImageListSource, image_list_source
@@ -63,7 +63,7 @@ def open_source(address: Address) -> ImageListSource:
     label = _label(dataset, options.get("label"), header, where)
     read = Columns.of(header, options, where)
     cells = {name: list(dataset[name]) for name in dict.fromkeys([label, *read.used])}
-    ids = Texts.of(f"{split}/{at:06d}" for at in range(len(dataset)))
+    ids = texts_of(f"{split}/{at:06d}" for at in range(len(dataset)))
     paths = _paths(dataset, image) if read.pattern else None
     names = tuple(map(str, getattr(dataset.features[label], "names", None) or ()))
     rows, labels = column_rows(cells, label, ids, options, where, names, paths)

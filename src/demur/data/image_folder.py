@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from demur.class_names import class_list
-from demur.compact import GrowingTexts, Texts
+from demur.compact import GrowingTexts, texts_of
 from demur.data.column_rows import Listing
 from demur.data.compact_rows import CompactRows
 from demur.data.csv_file import names_of
@@ -119,7 +119,7 @@ def _flat_source(address: Address) -> ImageListSource:
     if address.options["flat"] != "true":
         raise AddressError(f"`flat` must be true; got {brief(address.options['flat'])!r}. Leave it out otherwise.")
     root = path_of(address)
-    names = Texts.of(name_below(path, root) for path in files_below(root, root) if Path(path).name != TABLE)
+    names = texts_of(name_below(path, root) for path in files_below(root, root) if Path(path).name != TABLE)
     rows = (Row(legible(name), None, 0, error=UNREAD) for name in names)
     return image_list_source(address.text, (NO_CLASS,), rows, Files(root, names), Rules.of(address.options))
 

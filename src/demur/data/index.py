@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact import Choices, GrowingTexts, Keyed, Places, numbers_in, places_of
+from demur.compact import Choices, GrowingTexts, Keyed, Places, choices_of, numbers_in, places_of
 from demur.data.lost_images import UNDECODED
 from demur.data.scan import Progress, ScannedRows, Scanner, scan
 from demur.data.source import Box, Source
@@ -75,7 +75,7 @@ class Index:
     @property
     def group_count(self) -> int | None:
         """How many groups there are; None where no row names one."""
-        codes = Choices.of(self.groups).codes
+        codes = choices_of(self.groups).codes
         return len(np.unique(codes[codes > 0])) or None
 
     @cached_property
@@ -214,7 +214,7 @@ def _index(seen: ScannedRows, kept: Places, splits: Choices) -> Index:
         sha256=_sha256(own),
         duplicates=len(own) - len(np.unique(own.contents.ranks)),
         own_splits=own.rows.own_splits,
-        meta=own.rows.said(),
+        meta=own.rows.metadata(),
         labels2=facts["label2"],
         weights=facts["weight"],
         boxes=own.rows.boxes,
@@ -324,13 +324,13 @@ def _smallest(seen: ScannedRows, kept: Places, limit: int) -> Places:
     """Those with the smallest hashes of their own, so that being kept says nothing about the split; in source order."""
     if limit >= len(kept):
         return kept
-    begins = (int.from_bytes(_limit_digest(seen, place)[:8], "big") for place in numbers_in(kept))
+    begins = (int.from_bytes(_limit_digest(content)[:8], "big") for content in seen.contents.select(kept))
     hashes = np.fromiter(begins, dtype=np.uint64, count=len(kept))
     last = np.partition(hashes, limit - 1)[limit - 1]
     sure, tied = kept[hashes < last], kept[hashes == last].tolist()
-    ranked = sorted(tied, key=lambda place: (_limit_digest(seen, place), seen.rows.sample_ids.at(place)))
+    ranked = sorted(tied, key=lambda place: (_limit_digest(seen.contents.at(place)), seen.rows.sample_ids.at(place)))
     return np.sort(np.concatenate([sure, np.array(ranked[: limit - len(sure)], dtype=np.int64)]))
 
 
-def _limit_digest(seen: ScannedRows, place: int) -> bytes:
-    return hashlib.sha256(f"limit\x1f{seen.contents.at(place)}".encode()).digest()
+def _limit_digest(content: str) -> bytes:
+    return hashlib.sha256(f"limit\x1f{content}".encode()).digest()

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from demur.compact import Choices
+from demur.compact import choices_of
 from demur.data.source import Row
 from demur.errors import AddressError, DataError, brief, legible
 
@@ -40,7 +40,7 @@ def grouped_by_path(rows: Iterable[Row], pattern: str, paths: Sequence[str], whe
             rf"`group` must be a regular expression over paths; {brief(pattern)!r} is none: {error}. Write ?group="
             r"([^/]+)_[0-9]+ for names such as lot7_0001.png."
         ) from None
-    found = Choices.of(_group(search(legible(path))) for path in paths)
+    found = choices_of(_group(search(legible(path))) for path in paths)
     missing = np.flatnonzero(found.are(None, ""))
     if len(missing):
         raise DataError(

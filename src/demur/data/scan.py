@@ -102,13 +102,13 @@ def scan(source: Source, *, labelled: bool = True, progress: Progress | None = N
         DataError: a label that is no class, or pixels outside [0, 1].
     """
 
-    def told() -> Iterator[ScannedRow]:
+    def stream() -> Iterator[ScannedRow]:
         for done, one in enumerate(scan_of(source, range(len(source)), labelled=labelled), 1):
             yield one
             if progress is not None and done % _CHUNK == 0:
                 progress(done, len(source))
 
-    return ScannedRows.of(told())
+    return ScannedRows.of(stream())
 
 
 def scan_of(source: Source, positions: Sequence[int], *, labelled: bool) -> Iterator[ScannedRow]:

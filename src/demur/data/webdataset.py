@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.compact import Choices, Growing, GrowingTexts, Places, Texts, numbers_in
+from demur.compact import Choices, Growing, GrowingTexts, Places, Texts, choices_of, numbers_in, texts_of
 from demur.data.column_rows import column_rows
 from demur.data.decoding import HOSTILE
 from demur.data.image_list import ImageListSource, image_list_source
@@ -138,7 +138,7 @@ class _Passed:
     def members(self) -> Members:
         """Where the images lie."""
         places = np.array(self._places, dtype=np.int64).reshape(-1, 3)
-        return Members(self._paths, places, Choices.of(self._others.finish()), self._extensions)
+        return Members(self._paths, places, choices_of(self._others.finish()), self._extensions)
 
     def cells(self) -> dict[str, list[str | float | None]]:
         """What the texts and the JSON objects of the samples say, as columns; once."""
@@ -250,7 +250,7 @@ def _ids(keys: Texts, members: Members) -> Texts:
     if not keys.any_twice():
         return keys
     files = numbers_in(members.places[:, 0])
-    return Texts.of(f"{members.paths[file].stem}/{key}" for file, key in zip(files, keys, strict=True))
+    return texts_of(f"{members.paths[file].stem}/{key}" for file, key in zip(files, keys, strict=True))
 
 
 def member_bytes(path: Path, member: Member, most: int) -> bytes:

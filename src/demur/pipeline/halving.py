@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from demur.compact import Choices
+from demur.compact import choices_of
 from demur.errors import DemurError, ModelError
 from demur.foreign import is_of_the_model, is_out_of_memory, reason
 from demur.pipeline.job import IndexRows, Job, finite
@@ -153,7 +153,7 @@ def excluding(job: Job, lost: Mapping[int, str]) -> Job:
     """The job in which some rows cannot be read, for what is measured beside the records."""
     if not lost:
         return job
-    errors = Choices.of(lost.get(row, error) for row, error in enumerate(job.index.errors))
+    errors = choices_of(lost.get(row, error) for row, error in enumerate(job.index.errors))
     return replace(job, index=replace(job.index, errors=errors))
 
 

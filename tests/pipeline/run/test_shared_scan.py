@@ -17,7 +17,6 @@ from tests import tiny
 
 from demur.data import build_index
 from demur.data.kept_images import KeepingSource, KeptImages
-from demur.data.scan import scan_of
 from demur.data.source import Row
 from demur.errors import DataError
 from demur.pipeline.run import nursery, shared_scan
@@ -131,10 +130,10 @@ def test_the_beginning_of_a_run_holds_what_other_processes_used_for_it(tmp_path)
 
 
 def test_an_audit_tells_what_other_processes_used_to_read(tmp_path, monkeypatch):
-    def used(scan, source, *, labelled=True):
-        scan.spend(4000.0)
-        scan.spend(1000.0)
-        return list(scan_of(source, range(len(source)), labelled=labelled))
+    def used(shared, source, *, labelled=True):
+        shared.spend(4000.0)
+        shared.spend(1000.0)
+        return scan(source, labelled=labelled)
 
     monkeypatch.setattr(SharedScan, "__call__", used)
     run = tiny.run(tmp_path / "run", conditions=("clean",), policies=("rule(confidence=0.6)",))

@@ -71,7 +71,7 @@ def inquiry(job: Job) -> Inquiry:
 def _sites(job: Job) -> list[str]:
     """Where the images come from, by the columns that thresholds of their own go by."""
     columns = {policy.column for policy in job.policies.values() if isinstance(policy, CertifiedBySite)}
-    told = {column: job.index.meta[column] for column in sorted(columns) if column in job.index.meta}
+    told = {column: [*job.index.meta[column]] for column in sorted(columns) if column in job.index.meta}
     return [hashlib.sha256(json.dumps(told).encode()).hexdigest()] if told else []
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from demur.compact import Choices
+from demur.compact import choices_of
 from demur.containment import contained
 from demur.data import Source
 from demur.data.index import Index
@@ -105,7 +105,7 @@ def as_frozen(job: Job, run: Path) -> tuple[Job, dict[int, str]]:
     """
     known = known_crashes(job, run)
     own = {row: error for row, error in enumerate(job.index.errors) if error is not None and error.startswith(DIED)}
-    errors = Choices.of(known.get(row, None if row in own else error) for row, error in enumerate(job.index.errors))
+    errors = choices_of(known.get(row, None if row in own else error) for row, error in enumerate(job.index.errors))
     return replace(job, index=replace(job.index, errors=errors)), {row: own[row] for row in own if row not in known}
 
 

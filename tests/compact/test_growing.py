@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from demur.compact import (
     Boxes,
-    Choices,
     Compact,
-    Digests,
     Growing,
     GrowingBoxes,
     GrowingDigests,
     GrowingGaps,
     Keyed,
     Numbers,
+    choices_of,
+    digests_of,
     places_of,
 )
 
@@ -55,12 +55,12 @@ def test_a_column_that_grew_is_what_was_added(items):
 
 @given(st.lists(ITEMS, max_size=9))
 def test_choices_are_those_that_were_given(items):
-    same(Choices.of(items), items)
+    same(choices_of(items), items)
 
 
 @given(st.lists(st.sampled_from([None, "a", "b", "c"]), max_size=12))
 def test_choices_are_found_and_taken_out(items):
-    found = Choices.of(items)
+    found = choices_of(items)
     for item in (None, "a", "b", "never"):
         assert places_of(found, item).tolist() == places_of(items, item).tolist()
         assert [*found.without(item)] == [None if each == item else each for each in items]
@@ -70,9 +70,9 @@ def test_choices_are_found_and_taken_out(items):
 
 def test_many_choices_lie_in_one_piece():
     items = [f"patient {at % 6000}" for at in range(30_000)]
-    same(Choices.of(items), items)
+    same(choices_of(items), items)
     tracemalloc.start()
-    kept = Choices.of(items)
+    kept = choices_of(items)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / len(kept) < 2 + 0.2 * (12 + 4) + 1  # of a tuple of texts: 8 for each and 60 for each that is new
@@ -91,12 +91,12 @@ def test_boxes_and_gaps_are_those_that_were_given(boxes):
 
 def test_what_is_numbered_is_found_by_its_number():
     hashes = [f"{number:064x}" for number in range(3)]
-    found = Keyed(np.array([2, 5, 9]), Digests.of(hashes))
+    found = Keyed(np.array([2, 5, 9]), digests_of(hashes))
     assert dict(found) == dict(zip((2, 5, 9), hashes, strict=True))
     assert (len(found), 5 in found, 4 in found, 10 in found) == (3, True, False, False)
     with pytest.raises(KeyError):
         found[4]
-    assert dict(Keyed(np.array([], dtype=np.int64), Digests.of([]))) == {}
+    assert dict(Keyed(np.array([], dtype=np.int64), digests_of([]))) == {}
 
 
 def test_numbers_and_boxes_are_plain_ones_of_python():
