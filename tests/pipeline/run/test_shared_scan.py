@@ -17,6 +17,7 @@ from tests import tiny
 
 from demur.data import build_index
 from demur.data.kept_images import KeepingSource, KeptImages
+from demur.data.scan import scan
 from demur.data.source import Row
 from demur.errors import DataError
 from demur.pipeline.run import nursery, shared_scan
