@@ -151,8 +151,8 @@ def _facts_beside_rows(
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What images are nearly the same, and whether they came in bursts; they are read once for both."""
-    printed = cache(partial(printed_rows, job.source, job.index, job.kept))
-    near = partial(near_duplicate_facts, job.source, job.index, job.unknown)
+    printed = cache(partial(printed_rows, job.source, job.index, job.kept, folder.path))
+    near = partial(near_duplicate_facts, job.source, job.index, job.unknown, scratch=folder.path)
     _note(folder, "near_duplicates", progress, "looking for near-duplicates", lambda: near(printed()))
     if job.index.group_count is None:
         bursts = partial(neighbour_facts, job.source, job.index)
