@@ -9,7 +9,7 @@ import pytest
 from demur.data.text_table import read_table
 from demur.errors import RunError
 from demur.files import read_json, write_atomically, write_json
-from demur.records import COLUMNS, csv_bytes, frame, read, validate, write_shard, wrong
+from demur.records import COLUMNS, csv_bytes, frame, read, read_pieces, validate, write_shard, wrong
 
 
 def shard(condition="clean", rows=4):
@@ -160,3 +160,16 @@ def test_rows_without_a_label_are_neither_right_nor_wrong():
     rows = pl.DataFrame({"label": [None, 1], "predicted": [1, 1]})
     with pytest.raises(RunError, match="1 of 2 rows have none"):
         wrong(rows)
+
+
+def test_some_columns_are_read_shard_by_shard_and_all_are_checked(tmp_path):
+    run = run_with(tmp_path, "clean", "clean", "fgsm(eps=0.1)")
+    whole = read(run, "clean")
+    pieces = list(read_pieces(run, "clean", {"sample_id", "logit.0", "never"}.__contains__))
+    assert [piece.columns for piece in pieces] == [["sample_id", "logit.0"]] * 2
+    assert pl.concat(pieces).equals(whole.select("sample_id", "logit.0"))
+    assert next(read_pieces(run, None, lambda name: name == "condition")).columns == ["condition"]
+    path = run / "records" / "c001-s0000.parquet"
+    pl.read_parquet(path).drop("margin").write_parquet(path)
+    with pytest.raises(RunError, match="column 'margin' must be"):
+        list(read_pieces(run, "clean", {"sample_id"}.__contains__))

@@ -19,7 +19,7 @@ A failed sample is a row with `error` set and everything measured null; where th
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,12 +263,19 @@ def _parquet(table: pl.DataFrame) -> bytes:
 
 def read(run: Path, condition: str | None = None, prefix_left_out: str | None = None) -> pl.DataFrame:
     """All rows of a run, or of one condition, in the order they were planned."""
+    wanted = None if prefix_left_out is None else lambda name: not name.startswith(prefix_left_out)
+    return pl.concat(read_pieces(run, condition, wanted), how="diagonal")
+
+
+def read_pieces(run: Path, condition: str | None, wanted: Callable[[str], bool] | None) -> Iterator[pl.DataFrame]:
+    """The same shard by shard, of all columns or of those whose names are `wanted`."""
     shards = [entry for entry in shard_entries(run) if condition in {None, entry["condition"]}]
     if not shards:
         raise RunError(
             f"{run} has no records{'' if condition is None else f' of {condition!r}'}. Run the audit to its end."
         )
-    return pl.concat([_read_shard(run, entry, prefix_left_out) for entry in shards], how="diagonal")
+    for entry in shards:
+        yield _read_shard(run, entry, wanted)
 
 
 def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
@@ -282,18 +289,22 @@ def read_shard(run: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
         return pl.read_parquet(path, columns=list(columns))
 
 
-def _read_shard(run: Path, entry: Mapping[str, Any], prefix_left_out: str | None) -> pl.DataFrame:
+def _read_shard(run: Path, entry: Mapping[str, Any], wanted: Callable[[str], bool] | None) -> pl.DataFrame:
     """The rows of one shard, which must be those that its entry in the manifest is about."""
     path = fetched(run / "records" / f"{entry['shard']}.parquet")
     if not path.exists():
         raise RunError(f"{run}: {path.name} is in the manifest and not in records/. Run the same audit again.")
-    table = validate(_read_table(path, prefix_left_out), path.name)
+    with _readable(path):
+        schema = pl.read_parquet_schema(path)
+        names = [name for name in schema if wanted is None or name == "condition" or wanted(name)]
+        table = pl.read_parquet(path, columns=names)
+    validate(pl.DataFrame(schema=schema), path.name)
     if len(table) != entry["rows"] or not (table["condition"] == entry["condition"]).all():
         raise RunError(
             f"{path} must have {entry['rows']} rows of {entry['condition']!r}, as manifest.json says; it has "
             f"{len(table)} of {', '.join(map(repr, table['condition'].unique().sort()[:2]))}. Run the same audit again."
         )
-    return table
+    return table if wanted is None or wanted("condition") else table.drop("condition")
 
 
 def read_parts(run: Path, condition: str) -> pl.DataFrame | None:
@@ -322,12 +333,9 @@ def with_parts(table: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
     return table.hstack(parts.drop("sample_id")) if same else table
 
 
-def _read_table(path: Path, prefix_left_out: str | None = None) -> pl.DataFrame:
+def _read_table(path: Path) -> pl.DataFrame:
     with _readable(path):
-        if prefix_left_out is None:
-            return pl.read_parquet(path)
-        names = [name for name in pl.read_parquet_schema(path) if not name.startswith(prefix_left_out)]
-        return pl.read_parquet(path, columns=names)
+        return pl.read_parquet(path)
 
 
 @contextmanager

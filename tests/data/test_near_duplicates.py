@@ -8,18 +8,18 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate, pad
 
+from demur.data import near_duplicates as near_duplicates_module
 from demur.data import open_data
 from demur.data.near_duplicates import (
     _distance,
     _distances,
-    _neighbours,
-    _smallest,
     _standard,
     _window,
     near_duplicates,
     print_of,
     spectra,
 )
+from demur.data.nearest_places import _smallest, nearest_of_all, nearest_of_some
 
 
 def photographs(rows=60, side=96, seed=0):
@@ -168,7 +168,7 @@ def test_the_nearest_are_those_of_a_slow_search():
     draw = torch.Generator().manual_seed(0)
     queries, places = torch.rand(700, 16, generator=draw), torch.rand(700, 16, generator=draw)
     kinds = np.arange(700) % 2
-    found = {tuple(pair) for part in _neighbours(queries, places, kinds) for pair in part.tolist()}
+    found = {tuple(pair) for part in nearest_of_all(queries, places, kinds) for pair in part.tolist()}
     nearest = torch.cdist(queries, places).argsort(dim=1)[:, :6].tolist()
     slow = {(query, place) for query, row in enumerate(nearest) for place in row if query % 2 != place % 2}
     assert found == slow
@@ -202,3 +202,34 @@ def test_distances_to_nine_places_are_those_to_each():
 def test_the_smallest_values_are_found_by_buckets(places):
     values = torch.rand(50, places, generator=torch.Generator().manual_seed(0))
     assert torch.equal(_smallest(values, 6), values.topk(6, largest=False).indices)
+
+
+def test_the_nearest_of_some_are_those_of_a_slow_search():
+    draw = torch.Generator().manual_seed(0)
+    places, kinds = torch.rand(9000, 16, generator=draw), np.arange(9000) % 2
+    asked = np.flatnonzero(np.arange(9000) % 13 == 5)
+    found = {tuple(pair) for part in nearest_of_some(places, asked, kinds) for pair in part.tolist()}
+    nearest = torch.cdist(places[asked], places).argsort(dim=1)[:, :6].tolist()
+    slow = {(q, place) for q, row in zip(asked.tolist(), nearest, strict=True) for place in row if q % 2 != place % 2}
+    assert found == slow
+
+
+def test_pairs_of_those_asked_are_the_pairs_they_are_in():
+    images = photographs(300, side=32)
+    images[200:] = (0.9 * images[:100] + 0.05).clamp(0, 1)
+    prints, parts = print_of(images), np.arange(300) // 100
+    every, asked = near_duplicates(prints, parts, (32, 32)), np.arange(150, 240)
+    found = near_duplicates([prints[:120], prints[120:]], parts, (32, 32), asked)
+    assert len(every) == 100
+    assert found.tolist() == [pair for pair in every.tolist() if set(pair) & set(asked.tolist())]
+
+
+def test_more_than_a_few_are_compared_as_few_are_but_for_moves(monkeypatch):
+    images = photographs(120, side=32)
+    images[60:] = (0.9 * images[:60] + 0.05).clamp(0, 1)
+    images[7] = 0.3
+    prints, parts = print_of(images), np.arange(120) // 60
+    few = near_duplicates(prints, parts, (32, 32))
+    monkeypatch.setattr(near_duplicates_module, "_MOST_MOVED", 10)
+    assert near_duplicates(prints, parts, (32, 32)).tolist() == few.tolist()
+    assert len(few) == 59

@@ -5,7 +5,7 @@ import pytest
 from tests.metrics.label_worlds import flipped, world
 
 from demur.metrics import confident_learning
-from demur.metrics.confident_learning import confident_joint, suspects
+from demur.metrics.confident_learning import LogitParts, confident_joint, suspects
 
 
 def slow(logits, labels):
@@ -59,3 +59,23 @@ def test_the_list_is_by_the_lead_of_the_suggestion():
     lead = logits[rows, suggestions] - logits[rows, labels[rows]]
     assert (np.diff(lead) <= 0).all()
     assert (suggestions != labels[rows]).all()
+
+
+@pytest.mark.parametrize("size", [1, 7, 512, 5000])
+def test_parts_tell_what_the_whole_does(size, monkeypatch):
+    logits, labels = world(classes=6, rows=1300, gap=2.0, seed=6)
+    logits = np.asfortranarray(logits.astype(np.float32))
+    monkeypatch.setattr(confident_learning, "_NUMBERS", 6 * 500)
+    reads = []
+
+    def read():
+        reads.append(1)
+        yield from (logits[start : start + size] for start in range(0, len(logits), size))
+
+    parts = LogitParts(rows=len(logits), classes=6, read=read)
+    assert confident_joint(parts, labels).counts.tolist() == confident_joint(logits, labels).counts.tolist()
+    assert [each.tolist() for each in suspects(parts, labels, 40)] == [
+        each.tolist() for each in suspects(logits, labels, 40)
+    ]
+    assert len(reads) == 5
+    assert suspects(LogitParts(rows=0, classes=6, read=lambda: iter(())), labels[:0], 5)[0].tolist() == []

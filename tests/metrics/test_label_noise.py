@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tests.metrics.label_worlds import KINDS, flipped, world
 
+from demur.metrics import label_noise as noise_module
 from demur.metrics.label_noise import SURE, _fit, _ranks, _spread, _surest, label_noise
 
 WORLDS = [(kind, classes, gap) for kind in KINDS for classes in (3, 5, 10, 100) for gap in (2.0, 3.0, 5.0)]
@@ -116,4 +117,14 @@ def test_the_share_of_arbitrary_labels_is_found(share):
     others = np.where(np.arange(6) == best[:, None], -np.inf, 0.5 * logits)
     honest = (others + draw.gumbel(size=others.shape)).argmax(axis=1)
     labels = np.where(draw.uniform(size=3000) < share, (best + draw.integers(1, 6, 3000)) % 6, honest)
-    assert _fit(logits, labels) == pytest.approx(share, abs=0.08)
+    assert _fit(logits, labels, np.arange(len(labels))) == pytest.approx(share, abs=0.08)
+
+
+@pytest.mark.parametrize("classes", [3, 7])
+def test_some_rows_at_a_time_say_what_all_at_once_do(classes, monkeypatch):
+    logits, labels = world(classes=classes, rows=1500, gap=3.0, seed=2)
+    wrong, _ = flipped(labels, classes, 0.1, seed=3)
+    whole = label_noise(logits, wrong)
+    monkeypatch.setattr(noise_module, "_NUMBERS", 101 * classes)
+    assert label_noise(logits, wrong) == whole
+    assert _surest(logits).sum() == 300

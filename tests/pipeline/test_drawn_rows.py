@@ -1,6 +1,8 @@
 """Samples by strata: who is drawn, for how many others each row stands, and that tables know it."""
 
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,17 @@ from demur.analysis.row_design import counted_by
 from demur.analysis.run_folder import open_run
 from demur.data import build_index, from_tensors
 from demur.errors import InputError, UnknownNameError
-from demur.pipeline.drawn_rows import Draw, by_hash, check_strata, drawn_rows, growth
+from demur.pipeline.drawn_rows import (
+    Draw,
+    by_hash,
+    check_strata,
+    drawn_rows,
+    further_copies,
+    growth,
+    hash_order,
+    named_rows,
+)
+from demur.pipeline.job import Job
 from demur.pipeline.plan.plan_tables import Conditions
 from demur.pipeline.run.prepare import StandIns, prepared_job
 from demur.records import ALIKE, DESIGN, DRAWN, STANDS_FOR, STRATUM, read, wrong
@@ -239,3 +251,34 @@ def test_corruptions_on_a_sample_alike_need_no_weights(tmp_path):
     assert len(table) == 200
     assert not set(DESIGN) & set(table.columns)
     assert len(read(run, "clean")) == 400
+
+
+def test_the_order_is_that_of_contents_and_then_of_ids_whatever_they_begin_with():
+    draw = np.random.default_rng(4)
+    contents = [f"{head:016x}{tail:048x}" for head, tail in draw.integers(0, 6, (400, 2))]
+    ids = [f"{number}.png" for number in draw.permutation(400)]
+    rows = np.flatnonzero(draw.uniform(size=400) < 0.8)
+    slow = sorted(range(len(rows)), key=lambda at: (contents[rows[at]], ids[rows[at]]))
+    assert hash_order(contents, ids, rows).tolist() == slow
+
+
+def test_of_rows_with_the_same_content_all_but_one_are_further_copies():
+    draw = np.random.default_rng(5)
+    contents = [f"{head:016x}{tail:048x}" for head, tail in draw.integers(0, 9, (300, 2))]
+    keys, rows = draw.permutation(300).tolist(), np.flatnonzero(draw.uniform(size=300) < 0.8)
+    first = {contents[row]: row for row in sorted(rows.tolist(), key=keys.__getitem__, reverse=True)}
+    assert 0 < len(first) < len(rows)
+    assert set(further_copies(contents, keys, rows).tolist()) == set(rows.tolist()) - set(first.values())
+
+
+def test_named_rows_are_in_the_order_of_the_names():
+    assert named_rows(["c", "a", "c"], iter("abcd")).tolist() == [2, 0, 2]
+    assert named_rows([], "abcd").tolist() == []
+
+
+def test_what_is_measured_on_all_rows_has_them_from_one_array(index):
+    job = Job(plan=tiny.plan(), classifier=tiny.classifier(), source=uneven(), index=index)
+    noise = SimpleNamespace(kind="clean", region=None)
+    one, other = job.rows(noise), replace(job, maps={}).rows(noise)
+    assert one.tolist() == list(range(len(index)))
+    assert np.shares_memory(one, other)

@@ -179,6 +179,7 @@ class ForeignShape(Shape):
 
     images: Count
     of: Count
+    drawn_from: Count | None = None
     examples: list[list[str]]
 
 
@@ -189,6 +190,7 @@ class NearDuplicatesShape(Shape):
     judging: Literal["test", "certify"]
     images: Count
     of: Count
+    drawn_from: Count | None = None
     copies: Count
     unknown: ForeignShape | None = None
 

@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from demur.records import LOGIT, read_pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,3 +43,22 @@ class MeasuredRows:
         if split not in self.by_split:
             self.by_split[split] = self.every.filter(pl.col("split") == split)
         return self.by_split[split]
+
+
+def clean_logits(run: Path, chosen: pl.Series, classes: int) -> NDArray[Any]:
+    """The logits of some clean rows, float32 (rows, classes), read shard by shard into one array.
+
+    Args:
+        run: the folder.
+        chosen: a flag for each clean row, in planned order.
+        classes: how many there are; without a column where no logits were kept.
+    """
+    names, row, place = [f"{LOGIT}{k}" for k in range(classes)], 0, 0
+    found = np.empty((int(chosen.sum()), classes), np.float32, order="F")
+    for shard in read_pieces(run, "clean", {"sample_id", *names}.__contains__):
+        part = shard.filter(chosen[row : row + len(shard)])
+        kept = [name for name in names if name in part.columns]
+        if kept:
+            found[place : place + len(part), : len(kept)] = part.select(kept).to_numpy()
+        found, row, place = found[:, : len(kept)], row + len(shard), place + len(part)
+    return found

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from demur.analysis.file_shapes import check_shapes
 from demur.analysis.quantity import Quantity
 from demur.analysis.row_design import alike, share_of
-from demur.analysis.row_sample import MeasuredRows, RowSample
+from demur.analysis.row_sample import MeasuredRows, RowSample, clean_logits
 from demur.errors import RunError
 from demur.files import read_json
 from demur.metrics.label_noise import LabelNoise, label_noise
@@ -314,8 +314,10 @@ class Run:
     @cached_property
     def logits(self) -> Floats:
         """Of the clean rows, (rows, classes); without a column where none were kept."""
-        table = read(self.path, "clean") if self.sample is None else self.sample.logits
         kept = self.rows("clean")["sample_id"].to_list()
+        if self.sample is None:
+            return clean_logits(self.path, self._tables["clean"]["sample_id"].is_in(kept), len(self.classes))
+        table = self.sample.logits
         names = [name for name in (f"{LOGIT}{k}" for k in range(len(self.classes))) if name in table.columns]
         return table.filter(pl.col("sample_id").is_in(kept)).select(names).to_numpy()
 

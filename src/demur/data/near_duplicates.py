@@ -11,17 +11,18 @@ Reddy & Chatterji (1996), "An FFT-based technique for translation, rotation, and
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from demur.data.nearest_places import nearest_of_all, nearest_of_some, on_axes
 from demur.shapes import Images
 
 SIDE = 32
@@ -29,13 +30,10 @@ CLOSE, CLOSE_WHEN_MOVED = 0.06, 0.04
 _ROUGH, _NEAR = 0.7, 0.3
 _BLOCKED = 24
 _FLAT = 0.01
-_AT_ONCE, _MANY, _IN_CACHE = 512, 8192, 64
+_AT_ONCE, _MANY = 512, 8192
 _SMALLEST = 8
 _FARTHEST = 3
 _MOST_MOVED = 20_000
-_NEIGHBOURS = 6
-_BUCKET = 64
-_AXES = 16
 _FREQUENCIES = 5
 
 Prints = UInt8[Tensor, "rows height width"]
@@ -56,35 +54,114 @@ def _grey(images: Images) -> Images:
     return images.mean(dim=1, keepdim=True)
 
 
-def near_duplicates(prints: Prints, parts: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.int64]:
+def near_duplicates(
+    prints: Prints | Sequence[Prints],
+    parts: NDArray[Any],
+    shape: tuple[int, int],
+    asked: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
     """The pairs (i, j), i < j, of near-duplicate rows that lie in different parts, each once.
 
-    Of each row the nearest few are compared, so that the cost does not grow with how much alike a set is. `shape` is
-    the height and width of the images the prints are of: where they are larger, a move is no whole pixel of a print.
+    Of each row the nearest few are compared, so that the cost does not grow with how much alike a set is.
+
+    Args:
+        prints: of all rows, in one tensor or several that follow one another.
+        parts: the part that each row lies in.
+        shape: height and width of the images the prints are of: where they are larger, a move is no whole pixel of a
+            print.
+        asked: the rows whose nearest are looked for among all rows; by default every row. Memory is then one of a
+            few numbers a row, and time that of the rows asked times all.
     """
-    found = [np.zeros((0, 2), np.int64)]
-    spread = [part.flatten(1).float().std(dim=1) for part in torch.split(prints, _AT_ONCE)]
-    lively = np.flatnonzero((torch.cat(spread) > 255 * _FLAT).numpy()) if spread else np.zeros(0, np.int64)
-    if min(prints.shape[1:]) < _SMALLEST or not len(lively):
-        return found[0]
-    prints = prints if len(lively) == len(prints) else prints[lively]
-    few = _softened(prints) if len(prints) <= _MOST_MOVED else None
-    kinds = np.unique(parts[lively], return_inverse=True)[1]
-    overlay = _Overlay.of(prints, shape)
-    moduli = spectra(prints)
-    axes = _principal_axes(moduli)
-    still, blocks = moduli @ axes, _Blocks.of(prints)
-    for move in overlay.moves(len(prints)):
+    stack = _Stack((prints,) if isinstance(prints, Tensor) else tuple(prints))
+    lively = stack.lively
+    if min(stack.shape) < _SMALLEST or not len(lively):
+        return np.zeros((0, 2), np.int64)
+    kinds, overlay = np.unique(parts[lively], return_inverse=True)[1], _Overlay.of(stack.shape, shape)
+    if asked is None and len(lively) <= _MOST_MOVED:
+        found = _among_few(stack[lively], kinds, overlay)
+    elif asked is None:
+        _, places = on_axes(spectra(stack[lively]))
+        found = _confirmed(stack, lively, nearest_of_all(places, places, kinds), overlay)
+    else:
+        places, own = _on_few_axes(stack, lively), np.flatnonzero(np.isin(lively, asked))
+        found = _confirmed(stack, lively, nearest_of_some(places, own, kinds), overlay)
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *found])
+    return np.unique(lively[np.sort(pairs, axis=1)], axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """Prints of one shape in several tensors, one after the other."""
+
+    prints: Sequence[Prints]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.prints))
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Prints:
+        """Those of some rows, in a tensor; of all rows in order the tensor that there is."""
+        if len(self.prints) == 1:
+            return self.prints[0] if len(rows) == len(self) else self.prints[0][torch.from_numpy(rows)]
+        found, start = torch.empty(len(rows), *self.shape, dtype=torch.uint8), 0
+        for each in self.prints:
+            own = (rows >= start) & (rows < start + len(each))
+            found[torch.from_numpy(own)] = each[torch.from_numpy(rows[own] - start)]
+            start += len(each)
+        return found
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.prints[0].shape[1], self.prints[0].shape[2]
+
+    @property
+    def lively(self) -> NDArray[np.int64]:
+        """The rows that are not flat."""
+        parts = (part for prints in self.prints for part in torch.split(prints, _AT_ONCE))
+        spread = [torch.zeros(0), *(part.flatten(1).float().std(dim=1) for part in parts)]
+        return np.flatnonzero((torch.cat(spread) > 255 * _FLAT).numpy())
+
+
+def _among_few(prints: Prints, kinds: NDArray[Any], overlay: "_Overlay") -> Iterator[NDArray[np.int64]]:
+    """Pairs of near-duplicates, looked for from every place that an image may have been moved to."""
+    soft, blocks = _softened(prints), _Blocks.of(prints)
+    axes, still = on_axes(spectra(prints))
+    for move in overlay.moves:
         queries = still if move == (0, 0) else spectra(prints, move) @ axes
-        pairs = np.concatenate([found[0], *_neighbours(queries, still, kinds)])
-        for mirrored in (False, True):
-            alike = pairs[blocks.alike(pairs, move, mirrored=mirrored)]
-            for part in np.split(alike, range(_AT_ONCE, len(alike), _AT_ONCE)) if len(alike) else ():
-                sides = part[:, 0], part[:, 1]
-                one, other = (_soft(prints[rows]) if few is None else few[rows] for rows in sides)
-                close = overlay(one, other.flip(2) if mirrored else other, move, mirrored=mirrored)
-                found.append(part[close.numpy()])
-    return np.unique(lively[np.sort(np.concatenate(found), axis=1)], axis=0)
+        pairs = np.concatenate([np.zeros((0, 2), np.int64), *nearest_of_all(queries, still, kinds)])
+        yield from _laid_over(soft, blocks, overlay, pairs, move)
+
+
+def _confirmed(
+    stack: _Stack, lively: NDArray[np.int64], batches: Iterable[NDArray[np.int64]], overlay: "_Overlay"
+) -> Iterator[NDArray[np.int64]]:
+    """Those of many pairs that are near-duplicates, some pairs at a time."""
+    for pairs in batches:
+        if len(pairs):
+            prints = stack[lively[pairs.T.ravel()]]
+            own = np.arange(len(prints)).reshape(2, -1).T
+            for part in _laid_over(_softened(prints), _Blocks.of(prints), overlay, own, (0, 0)):
+                yield pairs[part[:, 0]]
+
+
+def _laid_over(
+    soft: Grey, blocks: "_Blocks", overlay: "_Overlay", pairs: NDArray[np.int64], move: tuple[int, int]
+) -> Iterator[NDArray[np.int64]]:
+    """Those of some pairs that fit once the first is moved, and the second mirrored or not."""
+    for mirrored in (False, True):
+        alike = pairs[blocks.alike(pairs, move, mirrored=mirrored)]
+        for part in np.split(alike, range(_AT_ONCE, len(alike), _AT_ONCE)) if len(alike) else ():
+            one, other = soft[part[:, 0]], soft[part[:, 1]]
+            close = overlay(one, other.flip(2) if mirrored else other, move, mirrored=mirrored)
+            yield part[close.numpy()]
+
+
+def _on_few_axes(stack: _Stack, lively: NDArray[np.int64]) -> Float[Tensor, "rows axes"]:
+    """The spectra of all rows on the axes along which those of evenly chosen rows differ most."""
+    chosen = lively[np.unique(np.linspace(0, len(lively) - 1, _MOST_MOVED).astype(np.int64))]
+    axes, _ = on_axes(spectra(stack[chosen]))
+    parts = np.split(lively, range(_MANY, len(lively), _MANY))
+    return torch.cat([spectra(stack[part]) @ axes for part in parts])
 
 
 def spectra(prints: Prints, move: tuple[int, int] = (0, 0)) -> Float[Tensor, "rows moduli"]:
@@ -113,35 +190,6 @@ def _waves(side: int) -> Tensor:
     return torch.polar(torch.ones_like(angle), -angle)
 
 
-def _principal_axes(moduli: Float[Tensor, "rows moduli"]) -> Float[Tensor, "moduli axes"]:
-    """The axes along which spectra differ most; distances to a spectrum need no centre."""
-    covariance = torch.cov(moduli.T.double())
-    return torch.linalg.eigh(covariance).eigenvectors[:, -_AXES:].float()
-
-
-def _neighbours(
-    queries: Float[Tensor, "rows axes"], places: Float[Tensor, "rows axes"], kinds: NDArray[Any]
-) -> Iterator[NDArray[np.int64]]:
-    """The pairs (query, place) of the nearest few places of each query, where they are of different kinds."""
-    spare = -len(places) % _BUCKET
-    padded, most = pad(places, (0, 0, 0, spare)), min(_NEIGHBOURS, len(places))
-    squares = pad(places.square().sum(dim=1), (0, spare), value=torch.inf)
-    for start in range(0, len(queries), _IN_CACHE):
-        part = queries[start : start + _IN_CACHE]
-        nearest = _smallest(torch.addmm(squares[None], part, padded.T, alpha=-2), most).numpy()
-        pairs = np.stack([np.repeat(np.arange(start, start + len(part)), most), nearest.ravel()], axis=1)
-        yield pairs[kinds[pairs[:, 0]] != kinds[pairs[:, 1]]]
-
-
-def _smallest(values: Float[Tensor, "rows places"], most: int) -> Int64[Tensor, "rows most"]:
-    """Where the smallest few values of each row are: in the buckets with the smallest minima, which are found first."""
-    buckets = values.view(len(values), -1, _BUCKET)
-    chosen = buckets.amin(dim=2).topk(min(most, buckets.shape[1]), largest=False).indices
-    inside = buckets.gather(1, chosen[..., None].expand(-1, -1, _BUCKET)).flatten(1)
-    found = inside.topk(most, largest=False).indices
-    return chosen.gather(1, found // _BUCKET) * _BUCKET + found % _BUCKET
-
-
 @dataclass(frozen=True, eq=False)
 class _Blocks:
     """Means of the prints over blocks of `size` pixels, (rows, height, width): quick to lay over each other."""
@@ -155,7 +203,7 @@ class _Blocks:
         """Blocks of two by two pixels; of small prints the pixels themselves."""
         size = 2 if min(prints.shape[1:]) >= _BLOCKED else 1
         means = torch.cat([avg_pool2d(_soft(part), size) for part in torch.split(prints, _AT_ONCE)])
-        return cls(means, size, 2 if size == 2 else _farthest(prints))
+        return cls(means, size, 2 if size == 2 else _farthest((prints.shape[1], prints.shape[2])))
 
     def alike(self, pairs: NDArray[np.int64], move: tuple[int, int], *, mirrored: bool) -> NDArray[np.bool_]:
         """Which pairs are worth a closer look, the first of them moved, the second mirrored."""
@@ -174,13 +222,14 @@ class _Overlay:
     step: float
 
     @classmethod
-    def of(cls, prints: Prints, shape: tuple[int, int]) -> "_Overlay":
+    def of(cls, sides: tuple[int, int], shape: tuple[int, int]) -> "_Overlay":
         """Prints of larger images move by parts of a pixel: by what a pixel of the image is, or a quarter."""
-        return cls(_farthest(prints), max(0.25, prints.shape[1] / shape[0], prints.shape[2] / shape[1]))
+        return cls(_farthest(sides), max(0.25, sides[0] / shape[0], sides[1] / shape[1]))
 
-    def moves(self, rows: int) -> list[tuple[int, int]]:
+    @property
+    def moves(self) -> list[tuple[int, int]]:
         """Places from which every move up to the farthest is a pixel away, the still one first."""
-        far = self.farthest - 1 if rows <= _MOST_MOVED else 0
+        far = self.farthest - 1
         steps = sorted({0, far, -far}, key=abs)
         return [(down, right) for down in steps for right in steps]
 
@@ -210,8 +259,8 @@ class _Overlay:
         return _distance(_standard(_window(one, back, self.farthest)), _window(other, forth, self.farthest))
 
 
-def _farthest(prints: Prints) -> int:
-    return min(_FARTHEST, min(prints.shape[1:]) // 8)
+def _farthest(sides: tuple[int, int]) -> int:
+    return min(_FARTHEST, min(sides) // 8)
 
 
 def _standard(inner: Grey) -> Grey:

@@ -6,8 +6,9 @@ twenty is nearer than 19 in 20 of these if the order says nothing, nearly all ar
 Permutation test: Good (2005), "Permutation, parametric and bootstrap tests of hypotheses".
 """
 
+import heapq
 import re
-from collections import Counter
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from torch import Tensor
 NEAREST = 0.05
 """The share of the pairs far apart that counts as alike."""
 _FEWEST = 50
-_MOST = 20_000
+MOST = 20_000
+"""Rows that are compared, the first so many in order."""
 _PERMUTATIONS = 99
 _LAGS = 4
 _LAST_NUMBER = re.compile(r"(?s)^(.*?)([0-9]+)([^0-9]*)$")
@@ -40,11 +42,12 @@ class Neighbours:
     p_value: float
 
 
-def order_of(names: Sequence[str], times: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The rows by capture time where nine of ten have one, else by name, numbers by their value."""
+def order_of(names: Sequence[str], times: NDArray[np.float64], most: int | None = None) -> NDArray[np.int64]:
+    """The rows by capture time where nine of ten have one, else by name, numbers by their value; the first so many."""
     if len(times) and np.isfinite(times).mean() >= 0.9 and np.nanmin(times) < np.nanmax(times):
-        return np.argsort(times, kind="stable")
-    return np.array(sorted(range(len(names)), key=lambda row: _natural(names[row])), np.int64)
+        return np.argsort(times, kind="stable")[:most]
+    count = len(names) if most is None else min(most, len(names))
+    return np.array(heapq.nsmallest(count, range(len(names)), key=lambda row: _natural(names[row])), np.int64)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -63,7 +66,7 @@ def neighbours(
 
     Of more than 20,000 rows the first so many in order are compared.
     """
-    order = order[:_MOST]
+    order = order[:MOST]
     places, names = spectra.numpy().astype(np.float32), np.unique(np.asarray(contents), return_inverse=True)[1]
     pairs, alike = _alike(places, labels, names, order)
     if pairs < _FEWEST:
@@ -120,9 +123,13 @@ class Series:
 
 
 def series_of(names: Sequence[str]) -> Series:
-    """Names but for their last number and what follows it, counted."""
-    heads = Counter(match[1] for match in map(_LAST_NUMBER.match, names) if match is not None)
-    folders = {head.rpartition("/")[0] for head in heads}
-    telling = len(folders) < len(heads) <= sum(heads.values()) / 2 and sum(heads.values()) == len(names)
-    pattern = r"^(.*?)[0-9]+[^0-9]*$" if telling and "" not in heads else None
-    return Series(len(heads), max(heads.values(), default=0), pattern)
+    """Names but for their last number and what follows it, counted by 64 bits of each, which differ."""
+    heads, folders, nameless = array("q"), array("q"), False
+    for match in filter(None, map(_LAST_NUMBER.match, names)):
+        heads.append(hash(match[1]))
+        folders.append(hash(match[1].rpartition("/")[0]))
+        nameless |= not match[1]
+    counts = np.unique(np.array(heads, np.int64), return_counts=True)[1]
+    telling = len(np.unique(folders)) < len(counts) <= len(heads) / 2 and len(heads) == len(names)
+    pattern = r"^(.*?)[0-9]+[^0-9]*$" if telling and not nameless else None
+    return Series(len(counts), int(counts.max(initial=0)), pattern)

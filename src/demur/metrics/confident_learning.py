@@ -1,11 +1,11 @@
 """Labels that a model's own held-out probabilities speak against: the confident joint and the likeliest images.
 
-`logits` are (rows, classes), of rows that the model did not learn from; `labels` are (rows,) class numbers. A model
-that judges its own errors acquits itself: each confident error of its own counts as a wrong label here.
+`logits` are (rows, classes), of rows that the model did not learn from, here or in parts; `labels` are (rows,) class
+numbers. A model that judges its own errors acquits itself: each confident error of its own counts as a wrong label.
 Northcutt, Jiang & Chuang (2021), "Confident learning: estimating uncertainty in dataset labels", arXiv:1911.00068.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,17 @@ from scipy.special import log_softmax
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
-_NUMBERS = 2**22
+_NUMBERS = 2**20
 """How many probabilities are worked out at a time: memory must not grow with rows times classes."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LogitParts:
+    """Logits (rows, classes) that lie elsewhere: `read` gives them some rows at a time, from the first one on."""
+
+    rows: int
+    classes: int
+    read: Callable[[], Iterable[Floats]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +55,12 @@ class ConfidentJoint:
         return float(1 - (agreement * self.labels).sum() / total) if total else np.nan
 
 
-def confident_joint(logits: Floats, labels: Ints) -> ConfidentJoint:
+def confident_joint(logits: Floats | LogitParts, labels: Ints) -> ConfidentJoint:
     """Count each row under its label and the class it is confidently of.
 
     A class is confident where its probability is at least its mean self-confidence; of several the most probable one.
     """
-    classes = logits.shape[1]
+    classes = logits.classes if isinstance(logits, LogitParts) else logits.shape[1]
     labels = np.asarray(labels, np.int64)
     found = np.bincount(labels, minlength=classes)
     own = np.zeros(len(labels))
@@ -70,19 +79,44 @@ def confident_joint(logits: Floats, labels: Ints) -> ConfidentJoint:
     return ConfidentJoint(counts, confident, thresholds, found)
 
 
-def suspects(logits: Floats, labels: Ints, most: int) -> tuple[Ints, Ints]:
+def suspects(logits: Floats | LogitParts, labels: Ints, most: int) -> tuple[Ints, Ints]:
     """The rows whose labels are the likeliest to be wrong, the likeliest first, and the class suggested for each.
 
     They are off the diagonal of the confident joint, by how many logits the suggested class lies above the given one.
     """
     joint = confident_joint(logits, labels)
     rows = np.flatnonzero((joint.confident >= 0) & (joint.confident != labels))
-    lead = logits[rows, joint.confident[rows]].astype(np.float64) - logits[rows, labels[rows]]
+    lead = np.zeros(len(rows))
+    for part, own in _parts(logits):
+        at = slice(*np.searchsorted(rows, (part.start, part.start + len(own))))
+        places = rows[at] - part.start
+        lead[at] = own[places, joint.confident[rows[at]]].astype(np.float64) - own[places, labels[rows[at]]]
     chosen = rows[np.argsort(-lead, kind="stable")[:most]]
     return chosen, joint.confident[chosen]
 
 
-def _probabilities(logits: Floats) -> Iterator[tuple[slice, Floats]]:
+def _probabilities(logits: Floats | LogitParts) -> Iterator[tuple[slice, Floats]]:
+    for rows, part in _parts(logits):
+        yield rows, np.exp(log_softmax(part.astype(np.float64), axis=1))
+
+
+def _parts(logits: Floats | LogitParts) -> Iterator[tuple[slice, Floats]]:
+    """The logits of some rows at a time, of as many wherever they lie."""
+    if isinstance(logits, LogitParts):
+        yield from _regrouped(logits)
+        return
     step = max(1, _NUMBERS // max(1, logits.shape[1]))
     for start in range(0, len(logits), step):
-        yield slice(start, start + step), np.exp(log_softmax(logits[start : start + step].astype(np.float64), axis=1))
+        yield slice(start, start + step), logits[start : start + step]
+
+
+def _regrouped(logits: LogitParts) -> Iterator[tuple[slice, Floats]]:
+    step, start, count, held = max(1, _NUMBERS // max(1, logits.classes)), 0, 0, list[Floats]()
+    for part in logits.read():
+        held, count = [*held, part], count + len(part)
+        while count >= step:
+            whole = np.concatenate(held)
+            yield slice(start, start + step), whole[:step]
+            held, start, count = [whole[step:]], start + step, count - step
+    if count:
+        yield slice(start, start + count), np.concatenate(held)

@@ -8,6 +8,7 @@ from them, nor wrong labels that name the model's second choice, nor either of t
 `logits` are (rows, classes) of held-out rows, `labels` (rows,).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,8 @@ _WEAK = 1 / 3
 _LUCK = 0.01
 _FEWEST = 30
 _FIT_ROWS = 2_000
+_NUMBERS = 2**20
+"""How many logits are looked at at a time."""
 _SCALES = np.geomspace(0.02, 20, 25)
 _SHARES = np.linspace(0, 1, 101)
 
@@ -61,7 +64,7 @@ class LabelNoise:
 def label_noise(logits: Floats, labels: Ints, groups: NDArray[np.str_] | None = None) -> LabelNoise:
     """Weigh the evidence; undefined for two classes, and with fewer than 30 rows among the surest."""
     labels, classes = np.asarray(labels, np.int64), logits.shape[1]
-    answers = logits.argmax(axis=1)
+    answers = np.concatenate([np.zeros(0, np.int64), *(part.argmax(axis=1) for _, part in _parts(logits))])
     errors = answers != labels
     sure = _surest(logits)
     if classes < 3 or sure.sum() < _FEWEST:
@@ -76,7 +79,7 @@ def label_noise(logits: Floats, labels: Ints, groups: NDArray[np.str_] | None = 
     )
     found = proportion(among, None if groups is None else groups[sure])
     far = _scaled(proportion(last, groups), weight)
-    fit = _fit(logits[errors], labels[errors]) * _mean(errors)
+    fit = _fit(logits, labels, np.flatnonzero(errors)) * _mean(errors)
     share = _smaller(found, far)
     noise = LabelNoise(share, found, far, fit, _mean(errors), evidence=False)
     return replace(noise, evidence=_agree(noise))
@@ -109,7 +112,8 @@ def _scaled(found: Estimate, weight: float) -> Estimate:
 
 def _surest(logits: Floats) -> Flags:
     """The rows whose best logit leads the second by most."""
-    best = -np.partition(-logits, 1, axis=1)[:, :2].astype(np.float64)
+    firsts = (-np.partition(-part, 1, axis=1)[:, :2].astype(np.float64) for _, part in _parts(logits))
+    best = np.concatenate([np.zeros((0, 2)), *firsts])
     flags = np.zeros(len(logits), bool)
     flags[np.argsort(best[:, 1] - best[:, 0], kind="stable")[: int(SURE * len(logits))]] = True
     return flags
@@ -117,9 +121,19 @@ def _surest(logits: Floats) -> Flags:
 
 def _ranks(logits: Floats, labels: Ints) -> Floats:
     """The place of the label among the classes, 0 for the best; ties share the middle of their places."""
-    own = logits[np.arange(len(labels)), labels][:, None]
-    above, level = (logits > own).sum(axis=1), (logits == own).sum(axis=1)
-    return np.asarray(above + (level - 1) / 2, np.float64)
+    found = np.zeros(len(labels))
+    for rows, part in _parts(logits):
+        own = part[np.arange(len(part)), labels[rows]][:, None]
+        above, level = (part > own).sum(axis=1), (part == own).sum(axis=1)
+        found[rows] = above + (level - 1) / 2
+    return found
+
+
+def _parts(logits: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Some rows at a time: memory must not grow with rows times classes."""
+    step = max(1, _NUMBERS // max(1, logits.shape[1]))
+    for start in range(0, len(logits), step):
+        yield slice(start, start + step), logits[start : start + step]
 
 
 def _spread(flags: Flags, scope: Flags, answers: Ints, labels: Ints, classes: int, weight: float) -> Flags:
@@ -143,17 +157,17 @@ def _spread(flags: Flags, scope: Flags, answers: Ints, labels: Ints, classes: in
     return spread
 
 
-def _fit(logits: Floats, labels: Ints) -> float:
+def _fit(logits: Floats, labels: Ints, errors: Ints) -> float:
     """The share of errors that are arbitrary, by maximum likelihood over it and the scale of the model's own.
 
     A label that is not the answer is one of the other classes: by the softmax of their logits at some temperature
     where the model confused them, any of them alike where the label is arbitrary.
     """
-    if len(labels) > _FIT_ROWS:
-        some = np.linspace(0, len(labels) - 1, _FIT_ROWS).astype(np.int64)
-        logits, labels = logits[some], labels[some]
-    if not len(labels):
+    if not len(errors):
         return 0.0
+    if len(errors) > _FIT_ROWS:
+        errors = errors[np.linspace(0, len(errors) - 1, _FIT_ROWS).astype(np.int64)]
+    logits, labels = logits[errors], labels[errors]
     rows = np.arange(len(labels))
     others = logits.astype(np.float64)
     others[rows, others.argmax(axis=1)] = -np.inf

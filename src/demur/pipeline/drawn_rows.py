@@ -7,6 +7,7 @@ for as many as there are in the stratum over as many as were drawn (Horvitz & Th
 "Post stratification").
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from demur.records import ALIKE, DRAWN, STANDS_FOR, STRATUM
 
 IndexRows: TypeAlias = NDArray[np.int64]
 """Positions in the index."""
+
+_DIGITS, _AT_ONCE = 16, 8192
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class DrawnRows:
 
 
 @lru_cache(maxsize=8)
-def drawn_rows(index: Index, among: tuple[int, ...] | None, draw: Draw) -> DrawnRows:
+def drawn_rows(index: Index, among: "Candidates | None", draw: Draw) -> DrawnRows:
     """The rows that are drawn, the same ones whenever they are asked for.
 
     Args:
@@ -73,22 +76,87 @@ def drawn_rows(index: Index, among: tuple[int, ...] | None, draw: Draw) -> Drawn
     Raises:
         InputError: the data have no such column.
     """
-    ordered = by_hash(index, range(len(index)) if among is None else among)
-    first = set(ordered[: draw.count])
+    ordered = by_hash(index, every_row(len(index)) if among is None else among.rows)
+    first = np.sort(ordered[: draw.count])
     if draw.strata is None or len(first) == len(ordered):
-        return DrawnRows(np.array(sorted(first), dtype=np.int64), len(ordered), {})
+        return DrawnRows(first, len(ordered), {})
+    alike = np.zeros(len(index), bool)
+    alike[first] = True
     strata = _strata(index, ordered, draw.strata)
-    taken = {name: _taken(rows, first, draw.least) for name, rows in strata.items()}
-    rows = np.array(sorted(row for own in taken.values() for row in own), dtype=np.int64)
+    taken = {name: _taken(rows, alike, draw.least) for name, rows in strata.items()}
+    rows = np.sort(np.concatenate(list(taken.values())))
     if len(rows) == len(first) or len(rows) == len(ordered):
         return DrawnRows(rows, len(ordered), {})
-    return DrawnRows(rows, len(ordered), _columns(rows, strata, taken, first))
+    return DrawnRows(rows, len(ordered), _columns(rows, strata, taken, alike))
 
 
-def by_hash(index: Index, rows: Iterable[int]) -> list[int]:
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Rows that may be drawn; each is the same one as itself alone."""
+
+    rows: IndexRows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def by_hash(index: Index, rows: Iterable[int] | IndexRows) -> IndexRows:
     """The readable ones of some rows in the order of their content hashes."""
-    readable = (int(row) for row in rows if index.errors[row] is None)
-    return sorted(readable, key=lambda row: (index.contents[row], index.sample_ids[row]))
+    wanted = rows if isinstance(rows, np.ndarray) else np.fromiter(rows, np.int64)
+    readable = wanted[np.isin(wanted, index.readable)]
+    return readable[hash_order(index.contents, index.sample_ids, readable)]
+
+
+def hash_order(contents: Sequence[str], sample_ids: Sequence[str], rows: IndexRows) -> IndexRows:
+    """The places among some rows, in the order of their contents and, of the same content, of their ids.
+
+    Sorted by the first digits, 16 bytes a row, and by the whole only where these are the same.
+    """
+    return _hash_order(contents, sample_ids, rows)[0]
+
+
+def further_copies(contents: Sequence[str], keys: Sequence[Any], rows: IndexRows) -> IndexRows:
+    """Those of some rows with the content of another of them whose key, such as the id, is smaller."""
+    order, edges = _hash_order(contents, keys, rows)
+    pairs = ((int(rows[order[at]]), int(rows[order[at + 1]])) for at in edges)
+    return np.array([row for before, row in pairs if contents[before] == contents[row]], dtype=np.int64)
+
+
+def _hash_order(contents: Sequence[str], keys: Sequence[Any], rows: IndexRows) -> tuple[IndexRows, NDArray[np.intp]]:
+    """The order, and where in it two rows follow one another whose contents begin alike."""
+    heads = np.empty(len(rows), f"S{_DIGITS}")
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE].tolist()
+        heads[start : start + _AT_ONCE] = [contents[row][:_DIGITS].encode() for row in part]
+    order = np.argsort(heads, kind="stable")
+    heads = heads[order]
+    edges = np.flatnonzero(heads[1:] == heads[:-1])
+    for run in np.split(edges, np.flatnonzero(np.diff(edges) > 1) + 1) if len(edges) else ():
+        own = slice(int(run[0]), int(run[-1]) + 2)
+        order[own] = sorted(order[own].tolist(), key=lambda at: (contents[int(rows[at])], keys[int(rows[at])]))
+    return order, edges
+
+
+@dataclass(frozen=True, eq=False)
+class Picked(Sequence[str]):
+    """What an index says of some of its rows, each made when it is asked for."""
+
+    every: Sequence[str]
+    rows: IndexRows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.every[int(self.rows[at])]
+
+
+def named_rows(sample_ids: Iterable[str], every: Iterable[str]) -> IndexRows:
+    """Where some ids are among all ids of an index, in their own order."""
+    wanted = list(sample_ids)
+    missing = set(wanted)
+    place = {name: row for row, name in enumerate(every) if name in missing}
+    return np.array([place[name] for name in wanted], dtype=np.int64)
 
 
 def check_strata(index: Index, name: str | None, least: int | None) -> None:
@@ -141,29 +209,32 @@ def _values(index: Index, name: str) -> Sequence[object]:
     return index.meta[name]
 
 
-def _strata(index: Index, ordered: Sequence[int], name: str) -> dict[tuple[str, object], list[int]]:
+def _strata(index: Index, ordered: IndexRows, name: str) -> dict[tuple[str, object], IndexRows]:
     """The rows of each stratum by hash; one of each split, for some tables are about one split alone."""
-    values, found = _values(index, name), defaultdict[tuple[str, object], list[int]](list)
+    values, found = _values(index, name), defaultdict[tuple[str, object], "array[int]"](_no_rows)
     for row in ordered:
         found[index.splits[row], values[row]].append(row)
-    return dict(sorted(found.items(), key=lambda each: (each[0][0], str(each[0][1]))))
+    named = sorted(found.items(), key=lambda each: (each[0][0], str(each[0][1])))
+    return {each: np.array(rows, dtype=np.int64) for each, rows in named}
 
 
-def _taken(rows: Sequence[int], first: set[int], least: int) -> list[int]:
+def _no_rows() -> "array[int]":
+    return array("q")
+
+
+def _taken(rows: IndexRows, alike: NDArray[np.bool_], least: int) -> IndexRows:
     """The first so many rows of a stratum: those that all others allow it, or the least."""
-    return list(rows[: max(sum(row in first for row in rows), min(least, len(rows)))])
+    return rows[: max(int(alike[rows].sum()), min(least, len(rows)))]
 
 
 def _columns(
-    rows: IndexRows, strata: dict[Any, list[int]], taken: dict[Any, list[int]], first: set[int]
+    rows: IndexRows, strata: dict[Any, IndexRows], taken: dict[Any, IndexRows], alike: NDArray[np.bool_]
 ) -> dict[str, NDArray[Any]]:
-    place = {int(row): at for at, row in enumerate(rows)}
     number, drawn, weight = np.empty(len(rows), int), np.empty(len(rows), int), np.empty(len(rows))
     for at, (name, own) in enumerate(taken.items()):
-        places = [place[row] for row in own]
+        places = np.searchsorted(rows, own)
         number[places], drawn[places], weight[places] = at, len(own), len(strata[name]) / max(1, len(own))
-    alike = np.array([int(row) in first for row in rows])
-    return {STANDS_FOR: weight, ALIKE: alike, STRATUM: number, DRAWN: drawn}
+    return {STANDS_FOR: weight, ALIKE: alike[rows], STRATUM: number, DRAWN: drawn}
 
 
 def attacked_rows(index: Index, count: int) -> IndexRows:
@@ -172,14 +243,24 @@ def attacked_rows(index: Index, count: int) -> IndexRows:
 
 
 @lru_cache(maxsize=4)
-def attackable(index: Index) -> tuple[int, ...]:
+def every_row(count: int) -> IndexRows:
+    """So many rows in their order, the same array whenever it is asked for: what has all rows has a part of it."""
+    return np.arange(count, dtype=np.int64)
+
+
+@lru_cache(maxsize=4)
+def attackable(index: Index) -> Candidates:
     """The test rows; where there are none all but the fit rows, for attacks fit nothing and choose nothing."""
-    test = index.rows_of("test").tolist()
-    return tuple(test or (row for row in index.readable.tolist() if index.splits[row] != "fit"))
+    test = index.rows_of("test")
+    if len(test):
+        return Candidates(test)
+    readable = index.readable
+    return Candidates(readable[~np.isin(readable, index.rows_of("fit"))])
 
 
 def section_rows(index: Index, attacked: int, count: int) -> IndexRows:
     """The first so many readable rows of any split, in the order of the source: those attacked first, then by hash."""
-    first = by_hash(index, attackable(index))[:attacked]
-    others = by_hash(index, set(index.readable.tolist()) - set(first))
-    return np.array(sorted([*first, *others][:count]), dtype=np.int64)
+    first = by_hash(index, attackable(index).rows)[:attacked]
+    readable = index.readable
+    others = by_hash(index, readable[~np.isin(readable, first)])
+    return np.sort(np.concatenate([first, others])[:count])

@@ -21,7 +21,7 @@ from demur.data.image_content import still_marked, still_the_same
 from demur.data.kept_images import KeptImages
 from demur.errors import InputError, ModelError
 from demur.evidence import Evidence
-from demur.pipeline.drawn_rows import Draw, DrawnRows, attackable, by_hash, drawn_rows, growth, section_rows
+from demur.pipeline.drawn_rows import Draw, DrawnRows, attackable, by_hash, drawn_rows, every_row, growth, section_rows
 from demur.pipeline.drawn_rows import IndexRows as IndexRows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
@@ -137,13 +137,13 @@ class Job:
             return found.rows
         match condition.kind:
             case "unknown" if self.unknown is not None:
-                return np.arange(len(self.unknown.index), dtype=np.int64)
+                return every_row(len(self.unknown.index))
             case "epsilon" if condition.region is None:
                 return self.first_rows(self.plan.epsilon.images)
             case "epsilon" | "map" | "intervention":
                 return self.first_rows(self.plan.attribution.images)
             case _:
-                return np.arange(len(self.index), dtype=np.int64)
+                return every_row(len(self.index))
 
     def drawn(self, condition: Condition) -> DrawnRows | None:
         """How the rows of a condition were drawn; None where it has all, or as many as a section says."""
@@ -336,4 +336,4 @@ def shards(job: Job) -> Iterator[Shard]:
 def attacked_tune_rows(job: Job) -> IndexRows:
     """The tune rows that thresholds against attacks are fitted on: as many as are attacked, by hash, in order."""
     tune = by_hash(job.index, job.index.rows_of("tune"))
-    return np.array(sorted(tune[: job.plan.conditions.attacked]), dtype=np.int64)
+    return np.sort(tune[: job.plan.conditions.attacked])

@@ -280,6 +280,14 @@ def test_many_rows_are_counted_without_being_asked(copied, monkeypatch):
     assert write_results(copied, rows="all").aggregates is None
 
 
+def test_so_are_rows_of_many_logits(copied, monkeypatch):
+    clean, classes = open_run(copied).planned_rows["clean"], len(open_run(copied).classes)
+    monkeypatch.setattr(kept_aggregates, "MOST_LOGITS", clean * classes)
+    assert analyse(copied).aggregates is None
+    monkeypatch.setattr(kept_aggregates, "MOST_LOGITS", clean * classes - 1)
+    assert analyse(copied).aggregates is not None
+
+
 def test_groups_are_not_counted_as_if_each_image_were_alone(copied, monkeypatch):
     facts = json.loads((copied / "run.json").read_bytes())
     write_sealed(copied, {"run.json": json_bytes({**facts, "groups": 9})})

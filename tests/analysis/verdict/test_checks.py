@@ -19,6 +19,7 @@ from demur.analysis.verdict.verdict import state
 from demur.analysis.verdict.verdict_tables import level
 from demur.errors import RunError
 from demur.files import write_json
+from demur.metrics import wilson
 
 WRONG, RIGHT = (pl.col("label") + 1) % 3, pl.col("label")
 
@@ -172,6 +173,32 @@ def test_copies_in_another_split_are_borne_up_to_one_in_a_hundred(doctored, shar
     expected = "fail" if share > 0.01 else "warn"
     assert found["near-duplicates stay together"] == (expected if share else "pass")
     assert found.get("copies stay together") == (expected if share else None)
+
+
+@pytest.mark.parametrize(("images", "expected"), [(0, "pass"), (100, "warn"), (600, "fail")])
+def test_of_images_that_were_drawn_the_interval_is_told_and_judged(doctored, images, expected):
+    run = Run(doctored("none"))
+    facts = {"of": 50_000, "images": images, "drawn_from": 160_000}
+    write_json(run.path / "facts" / "near_duplicates.json", run.optional_facts("near_duplicates") | facts)
+    found = named(copies(run), "near-duplicates stay together")
+    assert (found.state, found.count, found.of) == (expected, images, 50_000)
+    ends = wilson(images, 50_000)
+    assert found.sentence.endswith(
+        "near-duplicate; 50,000 were drawn of 160,000 by the hash of their content, so of all images "
+        f"{100 * ends.low:.2g} to {100 * ends.high:.2g} % (95 % interval)"
+    )
+    write_json(
+        run.path / "facts" / "near_duplicates.json", run.optional_facts("near_duplicates") | {"drawn_from": 50_000}
+    )
+    assert named(copies(run), "near-duplicates stay together").sentence.endswith("holds a near-duplicate")
+
+
+def test_a_share_of_drawn_images_that_may_be_less_than_one_in_a_hundred_fails_nothing(doctored):
+    run = Run(doctored("none"))
+    facts = run.optional_facts("near_duplicates") | {"of": 1_000, "images": 11}
+    for drawn, expected in ((None, "fail"), (1_000, "fail"), (90_000, "warn")):
+        write_json(run.path / "facts" / "near_duplicates.json", facts | {"drawn_from": drawn})
+        assert named(copies(run), "near-duplicates stay together").state == expected
 
 
 def test_a_failed_check_at_the_door_counts(doctored):

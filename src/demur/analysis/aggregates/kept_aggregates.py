@@ -30,6 +30,9 @@ Rows: TypeAlias = Literal["auto", "all", "counted"]
 MOST_ROWS = 2_000_000
 """More rows than this are counted rather than held."""
 
+MOST_LOGITS = 250_000_000
+"""So are rows where the clean ones would have more logits than this, which take a gigabyte."""
+
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
 _VERSION = 3
@@ -42,7 +45,9 @@ def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> Counte
     Raises:
         RunError: counts were asked for, and these rows cannot be told by counts.
     """
-    if rows == "all" or (rows == "auto" and sum(run.planned_rows.values()) <= MOST_ROWS):
+    planned = run.planned_rows
+    few = sum(planned.values()) <= MOST_ROWS and planned.get("clean", 0) * len(run.classes) <= MOST_LOGITS
+    if rows == "all" or (rows == "auto" and few):
         return None
     why = refusal(run)
     if why and rows == "counted":

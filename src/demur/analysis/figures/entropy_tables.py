@@ -54,7 +54,7 @@ def entropy_table(run: Run) -> EntropyTable | None:
     if not run.has_logits or rows.is_empty():
         return None
     failed = wrong(rows)
-    confidence, entropy = (np.concatenate(part) for part in zip(*_batches(_logits(run, rows)), strict=True))
+    confidence, entropy = (np.concatenate(part) for part in zip(*_batches(run, rows), strict=True))
     edges = np.linspace(0, math.log(len(run.classes)), _BINS + 1)
     counts = [np.histogram(entropy[flags].clip(0, edges[-1]), edges)[0].tolist() for flags in (~failed, failed)]
     return EntropyTable(
@@ -82,15 +82,11 @@ def spread(values: Floats) -> Spread:
     return Spread(n=len(values), quantiles=tuple(float(f"{value:.6g}") for value in found))  # type: ignore[arg-type]
 
 
-def _logits(run: Run, rows: pl.DataFrame) -> Floats:
-    """The logits of some clean rows, in their order."""
-    return run.logits[run.rows("clean")["sample_id"].is_in(rows["sample_id"].to_list()).to_numpy()]
-
-
-def _batches(whole: Floats) -> Iterator[tuple[Floats, Floats]]:
-    """Confidence and entropy, some rows at a time: the logits of many classes are large."""
-    for start in range(0, len(whole), _ROWS):
-        logits = whole[start : start + _ROWS].astype(np.float64)
+def _batches(run: Run, rows: pl.DataFrame) -> Iterator[tuple[Floats, Floats]]:
+    """Confidence and entropy of clean rows in their order, some at a time: the logits of many classes are large."""
+    places = run.rows("clean")["sample_id"].is_in(rows["sample_id"].to_list()).arg_true().to_numpy()
+    for start in range(0, len(places), _ROWS):
+        logits = run.logits[places[start : start + _ROWS]].astype(np.float64)
         logs = logits - logits.max(axis=1, keepdims=True)
         logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
         yield np.exp(logs.max(axis=1)), -(np.exp(logs) * logs).sum(axis=1)

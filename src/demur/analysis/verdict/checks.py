@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
+from typing import Any
 
 import polars as pl
 
@@ -118,8 +119,8 @@ def copies(run: Run) -> Iterator[Check]:
         return
     yield Check(
         name="near-duplicates stay together",
-        state=level(facts["images"], facts["of"], 0, 0.01),
-        sentence=f"{facts['judging'].capitalize()} images of which another split holds a near-duplicate",
+        state=_level(facts, 0.01),
+        sentence=f"{facts['judging'].capitalize()} images of which another split holds a near-duplicate{_drawn(facts)}",
         count=facts["images"],
         of=facts["of"],
     )
@@ -132,6 +133,27 @@ def copies(run: Run) -> Iterator[Check]:
             count=facts["copies"],
             of=total,
         )
+
+
+def _level(facts: Mapping[str, Any], fail: float) -> State:
+    """Any is a warning; more than a share a failure, surely more where images were drawn."""
+    judge = sure_level if _is_sample(facts) else level
+    return judge(facts["images"], facts["of"], 0, fail)
+
+
+def _is_sample(facts: Mapping[str, Any]) -> bool:
+    return facts["of"] < (facts.get("drawn_from") or 0)
+
+
+def _drawn(facts: Mapping[str, Any]) -> str:
+    """What is said of images that were drawn; nothing where all were compared."""
+    if not _is_sample(facts):
+        return ""
+    share = wilson(facts["images"], facts["of"])
+    return (
+        f"; {facts['of']:,} were drawn of {facts['drawn_from']:,} by the hash of their content, so of all images "
+        f"{100 * share.low:.2g} to {100 * share.high:.2g} % (95 % interval)"
+    )
 
 
 _MANY_COPIES = 0.05
@@ -147,8 +169,8 @@ def unknown_images(run: Run) -> Iterator[Check]:
         yield Check(
             name="unknown images are others",
             bears_on="unknown images",
-            state=level(near["images"], near["of"], 0, _MANY_COPIES),
-            sentence="Images of none of the classes that are near-duplicates of audited ones",
+            state=_level(near, _MANY_COPIES),
+            sentence=f"Images of none of the classes that are near-duplicates of audited ones{_drawn(near)}",
             count=near["images"],
             of=near["of"],
         )

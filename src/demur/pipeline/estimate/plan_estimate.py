@@ -11,7 +11,7 @@ import torch
 from demur.errors import InputError
 from demur.pipeline.drawn_rows import attackable
 from demur.pipeline.estimate.probe import Probe, per_pass, probe, timed
-from demur.pipeline.image_similarity import near_duplicate_facts, neighbour_facts, printed_rows
+from demur.pipeline.image_similarity import comparisons, near_duplicate_facts, neighbour_facts, printed_rows
 from demur.pipeline.job import Job, shard_rows
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.plan.plan_file import Plan
@@ -233,7 +233,8 @@ def _similar(job: Job, say: Callable[[str], None]) -> float:
     sizes = sorted({max(1, min(rows, _SIMILAR) // 2), min(rows, _SIMILAR)})
     spent = [timed(torch.device("cpu"), partial(_similarity, job, size))[0] for size in sizes]
     grown = math.log2(spent[-1] / spent[0]) if len(spent) > 1 and spent[0] > 0 else 1.0
-    return spent[-1] * (rows / sizes[-1]) ** min(2.0, max(1.0, grown))
+    square = (comparisons(rows) / comparisons(sizes[-1])) ** (min(2.0, max(1.0, grown)) / 2)
+    return spent[-1] * max(rows / sizes[-1], square)
 
 
 def _similarity(job: Job, size: int) -> None:

@@ -35,7 +35,9 @@ from demur.openings import copy_looks
 from demur.pictures.decode_rules import Rules
 from demur.pipeline.halving import excluding
 from demur.pipeline.job import Job
+from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.clean_rows import ANSWERS, SIGNAL, columns_of
 from demur.pipeline.run.crashes import known_crashes
 from demur.pipeline.run.deadly_files import as_read_before, lost_ids
 from demur.pipeline.run.fitting import fit_signals
@@ -46,7 +48,7 @@ from demur.policies import CERTIFIED_POLICIES, CertifiedPolicy, SiteThresholds, 
 from demur.policies.by_site import GROUP
 from demur.policies.certified_policies import void_when
 from demur.policies.keeping import LabelledScores, judged, parts_of
-from demur.records import META, groups, read, wrong
+from demur.records import LOGIT, META, groups, read_pieces, wrong
 from demur.signals import LOGITS, Fittable, Signal, needs_of
 from demur.signals.temperature import calibrated
 
@@ -100,14 +102,15 @@ def guard_of_run(run: Path, out: Path, choices: GuardChoices, others: StandIns =
     _check_fixed(run)
     entry = _certified_entry(run)
     job = _job_of(run, others)
-    policy, clean = load_policy(entry["policy"]), read(run, "clean")
+    policy = load_policy(entry["policy"])
     assert isinstance(policy, CERTIFIED_POLICIES)
+    clean = _clean_rows(run, policy)
     guard = Guard(
         classifier=job.classifier,
         signals=_signals(run, job, policy.signals),
         policy=policy,
         tolerances=_tolerances(run),
-        temperature=_temperature(clean, len(job.classifier.classes)),
+        temperature=_temperature(run, len(job.classifier.classes)),
         intake=Intake(rules=_rules(job.source), input_shape=job.classifier.input_shape),
         card=_card(job, clean, policy, entry, choices),
         needs=reduce(or_, (needs_of(job.signals[name]) for name in policy.signals), LOGITS),
@@ -183,14 +186,22 @@ def _tolerances(run: Path) -> dict[str, Tolerance]:
     return {entry["name"]: Tolerance.load(entry["tolerance"]) for entry in read_json(run / TOLERANCES)}
 
 
+def _clean_rows(run: Path, policy: CertifiedPolicy) -> pl.DataFrame:
+    """The clean rows, with the scores that a policy reads and the sites that it goes by, if it does."""
+    sites = {f"{META}{policy.column}"} if isinstance(policy, SiteThresholds) else set[str]()
+    return columns_of(run, CLEAN.name, ANSWERS | {"group"} | sites | {f"{SIGNAL}{name}" for name in policy.signals})
+
+
 def _readable(clean: pl.DataFrame, split: str) -> pl.DataFrame:
     return clean.filter((pl.col("split") == split) & pl.col("error").is_null())
 
 
-def _temperature(clean: pl.DataFrame, classes: int) -> float:
-    """The temperature at which the answers to tune rows are calibrated."""
-    tune = _readable(clean, "tune")
-    logits = tune.select(f"logit.{k}" for k in range(classes)).to_numpy()
+def _temperature(run: Path, classes: int) -> float:
+    """The temperature at which the answers to tune rows are calibrated; of no others are logits held."""
+    names = [f"{LOGIT}{k}" for k in range(classes)]
+    shards = read_pieces(run, CLEAN.name, {"split", "error", "label", *names}.__contains__)
+    tune = pl.concat([_readable(shard, "tune") for shard in shards], how="diagonal")
+    logits = tune.select(names).to_numpy()
     return calibrated(
         torch.from_numpy(logits.astype(np.float64)), torch.from_numpy(tune["label"].to_numpy().astype("int64"))
     )

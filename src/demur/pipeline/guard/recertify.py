@@ -26,6 +26,7 @@ from demur.guard.model_files import copy_model
 from demur.ledger import Inquiry, LabelledRows, Ledger
 from demur.metrics import Estimate
 from demur.metrics.binomial import clopper_pearson
+from demur.pipeline.drawn_rows import further_copies
 from demur.pipeline.pairing import open_data_by
 from demur.policies import (
     PROCEDURE,
@@ -170,8 +171,7 @@ def _trial(folder: Path, guard: Guard, source: Source) -> "_Trial":
 def _distinct(index: Index) -> NDArray[np.int64]:
     """The readable rows, of those with the same pixels the first alone."""
     readable = index.readable
-    first = np.unique([index.contents[row] for row in readable], return_index=True)[1]
-    return readable[np.sort(first)]
+    return readable[~np.isin(readable, further_copies(index.contents, range(len(index)), readable))]
 
 
 def _decisions(source: Source, guard: Guard, positions: NDArray[np.int64]) -> Iterator[Decisions]:

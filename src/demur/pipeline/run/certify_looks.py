@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from demur.data import Index
 from demur.ledger import Inquiry, LabelledRows
 from demur.openings import keep_rows, note, note_looks
+from demur.pipeline.drawn_rows import Picked
 from demur.pipeline.job import Job
 from demur.policies import CERTIFIERS, PROCEDURE, CertifiedBySite, Look
 from demur.signals import LOGITS, Fittable, needs_of
+from demur.splits import Split
 
 
 def looks_of_policies(job: Job, run: Path) -> Mapping[str, Look]:
@@ -75,13 +76,11 @@ def _sites(job: Job) -> list[str]:
     return [hashlib.sha256(json.dumps(told).encode()).hexdigest()] if told else []
 
 
-def _rows(index: Index, split: str) -> LabelledRows:
+def _rows(index: Index, split: Split) -> LabelledRows:
     """The readable rows of a split, with their labels and groups."""
-    chosen: NDArray[np.int64] = np.array(
-        [row for row, own in enumerate(index.splits) if own == split and index.errors[row] is None], dtype=np.int64
-    )
+    chosen = np.intersect1d(index.rows_of(split), index.readable, assume_unique=True)
     return LabelledRows.of(
-        [index.contents[row] for row in chosen],
-        [int(index.labels[row]) for row in chosen],
+        Picked(index.contents, chosen),
+        index.labels[chosen].tolist(),
         [index.groups[row] for row in chosen],
     )

@@ -86,16 +86,23 @@ def _unexplained(death: Death) -> str:
 def known_crashes(job: Job, path: Path) -> dict[int, str]:
     """The rows of a job of which a run folder knows that they end processes, and why."""
     known = read_json(path / NAME) if RunWriter(path).has(NAME) else {}
-    return {row: known[name] for row, name in enumerate(job.index.sample_ids) if name in known}
+    return _rows_of(job, known)
 
 
 def deadly_rows(job: Job, folder: RunWriter) -> dict[int, str]:
     """The rows of which processes died under any condition, by the shards that are there, and why."""
-    place, found = {name: row for row, name in enumerate(job.index.sample_ids)}, dict[int, str]()
+    found = dict[str, str]()
     for name in folder.shards():
         table = read_shard(folder.path, name, ["sample_id", "error"]).filter(pl.col("error").str.starts_with(DIED))
-        found |= {place[own]: why for own, why in table.iter_rows() if own in place}
-    return found
+        found |= dict(table.iter_rows())
+    return _rows_of(job, found)
+
+
+def _rows_of(job: Job, reasons: Mapping[str, str]) -> dict[int, str]:
+    """Reasons by index row instead of by id; those of other images are left out."""
+    if not reasons:
+        return {}
+    return {row: reasons[name] for row, name in enumerate(job.index.sample_ids) if name in reasons}
 
 
 def as_frozen(job: Job, run: Path) -> tuple[Job, dict[int, str]]:

@@ -17,6 +17,7 @@ from demur.metrics.confident_learning import suspects
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import Condition
 from demur.pipeline.run.attribution_rows import clean_logits, maps_of
+from demur.pipeline.run.clean_rows import stored_logits
 from demur.pipeline.run.run_writer import RunWriter
 from demur.shapes import Images
 
@@ -44,7 +45,7 @@ def save_thumbs(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
 def save_suspects(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
     """Write `thumbs/label-<n>.webp` and `facts/suspects.json`: images with the likeliest wrong labels."""
     answered = clean.with_row_index("row").filter(pl.col("error").is_null())
-    logits = answered.select(f"logit.{k}" for k in range(len(job.classifier.classes))).to_numpy()
+    logits = stored_logits(job, folder.path, clean)
     found, suggestions = suspects(logits, answered["label"].to_numpy(), _GALLERY)
     chosen = answered[found]
     if len(chosen):

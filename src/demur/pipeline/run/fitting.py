@@ -18,6 +18,7 @@ from demur import seal
 from demur.data import Index
 from demur.errors import DemurError, InputError
 from demur.evidence import Evidence
+from demur.pipeline.drawn_rows import every_row, further_copies
 from demur.pipeline.job import Job, finite
 from demur.pipeline.plan.resolve import AnyPolicy, second_signal
 from demur.pipeline.run.guarantee_fits import certify_policy, readable_rows
@@ -54,10 +55,10 @@ def without_copies(index: Index, clean: pl.DataFrame) -> pl.DataFrame:
 
     Of equal images the one with the smallest id stays, whatever its label.
     """
-    first = dict[str, str]()
-    for name, content in sorted(zip(index.sample_ids, index.contents, strict=True)):
-        first.setdefault(content, name)
-    return clean if len(first) == len(index) else clean.filter(pl.col("sample_id").is_in(list(first.values())))
+    if not index.duplicates:
+        return clean
+    further = [index.sample_ids[row] for row in further_copies(index.contents, index.sample_ids, every_row(len(index)))]
+    return clean.filter(~pl.col("sample_id").is_in(further))
 
 
 def fit_policies(
@@ -271,7 +272,7 @@ def fit_facts(job: Job) -> list[dict[str, Any]]:
 
 def fit_rows(index: Index) -> NDArray[np.int64]:
     """The readable rows that signals are fitted on."""
-    return np.array([row for row in index.rows_of("fit") if index.errors[row] is None], dtype=np.int64)
+    return np.intersect1d(index.rows_of("fit"), index.readable, assume_unique=True)
 
 
 def _batches(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -217,7 +217,9 @@ def _mixed(index: Index) -> bool:
 
 def _unlabelled(test: pl.DataFrame, certify: Calibration, signal: str) -> Calibration | None:
     """The scores of the test rows, which chose nothing; their labels are not read."""
-    return unlabelled_rows(test[f"signal.{signal}"].to_numpy(), certify, groups(test), test["sample_id"].to_list())
+    units = groups(test)
+    ids = None if units is None else test["sample_id"].to_list()
+    return unlabelled_rows(test[f"signal.{signal}"].to_numpy(), certify, units, ids)
 
 
 def readable_rows(clean: pl.DataFrame, split: str) -> pl.DataFrame:
@@ -257,12 +259,13 @@ def _average_loss(policy: Certifier, tune: Calibration, certify: Calibration) ->
 
 
 def _calibration(rows: pl.DataFrame, signal: ScoreTolerance) -> Calibration:
+    units = groups(rows)
     return Calibration(
         scores=rows[f"signal.{signal.name}"].to_numpy(),
         tolerance=signal.tolerance,
         wrong=wrong(rows),
-        groups=groups(rows),
-        ids=rows["sample_id"].to_list(),
+        groups=units,
+        ids=None if units is None else rows["sample_id"].to_list(),  # only groups ask for them
     )
 
 

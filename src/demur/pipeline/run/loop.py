@@ -6,8 +6,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from demur import seal
 from demur.classifier import BoundClassifier
 from demur.containment import contained
@@ -22,6 +20,7 @@ from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.plan.plan_file import Plan
 from demur.pipeline.run.begun import begun_run, say_harm
 from demur.pipeline.run.certify_looks import keep_certify_rows, looks_of_policies
+from demur.pipeline.run.clean_rows import clean_rows, columns_of
 from demur.pipeline.run.crashes import deadly_rows
 from demur.pipeline.run.effort import Effort, Progress
 from demur.pipeline.run.extra_facts import (
@@ -60,7 +59,6 @@ from demur.pipeline.run.smoothing_facts import smoothing_facts
 from demur.pipeline.run.threshold_fits import fit_late, waiting
 from demur.pipeline.sanity import sample_size, trials
 from demur.pipeline.sanity.preprocessing_probe import preprocessing_facts, probe_rows
-from demur.records import LOGIT, read
 from demur.signals import Fittable
 
 _WHOLE = "an audit without --shard"
@@ -127,11 +125,9 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         effort.begin(work, missing)
         write_planned_of_parts(folder, work)
         effort.measure([task for task in missing if task.condition == CLEAN])
-        clean = read(folder.path, CLEAN.name)
         with folder.timed("policies"):
-            freeze_policies(fitted, folder, clean)
-        clean = clean.drop([name for name in clean.columns if name.startswith(LOGIT)])  # as many as there are classes
-        lost = lost_rows(job, clean)
+            freeze_policies(fitted, folder)
+        lost = lost_rows(job, folder.path)
         rest = [task.without(lost) for task in missing if task.condition != CLEAN]
         if folder.is_careful:
             effort.measure(rest)
@@ -139,7 +135,7 @@ def _measure(job: Job, folder: RunWriter, progress: Progress, resources: Resourc
         answered = excluding(job, lost)
         guarded = excluding(fitted, lost)
         effort.measure(rest, list(_facts_beside_rows(job, answered, guarded, folder, progress)))
-    _fit_late(excluding(fitted, lost), folder, progress, clean)
+    _fit_late(excluding(fitted, lost), folder, progress)
     _note(folder, "pictures", progress, "keeping pictures", lambda: picture_facts(answered, folder))
 
 
@@ -155,8 +151,8 @@ def _facts_beside_rows(
 
 def _note_similarity(job: Job, folder: RunWriter, progress: Progress) -> None:
     """What images are nearly the same, and whether they came in bursts; they are read once for both."""
-    printed = cache(partial(printed_rows, job.source, job.index, job.kept))
-    near = partial(near_duplicate_facts, job.source, job.index, job.unknown)
+    printed = cache(partial(printed_rows, job.source, job.index, job.kept, folder.path))
+    near = partial(near_duplicate_facts, job.source, job.index, job.unknown, scratch=folder.path)
     _note(folder, "near_duplicates", progress, "looking for near-duplicates", lambda: near(printed()))
     if job.index.group_count is None:
         bursts = partial(neighbour_facts, job.source, job.index)
@@ -234,10 +230,11 @@ def _trials(job: Job) -> dict[str, Any]:
     return trials(job, attacked_rows(job.index, min(count, sample_size(count))))
 
 
-def lost_rows(job: Job, clean: pl.DataFrame) -> dict[int, str]:
-    """The rows on which the model failed as they are, and why."""
-    errors = zip(clean["error"].to_list(), job.index.errors, strict=True)
-    return {row: error for row, (error, own) in enumerate(errors) if error is not None and own is None}
+def lost_rows(job: Job, run: Path) -> dict[int, str]:
+    """The rows on which the model failed as they are, and why, by the clean rows in a run folder."""
+    errors = columns_of(run, CLEAN.name, {"error"})["error"]
+    failed = {row: errors[row] for row in errors.is_not_null().arg_true().to_list()}
+    return {row: error for row, error in failed.items() if job.index.errors[row] is None}
 
 
 def _files_of_signals(job: Job) -> Iterator[str]:
@@ -267,13 +264,13 @@ def fit_first(job: Job, folder: RunWriter, work: Sequence[Shard], progress: Prog
     return job
 
 
-def _fit_late(job: Job, folder: RunWriter, progress: Progress, clean: pl.DataFrame) -> None:
+def _fit_late(job: Job, folder: RunWriter, progress: Progress) -> None:
     """Fit the policies that await attacked or corrupted tune images, once those are measured."""
     if not waiting(job) or folder.has(LATE_POLICIES):
         return
     progress.say("fitting thresholds against attacked or corrupted images")
     job = fitted_signals(job, folder)
-    clean = without_copies(job.index, clean)
+    clean = without_copies(job.index, clean_rows(job, folder.path))
     with folder.timed("late_policies"):
         rows = attacked_tune_rows(job)
         entries = without_failures(
@@ -282,8 +279,9 @@ def _fit_late(job: Job, folder: RunWriter, progress: Progress, clean: pl.DataFra
         folder.write_json(LATE_POLICIES, entries)
 
 
-def freeze_policies(job: Job, folder: RunWriter, clean: pl.DataFrame) -> None:
+def freeze_policies(job: Job, folder: RunWriter) -> None:
     """Fit the policies once the clean rows are in, before any other condition is measured."""
+    clean = clean_rows(job, folder.path)
     if not all(map(folder.has, FIXED)):
         seal.unseal(folder.path, [*FIXED, *of_policies(seal.read_seal(folder.path) or ())])
         chosen = choose_for_certificates(job, clean)

@@ -32,7 +32,6 @@ from demur.pipeline.run.run_metadata import NAME as METADATA
 from demur.pipeline.run.run_metadata import check_same_run
 from demur.pipeline.run.run_writer import RunWriter
 from demur.pipeline.run.struck_shards import strike
-from demur.records import read
 
 Item = TypeVar("Item")
 
@@ -141,7 +140,7 @@ def _after_freeze(job: Job, folder: RunWriter, frozen: Path) -> tuple[Job, list[
     """
     check_same_run(RunWriter(frozen), read_json(frozen / METADATA), read_json(folder.path / METADATA))
     job, deadly = as_frozen(job, frozen)
-    lost = {**lost_rows(job, read(frozen, CLEAN.name)), **deadly}
+    lost = {**lost_rows(job, frozen), **deadly}
     rest = [task.without(lost) for task in shards(job) if task.condition != CLEAN]
     return replace(job, fitted=stored_signals(job, frozen) or {}), rest
 
@@ -205,5 +204,5 @@ def freeze_run(
         fitted = fit_first(job, folder, work, progress)
         progress.say("fitting policies")
         with folder.timed("policies"):
-            freeze_policies(fitted, folder, read(folder.path, CLEAN.name))
+            freeze_policies(fitted, folder)
     return sum(len(each.rows) for each in clean.values()), frozen_sha256(run)

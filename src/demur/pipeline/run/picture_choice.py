@@ -1,6 +1,6 @@
 """Which images a reader may want to see behind a number: errors, cells, bins, and what a condition did."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -20,7 +20,7 @@ _LARGE_CLASS = 20
 SURE = "signal.msp"
 
 
-def clean_choice(clean: pl.DataFrame, order: Sequence[int]) -> list[int]:
+def clean_choice(clean: pl.DataFrame, order: Sequence[int] | IndexRows) -> list[int]:
     """Rows of the clean table to keep pictures of, at most 640 of them whatever the number of classes.
 
     The ten most confident errors of each class, the class with the most errors first; the most confident errors of each
@@ -32,7 +32,7 @@ def clean_choice(clean: pl.DataFrame, order: Sequence[int]) -> list[int]:
         order: every row, in the order of the hashes of their contents.
     """
     rows = clean.with_row_index("row").with_columns(wrong=pl.col("predicted") != pl.col("label"))
-    rows = rows[list(order)].filter(pl.col("error").is_null())
+    rows = rows[np.asarray(order)].filter(pl.col("error").is_null())
     errors = rows.filter(pl.col("wrong")).sort(SURE, maintain_order=True)
     chosen = [
         *islice(_of_classes(rows, errors), _CLASS_ERRORS),
@@ -59,17 +59,6 @@ def pictures_each(conditions: int) -> int:
     """How many pictures each of so many conditions may have; none where there are too many of them."""
     each = min(_MOST_CHANGED, MOST_CHANGED // max(1, conditions))
     return each if each >= _FEWEST_CHANGED else 0
-
-
-def by_contents(contents: Sequence[str], sample_ids: Sequence[str]) -> list[int]:
-    """All rows in the order of their hashes."""
-    return sorted(range(len(contents)), key=lambda row: (contents[row], sample_ids[row]))
-
-
-def rows_of(sample_ids: Iterable[str], known: Sequence[str]) -> IndexRows:
-    """The index rows of some sample ids."""
-    place = {name: row for row, name in enumerate(known)}
-    return np.array([place[name] for name in sample_ids], dtype=np.int64)
 
 
 def _of_classes(rows: pl.DataFrame, errors: pl.DataFrame) -> Iterator[int]:

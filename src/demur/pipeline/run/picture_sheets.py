@@ -11,25 +11,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demur.foreign import is_of_the_model
+from demur.pipeline.drawn_rows import every_row, hash_order, named_rows
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import CLEAN, Condition
+from demur.pipeline.run.clean_rows import ANSWERS, columns_of
 from demur.pipeline.run.picture_choice import (
+    SURE,
     answered_choice,
-    by_contents,
     changed_choice,
     clean_choice,
     pictures_each,
-    rows_of,
 )
 from demur.pipeline.run.record_rows import run_attack
 from demur.pipeline.run.run_writer import RunWriter
-from demur.records import LOGIT, read
 from demur.shapes import Images
 
 _COLUMNS, _ROWS = 16, 16
 _SIDE, _QUALITIES = 64, (80, 60, 40, 20, 5)
 _MOST = 1_050_000
 _DEAREST = 50
+_READ = ANSWERS | {SURE, "forwards", "backwards"}
 Tile = NDArray[np.uint8]
 
 
@@ -40,12 +41,12 @@ def picture_facts(job: Job, folder: RunWriter) -> dict[str, Any]:
     `changed` its images as the condition left them, from the place `first` on. `first` is null where making them again
     would take more than 50 passes for each; then only what the images were before is on the sheets.
     """
-    clean = read(folder.path, CLEAN.name, LOGIT)
-    order = by_contents(job.index.contents, job.index.sample_ids)
+    clean = columns_of(folder.path, CLEAN.name, _READ)
+    order = hash_order(job.index.contents, job.index.sample_ids, every_row(len(job.index)))
     kept = [job.index.sample_ids[row] for row in clean_choice(clean, order)]
     chosen, foreign = list(_changed(job, folder, clean)), list(_unknown(job, folder))
     clean_ids = list(dict.fromkeys([*kept, *(name for each in chosen for name in each.sample_ids)]))
-    images = list(_loaded(job, rows_of(clean_ids, job.index.sample_ids)))
+    images = list(_loaded(job, named_rows(clean_ids, job.index.sample_ids)))
     changed = []
     for each in (*chosen, *foreign):
         made = _made_again(job, each)
@@ -72,7 +73,7 @@ def _changed(job: Job, folder: RunWriter, clean: pl.DataFrame) -> Iterator[Chang
     conditions = [each for each in job.scored if each.kind in {"attack", "corruption"}]
     each = pictures_each(len(conditions))
     for condition in conditions if each else ():
-        rows = read(folder.path, condition.name, LOGIT)
+        rows = columns_of(folder.path, condition.name, _READ)
         names = changed_choice(clean, rows, each)
         if names:
             spent = rows.filter(pl.col("sample_id").is_in(names)).select(pl.col("forwards") + pl.col("backwards"))
@@ -81,7 +82,7 @@ def _changed(job: Job, folder: RunWriter, clean: pl.DataFrame) -> Iterator[Chang
 
 def _unknown(job: Job, folder: RunWriter) -> Iterator[ChangedImages]:
     for each in (each for each in job.scored if each.kind == "unknown"):
-        names = answered_choice(read(folder.path, each.name, LOGIT), pictures_each(1))
+        names = answered_choice(columns_of(folder.path, each.name, _READ), pictures_each(1))
         yield ChangedImages(condition=each, sample_ids=names, passes=0.0)
 
 
@@ -93,7 +94,7 @@ def _loaded(job: Job, rows: IndexRows) -> Iterator[Tile]:
 def _made_again(job: Job, chosen: ChangedImages) -> list[Tile]:
     """The images of a condition as it left them; none where that is dear, or the model fails on them alone."""
     own, condition = job.on_images_of(chosen.condition), chosen.condition
-    rows = rows_of(chosen.sample_ids, own.index.sample_ids)
+    rows = named_rows(chosen.sample_ids, own.index.sample_ids)
     if not len(rows) or chosen.passes > _DEAREST:
         return []
     (x, y), keys = own.load(rows), own.keys(rows, condition.name)

@@ -8,6 +8,7 @@ import polars as pl
 import torch
 
 from demur.foreign import reason
+from demur.pipeline.drawn_rows import named_rows
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.plan.conditions import CLEAN
 from demur.pipeline.run.record_rows import score_batch
@@ -47,7 +48,8 @@ def measure_tolerance(job: Job, clean: pl.DataFrame, signal: str) -> ScoreTolera
     tune = clean.filter((pl.col("split") == "tune") & pl.col("error").is_null()).sort(f"signal.{signal}", "sample_id")
     tune = tune[np.unique(np.linspace(0, len(tune) - 1, min(ASKED, len(tune))).astype(np.int64))] if len(tune) else tune
     recorded = tune[f"signal.{signal}"].to_numpy()
-    found = dict(_repeats(job, _positions(job, tune), signal)) if len(tune) else {}
+    rows = named_rows(tune["sample_id"], job.index.sample_ids)
+    found = dict(_repeats(job, rows, signal)) if len(tune) else {}
     moves = [np.abs(scores - recorded) for scores in found.values() if not isinstance(scores, str)]
     return ScoreTolerance(
         name=signal,
@@ -55,11 +57,6 @@ def measure_tolerance(job: Job, clean: pl.DataFrame, signal: str) -> ScoreTolera
         ways=tuple(way for way, scores in found.items() if not isinstance(scores, str)),
         refused={way: scores for way, scores in found.items() if isinstance(scores, str)},
     )
-
-
-def _positions(job: Job, rows: pl.DataFrame) -> IndexRows:
-    place = {name: row for row, name in enumerate(job.index.sample_ids)}
-    return np.array([place[name] for name in rows["sample_id"]], dtype=np.int64)
 
 
 def _repeats(job: Job, rows: IndexRows, signal: str) -> Iterator[tuple[str, Floats | str]]:

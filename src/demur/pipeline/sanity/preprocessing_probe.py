@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from demur.errors import DataError
 from demur.foreign import is_of_the_model, is_out_of_memory, reason
+from demur.pipeline.drawn_rows import by_hash
 from demur.pipeline.job import IndexRows, Job
 from demur.pipeline.sanity.decoding_variants import decoding_variants
 from demur.pipeline.sanity.pixel_variants import pixel_variants
@@ -61,10 +62,7 @@ class _Tally:
 
 def probe_rows(job: Job) -> IndexRows:
     """The readable tune rows that are asked again, those with the smallest content hashes first."""
-    index = job.index
-    readable = [int(row) for row in index.rows_of("tune") if index.errors[row] is None]
-    ranked = sorted(readable, key=lambda row: (index.contents[row], index.sample_ids[row]))
-    return np.array(ranked[: job.plan.checks.preprocessing], dtype=np.int64)
+    return by_hash(job.index, job.index.rows_of("tune"))[: job.plan.checks.preprocessing]
 
 
 def preprocessing_facts(job: Job) -> dict[str, Any]:
