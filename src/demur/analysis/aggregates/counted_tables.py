@@ -9,7 +9,7 @@ import polars as pl
 
 from demur.analysis.accuracy.confusions import MANY, Answer, ConfusionPair, Confusions
 from demur.analysis.accuracy.overall import ClassRow, ConditionRow, Measure
-from demur.analysis.aggregates.shard_counts import ACCEPTED, ShardCounts
+from demur.analysis.aggregates.shard_counts import ACCEPTED, SITE, ShardCounts
 from demur.analysis.quantity import Quantity
 from demur.analysis.robustness.attack_tables import is_sized
 from demur.analysis.run_folder import Run
@@ -20,7 +20,7 @@ from demur.analysis.verdict.verdict import Guarantee
 from demur.metrics import p_value, risk_upper_bound
 from demur.metrics.binomial import clopper_pearson, wilson
 from demur.metrics.failure_table import failure_table_of
-from demur.policies import Certificate, ClassThreshold
+from demur.policies import Certificate, CertifiedPolicy, ClassThreshold, SiteThresholds
 from demur.policies.keeping import Part, judged
 
 _PAIRS, _ANSWERS = 40, 3
@@ -80,14 +80,21 @@ class CountedRun:
         guard = self.run.guard
         if guard is None:
             return ()
-        if not isinstance(guard, ClassThreshold):
-            return (self._part(None, guard.certificate.risk, rows, among_all=False),)
-        return tuple(
-            self._part(each.name, each.risk, rows.where(pl.col("label") == k), among_all=True)
-            for k, each in enumerate(guard.certificate.classes)
-        )
+        match guard:
+            case ClassThreshold():
+                return tuple(
+                    self._part(each.name, each.risk, rows.where(pl.col("label") == k), among_all=True)
+                    for k, each in enumerate(guard.certificate.classes)
+                )
+            case SiteThresholds():
+                return tuple(
+                    self._part(each.site, guard.certificate.risk, rows.where(pl.col(SITE) == each.site))
+                    for each in guard.certificate.sites
+                )
+            case _:
+                return (self._part(None, guard.certificate.risk, rows),)
 
-    def _part(self, name: str | None, risk: float, rows: Counted, *, among_all: bool) -> Part:
+    def _part(self, name: str | None, risk: float, rows: Counted, *, among_all: bool = False) -> Part:
         answers, errors = rows.number(self.answered), rows.number(self.answered, _WRONG)
         return Part(name=name, risk=risk, n=rows.n, answers=answers, errors=errors, of=rows.n if among_all else answers)
 
@@ -247,17 +254,27 @@ def constant_answer(own: CountedRun) -> ConstantAnswer | None:
         return None
     labels = tune.table.group_by("label").agg(pl.col("count").sum()).sort("count", "label", descending=[True, False])
     answer = int(labels["label"][0])
-    others, given, made = pl.col("label") != answer, certify.where(own.answered), guard.certificate
-    alike: Alike | None = None
-    if isinstance(made, Certificate) and not isinstance(guard, ClassThreshold):
-        alike = "answered" if _passes(made, given, others) else None
-        alike = "everywhere" if _passes(made, certify, others) else alike
-    name, unit = own.run.classes[answer], made.unit
+    others, given = pl.col("label") != answer, certify.where(own.answered)
+    alike: Alike | None = "answered" if _passes(guard, given, others) else None
+    alike = "everywhere" if _passes(guard, certify, others) else alike
+    name, unit = own.run.classes[answer], guard.certificate.unit
     return ConstantAnswer(answer=name, n=certify.n, others=certify.number(others), unit=unit, alike=alike)
 
 
-def _passes(made: Certificate, rows: Counted, errors: Any) -> bool:
-    return bool(p_value(rows.number(errors), rows.n, made.risk) <= made.level)
+def _passes(guard: CertifiedPolicy, rows: Counted, errors: Any) -> bool:
+    """Whether so many errors among these rows pass the tests of a guarantee; one for every class they never do."""
+
+    def passes(made: Certificate, own: Counted) -> bool:
+        return bool(p_value(own.number(errors), own.n, made.risk) <= made.level)
+
+    match guard:
+        case ClassThreshold():
+            return False
+        case SiteThresholds():
+            sites = guard.certificate.sites
+            return all(passes(each.certificate, rows.where(pl.col(SITE) == each.site)) for each in sites)
+        case _:
+            return passes(guard.certificate, rows)
 
 
 def positive_bound(own: CountedRun, sampled: PositiveBound | None) -> PositiveBound | None:

@@ -32,7 +32,7 @@ MOST_ROWS = 2_000_000
 
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
-_VERSION = 3
+_VERSION = 4
 _COUNTS = ("rows", "grid", "ends", "effort")
 
 

@@ -15,12 +15,12 @@ import polars as pl
 
 from demur.analysis.robustness.attack_tables import is_fooled
 from demur.analysis.row_design import alike
-from demur.analysis.run_folder import Run
+from demur.analysis.run_folder import GROUP, Run
 from demur.errors import RunError
 from demur.metrics.calibration_sums import CalibrationSums
 from demur.metrics.score_grid import grid_cells, score_ends
-from demur.policies import Sited
-from demur.records import BATCH_SIZE, COLUMNS, DESIGN, LOGIT, PASSES, STAGED, wrong
+from demur.policies import Sited, SiteThresholds
+from demur.records import BATCH_SIZE, COLUMNS, DESIGN, LOGIT, META, PASSES, STAGED, wrong
 
 _BATCH_ROWS, _BATCH_NUMBERS, _FEWEST_ROWS = 32_768, 8_000_000, 512
 
@@ -38,6 +38,9 @@ _COMPACT = 200_000
 
 ACCEPTED = "accepts."
 """Columns that begin so say whether a policy answers."""
+
+SITE = "site"
+"""The column of the site of a row, where the guarantee has thresholds by site and one for this."""
 
 _OWN = ("sample_id", "split", "label", "group", "condition", "predicted", "forwards", "backwards", "error")
 
@@ -68,8 +71,8 @@ class ShardCounts:
     """What one pass counted.
 
     Attributes:
-        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured; where
-            some have design weights, of those drawn alike.
+        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured, with
+            `site` where the guarantee is by site; where some have design weights, of those drawn alike.
         grid: `condition signal split wrong cell count` of the same rows, of corruptions those that are tested.
         ends: `signal end`, the highest score of each cell in their order; of the last one the highest that was met.
         effort: `condition rows forwards backwards rebatched` of all rows, and the passes of those that take part.
@@ -150,7 +153,7 @@ def _count(
     sums: CalibrationSums | None,
 ) -> _Part:
     """The rows of one condition; with the sums of calibration where some are given to begin with."""
-    rows = Tally(("split", "label", "predicted", "fooled", *(f"{ACCEPTED}{name}" for name in run.policies)))
+    rows = Tally(keys(run))
     tallies = {signal: Tally(("split", "wrong", "cell")) for signal in grids}
     spent = np.zeros(len(_EFFORT), np.int64)
     for table in batches(run, entries, entry, logits=sums is not None):
@@ -232,6 +235,8 @@ def _schema(run: Run, condition: Mapping[str, Any], *, logits: bool) -> dict[str
     staged = {name: kind for name, kind in STAGED.items() if not name.startswith(PASSES)}
     found: dict[str, Any] = {**names, **(staged if condition["kind"] == "attack" else {BATCH_SIZE: pl.Int32()})}
     found |= {f"signal.{name}": pl.Float64() for name in run.signals}
+    columns = {policy.column for policy in run.policies.values() if isinstance(policy, Sited)} - {GROUP}
+    found |= {f"{META}{column}": pl.String() for column in columns}
     found |= DESIGN if condition["name"] in run.weighted else {}
     return found | ({f"{LOGIT}{k}": pl.Float32() for k in range(len(run.classes))} if logits else {})
 
@@ -246,8 +251,6 @@ def refusal(run: Run) -> str | None:
     """Why the rows of a run cannot be told by counts; None where they can."""
     if run.facts["groups"] is not None:
         return "its images come in groups, and counts do not know which go together"
-    if any(isinstance(policy, Sited) for policy in run.policies.values()):
-        return "it has a policy with thresholds of their own for each site, which counts do not know"
     several = sum(run.planned_rows[name] for name in run.weighted)
     if several > MOST_WEIGHTED:
         return (
@@ -267,12 +270,27 @@ def _spent(table: pl.DataFrame, kept: pl.DataFrame) -> Any:
     return np.array([len(table), *passes[:2], rebatched, *passes[2:]], np.int64)
 
 
+def keys(run: Run) -> list[str]:
+    """The columns by which the rows of a condition are counted."""
+    accepts, sites = (f"{ACCEPTED}{name}" for name in run.policies), isinstance(run.guard, SiteThresholds)
+    return ["split", "label", "predicted", "fooled", *accepts, *([SITE] if sites else [])]
+
+
 def _counted(run: Run, entry: Mapping[str, Any], found: pl.DataFrame) -> pl.DataFrame:
+    told = _key_columns(run, entry, found)
+    return told.group_by(told.columns).agg(count=pl.len().cast(pl.Int64))
+
+
+def _key_columns(run: Run, entry: Mapping[str, Any], found: pl.DataFrame) -> pl.DataFrame:
+    """What is counted of each row: the columns of `keys`."""
     accepted = {f"{ACCEPTED}{name}": pl.Series(run.accepts(policy, found)) for name, policy in run.policies.items()}
     told = found.select("split", "label", "predicted").with_columns(
         fooled=pl.Series(is_fooled(found, entry), dtype=pl.Boolean), **accepted
     )
-    return told.group_by(told.columns).agg(count=pl.len().cast(pl.Int64))
+    if not isinstance(run.guard, SiteThresholds):
+        return told
+    sites, known = run.sites(run.guard.column, found), list(run.guard.thresholds)
+    return told.with_columns(sites.set(~sites.is_in(known), None).alias(SITE))
 
 
 def _in_cells(found: pl.DataFrame, failed: pl.Series, cells: Any) -> pl.DataFrame:
