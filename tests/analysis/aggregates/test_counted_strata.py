@@ -28,15 +28,17 @@ PLAN = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[None, 3], ids=["images", "groups"])
+def folder(request, tmp_path_factory):
     draw = np.random.default_rng(8)
     labels = draw.choice(len(CLASSES), ROWS, p=SHARES)
     clear = 0.5 + draw.uniform(0.0, 0.12, (ROWS, 1)) * patterns()[labels]
     images = (clear + draw.normal(0, 0.2, clear.shape)).clip(0, 1).reshape(-1, 1, 8, 8).astype(np.float32)
     out = tmp_path_factory.mktemp("strata") / "run"
     subject = demur.Classifier(Net().eval(), classes=CLASSES)
-    demur.audit(subject, (torch.from_numpy(images), torch.from_numpy(labels)), out=out, plan=PLAN, risk=0.3)
+    groups = request.param and [f"lot {at // request.param}" for at in range(ROWS)]
+    data = demur.from_tensors(torch.from_numpy(images), torch.from_numpy(labels), classes=CLASSES, groups=groups)
+    demur.audit(subject, data, out=out, plan=PLAN, risk=0.3)
     return out
 
 

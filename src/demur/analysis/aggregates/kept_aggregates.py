@@ -1,19 +1,21 @@
 """What was counted and sampled of a run, kept in its folder as files that are worked out of the others.
 
 `aggregates/` has `facts.json` (of which manifest, by which version of these files), `rows.parquet`, `grid.parquet`,
-`ends.parquet`, `effort.parquet`, `logits.parquet` and `sample-NNN.parquet`, one for each condition in its order.
+`ends.parquet`, `effort.parquet`, `logits.parquet` and `sample-NNN.parquet`, one for each condition in its order; of
+images in groups `groups-….parquet`, too.
 """
 
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.counted_rows import CountedRun
+from demur.analysis.aggregates.group_lines import GroupCounts
 from demur.analysis.aggregates.image_sample import sample_tables
 from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards, refusal
 from demur.analysis.row_sample import RowSample
@@ -21,6 +23,7 @@ from demur.analysis.run_folder import Run
 from demur.errors import RunError
 from demur.files import json_bytes
 from demur.metrics.calibration_sums import CalibrationSums
+from demur.metrics.grouped_calibration import GroupedCalibration
 from demur.records import shard_entries
 from demur.seal import MANIFEST, file_sha256, is_intact, write_sealed
 
@@ -34,6 +37,7 @@ FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
 _VERSION = 4
 _COUNTS = ("rows", "grid", "ends", "effort")
+_GROUPS = tuple(f"groups-{each.name}" for each in fields(GroupCounts))
 
 
 def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> CountedRun | None:
@@ -112,6 +116,7 @@ def _keep(found: CountedRun) -> None:
     run, counts = found.run, found.counts
     assert run.sample is not None
     tables = {name: getattr(counts, name) for name in _COUNTS} | {"logits": run.sample.logits}
+    tables |= {} if counts.groups is None else {f"groups-{name}": each for name, each in counts.groups.tables.items()}
     tables |= {f"sample-{at:03d}": table for at, table in enumerate(run.sample.tables.values())}
     sums = None if counts.calibration is None else counts.calibration.arrays
     facts = {
@@ -132,7 +137,10 @@ def _kept(run: Run) -> CountedRun:
     names = [entry["name"] for entry in run.facts["conditions"]]
     tables = {name: _read(run, f"sample-{at:03d}") for at, name in enumerate(names)}
     rows, grid, ends, effort = (_read(run, name) for name in _COUNTS)
-    counts = ShardCounts(rows, grid, ends, effort, _sums(facts["calibration"]))
+    groups = [_read(run, name) for name in _GROUPS] if run.facts["groups"] is not None else []
+    counts = ShardCounts(
+        rows, grid, ends, effort, _sums(facts["calibration"]), GroupCounts(*groups) if groups else None
+    )
     return _complete(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
 
 
@@ -140,5 +148,8 @@ def _read(run: Run, name: str) -> pl.DataFrame:
     return pl.read_parquet(run.path / FOLDER / f"{name}.parquet")
 
 
-def _sums(kept: Mapping[str, list[float]] | None) -> CalibrationSums | None:
-    return None if kept is None else CalibrationSums(**{name: np.asarray(each) for name, each in kept.items()})
+def _sums(kept: Mapping[str, list[float]] | None) -> CalibrationSums | GroupedCalibration | None:
+    if kept is None:
+        return None
+    sums = GroupedCalibration if "noise" in kept else CalibrationSums
+    return sums(**{name: np.asarray(each) for name, each in kept.items()})
