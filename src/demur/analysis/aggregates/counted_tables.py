@@ -33,23 +33,18 @@ def accuracy(rows: Counted) -> Quantity:
 
 
 def condition_rows(own: CountedRun, sampled: tuple[ConditionRow, ...]) -> tuple[ConditionRow, ...]:
-    """Every condition, over all of its rows; of one with design weights these are in the sample."""
+    """Every condition, over all of its rows; one with design weights, over the sample and at the cost of all."""
     entries = {entry["name"]: entry for entry in own.run.conditions()}
-    return tuple(
-        row if row.condition in own.run.weighted else row.model_copy(update=_condition(own, entries[row.condition]))
-        for row in sampled
-    )
+    return tuple(row.model_copy(update=_condition(own, entries[row.condition])) for row in sampled)
 
 
 def _condition(own: CountedRun, entry: Mapping[str, Any]) -> dict[str, Any]:
-    rows = own.rows(entry["name"])
     spent = own.counts.effort.filter(pl.col("condition") == entry["name"])
-    found = {
-        "n": rows.n,
-        "accuracy": rows.share(~pl.col("fooled")),
-        "forwards": int(spent["kept_forwards"].sum()),
-        "backwards": int(spent["kept_backwards"].sum()),
-    }
+    found: dict[str, Any] = {name: int(spent[f"kept_{name}"].sum()) for name in ("forwards", "backwards")}
+    if entry["name"] in own.run.weighted:
+        return found
+    rows = own.rows(entry["name"])
+    found |= {"n": rows.n, "accuracy": rows.share(~pl.col("fooled"))}
     if own.run.guard is None or is_sized(entry):
         return found
     test, units = own.rows(entry["name"], ["test"]), own.singles(entry["name"], ["test"])

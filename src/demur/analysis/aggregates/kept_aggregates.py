@@ -17,10 +17,9 @@ import polars as pl
 from demur.analysis.aggregates.counted_rows import CountedRun
 from demur.analysis.aggregates.group_lines import GroupCounts
 from demur.analysis.aggregates.image_sample import sample_tables
-from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards, refusal
+from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards
 from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import Run
-from demur.errors import RunError
 from demur.files import json_bytes
 from demur.metrics.calibration_sums import CalibrationSums
 from demur.metrics.grouped_calibration import GroupedCalibration
@@ -41,17 +40,10 @@ _GROUPS = tuple(f"groups-{each.name}" for each in fields(GroupCounts))
 
 
 def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> CountedRun | None:
-    """A run that is counted, as was asked or because of the number of its rows; None where all are to be held.
-
-    Raises:
-        RunError: counts were asked for, and these rows cannot be told by counts.
-    """
+    """A run that is counted, as was asked or because of the number of its rows; None where all are to be held."""
     if rows == "all" or (rows == "auto" and sum(run.planned_rows.values()) <= MOST_ROWS):
         return None
-    why = refusal(run)
-    if why and rows == "counted":
-        raise RunError(f"the rows of {run.path} cannot be counted: {why}. Ask for all rows instead: --rows all.")
-    return None if why else counted_run(run, keep=keep)
+    return counted_run(run, keep=keep)
 
 
 def counted_run(run: Run, *, keep: bool = True) -> CountedRun:

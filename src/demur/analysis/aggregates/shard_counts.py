@@ -33,9 +33,6 @@ def batch_rows(logits: int) -> int:
     return min(_BATCH_ROWS, max(_FEWEST_ROWS, _BATCH_NUMBERS // max(1, logits)))
 
 
-MOST_WEIGHTED = 2_000_000
-"""Rows with design weights that are held, all of them, beside the counts of the others."""
-
 _OWN = ("sample_id", "split", "label", "group", "condition", "predicted", "forwards", "backwards", "error")
 
 
@@ -232,17 +229,6 @@ def _has_logits(run: Run, entries: Sequence[Mapping[str, Any]]) -> bool:
     first = next(entry for entry in entries if entry["condition"] == "clean")
     names = pl.read_parquet_schema(run.path / "records" / f"{first['shard']}.parquet")
     return all(f"{LOGIT}{k}" in names for k in range(len(run.classes)))
-
-
-def refusal(run: Run) -> str | None:
-    """Why the rows of a run cannot be told by counts; None where they can."""
-    several = sum(run.planned_rows[name] for name in run.weighted)
-    if several > MOST_WEIGHTED:
-        return (
-            f"{several:,} of its rows stand for unequal numbers of images, by their design weights, and no more than "
-            f"{MOST_WEIGHTED:,} such rows are held beside the counts"
-        )
-    return None
 
 
 _EFFORT = ("rows", "forwards", "backwards", "rebatched", "kept_forwards", "kept_backwards")
