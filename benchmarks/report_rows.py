@@ -4,10 +4,12 @@ A small audit of noisy patterns gives the run folder its facts, pictures and pol
 many more, written shard by shard as an audit writes them: clean images and 19 corruptions of all of them, two attacks
 on some, ten classes, five signals of logits. `demur report` is then run on the folder in a process of its own.
 
-    python benchmarks/report_rows.py [--quick] [--rows N] [--shard-rows N] [--narrow] [--again] [--keep DIR] [-- …]
+    python benchmarks/report_rows.py [--quick] [--rows N] [--shard-rows N] [--groups N] [--narrow] [--again]
+        [--keep DIR] [-- …]
 
-`--narrow` keeps logits of clean rows alone, `--again` reports twice, `--keep` leaves the folder there, and reports on
-it if it is there already. What follows `--` are options of `demur report`.
+`--groups` puts N images of different labels in each group, `--narrow` keeps logits of clean rows alone, `--again`
+reports twice, `--keep` leaves the folder there, and reports on it if it is there already. What follows `--` are options
+of `demur report`.
 """
 
 import argparse
@@ -67,8 +69,11 @@ plan = {
     "conditions.use": ["clean", "pgd(eps=2/255, keep='worst', steps=5)", "fgsm(eps=2/255)", *conditions],
     "conditions.attacked": 200, "signals.use": %r,
 }
-subject = demur.Classifier(Net(%d).eval(), classes=tuple(f"kind {k}" for k in range(%d)))
-demur.audit(subject, images_and_labels(%d, %d), out=Path(sys.argv[1]), plan=plan, risk=0.1)
+names, each = tuple(f"kind {k}" for k in range(%d)), int(sys.argv[2])
+images, labels = images_and_labels(%d, %d)
+groups = [f"lot {i // each}" for i in range(len(labels))] if each > 1 else None
+data = demur.from_tensors(images, labels, classes=names, groups=groups)
+demur.audit(demur.Classifier(Net(%d).eval(), classes=names), data, out=Path(sys.argv[1]), plan=plan, risk=0.1)
 """
 
 
@@ -81,12 +86,15 @@ class Task:
     first: int
     rows: int
     wide: bool
+    grouped: int
 
 
-def seed_run(run: Path) -> None:
+def seed_run(run: Path, grouped: int) -> None:
     """A small audit; its folder is given other records later."""
-    code = SEED % (CORRUPTIONS, list(SIGNALS), CLASSES, CLASSES, SEED_IMAGES, CLASSES)
-    subprocess.run([sys.executable, "-c", code, str(run)], check=True, cwd=Path(__file__).parent, capture_output=True)
+    code = SEED % (CORRUPTIONS, list(SIGNALS), CLASSES, SEED_IMAGES, CLASSES, CLASSES)
+    subprocess.run(
+        [sys.executable, "-c", code, str(run), str(grouped)], check=True, cwd=Path(__file__).parent, capture_output=True
+    )
 
 
 def logits_of(task: Task, labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -116,6 +124,11 @@ def scores_of(logits: np.ndarray[Any, Any], ordered: np.ndarray[Any, Any]) -> di
     return {f"signal.{name}": values for name, values in found.items()}
 
 
+def group_of(at: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    """The group of each image: the same place in so many twenties, so that it has one split and different labels."""
+    return at // 20 // size * 20 + at % 20
+
+
 def table(task: Task) -> pl.DataFrame:
     """The rows of a shard."""
     attacked, at = task.condition["kind"] == "attack", np.arange(task.first, task.first + task.rows)
@@ -136,6 +149,8 @@ def table(task: Task) -> pl.DataFrame:
         "forwards": np.full(task.rows, 1 + 5 * attacked),
         "backwards": np.full(task.rows, 5 * attacked),
     }
+    if task.grouped > 1:
+        columns["group"] = [f"lot {i}" for i in group_of(at, task.grouped)]
     if attacked:
         columns |= {"distance.linf": np.full(task.rows, task.condition["severity"]), "flags": np.zeros(task.rows)}
         columns |= {"loss.start": np.zeros(task.rows), "loss.kept": np.ones(task.rows), "step": np.ones(task.rows)}
@@ -152,15 +167,16 @@ def written(task: Task, run: Path) -> dict[str, Any]:
     return {"shard": task.name, "condition": task.condition["name"], "rows": task.rows, "sha256": sha256}
 
 
-def tasks(facts: Mapping[str, Any], shard_rows: int, *, narrow: bool) -> Iterator[Task]:
+def tasks(facts: Mapping[str, Any], shard_rows: int, grouped: int, *, narrow: bool) -> Iterator[Task]:
     """Every shard of a run."""
     for number, entry in enumerate(facts["conditions"]):
         for shard, first in enumerate(range(0, entry["rows"], shard_rows)):
             rows = min(shard_rows, entry["rows"] - first)
-            yield Task(f"c{number:03d}-s{shard:04d}", entry, first, rows, not narrow or entry["kind"] == "clean")
+            wide = not narrow or entry["kind"] == "clean"
+            yield Task(f"c{number:03d}-s{shard:04d}", entry, first, rows, wide, grouped)
 
 
-def inflate(run: Path, rows: int, shard_rows: int, *, narrow: bool) -> None:
+def inflate(run: Path, rows: int, shard_rows: int, grouped: int, *, narrow: bool) -> None:
     """Give a run folder so many rows."""
     facts = json.loads((run / "run.json").read_bytes())
     images = rows // (1 + sum(CORRUPTIONS.values()))
@@ -168,12 +184,13 @@ def inflate(run: Path, rows: int, shard_rows: int, *, narrow: bool) -> None:
     names, counts = np.unique(SPLITS[np.arange(images) % 20], return_counts=True)
     facts["splits"] = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
     facts["attacked"] = attacked
+    facts["groups"] = len(np.unique(group_of(np.arange(images), grouped))) if grouped > 1 else None
     for entry in facts["conditions"]:
         entry["rows"] = attacked if entry["kind"] == "attack" else images
     for old in (run / "records").glob("*.parquet"):
         old.unlink()
     with multiprocessing.get_context("spawn").Pool(min(2, os.cpu_count() or 1)) as pool:
-        work = tasks(facts, shard_rows, narrow=narrow)
+        work = tasks(facts, shard_rows, grouped, narrow=narrow)
         entries = list(pool.imap(partial(written, run=run), work, chunksize=16))
     seal.unseal(run, [name for name in seal.read_seal(run) or () if seal.is_derived(name)])
     seal.write_sealed(run, {"run.json": json_bytes(facts), "manifest.json": json_bytes(entries)})
@@ -195,6 +212,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="200,000 rows")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--shard-rows", type=int, default=512, help="512 are the most that an audit writes")
+    parser.add_argument("--groups", type=int, default=1, help="images in each group")
     parser.add_argument("--narrow", action="store_true", help="logits of clean rows alone")
     parser.add_argument("--again", action="store_true", help="report a second time")
     parser.add_argument("--keep", type=Path, help="where the folder is left")
@@ -205,8 +223,8 @@ def main() -> None:
         run = chosen.keep or Path(scratch) / "run"
         began = time.monotonic()
         if not (run / "seal.json").exists():
-            seed_run(run)
-            inflate(run, rows, chosen.shard_rows, narrow=chosen.narrow)
+            seed_run(run, chosen.groups)
+            inflate(run, rows, chosen.shard_rows, chosen.groups, narrow=chosen.narrow)
         made = round(time.monotonic() - began, 1)
         entries = json.loads((run / "manifest.json").read_bytes())
         size = sum(file.stat().st_size for file in (run / "records").iterdir())

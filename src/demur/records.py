@@ -131,7 +131,12 @@ def groups(rows: pl.DataFrame) -> NDArray[np.str_] | None:
     """The unit of independence of each row, its own id where it has no group; None where no row has one."""
     if rows["group"].null_count() == len(rows):
         return None
-    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"].to_numpy()
+    return unit_names(rows).to_numpy()
+
+
+def unit_names(rows: pl.DataFrame) -> pl.Series:
+    """The unit of independence of each row: its group, or else its own id."""
+    return rows.select(pl.coalesce("group", pl.concat_str(pl.lit("image "), "sample_id")))["group"]
 
 
 def frame(columns: Mapping[str, Any], logits: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from demur.analysis.accuracy.team_cost import team
 from demur.analysis.accuracy.unknown_answers import unknown_answers
 from demur.analysis.accuracy.wrong_labels import wrong_labels
 from demur.analysis.aggregates.counted_results import with_counts
-from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.counted_rows import CountedRun
 from demur.analysis.aggregates.kept_aggregates import chosen_counts
 from demur.analysis.attribution.region_tables import attribution
 from demur.analysis.attribution.trust_components import trust

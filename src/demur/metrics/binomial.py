@@ -1,6 +1,7 @@
 """Exact binomial tests and intervals for a share of images, grouped or not."""
 
 import math
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy.special import bdtr, betaincinv, ndtri, stdtrit
 from demur.errors import InputError
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats, Value, ratio
-from demur.metrics.units import unit_codes
+from demur.metrics.unit_sums import UnitSums
 
 
 def wilson(count: float, n: float, level: float = 0.95) -> Estimate:
@@ -149,18 +150,7 @@ def effective_size(values: ArrayLike, groups: NDArray[Any]) -> float:
     the design. Korn & Graubard (1998), "Confidence intervals for proportions with small expected number of positive
     counts estimated from survey data".
     """
-    rows = np.asarray(values, np.float64)
-    codes = unit_codes(groups)[1]
-    n, units = len(rows), int(codes.max(initial=-1)) + 1
-    mean = float(rows.mean()) if n else 0.0
-    spread = float(np.square(rows).sum()) / n - mean**2 if n else 0.0
-    if units < 2 or (rows == mean).all():
-        return units
-    totals = np.bincount(codes, weights=rows - mean)
-    variance = units / (units - 1) * float((totals**2).sum()) / n**2
-    effective = spread / variance if variance > 0 else float(units)
-    few = (stdtrit(n - 1, 0.975) / stdtrit(units - 1, 0.975)) ** 2
-    return min(float(n), effective * float(few))
+    return UnitSums.of(values, groups).effective_size
 
 
 def mean(values: ArrayLike, weights: Floats | None = None) -> Value:
@@ -202,11 +192,19 @@ def proportion(flags: ArrayLike, groups: NDArray[Any] | None = None, several: in
     all at once.
     """
     rows = np.asarray(flags, bool)
-    interval = wilson if several is None else partial(clopper_pearson, several=several)
-    if groups is None:
-        return interval(int(rows.sum()), len(rows))
-    if not len(rows):
+    if groups is not None:
+        return proportion_of(UnitSums.of(rows, groups), several)
+    return _interval(several)(int(rows.sum()), len(rows))
+
+
+def proportion_of(sums: UnitSums, several: int | None = None) -> Estimate:
+    """As `proportion`, of rows in groups of which only sums are known."""
+    if not sums.n:
         return Estimate.undefined("no images", unit="group")
-    share, effective = float(rows.mean()), effective_size(rows, groups)
-    found = interval(share * effective, effective)
-    return Estimate(value=share, low=found.low, high=found.high, n=len(unit_codes(groups)[0]), unit="group")
+    share, effective = sums.total / sums.n, sums.effective_size
+    found = _interval(several)(share * effective, effective)
+    return Estimate(value=share, low=found.low, high=found.high, n=sums.units, unit="group")
+
+
+def _interval(several: int | None) -> Callable[[float, float], Estimate]:
+    return wilson if several is None else partial(clopper_pearson, several=several)

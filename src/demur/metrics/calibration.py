@@ -106,6 +106,21 @@ def ece_of_sums(n: int, surplus: Floats, squares: Floats) -> Estimate:
     return _ece_estimate(share, _bin_noise(covariance, n), n, "image")
 
 
+def ece_of_unit_sums(surplus: Floats, covariance: Floats, units: int) -> Estimate:
+    """As `ece_interval`, of rows in groups of which only sums are known.
+
+    Args:
+        surplus: Σ (right − confidence) of each bin, over the number of rows.
+        covariance: of that over groups.
+        units: how many groups there are.
+    """
+    if units < FEWEST:
+        reason = f"no 95 % interval from {counted(units, 'group')}, only from {FEWEST}" if units else "no images"
+        value = float(np.abs(surplus).sum()) if units else math.nan
+        return Estimate(value=value, low=math.nan, high=math.nan, n=units, unit="group", reason=reason)
+    return _ece_estimate(surplus, _bin_noise(covariance, units), units, "group")
+
+
 def _ece_estimate(surplus: Floats, noise: Floats, units: int, unit: Unit) -> Estimate:
     signs, value = np.sign(surplus), float(np.abs(surplus).sum())
     sure = np.abs(surplus) > _SURE * noise.std(axis=0)

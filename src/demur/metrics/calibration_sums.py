@@ -1,6 +1,7 @@
 """Calibration from sums that add up over any parts of the rows, where no rows can be held."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,8 +13,30 @@ from demur.metrics.calibration import ReliabilityBin, ece_of_sums, row_losses
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats
 
-_BINS = 15
+BINS = 15
+"""Of the confidence, of equal width over [0, 1], the last one included."""
+
 _SIDE = float(ndtri(0.975))
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationRows:
+    """What calibration is made of, one number per row: bin of the confidence, right or not, confidence and losses."""
+
+    place: NDArray[np.intp]
+    right: Floats
+    confidence: Floats
+    surprise: Floats
+    distance: Floats
+
+    @classmethod
+    def of(cls, logits: ArrayLike, labels: ArrayLike) -> "CalibrationRows":
+        """From logits (rows, classes)."""
+        scores, truth = np.asarray(logits, np.float64), np.asarray(labels, np.intp)
+        sure = softmax(scores, axis=1).max(axis=1) if len(scores) else np.zeros(0)
+        right = (scores.argmax(axis=1) == truth).astype(np.float64)
+        place = np.digitize(sure, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+        return cls(place, right, sure, *row_losses(scores, truth))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +60,15 @@ class CalibrationSums:
     @classmethod
     def empty(cls) -> "CalibrationSums":
         """Of no rows."""
-        return cls(*(np.zeros(_BINS) for _ in range(4)), *(np.zeros(2) for _ in range(2)))
+        return cls(*(np.zeros(BINS) for _ in range(4)), *(np.zeros(2) for _ in range(2)))
 
     def plus(self, logits: ArrayLike, labels: ArrayLike) -> "CalibrationSums":
         """Some more rows, from their logits (rows, classes)."""
-        scores, truth = np.asarray(logits, np.float64), np.asarray(labels, np.intp)
-        sure = softmax(scores, axis=1).max(axis=1) if len(scores) else np.zeros(0)
-        right = (scores.argmax(axis=1) == truth).astype(np.float64)
-        surprise, distance = row_losses(scores, truth)
-        place = np.digitize(sure, np.linspace(0, 1, _BINS + 1)[1:-1], right=True)
-        more = (_by_bin(place, each) for each in (np.ones(len(sure)), right, sure, np.square(right - sure)))
-        own = (np.array([each.sum(), np.square(each).sum()]) for each in (surprise, distance))
+        rows = CalibrationRows.of(logits, labels)
+        off = np.square(rows.right - rows.confidence)
+        numbers = (np.ones(len(off)), rows.right, rows.confidence, off)
+        more = (np.bincount(rows.place, each, minlength=BINS).astype(np.float64) for each in numbers)
+        own = (np.array([each.sum(), np.square(each).sum()]) for each in (rows.surprise, rows.distance))
         return CalibrationSums(*(a + b for a, b in zip(self.arrays.values(), (*more, *own), strict=True)))
 
     @property
@@ -73,21 +94,23 @@ class CalibrationSums:
     @property
     def reliability(self) -> tuple[ReliabilityBin, ...]:
         """Confidence against accuracy, bin by bin."""
-        edges = np.linspace(0, 1, _BINS + 1)
-        return tuple(
-            ReliabilityBin(
-                low=float(edges[at]),
-                high=float(edges[at + 1]),
-                n=int(self.n[at]),
-                confidence=float(self.confidence[at] / self.n[at]) if self.n[at] else math.nan,
-                accuracy=wilson(int(self.right[at]), int(self.n[at])),
-            )
-            for at in range(_BINS)
+        accuracies = [wilson(int(right), int(n)) for right, n in zip(self.right, self.n, strict=True)]
+        return reliability_of(self.n, self.confidence, accuracies)
+
+
+def reliability_of(n: Floats, confidence: Floats, accuracies: Sequence[Estimate]) -> tuple[ReliabilityBin, ...]:
+    """The bins, from how many rows each has and the sum of their confidences."""
+    edges = np.linspace(0, 1, BINS + 1)
+    return tuple(
+        ReliabilityBin(
+            low=float(edges[at]),
+            high=float(edges[at + 1]),
+            n=int(n[at]),
+            confidence=float(confidence[at] / n[at]) if n[at] else math.nan,
+            accuracy=accuracies[at],
         )
-
-
-def _by_bin(place: NDArray[np.intp], values: Floats) -> Floats:
-    return np.bincount(place, values, minlength=_BINS).astype(np.float64)
+        for at in range(BINS)
+    )
 
 
 def _mean(sums: Floats, n: int) -> Estimate:

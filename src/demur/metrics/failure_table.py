@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from demur.metrics.binomial import mean, proportion, wilson
+from demur.metrics.binomial import mean, proportion
 from demur.metrics.estimate import Estimate
 from demur.metrics.ranking import Floats, Value
 from demur.metrics.stratified import Design, design_share
@@ -46,7 +46,7 @@ def failure_table(
         return proportion(of[among], own) if design is None else design_share(of[among], design.only(among), own)
 
     everywhere = np.ones(len(errors), bool)
-    return _table(
+    return failure_table_of(
         accuracy=share(~errors, everywhere),
         flagged=share(flagged, everywhere),
         accuracy_unflagged=share(~errors, ~flagged),
@@ -58,27 +58,8 @@ def failure_table(
     )
 
 
-def failure_table_of(answered: tuple[int, int], flagged: tuple[int, int]) -> FailureTable:
-    """The failure table of independent rows that were counted: right and wrong ones answered, right and wrong flagged.
-
-    >>> failure_table_of((80, 5), (10, 5)).errors_caught.value
-    0.5
-    """
-    (kept, missed), (spent, caught) = answered, flagged
-    right, errors, n = kept + spent, missed + caught, kept + missed + spent + caught
-    return _table(
-        accuracy=wilson(right, n),
-        flagged=wilson(spent + caught, n),
-        accuracy_unflagged=wilson(kept, kept + missed),
-        accuracy_flagged=wilson(spent, spent + caught),
-        errors_caught=wilson(caught, errors),
-        precision=wilson(caught, spent + caught),
-        fpr=wilson(spent, right),
-        kept=wilson(kept, right),
-    )
-
-
-def _table(*, kept: Estimate, **shares: Estimate) -> FailureTable:
+def failure_table_of(*, kept: Estimate, **shares: Estimate) -> FailureTable:
+    """The failure table of shares that were worked out already; `kept` is that of right answers which are given."""
     return FailureTable(**shares, balanced_accuracy=_balanced(shares["errors_caught"], kept))
 
 

@@ -1,5 +1,6 @@
 """Intervals of what a ranking of errors is worth, where AUROC is not what is asked for."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -128,22 +129,23 @@ def _accepted(scores: Floats, flags: NDArray[np.bool_], units: NDArray[Any] | No
         return errors.cumsum()[last], answers[last], answers[last]
     ends = np.unique(np.flatnonzero(last)[np.linspace(0, last.sum() - 1, _STEPS).astype(int)]) + 1
     codes = np.unique(units, return_inverse=True)[1][order]
-    place, count = np.searchsorted(ends, np.arange(len(scores)), side="right"), int(codes.max()) + 1
-    tables = []
-    for weights in (errors, np.ones(len(scores))):
-        table = np.bincount(place * count + codes, weights, minlength=len(ends) * count)
-        tables.append(table.reshape(len(ends), count).cumsum(axis=0))
-    return tables[0].sum(axis=1), tables[1].sum(axis=1), _effective(*tables)
+    failed, answered = (np.zeros(int(codes.max()) + 1) for _ in range(2))
+    found = []
+    for first, end in itertools.pairwise([0, *ends]):  # one threshold after the other: all beside each other take much
+        failed += np.bincount(codes[first:end], errors[first:end], minlength=len(failed))
+        answered += np.bincount(codes[first:end], minlength=len(failed))
+        found.append((failed.sum(), answered.sum(), _effective(failed, answered)))
+    total, accepted, sizes = np.array(found, np.float64).T
+    return total, accepted, sizes
 
 
-def _effective(errors: Floats, answers: Floats) -> Floats:
-    """As `effective_size`, of the errors among the answers of each unit (thresholds, units)."""
-    total = answers.sum(axis=1, keepdims=True)
-    share = errors.sum(axis=1, keepdims=True) / total
-    units = (answers > 0).sum(axis=1)
-    spread = (share * (1 - share))[:, 0]
-    off = np.square(errors - share * answers).sum(axis=1) / total[:, 0] ** 2 * units / np.maximum(units - 1, 1)
-    return np.where((off > 0) & (spread > 0), np.minimum(total[:, 0], spread / np.maximum(off, 1e-300)), units)
+def _effective(errors: Floats, answers: Floats) -> float:
+    """As `effective_size`, of the errors among the answers of each unit (units,)."""
+    total, units = answers.sum(), int((answers > 0).sum())
+    share = errors.sum() / total
+    spread = share * (1 - share)
+    off = np.square(errors - share * answers).sum() / total**2 * units / max(units - 1, 1)
+    return float(min(total, spread / max(off, 1e-300))) if off > 0 and spread > 0 else float(units)
 
 
 def _too_few(flags: NDArray[np.bool_], units: NDArray[Any] | None, unit: Unit) -> str | None:

@@ -1,6 +1,5 @@
 """Fixed-sequence testing of thresholds that stand between neighbouring scores."""
 
-import hashlib
 import sys
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from demur.errors import InputError
 from demur.metrics.binomial import labels_without_error, p_value, power_start
 from demur.metrics.estimate import Unit
 from demur.metrics.ranking import nearest
-from demur.metrics.units import unit_codes
+from demur.metrics.units import id_hashes, unit_codes
 from demur.policies.policy import Flags, Floats
 from demur.policies.tolerance import EXACT, Tolerance
 
@@ -84,7 +83,7 @@ class Calibration:
         if self.groups is None:
             return self
         names, codes = unit_codes(self.groups)
-        order = np.arange(len(self)) if self.ids is None else np.argsort(_hashes(self.ids), kind="stable")
+        order = np.arange(len(self)) if self.ids is None else np.argsort(id_hashes(self.ids), kind="stable")
         chosen = np.empty(len(names), np.intp)
         chosen[codes[order[::-1]]] = order[::-1]  # of what is written to one place the last stays, the smallest hash
         return self.rows(chosen)
@@ -120,11 +119,6 @@ class Calibration:
         low, high = self.reach
         wrong = np.asarray(self.wrong, bool)
         return tuple(np.sort(ends) for ends in (high[~wrong], low[wrong], high, low))
-
-
-def _hashes(names: Sequence[str]) -> NDArray[np.uint64]:
-    digests = b"".join([hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names])
-    return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
 ACCEPT_ALL = sys.float_info.max

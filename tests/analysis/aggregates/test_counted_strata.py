@@ -10,10 +10,10 @@ from tests.analysis.aggregates.test_counted_results import CLASSES, Net, pattern
 
 import demur
 from demur.analysis import write_results
-from demur.analysis.aggregates import image_sample, kept_aggregates, shard_counts
+from demur.analysis.aggregates import image_sample, kept_aggregates
 from demur.analysis.run_folder import open_run
-from demur.errors import RunError
-from demur.records import shard_entries
+from demur.metrics.stratified import Design, design_share
+from demur.records import DRAWN, STANDS_FOR, STRATUM, shard_entries
 
 ROWS = 900
 SHARES = (0.4, 0.4, 0.1, 0.07, 0.03)
@@ -28,15 +28,17 @@ PLAN = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[None, 3], ids=["images", "groups"])
+def folder(request, tmp_path_factory):
     draw = np.random.default_rng(8)
     labels = draw.choice(len(CLASSES), ROWS, p=SHARES)
     clear = 0.5 + draw.uniform(0.0, 0.12, (ROWS, 1)) * patterns()[labels]
     images = (clear + draw.normal(0, 0.2, clear.shape)).clip(0, 1).reshape(-1, 1, 8, 8).astype(np.float32)
     out = tmp_path_factory.mktemp("strata") / "run"
     subject = demur.Classifier(Net().eval(), classes=CLASSES)
-    demur.audit(subject, (torch.from_numpy(images), torch.from_numpy(labels)), out=out, plan=PLAN, risk=0.3)
+    groups = request.param and [f"lot {at // request.param}" for at in range(ROWS)]
+    data = demur.from_tensors(torch.from_numpy(images), torch.from_numpy(labels), classes=CLASSES, groups=groups)
+    demur.audit(subject, data, out=out, plan=PLAN, risk=0.3)
     return out
 
 
@@ -107,10 +109,80 @@ def test_targets_that_are_weighted_are_told_of_the_rows_that_are_held(held, coun
         assert own["error"]["positives"] == other["error"]["positives"]
 
 
-def test_more_weighted_rows_than_can_be_held_are_refused(folder, monkeypatch):
-    monkeypatch.setattr(shard_counts, "MOST_WEIGHTED", 100)
-    with pytest.raises(RunError, match=r"stand for unequal numbers of images.*no more than 100 such rows"):
-        kept_aggregates.chosen_counts(open_run(folder), "counted")
+@pytest.fixture
+def thinned(folder, monkeypatch):
+    """The run of which only half of the weighted rows are held, and at least five of each stratum."""
+    run = open_run(folder)
+    monkeypatch.setattr(image_sample, "WEIGHTED_ROWS", sum(run.planned_rows[name] for name in run.weighted) // 2)
+    monkeypatch.setattr(image_sample, "_LEAST", 5)
+    return run, kept_aggregates.counted_run(run, keep=False).run
+
+
+def test_of_more_weighted_rows_than_are_held_some_of_each_stratum_stand_for_all(thinned):
+    run, found = thinned
+    for name in run.weighted:
+        every, some = run.drawn(name), found.drawn(name)
+        assert 0.3 * len(every) < len(some) < 0.8 * len(every)
+        assert some.select("sample_id").to_series().to_list() == [
+            each for each in every["sample_id"].to_list() if each in set(some["sample_id"])
+        ]
+        strata = every.group_by(STRATUM).agg(pl.len().alias("all"), pl.col(STANDS_FOR).sum().alias("sum"))
+        left = some.group_by(STRATUM).agg(
+            pl.len(), pl.col(STANDS_FOR).sum(), pl.col(STANDS_FOR).n_unique().alias("weights"), pl.col(DRAWN).unique()
+        )
+        both = strata.join(left, on=STRATUM, how="left")
+        assert both["len"].null_count() == 0
+        assert (both["len"] >= both["all"].clip(upper_bound=5)).all()
+        assert both[STANDS_FOR].to_numpy() == pytest.approx(both["sum"].to_numpy())
+        assert (both["weights"] == 1).all()
+        assert both[DRAWN].explode().to_list() == both["len"].to_list()
+        assert set(found.rows(name)["sample_id"]) <= set(run.rows(name)["sample_id"])
+
+
+def test_the_report_of_some_weighted_rows_says_what_all_say_within_its_intervals(thinned, held, folder, tmp_path):
+    run, _ = thinned
+    found = write_results(shutil.copytree(folder, tmp_path / "run"), rows="counted")
+    for row, every in zip(found.conditions, held.conditions, strict=True):
+        own = run.planned_rows[row.condition]
+        assert (row.forwards, row.backwards) == (every.forwards, every.backwards), own
+        if row.condition in run.weighted:
+            assert row.n < every.n
+            assert row.accuracy.low <= every.accuracy.value <= row.accuracy.high
+            assert row.accuracy.high - row.accuracy.low > every.accuracy.high - every.accuracy.low
+        else:
+            assert plain(row) == plain(every)
+
+
+def test_which_rows_of_a_stratum_are_kept():
+    draw = np.random.default_rng(0)
+    strata = np.repeat([0, 1, 3], [4000, 40, 10]).astype(np.int32)
+    hashes = draw.integers(0, 2**64, len(strata), dtype=np.uint64)
+    last, kept = image_sample.thinning(strata, hashes, 0.25)
+    for number, count in ((0, 4000), (1, 40), (3, 10)):
+        own = np.sort(hashes[strata == number])
+        expected = max(int((own < 2**62).sum()), min(count, 30))
+        assert kept[number] == expected
+        assert last[number] >= own[expected - 1]
+        assert expected == count or last[number] < own[expected]
+    assert kept[2] == 0
+
+
+def test_some_rows_of_each_stratum_tell_the_share_of_all_on_average():
+    draw = np.random.default_rng(1)
+    strata = np.repeat([0, 1], [600, 60]).astype(np.int32)
+    weights, flags = np.where(strata == 0, 10.0, 1.0), draw.random(660) < np.where(strata == 0, 0.1, 0.6)
+    truth, found, held = float((weights * flags).sum() / weights.sum()), [], 0
+    for _ in range(600):
+        hashes = draw.integers(0, 2**64, len(strata), dtype=np.uint64)
+        last, kept = image_sample.thinning(strata, hashes, 0.2)
+        chosen = hashes <= last[strata]
+        count = np.array([600, 60])[strata[chosen]]
+        own = weights[chosen] * count / kept[strata[chosen]]
+        estimate = design_share(flags[chosen], Design(own, strata[chosen], kept[strata[chosen]]))
+        found.append(estimate.value)
+        held += estimate.low <= truth <= estimate.high
+    assert np.mean(found) == pytest.approx(truth, abs=4 * np.std(found) / np.sqrt(len(found)))
+    assert held >= 0.94 * 600
 
 
 def test_the_passes_of_weighted_conditions_are_counted_once(folder, monkeypatch):

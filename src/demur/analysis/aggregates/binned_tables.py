@@ -14,7 +14,7 @@ from demur.analysis.accuracy.chart_data import (
     RiskCoverage,
     risk_coverage_table,
 )
-from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.counted_rows import CountedRun
 from demur.analysis.quantity import Quantity
 from demur.analysis.signals.signal_ranking import SignalRow, TargetRow
 from demur.metrics.estimate import Estimate
@@ -106,15 +106,18 @@ def signal_rows(grid: Grid, sampled: tuple[SignalRow, ...], risk: float) -> tupl
 
 def _target(grid: Grid, row: SignalRow, target: TargetRow, risk: float) -> TargetRow:
     if target.target == "error":
-        counts = grid.errors(row.name, None if row.fit_images is None else ["test"])
+        splits = None if row.fit_images is None else ["test"]
+        counts = grid.errors(row.name, splits)
         of = {**counts.metrics, "coverage_at_risk": counts.coverage_at_risk(risk)}
     elif target.target == "shift" and not grid.own.run.weighted.intersection(grid.corrupted):
-        counts = grid.shift(row.name)
+        counts, splits = grid.shift(row.name), ["test"]
         of = {name: counts.metrics[name] for name in ("auroc", "fpr95")}
     else:
         return target
-    told = {name: _number(grid, row.name, name, found, getattr(target, name), counts.n) for name, found in of.items()}
-    if target.target == "error" and told["auroc"] is not target.auroc:
+    clean = grid.own.rows("clean", splits)  # which has an image of every group
+    n = counts.n if clean.unit == "image" else clean.units
+    told = {name: _number(grid, row.name, name, found, getattr(target, name), n) for name, found in of.items()}
+    if target.target == "error" and clean.unit == "image" and told["auroc"] is not target.auroc:
         told["auroc"] = Quantity.of(counts.auroc())
     sizes = {"positives": int(counts.positive.sum()), "negatives": int(counts.negative.sum())}
     return target.model_copy(update=sizes | told)
@@ -127,7 +130,7 @@ def _number(grid: Grid, signal: str, name: str, found: Binned, sampled: Quantity
     it is known which rows go together.
     """
     if np.isnan(found.value):
-        return Quantity.of(Estimate.undefined("undefined here: no right or no wrong answers", n=n))
+        return Quantity.of(Estimate.undefined("undefined here: no right or no wrong answers", n=n, unit=sampled.unit))
     if found.slack > (sampled.high - sampled.low) / 2:
         return sampled
     value = grid.number(signal, WORDS[name], found)

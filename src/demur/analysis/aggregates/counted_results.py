@@ -8,7 +8,7 @@ import polars as pl
 from demur.analysis.accuracy.overall import corruption_map, worst_class
 from demur.analysis.aggregates import binned_tables, counted_tables
 from demur.analysis.aggregates.binned_tables import Grid
-from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.counted_rows import CountedRun
 from demur.analysis.results import Aggregates, Results
 from demur.analysis.row_design import alike
 from demur.analysis.verdict.checks import CONFIRMATION, confirmation
@@ -34,7 +34,7 @@ def with_counts(own: CountedRun, sampled: Results, purpose: Mapping[str, Any]) -
             "policies": counted_tables.policy_rows(own, sampled.policies),
             "corruption_map": corruption_map(own.run, told),
             "out_of_scope": out_of_scope(conditions, own.run),
-            "random_risk": own.unfitted.share(pl.col("predicted") != pl.col("label")).value,
+            "random_risk": own.unfitted.share(pl.col("wrong")).value,
             "oracle": binned_tables.oracle_curve(own),
             "signals": binned_tables.signal_rows(grid, sampled.signals, risk),
             "curves": binned_tables.curves(grid),
@@ -74,7 +74,7 @@ def _confirmed(own: CountedRun, check: Check) -> Check:
     guard = own.run.guard
     if check.name != CONFIRMATION or guard is None or not own.run.has_test_rows:
         return check
-    return confirmation(guard, own.parts(own.rows("clean", ["test"])))
+    return confirmation(guard, own.parts("clean"))
 
 
 def _aggregates(own: CountedRun, grid: Grid) -> Aggregates:

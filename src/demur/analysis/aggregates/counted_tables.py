@@ -1,7 +1,6 @@
 """Tables that counts of all rows tell exactly: accuracy, classes, confusions, the guarantee, policies."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,9 @@ import polars as pl
 
 from demur.analysis.accuracy.confusions import MANY, Answer, ConfusionPair, Confusions
 from demur.analysis.accuracy.overall import ClassRow, ConditionRow, Measure
-from demur.analysis.aggregates.shard_counts import ACCEPTED, ShardCounts
+from demur.analysis.aggregates.counted_rows import WRONG, Counted, CountedRun
+from demur.analysis.aggregates.group_views import CLASSES, PAIRS, policy_view
+from demur.analysis.aggregates.row_counts import ACCEPTED, SITE
 from demur.analysis.quantity import Quantity
 from demur.analysis.robustness.attack_tables import is_sized
 from demur.analysis.run_folder import Run
@@ -18,140 +19,76 @@ from demur.analysis.verdict.guarantees import GuaranteePart
 from demur.analysis.verdict.imbalance import Alike, ConstantAnswer, PositiveBound
 from demur.analysis.verdict.verdict import Guarantee
 from demur.metrics import p_value, risk_upper_bound
-from demur.metrics.binomial import clopper_pearson, wilson
-from demur.metrics.failure_table import failure_table_of
-from demur.policies import Certificate, ClassThreshold
+from demur.metrics.estimate import Estimate, Unit
+from demur.metrics.failure_table import FailureTable, failure_table_of
+from demur.policies import Certificate, CertifiedPolicy, ClassThreshold, SiteThresholds
 from demur.policies.keeping import Part, judged
 
 _PAIRS, _ANSWERS = 40, 3
-_WRONG = pl.col("predicted") != pl.col("label")
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Lines of counts, of some conditions or classes."""
-
-    table: pl.DataFrame
-
-    def where(self, *chosen: Any) -> "Counted":
-        """The lines of which all this is true."""
-        return Counted(self.table.filter(*chosen))
-
-    @property
-    def n(self) -> int:
-        """How many rows they are of."""
-        return int(self.table["count"].sum())
-
-    def number(self, *chosen: Any) -> int:
-        """How many of the rows are so."""
-        return self.where(*chosen).n
-
-    def share(self, *chosen: Any) -> Quantity:
-        """The share of the rows that are so."""
-        return Quantity.of(wilson(self.number(*chosen), self.n))
-
-
-@dataclass(frozen=True)
-class CountedRun:
-    """A run beside the counts of all of its rows."""
-
-    run: Run
-    counts: ShardCounts
-
-    def rows(self, condition: str, splits: Collection[str] | None = None) -> Counted:
-        """The counts of a condition, of some splits if asked."""
-        own = self.counts.rows.filter(pl.col("condition") == condition)
-        return Counted(own if splits is None else own.filter(pl.col("split").is_in(list(splits))))
-
-    @property
-    def unfitted(self) -> Counted:
-        """Clean rows for numbers that no label was fitted for."""
-        if self.run.has_test_rows:
-            return self.rows("clean", ["test"])
-        return self.rows("clean").where(pl.col("split") != "fit")
-
-    @property
-    def answered(self) -> Any:
-        """Whether the guard answers; true of all rows where there is no guard."""
-        return pl.lit(value=True) if self.run.guard is None else pl.col(f"{ACCEPTED}{self.run.chosen_policy}")
-
-    def parts(self, rows: Counted) -> tuple[Part, ...]:
-        """The shares that the guarantee is about, on these rows."""
-        guard = self.run.guard
-        if guard is None:
-            return ()
-        if not isinstance(guard, ClassThreshold):
-            return (self._part(None, guard.certificate.risk, rows, among_all=False),)
-        return tuple(
-            self._part(each.name, each.risk, rows.where(pl.col("label") == k), among_all=True)
-            for k, each in enumerate(guard.certificate.classes)
-        )
-
-    def _part(self, name: str | None, risk: float, rows: Counted, *, among_all: bool) -> Part:
-        answers, errors = rows.number(self.answered), rows.number(self.answered, _WRONG)
-        return Part(name=name, risk=risk, n=rows.n, answers=answers, errors=errors, of=rows.n if among_all else answers)
 
 
 def accuracy(rows: Counted) -> Quantity:
     """The share of right answers."""
-    return rows.share(~_WRONG)
+    return rows.share(~WRONG)
 
 
 def condition_rows(own: CountedRun, sampled: tuple[ConditionRow, ...]) -> tuple[ConditionRow, ...]:
-    """Every condition, over all of its rows; of one with design weights these are in the sample."""
+    """Every condition, over all of its rows; one with design weights, over the sample and at the cost of all."""
     entries = {entry["name"]: entry for entry in own.run.conditions()}
-    return tuple(
-        row if row.condition in own.run.weighted else row.model_copy(update=_condition(own, entries[row.condition]))
-        for row in sampled
-    )
+    return tuple(row.model_copy(update=_condition(own, entries[row.condition])) for row in sampled)
 
 
 def _condition(own: CountedRun, entry: Mapping[str, Any]) -> dict[str, Any]:
-    rows = own.rows(entry["name"])
     spent = own.counts.effort.filter(pl.col("condition") == entry["name"])
-    found = {
-        "n": rows.n,
-        "accuracy": rows.share(~pl.col("fooled")),
-        "forwards": int(spent["kept_forwards"].sum()),
-        "backwards": int(spent["kept_backwards"].sum()),
-    }
+    found: dict[str, Any] = {name: int(spent[f"kept_{name}"].sum()) for name in ("forwards", "backwards")}
+    if entry["name"] in own.run.weighted:
+        return found
+    rows = own.rows(entry["name"])
+    found |= {"n": rows.n, "accuracy": rows.share(~pl.col("fooled"))}
     if own.run.guard is None or is_sized(entry):
         return found
-    test = own.rows(entry["name"], ["test"])
-    given = test.where(own.answered)
+    test, units = own.rows(entry["name"], ["test"]), own.singles(entry["name"], ["test"])
+    given = units.where(own.answered)
     return found | {
         "answers": given.n,
-        "wrong_answers": given.number(_WRONG),
+        "wrong_answers": given.number(WRONG),
         "coverage": test.share(own.answered),
-        "risk": given.share(_WRONG),
-        "holds": judged(own.parts(test)) if entry.get("keep") != "nearest" else None,
+        "risk": test.where(own.answered).share(WRONG),
+        "holds": judged(own.parts(entry["name"])) if entry.get("keep") != "nearest" else None,
     }
 
 
 def class_rows(own: CountedRun) -> tuple[ClassRow, ...]:
     """Every class over clean test rows, by true label; without any, over all rows and without the guard."""
-    test, guarded = own.unfitted, own.run.guard is not None and own.run.has_test_rows
+    test, guarded = own.unfitted_rows(CLASSES), own.run.guard is not None and own.run.has_test_rows
     several = test.table["label"].n_unique()
     found = []
     for k, name in enumerate(own.run.classes):
         rows = test.where(pl.col("label") == k)
         given = rows.where(own.answered) if guarded else rows
-        counts: dict[Measure, tuple[int, int]] = {"accuracy": (rows.number(~_WRONG), rows.n)}
+        shares: dict[Measure, tuple[Counted, Any]] = {"accuracy": (rows, ~WRONG)}
         if guarded:
-            counts |= {"coverage": (given.n, rows.n), "risk": (given.number(_WRONG), given.n)}
-        shares = {part: Quantity.of(clopper_pearson(*of, several)) for part, of in counts.items()}
+            shares |= {"coverage": (rows, own.answered), "risk": (given, WRONG)}
+        every, alone = (_estimates(shares, most, test.unit) for most in (several, 1))
         found.append(
             ClassRow(
                 name=name,
                 n=rows.n,
-                accuracy=shares["accuracy"],
-                coverage=shares.get("coverage"),
-                risk=shares.get("risk"),
-                alone={part: Quantity.of(clopper_pearson(*of, 1)) for part, of in counts.items()},
-                wrong_answers=_wrong_answers(own.run, given.where(_WRONG)),
+                accuracy=every["accuracy"],
+                coverage=every.get("coverage"),
+                risk=every.get("risk"),
+                alone=alone,
+                wrong_answers=_wrong_answers(own.run, given.where(WRONG)),
             )
         )
     return tuple(found)
+
+
+def _estimates(shares: Mapping[Measure, tuple[Counted, Any]], several: int, unit: Unit) -> dict[Measure, Quantity]:
+    return {
+        name: Quantity.of(rows.estimate(flagged, several=several, unit=unit))
+        for name, (rows, flagged) in shares.items()
+    }
 
 
 def _wrong_answers(run: Run, rows: Counted) -> tuple[Answer, ...]:
@@ -178,18 +115,17 @@ def confusion(own: CountedRun) -> tuple[tuple[int, ...], ...]:
 
 def confusions(own: CountedRun) -> Confusions:
     """The most frequent confusions of clean held-out images."""
-    rows, size = own.rows("clean"), len(own.run.classes)
-    found = confusion_counts(rows.where(_WRONG))
+    rows, size = own.rows("clean", view=PAIRS), len(own.run.classes)
+    found = confusion_counts(rows.where(WRONG))
     listed = found.sort("count", "label", "predicted", descending=[True, False, False])
     listed = listed.filter(pl.col("count") > 1).head(_PAIRS)
-    of = dict(rows.table.group_by("label").agg(pl.col("count").sum()).rows())
-    errors, names, several = rows.number(_WRONG), own.run.classes, size * (size - 1)
+    errors, names, several = rows.number(WRONG), own.run.classes, size * (size - 1)
     pairs = tuple(
         ConfusionPair(
             label=names[label],
             predicted=names[answer],
             n=count,
-            share=Quantity.of(clopper_pearson(count, of[label], several)),
+            share=rows.where(pl.col("label") == label).share(pl.col("predicted") == answer, several=several),
         )
         for label, answer, count in listed.rows()
     )
@@ -202,15 +138,15 @@ def guarantee(own: CountedRun, sampled: Guarantee | None) -> Guarantee | None:
     if sampled is None:
         return None
     test, bare = own.rows("clean", ["test"]), own.unfitted
-    given, parts = test.where(own.answered), own.parts(test)
+    units, given, parts = own.singles("clean", ["test"]), test.where(own.answered), own.parts("clean")
     return sampled.model_copy(
         update={
-            "test_n": test.n,
-            "test_answers": given.n,
-            "test_wrong": given.number(_WRONG),
+            "test_n": units.n,
+            "test_answers": units.number(own.answered),
+            "test_wrong": units.number(own.answered, WRONG),
             "coverage": test.share(own.answered),
-            "test_risk": given.share(_WRONG),
-            "risk_without_guard": bare.share(_WRONG),
+            "test_risk": given.share(WRONG),
+            "risk_without_guard": bare.share(WRONG),
             "parts": tuple(_of_part(row, part) for row, part in zip(sampled.parts, parts, strict=False)),
         }
     )
@@ -231,46 +167,72 @@ def policy_rows(own: CountedRun, sampled: tuple[PolicyRow, ...]) -> tuple[Policy
 
 
 def _policy_row(own: CountedRun, name: str, condition: str, splits: tuple[str, ...]) -> PolicyRow:
-    rows, accepted = own.rows(condition, splits), pl.col(f"{ACCEPTED}{name}")
-    answered, flagged = (
-        (part.number(~_WRONG), part.number(_WRONG)) for part in (rows.where(accepted), rows.where(~accepted))
-    )
-    numbers = {key: Quantity.of(estimate) for key, estimate in vars(failure_table_of(answered, flagged)).items()}
+    rows, accepted = own.rows(condition, splits, policy_view(name)), pl.col(f"{ACCEPTED}{name}")
+    numbers = {key: Quantity.of(estimate) for key, estimate in vars(_failure_table(rows, accepted)).items()}
     have = tuple(split for split in splits if split in set(rows.table["split"]))
     return PolicyRow(policy=name, condition=condition, splits=have, n=rows.n, **numbers)
 
 
+def _failure_table(rows: Counted, accepted: Any) -> FailureTable:
+    """As `failure_table`."""
+
+    def share(of: Any, among: Counted = rows) -> Estimate:
+        return among.estimate(of, unit=rows.unit)
+
+    right, errors = rows.where(~WRONG), rows.where(WRONG)
+    return failure_table_of(
+        accuracy=share(~WRONG),
+        flagged=share(~accepted),
+        accuracy_unflagged=share(~WRONG, rows.where(accepted)),
+        accuracy_flagged=share(~WRONG, rows.where(~accepted)),
+        errors_caught=share(~accepted, errors),
+        precision=share(WRONG, rows.where(~accepted)),
+        fpr=share(~accepted, right),
+        kept=share(accepted, right),
+    )
+
+
 def constant_answer(own: CountedRun) -> ConstantAnswer | None:
     """The most frequent class of the tune images as the only answer, put through the test of the certificate."""
-    guard, tune, certify = own.run.guard, own.rows("clean", ["tune"]), own.rows("clean", ["certify"])
+    guard, tune, certify = own.run.guard, own.rows("clean", ["tune"]), own.singles("clean", ["certify"])
     if guard is None or not tune.n or not certify.n:
         return None
     labels = tune.table.group_by("label").agg(pl.col("count").sum()).sort("count", "label", descending=[True, False])
     answer = int(labels["label"][0])
-    others, given, made = pl.col("label") != answer, certify.where(own.answered), guard.certificate
-    alike: Alike | None = None
-    if isinstance(made, Certificate) and not isinstance(guard, ClassThreshold):
-        alike = "answered" if _passes(made, given, others) else None
-        alike = "everywhere" if _passes(made, certify, others) else alike
-    name, unit = own.run.classes[answer], made.unit
+    others, given = pl.col("label") != answer, certify.where(own.answered)
+    alike: Alike | None = "answered" if _passes(guard, given, others) else None
+    alike = "everywhere" if _passes(guard, certify, others) else alike
+    name, unit = own.run.classes[answer], guard.certificate.unit
     return ConstantAnswer(answer=name, n=certify.n, others=certify.number(others), unit=unit, alike=alike)
 
 
-def _passes(made: Certificate, rows: Counted, errors: Any) -> bool:
-    return bool(p_value(rows.number(errors), rows.n, made.risk) <= made.level)
+def _passes(guard: CertifiedPolicy, rows: Counted, errors: Any) -> bool:
+    """Whether so many errors among these rows pass the tests of a guarantee; one for every class they never do."""
+
+    def passes(made: Certificate, own: Counted) -> bool:
+        return bool(p_value(own.number(errors), own.n, made.risk) <= made.level)
+
+    match guard:
+        case ClassThreshold():
+            return False
+        case SiteThresholds():
+            sites = guard.certificate.sites
+            return all(passes(each.certificate, rows.where(pl.col(SITE) == each.site)) for each in sites)
+        case _:
+            return passes(guard.certificate, rows)
 
 
 def positive_bound(own: CountedRun, sampled: PositiveBound | None) -> PositiveBound | None:
     """What can be said of the positive class; None where the plan names none."""
     if sampled is None:
         return None
-    chosen, test = pl.col("label") == own.run.classes.index(sampled.positive), own.rows("clean", ["test"])
+    chosen, test = pl.col("label") == own.run.classes.index(sampled.positive), own.singles("clean", ["test"])
     rows = test.where(chosen)
-    found = sampled.model_copy(update={"labels": own.rows("clean", ["certify"]).number(chosen), "n": rows.n})
+    found = sampled.model_copy(update={"labels": own.singles("clean", ["certify"]).number(chosen), "n": rows.n})
     if own.run.guard is None or sampled.delta is None:
         return found
-    errors, coverage = rows.number(own.answered, _WRONG), test.share(own.answered)
+    errors, coverage = rows.number(own.answered, WRONG), test.share(own.answered)
     bound = risk_upper_bound(errors, rows.n, sampled.delta) if rows.n else 1.0
-    rate, informative = rows.share(own.answered, _WRONG), bool(bound < coverage.low)
+    rate, informative = rows.share(own.answered, WRONG), bool(bound < coverage.low)
     update = {"wrong_answers": errors, "bound": bound, "rate": rate, "coverage": coverage, "informative": informative}
     return found.model_copy(update=update)

@@ -1,26 +1,28 @@
 """What was counted and sampled of a run, kept in its folder as files that are worked out of the others.
 
 `aggregates/` has `facts.json` (of which manifest, by which version of these files), `rows.parquet`, `grid.parquet`,
-`ends.parquet`, `effort.parquet`, `logits.parquet` and `sample-NNN.parquet`, one for each condition in its order.
+`ends.parquet`, `effort.parquet`, `logits.parquet` and `sample-NNN.parquet`, one for each condition in its order; of
+images in groups `groups-….parquet`, too.
 """
 
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from demur.analysis.aggregates.counted_tables import CountedRun
+from demur.analysis.aggregates.counted_rows import CountedRun
+from demur.analysis.aggregates.group_lines import GroupCounts
 from demur.analysis.aggregates.image_sample import sample_tables
-from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards, refusal
+from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards
 from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import Run
-from demur.errors import RunError
 from demur.files import json_bytes
 from demur.metrics.calibration_sums import CalibrationSums
+from demur.metrics.grouped_calibration import GroupedCalibration
 from demur.records import shard_entries
 from demur.seal import MANIFEST, file_sha256, is_intact, write_sealed
 
@@ -35,24 +37,18 @@ MOST_LOGITS = 250_000_000
 
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
-_VERSION = 3
+_VERSION = 4
 _COUNTS = ("rows", "grid", "ends", "effort")
+_GROUPS = tuple(f"groups-{each.name}" for each in fields(GroupCounts))
 
 
 def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> CountedRun | None:
-    """A run that is counted, as was asked or because of the number of its rows; None where all are to be held.
-
-    Raises:
-        RunError: counts were asked for, and these rows cannot be told by counts.
-    """
+    """A run that is counted, as was asked or because of the number of its rows; None where all are to be held."""
     planned = run.planned_rows
     few = sum(planned.values()) <= MOST_ROWS and planned.get("clean", 0) * len(run.classes) <= MOST_LOGITS
     if rows == "all" or (rows == "auto" and few):
         return None
-    why = refusal(run)
-    if why and rows == "counted":
-        raise RunError(f"the rows of {run.path} cannot be counted: {why}. Ask for all rows instead: --rows all.")
-    return None if why else counted_run(run, keep=keep)
+    return counted_run(run, keep=keep)
 
 
 def counted_run(run: Run, *, keep: bool = True) -> CountedRun:
@@ -117,6 +113,7 @@ def _keep(found: CountedRun) -> None:
     run, counts = found.run, found.counts
     assert run.sample is not None
     tables = {name: getattr(counts, name) for name in _COUNTS} | {"logits": run.sample.logits}
+    tables |= {} if counts.groups is None else {f"groups-{name}": each for name, each in counts.groups.tables.items()}
     tables |= {f"sample-{at:03d}": table for at, table in enumerate(run.sample.tables.values())}
     sums = None if counts.calibration is None else counts.calibration.arrays
     facts = {
@@ -137,7 +134,10 @@ def _kept(run: Run) -> CountedRun:
     names = [entry["name"] for entry in run.facts["conditions"]]
     tables = {name: _read(run, f"sample-{at:03d}") for at, name in enumerate(names)}
     rows, grid, ends, effort = (_read(run, name) for name in _COUNTS)
-    counts = ShardCounts(rows, grid, ends, effort, _sums(facts["calibration"]))
+    groups = [_read(run, name) for name in _GROUPS] if run.facts["groups"] is not None else []
+    counts = ShardCounts(
+        rows, grid, ends, effort, _sums(facts["calibration"]), GroupCounts(*groups) if groups else None
+    )
     return _complete(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
 
 
@@ -145,5 +145,8 @@ def _read(run: Run, name: str) -> pl.DataFrame:
     return pl.read_parquet(run.path / FOLDER / f"{name}.parquet")
 
 
-def _sums(kept: Mapping[str, list[float]] | None) -> CalibrationSums | None:
-    return None if kept is None else CalibrationSums(**{name: np.asarray(each) for name, each in kept.items()})
+def _sums(kept: Mapping[str, list[float]] | None) -> CalibrationSums | GroupedCalibration | None:
+    if kept is None:
+        return None
+    sums = GroupedCalibration if "noise" in kept else CalibrationSums
+    return sums(**{name: np.asarray(each) for name, each in kept.items()})

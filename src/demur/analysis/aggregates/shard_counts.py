@@ -6,21 +6,24 @@ calibration is made of.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from demur.analysis.robustness.attack_tables import is_fooled
+from demur.analysis.aggregates.group_lines import GroupCounts, GroupedBins, GroupLines, joined
+from demur.analysis.aggregates.group_views import choices, views
+from demur.analysis.aggregates.row_counts import LoneBins, LoneRows, Tally, kinds
 from demur.analysis.row_design import alike
-from demur.analysis.run_folder import Run
+from demur.analysis.run_folder import GROUP, Run
 from demur.errors import RunError
 from demur.metrics.calibration_sums import CalibrationSums
+from demur.metrics.grouped_calibration import GroupedCalibration
 from demur.metrics.score_grid import grid_cells, score_ends
 from demur.policies import Sited
-from demur.records import BATCH_SIZE, COLUMNS, DESIGN, LOGIT, PASSES, STAGED, wrong
+from demur.records import BATCH_SIZE, COLUMNS, DESIGN, LOGIT, META, PASSES, STAGED, wrong
 
 _BATCH_ROWS, _BATCH_NUMBERS, _FEWEST_ROWS = 32_768, 8_000_000, 512
 
@@ -30,37 +33,7 @@ def batch_rows(logits: int) -> int:
     return min(_BATCH_ROWS, max(_FEWEST_ROWS, _BATCH_NUMBERS // max(1, logits)))
 
 
-MOST_WEIGHTED = 2_000_000
-"""Rows with design weights that are held, all of them, beside the counts of the others."""
-
-_COMPACT = 200_000
-"""Lines of counts that are kept before equal ones are added up."""
-
-ACCEPTED = "accepts."
-"""Columns that begin so say whether a policy answers."""
-
 _OWN = ("sample_id", "split", "label", "group", "condition", "predicted", "forwards", "backwards", "error")
-
-
-@dataclass
-class Tally:
-    """Lines of counts, added up now and then."""
-
-    keys: Sequence[str]
-    lines: list[pl.DataFrame] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, counted: pl.DataFrame) -> None:
-        """Some more lines, with a `count` each."""
-        self.lines.append(counted)
-        self.size += counted.height
-        if self.size > _COMPACT:
-            before = self.table()
-            self.lines, self.size = [before], 0
-
-    def table(self) -> pl.DataFrame:
-        """One line for each key, in their order."""
-        return pl.concat(self.lines).group_by(self.keys).agg(pl.col("count").sum()).sort(self.keys)
 
 
 @dataclass(frozen=True)
@@ -68,19 +41,21 @@ class ShardCounts:
     """What one pass counted.
 
     Attributes:
-        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured; where
-            some have design weights, of those drawn alike.
+        rows: `condition split label predicted fooled accepts.<policy>… count` of rows that could be measured, with
+            `site` where the guarantee is by site; where some have design weights, of those drawn alike.
         grid: `condition signal split wrong cell count` of the same rows, of corruptions those that are tested.
         ends: `signal end`, the highest score of each cell in their order; of the last one the highest that was met.
         effort: `condition rows forwards backwards rebatched` of all rows, and the passes of those that take part.
         calibration: the sums of clean rows; None where no logits were kept.
+        groups: what is known of the groups of images; None where images are independent.
     """
 
     rows: pl.DataFrame
     grid: pl.DataFrame
     ends: pl.DataFrame
     effort: pl.DataFrame
-    calibration: CalibrationSums | None
+    calibration: CalibrationSums | GroupedCalibration | None
+    groups: GroupCounts | None = None
 
 
 def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
@@ -89,11 +64,12 @@ def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
     Raises:
         RunError: a shard cannot be read, or is not what the manifest says.
     """
-    sums = CalibrationSums.empty() if _has_logits(run, entries) else None
+    logits = _has_logits(run, entries)
     grids = {signal: ScoreGrid(score_ends(*_sampled(run, signal))) for signal in run.signals}
     parts = [
-        _count(run, entries, entry, grids, sums if entry["kind"] == "clean" else None) for entry in run.conditions()
+        _count(run, entries, entry, grids, logits=logits and entry["kind"] == "clean") for entry in run.conditions()
     ]
+    groups = [part.groups for part in parts if part.groups is not None]
     signals = pl.Enum(run.signals)
     return ShardCounts(
         rows=pl.concat(part.rows for part in parts),
@@ -101,6 +77,7 @@ def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
         ends=pl.concat(grid.table(pl.lit(name, dtype=signals)) for name, grid in grids.items()),
         effort=pl.concat(part.effort for part in parts),
         calibration=next((part.calibration for part in parts if part.calibration), None),
+        groups=joined(groups) if groups else None,
     )
 
 
@@ -139,7 +116,8 @@ class _Part:
     rows: pl.DataFrame
     grid: pl.DataFrame
     effort: pl.DataFrame
-    calibration: CalibrationSums | None
+    calibration: CalibrationSums | GroupedCalibration | None
+    groups: GroupCounts | None
 
 
 def _count(
@@ -147,23 +125,24 @@ def _count(
     entries: Sequence[Mapping[str, Any]],
     entry: Mapping[str, Any],
     grids: Mapping[str, ScoreGrid],
-    sums: CalibrationSums | None,
+    *,
+    logits: bool,
 ) -> _Part:
-    """The rows of one condition; with the sums of calibration where some are given to begin with."""
-    rows = Tally(("split", "label", "predicted", "fooled", *(f"{ACCEPTED}{name}" for name in run.policies)))
+    """The rows of one condition; with the sums of calibration where it has logits."""
+    rows, bins = _counters(run, entry)
     tallies = {signal: Tally(("split", "wrong", "cell")) for signal in grids}
     spent = np.zeros(len(_EFFORT), np.int64)
-    for table in batches(run, entries, entry, logits=sums is not None):
+    for table in batches(run, entries, entry, logits=logits):
         found = _taking_part(run, entry["name"], table)
         spent += _spent(table, found)
         found = alike(found)
-        rows.add(_counted(run, entry, found))
+        rows.add(kinds(run, entry, found), found)
         ranked = found.filter(pl.col("split") == "test") if entry["kind"] == "corruption" else found
         failed = pl.Series(wrong(ranked), dtype=pl.Boolean)
         for signal, tally in tallies.items():
             tally.add(_in_cells(ranked, failed, grids[signal].cells(ranked[f"signal.{signal}"].to_numpy())))
-        if sums is not None:
-            sums = sums.plus(found.select(pl.col(f"^{LOGIT}.*$")).to_numpy(), found["label"].to_numpy())
+        if logits:
+            bins.add(found.select(pl.col(f"^{LOGIT}.*$")).to_numpy(), found)
     conditions = pl.Enum([each["name"] for each in run.conditions()])
     name, signals = pl.lit(entry["name"], dtype=conditions).alias("condition"), pl.Enum(run.signals)
     named = [
@@ -171,7 +150,15 @@ def _count(
         for signal, tally in tallies.items()
     ]
     effort = pl.DataFrame([(entry["name"], *map(int, spent))], schema=["condition", *_EFFORT], orient="row")
-    return _Part(rows.table().select(name, pl.all()), pl.concat(named), effort, sums)
+    (table, groups), sums = rows.counted(), bins.sums() if logits else None
+    named_groups = None if groups is None else groups.named(name)
+    return _Part(table.select(name, pl.all()), pl.concat(named), effort, sums, named_groups)
+
+
+def _counters(run: Run, entry: Mapping[str, Any]) -> tuple[LoneRows | GroupLines, LoneBins | GroupedBins]:
+    if run.facts["groups"] is None:
+        return LoneRows(), LoneBins()
+    return GroupLines(views(run, entry), choices(run, entry)), GroupedBins()
 
 
 def _taking_part(run: Run, condition: str, table: pl.DataFrame) -> pl.DataFrame:
@@ -232,6 +219,8 @@ def _schema(run: Run, condition: Mapping[str, Any], *, logits: bool) -> dict[str
     staged = {name: kind for name, kind in STAGED.items() if not name.startswith(PASSES)}
     found: dict[str, Any] = {**names, **(staged if condition["kind"] == "attack" else {BATCH_SIZE: pl.Int32()})}
     found |= {f"signal.{name}": pl.Float64() for name in run.signals}
+    columns = {policy.column for policy in run.policies.values() if isinstance(policy, Sited)} - {GROUP}
+    found |= {f"{META}{column}": pl.String() for column in columns}
     found |= DESIGN if condition["name"] in run.weighted else {}
     return found | ({f"{LOGIT}{k}": pl.Float32() for k in range(len(run.classes))} if logits else {})
 
@@ -242,21 +231,6 @@ def _has_logits(run: Run, entries: Sequence[Mapping[str, Any]]) -> bool:
     return all(f"{LOGIT}{k}" in names for k in range(len(run.classes)))
 
 
-def refusal(run: Run) -> str | None:
-    """Why the rows of a run cannot be told by counts; None where they can."""
-    if run.facts["groups"] is not None:
-        return "its images come in groups, and counts do not know which go together"
-    if any(isinstance(policy, Sited) for policy in run.policies.values()):
-        return "it has a policy with thresholds of their own for each site, which counts do not know"
-    several = sum(run.planned_rows[name] for name in run.weighted)
-    if several > MOST_WEIGHTED:
-        return (
-            f"{several:,} of its rows stand for unequal numbers of images, by their design weights, and no more than "
-            f"{MOST_WEIGHTED:,} such rows are held beside the counts"
-        )
-    return None
-
-
 _EFFORT = ("rows", "forwards", "backwards", "rebatched", "kept_forwards", "kept_backwards")
 
 
@@ -265,14 +239,6 @@ def _spent(table: pl.DataFrame, kept: pl.DataFrame) -> Any:
     passes = [int(each[name].sum()) for each in (table, kept) for name in ("forwards", "backwards")]
     rebatched = table.filter(pl.col("error").is_null())[BATCH_SIZE].count()
     return np.array([len(table), *passes[:2], rebatched, *passes[2:]], np.int64)
-
-
-def _counted(run: Run, entry: Mapping[str, Any], found: pl.DataFrame) -> pl.DataFrame:
-    accepted = {f"{ACCEPTED}{name}": pl.Series(run.accepts(policy, found)) for name, policy in run.policies.items()}
-    told = found.select("split", "label", "predicted").with_columns(
-        fooled=pl.Series(is_fooled(found, entry), dtype=pl.Boolean), **accepted
-    )
-    return told.group_by(told.columns).agg(count=pl.len().cast(pl.Int64))
 
 
 def _in_cells(found: pl.DataFrame, failed: pl.Series, cells: Any) -> pl.DataFrame:
