@@ -46,7 +46,7 @@ def test_rows_are_those_that_were_given_without_their_images(rows):
     said = {
         name: [row.meta.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row.meta)
     }
-    assert repr({name: [*column] for name, column in found.metadata().items()}) == repr(said)
+    assert repr({name: [*column] for name, column in found.metadata.items()}) == repr(said)
     with pytest.raises(IndexError):
         found[len(rows)]
 
@@ -71,3 +71,24 @@ def test_rows_take_little_more_than_their_ids():
     tracemalloc.stop()
     assert size / len(found) < 18 + 4 + 8 + 6 + 1 + 3  # 580 of objects
     assert np.all(found.labels == np.arange(20_000) % 9)
+
+
+def test_a_gap_in_a_column_of_numbers_costs_a_byte():
+    def memory(gaps):
+        tracemalloc.start()
+        found = CompactRows.of(
+            Row(f"{at:08d}", None, 0, meta={} if at in gaps else {"age": at / 7}) for at in range(20_000)
+        )
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert found[5].meta == ({} if 5 in gaps else {"age": 5 / 7})
+        return size / len(found)
+
+    assert memory({5, 900}) < memory(()) + 2
+
+
+def test_names_that_no_row_is_left_of_are_left_out():
+    found = CompactRows.of([Row("a", None, 0, meta={"x": None}), Row("b", None, 0, meta={"y": 1.0}), Row("c", None, 0)])
+    assert {name: [*column] for name, column in found[1:].metadata.items()} == {"y": [1.0, None]}
+    assert [row.meta for row in found[:2]] == [{"x": None}, {"y": 1.0}]
+    assert found[2:].metadata == {}

@@ -5,12 +5,17 @@ import pytest
 import torch
 
 from demur.data import build_index, from_tensors
+from demur.data.index import unlabelled_index
 from demur.data.source import Row
 from demur.errors import DataError
 
 
 def images_of(rows, seed=0):
     return torch.rand(rows, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded():
+    return torch.Generator().manual_seed(3)
 
 
 def source_of(images, labels=None, groups=None, classes=("cat", "dog")):
@@ -148,3 +153,28 @@ def test_unusable_sets_are_refused(source, says):
 def test_a_limit_of_nothing_is_refused():
     with pytest.raises(DataError, match="at least 1; got 0"):
         build_index(source_of(images_of(4)), limit=0)
+
+
+@pytest.mark.parametrize("number", [float, np.float32, np.int8, bool])
+def test_labels_are_numbers_of_whatever_kind(number):
+    plain, other = (
+        [Row(f"{at}", image, kind(at % 2)) for at, image in enumerate(torch.rand(6, 1, 2, 2, generator=seeded()))]
+        for kind in (int, number)
+    )
+    assert build_index(Listed(other)).rows_sha256 == build_index(Listed(plain)).rows_sha256
+
+
+@pytest.mark.parametrize("label", [0.5, "cat", None, float("nan"), float("inf"), 2**70, -1])
+def test_labels_that_are_no_class_are_named(label):
+    rows = [Row(f"{at}", torch.rand(1, 2, 2), at % 2) for at in range(3)] + [Row("odd", torch.rand(1, 2, 2), label)]
+    with pytest.raises(DataError, match=r"image 'odd' has label .*; the 2 classes of listed are numbered 0 to 1"):
+        build_index(Listed(rows))
+    found, labels = unlabelled_index(Listed(rows), "")
+    assert set(found.labels.tolist()) == {-1}
+    assert labels[:3].tolist() == [0, 1, 0]
+
+
+def test_a_box_that_no_picture_has_is_named():
+    rows = [Row(f"{at}", torch.rand(1, 2, 2), at % 2, box=(0, 0, 2 ** (40 * at), 2)) for at in range(3)]
+    with pytest.raises(DataError, match="image '1' of listed has the box"):
+        build_index(Listed(rows))

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -119,3 +120,10 @@ def test_an_unreadable_image_keeps_what_is_known_of_it():
     assert index.meta["site"] == (None, None, "a", "b")
     assert index.groups[2:] == ("g", "h")
     assert index.errors[3] == "size 1×3×3 in a set of 1×2×2 images"
+
+
+@pytest.mark.parametrize("word", ["validation", "Train", "", "bogus"])
+def test_a_source_that_calls_a_split_by_a_word_that_is_none_is_refused(word):
+    rows = [row(0, "test"), replace(row(1, "test"), split=word), row(2, "test")]
+    with pytest.raises(DataError, match=rf"image '1' of listed has the split '{word}'; it must be one of train, fit"):
+        index_of(rows)

@@ -193,3 +193,9 @@ def test_files_that_are_no_plain_tar_are_refused(tmp_path):
         open_data(f"webdataset:{tmp_path}/t.tar")
     with pytest.raises(AddressError, match="needs tar files"):
         open_data("webdataset")
+
+
+def test_a_file_that_is_not_there_is_named_before_any_other_is_read(tmp_path):
+    (tmp_path / "s-0.tar").write_bytes(b"no tar file")
+    with pytest.raises(DataError, match=r"there is no file .*s-1\.tar"):
+        open_data(f"webdataset:{tmp_path}/s-{{0..1}}.tar")

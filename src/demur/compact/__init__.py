@@ -20,6 +20,7 @@ from demur.compact.sequences import (
     Numbers,
     Places,
     Texts,
+    items_at,
     numbers_in,
     places_of,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Texts",
     "choices_of",
     "digests_of",
+    "items_at",
     "numbers_in",
     "places_of",
     "texts_of",

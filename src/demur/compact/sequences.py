@@ -205,17 +205,14 @@ class Choices(Compact[Any]):
             return Choices(numbers[codes], self.choices.select(there.astype(np.int64) - 1))
         return Choices(numbers[codes], tuple(map(self._of, there.tolist())))
 
-    def without(self, item: Any) -> "Choices":
-        """The same with None in place of an item."""
-        codes = self._codes_of(item)
-        return Choices(np.where(np.isin(self.codes, codes), 0, self.codes), self.choices) if codes else self
-
     def are(self, *items: Any) -> NDArray[np.bool_]:
         """Which are any of these items."""
         return np.isin(self.codes, [code for item in items for code in self._codes_of(item)])
 
     def _codes_of(self, item: Any) -> list[int]:
-        return [0] if item is None else [code for code, each in enumerate(self.choices, 1) if each == item]
+        if item is None:
+            return [0]
+        return [code for code, each in enumerate(self.choices, 1) if isinstance(each, type(item)) and each == item]
 
 
 class Numbers(Compact["float | None"]):
@@ -232,6 +229,10 @@ class Numbers(Compact["float | None"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __iter__(self) -> Iterator[float | None]:
+        for start in range(0, len(self), _PART):
+            yield from (None if value != value else value for value in self._values[start : start + _PART].tolist())
 
     def at(self, place: int) -> float | None:
         """The number at a place that there is."""
@@ -258,6 +259,10 @@ class Boxes(Compact[tuple[int, int, int, int]]):
     def __len__(self) -> int:
         return len(self._sides)
 
+    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
+        for start in range(0, len(self), _PART):
+            yield from map(tuple, self._sides[start : start + _PART].tolist())
+
     def at(self, place: int) -> tuple[int, int, int, int]:
         """The box at a place that there is."""
         left, top, right, bottom = self._sides[place].tolist()
@@ -283,6 +288,9 @@ class Gappy(Compact["T_co | None"]):
 
     def __len__(self) -> int:
         return len(self._there)
+
+    def __iter__(self) -> Iterator[T_co | None]:
+        return (item if there else None for item, there in zip(self._items, self._there.tolist(), strict=True))
 
     def at(self, place: int) -> T_co | None:
         """The item at a place that there is."""
@@ -328,6 +336,11 @@ def numbers_in(numbers: NDArray[Any]) -> Iterator[int]:
 def is_all(places: Places, count: int) -> bool:
     """Whether some places are all that there are, in their order."""
     return len(places) == count and bool((places == np.arange(count)).all())
+
+
+def items_at(items: Sequence[Any], places: Places) -> list[Any]:
+    """The items at some places of a sequence, in a list."""
+    return [*items.select(places)] if isinstance(items, Compact) else [items[place] for place in places]
 
 
 def places_of(items: Sequence[Any], item: object) -> Places:

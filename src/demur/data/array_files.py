@@ -50,7 +50,7 @@ class ArraySource:
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:
-            yield self.listed[position].showing(*self._image(position))
+            yield self.listed.with_image(position, *self._image(position))
 
     def _image(self, position: int) -> Decoded:
         try:

@@ -43,7 +43,7 @@ class DecodedListSource:
         for position in positions:
             lost = self.lost.get(position)
             found = self.decode(position, self.input_shape[0], self.rules) if lost is None else (None, lost)
-            yield self.listed[position].showing(*found)
+            yield self.listed.with_image(position, *found)
 
 
 def decoded_list_source(

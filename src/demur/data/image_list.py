@@ -89,7 +89,7 @@ class ImageListSource:
     def read(self, positions: Sequence[int]) -> Iterator[Row]:
         """The rows at these positions, in any order at the same cost."""
         for position in positions:
-            row = self.listed[position].showing(*self._image(position))
+            row = self.listed.with_image(position, *self._image(position))
             yield row if self.marked is None else self.marked(row)
 
     def _image(self, position: int) -> Decoded:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from demur.data.source import Box, Source
 from demur.errors import DataError, brief, legible
 from demur.splits import OwnSplit, Split, assign_splits, unit_hashes
 
-_LONGEST = 200
+_LONGEST, _PIECE = 200, 4096
 
 NO_LABEL = -1
 """The label of an image of none of the classes, which no comparison may read; the record has null."""
@@ -126,10 +127,11 @@ def _sha256_of(pieces: Iterable[str]) -> str:
 
 def _json_list(values: Iterable[Any]) -> Iterator[str]:
     """Pieces of the JSON of a list, as `json.dumps` writes it."""
-    yield "["
-    for number, value in enumerate(values):
-        yield f", {json.dumps(value)}" if number else json.dumps(value)
-    yield "]"
+    left, between = iter(values), "["
+    while some := [*islice(left, _PIECE)]:
+        yield between + json.dumps(some)[1:-1]
+        between = ", "
+    yield "[]" if between == "[" else "]"
 
 
 def _json_of(named: Iterable[tuple[str, Sequence[Any]]]) -> Iterator[str]:
@@ -214,7 +216,7 @@ def _index(seen: ScannedRows, kept: Places, splits: Choices) -> Index:
         sha256=_sha256(own),
         duplicates=len(own) - len(np.unique(own.contents.ranks)),
         own_splits=own.rows.own_splits,
-        meta=own.rows.metadata(),
+        meta=own.rows.metadata,
         labels2=facts["label2"],
         weights=facts["weight"],
         boxes=own.rows.boxes,
@@ -227,8 +229,9 @@ def _index(seen: ScannedRows, kept: Places, splits: Choices) -> Index:
 def _undecoded(seen: ScannedRows) -> dict[int, str]:
     """The position of each image that ends who decodes it, and how."""
     errors = seen.rows.errors
-    found = [error for error in errors.choices if error.startswith(UNDECODED)]
-    return {int(seen.positions[place]): errors.at(place) for place in np.flatnonzero(errors.are(*found)).tolist()}
+    codes = [code for code, error in enumerate(errors.choices, 1) if error.startswith(UNDECODED)]
+    places = np.flatnonzero(np.isin(errors.codes, codes))
+    return {int(seen.positions[place]): errors.at(place) for place in numbers_in(places)}
 
 
 def _sha256(kept: ScannedRows) -> str:

@@ -16,8 +16,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
-from demur.compact import texts_of
 from demur.containment import follows_crash, how_it_ended
+from demur.data.compact_rows import CompactRows
 from demur.data.relabelled import RelabelledSource
 from demur.data.source import Row, Source, reopened
 
@@ -63,8 +63,9 @@ def listing(source: Source) -> Iterable[Row] | None:
 
 def sample_ids(source: Source) -> Sequence[str] | None:
     """The ids of a source's rows, where they are known before images are decoded."""
-    rows = listing(source)
-    return None if rows is None else texts_of(row.sample_id for row in rows)
+    if isinstance(source, RelabelledSource):
+        return sample_ids(source.source)
+    return CompactRows.of(source.listed).sample_ids if isinstance(source, ListedSource) else None
 
 
 def without_images(source: Source, lost: Lost) -> Source:

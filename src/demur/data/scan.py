@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias, overload
+from typing import Protocol, TypeAlias, get_args, overload
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from demur.compact import Compact, Digests, GrowingDigests, GrowingGaps, Places
 from demur.data.compact_rows import CompactRows, GrowingRows
 from demur.data.image_content import content_of, mark_of
 from demur.data.source import Row, Source, check_shape
-from demur.errors import DataError
+from demur.errors import DataError, brief
+from demur.splits import OwnSplit
 
-_CHUNK = 4096
+_CHUNK, _FAR = 4096, 1 << 40
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called now and then with (rows seen, rows in all)."""
@@ -118,6 +119,7 @@ def scan_of(source: Source, positions: Sequence[int], *, labelled: bool) -> Iter
         DataError: a label that is no class, or pixels outside [0, 1].
     """
     for position, row in zip(positions, source.read(positions), strict=False):
+        _check_row(row, source)
         if labelled:
             check_labels(row, source)
         whole = check_shape(row, source.input_shape)
@@ -132,8 +134,30 @@ def check_labels(row: Row, source: Source) -> None:
         DataError: one is.
     """
     for label in (row.label, row.label if row.label2 is None else row.label2):
-        if not 0 <= label < len(source.classes):
+        if not _is_among(label, len(source.classes)):
             raise DataError(
                 f"image {row.sample_id!r} has label {label}; the {len(source.classes)} classes of {source.address} "
                 f"are numbered 0 to {len(source.classes) - 1}. Correct the labels or name all the classes."
             )
+
+
+def _is_among(label: object, classes: int) -> bool:
+    """Whether a label is the number of a class, of whatever kind that number is."""
+    try:
+        return bool(int(label) == label and 0 <= label < classes)  # type: ignore[call-overload,operator]
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _check_row(row: Row, source: Source) -> None:
+    """Refuse what only a source of somebody else's says: a split that is none, a box that no picture has."""
+    if row.split is not None and row.split not in get_args(OwnSplit):
+        raise DataError(
+            f"image {row.sample_id!r} of {source.address} has the split {brief(repr(row.split))}; it must be one of "
+            f"{', '.join(get_args(OwnSplit))}, or None. Translate it, for instance by demur.splits.own_split."
+        )
+    if row.box is not None and not all(-_FAR < side < _FAR for side in row.box):
+        raise DataError(
+            f"image {row.sample_id!r} of {source.address} has the box {brief(repr(row.box))}, which no picture is so "
+            "large for. Correct it, or leave it out."
+        )

@@ -92,6 +92,8 @@ def open_source(address: Address) -> ImageListSource:
     address.only(("image", "label", "classes", "split", *COLUMN_OPTIONS, *DECODE_OPTIONS))
     options = address.options
     paths = tuple(Path(name) for name in expanded(_pattern(address)))
+    for path in paths:
+        _check_file(path)
     extensions = _extensions(options.get("image"))
     found = _Passed(paths, extensions)
     for sample in itertools.chain.from_iterable(_samples(path, at) for at, path in enumerate(paths)):
@@ -188,10 +190,13 @@ def _pattern(address: Address) -> str:
     return location_of(address)
 
 
-def _samples(path: Path, shard: int) -> Iterator[Sample]:
-    """The samples of one file, in its order."""
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"there is no file {path}; expected a tar file of samples. Check the path and its braces.")
+
+
+def _samples(path: Path, shard: int) -> Iterator[Sample]:
+    """The samples of one file, in its order."""
     found: dict[str, Sample] = {}
     try:
         for name, start, size in _members(path):

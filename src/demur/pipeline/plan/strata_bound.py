@@ -5,14 +5,15 @@ there are, and of each stratum those that the data list, or how many classes the
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, sqrt
 
+from demur.compact import numbers_in
 from demur.data import Source
+from demur.data.compact_rows import CompactRows
 from demur.data.lost_images import ListedSource
 from demur.data.relabelled import RelabelledSource
-from demur.data.source import Row
 from demur.pipeline.plan.plan_tables import Conditions
 from demur.splits import shares_of
 
@@ -90,18 +91,18 @@ def hashed_test_rows(source: Source, rows: int) -> int:
     are kept, groups as a whole. Images that the model learned from, or that equal others, are not known of here.
     """
     listed = _listed_rows(source)
-    share = shares_of(len(source) - sum(row.split == "train" for row in listed))["test"]
-    groups = Counter(row.group for row in listed if row.group is not None)
+    share = shares_of(len(source) - int(listed.own_splits.are("train").sum()))["test"]
+    groups = Counter(group for group in listed.groups if group is not None)
     squares = sum(size**2 for size in groups.values()) + len(source) - groups.total()
     squares = min(squares, rows * max(groups.values(), default=1))
     return min(rows, ceil(rows * share + 4 * sqrt(share * (1 - share) * squares)))
 
 
-def _listed_rows(source: Source) -> Sequence[Row]:
+def _listed_rows(source: Source) -> CompactRows:
     """The rows of a source, as far as they are known before its images are; labels may be of other classes."""
     if isinstance(source, RelabelledSource):
         return _listed_rows(source.source)
-    return source.listed if isinstance(source, ListedSource) else ()
+    return CompactRows.of(source.listed if isinstance(source, ListedSource) else ())
 
 
 def _sizes(source: Source, name: str) -> tuple[int, ...] | None:
@@ -115,10 +116,11 @@ def _counts(source: Source, name: str) -> Counter[object]:
     """How often each value stands in the rows that a source lists; empty where it lists none or has no such column."""
     if isinstance(source, RelabelledSource):
         return Counter() if name == LABEL else _counts(source.source, name)
-    values = list(_values(source, name)) if isinstance(source, ListedSource) else []
-    return Counter(values if any(value is not None for value in values) else ())
+    found = Counter(_values(_listed_rows(source), name))
+    return found if any(value is not None for value in found) else Counter()
 
 
-def _values(source: ListedSource, name: str) -> Iterator[object]:
-    for row in source.listed:
-        yield row.label if name == LABEL else row.group if name == GROUP else row.meta.get(name)
+def _values(rows: CompactRows, name: str) -> Iterable[object]:
+    if name in {LABEL, GROUP}:
+        return numbers_in(rows.labels) if name == LABEL else rows.groups
+    return rows.metadata.get(name, ())

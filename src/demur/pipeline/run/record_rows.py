@@ -11,6 +11,7 @@ from demur.attacks.core.attack_state import Outcome
 from demur.attacks.core.losses import margin
 from demur.attacks.core.objective import Objective
 from demur.classifier import BoundClassifier
+from demur.compact import items_at
 from demur.data import Index
 from demur.data.index import NO_LABEL
 from demur.errors import ModelError
@@ -242,11 +243,11 @@ def identity(job: Job, rows: IndexRows, condition: Condition | None = None) -> d
     """What the record says of rows whatever is measured on them; of a condition also how they were drawn for it."""
     index, drawn = job.index, None if condition is None else job.drawn(condition)
     return {
-        "sample_id": [index.sample_ids[row] for row in rows],
-        "split": [index.splits[row] for row in rows],
+        "sample_id": items_at(index.sample_ids, rows),
+        "split": items_at(index.splits, rows),
         "label": [None if label == NO_LABEL else label for label in index.labels[rows].tolist()],
-        "group": [index.groups[row] for row in rows],
-        "error": [index.errors[row] for row in rows],
+        "group": items_at(index.groups, rows),
+        "error": items_at(index.errors, rows),
         **_metadata(index, rows),
         **({} if drawn is None else drawn.of(rows)),
     }
@@ -255,11 +256,12 @@ def identity(job: Job, rows: IndexRows, condition: Condition | None = None) -> d
 def _metadata(index: Index, rows: IndexRows) -> dict[str, list[object]]:
     """Second labels, label weights and meta columns of some index rows; only those the data set has."""
     columns: dict[str, list[object]] = {
-        f"{META}{name}": [_text(values[row]) for row in rows] for name, values in sorted(index.meta.items())
+        f"{META}{name}": [_text(value) for value in items_at(values, rows)]
+        for name, values in sorted(index.meta.items())
     }
     for name, values, some in ((SECOND, index.labels2, index.has_labels2), (WEIGHT, index.weights, index.has_weights)):
         if some:
-            columns[name] = [values[row] for row in rows]
+            columns[name] = items_at(values, rows)
     return columns
 
 
