@@ -2,12 +2,15 @@
 
 import shutil
 
+import polars as pl
 import pytest
+from tests import tiny
 from tests.analysis import factory_runs
 from tests.analysis.aggregates.test_counted_results import EXACT, plain
 
 from demur.analysis import write_results
 from demur.analysis.aggregates import image_sample
+from demur.files import read_json, write_json
 
 PLAIN = {"conditions.use": factory_runs.PLAN["conditions.use"]}
 
@@ -52,3 +55,21 @@ def test_the_guarantee_is_told_at_each_site(held, counted):
     assert [part.name for part in own.parts] == ["Hamburg", "Leipzig"]
     assert own.test_n > sum(part.test_n for part in own.parts)
     assert plain(own.model_copy(update={"attainable": theirs.attainable})) == plain(theirs)
+
+
+def test_where_sites_are_the_groups_all_images_of_a_site_count(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    for shard in (run / "records").iterdir():
+        pl.read_parquet(shard).with_columns(group=pl.col("meta.site")).write_parquet(shard)
+    policies = run / "facts" / "policies.json"
+    policies.write_text(policies.read_text().replace('"column": "site"', '"column": "group"'))
+    write_json(run / "run.json", {**read_json(run / "run.json"), "groups": 3})
+    tiny.reseal(run)
+    held, counted = (write_results(run, rows=rows) for rows in ("all", "counted"))
+    assert counted.guarantee.kind == "site"
+    assert sum(part.test_n for part in counted.guarantee.parts) > 300 > counted.guarantee.test_n == 3
+    for name in ("guarantee", "conditions", "constant", "positive", "policies", "per_class"):
+        own, theirs = plain(getattr(counted, name)), plain(getattr(held, name))
+        if name == "guarantee":
+            own = own | {"attainable": theirs["attainable"]}
+        assert own == theirs

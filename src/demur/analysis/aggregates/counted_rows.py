@@ -1,6 +1,6 @@
 """Rows that were counted: how many are so, which share, by image or by group, and what the guarantee makes of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,10 +65,15 @@ class Counted:
 
     def estimate(self, *chosen: Any, several: int | None = None, unit: Unit | None = None) -> Estimate:
         """The same as an estimate; for all of `several` at once, and by another unit than these rows have, if asked."""
+        return self.estimates(*chosen, several=(several,), unit=unit)[0]
+
+    def estimates(self, *chosen: Any, several: Sequence[int | None], unit: Unit | None = None) -> tuple[Estimate, ...]:
+        """The same for each of `several`."""
         count, n = self.number(*chosen), self.n
         if (unit or self.unit) == "group":
-            return proportion_of(self._sums(count, chosen), several)
-        return wilson(count, n) if several is None else clopper_pearson(count, n, several)
+            sums = self._sums(count, chosen)
+            return tuple(proportion_of(sums, each) for each in several)
+        return tuple(wilson(count, n) if each is None else clopper_pearson(count, n, each) for each in several)
 
     def _sums(self, count: int, flagged: tuple[Any, ...]) -> UnitSums:
         if self.groups is None:

@@ -69,7 +69,7 @@ def class_rows(own: CountedRun) -> tuple[ClassRow, ...]:
         shares: dict[Measure, tuple[Counted, Any]] = {"accuracy": (rows, ~WRONG)}
         if guarded:
             shares |= {"coverage": (rows, own.answered), "risk": (given, WRONG)}
-        every, alone = (_estimates(shares, most, test.unit) for most in (several, 1))
+        every, alone = _at_once_and_alone(shares, several, test.unit)
         found.append(
             ClassRow(
                 name=name,
@@ -84,11 +84,15 @@ def class_rows(own: CountedRun) -> tuple[ClassRow, ...]:
     return tuple(found)
 
 
-def _estimates(shares: Mapping[Measure, tuple[Counted, Any]], several: int, unit: Unit) -> dict[Measure, Quantity]:
-    return {
-        name: Quantity.of(rows.estimate(flagged, several=several, unit=unit))
+def _at_once_and_alone(
+    shares: Mapping[Measure, tuple[Counted, Any]], several: int, unit: Unit
+) -> tuple[dict[Measure, Quantity], dict[Measure, Quantity]]:
+    """Shares with the intervals that hold for all of `several` classes at once, and for one by itself."""
+    found = {
+        name: [Quantity.of(each) for each in rows.estimates(flagged, several=(several, 1), unit=unit)]
         for name, (rows, flagged) in shares.items()
     }
+    return {name: pair[0] for name, pair in found.items()}, {name: pair[1] for name, pair in found.items()}
 
 
 def _wrong_answers(run: Run, rows: Counted) -> tuple[Answer, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from demur.analysis.aggregates.group_lines import Choice, GroupCounts, View
@@ -63,21 +64,18 @@ class GroupShares:
 
         Only the columns of the view may be spoken of.
         """
-        rows = self._cells.filter(*among)["cell"].implode()
-        flags = self._cells.filter(*among, *chosen)["cell"].implode()
-        supports = self._table("supports").filter(pl.col("cell").is_in(rows))
+        own = self._cells.filter(*among)
+        rows, flags = (cells["cell"] for cells in (own, own.filter(*chosen)))
+        supports = _lines_of(self._supports, "cell", rows)
         every = None if self._is_whole else rows
         products = (self._products(*each) for each in ((flags, flags), (flags, every), (rows, every)))
         return UnitSums(n, flagged, flagged, int(supports.unique("support")["units"].sum()), *products)
 
-    @cached_property
-    def _is_whole(self) -> bool:
-        return self._table("pairs")["b"].null_count() > 0
-
     def _products(self, first: pl.Series, second: pl.Series | None) -> int:
         """Σ over groups of how many rows they have of some cells times how many of others, None being all of them."""
-        other = pl.col("b").is_null() if second is None else pl.col("b").is_in(second)
-        return int(self._table("pairs").filter(pl.col("a").is_in(first), other)["sum"].sum())
+        pairs = _lines_of(self._pairs, "a", first)
+        other = pl.col("b").is_null() if second is None else pl.col("b").is_in(second.implode())
+        return int(pairs.filter(other)["sum"].sum())
 
     @cached_property
     def _cells(self) -> pl.DataFrame:
@@ -85,6 +83,27 @@ class GroupShares:
         found = self._table("cells")
         return found.select(each.name for each in found if each.null_count() < len(each))
 
+    @cached_property
+    def _pairs(self) -> pl.DataFrame:
+        return self._table("pairs").sort("a")
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        return self._pairs["b"].null_count() > 0
+
+    @cached_property
+    def _supports(self) -> pl.DataFrame:
+        return self._table("supports").sort("cell")
+
     def _table(self, name: str) -> pl.DataFrame:
         chosen = pl.col("condition") == self.condition, pl.col("view") == self.view
         return self.counts.tables[name].filter(*chosen)
+
+
+def _lines_of(table: pl.DataFrame, column: str, cells: pl.Series) -> pl.DataFrame:
+    """The lines of some cells, of a table in the order of the cells; looked for among the nearest alone."""
+    if cells.is_empty():
+        return table.clear()
+    places, ends = table[column].to_numpy(), cells.to_numpy()
+    first, end = np.searchsorted(places, ends.min()), np.searchsorted(places, ends.max(), side="right")
+    return table[int(first) : int(end)].filter(pl.col(column).is_in(cells.implode()))

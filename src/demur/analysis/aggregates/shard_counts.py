@@ -1,8 +1,8 @@
-"""One pass over the shards of a run, some at a time: what is counted of every row, in memory that does not grow.
+"""One pass over the shards of a run, some at a time: what is counted of every row, in memory that rows do not fill.
 
 Counted exactly, by condition, split, label and answer: rows, those that a policy answers, passes. Scores are counted in
 cells (`metrics.score_grid`), whose ends are taken from the rows of the sample. Of clean rows the sums go along that
-calibration is made of.
+calibration is made of. Of images in groups some bytes are held for each image of one condition at a time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
