@@ -98,6 +98,7 @@ def test_prints_in_a_file_tell_the_same(source, index, unknown, tmp_path, monkey
     held = printed_rows(source, index)
     expected = near_duplicate_facts(source, index, unknown), neighbour_facts(source, index)
     monkeypatch.setattr(image_similarity, "_IN_MEMORY", 0)
+    monkeypatch.setattr(image_similarity, "_AT_ONCE", 128)
     spooled = printed_rows(source, index, scratch=tmp_path)
     assert torch.equal(spooled.prints, held.prints)
     found = near_duplicate_facts(source, index, unknown, spooled, tmp_path), neighbour_facts(source, index, spooled)
@@ -105,11 +106,22 @@ def test_prints_in_a_file_tell_the_same(source, index, unknown, tmp_path, monkey
     assert not list(tmp_path.iterdir()), "the file has no name"
 
 
+def test_of_images_that_are_all_unreadable_no_print_is_held(source, index, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_similarity, "_IN_MEMORY", 0)
+    torn = tiny.Broken(source, range(ROWS))
+    assert printed_rows(torn, index, scratch=tmp_path).prints.shape == printed_rows(torn, index).prints.shape
+
+
 def test_a_disk_without_room_for_prints_is_named(source, index, tmp_path, monkeypatch):
     monkeypatch.setattr(image_similarity, "_IN_MEMORY", 0)
 
     class Full:
+        """It takes what is written into its buffer, as files do."""
+
         def write(self, content):
+            pass
+
+        def flush(self):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(

@@ -118,21 +118,29 @@ def _stacked(prints: Iterator[Prints], shape: tuple[int, ...], scratch: Path | N
 
 def _spooled(prints: Iterator[Prints], shape: tuple[int, ...], scratch: Path) -> Prints:
     with tempfile.TemporaryFile(dir=scratch) as file:
-        count = sum(_written(file, each, scratch) for each in prints)
-        file.flush()
-        content = mmap(file.fileno(), 0, access=ACCESS_COPY) if count else b""
+        held, count = list[Prints](), 0
+        for each in prints:
+            held.append(each)
+            if len(held) == _AT_ONCE:
+                held, count = [], count + _written(file, held, scratch)
+        count += _written(file, held, scratch)
+        if not count:
+            return torch.empty(0, *shape[1:], dtype=torch.uint8)
+        content = mmap(file.fileno(), 0, access=ACCESS_COPY)
     return torch.frombuffer(content, dtype=torch.uint8).view(-1, *shape[1:])
 
 
-def _written(file: BinaryIO, one: Prints, scratch: Path) -> int:
+def _written(file: BinaryIO, prints: Sequence[Prints], scratch: Path) -> int:
+    """Write some prints, none of them kept back in a buffer; how many there were."""
     try:
-        file.write(one.numpy().tobytes())
+        file.write(b"".join(each.numpy().tobytes() for each in prints))
+        file.flush()
     except OSError as error:
         raise RunError(
             f"cannot write the small grey pictures by which near-duplicates are found into {scratch}: "
             f"{error.strerror or error}. Free some space there; the same command then continues."
         ) from None
-    return 1
+    return len(prints)
 
 
 def _images(

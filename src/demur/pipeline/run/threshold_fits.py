@@ -10,11 +10,12 @@ import polars as pl
 from demur.errors import InputError
 from demur.pipeline.job import Job, attacked_tune_rows, shard_rows
 from demur.pipeline.plan.conditions import Condition
+from demur.pipeline.run.clean_rows import ANSWERS, SIGNAL, columns_of
 from demur.pipeline.run.guarantee_fits import readable_rows
 from demur.pipeline.run.record_rows import measure_attack
 from demur.policies import TuneFitted, dump_policy
 from demur.policies.policy import Scores
-from demur.records import ALIKE, LOGIT, read, wrong
+from demur.records import ALIKE, wrong
 
 
 def fit_on_clean(policy: TuneFitted, clean: pl.DataFrame) -> dict[str, Any]:
@@ -88,7 +89,9 @@ def _corrupted(job: Job, tune: pl.DataFrame, folder: Path) -> pl.DataFrame | str
     names = _corruptions(job)
     if not names:
         return "The plan has no corruption, so nothing shows how high a signal is on corrupted images. Add one."
-    rows = pl.concat([_alike(readable_rows(read(folder, name, LOGIT), "tune")) for name in names], how="diagonal")
+    wanted = ANSWERS | {ALIKE} | {f"{SIGNAL}{name}" for name in job.signals}
+    parts = (readable_rows(columns_of(folder, name, wanted), "tune") for name in names)
+    rows = pl.concat([_alike(part) for part in parts], how="diagonal")
     return rows.filter(pl.col("sample_id").is_in(tune["sample_id"].to_list()))
 
 
