@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ BUDGET = 512 * MIB
 """Bytes that are kept unless something else is said."""
 
 _WHITE = 255
+_NONE = -1
 _TRIED = 64
 """Images that may be tried in vain before it is taken that none of the set is made of bytes."""
 
@@ -33,41 +35,48 @@ class KeptImages:
     def __init__(self, budget: int = BUDGET) -> None:
         self.budget = budget
         self._store = torch.empty(0, dtype=torch.uint8)
-        self._slots: dict[int, int] = {}
-        self._vain = 0
+        self._slots = np.full(0, _NONE, np.int32)
+        self._count = self._vain = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return KeptImages, (self.budget,)
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return self._count
 
     def __contains__(self, position: int) -> bool:
-        return position in self._slots
+        return position < len(self._slots) and bool(self._slots[position] != _NONE)
 
     def keep(self, position: int, image: Tensor) -> None:
         """Keep the image at a position of the source, if bytes give it back and there is room."""
-        if self._vain >= _TRIED or position in self._slots or not self._room(image):
+        if self._vain >= _TRIED or position in self or not self._room(image):
             return
         as_bytes = (image * _WHITE).round().clamp(0, _WHITE).to(torch.uint8)
         if not torch.equal(as_bytes.float() / _WHITE, image):
-            self._vain += not self._slots
+            self._vain += not self._count
             return
-        self._store[len(self._slots)] = as_bytes
-        self._slots[position] = len(self._slots)
+        if position >= len(self._slots):
+            more = max(position + 1, 2 * len(self._slots)) - len(self._slots)
+            self._slots = np.pad(self._slots, (0, more), constant_values=_NONE)
+        self._store[self._count] = as_bytes
+        self._slots[position] = self._count
+        self._count += 1
 
     def _room(self, image: Tensor) -> bool:
         if not len(self._store):  # pages nobody writes to take no memory
             self._store = torch.empty(self.budget // max(1, image.numel()), *image.shape, dtype=torch.uint8)
-        return len(self._slots) < len(self._store) and image.shape == self._store.shape[1:]
+        return self._count < len(self._store) and image.shape == self._store.shape[1:]
 
     def fill(self, images: Images, positions: Sequence[int]) -> list[int]:
         """Write the images at these positions into a tensor, and tell for which of its rows none was kept."""
-        found = [(row, self._slots[position]) for row, position in enumerate(positions) if position in self._slots]
-        if found:
-            rows, slots = (torch.tensor(each) for each in zip(*found, strict=True))
-            images[rows] = self._store[slots].float() / _WHITE
-        return [row for row, position in enumerate(positions) if position not in self._slots]
+        places = np.asarray(positions, dtype=np.int64)
+        slots, inside = np.full(len(places), _NONE, np.int64), places < len(self._slots)
+        slots[inside] = self._slots[places[inside]]
+        rows = np.flatnonzero(slots != _NONE)
+        if len(rows):
+            images[torch.from_numpy(rows)] = self._store[torch.from_numpy(slots[rows])].float() / _WHITE
+        found: list[int] = np.flatnonzero(slots == _NONE).tolist()
+        return found
 
 
 @dataclass(frozen=True, eq=False)
