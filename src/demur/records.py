@@ -323,7 +323,8 @@ def read_parts_of(run: Path, entries: Sequence[Mapping[str, Any]]) -> pl.DataFra
     named = all("check" not in entry or "parts" in entry for entry in entries)  # earlier manifests name no parts
     if not paths or not named or not all(fetched(path).exists() for path in paths):
         return None
-    return pl.concat([_read_table(path) for path in paths])
+    with _readable(run / "parts"):
+        return pl.concat(pl.read_parquet(path) for path in paths)
 
 
 def read_with_parts(run: Path, condition: str, prefix_left_out: str | None = None) -> pl.DataFrame:
@@ -336,11 +337,6 @@ def with_parts(table: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
     """Rows beside the parts of their scores; alone where these are of other rows."""
     same = parts["sample_id"].equals(table["sample_id"])
     return table.hstack(parts.drop("sample_id")) if same else table
-
-
-def _read_table(path: Path) -> pl.DataFrame:
-    with _readable(path):
-        return pl.read_parquet(path)
 
 
 @contextmanager
