@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.metrics.label_worlds import KINDS, flipped, world
 
-from demur.metrics import label_noise as noise_module
+from demur.metrics import confident_learning
 from demur.metrics.label_noise import SURE, _fit, _ranks, _spread, _surest, label_noise
 
 WORLDS = [(kind, classes, gap) for kind in KINDS for classes in (3, 5, 10, 100) for gap in (2.0, 3.0, 5.0)]
@@ -125,6 +125,6 @@ def test_some_rows_at_a_time_say_what_all_at_once_do(classes, monkeypatch):
     logits, labels = world(classes=classes, rows=1500, gap=3.0, seed=2)
     wrong, _ = flipped(labels, classes, 0.1, seed=3)
     whole = label_noise(logits, wrong)
-    monkeypatch.setattr(noise_module, "_NUMBERS", 101 * classes)
+    monkeypatch.setattr(confident_learning, "_NUMBERS", 101 * classes)
     assert label_noise(logits, wrong) == whole
     assert _surest(logits).sum() == 300

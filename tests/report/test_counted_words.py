@@ -37,7 +37,7 @@ def test_the_short_of_it_names_rows_and_sample():
 
 def test_the_bounds_are_rounded_up_and_the_cells_are_said():
     exact, read_off, sampled = counted_sentences(results())
-    assert exact.startswith("100,020,000, more than are held at once")
+    assert exact.startswith("100,020,000, counted rather than held")
     assert "in at most 4,983 cells" in read_off
     assert read_off.endswith("differ by at most: AUROC 0.00041, AURC 0.")
     assert "19,858 clean images and 10,038 under each corruption, chosen by a hash" in sampled

@@ -109,7 +109,8 @@ class Aggregates(Table):
     """How results of more rows than are held came about: counted over all of them, or worked out on a sample.
 
     Of `rows` rows of `images` clean images, `sampled` clean ones and as many corrupted ones of each condition as
-    `sampled_corrupted` says (null without corruptions) are the sample; each table has its own `n`. Scores were counted
+    `sampled_corrupted` says (null without corruptions) are the sample; each table has its own `n`. Of the `weighted`
+    rows of conditions drawn by strata `sampled_weighted` stand for all; null where none was. Scores were counted
     in at most so many `cells` by signal; `slack` says how far each kind of number read off them may be from that of the
     rows themselves, and `signal_slack` how far by signal.
     """
@@ -118,6 +119,8 @@ class Aggregates(Table):
     images: int
     sampled: int
     sampled_corrupted: int | None
+    weighted: int | None = None
+    sampled_weighted: int | None = None
     cells: int
     slack: dict[str, float]
     signal_slack: dict[str, dict[str, float]]

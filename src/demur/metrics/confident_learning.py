@@ -87,7 +87,7 @@ def suspects(logits: Floats | LogitParts, labels: Ints, most: int) -> tuple[Ints
     joint = confident_joint(logits, labels)
     rows = np.flatnonzero((joint.confident >= 0) & (joint.confident != labels))
     lead = np.zeros(len(rows))
-    for part, own in _parts(logits):
+    for part, own in logit_parts(logits):
         at = slice(*np.searchsorted(rows, (part.start, part.start + len(own))))
         places = rows[at] - part.start
         lead[at] = own[places, joint.confident[rows[at]]].astype(np.float64) - own[places, labels[rows[at]]]
@@ -96,11 +96,11 @@ def suspects(logits: Floats | LogitParts, labels: Ints, most: int) -> tuple[Ints
 
 
 def _probabilities(logits: Floats | LogitParts) -> Iterator[tuple[slice, Floats]]:
-    for rows, part in _parts(logits):
+    for rows, part in logit_parts(logits):
         yield rows, np.exp(log_softmax(part.astype(np.float64), axis=1))
 
 
-def _parts(logits: Floats | LogitParts) -> Iterator[tuple[slice, Floats]]:
+def logit_parts(logits: Floats | LogitParts) -> Iterator[tuple[slice, Floats]]:
     """The logits of some rows at a time, of as many wherever they lie."""
     if isinstance(logits, LogitParts):
         yield from _regrouped(logits)

@@ -8,7 +8,6 @@ from them, nor wrong labels that name the model's second choice, nor either of t
 `logits` are (rows, classes) of held-out rows, `labels` (rows,).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy.special import log_softmax
 from scipy.stats import poisson
 
 from demur.metrics.binomial import proportion
+from demur.metrics.confident_learning import logit_parts
 from demur.metrics.estimate import Estimate
 
 Floats = NDArray[np.floating]
@@ -34,8 +34,6 @@ _WEAK = 1 / 3
 _LUCK = 0.01
 _FEWEST = 30
 _FIT_ROWS = 2_000
-_NUMBERS = 2**20
-"""How many logits are looked at at a time."""
 _SCALES = np.geomspace(0.02, 20, 25)
 _SHARES = np.linspace(0, 1, 101)
 
@@ -64,7 +62,7 @@ class LabelNoise:
 def label_noise(logits: Floats, labels: Ints, groups: NDArray[np.str_] | None = None) -> LabelNoise:
     """Weigh the evidence; undefined for two classes, and with fewer than 30 rows among the surest."""
     labels, classes = np.asarray(labels, np.int64), logits.shape[1]
-    answers = np.concatenate([np.zeros(0, np.int64), *(part.argmax(axis=1) for _, part in _parts(logits))])
+    answers = np.concatenate([np.zeros(0, np.int64), *(part.argmax(axis=1) for _, part in logit_parts(logits))])
     errors = answers != labels
     sure = _surest(logits)
     if classes < 3 or sure.sum() < _FEWEST:
@@ -112,7 +110,7 @@ def _scaled(found: Estimate, weight: float) -> Estimate:
 
 def _surest(logits: Floats) -> Flags:
     """The rows whose best logit leads the second by most."""
-    firsts = (-np.partition(-part, 1, axis=1)[:, :2].astype(np.float64) for _, part in _parts(logits))
+    firsts = (-np.partition(-part, 1, axis=1)[:, :2].astype(np.float64) for _, part in logit_parts(logits))
     best = np.concatenate([np.zeros((0, 2)), *firsts])
     flags = np.zeros(len(logits), bool)
     flags[np.argsort(best[:, 1] - best[:, 0], kind="stable")[: int(SURE * len(logits))]] = True
@@ -122,18 +120,11 @@ def _surest(logits: Floats) -> Flags:
 def _ranks(logits: Floats, labels: Ints) -> Floats:
     """The place of the label among the classes, 0 for the best; ties share the middle of their places."""
     found = np.zeros(len(labels))
-    for rows, part in _parts(logits):
+    for rows, part in logit_parts(logits):
         own = part[np.arange(len(part)), labels[rows]][:, None]
         above, level = (part > own).sum(axis=1), (part == own).sum(axis=1)
         found[rows] = above + (level - 1) / 2
     return found
-
-
-def _parts(logits: Floats) -> Iterator[tuple[slice, Floats]]:
-    """Some rows at a time: memory must not grow with rows times classes."""
-    step = max(1, _NUMBERS // max(1, logits.shape[1]))
-    for start in range(0, len(logits), step):
-        yield slice(start, start + step), logits[start : start + step]
 
 
 def _spread(flags: Flags, scope: Flags, answers: Ints, labels: Ints, classes: int, weight: float) -> Flags:

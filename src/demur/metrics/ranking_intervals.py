@@ -140,7 +140,7 @@ def _accepted(scores: Floats, flags: NDArray[np.bool_], units: NDArray[Any] | No
 
 
 def _effective(errors: Floats, answers: Floats) -> float:
-    """As `effective_size`, of the errors among the answers of each unit (units,)."""
+    """As `effective_size`, without what it allows for few units, of the errors among the answers of each unit."""
     total, units = answers.sum(), int((answers > 0).sum())
     share = errors.sum() / total
     spread = share * (1 - share)

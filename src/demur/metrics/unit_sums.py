@@ -36,8 +36,14 @@ class UnitSums:
 
     @classmethod
     def of(cls, values: ArrayLike, groups: NDArray[Any]) -> "UnitSums":
-        """The sums of rows, with the name of the group of each."""
+        """The sums of rows, with the name of the group of each.
+
+        Raises:
+            ValueError: a number is not whole.
+        """
         rows, codes = np.asarray(values).astype(np.int64), unit_codes(groups)[1]
+        if (rows != values).any():
+            raise ValueError("sums over groups are of whole numbers; got others")
         held = np.bincount(codes)
         totals = np.rint(np.bincount(codes, weights=rows, minlength=len(held))).astype(np.int64)
         products = (totals @ totals, totals @ held, held @ held)

@@ -1,7 +1,7 @@
 """Names of groups as numbers, quickly: sorting a million names takes seconds, sorting the distinct ones does not."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ def unit_codes(groups: ArrayLike) -> tuple[NDArray[Any], NDArray[np.intp]]:
     return np.array(distinct, object), np.fromiter(map(place.__getitem__, rows), np.intp, len(rows))
 
 
-def id_hashes(ids: Sequence[str]) -> NDArray[np.uint64]:
+def id_hashes(ids: Iterable[str]) -> NDArray[np.uint64]:
     """A number for each id that tells nothing of its row, always the same (rows,): the smallest stands for a group."""
     digests = b"".join([hashlib.blake2b(str(each).encode(), digest_size=8).digest() for each in ids])
     return np.frombuffer(digests, ">u8").astype(np.uint64)

@@ -20,8 +20,8 @@ def counted_sentences(results: Results) -> tuple[str, ...]:
     if found is None:
         return ()
     exact = (
-        f"{count(found.rows)}, more than are held at once, so they were counted. Exact, of all rows: accuracy of "
-        "conditions and classes, confusions, policies, the guarantee and what it is under each condition, calibration."
+        f"{count(found.rows)}, counted rather than held. Exact, of all rows: accuracy of conditions and classes, "
+        f"confusions, policies, the guarantee and what it is under each condition, calibration.{_weighted(found)}"
     )
     read_off = (
         f"Read off scores that were counted in at most {count(found.cells)} cells: histograms, risk-coverage "
@@ -34,6 +34,16 @@ def counted_sentences(results: Results) -> tuple[str, ...]:
         "second threshold withholds and the statement about the average loss. Each table says of how many it is."
     )
     return exact, read_off, sampled
+
+
+def _weighted(found: Aggregates) -> str:
+    """What is held of conditions whose images were drawn by strata, where that is not all."""
+    if not found.weighted or found.sampled_weighted in {None, found.weighted}:
+        return ""
+    return (
+        f" But conditions whose images were drawn by strata are told of {count(found.sampled_weighted or 0)} of their "
+        f"{count(found.weighted)} rows, which stand for the others."
+    )
 
 
 def _images(found: Aggregates) -> str:

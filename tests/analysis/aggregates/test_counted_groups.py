@@ -35,7 +35,6 @@ KINDS = {
     "none": {},
 }
 SIZES = (1, 2, 3, 6)
-NO_SAMPLE = 100_000
 
 
 class Lots:

@@ -13,7 +13,9 @@ from demur.analysis import write_results
 from demur.analysis.aggregates import image_sample, kept_aggregates
 from demur.analysis.run_folder import open_run
 from demur.metrics.stratified import Design, design_share
+from demur.metrics.units import id_hashes
 from demur.records import DRAWN, STANDS_FOR, STRATUM, shard_entries
+from demur.report.counted_words import counted_sentences
 
 ROWS = 900
 SHARES = (0.4, 0.4, 0.1, 0.07, 0.03)
@@ -195,3 +197,26 @@ def test_the_passes_of_weighted_conditions_are_counted_once(folder, monkeypatch)
     assert sum(entry["rows"] for entry in shard_entries(folder)) == sum(
         found.planned(entry["name"]) for entry in run.facts["conditions"]
     )
+
+
+def test_rows_of_rare_strata_that_are_kept_beyond_their_share_are_not_drawn_alike(folder, monkeypatch):
+    run = open_run(folder)
+    total = sum(run.planned_rows[name] for name in run.weighted)
+    monkeypatch.setattr(image_sample, "WEIGHTED_ROWS", total // 4)
+    found = kept_aggregates.counted_run(run, keep=False).run
+    for name in run.weighted:
+        chosen = {each for each in run.rows(name)["sample_id"] if id_hashes([each])[0] < total // 4 / total * 2**64}
+        assert set(found.rows(name)["sample_id"]) == chosen
+        assert len(found.drawn(name)) > len(chosen)
+
+
+def test_the_page_and_the_attacks_say_what_is_of_some_weighted_rows(thinned, held, folder, tmp_path):
+    found = write_results(shutil.copytree(folder, tmp_path / "run"), rows="counted")
+    run, some = thinned
+    assert found.aggregates.weighted == sum(len(run.drawn(name)) for name in run.weighted)
+    assert found.aggregates.sampled_weighted == sum(len(some.drawn(name)) for name in run.weighted)
+    words = counted_sentences(found)[0]
+    assert f"told of {found.aggregates.sampled_weighted} of their {found.aggregates.weighted} rows" in words
+    assert [(row.forwards, row.backwards) for row in found.attacks] == [
+        (row.forwards, row.backwards) for row in held.attacks
+    ]

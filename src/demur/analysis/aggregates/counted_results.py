@@ -32,6 +32,9 @@ def with_counts(own: CountedRun, sampled: Results, purpose: Mapping[str, Any]) -
             "confusion": counted_tables.confusion(own),
             "confusions": counted_tables.confusions(own),
             "policies": counted_tables.policy_rows(own, sampled.policies),
+            "attacks": tuple(
+                row.model_copy(update=counted_tables.passes(own, row.condition)) for row in sampled.attacks
+            ),
             "corruption_map": corruption_map(own.run, told),
             "out_of_scope": out_of_scope(conditions, own.run),
             "random_risk": own.unfitted.share(pl.col("wrong")).value,
@@ -87,6 +90,8 @@ def _aggregates(own: CountedRun, grid: Grid) -> Aggregates:
         images=run.planned("clean"),
         sampled=len(alike(sample.tables["clean"])),
         sampled_corrupted=corrupted,
+        weighted=sum(run.planned(name) for name in run.weighted) or None,
+        sampled_weighted=sum(len(sample.tables[name]) for name in run.weighted) or None,
         cells=max(len(grid.ends(name)) for name in run.signals),
         slack={name: max(found.values()) for name, found in grid.slack.items()},
         signal_slack=grid.slack,

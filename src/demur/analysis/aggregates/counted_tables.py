@@ -38,9 +38,14 @@ def condition_rows(own: CountedRun, sampled: tuple[ConditionRow, ...]) -> tuple[
     return tuple(row.model_copy(update=_condition(own, entries[row.condition])) for row in sampled)
 
 
+def passes(own: CountedRun, condition: str) -> dict[str, Any]:
+    """What all rows of a condition took that take part."""
+    spent = own.counts.effort.filter(pl.col("condition") == condition)
+    return {name: int(spent[f"kept_{name}"].sum()) for name in ("forwards", "backwards")}
+
+
 def _condition(own: CountedRun, entry: Mapping[str, Any]) -> dict[str, Any]:
-    spent = own.counts.effort.filter(pl.col("condition") == entry["name"])
-    found: dict[str, Any] = {name: int(spent[f"kept_{name}"].sum()) for name in ("forwards", "backwards")}
+    found = passes(own, entry["name"])
     if entry["name"] in own.run.weighted:
         return found
     rows = own.rows(entry["name"])

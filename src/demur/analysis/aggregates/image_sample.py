@@ -1,6 +1,5 @@
 """Which rows stand for all where there are too many: those of images chosen by a hash of their ids, and what failed."""
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from demur.analysis.aggregates.shard_counts import batch_rows, read_shards, together
 from demur.analysis.row_design import alike
 from demur.analysis.run_folder import Run
+from demur.metrics.units import id_hashes
 from demur.records import ALIKE, COLUMNS, DESIGN, DRAWN, LOGIT, STANDS_FOR, STRATUM, read_parts_of, with_parts
 
 Entries: TypeAlias = Sequence[Mapping[str, Any]]
@@ -83,10 +83,12 @@ def _weighted(run: Run, entries: Entries, condition: str, share: float) -> pl.Da
     own = [entry for entry in entries if entry["condition"] == condition]
     schema = {name: COLUMNS[name] for name in ("sample_id", "condition")} | {STRATUM: DESIGN[STRATUM]}
     read = (read_shards(run.path, some, schema) for some in together(own, batch_rows(0)))
-    seen = [(table[STRATUM].to_numpy(), _hashes(table)) for table in read]
+    seen = [(table[STRATUM].to_numpy(), id_hashes(table["sample_id"])) for table in read]
     strata, hashes = (np.concatenate([table[at] for table in seen]) for at in range(2))
     last, kept = thinning(strata, hashes, share)
-    found = _rows(run, entries, condition, lambda rows: pl.Series(_hashes(rows) <= last[rows[STRATUM].to_numpy()]))
+    found = _rows(
+        run, entries, condition, lambda rows: pl.Series(id_hashes(rows["sample_id"]) <= last[rows[STRATUM].to_numpy()])
+    )
     number = kept[found[STRATUM].to_numpy()]
     return found.with_columns(
         pl.col(STANDS_FOR) * pl.col(DRAWN) / pl.Series(number, dtype=pl.Float64()),
@@ -120,17 +122,12 @@ def _by_hash(share: float) -> Chosen:
     """Whether a row is among such a share, by the hash of its id: always the same, and fewer are part of more."""
     if share >= 1:
         return lambda rows: pl.Series([True] * len(rows), dtype=pl.Boolean)
-    return lambda rows: pl.Series(_hashes(rows) < np.uint64(_end_of(share)), dtype=pl.Boolean)
+    return lambda rows: pl.Series(id_hashes(rows["sample_id"]) < np.uint64(_end_of(share)), dtype=pl.Boolean)
 
 
 def _end_of(share: float) -> int:
     """The hash from which on rows are not among such a share, below 1."""
     return max(1, int(share * _SPAN))
-
-
-def _hashes(rows: pl.DataFrame) -> NDArray[np.uint64]:
-    found = (int.from_bytes(hashlib.blake2b(each.encode(), digest_size=8).digest()) for each in rows["sample_id"])
-    return np.fromiter(found, np.uint64, count=len(rows))
 
 
 def _rows(run: Run, entries: Entries, condition: str, chosen: Chosen, *, logits: bool = False) -> pl.DataFrame:

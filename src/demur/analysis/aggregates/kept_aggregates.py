@@ -17,7 +17,7 @@ import polars as pl
 from demur.analysis.aggregates.counted_rows import CountedRun
 from demur.analysis.aggregates.group_lines import GroupCounts
 from demur.analysis.aggregates.image_sample import sample_tables
-from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards
+from demur.analysis.aggregates.shard_counts import ShardCounts, count_shards, has_logits
 from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import Run
 from demur.files import json_bytes
@@ -37,18 +37,24 @@ MOST_LOGITS = 250_000_000
 
 FOLDER = "aggregates"
 _FACTS = f"{FOLDER}/facts.json"
-_VERSION = 4
+_VERSION = 5
 _COUNTS = ("rows", "grid", "ends", "effort")
 _GROUPS = tuple(f"groups-{each.name}" for each in fields(GroupCounts))
 
 
 def chosen_counts(run: Run, rows: Rows = "auto", *, keep: bool = True) -> CountedRun | None:
     """A run that is counted, as was asked or because of the number of its rows; None where all are to be held."""
-    planned = run.planned_rows
-    few = sum(planned.values()) <= MOST_ROWS and planned.get("clean", 0) * len(run.classes) <= MOST_LOGITS
-    if rows == "all" or (rows == "auto" and few):
+    if rows == "all" or (rows == "auto" and not _is_large(run)):
         return None
     return counted_run(run, keep=keep)
+
+
+def _is_large(run: Run) -> bool:
+    """Whether a run has more rows, or more logits, than are held."""
+    planned = run.planned_rows
+    if sum(planned.values()) > MOST_ROWS:
+        return True
+    return planned.get("clean", 0) * len(run.classes) > MOST_LOGITS and has_logits(run, shard_entries(run.path))
 
 
 def counted_run(run: Run, *, keep: bool = True) -> CountedRun:
@@ -81,32 +87,7 @@ def _made(run: Run) -> CountedRun:
     tables, logits = sample_tables(run, entries)
     sampled = replace(run, sample=RowSample(tables, logits, pl.DataFrame()))
     counts = count_shards(sampled, entries)
-    return _complete(run, RowSample(tables, logits, counts.effort), counts)
-
-
-def _complete(run: Run, sample: RowSample, counts: ShardCounts) -> CountedRun:
-    others = {
-        entry["name"]: (len(sample.tables[entry["name"]]), *(_sum(sample, entry["name"], each) for each in _PASSES))
-        for entry in run.facts["conditions"]
-        if entry["name"] not in set(counts.effort["condition"])
-    }
-    more = pl.DataFrame(
-        [
-            (name, rows, forwards, backwards, 0, forwards, backwards)
-            for name, (rows, forwards, backwards) in others.items()
-        ],
-        schema=counts.effort.schema,
-        orient="row",
-    )
-    effort = pl.concat([counts.effort, more])
-    return CountedRun(replace(run, sample=replace(sample, effort=effort)), counts)
-
-
-_PASSES = ("forwards", "backwards")
-
-
-def _sum(sample: RowSample, condition: str, column: str) -> int:
-    return int(sample.tables[condition][column].sum())
+    return CountedRun(replace(run, sample=RowSample(tables, logits, counts.effort)), counts)
 
 
 def _keep(found: CountedRun) -> None:
@@ -138,7 +119,7 @@ def _kept(run: Run) -> CountedRun:
     counts = ShardCounts(
         rows, grid, ends, effort, _sums(facts["calibration"]), GroupCounts(*groups) if groups else None
     )
-    return _complete(run, RowSample(tables, _read(run, "logits"), counts.effort), counts)
+    return CountedRun(replace(run, sample=RowSample(tables, _read(run, "logits"), counts.effort)), counts)
 
 
 def _read(run: Run, name: str) -> pl.DataFrame:

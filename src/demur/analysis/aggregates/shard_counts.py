@@ -64,7 +64,7 @@ def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
     Raises:
         RunError: a shard cannot be read, or is not what the manifest says.
     """
-    logits = _has_logits(run, entries)
+    logits = has_logits(run, entries)
     grids = {signal: ScoreGrid(score_ends(*_sampled(run, signal))) for signal in run.signals}
     parts = [
         _count(run, entries, entry, grids, logits=logits and entry["kind"] == "clean") for entry in run.conditions()
@@ -75,10 +75,25 @@ def count_shards(run: Run, entries: Sequence[Mapping[str, Any]]) -> ShardCounts:
         rows=pl.concat(part.rows for part in parts),
         grid=pl.concat(part.grid for part in parts),
         ends=pl.concat(grid.table(pl.lit(name, dtype=signals)) for name, grid in grids.items()),
-        effort=pl.concat(part.effort for part in parts),
+        effort=pl.concat([*(part.effort for part in parts), *_effort_beside(run, entries)]),
         calibration=next((part.calibration for part in parts if part.calibration), None),
         groups=joined(groups) if groups else None,
     )
+
+
+def _effort_beside(run: Run, entries: Sequence[Mapping[str, Any]]) -> Iterator[pl.DataFrame]:
+    """The effort of conditions that are not counted: sections, and images of none of the classes."""
+    counted = {entry["name"] for entry in run.conditions()}
+    for entry in run.facts["conditions"]:
+        if entry["name"] not in counted:
+            found = sum(
+                (_spent(table, table) for table in batches(run, entries, entry)), np.zeros(len(_EFFORT), np.int64)
+            )
+            yield _effort(entry["name"], found)
+
+
+def _effort(condition: str, spent: Any) -> pl.DataFrame:
+    return pl.DataFrame([(condition, *map(int, spent))], schema=["condition", *_EFFORT], orient="row")
 
 
 def _sampled(run: Run, signal: str) -> Iterator[Any]:
@@ -149,7 +164,7 @@ def _count(
         tally.table().select(name, pl.lit(signal, dtype=signals).alias("signal"), "split", "wrong", "cell", "count")
         for signal, tally in tallies.items()
     ]
-    effort = pl.DataFrame([(entry["name"], *map(int, spent))], schema=["condition", *_EFFORT], orient="row")
+    effort = _effort(entry["name"], spent)
     (table, groups), sums = rows.counted(), bins.sums() if logits else None
     named_groups = None if groups is None else groups.named(name)
     return _Part(table.select(name, pl.all()), pl.concat(named), effort, sums, named_groups)
@@ -225,7 +240,8 @@ def _schema(run: Run, condition: Mapping[str, Any], *, logits: bool) -> dict[str
     return found | ({f"{LOGIT}{k}": pl.Float32() for k in range(len(run.classes))} if logits else {})
 
 
-def _has_logits(run: Run, entries: Sequence[Mapping[str, Any]]) -> bool:
+def has_logits(run: Run, entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the clean rows of a run have the logits of all classes."""
     first = next(entry for entry in entries if entry["condition"] == "clean")
     names = pl.read_parquet_schema(run.path / "records" / f"{first['shard']}.parquet")
     return all(f"{LOGIT}{k}" in names for k in range(len(run.classes)))
