@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tests import tiny, unknown_runs
 
 import demur
 from demur.analysis import analyse, write_results
@@ -18,6 +19,7 @@ from demur.analysis.aggregates.binned_tables import WORDS
 from demur.analysis.aggregates.shard_counts import batch_rows, batches, count_shards
 from demur.analysis.row_sample import RowSample
 from demur.analysis.run_folder import open_run
+from demur.classifier import BoundClassifier
 from demur.cli import main
 from demur.errors import RunError
 from demur.files import json_bytes
@@ -359,3 +361,38 @@ def test_the_page_says_what_is_exact_and_what_is_of_a_sample(copied, monkeypatch
 
 def test_the_page_of_rows_that_were_held_says_nothing_of_counting(folder):
     assert "rows were counted" not in (folder / "report.html").read_text()
+
+
+class Fails(torch.nn.Module):
+    """The patterns' net, which fails on boards of one strength whatever they are asked with."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = tiny.Net()
+
+    def forward(self, images):
+        boards = (images[:, 0, 0, 0] + images[:, 0, 0, 1] - 1).abs() < 1e-6
+        if bool((boards & ((images[:, 0, 0, 0] - 0.5).abs() > 0.45)).any()):
+            raise RuntimeError("a board")
+        return self.net(images)
+
+
+def test_what_failed_of_unknown_images_is_told_of_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_sample, "OWN_ROWS", 20)
+    model = BoundClassifier(Fails().eval(), classes=tiny.CLASSES, input_shape=tiny.SHAPE)
+    out = unknown_runs.run(tmp_path / "run", model=model, conditions=("clean",))
+    run = open_run(out)
+    found = kept_aggregates.counted_run(run, keep=False).run
+    assert len(run.failures("unknown")) > 5
+    assert len(found.rows("unknown")) < unknown_runs.ROWS == len(run.rows("unknown")) + len(run.failures("unknown"))
+    for entry in run.facts["conditions"]:
+        name = entry["name"]
+        assert (found.planned(name), found.passes_of(name), found.rebatched(name)) == (
+            run.planned(name),
+            run.passes_of(name),
+            run.rebatched(name),
+        )
+    held, counted = (write_results(shutil.copytree(out, tmp_path / rows), rows=rows) for rows in ("all", "counted"))
+    told = [{check.name: (check.count, check.of, check.state) for check in each.checks} for each in (held, counted)]
+    assert told[1] == told[0]
+    assert counted.aggregates.rows == sum(run.planned(entry["name"]) for entry in run.facts["conditions"])
