@@ -11,6 +11,7 @@ from tests.analysis.plain_rows import rows_of, wrong
 from demur.analysis import analyse
 from demur.files import read_json
 from demur.pipeline.plan.plan_file import read_plan
+from demur.pipeline.run.loop import run_plan
 from demur.policies import Band, Rule, Threshold, load_policy
 from demur.report import write
 
@@ -153,3 +154,14 @@ def test_the_threshold_that_the_reference_writes_of_feature_squeezing_runs_as_wr
     (row,) = analyse(run).policies
     assert row.policy == text
     assert read_plan(run / "plan.toml").policies.use == (text,)
+
+
+def test_a_threshold_for_a_shift_goes_by_the_corrupted_rows_that_were_drawn_alike(tmp_path):
+    given = tiny.plan(conditions=("clean", CONDITIONS[3]), policies=(SHIFT,))
+    use = given.conditions.model_copy(update={"corrupted": 300, "strata": "label", "least": 60})
+    given = given.model_copy(update={"conditions": use})
+    run = run_plan(given, tmp_path / "run", tiny.Quiet(), tiny.source(), tiny.classifier())
+    every = [row for row in rows_of(run, CONDITIONS[3], "tune") if row["error"] is None]
+    alike = sum(row["design.alike"] for row in every)
+    assert 0 < alike < len(every)
+    assert entry(run, SHIFT, "late_policies")["fit"]["positives"] == alike
