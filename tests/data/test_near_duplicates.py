@@ -221,6 +221,21 @@ def test_the_nearest_of_some_are_those_of_a_slow_search_among_other_kinds(shares
     assert nearest(places, asked, kinds) == sorted(slow)
 
 
+def test_places_are_held_once_and_come_some_at_a_time(monkeypatch):
+    """What is beside the rows is less than a bucket of each kind."""
+    monkeypatch.setattr(near_duplicates_module, "_MANY", 50)
+    stack = near_duplicates_module._Stack((print_of(photographs(120, side=32)),))
+    parts, kinds = near_duplicates_module._on_few_axes(stack, np.arange(120)), np.arange(120) % 3
+    first = next(parts)
+    assert len(first) == 50
+    among = PlacesByKind.of([first, *parts], kinds)
+    assert len(among.places) == 3 * 64
+    assert among.rows[among.rows >= 0].tolist() == [*range(0, 120, 3), *range(1, 120, 3), *range(2, 120, 3)]
+    owned = [among.places[part].untyped_storage().data_ptr() for part in among.others(1)]
+    assert set(owned) == {among.places.untyped_storage().data_ptr()}
+    assert sum(part.stop - part.start for part in among.others(1)) == 2 * 64
+
+
 def test_of_few_others_all_are_the_nearest_and_of_none_none():
     places = torch.rand(500, 16, generator=torch.Generator().manual_seed(0))
     kinds = np.array([0] * 498 + [1, 1])
