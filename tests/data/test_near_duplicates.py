@@ -19,7 +19,7 @@ from demur.data.near_duplicates import (
     print_of,
     spectra,
 )
-from demur.data.nearest_places import _smallest, nearest_of_all, nearest_of_some
+from demur.data.nearest_places import PlacesByKind, _smallest, nearest_of_all, nearest_of_some
 
 
 def photographs(rows=60, side=96, seed=0):
@@ -204,14 +204,65 @@ def test_the_smallest_values_are_found_by_buckets(places):
     assert torch.equal(_smallest(values, 6), values.topk(6, largest=False).indices)
 
 
-def test_the_nearest_of_some_are_those_of_a_slow_search():
+def nearest(places, asked, kinds):
+    among = PlacesByKind.of(torch.split(places, 1000), kinds)
+    return sorted(tuple(pair) for part in nearest_of_some(among, asked) for pair in part.tolist())
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.01, 0.98, 0.01), (0.05, 0.15, 0.4, 0.4)])
+def test_the_nearest_of_some_are_those_of_a_slow_search_among_other_kinds(shares):
     draw = torch.Generator().manual_seed(0)
-    places, kinds = torch.rand(9000, 16, generator=draw), np.arange(9000) % 2
+    places, kinds = torch.rand(9000, 16, generator=draw), np.random.default_rng(0).choice(len(shares), 9000, p=shares)
     asked = np.flatnonzero(np.arange(9000) % 13 == 5)
-    found = {tuple(pair) for part in nearest_of_some(places, asked, kinds) for pair in part.tolist()}
-    nearest = torch.cdist(places[asked], places).argsort(dim=1)[:, :6].tolist()
-    slow = {(q, place) for q, row in zip(asked.tolist(), nearest, strict=True) for place in row if q % 2 != place % 2}
-    assert found == slow
+    apart = torch.cdist(places[asked], places)
+    apart[torch.from_numpy(kinds[asked][:, None] == kinds)] = torch.inf
+    rows = apart.argsort(dim=1)[:, :6].tolist()
+    slow = [(one, other) for one, row in zip(asked.tolist(), rows, strict=True) for other in row]
+    assert nearest(places, asked, kinds) == sorted(slow)
+
+
+def test_places_are_held_once_and_come_some_at_a_time(monkeypatch):
+    """What is beside the rows is less than a bucket of each kind."""
+    monkeypatch.setattr(near_duplicates_module, "_MANY", 50)
+    stack = near_duplicates_module._Stack((print_of(photographs(120, side=32)),))
+    parts, kinds = near_duplicates_module._on_few_axes(stack, np.arange(120)), np.arange(120) % 3
+    first = next(parts)
+    assert len(first) == 50
+    among = PlacesByKind.of([first, *parts], kinds)
+    assert len(among.places) == 3 * 64
+    assert among.rows[among.rows >= 0].tolist() == [*range(0, 120, 3), *range(1, 120, 3), *range(2, 120, 3)]
+    owned = [among.places[part].untyped_storage().data_ptr() for part in among.others(1)]
+    assert set(owned) == {among.places.untyped_storage().data_ptr()}
+    assert sum(part.stop - part.start for part in among.others(1)) == 2 * 64
+
+
+def test_of_few_others_all_are_the_nearest_and_of_none_none():
+    places = torch.rand(500, 16, generator=torch.Generator().manual_seed(0))
+    kinds = np.array([0] * 498 + [1, 1])
+    assert nearest(places, np.array([0, 499]), kinds)[:2] == [(0, 498), (0, 499)]
+    assert len(nearest(places, np.array([0, 499]), kinds)) == 2 + 6
+    assert nearest(places, np.array([3, 4]), np.zeros(500, np.int64)) == []
+
+
+@pytest.mark.parametrize("shares", [(0.02, 0, 0, 0.98), (0.05, 0.15, 0.4, 0.4)])
+@pytest.mark.parametrize("length", [3, 12, 40])
+def test_in_bursts_those_asked_find_what_the_search_of_all_finds(monkeypatch, length, shares):
+    """The others of a burst are nearer than the one in another part, and most of them are in the same."""
+    monkeypatch.setattr(near_duplicates_module, "_MOST_MOVED", 100)
+    draw = torch.Generator().manual_seed(length)
+    images = photographs(60, side=32).repeat_interleave(length, dim=0)
+    light = 0.9 + 0.2 * torch.rand(len(images), 1, 1, 1, generator=draw)
+    images = (light * images + 0.012 * torch.randn(images.shape, generator=draw)).clamp(0, 1)
+    parts = np.random.default_rng(length).choice(4, len(images), p=shares)
+    judged = np.flatnonzero(parts == 3)
+    prints = print_of(images)
+    every = np.intersect1d(near_duplicates(prints, parts, (32, 32)), judged)
+    found = np.intersect1d(near_duplicates(prints, parts, (32, 32), judged), judged)
+    assert np.isin(every, found).all()
+    groups = np.arange(len(images)) // length
+    torn = judged[np.isin(groups[judged], groups[parts != 3])]
+    assert len(torn) > 2
+    assert found.tolist() == torn.tolist()
 
 
 def test_pairs_of_those_asked_are_the_pairs_they_are_in():

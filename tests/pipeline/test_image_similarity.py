@@ -94,6 +94,12 @@ def test_unknown_images_are_drawn_too(source, index, unknown, many):
     assert {own for own, _ in found["examples"]} <= drawn
 
 
+def test_unknown_images_are_drawn_of_all_that_could_be_read_when_they_were_hashed(source, index, unknown, many):
+    torn = tiny.Broken(unknown.source, {150, 151, 152})
+    found = near_duplicate_facts(source, index, replace(unknown, source=torn))["unknown"]
+    assert (found["of"], found["drawn_from"]) == (70, 200)
+
+
 def test_prints_in_a_file_tell_the_same(source, index, unknown, tmp_path, monkeypatch):
     held = printed_rows(source, index)
     expected = near_duplicate_facts(source, index, unknown), neighbour_facts(source, index)
@@ -158,3 +164,22 @@ def test_comparisons_grow_by_the_square_and_then_by_the_number():
     assert comparisons(1_000) == 1_000**2
     assert comparisons(100_000) == 100_000**2
     assert comparisons(2_000_000) == 2 * comparisons(1_000_000) == 2_000_000 * 50_000
+
+
+def test_comparisons_with_unknown_images_are_those_of_both():
+    assert comparisons(60_000, 40_000) == 100_000**2
+    assert comparisons(60_000, 41_000) == 101_000 * 91_000
+    assert comparisons(1_000_000, 200_000) == 1_200_000 * 100_000
+
+
+def test_no_more_are_compared_than_is_said(source, index, unknown, many, monkeypatch):
+    asked = []
+
+    def search(prints, parts, shape, rows):
+        asked.append(len(rows) * len(parts))
+        return near_duplicates(prints, parts, shape, rows)
+
+    monkeypatch.setattr(image_similarity, "near_duplicates", search)
+    near_duplicate_facts(source, index)
+    near_duplicate_facts(source, index, unknown)
+    assert asked == [comparisons(ROWS), comparisons(ROWS, 200)]

@@ -50,6 +50,38 @@ def test_the_share_of_unknown_images_answered_is_on_every_first_screen():
     assert said in Page(render(results)).text.replace("\u00a0", " ")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"near_duplicates": 12}, "Of 1,000 images 12 are near-duplicates of audited ones."),
+        ({"near_duplicates": 1}, "Of 1,000 images 1 is a near-duplicate of audited ones."),
+        (
+            {"near_duplicates": 12, "near_duplicates_of": 70, "near_duplicates_drawn_from": 1000},
+            "Of 70 images drawn of 1,000 by the hash of their content 12 are near-duplicates of audited ones.",
+        ),
+        (
+            {
+                "near_duplicates": 12,
+                "near_duplicates_of": 70,
+                "near_duplicates_drawn_from": 5000,
+                "drawn_from": 5000,
+                "unreadable": 2,
+                "shared_classes": ("Bag",),
+                "shared_images": 40,
+            },
+            (
+                "2 images more of the sample could not be read. Of 70 images drawn of 5,000 by the hash of their "
+                "content, another draw than the sample, 12 are near-duplicates of audited ones. By their own labels 40 "
+                "images of all 5,000 are of classes called like the model's: Bag."
+            ),
+        ),
+    ],
+)
+def test_near_duplicates_are_said_with_the_number_that_they_are_of(changes, said):
+    results = whole().model_copy(update={"unknown": unknown(**{"near_duplicates_of": 1000} | changes)})
+    assert said in " ".join(Page(render(results)).text.replace("\u00a0", " ").split())
+
+
 def test_unknown_images_whose_check_failed_say_no_number():
     check = Check(name="unknown images are others", state="fail", sentence="", bears_on="unknown images")
     results = whole()

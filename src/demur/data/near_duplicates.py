@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from demur.data.nearest_places import nearest_of_all, nearest_of_some, on_axes
+from demur.data.nearest_places import PlacesByKind, nearest_of_all, nearest_of_some, on_axes
 from demur.shapes import Images
 
 SIDE = 32
@@ -62,15 +62,17 @@ def near_duplicates(
 ) -> NDArray[np.int64]:
     """The pairs (i, j), i < j, of near-duplicate rows that lie in different parts, each once.
 
-    Of each row the nearest few are compared, so that the cost does not grow with how much alike a set is.
+    Of each row the nearest few are compared, so that the cost does not grow with how much alike a set is, and pairs
+    beyond these are missed.
 
     Args:
         prints: of all rows, in one tensor or several that follow one another.
         parts: the part that each row lies in.
         shape: height and width of the images the prints are of: where they are larger, a move is no whole pixel of a
             print.
-        asked: the rows whose nearest are looked for among all rows; by default every row. Memory is then one of a
-            few numbers a row, and time that of the rows asked times all.
+        asked: the rows of which each is compared with the nearest few of all rows in other parts; by default every
+            row is, with the nearest few of all rows. Memory is then one of a few numbers a row, and time that of the
+            rows asked times all.
     """
     stack = _Stack((prints,) if isinstance(prints, Tensor) else tuple(prints))
     lively = stack.lively
@@ -83,8 +85,8 @@ def near_duplicates(
         _, places = on_axes(spectra(stack[lively]))
         found = _confirmed(stack, lively, nearest_of_all(places, places, kinds), overlay)
     else:
-        places, own = _on_few_axes(stack, lively), np.flatnonzero(np.isin(lively, asked))
-        found = _confirmed(stack, lively, nearest_of_some(places, own, kinds), overlay)
+        among, own = PlacesByKind.of(_on_few_axes(stack, lively), kinds), np.flatnonzero(np.isin(lively, asked))
+        found = _confirmed(stack, lively, nearest_of_some(among, own), overlay)
     pairs = np.concatenate([np.zeros((0, 2), np.int64), *found])
     return np.unique(lively[np.sort(pairs, axis=1)], axis=0)
 
@@ -156,12 +158,12 @@ def _laid_over(
             yield part[close.numpy()]
 
 
-def _on_few_axes(stack: _Stack, lively: NDArray[np.int64]) -> Float[Tensor, "rows axes"]:
-    """The spectra of all rows on the axes along which those of evenly chosen rows differ most."""
+def _on_few_axes(stack: _Stack, lively: NDArray[np.int64]) -> Iterator[Float[Tensor, "rows axes"]]:
+    """The spectra of all rows, some at a time, on the axes along which those of evenly chosen rows differ most."""
     chosen = lively[np.unique(np.linspace(0, len(lively) - 1, _MOST_MOVED).astype(np.int64))]
     axes, _ = on_axes(spectra(stack[chosen]))
-    parts = np.split(lively, range(_MANY, len(lively), _MANY))
-    return torch.cat([spectra(stack[part]) @ axes for part in parts])
+    for part in np.split(lively, range(_MANY, len(lively), _MANY)):
+        yield spectra(stack[part]) @ axes
 
 
 def spectra(prints: Prints, move: tuple[int, int] = (0, 0)) -> Float[Tensor, "rows moduli"]:

@@ -27,12 +27,13 @@ ALL_ASKED = 100_000
 """Images of which each is compared with all others; of more, some judged ones are compared with all."""
 
 ASKED = 50_000
-"""Images of the judging split that are compared with all others where there are more than these."""
+"""Images of the judging split, and of those of none of the classes, that are then compared with all others at most."""
 
 
-def comparisons(rows: int) -> int:
-    """How many pairs of prints are compared among so many images, at most."""
-    return rows * (rows if rows <= ALL_ASKED else ASKED)
+def comparisons(audited: int, unknown: int = 0) -> int:
+    """How many pairs of prints are compared at most, among audited images and those of none of the classes."""
+    rows = audited + unknown
+    return rows * (rows if rows <= ALL_ASKED else min(ASKED, audited) + min(ASKED, unknown))
 
 
 _IN_MEMORY = 256 * MIB
@@ -177,8 +178,8 @@ def near_duplicate_facts(
 
     Counted are images of the test split, or of the certify split where there are too few images for one. Of images of
     none of the classes, too: how many are near-duplicates of audited ones or hold the same pixels. Above 100,000 images
-    the nearest are looked for of judged ones and of unknown ones alone, up to 50,000 of either, drawn by the hash of
-    their content; pairs are then those with these.
+    the nearest of other splits are looked for of judged ones and of unknown ones alone, up to 50,000 of either, drawn
+    by the hash of their content; pairs are then those with these.
     """
     rows = printed_rows(source, index, scratch=scratch) if printed is None else printed
     splits, stacks, seen, others = rows.splits, [rows.prints], len(rows), None

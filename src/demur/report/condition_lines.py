@@ -100,7 +100,10 @@ def unknown_line(results: Results) -> str | None:
         return f"Not known how many images of none of the classes are answered: the set {void}."
     ends = "" if found.answered.low != found.answered.low else f", {_ends(found.answered)}"
     how = "" if found.policy else " by a model that answers everything"
-    return f"Of {plural(found.n, 'image')} of none of the classes {count(found.answers)} are answered{how}{ends}."
+    drawn = f", a sample of {count(found.drawn_from)}," if found.drawn_from else ""
+    return (
+        f"Of {plural(found.n, 'image')} of none of the classes{drawn} {count(found.answers)} are answered{how}{ends}."
+    )
 
 
 def _ends(found: Quantity) -> str:

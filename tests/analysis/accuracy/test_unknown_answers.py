@@ -1,16 +1,22 @@
 """What becomes of images of none of the classes, worked out again from the rows."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from tests import tiny, unknown_runs
 from tests.analysis.plain_rows import answered, auroc, rows_of, same, share, wilson_ends
+from tests.report.parsed_page import Page
 
-from demur.analysis import analyse
+from demur.analysis import analyse, write_results
 from demur.analysis.acceptance import judge_gates
+from demur.analysis.accuracy.unknown_answers import unknown_answers
+from demur.analysis.aggregates import image_sample
 from demur.analysis.csv_tables import csv_tables
+from demur.analysis.run_folder import Run
+from demur.files import read_json, write_json
 from demur.report import render, words
 
 
@@ -36,6 +42,38 @@ def test_the_share_answered_by_the_certified_policy(folder, results):
     assert rule.policy == "rule(confidence=0.6, entropy=0.9)"
     sure = (row["signal.msp"] <= 0.4 and row["signal.entropy"] <= 0.9 for row in rows)
     assert same(rule.answered.value, share(sure))
+
+
+def test_near_duplicates_have_the_number_that_they_are_of(folder, results, tmp_path):
+    found = results.unknown
+    assert (found.near_duplicates, found.near_duplicates_of) == (unknown_runs.PLANTED, unknown_runs.ROWS)
+    assert found.near_duplicates_drawn_from is found.drawn_from is None
+    copy = shutil.copytree(folder, tmp_path / "run")
+    facts = read_json(copy / "facts" / "near_duplicates.json")
+    for drawn_from, expected in ((900, 900), (70, None)):
+        drawn = facts["unknown"] | {"images": 12, "of": 70, "drawn_from": drawn_from}
+        write_json(copy / "facts" / "near_duplicates.json", facts | {"unknown": drawn})
+        told = unknown_answers(Run(copy))
+        assert (told.near_duplicates, told.near_duplicates_of) == (12, 70)
+        assert told.near_duplicates_drawn_from == expected
+    (copy / "facts" / "near_duplicates.json").unlink()
+    assert unknown_answers(Run(copy)).near_duplicates is None
+
+
+def test_a_counted_report_says_how_many_its_sample_is_of(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_sample, "OWN_ROWS", 50)
+    results = write_results(shutil.copytree(folder, tmp_path / "run"), rows="counted")
+    found = results.unknown
+    assert 20 < found.n < 90
+    assert (found.drawn_from, found.near_duplicates_of) == (unknown_runs.ROWS, unknown_runs.ROWS)
+    assert found.unreadable == 0
+    said = f"Of {found.n} images of none of the classes, a sample of 130, {found.answers} are answered"
+    assert said in " ".join(words(results).split())
+    page = " ".join(Page(render(results)).text.replace("\u00a0", " ").split())
+    assert f"130 images of {found.address} belong to none of the classes" in page
+    assert f"A sample of {found.n} was looked into; shares and tables here are of it" in page
+    assert f"Of all 130 images {unknown_runs.PLANTED} are near-duplicates of audited ones." in page
+    assert f"Share of the sample of {found.n} unknown images answered" in page
 
 
 def test_what_they_are_taken_for(folder, results):
@@ -83,7 +121,7 @@ def test_planted_images_and_names_are_said(results):
     states = {check.name: (check.state, check.count, check.of) for check in results.checks}
     assert states["unknown images are others"] == ("warn", unknown_runs.PLANTED, unknown_runs.ROWS)
     assert states["unknown images are of no class"] == ("pass", 0, unknown_runs.ROWS)
-    assert "4 images of them are near-duplicates of audited ones." in render(results)
+    assert "Of 130 images 4 are near-duplicates of audited ones." in render(results)
     assert f"Unknown: Of 130 images of none of the classes {results.unknown.answers} are answered, " in words(results)
     assert {"unknown.csv", "unknown-policies.csv", "unknown-classes.csv"} <= set(csv_tables(results))
 

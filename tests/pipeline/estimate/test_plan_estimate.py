@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tests import tiny
 
 from demur.cli.estimate_command import estimate_words, refuse_without_estimate
 from demur.errors import InputError
+from demur.pipeline.estimate import plan_estimate
 from demur.pipeline.estimate.plan_estimate import FITTING, READING, REPORT, Machines, Stage, Trial, _on, estimate
 from demur.pipeline.estimate.probe import stands_for
 from demur.pipeline.plan.conditions import conditions
@@ -155,3 +157,22 @@ def test_what_only_an_estimate_counts_with_is_refused_without_one(option, name):
         refuse_without_estimate(estimate=False, **option)
     refuse_without_estimate(estimate=True, **option)
     refuse_without_estimate(estimate=False, machines=False, price=None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "others", "expected"),
+    [
+        (1_000, 0, 1.0),
+        (3_000, 0, 4.0),
+        (3_000, 3_000, 16.0),
+        (300_000, 0, 300_000 * 50_000 / 1_500**2),
+        (300_000, 100_000, 400_000 * 100_000 / 1_500**2),
+    ],
+)
+def test_the_search_for_near_duplicates_grows_with_unknown_images_too(monkeypatch, rows, others, expected):
+    """A search of all images that takes a second, and a quarter of that among half as many."""
+    unknown = SimpleNamespace(index=range(others)) if others else None
+    job = SimpleNamespace(index=range(rows), unknown=unknown)
+    took = {min(rows, 1_500): 1.0, min(rows, 1_500) // 2: 0.25}
+    monkeypatch.setattr(plan_estimate, "timed", lambda device, search: (took[search.args[1]], None))
+    assert plan_estimate._similar(job, lambda text: None) == pytest.approx(expected)

@@ -27,10 +27,15 @@ class UnknownAnswers(Table):
     `policy` decides: the certified one, or else the first of the plan; without any every image is answered. `answers`
     of `n` are answered by it, `clean_coverage` is the share of clean test images that are. `unreadable` images are left
     out. Classes come with the most answered first.
+
+    `drawn_from` is how many images there are where all this is of a sample of them, else None. `near_duplicates` were
+    found among `near_duplicates_of` images, which do not hang on that sample; these were drawn of
+    `near_duplicates_drawn_from`, None where all were compared. `shared_images` is of all.
     """
 
     address: str
     n: int
+    drawn_from: int | None = None
     unreadable: int
     policy: str | None
     certified: bool
@@ -40,6 +45,8 @@ class UnknownAnswers(Table):
     policies: tuple[UnknownPolicy, ...]
     classes: tuple[UnknownClass, ...]
     near_duplicates: int | None
+    near_duplicates_of: int | None = None
+    near_duplicates_drawn_from: int | None = None
     shared_classes: tuple[str, ...]
     shared_images: int
 
@@ -52,11 +59,12 @@ def unknown_answers(run: Run) -> UnknownAnswers | None:
     rows, test = run.rows("unknown"), run.rows("clean", "test")
     name = run.chosen_policy
     given, clean = _accepted(run, name, rows), _accepted(run, name, test)
-    near = (run.optional_facts("near_duplicates") or {}).get("unknown")
+    every, seen = run.planned_rows["unknown"], run.planned("unknown")
     return UnknownAnswers(
         address=facts["address"],
         n=len(rows),
-        unreadable=run.planned("unknown") - len(rows) - len(run.failures("unknown")),
+        drawn_from=every if seen < every else None,
+        unreadable=seen - len(rows) - len(run.failures("unknown")),
         policy=name,
         certified=run.guard is not None,
         answers=int(given.sum()),
@@ -66,10 +74,23 @@ def unknown_answers(run: Run) -> UnknownAnswers | None:
             UnknownPolicy(policy=each, answered=share(_accepted(run, each, rows), rows)) for each in run.policies
         ),
         classes=_classes(run, rows, given),
-        near_duplicates=None if near is None else near["images"],
+        **_near_duplicates(run),
         shared_classes=tuple(facts["shared_classes"]),
         shared_images=facts["shared_images"],
     )
+
+
+def _near_duplicates(run: Run) -> dict[str, int | None]:
+    """How many are near-duplicates of audited images, and of how many that is; None where nobody looked for them."""
+    found = (run.optional_facts("near_duplicates") or {}).get("unknown")
+    if found is None:
+        return {"near_duplicates": None}
+    of, every = found["of"], found.get("drawn_from") or 0
+    return {
+        "near_duplicates": found["images"],
+        "near_duplicates_of": of,
+        "near_duplicates_drawn_from": every if of < every else None,
+    }
 
 
 def _accepted(run: Run, policy: str | None, rows: pl.DataFrame) -> Flags:

@@ -229,12 +229,12 @@ def _other_stages(job: Job, found: Probe) -> Iterator[Stage]:
 def _similar(job: Job, say: Callable[[str], None]) -> float:
     """Seconds of the search for near-duplicates and bursts: by two samples, between linear and square."""
     say("looking for near-duplicates among a few images")
-    rows = len(job.index)
+    rows, others = len(job.index), 0 if job.unknown is None else len(job.unknown.index)
     sizes = sorted({max(1, min(rows, _SIMILAR) // 2), min(rows, _SIMILAR)})
     spent = [timed(torch.device("cpu"), partial(_similarity, job, size))[0] for size in sizes]
     grown = math.log2(spent[-1] / spent[0]) if len(spent) > 1 and spent[0] > 0 else 1.0
-    square = (comparisons(rows) / comparisons(sizes[-1])) ** (min(2.0, max(1.0, grown)) / 2)
-    return spent[-1] * max(rows / sizes[-1], square)
+    square = (comparisons(rows, others) / comparisons(sizes[-1])) ** (min(2.0, max(1.0, grown)) / 2)
+    return spent[-1] * max((rows + others) / sizes[-1], square)
 
 
 def _similarity(job: Job, size: int) -> None:
