@@ -1,6 +1,9 @@
 """Near-duplicates: copies saved again, resized, moved or mirrored are found, other images of one class are not."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,6 +237,26 @@ def test_places_are_held_once_and_come_some_at_a_time(monkeypatch):
     owned = [among.places[part].untyped_storage().data_ptr() for part in among.others(1)]
     assert set(owned) == {among.places.untyped_storage().data_ptr()}
     assert sum(part.stop - part.start for part in among.others(1)) == 2 * 64
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_which_prints_are_flat_is_told_without_memory_for_each():
+    """400 MB where what is kept of some rows lies between what is thrown away."""
+    script = """
+import torch
+from pathlib import Path
+from demur.data.near_duplicates import _Stack
+def size(name):
+    return int(Path("/proc/self/status").read_text().split(name)[1].split()[0]) // 1024
+spare = torch.zeros(7_000_000)
+stack = _Stack((torch.full((100_000, 32, 32), 7, dtype=torch.uint8),))
+del spare  # what the allocator no longer gives back at once
+before = size("VmRSS:")
+assert not len(stack.lively)
+print(size("VmHWM:") - before)
+"""
+    grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert int(grown) < 100
 
 
 def test_of_few_others_all_are_the_nearest_and_of_none_none():

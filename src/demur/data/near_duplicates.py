@@ -119,9 +119,11 @@ class _Stack:
     @property
     def lively(self) -> NDArray[np.int64]:
         """The rows that are not flat."""
-        parts = (part for prints in self.prints for part in torch.split(prints, _AT_ONCE))
-        spread = [torch.zeros(0), *(part.flatten(1).float().std(dim=1) for part in parts)]
-        return np.flatnonzero((torch.cat(spread) > 255 * _FLAT).numpy())
+        spread, start = torch.empty(len(self)), 0  # small results held between large ones would keep these from reuse
+        for part in (part for prints in self.prints for part in torch.split(prints, _AT_ONCE)):
+            spread[start : start + len(part)] = part.flatten(1).float().std(dim=1)
+            start += len(part)
+        return np.flatnonzero((spread > 255 * _FLAT).numpy())
 
 
 def _among_few(prints: Prints, kinds: NDArray[Any], overlay: "_Overlay") -> Iterator[NDArray[np.int64]]:
