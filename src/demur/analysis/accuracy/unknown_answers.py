@@ -59,7 +59,7 @@ def unknown_answers(run: Run) -> UnknownAnswers | None:
     rows, test = run.rows("unknown"), run.rows("clean", "test")
     name = run.chosen_policy
     given, clean = _accepted(run, name, rows), _accepted(run, name, test)
-    every, seen = run.planned_rows["unknown"], run.planned("unknown")
+    every, seen = run.planned("unknown"), run.held("unknown")
     return UnknownAnswers(
         address=facts["address"],
         n=len(rows),
