@@ -231,10 +231,6 @@ class Run:
         """How many rows a condition has, those that failed among them."""
         return self.sample.effort_of(condition, "rows") if self.sample else len(self._tables[condition])
 
-    def held(self, condition: str) -> int:
-        """How many rows of a condition are held: all, or those of the sample, with all that failed."""
-        return len(self._tables[condition])
-
     def rebatched(self, condition: str) -> int:
         """How many rows of a condition were measured in another batch than planned."""
         if self.sample is not None:

@@ -59,7 +59,8 @@ def unknown_answers(run: Run) -> UnknownAnswers | None:
     rows, test = run.rows("unknown"), run.rows("clean", "test")
     name = run.chosen_policy
     given, clean = _accepted(run, name, rows), _accepted(run, name, test)
-    every, seen = run.planned("unknown"), run.held("unknown")
+    every = run.planned("unknown")
+    seen = every if run.sample is None else len(run.sample.tables["unknown"])
     return UnknownAnswers(
         address=facts["address"],
         n=len(rows),
